@@ -1,0 +1,1 @@
+"""AdaMMS: map, merge and search multimodal LLMs of different architectures."""

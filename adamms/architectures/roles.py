@@ -1,0 +1,74 @@
+"""The canonical roles of a decoder LM's tensors: the words in which architectures are described.
+
+A role is `embed`, `head`, `final_norm`, or `layers.{i}.` + one of attn.{q,k,v,o},
+mlp.{gate,up,down}, norm.{attn,mlp}; followed by `.weight` or `.bias`; and, for a weight that a
+model duplicates per modality, by its variant `@text` or `@image` (DESIGN section 4).
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from adamms.errors import AdammsError, nearest
+
+LAYER_ROLES = (
+    *("attn.q", "attn.k", "attn.v", "attn.o"),
+    *("mlp.gate", "mlp.up", "mlp.down"),
+    *("norm.attn", "norm.mlp"),
+)
+MODEL_ROLES = ("embed", "head", "final_norm")
+VARIANTS = ("text", "image")
+
+# What a role filter may name: a role, or a group of roles. `norm` is every norm, as in the
+# authors' --noLN.
+ROLE_GROUPS: dict[str, tuple[str, ...]] = {
+    **{role: (role,) for role in MODEL_ROLES + LAYER_ROLES},
+    "attn": tuple(role for role in LAYER_ROLES if role.startswith("attn.")),
+    "mlp": tuple(role for role in LAYER_ROLES if role.startswith("mlp.")),
+    "norm": ("norm.attn", "norm.mlp", "final_norm"),
+}
+
+_PATTERN = re.compile(
+    rf"(?:layers\.(?P<layer>\d+)\.(?P<layer_role>{'|'.join(map(re.escape, LAYER_ROLES))})"
+    rf"|(?P<model_role>{'|'.join(MODEL_ROLES)}))"
+    rf"\.(?P<part>weight|bias)(?:@(?P<variant>{'|'.join(VARIANTS)}))?"
+)
+
+
+@dataclass(frozen=True)
+class Role:
+    """What one tensor, or one part of a fused tensor, is in the decoder LM.
+
+    Args:
+        kind: e.g. "attn.q" or "embed".
+        part: "weight" or "bias".
+        layer: index of the decoder layer; None outside the layers.
+        variant: "text" or "image" for a duplicated weight; None for a shared one.
+    """
+
+    kind: str
+    part: str
+    layer: int | None = None
+    variant: str | None = None
+
+    def with_variant(self, variant: str | None) -> "Role":
+        return replace(self, variant=variant)
+
+    def __str__(self) -> str:
+        layer = "" if self.layer is None else f"layers.{self.layer}."
+        variant = "" if self.variant is None else f"@{self.variant}"
+        return f"{layer}{self.kind}.{self.part}{variant}"
+
+
+def parse_role(text: str) -> Role:
+    """The Role that `text` such as 'layers.3.attn.q.weight@text' names; AdammsError if none."""
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        known = [f"layers.0.{role}.weight" for role in LAYER_ROLES] + [f"{r}.weight" for r in MODEL_ROLES]
+        raise AdammsError(f"{text!r} is not a canonical role.{nearest(text, known)}")
+    layer = match["layer"]
+    return Role(
+        kind=match["layer_role"] or match["model_role"],
+        part=match["part"],
+        layer=None if layer is None else int(layer),
+        variant=match["variant"],
+    )

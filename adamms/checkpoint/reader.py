@@ -1,0 +1,147 @@
+"""A checkpoint folder as a mapping of tensor names to lazy tensors, with its config.json.
+
+Owns shards and their index. Knows nothing of what the tensors mean.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
+from adamms.errors import AdammsError, nearest
+
+# What transformers looks for, in its order of preference.
+INDEX_NAMES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
+# Lone weight files under other names, as research code writes them.
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+# Not weights, although their names look like them.
+NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth")
+
+# Enough of a tensor to tell two checkpoints apart without reading 16 GB.
+SAMPLE_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Tensor names, shapes, dtypes and places of one model; values are read when asked for.
+
+    Args:
+        folder: the local folder.
+        tensors: name -> entry, sorted by name.
+        config: the parsed config.json; empty when there is none.
+    """
+
+    folder: Path
+    tensors: Mapping[str, TensorEntry]
+    config: Mapping[str, Any]
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor `name` as a memory-mapped view in its stored dtype."""
+        if name not in self.tensors:
+            raise AdammsError(f"{self.folder}: no tensor {name!r}.{nearest(name, self.tensors)}")
+        return map_tensor(self.tensors[name])
+
+    def fingerprint(self) -> str:
+        """A digest of names, shapes, dtypes and sampled bytes of every tensor, whatever the sharding.
+
+        Small tensors enter whole, of larger ones the first, middle and last 4 KiB.
+        """
+        digest = hashlib.blake2b(digest_size=16)
+        for name, entry in self.tensors.items():
+            digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
+            flat = map_tensor(entry).reshape(-1) if entry.strides else map_tensor(entry).view(-1)
+            raw = flat.view(torch.uint8).numpy()
+            if raw.nbytes <= 3 * SAMPLE_BYTES:
+                digest.update(raw)
+            else:
+                middle = raw.nbytes // 2
+                for start in (0, middle, raw.nbytes - SAMPLE_BYTES):
+                    digest.update(raw[start : start + SAMPLE_BYTES])
+        return digest.hexdigest()
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """Read the headers of the checkpoint in the folder (or the single weight file) `path`.
+
+    Raises:
+        AdammsError: nothing there, a shard that is missing, outside the folder, truncated or at
+            odds with the index, a malformed config.json, or a quantised checkpoint.
+    """
+    if not path.exists():
+        siblings = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise AdammsError(f"{path}: no such folder or file.{nearest(str(path), siblings)}")
+    folder = path if path.is_dir() else path.parent
+    config = _read_config(folder)
+    tensors = read_header(path) if path.is_file() else _read_folder(folder)
+    if not tensors:
+        raise AdammsError(f"{path}: holds no tensors")
+    return Checkpoint(folder, dict(sorted(tensors.items())), config)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    file = folder / "config.json"
+    if not file.is_file():
+        return {}
+    config = _read_json(file)
+    quantisation = config.get("quantization_config")
+    if quantisation:
+        method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""
+        raise AdammsError(
+            f"{folder}: the checkpoint is quantised ({method}); merging needs its 16- or 32-bit weights"
+        )
+    return config
+
+
+def _read_folder(folder: Path) -> dict[str, TensorEntry]:
+    for name in INDEX_NAMES:
+        if (folder / name).is_file():
+            return _read_shards(folder, folder / name)
+    for name in SINGLE_NAMES:
+        if (folder / name).is_file():
+            return read_header(folder / name)
+    others = sorted(
+        file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.name not in NOT_WEIGHTS
+    )
+    if len(others) == 1:
+        return read_header(others[0])
+    found = f"{len(others)} weight files and no index" if others else "no weights"
+    raise AdammsError(
+        f"{folder}: {found}; expected one of {', '.join(INDEX_NAMES + SINGLE_NAMES)}, "
+        f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
+    )
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
+    weight_map = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise AdammsError(f"{index}: expected an object 'weight_map' of tensor name -> shard file")
+    shards = {}
+    for shard in dict.fromkeys(weight_map.values()):
+        if Path(shard).name != shard or shard in ("", ".", ".."):
+            raise AdammsError(f"{index}: names the shard {shard!r}, which is outside the folder {folder}")
+        if not (folder / shard).is_file():
+            raise AdammsError(f"{index}: names the shard {shard!r}, which is not in {folder}")
+        shards[shard] = read_header(folder / shard)
+    # Tensors that the index leaves out are loaded by transformers all the same, so they count.
+    tensors = {name: entry for header in shards.values() for name, entry in header.items()}
+    for name, shard in weight_map.items():
+        if name not in shards[shard]:
+            raise AdammsError(f"{index}: says {name!r} is in {shard}, which does not hold it")
+        tensors[name] = shards[shard][name]
+    return tensors
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AdammsError(f"{file}: not valid JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise AdammsError(f"{file}: expected a JSON object, found {type(content).__name__}")
+    return content

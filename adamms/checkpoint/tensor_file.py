@@ -1,0 +1,212 @@
+"""Headers and values of one tensor file: safetensors, or a torch zip archive (.bin, .pth, .pt).
+
+Headers give names, shapes, dtypes and byte offsets; values are memory-mapped views at those
+offsets, so both kinds of file read alike and nothing is loaded before it is used.
+Knows nothing of models or folders.
+"""
+
+import json
+import math
+import mmap
+import pickle
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from adamms.errors import AdammsError
+
+# safetensors' names of dtypes, which are used for both kinds of file.
+DTYPES: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+
+# The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.
+MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """Where one tensor is stored.
+
+    Args:
+        name: its name in the checkpoint.
+        shape: its dimensions.
+        dtype: safetensors' name of the dtype, e.g. "BF16".
+        file: the file that holds it.
+        offset: position of its first element in the file, in bytes.
+        strides: in elements, for a torch tensor that is not contiguous; None when it is.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    file: Path
+    offset: int
+    strides: tuple[int, ...] | None = None
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.elements * DTYPES[self.dtype].itemsize
+
+
+def read_header(file: Path) -> dict[str, TensorEntry]:
+    """Names and places of every tensor in `file`; values are not read.
+
+    Raises:
+        AdammsError: a file that is missing, truncated, malformed, quantised, or a pickle that asks
+            for anything but tensors (it is refused, not executed).
+    """
+    if not file.is_file():
+        raise AdammsError(f"{file}: no such file")
+    return _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
+
+
+def map_tensor(entry: TensorEntry) -> torch.Tensor:
+    """The tensor as a view of the mapped file: no copy, and unmapped when the view is gone."""
+    if entry.elements == 0:
+        return torch.empty(entry.shape, dtype=DTYPES[entry.dtype])
+    dtype = DTYPES[entry.dtype]
+    page = entry.offset % mmap.ALLOCATIONGRANULARITY
+    span = _span(entry) * dtype.itemsize
+    with entry.file.open("rb") as file:
+        # A private mapping is writable as torch wants its buffers; nothing writes, so no page is copied.
+        mapped = mmap.mmap(file.fileno(), page + span, access=mmap.ACCESS_COPY, offset=entry.offset - page)
+    if page % dtype.itemsize:  # a foreign file with unaligned tensors: the one case that copies
+        return torch.frombuffer(bytearray(mapped[page:]), dtype=dtype).view(entry.shape)
+    flat = torch.frombuffer(mapped, dtype=dtype, offset=page)
+    if entry.strides is not None:
+        return flat.as_strided(entry.shape, entry.strides)
+    return flat.view(entry.shape)
+
+
+def _span(entry: TensorEntry) -> int:
+    """Elements from the first to the last one that the tensor touches in the file."""
+    if entry.strides is None:
+        return entry.elements
+    return 1 + sum((size - 1) * stride for size, stride in zip(entry.shape, entry.strides, strict=True))
+
+
+def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        if len(prefix) < 8:
+            raise AdammsError(f"{file}: truncated, {size} bytes are too few for a safetensors file")
+        (length,) = struct.unpack("<Q", prefix)
+        if length > min(MAX_HEADER_BYTES, size - 8):
+            raise AdammsError(
+                f"{file}: truncated or not safetensors: the header should be {length} bytes long, "
+                f"the file has {size}"
+            )
+        raw = stream.read(length)
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise AdammsError(f"{file}: the safetensors header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise AdammsError(f"{file}: the safetensors header is not a JSON object")
+    header.pop("__metadata__", None)
+    data = 8 + length
+    entries = {name: _safetensors_entry(file, name, value, data) for name, value in header.items()}
+    _check_coverage(file, entries, data, size)
+    return entries
+
+
+def _safetensors_entry(file: Path, name: str, value: Any, data: int) -> TensorEntry:
+    match value:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if all(
+            type(size) is int and size >= 0 for size in shape
+        ):
+            pass
+        case _:
+            raise AdammsError(f"{file}: malformed header entry for {name!r}: {str(value)[:120]}")
+    if dtype not in DTYPES:
+        raise AdammsError(
+            f"{file}: tensor {name!r} has dtype {dtype}, which looks quantised; expected one of "
+            f"{', '.join(DTYPES)}. Merge the unquantised checkpoint."
+        )
+    entry = TensorEntry(name, tuple(shape), dtype, file, data + start)
+    if start < 0 or stop - start != entry.nbytes:
+        raise AdammsError(
+            f"{file}: the header lies about {name!r}: shape {shape} of {dtype} takes {entry.nbytes} "
+            f"bytes, its offsets [{start}, {stop}] say {stop - start}"
+        )
+    return entry
+
+
+def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size: int) -> None:
+    """The format wants the tensors back to back, from the end of the header to the end of the file."""
+    position = data
+    for entry in sorted(entries.values(), key=lambda entry: (entry.offset, entry.nbytes)):
+        if entry.offset != position:
+            raise AdammsError(
+                f"{file}: the header lies about {entry.name!r}: it starts at byte "
+                f"{entry.offset - data} of the data, the tensor before it ends at {position - data}"
+            )
+        position += entry.nbytes
+    if position > size:
+        raise AdammsError(f"{file}: truncated: the header promises {position} bytes, the file has {size}")
+    if position < size:
+        raise AdammsError(
+            f"{file}: {size - position} bytes after the last tensor that the header does not describe"
+        )
+
+
+def _torch_header(file: Path) -> dict[str, TensorEntry]:
+    # Fake tensors carry shapes and the storages' offsets in the archive, and no values.
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    try:
+        with FakeTensorMode():
+            state = torch.load(file, mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"(?:GLOBAL|global|type) (\S+)", str(error))
+        raise AdammsError(
+            f"{file}: refused, not executed: the pickle asks for more than tensors"
+            + (f" ({asked.group(1)})" if asked else "")
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise AdammsError(
+            f"{file}: not a readable torch zip archive (truncated, or written before torch 1.6): "
+            f"{str(error).splitlines()[0][:200]}"
+        ) from error
+    if not isinstance(state, dict):
+        raise AdammsError(f"{file}: holds a {type(state).__name__}; expected a dict of named tensors")
+    return {name: _torch_entry(file, name, value) for name, value in state.items()}
+
+
+def _torch_entry(file: Path, name: object, tensor: object) -> TensorEntry:
+    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+        raise AdammsError(
+            f"{file}: {name!r} is a {type(tensor).__name__}; expected a flat dict of named tensors"
+        )
+    if tensor.dtype not in DTYPE_NAMES or tensor.is_quantized:
+        raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
+    storage = tensor.untyped_storage()
+    offset = storage._checkpoint_offset + tensor.storage_offset() * tensor.element_size()
+    strides = None if tensor.is_contiguous() else tuple(tensor.stride())
+    entry = TensorEntry(name, tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], file, offset, strides)
+    end = offset + _span(entry) * tensor.element_size()
+    if entry.elements and end > file.stat().st_size:
+        raise AdammsError(f"{file}: truncated: {name!r} ends at byte {end}")
+    return entry

@@ -1,0 +1,23 @@
+"""Errors that a user can act on: what was wrong, what was expected, the nearest valid choice."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class AdammsError(Exception):
+    """A problem in the user's input or environment. `run.py` prints it without a traceback."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
+    found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)
+    return f" Nearest: {', '.join(found)}." if found else ""
+
+
+def check_choice(what: str, value: object, choices: Iterable[str]) -> None:
+    """Raise AdammsError unless `value` is one of `choices`; the message lists them all."""
+    choices = list(choices)
+    if value not in choices:
+        raise AdammsError(
+            f"{what} is {value!r}; expected one of: {', '.join(choices)}." + nearest(str(value), choices)
+        )

@@ -1,0 +1,203 @@
+"""Expressions over a donor's tensors, whose value has the shape of one target tensor.
+
+A small frozen tree: read, slice, concatenate, average, and align rows by token. Shapes follow from
+headers; values are computed for a range of rows at a time, so that no whole tensor is ever copied.
+Knows nothing of roles, architectures or merging.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Read:
+    """The donor's tensor `name`."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """`source[start:stop]` along `dim`."""
+
+    source: "Expression"
+    dim: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Concat:
+    """`parts` one after the other along `dim`."""
+
+    parts: tuple["Expression", ...]
+    dim: int
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The elementwise mean of `parts`, which have one shape."""
+
+    parts: tuple["Expression", ...]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Rows of `source` in the target's order: row r is `source[rows[r]]`, or the target's own if -1.
+
+    Used for embeddings and heads, whose rows belong to tokens.
+    """
+
+    source: "Expression"
+    rows: tuple[int, ...]
+
+    @property
+    def matched(self) -> int:
+        """How many rows come from the source."""
+        return sum(row >= 0 for row in self.rows)
+
+
+Expression = Read | Slice | Concat | Mean | Tokens
+
+
+def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
+    """The shape of the value, from the shapes of the tensors read; ValueError if parts disagree."""
+    match expression:
+        case Read(name):
+            return shape(name)
+        case Slice(source, dim, start, stop):
+            inner = shape_of(source, shape)
+            if not 0 <= start <= stop <= inner[dim]:
+                raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {inner}")
+            return (*inner[:dim], stop - start, *inner[dim + 1 :])
+        case Concat(parts, dim):
+            shapes = [shape_of(part, shape) for part in parts]
+            rests = {(*s[:dim], *s[dim + 1 :]) for s in shapes}
+            if len(rests) != 1:
+                raise ValueError(f"cannot concatenate {shapes} along dimension {dim}")
+            return (*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :])
+        case Mean(parts):
+            shapes = [shape_of(part, shape) for part in parts]
+            if len(set(shapes)) != 1:
+                raise ValueError(f"cannot average shapes {shapes}")
+            return shapes[0]
+        case Tokens(source, rows):
+            return (len(rows), *shape_of(source, shape)[1:])
+
+
+def names_in(expression: Expression) -> Iterator[str]:
+    """The tensors that the expression reads, in order, repeated when read repeatedly."""
+    match expression:
+        case Read(name):
+            yield name
+        case Slice(source) | Tokens(source):
+            yield from names_in(source)
+        case Concat(parts) | Mean(parts):
+            for part in parts:
+                yield from names_in(part)
+
+
+def to_tree(expression: Expression) -> dict[str, Any]:
+    """The expression as plan.json writes it."""
+    match expression:
+        case Read(name):
+            return {"read": name}
+        case Slice(source, dim, start, stop):
+            return {"slice": to_tree(source), "dim": dim, "start": start, "stop": stop}
+        case Concat(parts, dim):
+            return {"concat": [to_tree(part) for part in parts], "dim": dim}
+        case Mean(parts):
+            return {"mean": [to_tree(part) for part in parts]}
+        case Tokens(source):
+            return {"tokens": to_tree(source)}
+
+
+def join(parts: tuple[Expression, ...], dim: int, shape: Callable[[str], Shape]) -> Expression:
+    """`Concat`, or what it comes down to: neighbouring slices of one source become one slice."""
+    joined: list[Expression] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if (
+            isinstance(part, Slice)
+            and isinstance(last, Slice)
+            and (part.source, part.dim, part.start) == (last.source, dim, last.stop)
+        ):
+            joined[-1] = Slice(last.source, dim, last.start, part.stop)
+        else:
+            joined.append(part)
+    if len(joined) > 1:
+        return Concat(tuple(joined), dim)
+    match joined[0]:
+        case Slice(source, d, 0, stop) if stop == shape_of(source, shape)[d]:
+            return source
+    return joined[0]
+
+
+def evaluate_rows(
+    expression: Expression,
+    tensors: Mapping[str, torch.Tensor],
+    start: int,
+    stop: int,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    """Rows `start:stop` (dimension 0) of the expression's value.
+
+    Args:
+        expression: what to compute.
+        tensors: the tensors that it reads, by name, as stored.
+        start, stop: the rows wanted of the value.
+        target: the target tensor, whose own rows stand where `Tokens` has no donor row.
+
+    Returns:
+        A tensor of shape (stop - start, ...): a view of the stored tensors where that is possible,
+        float64 where values had to be mixed.
+    """
+    match expression:
+        case Read(name):
+            return tensors[name][start:stop]
+        case Slice(source, 0, first, _):
+            return evaluate_rows(source, tensors, first + start, first + stop, target)
+        case Slice(source, dim, first, last):
+            return evaluate_rows(source, tensors, start, stop, target).narrow(dim, first, last - first)
+        case Concat(parts, 0):
+            return _concatenated_rows(parts, tensors, start, stop, target)
+        case Concat(parts, dim):
+            return torch.cat([evaluate_rows(part, tensors, start, stop, target) for part in parts], dim)
+        case Mean(parts):
+            values = [evaluate_rows(part, tensors, start, stop, target).double() for part in parts]
+            return torch.stack(values).mean(0)
+        case Tokens(source, rows):
+            return _token_rows(source, rows[start:stop], tensors, target[start:stop])
+
+
+def _concatenated_rows(
+    parts: tuple[Expression, ...],
+    tensors: Mapping[str, torch.Tensor],
+    start: int,
+    stop: int,
+    target: torch.Tensor,
+) -> torch.Tensor:
+    pieces = []
+    position = 0
+    for part in parts:
+        (length, *_) = shape_of(part, lambda name: tuple(tensors[name].shape))
+        first, last = max(start - position, 0), min(stop - position, length)
+        if first < last:
+            pieces.append(evaluate_rows(part, tensors, first, last, target))
+        position += length
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _token_rows(
+    source: Expression, rows: tuple[int, ...], tensors: Mapping[str, torch.Tensor], own: torch.Tensor
+) -> torch.Tensor:
+    (length, *_) = shape_of(source, lambda name: tuple(tensors[name].shape))
+    index = torch.tensor(rows)
+    donor = evaluate_rows(source, tensors, 0, length, own)[index.clamp(min=0)]
+    found = (index >= 0).view(-1, *[1] * (donor.dim() - 1))
+    return torch.where(found, donor.double(), own.double())

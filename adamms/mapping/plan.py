@@ -1,0 +1,122 @@
+"""The plan of a merge: one slot for every target tensor, merged or kept with the reason.
+
+Plain data that a person can read as JSON; holds no weights and knows nothing of how it was found.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from adamms.checkpoint.tensor_file import DTYPES
+from adamms.mapping.expression import Expression, Shape, Tokens, to_tree
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One target tensor and what becomes of it.
+
+    Args:
+        name: the tensor's name in the target checkpoint.
+        shape: its shape.
+        dtype: its dtype, in safetensors' words ("BF16").
+        role: its canonical role(s) in the decoder LM, as text; "" if it has none.
+        donors: donor name -> expression with the target's shape; empty when the tensor is kept.
+        ancestor: the same over the ancestor's tensors, if there is one.
+        reason: why it is kept; "" when it is merged.
+        lacking: donor name -> why that donor has no part in a slot that others are merged into.
+    """
+
+    name: str
+    shape: Shape
+    dtype: str
+    role: str
+    donors: Mapping[str, Expression] = field(default_factory=dict)
+    ancestor: Expression | None = None
+    reason: str = ""
+    lacking: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def merged(self) -> bool:
+        return bool(self.donors)
+
+    @property
+    def elements(self) -> int:
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    @property
+    def nbytes(self) -> int:
+        return self.elements * DTYPES[self.dtype].itemsize
+
+    def to_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {
+            "name": self.name,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "role": self.role or None,
+            "action": "merge" if self.merged else "keep",
+        }
+        if not self.merged:
+            return record | {"reason": self.reason}
+        record["donors"] = {donor: to_tree(expression) for donor, expression in self.donors.items()}
+        rows = {d: e.matched for d, e in self.donors.items() if isinstance(e, Tokens)}
+        if rows:
+            record["rows_from_donor"] = rows
+        if self.ancestor is not None:
+            record["ancestor"] = to_tree(self.ancestor)
+        if self.lacking:
+            record["lacking"] = dict(self.lacking)
+        return record
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of the target one action (and, for kept tensors, one reason) accounts for."""
+
+    action: str
+    reason: str
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every target tensor in exactly one slot.
+
+    Args:
+        target: path and architecture of the target, for people.
+        donors: the same for each donor.
+        slots: in the order of the target's tensor names.
+        unused: donor name -> {reason: names of the donor's tensors that no slot reads}.
+    """
+
+    target: str
+    donors: Mapping[str, str]
+    slots: tuple[Slot, ...]
+    unused: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    def coverage(self) -> list[Coverage]:
+        """Totals per action and reason; the merged ones first, then by size."""
+        groups: dict[tuple[str, str], list[Slot]] = {}
+        for slot in self.slots:
+            groups.setdefault(("merge", "") if slot.merged else ("keep", slot.reason), []).append(slot)
+        rows = [
+            Coverage(action, reason, len(slots), sum(s.elements for s in slots), sum(s.nbytes for s in slots))
+            for (action, reason), slots in groups.items()
+        ]
+        return sorted(rows, key=lambda row: (row.action != "merge", -row.bytes, row.reason))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "target": self.target,
+            "donors": dict(self.donors),
+            "coverage": [vars(row) for row in self.coverage()],
+            "unused": {
+                donor: {reason: list(names) for reason, names in reasons.items()}
+                for donor, reasons in self.unused.items()
+            },
+            "tensors": [slot.to_json() for slot in self.slots],
+        }

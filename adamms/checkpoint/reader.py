@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ class Checkpoint:
             raise AdammsError(f"{self.folder}: no tensor {name!r}.{nearest(name, self.tensors)}")
         return map_tensor(self.tensors[name])
 
+    @cached_property
     def fingerprint(self) -> str:
         """A digest of names, shapes, dtypes and sampled bytes of every tensor, whatever the sharding.
 
@@ -56,7 +58,7 @@ class Checkpoint:
         for name, entry in self.tensors.items():
             digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
             flat = map_tensor(entry).reshape(-1) if entry.strides else map_tensor(entry).view(-1)
-            raw = flat.view(torch.uint8).numpy()
+            raw = flat.view(torch.uint8).numpy().data
             if raw.nbytes <= 3 * SAMPLE_BYTES:
                 digest.update(raw)
             else:

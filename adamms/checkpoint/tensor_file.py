@@ -202,8 +202,9 @@ def _torch_entry(file: Path, name: object, tensor: object) -> TensorEntry:
         )
     if tensor.dtype not in DTYPE_NAMES or tensor.is_quantized:
         raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
-    storage = tensor.untyped_storage()
-    offset = storage._checkpoint_offset + tensor.storage_offset() * tensor.element_size()
+    # Set by torch.load on fake tensors: where the storage starts in the archive.
+    storage_start: int = tensor.untyped_storage()._checkpoint_offset  # type: ignore[assignment]
+    offset = storage_start + int(tensor.storage_offset()) * tensor.element_size()
     strides = None if tensor.is_contiguous() else tuple(tensor.stride())
     entry = TensorEntry(name, tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], file, offset, strides)
     end = offset + _span(entry) * tensor.element_size()

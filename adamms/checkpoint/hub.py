@@ -1,0 +1,52 @@
+"""Where a checkpoint is: a local folder as it is, or a hub id, downloaded to the hub's own cache.
+
+Knows nothing of the contents.
+"""
+
+import re
+from pathlib import Path
+
+from adamms.errors import AdammsError, nearest
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken", "LICENSE*")
+_TORCH_PATTERNS = ("*.bin", "*.pth")
+
+
+def locate(path: str, revision: str | None = None) -> Path:
+    """The local folder of the checkpoint `path`.
+
+    Args:
+        path: a local folder or weight file, or a hub id `owner/name`.
+        revision: branch, tag or commit of the hub repository.
+
+    Raises:
+        AdammsError: neither exists, or a revision is given for a local folder.
+    """
+    local = Path(path).expanduser()
+    if local.exists():
+        if revision is not None:
+            raise AdammsError(f"{path} is a local folder; revision={revision!r} belongs to hub ids only")
+        return local.resolve()
+    if not _HUB_ID.fullmatch(path):
+        siblings = [str(p) for p in local.parent.iterdir()] if local.parent.is_dir() else []
+        raise AdammsError(f"{path}: no such folder or file.{nearest(path, siblings)}")
+    return _download(path, revision)
+
+
+def _download(repository: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(_PATTERNS)))
+        if not any(folder.glob("*.safetensors")):
+            patterns = [*_PATTERNS, *_TORCH_PATTERNS]
+            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise AdammsError(
+            f"{repository}{at}: no such local folder, and the hub did not give it "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
+        ) from error
+    return folder

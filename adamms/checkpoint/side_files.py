@@ -1,0 +1,82 @@
+"""Everything of a checkpoint folder but its weights: copied, so that the result loads as the target does.
+
+Owns which files those are, and the model card. Knows nothing of tensors.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adamms.checkpoint.reader import INDEX_NAMES
+
+# config, generation config, tokenizer, processor, chat templates, remote code, licences.
+SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".yaml", ".yml", ".md", ".pdf")
+BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
+# Written anew for the merged model.
+REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
+
+
+def side_files(folder: Path) -> list[Path]:
+    """Paths relative to `folder` of the files that a merged model takes over, sorted.
+
+    Python files and chat templates may lie in subfolders; hidden folders are left out.
+    """
+    found = []
+    for path in sorted(folder.rglob("*")):
+        relative = path.relative_to(folder)
+        if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in relative.parts):
+            continue
+        top_level = len(relative.parts) == 1
+        wanted = path.suffix in SUFFIXES if top_level else path.suffix in (".py", ".jinja")
+        bare = top_level and path.name.upper().startswith(BARE_NAMES)
+        if (wanted or bare) and str(relative) not in REPLACED:
+            found.append(relative)
+    return found
+
+
+def copy_side_files(source: Path, destination: Path) -> None:
+    """Copy them from `source` to `destination`; links are followed, as a hub cache is made of links."""
+    for relative in side_files(source):
+        (destination / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / relative, destination / relative)
+
+
+def model_card(base_models: Sequence[str], recipe: Mapping[str, Any]) -> str:
+    """README.md of a merged model: hub metadata, how it was made, how to load it.
+
+    Args:
+        base_models: target first, then the donors, as hub ids or folder names.
+        recipe: what adamms_recipe.json holds.
+    """
+    metadata = {
+        "base_model": list(base_models),
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "tags": ["merge", "adamms"],
+    }
+    shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
+    return f"""---
+{yaml.safe_dump(metadata, sort_keys=False).strip()}
+---
+
+# Merged with adamms
+
+`{base_models[0]}`, whose architecture it has, merged by `{recipe["method"]["name"]}` with {shares}.
+
+| action | reason | tensors | parameters |
+| --- | --- | --- | --- |
+{_coverage_rows(recipe)}
+
+It loads as the target does, e.g. `AutoModelForImageTextToText.from_pretrained(folder)`. The full
+recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
+"""
+
+
+def _coverage_rows(recipe: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"| {row['action']} | {row['reason']} | {row['tensors']} | {row['parameters']:,} |"
+        for row in recipe["coverage"]
+    )

@@ -1,0 +1,236 @@
+"""Writes a checkpoint as sharded safetensors: streamed, verified, and whole or not there at all.
+
+Takes any source of named tensors that come piece by piece; knows nothing of merging. The bytes
+depend on names, shapes, dtypes and values alone, not on threads or on how the source was sharded.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
+from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.errors import AdammsError
+
+PARTIAL = ".partial"
+Advance = Callable[[int], None]
+
+
+class TensorSource(Protocol):
+    """What can be written: entries say name, shape and dtype; pieces are the values."""
+
+    def layout(self) -> Sequence[TensorEntry]: ...
+
+    def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+        """(position of the first element, contiguous 1-D tensor in the final dtype), in any order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One output file: its header, and where each tensor's bytes go."""
+
+    name: str
+    header: bytes
+    offsets: dict[str, int]
+    size: int
+
+
+@contextmanager
+def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
+    """A partial sibling of `folder` to fill, which becomes `folder` when the block ends without error.
+
+    On error nothing is left; after a crash only the hidden sibling is, which the next run removes.
+
+    Raises:
+        AdammsError: `folder` exists, another process is writing it, or the disk is too small.
+    """
+    if folder.exists():
+        raise AdammsError(f"{folder} exists already; choose another output, or remove it")
+    created = _make_parents(folder.parent)
+    partial = folder.parent / f".{folder.name}{PARTIAL}"
+    try:
+        with _locked(partial):
+            for leftover in partial.iterdir():
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            free = shutil.disk_usage(partial).free
+            if free < needed_bytes:
+                raise AdammsError(
+                    f"disk full: {folder} needs {needed_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+                )
+            try:
+                yield partial
+                partial.rename(folder)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise AdammsError(f"disk full while writing {folder}; nothing was left there") from error
+        raise
+    finally:
+        if not folder.exists():
+            _remove_empty(partial, *created)
+
+
+@contextmanager
+def _locked(partial: Path) -> Iterator[None]:
+    partial.mkdir(exist_ok=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AdammsError(f"another run is writing {partial}; choose another output") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _make_parents(folder: Path) -> list[Path]:
+    """Create `folder` and return what had to be created, innermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def plan_shards(entries: Sequence[TensorEntry], max_shard_bytes: int) -> list[Shard]:
+    """Distribute tensors over files of at most `max_shard_bytes`, in the order of their names."""
+    groups: list[list[TensorEntry]] = []
+    size = 0
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        if not groups or size + entry.nbytes > max_shard_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(entry)
+        size += entry.nbytes
+    count = len(groups)
+    names = [f"model-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
+    return [
+        _shard(name, group)
+        for name, group in zip(["model.safetensors"] if count == 1 else names, groups, strict=True)
+    ]
+
+
+def _shard(name: str, entries: Sequence[TensorEntry]) -> Shard:
+    # Wide dtypes first, as safetensors itself orders them, so that every tensor is aligned.
+    ordered = sorted(entries, key=lambda entry: (-DTYPES[entry.dtype].itemsize, entry.name))
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    position = 0
+    starts = {}
+    for entry in ordered:
+        end = position + entry.nbytes
+        header[entry.name] = {
+            "dtype": entry.dtype,
+            "shape": list(entry.shape),
+            "data_offsets": [position, end],
+        }
+        starts[entry.name] = position
+        position = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    start = 8 + len(text)
+    offsets = {name: start + offset for name, offset in starts.items()}
+    return Shard(name, struct.pack("<Q", len(text)) + text, offsets, start + position)
+
+
+def write_tensors(
+    source: TensorSource,
+    folder: Path,
+    max_shard_bytes: int,
+    workers: int | None = None,
+    advance: Advance = lambda _: None,
+) -> None:
+    """Write every tensor of `source` into `folder` and check what was written.
+
+    Args:
+        source: the tensors.
+        folder: an existing folder without weights.
+        max_shard_bytes: upper bound of a file's size, unless one tensor alone is larger.
+        workers: threads; the processors at hand by default.
+        advance: called with the number of bytes just written.
+
+    Raises:
+        AdammsError: the files, read back, do not hold what was to be written.
+    """
+    entries = list(source.layout())
+    shards = plan_shards(entries, max_shard_bytes)
+    with chunk_pool(workers or default_workers()) as pool:
+        descriptors = [_create(folder, shard) for shard in shards]
+        try:
+            place = {
+                name: (descriptor, offset)
+                for shard, descriptor in zip(shards, descriptors, strict=True)
+                for name, offset in shard.offsets.items()
+            }
+            # The largest first, so that no thread is left alone with a large one at the end.
+            jobs = [
+                pool.submit(_write_tensor, source, entry.name, *place[entry.name], advance)
+                for entry in sorted(entries, key=lambda entry: -entry.nbytes)
+            ]
+            for job in as_completed(jobs):
+                job.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            for descriptor in descriptors:
+                os.close(descriptor)
+    _write_index(folder, shards, entries)
+    _verify(folder, entries)
+
+
+def _create(folder: Path, shard: Shard) -> int:
+    descriptor = os.open(folder / shard.name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+    os.ftruncate(descriptor, shard.size)
+    _write_at(descriptor, memoryview(shard.header), 0)
+    return descriptor
+
+
+def _write_tensor(source: TensorSource, name: str, descriptor: int, offset: int, advance: Advance) -> None:
+    for position, piece in source.pieces(name):
+        raw = piece.view(torch.uint8).numpy().data
+        _write_at(descriptor, raw, offset + position * piece.element_size())
+        advance(raw.nbytes)
+
+
+def _write_at(descriptor: int, raw: memoryview, offset: int) -> None:
+    while raw:
+        written = os.pwrite(descriptor, raw, offset)
+        raw, offset = raw[written:], offset + written
+
+
+def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[TensorEntry]) -> None:
+    if len(shards) == 1:
+        return
+    weight_map = {name: shard.name for shard in shards for name in shard.offsets}
+    index = {
+        "metadata": {"total_size": sum(entry.nbytes for entry in entries)},
+        "weight_map": dict(sorted(weight_map.items())),
+    }
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _verify(folder: Path, entries: Sequence[TensorEntry]) -> None:
+    written = open_checkpoint(folder).tensors
+    wanted = {entry.name: (entry.shape, entry.dtype) for entry in entries}
+    found = {name: (entry.shape, entry.dtype) for name, entry in written.items()}
+    if wanted != found:
+        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        raise AdammsError(f"{folder}: what was written differs from what was to be written: {wrong[:3]}")

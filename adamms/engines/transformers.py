@@ -1,0 +1,157 @@
+"""The transformers engine: one model on one device, driven through Lightning Fabric.
+
+Candidates are copied into the live parameters; images and prompts are processed once for all of
+them. Knows nothing of search or scores.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers.core_model_loading import revert_weight_conversion
+
+from adamms.data.example import Example
+from adamms.engines.base import Advance
+from adamms.errors import AdammsError, check_choice
+from adamms.merge.recipe import Recipe
+
+PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
+
+
+class TransformersEngine:
+    """Batched greedy generation with `AutoModelForImageTextToText`.
+
+    Args:
+        folder: a checkpoint folder with model, tokenizer, processor and chat template.
+        batch_size: examples generated together, left-padded.
+        max_new_tokens: where an answer is cut off at the latest.
+        accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
+        precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
+
+    Raises:
+        AdammsError: a folder that transformers cannot load as an image-text-to-text model.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int = 32,
+        max_new_tokens: int = 32,
+        accelerator: str = "auto",
+        precision: str = "auto",
+    ) -> None:
+        check_choice("engine.precision", precision, ("auto", *PRECISIONS.values()))
+        check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
+        if batch_size < 1 or max_new_tokens < 1:
+            raise AdammsError("engine.batch_size and engine.max_new_tokens must be at least 1")
+        self.batch_size = batch_size
+        self.folder = folder
+        model, self.processor = _load(folder)
+        if precision == "auto":
+            precision = PRECISIONS[model.dtype]
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        self.model = self.fabric.setup_module(model.eval())
+        self.model.mark_forward_method("generate")
+        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
+        self.parameters = _by_checkpoint_name(model)
+        self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
+
+    @torch.no_grad()
+    def load(self, recipe: Recipe) -> None:
+        for name, tensor in recipe.tensors(only_mapped=True):
+            if name not in self.parameters:
+                raise AdammsError(
+                    f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
+                    f"replaced in place"
+                )
+            self.parameters[name].copy_(tensor)
+
+    @torch.inference_mode()
+    def generate(self, examples: Sequence[Example], advance: Advance = lambda _: None) -> dict[str, str]:
+        answers: dict[str, str] = {}
+        for batch, inputs in self._batches(tuple(examples)):
+            inputs = self.fabric.to_device(inputs)
+            output = self.model.generate(**inputs, generation_config=self.generation)
+            new = output[:, inputs["input_ids"].shape[1] :]  # (batch, <= max_new_tokens)
+            texts = self.processor.batch_decode(new, skip_special_tokens=True)
+            answers |= {example.id: text.strip() for example, text in zip(batch, texts, strict=True)}
+            advance(len(batch))
+        return answers
+
+    def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
+        """The model's inputs for these examples, kept for the next candidate."""
+        if self._prepared[0] != examples:
+            starts = range(0, len(examples), self.batch_size)
+            batches = [examples[start : start + self.batch_size] for start in starts]
+            self._prepared = (examples, [(batch, self._inputs(batch)) for batch in batches])
+        return self._prepared[1]
+
+    def _inputs(self, batch: Sequence[Example]) -> Any:
+        prompts = [
+            self.processor.apply_chat_template(
+                [{"role": "user", "content": _content(example)}], add_generation_prompt=True, tokenize=False
+            )
+            for example in batch
+        ]
+        images = [_image(example.image) for example in batch if example.image is not None]
+        pixels = {"images": images} if images else {}
+        inputs = self.processor(
+            text=prompts, **pixels, padding=True, padding_side="left", return_tensors="pt"
+        )
+        return {
+            key: value.to(self.model.dtype) if torch.is_floating_point(value) else value
+            for key, value in inputs.items()
+        }
+
+
+def _load(folder: Path) -> tuple[Any, Any]:
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise AdammsError(
+            f"{folder}: transformers cannot load it as an image-text-to-text model with its processor "
+            f"({type(error).__name__}: {str(error)[:300]})"
+        ) from error
+    if getattr(processor, "chat_template", None) is None:
+        raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
+    return model, processor
+
+
+def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
+    """Plain greedy decoding: of the checkpoint's own generation config only the special tokens."""
+    own = model.generation_config
+    stop = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
+    if pad is None:
+        pad = stop[0] if isinstance(stop, list) else stop
+    return GenerationConfig(
+        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=stop, pad_token_id=pad
+    )
+
+
+def _by_checkpoint_name(model: Any) -> dict[str, torch.Tensor]:
+    """The live parameters under the names that they have in the checkpoint.
+
+    transformers renames tensors on loading; its own reverse conversion, given the live tensors,
+    returns the same objects under their stored names. Those that it would have to rebuild (split
+    or stacked) are other objects and are left out: they cannot be written in place.
+    """
+    live = dict(model.state_dict(keep_vars=True))
+    objects = {id(tensor) for tensor in live.values()}
+    stored = revert_weight_conversion(model, live)
+    return {name: tensor for name, tensor in stored.items() if id(tensor) in objects}
+
+
+def _content(example: Example) -> list[dict[str, str]]:
+    text = {"type": "text", "text": example.question}
+    return [text] if example.image is None else [{"type": "image"}, text]
+
+
+def _image(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")

@@ -1,0 +1,39 @@
+"""Linear interpolation, the merge of AdaMMS.
+
+    theta = (1 - sum_d alpha_d) * theta_target + sum_d alpha_d * f(theta_donor_d)
+
+Source: AdaMMS (arXiv:2503.23733), section 3.2; with one donor its equation. The authors' scripts
+compute in the stored 16-bit dtypes, rounding each operand after scaling; here the sum is float64
+and rounded once. mergekit's `linear` normalises weights over all models; there `weight` = alpha for
+the donor and 1 - alpha for the target gives the same.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+
+@dataclass(frozen=True)
+class Linear:
+    """Interpolation between the target (alpha 0) and the donor (alpha 1)."""
+
+    name: ClassVar[str] = "linear"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = False
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values())
+
+    def merge(
+        self,
+        target: torch.Tensor,
+        donors: Mapping[str, torch.Tensor],
+        ancestor: torch.Tensor | None,
+        coefficients: Mapping[str, float],
+    ) -> torch.Tensor:
+        merged = target * (1 - sum(coefficients[donor] for donor in donors))
+        for name, donor in donors.items():
+            merged.add_(donor, alpha=coefficients[name])
+        return merged

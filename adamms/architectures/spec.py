@@ -23,7 +23,7 @@ from typing import Any
 import yaml
 
 from adamms.architectures.roles import Role, parse_role
-from adamms.errors import AdammsError, nearest
+from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
 KEYS = ("about", "classes", "model_types", "include", "language_model", "other")
@@ -167,16 +167,20 @@ def _lines(spec: dict[str, Any], prefixes: Mapping[str, str] | None = None) -> I
     for pattern, role in (spec.get("language_model") or {}).items():
         match role:
             case str():
-                yield Line(_compile(pattern, prefixes), (role,))
+                line = Line(_compile(pattern, prefixes), (role,))
             case {"concat": list(parts), "dim": int(dim)}:
-                yield Line(_compile(pattern, prefixes), tuple(parts), dim)
+                line = Line(_compile(pattern, prefixes), tuple(parts), dim)
             case _:
                 raise AdammsError(
                     f"{pattern}: expected a role or {{concat: [roles], dim: d}}, found {role!r}"
                 )
+        for part in line.roles:
+            parse_role(_fill(str(part), {"i": "0", "p": "weight"}))
+        yield line
     for reason, pattern in (spec.get("other") or {}).items():
         yield Line(_compile(pattern, prefixes), reason=reason)
     for name, inner in (spec.get("include") or {}).items():
+        check_choice("include", name, known_architectures())
         yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), inner)
 
 
@@ -186,7 +190,10 @@ def _compile(pattern: str, prefixes: Mapping[str, str]) -> re.Pattern[str]:
             pattern = replacement + pattern.removeprefix(leading)
             break
     pieces = re.split(r"(\{i\}|\{p\}|\*\*|\*|\.)", pattern)
-    return re.compile("".join(_WILDCARDS.get(piece, piece) for piece in pieces))
+    try:
+        return re.compile("".join(_WILDCARDS.get(piece, piece) for piece in pieces))
+    except re.error as error:
+        raise AdammsError(f"{pattern}: not a pattern ({error})") from error
 
 
 def _fill(role: str, groups: Mapping[str, str | None]) -> str:

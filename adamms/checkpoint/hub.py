@@ -36,14 +36,14 @@ def locate(path: str, revision: str | None = None) -> Path:
 
 def _download(repository: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(_PATTERNS)))
         if not any(folder.glob("*.safetensors")):
             patterns = [*_PATTERNS, *_TORCH_PATTERNS]
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         at = f" at revision {revision}" if revision else ""
         raise AdammsError(
             f"{repository}{at}: no such local folder, and the hub did not give it "

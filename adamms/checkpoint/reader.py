@@ -17,8 +17,11 @@ from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
 from adamms.errors import AdammsError, nearest
 
 # What transformers looks for, in its order of preference.
-INDEX_NAMES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
+WEIGHT_NAMES = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+INDEX_NAMES = tuple(name for name in WEIGHT_NAMES if name.endswith(".index.json"))
 # Lone weight files under other names, as research code writes them.
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # Not weights, although their names look like them.
@@ -101,12 +104,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:
-    for name in INDEX_NAMES:
-        if (folder / name).is_file():
-            return _read_shards(folder, folder / name)
-    for name in SINGLE_NAMES:
-        if (folder / name).is_file():
-            return read_header(folder / name)
+    for name in WEIGHT_NAMES:
+        file = folder / name
+        if file.is_file():
+            return _read_shards(folder, file) if name in INDEX_NAMES else read_header(file)
     others = sorted(
         file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.name not in NOT_WEIGHTS
     )
@@ -114,7 +115,7 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
         return read_header(others[0])
     found = f"{len(others)} weight files and no index" if others else "no weights"
     raise AdammsError(
-        f"{folder}: {found}; expected one of {', '.join(INDEX_NAMES + SINGLE_NAMES)}, "
+        f"{folder}: {found}; expected one of {', '.join(WEIGHT_NAMES)}, "
         f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
     )
 
@@ -142,7 +143,7 @@ def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
 def _read_json(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdammsError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(content, dict):
         raise AdammsError(f"{file}: expected a JSON object, found {type(content).__name__}")

@@ -11,6 +11,7 @@ import mmap
 import pickle
 import re
 import struct
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,18 @@ import torch
 
 from adamms.errors import AdammsError
 
-# safetensors' names of dtypes, which are used for both kinds of file.
+# safetensors' names of dtypes, which are used for both kinds of file, in the order in which
+# safetensors itself lays out tensors: wide ones first, so that every tensor is aligned.
 DTYPES: dict[str, torch.dtype] = {
+    "I64": torch.int64,
     "F64": torch.float64,
     "F32": torch.float32,
-    "F16": torch.float16,
+    "I32": torch.int32,
     "BF16": torch.bfloat16,
+    "F16": torch.float16,
+    "I16": torch.int16,
     "F8_E4M3": torch.float8_e4m3fn,
     "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
@@ -92,8 +94,9 @@ def map_tensor(entry: TensorEntry) -> torch.Tensor:
         # A private mapping is writable as torch wants its buffers; nothing writes, so no page is copied.
         mapped = mmap.mmap(file.fileno(), page + span, access=mmap.ACCESS_COPY, offset=entry.offset - page)
     if page % dtype.itemsize:  # a foreign file with unaligned tensors: the one case that copies
-        return torch.frombuffer(bytearray(mapped[page:]), dtype=dtype).view(entry.shape)
-    flat = torch.frombuffer(mapped, dtype=dtype, offset=page)
+        flat = torch.frombuffer(bytearray(mapped[page:]), dtype=dtype)
+    else:
+        flat = torch.frombuffer(mapped, dtype=dtype, offset=page)
     if entry.strides is not None:
         return flat.as_strided(entry.shape, entry.strides)
     return flat.view(entry.shape)
@@ -121,7 +124,7 @@ def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
         raw = stream.read(length)
     try:
         header = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdammsError(f"{file}: the safetensors header is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise AdammsError(f"{file}: the safetensors header is not a JSON object")
@@ -134,9 +137,11 @@ def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
 
 def _safetensors_entry(file: Path, name: str, value: Any, data: int) -> TensorEntry:
     match value:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(stop)]} if all(
-            type(size) is int and size >= 0 for size in shape
-        ):
+        case {
+            "dtype": str(dtype),
+            "shape": list(shape),
+            "data_offsets": [int(start), int(stop)],
+        } if _plausible(shape):
             pass
         case _:
             raise AdammsError(f"{file}: malformed header entry for {name!r}: {str(value)[:120]}")
@@ -149,9 +154,15 @@ def _safetensors_entry(file: Path, name: str, value: Any, data: int) -> TensorEn
     if start < 0 or stop - start != entry.nbytes:
         raise AdammsError(
             f"{file}: the header lies about {name!r}: shape {shape} of {dtype} takes {entry.nbytes} "
-            f"bytes, its offsets [{start}, {stop}] say {stop - start}"
+            f"bytes, its offsets are {str([start, stop])[:60]}"
         )
     return entry
+
+
+def _plausible(shape: list[Any]) -> bool:
+    """Sizes that a tensor can have: torch counts its dimensions in 64 and its bytes in 63 bits."""
+    sizes = [size for size in shape if type(size) is int and size >= 0]
+    return len(sizes) == len(shape) <= 64 and math.prod(max(size, 1) for size in sizes) < 1 << 60
 
 
 def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size: int) -> None:
@@ -179,13 +190,14 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     try:
         with FakeTensorMode():
             state = torch.load(file, mmap=True, weights_only=True)
+        _check_stored(file)
     except pickle.UnpicklingError as error:
         asked = re.search(r"(?:GLOBAL|global|type) (\S+)", str(error))
         raise AdammsError(
             f"{file}: refused, not executed: the pickle asks for more than tensors"
             + (f" ({asked.group(1)})" if asked else "")
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
+    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise AdammsError(
             f"{file}: not a readable torch zip archive (truncated, or written before torch 1.6): "
             f"{str(error).splitlines()[0][:200]}"
@@ -195,10 +207,24 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     return {name: _torch_entry(file, name, value) for name, value in state.items()}
 
 
+def _check_stored(file: Path) -> None:
+    """Compressed members, which torch itself never writes, cannot be mapped."""
+    with zipfile.ZipFile(file) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise AdammsError(
+                    f"{file}: {member.filename} is compressed; re-save the file with torch.save"
+                )
+
+
 def _torch_entry(file: Path, name: object, tensor: object) -> TensorEntry:
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
         raise AdammsError(
             f"{file}: {name!r} is a {type(tensor).__name__}; expected a flat dict of named tensors"
+        )
+    if tensor.layout != torch.strided or tensor.is_meta:
+        raise AdammsError(
+            f"{file}: tensor {name!r} is {'meta' if tensor.is_meta else tensor.layout}, not dense"
         )
     if tensor.dtype not in DTYPE_NAMES or tensor.is_quantized:
         raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")

@@ -48,6 +48,20 @@ class Shard:
     size: int
 
 
+def check_writable(folder: Path, needed_bytes: int) -> None:
+    """Raise AdammsError if `folder` exists already, or its disk has less than `needed_bytes` free."""
+    if folder.exists():
+        raise AdammsError(f"{folder} exists already; choose another output, or remove it")
+    parent = next(path for path in folder.absolute().parents if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise AdammsError(f"{folder} cannot be written: {parent} is not a folder that you may write to")
+    free = shutil.disk_usage(parent).free
+    if free < needed_bytes:
+        raise AdammsError(
+            f"disk full: {folder} needs {needed_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        )
+
+
 @contextmanager
 def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
     """A partial sibling of `folder` to fill, which becomes `folder` when the block ends without error.
@@ -57,19 +71,13 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
     Raises:
         AdammsError: `folder` exists, another process is writing it, or the disk is too small.
     """
-    if folder.exists():
-        raise AdammsError(f"{folder} exists already; choose another output, or remove it")
+    check_writable(folder, needed_bytes)
     created = _make_parents(folder.parent)
     partial = folder.parent / f".{folder.name}{PARTIAL}"
     try:
         with _locked(partial):
             for leftover in partial.iterdir():
                 shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            free = shutil.disk_usage(partial).free
-            if free < needed_bytes:
-                raise AdammsError(
-                    f"disk full: {folder} needs {needed_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
-                )
             try:
                 yield partial
                 partial.rename(folder)
@@ -82,7 +90,7 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
         raise
     finally:
         if not folder.exists():
-            _remove_empty(partial, *created)
+            _remove_empty(*created)
 
 
 @contextmanager
@@ -94,6 +102,9 @@ def _locked(partial: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AdammsError(f"another run is writing {partial}; choose another output") from error
+        # Between the two calls another run may have ended, and its folder have been renamed.
+        if not partial.is_dir() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+            raise AdammsError(f"another run was writing {partial}; choose another output")
         yield
     finally:
         os.close(descriptor)
@@ -131,8 +142,9 @@ def plan_shards(entries: Sequence[TensorEntry], max_shard_bytes: int) -> list[Sh
 
 
 def _shard(name: str, entries: Sequence[TensorEntry]) -> Shard:
-    # Wide dtypes first, as safetensors itself orders them, so that every tensor is aligned.
-    ordered = sorted(entries, key=lambda entry: (-DTYPES[entry.dtype].itemsize, entry.name))
+    # As safetensors itself orders them: the file is the one that its `save_file` would write.
+    order = list(DTYPES)
+    ordered = sorted(entries, key=lambda entry: (order.index(entry.dtype), entry.name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     position = 0
     starts = {}

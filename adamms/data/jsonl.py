@@ -69,10 +69,10 @@ class Jsonl:
             raise AdammsError(f"{file}: holds no examples")
         return Dataset(file.stem, tuple(examples), answers)
 
-    def _parse(self, line: str, number: int, folder: Path) -> tuple[Example, str | None]:
+    def _parse(self, line: bytes, number: int, folder: Path) -> tuple[Example, str | None]:
         try:
-            record = json.loads(line)
-        except ValueError as error:
+            record = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
             raise AdammsError(f"not JSON ({error})") from error
         if not isinstance(record, dict):
             raise AdammsError(f"expected an object with {', '.join(FIELDS)}")
@@ -94,8 +94,8 @@ class Jsonl:
         )
 
 
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    with file.open(encoding="utf-8") as stream:
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    with file.open("rb") as stream:
         for number, line in enumerate(stream, start=1):
             if line.strip():
                 yield number, line
@@ -116,6 +116,6 @@ def _checked_image(path: Path) -> Path:
     try:
         with Image.open(path) as image:
             image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
         raise AdammsError(f"image {path} does not decode ({error})") from error
     return path

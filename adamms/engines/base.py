@@ -1,7 +1,7 @@
 """What an engine is: one live model whose merged weights are replaced in place between candidates."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
 from adamms.data.example import Example
 from adamms.merge.recipe import Recipe
@@ -10,7 +10,11 @@ Advance = Callable[[int], None]
 
 
 class Engine(Protocol):
-    """Generates answers. Made from the folder of the model whose architecture it runs."""
+    """Generates answers. Made from the folder of the model that it runs; leaving it frees the model."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
 
     def load(self, recipe: Recipe) -> None:
         """Put the recipe's merged tensors into the live model, in place.

@@ -6,13 +6,14 @@ them. Knows nothing of search or scores.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from lightning.fabric import Fabric
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.core_model_loading import revert_weight_conversion
+from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
 from adamms.engines.base import Advance
@@ -59,6 +60,16 @@ class TransformersEngine:
         self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
         self.parameters = _by_checkpoint_name(model)
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.parameters.clear()
+        self._prepared = ((), [])
+        del self.model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
     @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
@@ -109,6 +120,7 @@ class TransformersEngine:
 
 
 def _load(folder: Path) -> tuple[Any, Any]:
+    disable_progress_bar()
     try:
         model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)

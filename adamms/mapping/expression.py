@@ -125,7 +125,7 @@ def join(parts: tuple[Expression, ...], dim: int, shape: Callable[[str], Shape])
         if (
             isinstance(part, Slice)
             and isinstance(last, Slice)
-            and (part.source, part.dim, part.start) == (last.source, dim, last.stop)
+            and (part.source, part.dim, last.dim, part.start) == (last.source, dim, dim, last.stop)
         ):
             joined[-1] = Slice(last.source, dim, last.start, part.stop)
         else:

@@ -10,7 +10,7 @@ merging is bound by memory, and exact for every pair of 16-bit inputs.
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -174,10 +174,10 @@ class Recipe:
             exact.get(ANCESTOR),
             {name: self.coefficients[name] for name in slot.donors},
         ).to(target.dtype)
-        if not _finite(merged) and all(_finite(tensor) for tensor in stored.values()):
+        if not _finite(merged) and _made_nonfinite(merged, stored.values()):
             raise AdammsError(
                 f"merging {slot.name} made values that {target.dtype} cannot hold (rows {rows.start} to "
-                f"{rows.stop}), from inputs that are all finite"
+                f"{rows.stop}), from finite inputs"
             )
         return merged
 
@@ -194,10 +194,18 @@ def _finite(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
+def _made_nonfinite(merged: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:
+    """Whether an element is infinite or NaN although no input's element is."""
+    made = ~torch.isfinite(merged)
+    for tensor in inputs:
+        made &= torch.isfinite(tensor)
+    return bool(made.any())
+
+
 def _row_digests(slot: Slot) -> dict[str, str]:
     """Token alignments, which plan.json leaves out, by content."""
     return {
-        donor: hashlib.blake2b(json.dumps(expression.rows).encode(), digest_size=8).hexdigest()
-        for donor, expression in slot.donors.items()
+        name: hashlib.blake2b(json.dumps(expression.rows).encode(), digest_size=8).hexdigest()
+        for name, expression in {**slot.donors, ANCESTOR: slot.ancestor}.items()
         if isinstance(expression, Tokens)
     }

@@ -93,6 +93,15 @@ class ConsistencySelector:
         if self.smoothing < 0 or self.resamples < 1:
             raise AdammsError("search.smoothing must be at least 0, search.resamples at least 1")
 
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        """Raise AdammsError if no candidate of this grid has the neighbours that the rule needs."""
+        count = len(candidates)
+        if count < 2 or not eligible(count, self.rule, self.endpoints).any():
+            raise AdammsError(
+                f"search.grid has {count} candidates; search.rule={self.rule} with "
+                f"search.endpoints={self.endpoints} needs at least {3 if self.rule != 'previous' else 2}"
+            )
+
     def select(self, responses: Responses, tasks: Mapping[str, Sequence[str]]) -> Selection:
         """Choose per task and over all.
 
@@ -104,11 +113,7 @@ class ConsistencySelector:
             AdammsError: a grid on which no candidate has the neighbours that the rule needs.
         """
         candidates = responses.candidates
-        if not eligible(max(len(candidates), 2), self.rule, self.endpoints).any() or len(candidates) < 2:
-            raise AdammsError(
-                f"search.grid has {len(candidates)} candidates; search.rule={self.rule} with "
-                f"search.endpoints={self.endpoints} needs at least {2 if self.rule == 'previous' else 3}"
-            )
+        self.check(candidates)
         everything = [example for examples in tasks.values() for example in examples]
         return Selection(
             {task: self._choose(responses, candidates, examples) for task, examples in tasks.items()},

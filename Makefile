@@ -1,0 +1,37 @@
+# `make demo` and `make test` set themselves up in .venv; nothing else has to be installed by hand.
+PYTHON ?= python3
+# Any torch from 2.7 on does; this one is known to go with the other packages.
+TORCH ?= torch==2.13.0
+TORCHVISION ?= torchvision==0.28.0
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint bench clean
+
+demo: $(READY)
+	$(BIN)/python run.py
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m tests.benchmarks.merge
+
+clean:
+	rm -rf $(VENV) outputs multirun
+
+# torch first, so that nothing brings another one; torchvision without its own idea of torch.
+$(READY): pyproject.toml .ci/repair_torchvision.py
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet --no-deps $(TORCHVISION)
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python .ci/repair_torchvision.py
+	touch $(READY)

@@ -1,0 +1,81 @@
+"""What a user sees when something is wrong: one message that says what, and the nearest valid choice.
+
+Owns the translation of Hydra's and OmegaConf's errors. A fault of the program itself keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
+
+from adamms.errors import AdammsError, nearest
+
+
+@contextmanager
+def explain_errors() -> Iterator[None]:
+    """Print user errors as a message and leave with status 2; HYDRA_FULL_ERROR=1 shows all of it."""
+    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own version
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
+    except Exception as error:
+        message = explain(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def explain(error: BaseException) -> str | None:
+    """The message for a user's mistake; None if the error is not one."""
+    chain = list(_chain(error))
+    for link in chain:
+        if isinstance(link, AdammsError):
+            return str(link)
+    for link in chain:
+        if isinstance(link, ConfigAttributeError | ConfigKeyError):
+            return _unknown_key(link)
+        if isinstance(link, MissingConfigException) and link.options is not None:
+            return _unknown_choice(link)
+        if isinstance(link, MissingMandatoryValue):
+            return f"{link.full_key} has no value; give it as {link.full_key}=..."
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return str(error).strip()
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
+    full_key, node = str(error.full_key), error.parent_node
+    try:
+        known = [str(key) for key in node] if node is not None else []
+    except OmegaConfBaseException:
+        known = []
+    place = full_key.rpartition(".")[0] or "the configuration"
+    hint = nearest(str(error.key), known)
+    return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
+
+
+def _unknown_choice(error: MissingConfigException) -> str:
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    options = list(error.options or [])
+    return (
+        f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
+    )

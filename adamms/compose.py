@@ -1,0 +1,176 @@
+"""From the configuration to typed objects: the last place, with `pipeline`, where a config is seen.
+
+Opens the checkpoints, makes the plan, and builds the parts that the config groups name.
+"""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+
+import adamms
+from adamms.architectures.spec import load_architecture, recognise
+from adamms.arguments import check_arguments
+from adamms.checkpoint.hub import locate
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.errors import AdammsError
+from adamms.mapping.model import Model, describe
+from adamms.mapping.plan import Plan
+from adamms.merge.coefficients import donor_shares
+from adamms.merge.method import Method
+from adamms.merge.recipe import ANCESTOR, TARGET, Recipe
+
+
+@dataclass(frozen=True)
+class Case:
+    """The models of a run, how they are mapped and how they will be merged.
+
+    Args:
+        target, donors, ancestor: opened checkpoints with their architectures.
+        names: hub ids or folder names for people: "target", each donor's name -> text.
+        plan: every target tensor's slot.
+        control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
+        method: the merge method.
+    """
+
+    target: Model
+    donors: Mapping[str, Model]
+    ancestor: Model | None
+    names: Mapping[str, str]
+    plan: Plan
+    control: Plan | None
+    method: Method
+
+    def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
+        """The merged model at alpha, the donors' share."""
+        return Recipe(
+            self.target.checkpoint,
+            {name: donor.checkpoint for name, donor in self.donors.items()},
+            self.plan,
+            self.method,
+            donor_shares(alpha, list(self.donors)),
+            self.ancestor.checkpoint if self.ancestor is not None else None,
+        )
+
+    def control_recipe(self, alpha: float) -> Recipe:
+        """The target merged with the ancestor in the donors' place."""
+        if self.ancestor is None or self.control is None:
+            raise AdammsError("there is no control plan: evaluate.control is false")
+        ancestor = self.ancestor.checkpoint
+        return Recipe(
+            self.target.checkpoint,
+            {ANCESTOR: ancestor},
+            self.control,
+            self.method,
+            {ANCESTOR: alpha},
+            ancestor,
+        )
+
+    def record(self, recipe: Recipe) -> dict[str, Any]:
+        """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""
+        return {
+            "adamms": adamms.__version__,
+            "fingerprint": recipe.fingerprint,
+            "target": self.names[TARGET],
+            "donors": {name: self.names[name] for name in self.donors},
+            "architectures": {TARGET: self.target.architecture.name}
+            | {name: donor.architecture.name for name, donor in self.donors.items()},
+            "checkpoints": {TARGET: self.target.checkpoint.fingerprint}
+            | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
+            "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
+            "coefficients": dict(recipe.coefficients),
+            "coverage": [vars(row) for row in self.plan.coverage()],
+        }
+
+
+def compose_case(config: DictConfig) -> Case:
+    """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
+    models = config.model
+    _check_donor_names(models.donors)
+    mapper, method = build(config.mapper), build(config.merge.method)
+    build(models.get("prepare"))
+    target = _open(models.target, "model.target")
+    donors = {str(name): _open(donor, f"model.donors.{name}") for name, donor in models.donors.items()}
+    given = models.get("ancestor") is not None and models.ancestor.get("path") is not None
+    ancestor = _open(models.ancestor, "model.ancestor") if given else None
+    if config.evaluate.control and ancestor is None:
+        raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
+    wanted = ancestor is not None and config.evaluate.control
+    return Case(
+        target=target,
+        donors=donors,
+        ancestor=ancestor,
+        names={TARGET: _name(models.target.path)}
+        | {str(name): _name(donor.path) for name, donor in models.donors.items()},
+        plan=mapper.plan(target, donors, ancestor),
+        control=mapper.plan(target, {ANCESTOR: ancestor}) if wanted else None,
+        method=method,
+    )
+
+
+def build(node: DictConfig | None) -> Any:
+    """The object that a node with `_target_` describes, its values checked first; None for null."""
+    if node is None:
+        return None
+    where = str(node._get_full_key(None))
+    values = {key: value for key, value in node.items() if not str(key).startswith("_")}
+    plain = {
+        str(key): OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+        for key, value in values.items()
+        if not isinstance(value, DictConfig)
+    }
+    checked = check_arguments(hydra.utils.get_object(node._target_), plain, where)
+    paths = {key: value for key, value in checked.items() if isinstance(value, Path)}
+    return hydra.utils.instantiate(node, _convert_="all", **paths)
+
+
+def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
+    """merge.alpha: a number, or donor name -> share."""
+    alpha = config.merge.alpha
+    return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
+
+
+def settings_in_words(node: DictConfig) -> str:
+    """The plain settings of a config group, for people: 'rule=sum, seed=0'."""
+    plain = {key: value for key, value in node.items() if not isinstance(value, DictConfig)}
+    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
+
+
+def merge_command() -> str:
+    """The command line that merges as this run does, to which `merge.alpha=` is to be appended."""
+    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    own = ("mode=", "output=", "merge.alpha=", "search", "data", "engine", "evaluate")
+    kept = [shlex.quote(item) for item in overrides if not item.startswith(own)]
+    return " ".join(["python run.py mode=merge", *kept])
+
+
+def _open(source: DictConfig, where: str) -> Model:
+    if OmegaConf.is_missing(source, "path") or source.get("path") is None:
+        raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
+    try:
+        path = locate(str(source.path), source.get("revision"))
+        checkpoint = open_checkpoint(path)
+        name = source.get("architecture")
+        architecture = load_architecture(name) if name else recognise(checkpoint.config, path)
+        return describe(checkpoint, architecture)
+    except MissingMandatoryValue as error:
+        raise AdammsError(f"{where}: {error}") from error
+    except AdammsError as error:
+        raise AdammsError(f"{where}: {error}") from error
+
+
+def _check_donor_names(donors: DictConfig) -> None:
+    for name in donors:
+        if name in (TARGET, ANCESTOR):
+            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
+
+
+def _name(path: str) -> str:
+    """A hub id as it is; of a local folder the last part."""
+    return path if not Path(path).expanduser().exists() else Path(path).expanduser().resolve().name

@@ -1,0 +1,212 @@
+"""Visual questions over scikit-learn's real handwritten digits: scenes, skills, images, dataset.
+
+A scene puts two or three digits, each in its own colour, into the four cells of a small canvas.
+This module owns what is asked and what is right; it knows nothing of models or tokenizers.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from PIL import Image
+
+from adamms.data.example import Dataset, Example
+from adamms.errors import AdammsError, check_choice
+
+COLOURS: dict[str, tuple[float, float, float]] = {
+    "red": (1.0, 0.15, 0.15),
+    "green": (0.1, 0.9, 0.1),
+    "blue": (0.25, 0.35, 1.0),
+    "yellow": (1.0, 0.9, 0.1),
+    "magenta": (1.0, 0.2, 1.0),
+    "cyan": (0.1, 0.9, 1.0),
+}
+NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+CANVAS = 32  # pixels; square, RGB
+CELL = 16  # pixels; the canvas has 2 x 2 cells, numbered row by row
+GLYPH = 14  # pixels; leaves 0-2 pixels of jitter inside a cell
+TRAINING_GLYPHS = 1400  # of 1797; the other 397 handwritten digits appear in test images only
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One handwritten digit of a scene."""
+
+    colour: str
+    digit: int
+    cell: int
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Items of distinct colours in distinct cells, ordered by cell."""
+
+    items: tuple[Item, ...]
+
+    def digit(self, colour: str) -> int:
+        """The digit of `colour`; a KeyError names a colour that the scene lacks."""
+        for item in self.items:
+            if item.colour == colour:
+                return item.digit
+        raise KeyError(f"the scene has no {colour} digit")
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A kind of question: `question` may contain `{colour}`, `answer(scene, colour)` is one word."""
+
+    name: str
+    question: str
+    answer: Callable[[Scene, str], str]
+
+
+def _presence(scene: Scene, colour: str) -> str:
+    return "yes" if any(item.colour == colour for item in scene.items) else "no"
+
+
+TARGET_SKILLS: tuple[Skill, ...] = (
+    Skill("read", "read {colour}", lambda s, c: str(s.digit(c))),
+    Skill("spell", "spell {colour}", lambda s, c: NUMERALS[s.digit(c)]),
+    Skill("presence", "find {colour}", _presence),
+    Skill("largest", "largest digit", lambda s, _: str(max(i.digit for i in s.items))),
+)
+DONOR_SKILLS: tuple[Skill, ...] = (
+    Skill("successor", "after {colour}", lambda s, c: str((s.digit(c) + 1) % 10)),
+    Skill("double", "double {colour}", lambda s, c: str(2 * s.digit(c))),
+    Skill("parity", "parity {colour}", lambda s, c: ("even", "odd")[s.digit(c) % 2]),
+    Skill("remainder", "remainder {colour}", lambda s, c: str(s.digit(c) % 3)),
+)
+SKILLS = TARGET_SKILLS + DONOR_SKILLS
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """Two or three digits; digits may repeat, colours and cells do not."""
+    count = int(rng.integers(2, 4))
+    colours = rng.permutation(list(COLOURS))[:count]
+    cells = np.sort(rng.permutation(4)[:count])
+    digits = rng.integers(0, 10, count)
+    return Scene(tuple(Item(str(c), int(d), int(k)) for c, d, k in zip(colours, digits, cells, strict=True)))
+
+
+def ask(skill: Skill, scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+    """A question of `skill` about `scene` and its answer; half of `presence` asks for an absent colour."""
+    present = [item.colour for item in scene.items]
+    if skill.name == "presence" and rng.random() < 0.5:
+        choices = [colour for colour in COLOURS if colour not in present]
+    else:
+        choices = present
+    colour = choices[int(rng.integers(len(choices)))]
+    return skill.question.format(colour=colour), skill.answer(scene, colour)
+
+
+@dataclass(frozen=True)
+class Glyphs:
+    """Handwritten digits by class: `by_digit[d]` is (count, 14, 14) in [0, 1]."""
+
+    by_digit: tuple[np.ndarray, ...]
+
+    @classmethod
+    def load(cls, split: Split) -> "Glyphs":
+        """The 8x8 digits of scikit-learn, enlarged bilinearly; a fixed shuffle makes the splits."""
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        order = np.random.default_rng(0).permutation(len(digits.target))
+        chosen = order[:TRAINING_GLYPHS] if split == "train" else order[TRAINING_GLYPHS:]
+        enlarged = np.stack(
+            [
+                np.asarray(
+                    Image.fromarray((image / 16).astype(np.float32)).resize(
+                        (GLYPH, GLYPH), Image.Resampling.BILINEAR
+                    )
+                )
+                for image in digits.images[chosen]
+            ]
+        )
+        return cls(tuple(enlarged[digits.target[chosen] == digit] for digit in range(10)))
+
+
+def render(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> np.ndarray:
+    """The scene as (32, 32, 3) uint8: random glyph, jitter and brightness per item, pixel noise."""
+    canvas = rng.normal(0.0, 0.03, (CANVAS, CANVAS, 3)).astype(np.float32)
+    for item in scene.items:
+        shapes = glyphs.by_digit[item.digit]
+        shape = shapes[int(rng.integers(len(shapes)))] * rng.uniform(0.8, 1.0)
+        top, left = rng.integers(0, CELL - GLYPH + 1, 2) + CELL * np.array(divmod(item.cell, 2))
+        ink = np.asarray(COLOURS[item.colour], dtype=np.float32)
+        canvas[top : top + GLYPH, left : left + GLYPH] += shape[..., None] * ink
+    return (canvas.clip(0.0, 1.0) * 255).round().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Questions over rendered scenes, the same images and questions for the same arguments.
+
+    Example k of a task depends on (split, seed, task, k) alone, so a larger `per_task` extends a
+    smaller one. Model training draws from other random streams and, unlike the test split, from
+    the training digits.
+
+    Args:
+        folder: where the PNG files are kept; made if missing, files that exist are not rewritten.
+        per_task: questions per skill, each over an image of its own.
+        seed: of scenes, images and questions.
+        split: which handwritten digits the images show.
+        tasks: names of skills; all by default.
+    """
+
+    folder: Path
+    per_task: int = 50
+    seed: int = 0
+    split: Split = "test"
+    tasks: Sequence[str] = tuple(skill.name for skill in SKILLS)
+
+    def __post_init__(self) -> None:
+        names = [skill.name for skill in SKILLS]
+        for task in self.tasks:
+            check_choice("A task of the digits", task, names)
+        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise AdammsError(f"The digits' tasks must be distinct and not none; found {list(self.tasks)}.")
+        check_choice("The digits' split", self.split, get_args(Split))
+        if self.per_task < 1:
+            raise AdammsError(f"The digits' per_task must be at least 1; found {self.per_task}.")
+        if self.seed < 0:
+            raise AdammsError(f"The digits' seed must not be negative; found {self.seed}.")
+
+    def load(self) -> Dataset:
+        """Render what is missing and return examples, task by task, with their answers."""
+        glyphs = Glyphs.load(self.split)
+        folder = Path(self.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        examples: list[Example] = []
+        answers: dict[str, str] = {}
+        for position, skill in enumerate(SKILLS):
+            if skill.name not in self.tasks:
+                continue
+            for index in range(self.per_task):
+                stream = (EVALUATION_STREAM, self.split == "test", self.seed, position, index)
+                rng = np.random.default_rng(stream)
+                scene = draw_scene(rng)
+                question, answer = ask(skill, scene, rng)
+                name = f"{self.split}-{self.seed}-{skill.name}-{index:04d}"
+                path = folder / f"{name}.png"
+                if not path.exists():
+                    _write_png(path, render(scene, glyphs, rng))
+                examples.append(Example(name, skill.name, question, path))
+                answers[name] = answer
+        return Dataset(f"digits-{self.split}", tuple(examples), answers)
+
+
+EVALUATION_STREAM = 20250  # first number of every seed here; training streams start differently
+
+
+def _write_png(path: Path, pixels: np.ndarray) -> None:
+    """Write beside `path` and rename, so that a killed run leaves no half image."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    Image.fromarray(pixels).save(temporary, format="PNG", compress_level=6)
+    temporary.replace(path)

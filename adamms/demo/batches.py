@@ -1,0 +1,202 @@
+"""Endless training batches: text dialogues, image dialogues, labelled cells.
+
+Every stream is a generator seeded by its caller. It knows scenes and the language, not models;
+`inputs_for_target` and `inputs_for_donor` put pixels into the layout that each model's processor gives.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from adamms.data.digits import (
+    CANVAS,
+    COLOURS,
+    DONOR_SKILLS,
+    GLYPH,
+    SKILLS,
+    Glyphs,
+    Scene,
+    Skill,
+    ask,
+    draw_scene,
+    render,
+)
+from adamms.demo import language
+from adamms.demo.models import DONOR_PATCH, TARGET_PATCH
+
+TARGET_TOKENS = (CANVAS // (2 * TARGET_PATCH)) ** 2
+DONOR_SIDE = CANVAS // DONOR_PATCH  # patches; base side^2, tile side^2, one newline per tile row
+DONOR_TOKENS = 2 * DONOR_SIDE**2 + DONOR_SIDE
+CAPTION_SHARE = 0.06  # of the ancestor's questions
+PARTLY_KNOWN = DONOR_SKILLS  # the ancestor is not asked about high digits here
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Token ids and labels (B, L), right-padded; pixels (B, 3, 32, 32) in [-1, 1], none for text."""
+
+    ids: Tensor
+    labels: Tensor
+    pixels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class CellBatch:
+    """Pixels (B, 3, 32, 32); per cell (B, 4) the digit (10: none) and the colour (last: none)."""
+
+    pixels: Tensor
+    digits: Tensor
+    colours: Tensor
+
+
+def generator(seed: int, stage: str) -> np.random.Generator:
+    """A stream of its own for every stage of every seed, apart from evaluation's streams."""
+    return np.random.default_rng([7, seed, *stage.encode()])
+
+
+def augment(glyphs: Glyphs, rng: np.random.Generator, copies: int) -> Glyphs:
+    """The glyphs and `copies` variants of each: turned up to 15 degrees, scaled and sheared by 10 %."""
+
+    def varied(shape: np.ndarray) -> np.ndarray:
+        angle = np.deg2rad(rng.uniform(-15, 15))
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        stretch = np.eye(2) + rng.uniform(-0.1, 0.1, (2, 2))
+        matrix = turn @ stretch
+        middle = np.full(2, (GLYPH - 1) / 2)
+        shift = middle - matrix @ middle
+        coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
+        image = Image.fromarray(shape).transform(
+            (GLYPH, GLYPH), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        )
+        return np.asarray(image)
+
+    return Glyphs(
+        tuple(
+            np.stack([*shapes, *(varied(shape) for shape in shapes for _ in range(copies))])
+            for shapes in glyphs.by_digit
+        )
+    )
+
+
+def text_batches(
+    rng: np.random.Generator, size: int, turns: int, known_digits: int, rare_share: float
+) -> Iterator[Batch]:
+    """Scenes in text with `turns` questions of all skills, as the ancestor learns them.
+
+    The donor's skills are asked about digits below `known_digits`; only `rare_share` of those
+    questions are about any digit.
+    """
+    ids = language.word_ids()
+    while True:
+        rows = []
+        for _ in range(size):
+            scene = draw_scene(rng)
+            asked = [_text_question(scene, known_digits, rare_share, rng) for _ in range(turns)]
+            rows.append(language.dialogue(language.text_scene(scene, rng), asked, ids))
+        yield _pad(rows)
+
+
+def image_batches(
+    rng: np.random.Generator,
+    glyphs: Glyphs,
+    image: Sequence[str],
+    size: int,
+    turns: int,
+    skills: Sequence[Skill],
+    caption: bool,
+) -> Iterator[Batch]:
+    """Rendered scenes with questions of `skills`; `image` are the words that stand for the image."""
+    ids = language.word_ids()
+    while True:
+        rows, canvases = [], []
+        for _ in range(size):
+            scene = draw_scene(rng)
+            asked = [ask(skills[int(rng.integers(len(skills)))], scene, rng) for _ in range(turns)]
+            if caption:
+                asked.insert(0, (language.CAPTION, language.caption(scene)))
+            rows.append(language.dialogue(image, asked, ids))
+            canvases.append(render(scene, glyphs, rng))
+        padded = _pad(rows)
+        yield Batch(padded.ids, padded.labels, _pixels(canvases))
+
+
+def cell_batches(rng: np.random.Generator, glyphs: Glyphs, size: int) -> Iterator[CellBatch]:
+    """Rendered scenes and what each cell shows."""
+    ranks = {colour: rank for rank, colour in enumerate(COLOURS)}
+    while True:
+        scenes = [draw_scene(rng) for _ in range(size)]
+        digits = torch.full((size, 4), 10)
+        colours = torch.full((size, 4), len(COLOURS))
+        for row, scene in enumerate(scenes):
+            for item in scene.items:
+                digits[row, item.cell] = item.digit
+                colours[row, item.cell] = ranks[item.colour]
+        yield CellBatch(_pixels([render(s, glyphs, rng) for s in scenes]), digits, colours)
+
+
+def inputs_for_target(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """Arguments of Qwen2-VL's forward; positions are given since all rows share one image layout."""
+    side = CANVAS // TARGET_PATCH // 2  # tokens per row of the image
+    start = 1 + torch.arange(side)  # the image follows the vision-start token
+    rows, columns = (grid.flatten() for grid in torch.meshgrid(start, start, indexing="ij"))
+    image = torch.stack([torch.ones_like(rows), rows, columns])  # time, height, width
+    text = torch.arange(ids.shape[1] - 1 - TARGET_TOKENS) + 1 + side
+    positions = torch.cat([torch.zeros(3, 1, dtype=torch.long), image, text.expand(3, -1)], dim=1)
+    return {
+        "input_ids": ids,
+        "position_ids": positions[:, None].expand(3, len(ids), -1),
+        **target_patches(pixels),
+    }
+
+
+def target_patches(pixels: Tensor) -> dict[str, Tensor]:
+    """(B, 3, 32, 32) -> `pixel_values` (B * 16, 3 * 2 * 8 * 8) in merge order, `image_grid_thw` (B, 3)."""
+    count, patch, side = len(pixels), TARGET_PATCH, CANVAS // TARGET_PATCH
+    tiles = pixels.reshape(count, 3, side // 2, 2, patch, side // 2, 2, patch)
+    tiles = tiles.permute(0, 2, 5, 3, 6, 1, 4, 7)  # B, cell row, cell column, 2, 2, channel, y, x
+    frames = tiles.unsqueeze(6).expand(*tiles.shape[:6], 2, patch, patch)  # a still image, twice
+    grid = torch.tensor([[1, side, side]]).expand(count, -1)
+    return {
+        "pixel_values": frames.reshape(count * side * side, -1),
+        "image_grid_thw": grid,
+    }
+
+
+def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """Arguments of LLaVA-OneVision's forward: base image and one equal tile, (B, 2, 3, 32, 32)."""
+    return {
+        "input_ids": ids,
+        "pixel_values": pixels.unsqueeze(1).expand(-1, 2, -1, -1, -1),
+        "image_sizes": torch.tensor([[CANVAS, CANVAS]]).expand(len(pixels), -1),
+    }
+
+
+def _text_question(scene: Scene, known_digits: int, rare_share: float, rng: np.random.Generator) -> tuple[str, str]:
+    if rng.random() < CAPTION_SHARE:
+        return language.CAPTION, language.caption(scene)
+    skill = SKILLS[int(rng.integers(len(SKILLS)))]
+    if skill in PARTLY_KNOWN and rng.random() >= rare_share:
+        known = tuple(item for item in scene.items if item.digit < known_digits)
+        if not known:
+            return ask(SKILLS[0], scene, rng)
+        return ask(skill, Scene(known), rng)
+    return ask(skill, scene, rng)
+
+
+def _pad(rows: Sequence[tuple[list[int], list[int]]]) -> Batch:
+    length = max(len(tokens) for tokens, _ in rows)
+    ids = torch.full((len(rows), length), language.word_ids()[language.PAD])
+    labels = torch.full((len(rows), length), language.IGNORE)
+    for row, (tokens, targets) in enumerate(rows):
+        ids[row, : len(tokens)] = torch.tensor(tokens)
+        labels[row, : len(tokens)] = torch.tensor(targets)
+    return Batch(ids, labels)
+
+
+def _pixels(canvases: Sequence[np.ndarray]) -> Tensor:
+    """(B, 32, 32, 3) uint8 -> (B, 3, 32, 32) in [-1, 1], as the processors normalise."""
+    return torch.from_numpy(np.stack(canvases)).permute(0, 3, 1, 2).float() / 127.5 - 1

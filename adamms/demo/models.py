@@ -1,0 +1,246 @@
+"""Fresh tiny models and their processors: Qwen2 (ancestor), Qwen2-VL (target), LLaVA-OneVision (donor).
+
+All three share one vocabulary and one language-model shape, so embeddings and head have equal rows.
+This module knows shapes and file formats; it knows nothing of training.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from adamms.data.digits import CANVAS
+from adamms.demo import language
+
+if TYPE_CHECKING:
+    from transformers import (
+        LlavaOnevisionForConditionalGeneration,
+        LlavaOnevisionProcessor,
+        PreTrainedModel,
+        Qwen2ForCausalLM,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLProcessor,
+    )
+
+HIDDEN = 128
+LAYERS = 4
+HEADS = 4  # of 32 dimensions: attention kernels (vLLM's CPU one, for instance) want 32 or more
+KEY_VALUE_HEADS = 2
+FEED_FORWARD = 384
+ROPE_THETA = 100.0  # contexts are short; 10000 learns too slowly
+INITIALIZER_RANGE = 0.06  # the usual 0.02 hardly learns at this width and length of training
+MROPE_SECTION = [4, 6, 6]  # halves of head dimensions for time, height, width
+
+VISION_WIDTH = 96
+TARGET_PATCH = 8  # pixels; 4 x 4 patches, merged 2 x 2 into one token per cell
+DONOR_PATCH = 16  # pixels; one patch per cell, seen twice (base image and its only tile)
+PIXEL_MEAN = [0.5, 0.5, 0.5]
+PIXEL_STD = [0.5, 0.5, 0.5]
+
+
+def _text_settings() -> dict[str, object]:
+    """Config fields that Qwen2 and Qwen2-VL's text part share."""
+    ids = language.word_ids()
+    return {
+        "vocab_size": len(ids),
+        "hidden_size": HIDDEN,
+        "intermediate_size": FEED_FORWARD,
+        "num_hidden_layers": LAYERS,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": KEY_VALUE_HEADS,
+        "max_position_embeddings": 512,
+        "initializer_range": INITIALIZER_RANGE,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+        "bos_token_id": None,
+        "eos_token_id": ids[language.END],
+        "pad_token_id": ids[language.PAD],
+    }
+
+
+def ancestor() -> "Qwen2ForCausalLM":
+    """A Qwen2 language model of about 0.8 M parameters, freshly initialised."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    config = Qwen2Config(**_text_settings(), rope_parameters=rope)
+    return Qwen2ForCausalLM(config)
+
+
+def target() -> "Qwen2VLForConditionalGeneration":
+    """A Qwen2-VL; an image becomes 4 tokens."""
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    ids = language.word_ids()
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": MROPE_SECTION}
+    config = Qwen2VLConfig(
+        text_config={**_text_settings(), "rope_parameters": rope},
+        vision_config={
+            "depth": 2,
+            "embed_dim": VISION_WIDTH,
+            "hidden_size": HIDDEN,
+            "num_heads": 3,
+            "mlp_ratio": 4,
+            "patch_size": TARGET_PATCH,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+        },
+        image_token_id=ids[language.TARGET_IMAGE],
+        video_token_id=ids[language.TARGET_VIDEO],
+        vision_start_token_id=ids[language.VISION_START],
+        vision_end_token_id=ids[language.VISION_END],
+        tie_word_embeddings=False,
+    )
+    return Qwen2VLForConditionalGeneration(config)
+
+
+def donor() -> "LlavaOnevisionForConditionalGeneration":
+    """A LLaVA-OneVision with a SigLIP tower; an image becomes 4 + 4 + 2 tokens (base, tile, newlines)."""
+    from transformers import (
+        LlavaOnevisionConfig,
+        LlavaOnevisionForConditionalGeneration,
+        Qwen2Config,
+        SiglipVisionConfig,
+    )
+
+    ids = language.word_ids()
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
+    config = LlavaOnevisionConfig(
+        text_config=Qwen2Config(**_text_settings(), rope_parameters=rope),
+        vision_config=SiglipVisionConfig(
+            hidden_size=VISION_WIDTH,
+            intermediate_size=4 * VISION_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            image_size=CANVAS,
+            patch_size=DONOR_PATCH,
+            vision_use_head=False,
+        ),
+        image_token_index=ids[language.DONOR_IMAGE],
+        video_token_index=ids[language.DONOR_VIDEO],
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_9",
+        image_grid_pinpoints=[[CANVAS, CANVAS]],
+        tie_word_embeddings=False,
+    )
+    return LlavaOnevisionForConditionalGeneration(config)
+
+
+def target_processor() -> "Qwen2VLProcessor":
+    """Qwen2-VL's processor, fixed to 32 x 32 pixels."""
+    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+
+    size = {"shortest_edge": CANVAS * CANVAS, "longest_edge": CANVAS * CANVAS}
+    settings = {
+        "size": size,
+        "patch_size": TARGET_PATCH,
+        "merge_size": 2,
+        "temporal_patch_size": 2,
+        "image_mean": PIXEL_MEAN,
+        "image_std": PIXEL_STD,
+    }
+    return Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(**settings),
+        tokenizer=language.tokenizer(),
+        video_processor=Qwen2VLVideoProcessor(**settings),
+        chat_template=language.chat_template(language.TARGET_IMAGE),
+    )
+
+
+def donor_processor() -> "LlavaOnevisionProcessor":
+    """LLaVA-OneVision's processor: the 32 x 32 image and one tile of the same size."""
+    from transformers import (
+        LlavaOnevisionImageProcessor,
+        LlavaOnevisionProcessor,
+        LlavaOnevisionVideoProcessor,
+    )
+
+    settings = {
+        "size": {"height": CANVAS, "width": CANVAS},
+        "image_mean": PIXEL_MEAN,
+        "image_std": PIXEL_STD,
+    }
+    return LlavaOnevisionProcessor(
+        image_processor=LlavaOnevisionImageProcessor(**settings, image_grid_pinpoints=[[CANVAS, CANVAS]]),
+        tokenizer=language.tokenizer(),
+        video_processor=LlavaOnevisionVideoProcessor(**settings),
+        num_image_tokens=(CANVAS // DONOR_PATCH) ** 2,
+        vision_feature_select_strategy="full",
+        chat_template=language.chat_template(language.DONOR_IMAGE),
+        image_token=language.DONOR_IMAGE,
+        video_token=language.DONOR_VIDEO,
+        vision_aspect_ratio="anyres_max_9",
+    )
+
+
+def copy_language(source: nn.Module, destination: nn.Module) -> None:
+    """Give `destination` the language model of `source`; both are in transformers' module names."""
+    weights = {_language_name(name): value for name, value in source.state_dict().items()}
+    with torch.no_grad():
+        for name, value in destination.state_dict().items():
+            if (weight := weights.get(_language_name(name))) is not None:
+                value.copy_(weight)
+
+
+def _language_name(name: str) -> str:
+    return name.replace("model.language_model.", "model.", 1)
+
+
+def save_ancestor(model: "Qwen2ForCausalLM", folder: Path) -> None:
+    """A Qwen2 checkpoint with its tokenizer.
+
+    AutoTokenizer takes any tokenizer beside a model of type qwen2 for Qwen's own byte-level one;
+    `PreTrainedTokenizerFast.from_pretrained` reads this one as it is.
+    """
+    _save(model, {}, folder)
+    language.tokenizer().save_pretrained(folder)
+
+
+def save_target(model: "Qwen2VLForConditionalGeneration", folder: Path) -> None:
+    """A Qwen2-VL checkpoint in the names of its hub files, with its processor."""
+    names = {"model.language_model.": "model.", "model.visual.": "visual."}
+    _save(model, names, folder)
+    target_processor().save_pretrained(folder)
+
+
+def save_donor(model: "LlavaOnevisionForConditionalGeneration", folder: Path) -> None:
+    """A LLaVA-OneVision checkpoint in the names of its hub files, with its processor.
+
+    `save_pretrained` would drop the level `vision_model.`, without which vLLM does not load it.
+    """
+    names = {
+        "model.language_model.": "language_model.model.",
+        "lm_head.": "language_model.lm_head.",
+        "model.vision_tower.": "vision_tower.vision_model.",
+        "model.multi_modal_projector.": "multi_modal_projector.",
+        "model.image_newline": "image_newline",
+    }
+    _save(model, names, folder)
+    donor_processor().save_pretrained(folder)
+
+
+def _save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) -> None:
+    """Weights with `prefixes` renamed, config, and a generation config for one-word greedy answers."""
+    from safetensors.torch import save_file
+    from transformers import GenerationConfig
+
+    def stored(name: str) -> str:
+        for prefix, replacement in prefixes.items():
+            if name.startswith(prefix):
+                return replacement + name.removeprefix(prefix)
+        return name
+
+    folder.mkdir()
+    weights: dict[str, Tensor] = {
+        stored(name): value.contiguous() for name, value in sorted(model.state_dict().items())
+    }
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    ids = language.word_ids()
+    GenerationConfig(
+        eos_token_id=ids[language.END], pad_token_id=ids[language.PAD], do_sample=False, max_new_tokens=8
+    ).save_pretrained(folder)

@@ -1,0 +1,276 @@
+"""The training stages on Lightning Fabric: language, vision, alignment, fine-tuning.
+
+Each stage trains a given model in place. What the stages feed on is in `batches`, how long and how
+hard they train is `Regime`'s; nothing here reads or writes files.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from adamms.data.digits import COLOURS, DONOR_SKILLS, TARGET_SKILLS, Glyphs, Skill
+from adamms.demo import batches, language
+from adamms.demo.batches import Batch, CellBatch
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from transformers import (
+        LlavaOnevisionForConditionalGeneration,
+        Qwen2ForCausalLM,
+        Qwen2VLForConditionalGeneration,
+    )
+
+Advance = Callable[[str, int, int, float], None]  # stage, steps done, steps in all, loss
+Group = tuple[Sequence[nn.Parameter], float]  # parameters and their peak learning rate
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Steps (optimiser updates), batch sizes (scenes) and peak learning rates of the stages."""
+
+    ancestor_steps: int = 250
+    ancestor_rate: float = 4e-3
+    ancestor_turns: int = 12
+    known_digits: int = 8
+    rare_share: float = 0.0
+    target_vision_steps: int = 500
+    donor_vision_steps: int = 800
+    vision_rate: float = 2e-3
+    vision_batch: int = 64
+    target_alignment_steps: int = 400
+    target_alignment_rate: float = 3e-3
+    donor_alignment_steps: int = 300
+    donor_alignment_rate: float = 2e-3
+    target_tuning_steps: int = 150
+    donor_tuning_steps: int = 150
+    tuning_rate: float = 2e-3
+    tuning_vision_rate: float = 5e-4
+    batch: int = 32
+    turns: int = 6
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """A multimodal model as the stages see it.
+
+    Args:
+        name: for progress.
+        model: the whole model; its forward takes what `inputs` returns.
+        tower: the vision encoder, trained first and on its own.
+        language: parameters of the language model, which alignment freezes.
+        skills: what fine-tuning teaches.
+        image: the words that stand for the image in a prompt.
+        inputs: ids (B, L) and pixels (B, 3, 32, 32) -> arguments of the forward.
+        cells: pixels -> features of the four cells, (B, 4, width).
+        width: of those features.
+        vision_steps, alignment_steps, alignment_rate, tuning_steps: its part of `Regime`.
+    """
+
+    name: str
+    model: nn.Module
+    tower: nn.Module
+    language: tuple[nn.Parameter, ...]
+    skills: tuple[Skill, ...]
+    image: tuple[str, ...]
+    inputs: Callable[[Tensor, Tensor], dict[str, Tensor]]
+    cells: Callable[[Tensor], Tensor]
+    width: int
+    vision_steps: int
+    alignment_steps: int
+    alignment_rate: float
+    tuning_steps: int
+
+    def beside_language(self) -> list[nn.Parameter]:
+        """Vision tower, projector and the like."""
+        frozen = {id(parameter) for parameter in self.language}
+        return [p for p in self.model.parameters() if id(p) not in frozen]
+
+
+def target_pupil(model: "Qwen2VLForConditionalGeneration", regime: Regime) -> Pupil:
+    visual = model.model.visual
+
+    def cells(pixels: Tensor) -> Tensor:
+        patches = batches.target_patches(pixels)
+        merged = visual(patches["pixel_values"], grid_thw=patches["image_grid_thw"]).pooler_output
+        return merged.unflatten(0, (len(pixels), 4))
+
+    return Pupil(
+        name="target",
+        model=model,
+        tower=visual,
+        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
+        skills=TARGET_SKILLS,
+        image=(language.TARGET_IMAGE,) * batches.TARGET_TOKENS,
+        inputs=batches.inputs_for_target,
+        cells=cells,
+        width=visual.config.hidden_size,
+        vision_steps=regime.target_vision_steps,
+        alignment_steps=regime.target_alignment_steps,
+        alignment_rate=regime.target_alignment_rate,
+        tuning_steps=regime.target_tuning_steps,
+    )
+
+
+def donor_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime) -> Pupil:
+    tower = model.model.vision_tower
+
+    def cells(pixels: Tensor) -> Tensor:
+        return tower(pixels, output_hidden_states=True).hidden_states[-1]
+
+    return Pupil(
+        name="donor",
+        model=model,
+        tower=tower,
+        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
+        skills=DONOR_SKILLS,
+        image=(language.DONOR_IMAGE,) * batches.DONOR_TOKENS,
+        inputs=batches.inputs_for_donor,
+        cells=cells,
+        width=tower.config.hidden_size,
+        vision_steps=regime.donor_vision_steps,
+        alignment_steps=regime.donor_alignment_steps,
+        alignment_rate=regime.donor_alignment_rate,
+        tuning_steps=regime.donor_tuning_steps,
+    )
+
+
+class DialogueObjective(nn.Module):
+    """Mean cross-entropy of the answers' tokens."""
+
+    def __init__(self, model: nn.Module, inputs: Callable[[Tensor, Tensor], dict[str, Tensor]] | None):
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+
+    def forward(self, batch: Batch) -> Tensor:
+        if self.inputs is None or batch.pixels is None:
+            arguments = {"input_ids": batch.ids}
+        else:
+            arguments = self.inputs(batch.ids, batch.pixels)
+        logits: Tensor = self.model(**arguments, use_cache=False).logits
+        return functional.cross_entropy(
+            logits[:, :-1].flatten(0, 1),
+            batch.labels[:, 1:].flatten(),
+            ignore_index=language.IGNORE,
+        )
+
+
+class CellObjective(nn.Module):
+    """Cross-entropy of each cell's digit and colour, from a head that is thrown away."""
+
+    def __init__(self, tower: nn.Module, cells: Callable[[Tensor], Tensor], width: int):
+        super().__init__()
+        self.tower = tower
+        self.cells = cells
+        self.digit_head = nn.Linear(width, 11)
+        self.colour_head = nn.Linear(width, len(COLOURS) + 1)
+
+    def forward(self, batch: CellBatch) -> Tensor:
+        features = functional.layer_norm(self.cells(batch.pixels), (self.digit_head.in_features,))
+        digits = self.digit_head(features).flatten(0, 1)
+        colours = self.colour_head(features).flatten(0, 1)
+        return functional.cross_entropy(digits, batch.digits.flatten()) + functional.cross_entropy(
+            colours, batch.colours.flatten()
+        )
+
+
+def train_ancestor(
+    fabric: "Fabric", model: "Qwen2ForCausalLM", regime: Regime, seed: int, advance: Advance
+) -> None:
+    """All skills, over scenes in text."""
+    rng = batches.generator(seed, "ancestor")
+    stream = batches.text_batches(
+        rng, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
+    )
+    groups = [(list(model.parameters()), regime.ancestor_rate)]
+    objective = DialogueObjective(model, None)
+    fit(fabric, "ancestor: language", objective, groups, stream, regime.ancestor_steps, advance)
+
+
+def train_vision(
+    fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, advance: Advance
+) -> None:
+    """What each cell shows; stands in for the pretraining of a vision encoder."""
+    stage = f"{pupil.name}: vision"
+    stream = batches.cell_batches(batches.generator(seed, stage), glyphs, regime.vision_batch)
+    objective = CellObjective(pupil.tower, pupil.cells, pupil.width)
+    groups = [(list(objective.parameters()), regime.vision_rate)]
+    fit(fabric, stage, objective, groups, stream, pupil.vision_steps, advance)
+
+
+def align(
+    fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, advance: Advance
+) -> None:
+    """Captions and reading with the language model frozen: vision learns to speak its language."""
+    stage = f"{pupil.name}: alignment"
+    reading = TARGET_SKILLS[:1]
+    stream = batches.image_batches(
+        batches.generator(seed, stage), glyphs, pupil.image, regime.batch, 2, reading, caption=True
+    )
+    groups = [(pupil.beside_language(), pupil.alignment_rate)]
+    objective = DialogueObjective(pupil.model, pupil.inputs)
+    fit(fabric, stage, objective, groups, stream, pupil.alignment_steps, advance)
+
+
+def tune(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, advance: Advance) -> None:
+    """The pupil's own skills on images, nothing frozen."""
+    stage = f"{pupil.name}: fine-tuning"
+    stream = batches.image_batches(
+        batches.generator(seed, stage), glyphs, pupil.image, regime.batch, regime.turns,
+        pupil.skills, caption=False,
+    )  # fmt: skip
+    groups = [
+        (pupil.language, regime.tuning_rate),
+        (pupil.beside_language(), regime.tuning_vision_rate),
+    ]
+    objective = DialogueObjective(pupil.model, pupil.inputs)
+    fit(fabric, stage, objective, groups, stream, pupil.tuning_steps, advance)
+
+
+def fit(
+    fabric: "Fabric",
+    stage: str,
+    objective: nn.Module,
+    groups: Sequence[Group],
+    stream: Iterator[Batch] | Iterator[CellBatch],
+    steps: int,
+    advance: Advance,
+) -> None:
+    """AdamW (betas 0.9, 0.98), gradient norm at most 1, linear warm-up, cosine decay to 2 %."""
+    for parameter in objective.parameters():
+        parameter.requires_grad_(False)
+    for parameters, _ in groups:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(
+        [{"params": list(parameters), "lr": rate} for parameters, rate in groups],
+        betas=(0.9, 0.98),
+        weight_decay=0.01,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
+    module, fabric_optimizer = fabric.setup(objective, optimizer)
+    module.train()
+    for step in range(steps):
+        loss = module(next(stream))
+        fabric_optimizer.zero_grad()
+        fabric.backward(loss)
+        fabric.clip_gradients(module, fabric_optimizer, max_norm=1.0)
+        fabric_optimizer.step()
+        schedule.step()
+        advance(stage, step + 1, steps, loss.item())
+    objective.requires_grad_(True)
+
+
+def _share(step: int, steps: int) -> float:
+    """Share of the peak learning rate: a tenth of the steps up, then a cosine down."""
+    warmup = max(1, min(30, steps // 10))
+    if step < warmup:
+        return (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))

@@ -1,0 +1,157 @@
+"""What a run says on standard output: stages with progress, the plan, the results, the last line.
+
+Plain text when that is not a terminal; tables fit the width, 80 columns by default. Decides no
+content: that is in `tables` and `wording`.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from adamms.mapping.plan import Plan
+from adamms.track import tables, wording
+from adamms.track.layout import headings, mark, marked_columns, split
+from adamms.track.progress import Heartbeat, Meter, bar
+from adamms.track.result import RunResult, StageTiming
+from adamms.track.tables import Cell, Table
+
+Advance = Callable[[int], None]
+
+
+class Console:
+    """Where the user reads what happens.
+
+    Args:
+        file: standard output by default.
+        width: columns; the terminal's, COLUMNS or 80 by default.
+        patience: seconds that a stage may last off a terminal before a line says how far it is.
+        interval: seconds, at least, between such lines.
+        clock: seconds, increasing.
+    """
+
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        width: int | None = None,
+        patience: float = 2.0,
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rich = RichConsole(file=file, width=width, highlight=False)
+        self._patience = patience
+        self._interval = interval
+        self._clock = clock
+        self._timings: list[StageTiming] = []
+
+    @property
+    def timings(self) -> tuple[StageTiming, ...]:
+        """Of the stages that have ended well, in order."""
+        return tuple(self._timings)
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
+        """Show progress while the body runs; it is given `advance(count)`, which is thread-safe.
+
+        Args:
+            title: what is done.
+            total: how many units there are, None if not known.
+            unit: plural, e.g. "answers" or "bytes"; "" when nothing is counted.
+        """
+        meter = Meter(title, total, unit, self._clock)
+        live = self._rich.is_terminal and not self._rich.is_dumb_terminal
+        watch: AbstractContextManager[object] = (
+            bar(meter, self._rich)
+            if live
+            else Heartbeat(meter, self.say, self._patience, self._interval)
+        )
+        ended = False
+        try:
+            with watch:
+                yield meter.advance
+            ended = True
+        finally:
+            self.say(meter.final(failed=not ended))
+        self._timings.append(meter.timing())
+
+    def say(self, text: str) -> None:
+        """Print a line as it is, unbroken, so that paths and commands can be copied."""
+        self._rich.print(Text(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self._rich.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+
+    def plan(self, plan: Plan) -> None:
+        """Print the plan's coverage, unused donor tensors, and donors without a part."""
+        self.say(f"target: {plan.target}")
+        for name, description in plan.donors.items():
+            self.say(f"donor {name}: {description}")
+        for table in (tables.coverage(plan), tables.unused(plan), tables.lacking(plan)):
+            self._table(table)
+
+    def results(self, result: RunResult) -> None:
+        """Print scores (without labels: differences), the choices, and what they amount to."""
+        scored = tables.scores(result)
+        self._table(scored or tables.differences(result))
+        if scored is not None or result.selection is not None:
+            self._legend(scored is not None)
+        self._table(tables.choices(result))
+        self._table(tables.summary(result))
+        choice = result.choice(None)
+        said = [how for how in (wording.how_sure(choice) if choice else "", wording.verdict(result)) if how]
+        for paragraph in [*said, wording.control_finding(result)]:
+            if paragraph:
+                self._rich.print()
+                self._rich.print(Text(paragraph))
+
+    def finish(self, folder: Path, loader: str) -> None:
+        """Print the last line: where the merged model is, and the code that loads it."""
+        self._rich.print()
+        self._rich.print(
+            Text.assemble("The merged model is in ", (str(folder), "bold"), "; load it with ", (loader, "bold")),
+            soft_wrap=True,
+        )
+
+    def _legend(self, labelled: bool) -> None:
+        marks = "* chosen without labels"
+        if labelled:
+            marks += "   ^ best by labels (oracle)   = both"
+        self._rich.print(Text(marks, style="dim"))
+
+    def _table(self, table: Table | None) -> None:
+        """Print it, in several blocks of columns when it is wider than the console."""
+        if table is None:
+            return
+        for number, block in enumerate(split(table, self._rich.width)):
+            self._rich.print()
+            if number == 0:
+                self._rich.print(Text(table.title, style="bold"))
+            self._rich.print(_drawn(block, self._rich.width))
+        if table.note:
+            self._rich.print(Text(table.note, style="dim"))
+
+
+def _drawn(table: Table, width: int) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, collapse_padding=True)
+    for index, heading in enumerate(headings(table, width)):
+        if index < table.texts:
+            drawn.add_column(heading, overflow="fold", vertical="top")
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True, overflow="fold")
+    marked = marked_columns(table)
+    for number, row in enumerate(table.rows):
+        style = "bold" if number in table.strong else ""
+        drawn.add_row(*(_text(cell, index in marked) for index, cell in enumerate(row)), style=style)
+    return drawn
+
+
+def _text(cell: Cell, room: bool) -> Text:
+    style = {"*": "cyan", "=": "green", "^": "magenta"}.get(mark(cell), "")
+    return Text(cell.text + (mark(cell) or (" " if room else "")), style=style)

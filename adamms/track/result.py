@@ -1,0 +1,164 @@
+"""What a run found, as plain data: what the console prints and the report writes.
+
+Knows no engines, weights or configs; `RunResult` answers the questions that both ask of it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.mapping.plan import Plan
+from adamms.search.selection import Choice, Selection
+
+FIXED_ALPHA = 0.1
+
+
+@dataclass(frozen=True)
+class StageTiming:
+    """How long one stage took.
+
+    Args:
+        title: what was done, e.g. "search".
+        seconds: wall time.
+        count: how many units were done; for the unit "bytes", bytes.
+        unit: plural, e.g. "answers"; "" when nothing was counted.
+    """
+
+    title: str
+    seconds: float
+    count: int = 0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Everything that a finished run has to show. What a mode does not make is None or empty.
+
+    Args:
+        title: of the run, e.g. "demo, seed 0".
+        target: the target's name, for people.
+        donors: donor name -> what it is, e.g. its folder.
+        method: the merge method in words, e.g. "linear: (1 - alpha) * target + alpha * donors".
+        plan: which tensors were merged.
+        selection: the label-free choice, per task and overall.
+        evaluation: scores by labels, made after the choice.
+        control: what the control is, if not the target interpolated with the ancestor.
+        search: the settings of the search in words.
+        unit: of the scores.
+        labelled: how many labelled answers of each model the scores are over; 0 if unknown.
+        timings: of the stages, in order.
+        merged: the alpha of the model in `folder`.
+        folder: where the merged model was written.
+        load: code that loads it, on one line.
+        command: the command that merges; " merge.alpha=A" is appended to it.
+    """
+
+    title: str
+    target: str
+    donors: Mapping[str, str]
+    method: str
+    plan: Plan | None = None
+    selection: Selection | None = None
+    evaluation: Evaluation | None = None
+    control: str = "the target interpolated with the common ancestor"
+    search: str = ""
+    unit: str = "%"
+    labelled: int = 0
+    timings: Sequence[StageTiming] = field(default=())
+    merged: float | None = None
+    folder: Path | None = None
+    load: str = ""
+    command: str = ""
+
+    @property
+    def tasks(self) -> list[str]:
+        """Those that were searched, then those that were only evaluated."""
+        names = dict.fromkeys(self.selection.tasks if self.selection else ())
+        if self.evaluation:
+            for scores in self.evaluation.candidates.values():
+                names |= dict.fromkeys(scores.tasks)
+        return list(names)
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """All that have answered or been scored, in increasing order."""
+        found = set(self.evaluation.candidates) if self.evaluation else set()
+        if self.selection:
+            for choice in (self.selection.overall, *self.selection.tasks.values()):
+                found |= {choice.alpha, *choice.differences}
+        return sorted(found)
+
+    def choice(self, task: str | None) -> Choice | None:
+        """The choice for a task, or with None for all; None where there is none."""
+        if self.selection is None:
+            return None
+        return self.selection.overall if task is None else self.selection.tasks.get(task)
+
+    def score(self, candidate: Candidate | None, task: str | None) -> float | None:
+        """A candidate's score on a task, or with None its mean; None where there is none."""
+        if self.evaluation is None or candidate is None:
+            return None
+        return score_on(self.evaluation.candidates.get(candidate), task)
+
+    def oracle(self, task: str | None) -> Candidate | None:
+        """The best candidate by labels for a task, or with None on average."""
+        if self.evaluation is None or not self.evaluation.candidates:
+            return None
+        if task is None:
+            return self.evaluation.oracle
+        known = all(task in scores.tasks for scores in self.evaluation.candidates.values())
+        return self.evaluation.task_oracle(task) if known else None
+
+    def regret(self, task: str | None) -> float | None:
+        """What the choice loses to the oracle, in the scores' unit."""
+        choice = self.choice(task)
+        best, own = self.score(self.oracle(task), task), self.score(choice.alpha if choice else None, task)
+        return None if best is None or own is None else best - own
+
+    @property
+    def fixed(self) -> Candidate | None:
+        """The evaluated candidate of alpha 0.1, which needs no search."""
+        return self._evaluated(FIXED_ALPHA)
+
+    @property
+    def unmerged(self) -> Candidate | None:
+        """The evaluated candidate of alpha 0: the target itself."""
+        return self._evaluated(0.0)
+
+    @property
+    def best_control(self) -> tuple[Candidate, Scores] | None:
+        """The control's best point on average; the lowest alpha among equals."""
+        if self.evaluation is None or not self.evaluation.control:
+            return None
+        control = self.evaluation.control
+        best = max(sorted(control), key=lambda candidate: control[candidate].mean)
+        return best, control[best]
+
+    def per_task_mean(self, of_oracles: bool = False) -> float | None:
+        """Mean score when every task has a model of its own: at its choice, or at its oracle."""
+        if self.evaluation is None or self.selection is None:
+            return None
+        scores = []
+        for task in self.tasks:
+            choice = self.choice(task)
+            candidate = self.oracle(task) if of_oracles else choice.alpha if choice else None
+            score = self.score(candidate, task)
+            if score is None:
+                return None
+            scores.append(score)
+        return sum(scores) / len(scores) if scores else None
+
+    def _evaluated(self, alpha: float) -> Candidate | None:
+        for candidate in self.evaluation.candidates if self.evaluation else ():
+            if abs(candidate.alpha - alpha) < 1e-9:
+                return candidate
+        return None
+
+
+def score_on(scores: Scores | None, task: str | None) -> float | None:
+    """The score on a task, or with None the mean; None where there is none."""
+    if scores is None or not scores.tasks:
+        return None
+    return scores.mean if task is None else scores.tasks.get(task)

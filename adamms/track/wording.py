@@ -1,0 +1,196 @@
+"""Numbers and findings in words: formats, and sentences that say how sure a choice is.
+
+Pure text from plain data, the same in the console and in the report.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from adamms.engines.responses import Candidate
+from adamms.search.selection import Choice
+from adamms.track.result import RunResult
+
+SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
+SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f}"
+
+
+def signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"
+
+
+def difference(value: float | None) -> str:
+    """D: a whole number of answers, or a sum of fractions."""
+    if value is None:
+        return "-"
+    return str(round(value)) if abs(value - round(value)) < 1e-9 else f"{value:.2f}"
+
+
+def share(value: float) -> str:
+    return f"{100 * value:.0f}%"
+
+
+def scaled(value: float, unit: str = "", among: float | None = None) -> str:
+    """Three digits with a decimal prefix: 15.2 GB, 803 M.
+
+    Args:
+        value: in the plain unit.
+        unit: e.g. "B" for bytes.
+        among: a value whose prefix is to be used instead, so that two numbers can be compared.
+    """
+    for size, prefix in SCALES:
+        if abs(value if among is None else among) >= size:
+            return f"{value / size:.{_decimals(value / size)}f} {prefix}{unit}"
+    return f"{value:g} {unit}".rstrip()
+
+
+def parameters(count: int) -> str:
+    """A number of parameters, in people's prefixes: 7.62 B."""
+    return scaled(count).replace("G", "B")
+
+
+def seconds(value: float) -> str:
+    if value < 120:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def quantity(count: float, unit: str, among: float | None = None) -> str:
+    """A count with its unit; bytes get a prefix."""
+    return scaled(count, "B", among) if unit == "bytes" else f"{count:g} {unit}".rstrip()
+
+
+def rate(count: float, unit: str, elapsed: float) -> str:
+    """Throughput per second: 3.71 GB/s, 89/s; "" when nothing was measured."""
+    if count <= 0 or elapsed <= 0:
+        return ""
+    value = count / elapsed
+    return f"{scaled(value, 'B')}/s" if unit == "bytes" else f"{value:.{_decimals(value)}f}/s"
+
+
+def listing(words: Iterable[object]) -> str:
+    """a, b and c."""
+    *most, last = [str(word) for word in words] or [""]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def spans(some: Sequence[Candidate], grid: Sequence[Candidate]) -> str:
+    """Candidates as ranges of the grid: 0.2-0.5, 0.7."""
+    runs: list[list[Candidate]] = []
+    for candidate in sorted(some):
+        place = grid.index(candidate)
+        if runs and place > 0 and runs[-1][-1] == grid[place - 1]:
+            runs[-1].append(candidate)
+        else:
+            runs.append([candidate])
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
+    return ", ".join(words)
+
+
+def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
+    """The fewest candidates that win at least `level` of the resamples together, in order."""
+    taken: list[Candidate] = []
+    total = 0.0
+    for candidate in sorted(choice.wins, key=lambda c: (-choice.wins[c], c)):
+        if total >= level - 1e-9:
+            break
+        taken.append(candidate)
+        total += choice.wins[candidate]
+    return sorted(taken)
+
+
+def how_sure(choice: Choice) -> str:
+    """Sentences: what was chosen, with which ties, and how sure that is."""
+    count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
+    said = [
+        f"alpha = {choice.alpha} was chosen: its answers change least against its neighbours on the grid, "
+        f"D = {difference(choice.differences[choice.alpha])} over {count}."
+    ]
+    if len(choice.differences) > 1 and max(choice.differences.values()) <= 1e-9:
+        return said[0] + (
+            " But no answer changes anywhere on the grid, so the answers do not tell one alpha from another."
+        )
+    grid = list(choice.differences)
+    others = [candidate for candidate in choice.tied if candidate != choice.alpha]
+    if others:
+        said.append(f"It ties with {spans(others, grid)}; only the tie rule prefers it.")
+    said.append(_confidence(choice, grid))
+    if len(grid) > 2 and choice.alpha in (grid[0], grid[-1]):
+        side = "lowest" if choice.alpha == grid[0] else "highest"
+        said.append(
+            f"It is the {side} alpha that could win. Answers can also be stable there because hardly "
+            f"anything is merged yet or any more; compare it with the parents before trusting it."
+        )
+    return " ".join(said)
+
+
+def _confidence(choice: Choice, grid: list[Candidate]) -> str:
+    wins = f"{share(choice.confidence)} of the bootstrap resamples"
+    if choice.confidence >= SURE:
+        return f"The choice is stable: it wins in {wins}."
+    rivals = sorted((c for c in choice.wins if c != choice.alpha), key=lambda c: (-choice.wins[c], c))
+    named = listing(f"{c} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
+    if choice.confidence >= LIKELY:
+        return f"The choice is likely, not certain: it wins in {wins}, {named}."
+    group = likely_winners(choice)
+    return (
+        f"The choice is UNCERTAIN: it wins in only {wins}, {named}. Nine of ten resamples choose among "
+        f"{spans(group, grid)}: the data does not tell these {len(group)} apart."
+    )
+
+
+def verdict(result: RunResult) -> str:
+    """Sentences: how the choice did by labels, against everything it should be compared with."""
+    choice, oracle = result.choice(None), result.oracle(None)
+    own = result.score(choice.alpha if choice else None, None)
+    regret = result.regret(None)
+    if choice is None or result.evaluation is None or own is None or regret is None:
+        return ""
+    unit = result.unit
+    said = [f"By labels, which the search never saw, the model at alpha = {choice.alpha} scores {own:.1f} {unit}"]
+    said[0] += (
+        ", the best of the grid."
+        if regret <= 1e-9
+        else f"; the best of the grid is alpha = {oracle} with {own + regret:.1f} {unit}, a regret of {regret:.1f} points."
+    )
+    parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
+    base = result.score(result.unmerged, None)
+    if base is not None:
+        parents = {"the target": base} | parents
+    if parents:
+        name, best = max(parents.items(), key=lambda item: item[1])
+        if own > best:
+            said.append(f"The better parent, {name}, has {best:.1f}: the merge gains {own - best:.1f} points.")
+        else:
+            said.append(f"That is NOT better than {name} alone, which has {best:.1f}.")
+    fixed = result.score(result.fixed, None)
+    if fixed is not None and result.fixed != choice.alpha:
+        said.append(f"Without a search, a fixed alpha = 0.1 would score {fixed:.1f}.")
+    return " ".join(said)
+
+
+def control_finding(result: RunResult) -> str:
+    """Sentences: what the control is, its best point, and what that says about the donor."""
+    best = result.best_control
+    if best is None:
+        return ""
+    candidate, scores = best
+    said = (
+        f"The control is {result.control}, with no donor in it: what it gains comes from undoing fine-tuning, "
+        f"and only what the merge gains beyond it comes from the donor. Its best point is alpha = {candidate} "
+        f"with {scores.mean:.1f} {result.unit}"
+    )
+    choice = result.choice(None)
+    own = result.score(choice.alpha if choice else None, None)
+    if own is None:
+        return said + "."
+    if own > scores.mean:
+        return said + f", {own - scores.mean:.1f} points below the chosen merge."
+    return said + f", {scores.mean - own:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+
+
+def _decimals(value: float) -> int:
+    return 0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2

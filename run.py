@@ -1,0 +1,20 @@
+"""The one entry point: Hydra composes the configuration, and the mode that it names runs.
+
+python run.py                                   the demo: map, search, merge, evaluate, report
+python run.py mode=plan model=custom model.target.path=A model.donors.a.path=B
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from adamms.cli import explain_errors
+
+
+@hydra.main(config_path="conf", config_name="config", version_base="1.3")
+def main(config: DictConfig) -> None:
+    hydra.utils.get_method(config.mode.run)(config)
+
+
+if __name__ == "__main__":
+    with explain_errors():
+        main()

@@ -1,0 +1,42 @@
+"""Tiny real checkpoints, made once per run; read them, do not change them."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the tiny checkpoints below lie."""
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def qwen2_vl(models: Path) -> Path:
+    return tiny.save_qwen2_vl(models / "qwen2_vl", seed=1)
+
+
+@pytest.fixture(scope="session")
+def onevision_fresh(models: Path) -> Path:
+    return tiny.save_onevision(models / "onevision_fresh", seed=2)
+
+
+@pytest.fixture(scope="session")
+def onevision_hub(models: Path, onevision_fresh: Path) -> Path:
+    return tiny.with_vision_level(onevision_fresh, models / "onevision_hub")
+
+
+@pytest.fixture(scope="session")
+def onevision_original(models: Path, onevision_fresh: Path) -> Path:
+    return tiny.as_original(onevision_fresh, models / "onevision_original")
+
+
+@pytest.fixture(scope="session")
+def qwen2(models: Path) -> Path:
+    return tiny.save_qwen2(models / "qwen2", seed=3)
+
+
+@pytest.fixture(scope="session")
+def llama(models: Path) -> Path:
+    return tiny.save_llama(models / "llama", seed=4)

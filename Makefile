@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m tests.benchmarks.merge
+	$(BIN)/python tests/benchmarks/merge.py
 
 clean:
 	rm -rf $(VENV) outputs multirun

@@ -138,7 +138,7 @@ def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
 
 def settings_in_words(node: DictConfig) -> str:
     """The plain settings of a config group, for people: 'rule=sum, seed=0'."""
-    plain = {key: value for key, value in node.items() if not isinstance(value, DictConfig)}
+    plain = {str(key): value for key, value in node.items() if not isinstance(value, DictConfig)}
     return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
 
 

@@ -89,7 +89,7 @@ def search(config: DictConfig) -> None:
         title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
         target=case.names[TARGET],
         donors={name: case.names[name] for name in case.donors},
-        method=case.method.name,
+        method=f"{case.method.name}: {case.method.formula}",
         plan=case.plan,
         selection=selection,
         evaluation=evaluation,
@@ -139,8 +139,9 @@ def _evaluate(
     known = set(next(iter(answers.values())))
     rest = [example for example in labelled if example.id not in known]
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in answers}
-    for candidate, more in _respond(console, "evaluate", engine, recipes, rest).items():
-        answers[candidate] |= more
+    if rest:
+        for candidate, more in _respond(console, "evaluate", engine, recipes, rest).items():
+            answers[candidate] |= more
     extra = {c: case.recipe(c.alpha) for c in REFERENCES if c not in answers}
     answers |= _respond(console, "evaluate references", engine, extra, labelled) if extra else {}
     control: Answers = {}

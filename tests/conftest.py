@@ -4,6 +4,15 @@ from pathlib import Path
 
 import pytest
 import tiny
+from hypothesis import HealthCheck, settings
+
+# The same cases on every machine and in every run, however slow the machine.
+settings.register_profile(
+    "adamms", deadline=None, database=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("adamms")
+
+pytest_plugins = ("miniature",)
 
 
 @pytest.fixture(scope="session")

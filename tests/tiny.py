@@ -25,6 +25,8 @@ _TEXT = {
     "num_attention_heads": HEADS,
     "num_key_value_heads": KEY_VALUE_HEADS,
     "max_position_embeddings": 64,
+    "bos_token_id": None,
+    "eos_token_id": 0,
     "tie_word_embeddings": False,
 }
 
@@ -199,8 +201,13 @@ def llama_state(
 
 def cogvlm_state(seed: int = 0, *, layers: int = 2, dtype: torch.dtype = torch.float32) -> State:
     """Weights in the names of CogVLM: two experts with fused q, k, v; shapes as `llama_state`'s."""
-    plain, extra = llama_state(seed, layers=layers, dtype=dtype), llama_state(seed + 1000, layers=layers, dtype=dtype)
-    state = {name: plain[name] for name in ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")}
+    plain, extra = (
+        llama_state(seed, layers=layers, dtype=dtype),
+        llama_state(seed + 1000, layers=layers, dtype=dtype),
+    )
+    state = {
+        name: plain[name] for name in ("model.embed_tokens.weight", "model.norm.weight", "lm_head.weight")
+    }
     state["model.vision.patch_embedding.proj.weight"] = torch.full((3, 2), 0.5, dtype=dtype)
     for i in range(layers):
         layer = f"model.layers.{i}."
@@ -211,19 +218,33 @@ def cogvlm_state(seed: int = 0, *, layers: int = 2, dtype: torch.dtype = torch.f
             state[f"{layer}self_attn.{expert}_expert_query_key_value.weight"] = torch.cat(
                 [source[f"{layer}self_attn.{p}_proj.weight"] for p in "qkv"]
             )
-            state[f"{layer}self_attn.{expert}_expert_dense.weight"] = source[f"{layer}self_attn.o_proj.weight"]
+            state[f"{layer}self_attn.{expert}_expert_dense.weight"] = source[
+                f"{layer}self_attn.o_proj.weight"
+            ]
             for p in ("gate", "up", "down"):
                 state[f"{layer}mlp.{expert}_mlp.{p}_proj.weight"] = source[f"{layer}mlp.{p}_proj.weight"]
     return state
 
 
 def write_model(
-    folder: Path, state: State, architecture: str = "LlamaForCausalLM", shards: int = 1, torch_zip: bool = False
+    folder: Path,
+    state: State,
+    architecture: str = "LlamaForCausalLM",
+    shards: int = 1,
+    torch_zip: bool = False,
 ) -> Path:
     """A folder with weights and a config.json that says no more than the class."""
     write_state(state, folder, shards, torch_zip)
     (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     return folder
+
+
+def assert_same_bits(found: torch.Tensor, expected: torch.Tensor) -> None:
+    """Same dtype, shape and bytes: -0.0 is not 0.0 here, and NaNs have their payloads."""
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    raw = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (found, expected)]
+    assert torch.equal(*raw)
 
 
 def _save(model_class: type, config: object, folder: Path, seed: int) -> Path:

@@ -17,11 +17,8 @@ from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
 from adamms.errors import AdammsError, nearest
 
 # What transformers looks for, in its order of preference.
-WEIGHT_NAMES = (
-    *("model.safetensors", "model.safetensors.index.json"),
-    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
-)
-INDEX_NAMES = tuple(name for name in WEIGHT_NAMES if name.endswith(".index.json"))
+SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
+INDEX_NAMES = tuple(f"{name}.index.json" for name in SINGLE_NAMES)
 # Lone weight files under other names, as research code writes them.
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # Not weights, although their names look like them.
@@ -104,10 +101,15 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:
-    for name in WEIGHT_NAMES:
-        file = folder / name
-        if file.is_file():
-            return _read_shards(folder, file) if name in INDEX_NAMES else read_header(file)
+    for single, index in zip(SINGLE_NAMES, INDEX_NAMES, strict=True):
+        if (folder / index).is_file():
+            tensors = _read_shards(folder, folder / index)
+            shards = {entry.file.name for entry in tensors.values()}
+            if (folder / single).is_file() and shards != {single}:
+                raise AdammsError(f"{folder}: holds both {single} and {index}; remove the one that is stale")
+            return tensors
+        if (folder / single).is_file():
+            return read_header(folder / single)
     others = sorted(
         file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.name not in NOT_WEIGHTS
     )
@@ -115,7 +117,7 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
         return read_header(others[0])
     found = f"{len(others)} weight files and no index" if others else "no weights"
     raise AdammsError(
-        f"{folder}: {found}; expected one of {', '.join(WEIGHT_NAMES)}, "
+        f"{folder}: {found}; expected one of {', '.join(SINGLE_NAMES + INDEX_NAMES)}, "
         f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
     )
 

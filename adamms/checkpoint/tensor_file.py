@@ -151,7 +151,7 @@ def _safetensors_entry(file: Path, name: str, value: Any, data: int) -> TensorEn
             f"{', '.join(DTYPES)}. Merge the unquantised checkpoint."
         )
     entry = TensorEntry(name, tuple(shape), dtype, file, data + start)
-    if start < 0 or stop - start != entry.nbytes:
+    if not 0 <= start < 1 << 63 or stop - start != entry.nbytes:
         raise AdammsError(
             f"{file}: the header lies about {name!r}: shape {shape} of {dtype} takes {entry.nbytes} "
             f"bytes, its offsets are {str([start, stop])[:60]}"
@@ -190,7 +190,7 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     try:
         with FakeTensorMode():
             state = torch.load(file, mmap=True, weights_only=True)
-        _check_stored(file)
+        records = _records(file)
     except pickle.UnpicklingError as error:
         asked = re.search(r"(?:GLOBAL|global|type) (\S+)", str(error))
         raise AdammsError(
@@ -204,20 +204,24 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
         ) from error
     if not isinstance(state, dict):
         raise AdammsError(f"{file}: holds a {type(state).__name__}; expected a dict of named tensors")
-    return {name: _torch_entry(file, name, value) for name, value in state.items()}
+    return {name: _torch_entry(file, name, value, records) for name, value in state.items()}
 
 
-def _check_stored(file: Path) -> None:
-    """Compressed members, which torch itself never writes, cannot be mapped."""
-    with zipfile.ZipFile(file) as archive:
+def _records(file: Path) -> dict[int, int]:
+    """Start -> size of each member's bytes; compressed ones, which torch never writes, cannot be mapped."""
+    found = {}
+    with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
                 raise AdammsError(
                     f"{file}: {member.filename} is compressed; re-save the file with torch.save"
                 )
+            stream.seek(member.header_offset + 26)
+            found[stream.tell() + 4 + sum(struct.unpack("<HH", stream.read(4)))] = member.file_size
+    return found
 
 
-def _torch_entry(file: Path, name: object, tensor: object) -> TensorEntry:
+def _torch_entry(file: Path, name: object, tensor: object, records: dict[int, int]) -> TensorEntry:
     if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
         raise AdammsError(
             f"{file}: {name!r} is a {type(tensor).__name__}; expected a flat dict of named tensors"
@@ -233,7 +237,11 @@ def _torch_entry(file: Path, name: object, tensor: object) -> TensorEntry:
     offset = storage_start + int(tensor.storage_offset()) * tensor.element_size()
     strides = None if tensor.is_contiguous() else tuple(tensor.stride())
     entry = TensorEntry(name, tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], file, offset, strides)
+    # torch derives the places of an archive of its own making; in one that another tool re-packed
+    # they would be wrong.
     end = offset + _span(entry) * tensor.element_size()
-    if entry.elements and end > file.stat().st_size:
-        raise AdammsError(f"{file}: truncated: {name!r} ends at byte {end}")
+    if entry.elements and end > storage_start + records.get(storage_start, -1):
+        raise AdammsError(
+            f"{file}: no record of the archive holds {name!r}; re-save the file with torch.save"
+        )
     return entry

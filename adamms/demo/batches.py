@@ -175,7 +175,9 @@ def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _text_question(scene: Scene, known_digits: int, rare_share: float, rng: np.random.Generator) -> tuple[str, str]:
+def _text_question(
+    scene: Scene, known_digits: int, rare_share: float, rng: np.random.Generator
+) -> tuple[str, str]:
     if rng.random() < CAPTION_SHARE:
         return language.CAPTION, language.caption(scene)
     skill = SKILLS[int(rng.integers(len(SKILLS)))]

@@ -141,7 +141,17 @@ def _building_path(folder: Path, pid: int) -> Path:
 def _remove_abandoned(folder: Path) -> None:
     """Remove what builds left whose process on this machine is gone."""
     prefix = _building_path(folder, 0).name.removesuffix("0")
-    for path in folder.parent.glob(f".{folder.name}.building-*"):
+    for path in folder.parent.glob(f"{prefix}*"):
         pid = path.name.removeprefix(prefix)
-        if pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+        if pid.isdecimal() and not _is_running(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -30,7 +30,8 @@ class Evaluation:
     """Scores along the grid, of the parents and of the control.
 
     Args:
-        candidates: candidate -> scores; alpha 0 is the target itself.
+        candidates: candidate -> scores, of the grid and of the references that are not on it; alpha 0
+            is the target itself.
         donors: donor name -> scores of the donor running natively; those that could run.
         control: candidate -> scores of the target interpolated with the ancestor, no donor in it;
             empty when there is no ancestor or the control was not asked for.
@@ -42,11 +43,11 @@ class Evaluation:
 
     @property
     def oracle(self) -> Candidate:
-        """The best candidate of the grid on average; the lowest alpha among equals."""
+        """The best candidate on average; the lowest alpha among equals."""
         return max(sorted(self.candidates), key=lambda candidate: self.candidates[candidate].mean)
 
     def task_oracle(self, task: str) -> Candidate:
-        """The best candidate of the grid for one task."""
+        """The best candidate for one task."""
         return max(sorted(self.candidates), key=lambda candidate: self.candidates[candidate].tasks[task])
 
     def regret(self, choice: Candidate) -> float:

@@ -128,12 +128,16 @@ class SpecMapper:
             return f"mapper.layers={list(self.layers)}"
         if self.match is not None and not re.search(self.match, entry.name):
             return f"mapper.match={self.match}"
-        if entry.dtype not in MERGEABLE:
-            raise AdammsError(
-                f"{entry.file}: {entry.name} has dtype {entry.dtype}, which looks quantised; expected one of "
-                f"{', '.join(MERGEABLE)}"
-            )
+        _check_mergeable(entry)
         return ""
+
+
+def _check_mergeable(entry: TensorEntry) -> None:
+    if entry.dtype not in MERGEABLE:
+        raise AdammsError(
+            f"{entry.file}: {entry.name} has dtype {entry.dtype}, which looks quantised; expected one of "
+            f"{', '.join(MERGEABLE)}"
+        )
 
 
 class _Source:
@@ -157,6 +161,8 @@ class _Source:
                 return item
             found.append(item)
         expression = join(tuple(found), dim, self.model.shape)
+        for name in names_in(expression):
+            _check_mergeable(self.model.checkpoint.tensors[name])
         if parts[0].kind in EMBEDDING_KINDS:
             return self._embedding(entry, expression)
         shape = self._shape(entry, expression)

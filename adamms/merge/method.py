@@ -15,12 +15,14 @@ class Method(Protocol):
 
     Attributes:
         name: as in `merge=NAME`.
+        formula: one line for people.
         elementwise: the result of an element depends on the operands' same element only, so that the
             recipe may compute a tensor in chunks.
         needs_ancestor: the formula contains the ancestor's weights.
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str]
     elementwise: ClassVar[bool]
     needs_ancestor: ClassVar[bool]
 

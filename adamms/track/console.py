@@ -67,9 +67,7 @@ class Console:
         meter = Meter(title, total, unit, self._clock)
         live = self._rich.is_terminal and not self._rich.is_dumb_terminal
         watch: AbstractContextManager[object] = (
-            bar(meter, self._rich)
-            if live
-            else Heartbeat(meter, self.say, self._patience, self._interval)
+            bar(meter, self._rich) if live else Heartbeat(meter, self.say, self._patience, self._interval)
         )
         ended = False
         try:
@@ -82,11 +80,11 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a line as it is, unbroken, so that paths and commands can be copied."""
-        self._rich.print(Text(text), soft_wrap=True)
+        self._rich.print(Text(wording.printable(text)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._rich.print(Text(f"warning: {text}", style="yellow"), soft_wrap=True)
+        self._rich.print(Text(f"warning: {wording.printable(text)}", style="yellow"), soft_wrap=True)
 
     def plan(self, plan: Plan) -> None:
         """Print the plan's coverage, unused donor tensors, and donors without a part."""
@@ -112,10 +110,18 @@ class Console:
                 self._rich.print(Text(paragraph))
 
     def finish(self, folder: Path, loader: str) -> None:
-        """Print the last line: where the merged model is, and the code that loads it."""
+        """Print the last line: where the merged model is, and the code that loads it.
+
+        Args:
+            folder: of the model.
+            loader: name of the function that loads it, given the folder.
+        """
+        code = f"{loader}({str(folder)!r})"
         self._rich.print()
         self._rich.print(
-            Text.assemble("The merged model is in ", (str(folder), "bold"), "; load it with ", (loader, "bold")),
+            Text.assemble(
+                "The merged model is in ", (str(folder), "bold"), "; load it with ", (code, "bold")
+            ),
             soft_wrap=True,
         )
 
@@ -154,4 +160,4 @@ def _drawn(table: Table, width: int) -> RichTable:
 
 def _text(cell: Cell, room: bool) -> Text:
     style = {"*": "cyan", "=": "green", "^": "magenta"}.get(mark(cell), "")
-    return Text(cell.text + (mark(cell) or (" " if room else "")), style=style)
+    return Text(wording.printable(cell.text) + (mark(cell) or (" " if room else "")), style=style)

@@ -6,6 +6,7 @@ Pure text; knows no terminal.
 import re
 from dataclasses import replace
 
+from adamms.track import wording
 from adamms.track.tables import Cell, Table
 
 GAP = 1  # between columns
@@ -28,7 +29,7 @@ def marked_columns(table: Table) -> set[int]:
 def fold(heading: str, width: int) -> str:
     """Break a heading into lines of at most `width`, at separators if possible; at most three lines."""
     lines = [""]
-    for part in re.findall(r"[^\s_\-/]*[\s_\-/]?", heading):
+    for part in re.findall(r"[^\s_\-/]*[\s_\-/]?", wording.printable(heading)):
         if len(lines[-1]) + len(part.rstrip()) <= width:
             lines[-1] += part
             continue

@@ -4,14 +4,15 @@ The only module that imports matplotlib, without pyplot: figures are plain objec
 same result gives the same bytes. Colours are those of Okabe and Ito, safe for the colour-blind.
 """
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Scores
@@ -23,6 +24,55 @@ BLUE, VERMILLION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#222222
 PARENTS = ("#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 ACROSS = 4  # small multiples side by side
 DPI = 120
+
+
+@dataclass(frozen=True)
+class Box:
+    """Where a panel lies, in inches from the top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+class Sheet:
+    """A figure with panels at given places and one legend below them.
+
+    Laid out by hand: matplotlib's own layout engines do not give the same bytes every time.
+
+    Args:
+        width: inches.
+    """
+
+    def __init__(self, width: float) -> None:
+        self.width = width
+        self.figure = Figure()
+        self._placed: list[tuple[Any, Box]] = []
+
+    def add(self, box: Box, sharex: Any = None) -> Any:
+        """A new panel."""
+        axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0), sharex=sharex)
+        self._placed.append((axes, box))
+        return axes
+
+    def finish(self, height: float) -> Figure:
+        """Put everything in its place: the panels in `height` inches, the legend below."""
+        found: dict[str, Any] = {}
+        for axes, _ in self._placed:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                found.setdefault(label, handle)
+        column = 0.7 + 0.08 * max(map(len, found), default=0)  # inches
+        columns = max(1, min(4, int(self.width / column)))
+        total = height + (0.19 * -(-len(found) // columns) + 0.15 if found else 0.0)
+        self.figure.set_size_inches(self.width, total)
+        for axes, box in self._placed:
+            bottom = 1 - (box.top + box.height) / total
+            axes.set_position((box.left / self.width, bottom, box.width / self.width, box.height / total))
+        if found:
+            handles, labels = list(found.values()), list(found)
+            self.figure.legend(handles, labels, loc="lower center", ncols=columns, frameon=False)
+        return self.figure
 
 
 def draw(folder: Path, result: RunResult) -> list[Path]:
@@ -43,41 +93,46 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
 
 def overall(result: RunResult) -> Figure:
     """Mean accuracy above, D over all examples below, on the same alphas."""
-    figure = Figure(figsize=(9.0, 5.2 if result.evaluation else 3.2), layout="constrained")
-    _panels(figure, result, None)
-    _axis_names(figure, result)
-    figure.suptitle(f"{result.title}: all tasks", fontweight="bold")
-    figure.legend(*_legend(figure), loc="outside right upper", frameon=False)
-    return figure
+    sheet = Sheet(8.0)
+    height = 5.0 if result.evaluation else 2.2
+    axes = _panels(sheet, Box(0.75, 0.4, 7.05, height), result, None)
+    axes[0].set_title(f"{_short(result.title, 60)}: all tasks", fontweight="bold")
+    _name_axes(axes, result, f"mean score ({result.unit})", "D (answers)", "alpha, the donors' share")
+    return sheet.finish(height + 0.95)
 
 
 def per_task(result: RunResult) -> Figure:
-    """The same for every task, as small multiples on common axes."""
-    down = -(-len(result.tasks) // ACROSS)
+    """The same for every task, as small multiples whose scales have equal spans."""
     across = min(ACROSS, len(result.tasks))
-    height = (3.0 if result.evaluation else 1.9) * down + 1.2
-    figure = Figure(figsize=(3.0 * across + 0.8, height), layout="constrained")
-    cells = np.atleast_1d(figure.subfigures(down, across, wspace=0.01, hspace=0.02)).reshape(-1)
-    for cell, task in zip(cells, result.tasks, strict=False):
-        _panels(cell, result, task)
+    sheet = Sheet(max(5.0, 3.1 * across))
+    width, height = sheet.width / across, 3.4 if result.evaluation else 2.2
+    for index, task in enumerate(result.tasks):
+        down, right = divmod(index, across)
+        box = Box(right * width + 0.6, down * height + 0.35, width - 0.75, height - 0.85)
+        axes = _panels(sheet, box, result, task)
         choice = result.choice(task)
-        _axis_names(cell, result, short=True)
-        title = f"{task} (chosen: {choice.alpha})" if choice else task
-        cell.suptitle(title, fontweight="bold", fontsize="medium")
-    _share_scales(figure)
-    figure.legend(*_legend(figure), loc="outside lower center", ncols=4, frameon=False)
-    return figure
+        if axes:
+            title = f"{_short(task, 20)} (chosen: {choice.alpha})" if choice else _short(task)
+            axes[0].set_title(title, fontweight="bold", fontsize="medium")
+        _name_axes(axes, result, f"score ({result.unit})", "D", "alpha")
+    _equal_spans(sheet.figure, percent=result.unit == "%")
+    return sheet.finish(height * -(-len(result.tasks) // across))
 
 
 def confidence(result: RunResult) -> Figure:
     """How often every alpha wins the bootstrap, per task and over all: darker is more often."""
     assert result.selection is not None
-    named: list[tuple[str, Choice]] = [*result.selection.tasks.items(), ("ALL TASKS", result.selection.overall)]
+    named: list[tuple[str, Choice]] = [
+        *result.selection.tasks.items(),
+        ("ALL TASKS", result.selection.overall),
+    ]
     grid = [c for c in result.candidates if any(c in choice.wins for _, choice in named)]
     wins = np.array([[choice.wins.get(c, 0.0) for c in grid] for _, choice in named])  # (tasks + 1, alphas)
-    size = (1.8 + 0.62 * len(grid), 1.3 + 0.36 * len(named))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
+    names = [_short(name) for name, _ in named]
+    labels = 0.5 + 0.085 * max(map(len, names))  # inches
+    size = (max(6.5, labels + 0.62 * len(grid)), 1.3 + 0.36 * len(named))
+    sheet = Sheet(size[0])
+    axes = sheet.add(Box(labels, 0.4, size[0] - labels - 0.15, size[1] - 0.95))
     axes.imshow(wins, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, (_, choice) in enumerate(named):
         for x, candidate in enumerate(grid):
@@ -94,41 +149,45 @@ def confidence(result: RunResult) -> Figure:
                 )
             if chosen:
                 axes.add_patch(
-                    mpl.patches.Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2)
+                    Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2)
                 )
     axes.set_xticks(range(len(grid)), [str(c) for c in grid])
-    axes.set_yticks(range(len(named)), [name for name, _ in named])
+    axes.set_yticks(range(len(named)), names)
     axes.axhline(len(named) - 1.5, color=GREY, linewidth=0.8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlabel("alpha, the donors' share")
     axes.set_title("Share of bootstrap resamples that each alpha wins (framed: the choice)", loc="left")
-    return figure
+    return sheet.finish(size[1])
 
 
-def _panels(figure: Any, result: RunResult, task: str | None) -> None:
-    """Draw one task, or with None all, into a figure: scores above if there are any, D below."""
+def _panels(sheet: Sheet, box: Box, result: RunResult, task: str | None) -> list[Any]:
+    """Draw one task, or with None all: scores above if there are any, D below if there is a choice."""
     choice = result.choice(task)
     rows = (["scores"] if result.evaluation else []) + (["D"] if choice else [])
-    if not rows:
-        return
-    heights = {"scores": 2.2, "D": 1.0}
-    panels = figure.subplots(
-        len(rows), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": [heights[row] for row in rows]}
-    )[:, 0]
-    for axes, row in zip(panels, rows, strict=True):
+    gap, left = 0.12, box.height
+    panels: list[Any] = []
+    for row in rows:
+        height = left if row == rows[-1] else 0.68 * box.height
+        part = Box(box.left, box.top + box.height - left, box.width, height)
+        axes = sheet.add(part, sharex=panels[0] if panels else None)
         axes.set_label(row)
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelbottom=row == rows[-1])
         if choice is not None:
             axes.axvline(choice.alpha.alpha, color=GREEN, linewidth=5, alpha=0.25, zorder=0)
+        panels.append(axes)
+        left -= height + gap
     if result.evaluation:
         _draw_scores(panels[0], result, task)
     if choice is not None:
-        _draw_differences(panels[-1], choice)
-    alphas = [candidate.alpha for candidate in result.candidates]
-    margin = 0.03 * (alphas[-1] - alphas[0] or 1)
-    panels[-1].set_xlim(alphas[0] - margin, alphas[-1] + margin)
+        _draw_differences(panels[-1], choice, labelled=result.evaluation is not None)
+    if panels:
+        alphas = [candidate.alpha for candidate in result.candidates]
+        margin = 0.03 * (alphas[-1] - alphas[0] or 1)
+        panels[0].set_xlim(alphas[0] - margin, alphas[-1] + margin)
+    return panels
 
 
 def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
@@ -139,23 +198,35 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
 
     base = result.score(result.unmerged, task)
     if base is not None:
-        axes.axhline(base, color=BLACK, linestyle=(0, (1, 1.5)), linewidth=1.3, label=named("target alone", base))
+        axes.axhline(
+            base, color=BLACK, linestyle=(0, (1, 1.5)), linewidth=1.3, label=named("target alone", base)
+        )
     for index, (name, found) in enumerate(result.evaluation.donors.items()):
         value, colour = score_on(found, task), PARENTS[index % len(PARENTS)]
         if value is not None:
-            label = named(f"donor {name} alone", value)
+            label = named(f"donor {_short(name)} alone", value)
             axes.axhline(value, color=colour, linestyle=(0, (4, 1.5, 1, 1.5)), linewidth=1.5, label=label)
-    _curve(axes, result.evaluation.control, task, color=GREY, linestyle="--", marker="", label="control, no donor")
+    _curve(
+        axes,
+        result.evaluation.control,
+        task,
+        color=GREY,
+        linestyle="--",
+        marker="",
+        label="control, no donor",
+    )
     _curve(axes, result.evaluation.candidates, task, color=BLUE, marker="o", markersize=4, label="merged")
     oracle, choice = result.oracle(task), result.choice(task)
     best = result.score(oracle, task)
     if oracle is not None and best is not None:
+        label = named("oracle (best by labels)", best)
         axes.plot(oracle.alpha, best, color=PARENTS[1], marker="*", markersize=13, markeredgecolor=BLACK,
-                  markeredgewidth=0.7, linestyle="", zorder=4, label=named("oracle (best by labels)", best))  # fmt: skip
+                  markeredgewidth=0.7, linestyle="", zorder=4, label=label)  # fmt: skip
     own = result.score(choice.alpha if choice else None, task)
     if choice is not None and own is not None:
+        label = named("chosen without labels", own)
         axes.plot(choice.alpha.alpha, own, color="none", marker="o", markersize=10, markeredgecolor=GREEN,
-                  markeredgewidth=2, linestyle="", zorder=5, label=named("chosen without labels", own))  # fmt: skip
+                  markeredgewidth=2, linestyle="", zorder=5, label=label)  # fmt: skip
     axes.margins(y=0.08)
 
 
@@ -167,48 +238,45 @@ def _curve(axes: Any, points: Any, task: str | None, **line: Any) -> None:
         axes.plot(*zip(*known, strict=True), linewidth=1.6, **line)
 
 
-def _draw_differences(axes: Any, choice: Choice) -> None:
+def _draw_differences(axes: Any, choice: Choice, labelled: bool) -> None:
     alphas = [candidate.alpha for candidate in choice.differences]
     axes.plot(alphas, list(choice.differences.values()), color=VERMILLION, marker="s", markersize=3.5,
               linewidth=1.6, label="D, changed answers")  # fmt: skip
     axes.plot(choice.alpha.alpha, choice.differences[choice.alpha], color="none", marker="o", markersize=10,
-              markeredgecolor=GREEN, markeredgewidth=2, linestyle="", label="chosen without labels")  # fmt: skip
+              markeredgecolor=GREEN, markeredgewidth=2, linestyle="",
+              label="_" if labelled else "chosen without labels")  # fmt: skip
     low, high = min(0.0, *choice.differences.values()), max(1.0, *choice.differences.values())
-    axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
+    axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
 
 
-def _axis_names(figure: Any, result: RunResult, short: bool = False) -> None:
+def _name_axes(panels: list[Any], result: RunResult, scores: str, differences: str, alpha: str) -> None:
     """Name the axes of one task's panels."""
-    for axes in figure.axes:
-        if axes.get_label() == "scores":
-            axes.set_ylabel(f"score ({result.unit})" if short else f"mean score ({result.unit})")
-        else:
-            axes.set_ylabel("D" if short else "D (answers)")
-    figure.axes[-1].set_xlabel("alpha" if short else "alpha, the donors' share")
+    for axes in panels:
+        axes.set_ylabel(scores if axes.get_label() == "scores" else differences)
+    if panels:
+        panels[-1].set_xlabel(alpha)
 
 
-def _share_scales(figure: Figure) -> None:
-    """Give all panels of one kind the same vertical scale."""
-    for kind in ("scores", "D"):
-        panels = [axes for axes in figure.get_axes() if axes.get_label() == kind]
-        limits = [axes.get_ylim() for axes in panels]
-        for axes in panels:
-            axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+def _equal_spans(figure: Any, percent: bool) -> None:
+    """Let a step be as high in one task's panel as in another's: equal spans for scores, one scale for D."""
+    panels = [axes for axes in figure.get_axes() if axes.get_label() == "scores"]
+    limits = [axes.get_ylim() for axes in panels]
+    span = 1.1 * max((high - low for low, high in limits), default=0.0)
+    for axes, (low, high) in zip(panels, limits, strict=True):
+        bottom = (low + high - span) / 2
+        if percent:  # leave out what no score can reach, but for the room that a marker takes
+            bottom = max(-0.06 * span, min(bottom, 100 - 0.94 * span))
+        axes.set_ylim(bottom, bottom + span)
+    panels = [axes for axes in figure.get_axes() if axes.get_label() == "D"]
+    limits = [axes.get_ylim() for axes in panels]
+    for axes in panels:
+        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
-def _legend(figure: Figure) -> tuple[list[Any], list[str]]:
-    """One entry for every label in the figure, in order of appearance."""
-    found: dict[str, Any] = {}
-    for axes in _all_axes(figure):
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    return list(found.values()), list(found)
-
-
-def _all_axes(figure: Any) -> Iterable[Any]:
-    yield from figure.axes
-    for part in figure.subfigs:
-        yield from _all_axes(part)
+def _short(name: str, length: int = 24) -> str:
+    """A name as a label: on one line, cut, and with dollars that are not taken for formulas."""
+    name = wording.printable(name)
+    return (name if len(name) <= length else name[: length - 3] + "...").replace("$", r"\$")
 
 
 def _style() -> AbstractContextManager[None]:

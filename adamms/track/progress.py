@@ -54,15 +54,16 @@ class Meter:
         return StageTiming(self.title, self.elapsed, self.count, self.unit)
 
     def done(self) -> str:
-        """`340 of 1100 answers`, or without a total `340 answers`."""
+        """`340 of 1100 answers`, `1.6 of 4.8 GB`, or without a total `340 answers`."""
         if not self.unit:
             return ""
         if self.total is None:
             return wording.quantity(self.count, self.unit)
         whole = wording.quantity(self.total, self.unit)
-        if self.unit == "bytes":
-            return f"{wording.quantity(self.count, self.unit, among=self.total)} of {whole}"
-        return f"{self.count} of {whole}"
+        part = (
+            wording.quantity(self.count, self.unit, among=self.total) if self.unit == "bytes" else self.count
+        )
+        return f"{str(part).split()[0]} of {whole}"
 
     def rate(self) -> str:
         """Throughput since the start."""
@@ -150,7 +151,7 @@ class _MeterColumn(ProgressColumn):
             meter.done().replace(" of ", "/"),
             meter.rate(),
             wording.seconds(meter.elapsed),
-            "" if left is None else f"{wording.seconds(left)} to go",
+            "" if left is None else f"ETA {wording.seconds(left)}",
         )
         return Text("  ".join(word for word in words if word), no_wrap=True)
 
@@ -159,7 +160,7 @@ class _MeteredBar(BarColumn):
     """A bar as full as the meter."""
 
     def __init__(self, meter: Meter) -> None:
-        super().__init__(bar_width=20)
+        super().__init__(bar_width=16)
         self._meter = meter
 
     def render(self, task: Task):  # type: ignore[no-untyped-def]  # rich's own type is a private one

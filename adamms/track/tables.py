@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Scores
 from adamms.mapping.plan import Plan
-from adamms.track import wording
 from adamms.search.selection import Choice
+from adamms.track import wording
 from adamms.track.result import RunResult, score_on
 
 
@@ -55,7 +55,7 @@ def scores(result: RunResult) -> Table | None:
         for name, found in result.evaluation.donors.items()
     ]
     strong = None
-    for candidate, found in sorted(result.evaluation.candidates.items()):
+    for candidate in sorted(result.evaluation.candidates):
         label = f"{candidate} target" if candidate.alpha == 0 else str(candidate)
         label += " fixed" if candidate == fixed else ""
         if overall is not None and candidate == overall.alpha:
@@ -213,9 +213,7 @@ def coverage(plan: Plan) -> Table:
         return tuple(map(Cell, (action, reason, *numbers)))
 
     rows = [row(g.action, g.reason, g.tensors, g.parameters, g.bytes) for g in groups]
-    rows.append(
-        row("total", "", sum(g.tensors for g in groups), sum(g.parameters for g in groups), total)
-    )
+    rows.append(row("total", "", sum(g.tensors for g in groups), sum(g.parameters for g in groups), total))
     return Table(
         "What becomes of the target's tensors",
         ("action", "reason", "tensors", "parameters", "size", "share"),
@@ -267,6 +265,4 @@ def timings(result: RunResult) -> Table | None:
     rows.append(
         (Cell("total"), Cell(wording.seconds(sum(s.seconds for s in result.timings))), Cell(""), Cell(""))
     )
-    return Table(
-        "Time", ("stage", "time", "done", "rate"), tuple(rows), strong=frozenset({len(rows) - 1})
-    )
+    return Table("Time", ("stage", "time", "done", "rate"), tuple(rows), strong=frozenset({len(rows) - 1}))

@@ -13,6 +13,11 @@ SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
+def printable(text: str) -> str:
+    """On one line and without control characters, whatever a data file had in its names."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
 def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
@@ -135,7 +140,7 @@ def _confidence(choice: Choice, grid: list[Candidate]) -> str:
     named = listing(f"{c} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
     if choice.confidence >= LIKELY:
         return f"The choice is likely, not certain: it wins in {wins}, {named}."
-    group = likely_winners(choice)
+    group = sorted({choice.alpha, *likely_winners(choice)})
     return (
         f"The choice is UNCERTAIN: it wins in only {wins}, {named}. Nine of ten resamples choose among "
         f"{spans(group, grid)}: the data does not tell these {len(group)} apart."
@@ -150,11 +155,14 @@ def verdict(result: RunResult) -> str:
     if choice is None or result.evaluation is None or own is None or regret is None:
         return ""
     unit = result.unit
-    said = [f"By labels, which the search never saw, the model at alpha = {choice.alpha} scores {own:.1f} {unit}"]
+    said = [
+        f"By labels, which the search never saw, the model at alpha = {choice.alpha} scores {own:.1f} {unit}"
+    ]
     said[0] += (
         ", the best of the grid."
         if regret <= 1e-9
-        else f"; the best of the grid is alpha = {oracle} with {own + regret:.1f} {unit}, a regret of {regret:.1f} points."
+        else f"; the best of the grid is alpha = {oracle} with {own + regret:.1f} {unit}, a regret of "
+        f"{regret:.1f} points."
     )
     parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
     base = result.score(result.unmerged, None)
@@ -163,13 +171,28 @@ def verdict(result: RunResult) -> str:
     if parents:
         name, best = max(parents.items(), key=lambda item: item[1])
         if own > best:
-            said.append(f"The better parent, {name}, has {best:.1f}: the merge gains {own - best:.1f} points.")
+            said.append(
+                f"The better parent, {name}, has {best:.1f}: the merge gains {own - best:.1f} points."
+            )
         else:
             said.append(f"That is NOT better than {name} alone, which has {best:.1f}.")
     fixed = result.score(result.fixed, None)
     if fixed is not None and result.fixed != choice.alpha:
         said.append(f"Without a search, a fixed alpha = 0.1 would score {fixed:.1f}.")
     return " ".join(said)
+
+
+def noise(result: RunResult) -> str:
+    """A sentence: how exact the mean scores are, if they are percentages of a known number of answers."""
+    overall = result.choice(None)
+    value = result.score(overall.alpha if overall else result.oracle(None), None)
+    if value is None or result.unit != "%" or result.labelled < 1 or not 0 < value < 100:
+        return ""
+    error = 2 * (value * (100 - value) / result.labelled) ** 0.5
+    return (
+        f"With {result.labelled} labelled answers of every model, a mean score is exact to about "
+        f"{error:.1f} points (two standard errors): smaller differences may be luck."
+    )
 
 
 def control_finding(result: RunResult) -> str:
@@ -179,9 +202,9 @@ def control_finding(result: RunResult) -> str:
         return ""
     candidate, scores = best
     said = (
-        f"The control is {result.control}, with no donor in it: what it gains comes from undoing fine-tuning, "
-        f"and only what the merge gains beyond it comes from the donor. Its best point is alpha = {candidate} "
-        f"with {scores.mean:.1f} {result.unit}"
+        f"The control is {result.control}, with no donor in it: what it gains needs no donor, so only what "
+        f"the merge gains beyond it is the donor's. Its best point is alpha = {candidate} with "
+        f"{scores.mean:.1f} {result.unit}"
     )
     choice = result.choice(None)
     own = result.score(choice.alpha if choice else None, None)
@@ -189,7 +212,9 @@ def control_finding(result: RunResult) -> str:
         return said + "."
     if own > scores.mean:
         return said + f", {own - scores.mean:.1f} points below the chosen merge."
-    return said + f", {scores.mean - own:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+    return (
+        said + f", {scores.mean - own:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+    )
 
 
 def _decimals(value: float) -> int:

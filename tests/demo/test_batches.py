@@ -23,7 +23,9 @@ def test_streams_repeat_per_seed_and_stage() -> None:
 
 def test_the_ancestor_is_asked_about_known_digits_only() -> None:
     words = language.vocabulary()
-    stream = batches.text_batches(batches.generator(0, "test"), size=64, turns=8, known_digits=5, rare_share=0.0)
+    stream = batches.text_batches(
+        batches.generator(0, "test"), size=64, turns=8, known_digits=5, rare_share=0.0
+    )
     said = {words[i] for i in next(stream).ids.flatten().tolist()}
     assert {"nine", "even", "odd", "4"} <= said
     assert not said & {"10", "12", "14", "16", "18"}  # doubles of five and more

@@ -120,7 +120,7 @@ def test_what_a_killed_build_left_is_removed(
     tmp_path: Path, silent: Console, tiny_regime: Regime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "models"
-    dead = factory._building_path(folder, 2**30)
+    dead = factory._building_path(folder, 2**22 + 1)
     (dead / "ancestor").mkdir(parents=True)
     monkeypatch.setattr(factory, "_train", lambda *_: None)
     factory.build(folder, regime=tiny_regime, console=silent)

@@ -52,14 +52,30 @@ def a_plan() -> Plan:
     """Merged layers, kept vision tower and norms, one slot that the second donor has no part in."""
     weight = Read("model.layers.0.mlp.up_proj.weight")
     slots = [
-        Slot(f"model.layers.{i}.mlp.up_proj.weight", (384, 128), "BF16", f"layers.{i}.mlp.up.weight", {"a": weight})
+        Slot(
+            f"model.layers.{i}.mlp.up_proj.weight",
+            (384, 128),
+            "BF16",
+            f"layers.{i}.mlp.up.weight",
+            {"a": weight},
+        )
         for i in range(4)
     ]
     slots[0] = replace(slots[0], lacking={"b": "b has 3 layers"})
-    slots += [Slot(f"visual.blocks.{i}.attn.qkv.weight", (288, 96), "BF16", "", reason="vision encoder") for i in range(2)]
+    slots += [
+        Slot(f"visual.blocks.{i}.attn.qkv.weight", (288, 96), "BF16", "", reason="vision encoder")
+        for i in range(2)
+    ]
     slots.append(Slot("model.norm.weight", (128,), "BF16", "final_norm.weight", reason="mapper.exclude=norm"))
-    unused = {"a": {"vision encoder": ("v.0", "v.1", "v.2"), "no tensor of the target takes it": ("newline",)}}
-    return Plan("/models/target (qwen2_vl)", {"a": "/models/a (llava_onevision)", "b": "/models/b (llava)"}, tuple(slots), unused)
+    unused = {
+        "a": {"vision encoder": ("v.0", "v.1", "v.2"), "no tensor of the target takes it": ("newline",)}
+    }
+    return Plan(
+        "/models/target (qwen2_vl)",
+        {"a": "/models/a (llava_onevision)", "b": "/models/b (llava)"},
+        tuple(slots),
+        unused,
+    )
 
 
 @pytest.fixture
@@ -71,9 +87,7 @@ def plan() -> Plan:
 def result() -> RunResult:
     found = {task: differences(task) for task in TASKS}
     total = {c: sum(found[task][c] for task in TASKS) for c in INTERIOR}
-    selection = Selection(
-        {task: choice(found[task], 50) for task in TASKS}, choice(total, 50 * len(TASKS))
-    )
+    selection = Selection({task: choice(found[task], 50) for task in TASKS}, choice(total, 50 * len(TASKS)))
     evaluation = Evaluation(
         {c: scores(c.alpha) for c in GRID},
         {"a": scores(1.0, loss=-4.0)},

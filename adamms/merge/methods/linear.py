@@ -20,6 +20,7 @@ class Linear:
     """Interpolation between the target (alpha 0) and the donor (alpha 1)."""
 
     name: ClassVar[str] = "linear"
+    formula: ClassVar[str] = "(1 - alpha) * target + alpha * donor"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 

@@ -1,0 +1,197 @@
+"""`report.md` and its pictures: the whole run for a reader who was not there.
+
+Arranges what `tables`, `wording` and `plots` say; matplotlib is imported only when it draws.
+"""
+
+import re
+from pathlib import Path
+
+from adamms.errors import AdammsError
+from adamms.search.selection import Choice
+from adamms.track import tables, wording
+from adamms.track.result import RunResult
+from adamms.track.tables import Cell, Table
+
+CAPTIONS = {
+    "overall.png": "Mean score (above) and D (below) against alpha; lines across are the parents.",
+    "tasks.png": "The same for every task; a step up or down is as high in one panel as in another.",
+    "confidence.png": "How often every alpha wins when the examples are resampled.",
+}
+
+
+def write_report(folder: Path, result: RunResult) -> Path:
+    """Write `report.md` and `plots/*.png` into `folder`, which is made if need be.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        AdammsError: a folder that cannot be written to.
+    """
+    from adamms.track import plots
+
+    report = folder / "report.md"
+    try:
+        pictures = plots.draw(folder / "plots", result)
+        report.write_text(markdown(result, [p.relative_to(folder) for p in pictures]), encoding="utf-8")
+    except OSError as error:
+        raise AdammsError(f"{report}: cannot be written ({error.strerror or error})") from error
+    return report
+
+
+def markdown(result: RunResult, pictures: list[Path]) -> str:
+    """The report's text.
+
+    Args:
+        result: the run.
+        pictures: paths relative to the report.
+    """
+    choice = result.choice(None)
+    sections = [
+        [f"# {_plain(result.title)}"],
+        _merged(result),
+        _choice(result, choice),
+        _results(result, {picture.name: picture for picture in pictures}),
+        _control(result),
+        _confidence(result, {picture.name: picture for picture in pictures}),
+        _mapping(result),
+        _times(result),
+        _model(result),
+        _winners(result),
+    ]
+    return "\n\n".join(block for section in sections for block in section if block) + "\n"
+
+
+def _merged(result: RunResult) -> list[str]:
+    plan = result.plan
+    target = _plain(result.target) + (f" (`{plan.target}`)" if plan else "")
+    lines = [f"- **Target**, whose architecture is kept: {target}"]
+    for name, description in result.donors.items():
+        where = f" (`{plan.donors[name]}`)" if plan and name in plan.donors else ""
+        lines.append(f"- **Donor {_plain(name)}**: {_plain(description)}{where}")
+    lines.append(f"- **Method**: {_plain(result.method)}")
+    if result.search and result.selection:
+        lines.append(f"- **Search**, without labels: {_plain(result.search)}")
+    if result.labelled and result.evaluation:
+        lines.append(f"- **Evaluation**: {result.labelled} labelled answers of every model")
+    return ["## What was merged", "\n".join(lines)]
+
+
+def _choice(result: RunResult, choice: Choice | None) -> list[str]:
+    if choice is None:
+        return []
+    return ["## The choice", _plain(wording.how_sure(choice)), _plain(wording.verdict(result))]
+
+
+def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
+    scored = tables.scores(result)
+    legend = "**Bold**: chosen without labels."
+    if scored is not None:
+        legend += (
+            " ▲: best by labels (the oracle). D: answers that change between neighbouring alphas, all tasks."
+        )
+    blocks = [
+        _picture(pictures, "overall.png"),
+        _table(tables.summary(result)),
+        _table(scored),
+        legend if scored else "",
+        wording.noise(result),
+        _picture(pictures, "tasks.png"),
+        _table(tables.choices(result)),
+        _table(tables.differences(result)),
+        legend if result.selection and not scored else "",
+    ]
+    return ["## Results", *blocks] if any(blocks) else []
+
+
+def _control(result: RunResult) -> list[str]:
+    found = wording.control_finding(result)
+    return ["## The control: is the donor needed?", _plain(found)] if found else []
+
+
+def _confidence(result: RunResult, pictures: dict[str, Path]) -> list[str]:
+    if result.selection is None:
+        return []
+    unsure = [task for task, choice in result.selection.tasks.items() if choice.confidence < wording.LIKELY]
+    tied = [task for task, choice in result.selection.tasks.items() if len(choice.tied) > 1]
+    lines = [
+        "The search saw a sample of examples. Drawing as many again from that sample, with repetition, and "
+        "choosing anew shows how much the choice depends on the luck of the draw; it does not show whether "
+        "stable answers are right answers."
+    ]
+    if tied:
+        lines.append(f"Several alphas have the same smallest D for: {_plain(', '.join(tied))}.")
+    if unsure:
+        lines.append(f"The choice wins less than half of the resamples for: {_plain(', '.join(unsure))}.")
+    return ["## How sure is the choice?", " ".join(lines), _picture(pictures, "confidence.png")]
+
+
+def _mapping(result: RunResult) -> list[str]:
+    if result.plan is None:
+        return []
+    plan = result.plan
+    found = (tables.coverage(plan), tables.unused(plan), tables.lacking(plan))
+    return ["## Mapping", *(_table(table) for table in found)]
+
+
+def _times(result: RunResult) -> list[str]:
+    return ["## Time", _table(tables.timings(result), titled=False)] if result.timings else []
+
+
+def _model(result: RunResult) -> list[str]:
+    if result.folder is None:
+        return []
+    alpha = "" if result.merged is None else f", merged at alpha = {result.merged:g}"
+    blocks = ["## The model", f"It is in `{result.folder}`{alpha}."]
+    return [*blocks, f"```python\n{result.load}\n```" if result.load else ""]
+
+
+def _winners(result: RunResult) -> list[str]:
+    """Commands that merge the winners of single tasks, one per distinct alpha."""
+    if result.selection is None or not result.command:
+        return []
+    groups: dict[float, list[str]] = {}
+    for task, choice in result.selection.tasks.items():
+        groups.setdefault(choice.alpha.alpha, []).append(task)
+    lines = [
+        f"{result.command} merge.alpha={alpha:g}  # {wording.printable(', '.join(tasks))}"
+        for alpha, tasks in sorted(groups.items())
+    ]
+    return [
+        "## One model per task",
+        "The paper merges one model per task. These commands make the winners:",
+        "```sh\n" + "\n".join(lines) + "\n```",
+    ]
+
+
+def _picture(pictures: dict[str, Path], name: str) -> str:
+    return (
+        f"![{CAPTIONS[name]}]({pictures[name].as_posix()})\n\n*{CAPTIONS[name]}*" if name in pictures else ""
+    )
+
+
+def _table(table: Table | None, titled: bool = True) -> str:
+    if table is None:
+        return ""
+    ruler = [":---" if index < table.texts else "---:" for index in range(len(table.columns))]
+    lines = [list(map(_plain, table.columns)), ruler]
+    marks = any(cell.chosen for cells in table.rows for cell in cells)  # then bold has another meaning
+    lines += [
+        [_cell(cell, row in table.strong and (index == 0 or not marks)) for index, cell in enumerate(cells)]
+        for row, cells in enumerate(table.rows)
+    ]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    title = f"**{_plain(table.title)}**\n\n" if titled else ""
+    return title + text + (f"\n\n{_plain(table.note)}" if table.note else "")
+
+
+def _cell(cell: Cell, strong: bool) -> str:
+    text = _plain(cell.text)
+    if text and (cell.chosen or strong):
+        text = f"**{text}**"
+    return text + (" ▲" if cell.best else "")
+
+
+def _plain(text: str) -> str:
+    """With markdown's own characters escaped."""
+    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", wording.printable(text))

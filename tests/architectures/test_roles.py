@@ -1,0 +1,49 @@
+"""The words in which architectures are described."""
+
+import pytest
+
+from adamms.architectures.roles import LAYER_ROLES, MODEL_ROLES, ROLE_GROUPS, Role, parse_role
+from adamms.errors import AdammsError
+
+
+@pytest.mark.parametrize(
+    ("text", "role"),
+    [
+        ("embed.weight", Role("embed", "weight")),
+        ("head.bias", Role("head", "bias")),
+        ("final_norm.weight", Role("final_norm", "weight")),
+        ("layers.0.attn.q.weight", Role("attn.q", "weight", 0)),
+        ("layers.31.mlp.down.bias", Role("mlp.down", "bias", 31)),
+        ("layers.7.norm.attn.weight@text", Role("norm.attn", "weight", 7, "text")),
+        ("layers.7.attn.k.weight@image", Role("attn.k", "weight", 7, "image")),
+    ],
+)
+def test_roles_parse_and_print_as_themselves(text: str, role: Role) -> None:
+    assert parse_role(text) == role
+    assert str(role) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "embed", "weight", "embed.weights", "layers.attn.q.weight", "layers.x.attn.q.weight"),
+        *("layers.1.attn.q", "layers.1.attn.q.weight@video", "layers.1.embed.weight", "attn.q.weight"),
+        *("layers.1.attn.q.weight@text@image", " embed.weight", "layers.-1.attn.q.weight"),
+    ],
+)
+def test_anything_else_is_not_a_role(text: str) -> None:
+    with pytest.raises(AdammsError, match="is not a canonical role"):
+        parse_role(text)
+
+
+def test_a_misspelt_role_names_the_nearest() -> None:
+    with pytest.raises(AdammsError, match=r"Nearest: layers\.0\.mlp\.gate\.weight"):
+        parse_role("layers.0.mlp.gates.weight")
+
+
+def test_groups_hold_what_their_names_say() -> None:
+    assert ROLE_GROUPS["norm"] == ("norm.attn", "norm.mlp", "final_norm")
+    assert set(ROLE_GROUPS["attn"] + ROLE_GROUPS["mlp"] + ROLE_GROUPS["norm"]) | {"embed", "head"} == {
+        *LAYER_ROLES,
+        *MODEL_ROLES,
+    }

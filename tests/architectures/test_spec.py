@@ -1,0 +1,254 @@
+"""The language of specs, the specs that come with adamms, and recognition."""
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+
+from adamms.architectures.roles import parse_role
+from adamms.architectures.spec import (
+    Architecture,
+    Fused,
+    Label,
+    known_architectures,
+    load_architecture,
+    recognise,
+)
+from adamms.errors import AdammsError
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+def spec(folder: Path, text: str) -> Architecture:
+    file = folder / "mine.yaml"
+    file.write_text(text)
+    return load_architecture(str(file))
+
+
+def role(text: str) -> Label:
+    return Label(parse_role(text))
+
+
+# ---------------------------------------------------------------- the language
+
+
+def test_a_spec_of_every_construct(tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+about: a test
+classes: [MineForCausalLM, MineTwo]
+model_types: [mine]
+language_model:
+  (model.)?emb.weight: embed.weight
+  (model|lm).layers.{i}.{p}_of_q: layers.{i}.attn.q.{p}
+  model.layers.{i}.*.copy.weight: layers.{i}.mlp.up.weight@image
+  model.layers.{i}.kv:
+    concat: ["layers.{i}.attn.k.weight@text", "layers.{i}.attn.v.weight@text"]
+    dim: 1
+other:
+  tower: vision.**
+  one segment: single.*
+""",
+    )
+    assert (mine.name, mine.about) == ("mine", "a test")
+    assert (mine.classes, mine.model_types) == (("MineForCausalLM", "MineTwo"), ("mine",))
+    assert mine.label("emb.weight") == mine.label("model.emb.weight") == role("embed.weight")
+    assert mine.label("model.layers.12.bias_of_q") == role("layers.12.attn.q.bias")
+    assert mine.label("lm.layers.0.weight_of_q") == role("layers.0.attn.q.weight")
+    assert mine.label("model.layers.3.a.copy.weight") == role("layers.3.mlp.up.weight@image")
+    assert mine.label("model.layers.4.kv") == Label(
+        Fused((parse_role("layers.4.attn.k.weight@text"), parse_role("layers.4.attn.v.weight@text")), 1)
+    )
+    assert mine.label("vision.deep.er.weight") == Label(None, "tower")
+    assert mine.label("single.x") == Label(None, "one segment")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "modelXemb.weight",
+            "emb.weight.more",
+            "prefix.emb.weight",
+            "emb.bias",
+        ),
+        *("model.layers.x.weight_of_q", "model.layers.1.scale_of_q", "xx.layers.1.bias_of_q"),
+        *("model.layers.1.a.b.copy.weight", "single.x.y", "vision.", "vision"),
+    ],
+)
+def test_names_that_a_pattern_does_not_mean(name: str, tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+language_model:
+  (model.)?emb.weight: embed.weight
+  (model|lm).layers.{i}.{p}_of_q: layers.{i}.attn.q.{p}
+  model.layers.{i}.*.copy.weight: layers.{i}.mlp.up.weight
+other: {tower: vision.**, one: single.*}
+""",
+    )
+    assert mine.label(name) is None
+
+
+def test_included_lines_come_under_other_prefixes_and_after_the_own_ones(tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+language_model:
+  text.layers.{i}.mlp.up_proj.{p}: layers.{i}.mlp.gate.{p}
+include:
+  llama:
+    model.: (text|lm.text).
+    lm_head.: head.
+""",
+    )
+    assert mine.label("text.embed_tokens.weight") == role("embed.weight")
+    assert mine.label("lm.text.layers.2.self_attn.q_proj.bias") == role("layers.2.attn.q.bias")
+    assert mine.label("head.weight") == role("head.weight")
+    assert mine.label("text.layers.1.mlp.up_proj.weight") == role("layers.1.mlp.gate.weight")
+    assert mine.label("lm.text.layers.1.mlp.up_proj.weight") == role("layers.1.mlp.up.weight")
+    assert mine.label("model.embed_tokens.weight") is None
+    rotary = mine.label("text.layers.0.self_attn.rotary_emb.inv_freq")
+    assert rotary is not None
+    assert rotary.reason.startswith("rotary frequencies")
+
+
+BAD = {
+    "unknown key": ("clases: [A]", r"mine\.yaml: unknown key 'clases'; expected .* Nearest: classes\."),
+    "not a mapping": ("[1, 2]", r"mine\.yaml: a spec is a mapping with the keys"),
+    "not YAML": ("a: [", r"mine\.yaml: not valid YAML"),
+    "role of two words": ("language_model: {a: {fused: [x]}}", r"a: expected a role or \{concat"),
+    "concat without dim": ("language_model: {a: {concat: [embed.weight]}}", r"a: expected a role or"),
+    "misspelt role": (
+        "language_model: {'l.{i}': 'layers.{i}.attn.qq.weight'}",
+        r"mine\.yaml: 'layers\.0\.attn\.qq\.weight' is not a canonical role\. Nearest: layers\.0\.attn\.q",
+    ),
+    "misspelt role in a fusion": (
+        "language_model: {a: {concat: [embed.weight, heat.weight], dim: 0}}",
+        r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
+    ),
+    "unbalanced pattern": ("other: {tower: 'vision.('}", r"mine\.yaml: vision\.\(: not a pattern"),
+    "includes an unknown spec": (
+        "include: {lama: {}}",
+        r"include is 'lama'; expected one of: .* Nearest: llama",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_spec_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
+    text, message = BAD[case]
+    with pytest.raises(AdammsError, match=message):
+        spec(tmp_path, text)
+
+
+def test_an_unknown_spec_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(AdammsError, match=r"unknown architecture 'qwen2vl'; known: .* Nearest: qwen2_vl"):
+        load_architecture("qwen2vl")
+    with pytest.raises(AdammsError, match="unknown architecture"):
+        load_architecture(str(tmp_path / "absent.yaml"))
+
+
+# ---------------------------------------------------------------- the specs
+
+
+@pytest.mark.parametrize("name", known_architectures())
+def test_every_spec_loads_and_says_what_it_is_for(name: str) -> None:
+    architecture = load_architecture(name)
+    assert architecture.about
+    assert architecture.classes
+    assert architecture.lines
+
+
+def test_no_class_or_type_means_two_formats() -> None:
+    architectures = [load_architecture(name) for name in known_architectures()]
+    for words in ([a.classes for a in architectures], [a.model_types for a in architectures]):
+        flat = [word for some in words for word in some]
+        assert len(flat) == len(set(flat))
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("qwen2_vl", "qwen2_vl"),
+        ("onevision_fresh", "llava_onevision_hf"),
+        ("onevision_hub", "llava_onevision_hf"),
+        ("onevision_original", "llava_onevision"),
+        ("qwen2", "qwen2"),
+        ("llama", "llama"),
+    ],
+)
+def test_real_checkpoints_are_recognised_and_wholly_described(
+    folder: str, expected: str, request: pytest.FixtureRequest
+) -> None:
+    path: Path = request.getfixturevalue(folder)
+    architecture = recognise(json.loads((path / "config.json").read_text()), path)
+    assert architecture.name == expected
+    with safe_open(path / "model.safetensors", "pt") as file:
+        labels = {name: architecture.label(name) for name in file.keys()}  # noqa: SIM118
+    assert all(labels.values())
+    roles = [label.role for label in labels.values() if label and label.role]
+    assert len(set(roles)) == len(roles)
+    per_layer = 12 if "llama" not in folder else 9  # Qwen2 has three biases
+    assert len(roles) == 3 + 2 * per_layer
+
+
+@pytest.mark.parametrize("file", sorted(FIXTURES.glob("*.json")), ids=lambda file: file.stem)
+def test_published_checkpoints_are_recognised_and_wholly_described(file: Path) -> None:
+    content = json.loads(file.read_text())
+    architecture = recognise(content["config"], file)
+    for pattern, count, _, _ in content["tensors"]:
+        for layer in range(count or 1):
+            assert architecture.label(pattern.replace("{i}", str(layer))), pattern
+
+
+def test_both_spellings_of_transformers_module_names_are_read() -> None:
+    hf = load_architecture("llava_onevision_hf")
+    for name in (
+        "model.language_model.embed_tokens.weight",
+        "language_model.model.embed_tokens.weight",
+    ):
+        assert hf.label(name) == role("embed.weight")
+    assert hf.label("lm_head.weight") == hf.label("language_model.lm_head.weight") == role("head.weight")
+    for name in ("vision_tower.vision_model.a.b", "vision_tower.a.b", "model.vision_tower.a"):
+        assert hf.label(name) == Label(None, "vision encoder")
+    qwen = load_architecture("qwen2_vl")
+    assert qwen.label("model.language_model.layers.0.mlp.up_proj.weight") == role("layers.0.mlp.up.weight")
+    assert qwen.label("model.visual.x") == qwen.label("visual.x") == Label(None, "vision encoder")
+
+
+# ---------------------------------------------------------------- recognition
+
+
+def test_a_class_decides_before_a_model_type() -> None:
+    config = {"architectures": ["LlavaQwenForCausalLM"], "model_type": "llama"}
+    assert recognise(config, Path("x")).name == "llava_onevision"
+
+
+def test_a_model_type_decides_where_no_class_is_declared() -> None:
+    assert recognise({"model_type": "qwen2_vl"}, Path("x")).name == "qwen2_vl"
+    assert recognise({"architectures": None, "model_type": "llama"}, Path("x")).name == "llama"
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"architectures": ["Qwen2VLForConditionalGenerations"]}, "Qwen2VLForConditionalGenerations"),
+        ({"architectures": ["Strange"], "model_type": "llama"}, "config.json declares Strange"),
+        ({"model_type": "mamba"}, "config.json declares mamba"),
+        ({}, "there is no config.json"),
+    ],
+)
+def test_an_unknown_architecture_says_what_the_config_declares(config: dict[str, object], says: str) -> None:
+    with pytest.raises(AdammsError, match=r"unknown architecture.*architecture=NAME") as caught:
+        recognise(config, Path("/models/x"))
+    assert str(caught.value).startswith("/models/x: ")
+    assert says in str(caught.value)
+    assert "qwen2_vl" in str(caught.value)
+
+
+def test_an_almost_known_class_names_the_nearest() -> None:
+    with pytest.raises(AdammsError, match=r"Nearest: Qwen2VLForConditionalGeneration"):
+        recognise({"architectures": ["Qwen2_5VLForConditionalGeneration"]}, Path("x"))

@@ -1,0 +1,141 @@
+"""The live engine: in place it answers exactly as the checkpoint written at the same alpha."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from adamms.architectures.spec import recognise
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.side_files import copy_side_files
+from adamms.checkpoint.writer import whole_folder, write_tensors
+from adamms.data.digits import Digits
+from adamms.data.example import Example
+from adamms.engines.transformers import TransformersEngine
+from adamms.errors import AdammsError
+from adamms.mapping.model import Model, describe
+from adamms.mapping.resolve import SpecMapper
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
+
+SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
+
+
+def open_model(folder: Path) -> Model:
+    checkpoint = open_checkpoint(folder)
+    return describe(checkpoint, recognise(checkpoint.config, folder))
+
+
+def recipe(pair: Path, alpha: float, target: str = "target", donor: str = "donor") -> Recipe:
+    first, second = open_model(pair / target), open_model(pair / donor)
+    plan = SpecMapper().plan(first, {"a": second})
+    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
+
+
+def write(recipe: Recipe, folder: Path) -> Path:
+    with whole_folder(folder, 0) as partial:
+        write_tensors(recipe, partial, 10**9)
+        copy_side_files(recipe.target.folder, partial)
+    return folder
+
+
+def plain_answers(folder: Path, examples: tuple[Example, ...]) -> dict[str, str]:
+    """What a user of transformers gets, one example at a time, with nothing of ours but the folder."""
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    answers = {}
+    for example in examples:
+        content = [{"type": "image"}, {"type": "text", "text": example.question}]
+        prompt = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        with Image.open(example.image) as image:
+            inputs = processor(text=[prompt], images=[image], return_tensors="pt")
+        output = model.generate(**inputs, max_new_tokens=SETTINGS["max_new_tokens"], do_sample=False)
+        new = output[:, inputs["input_ids"].shape[1] :]
+        answers[example.id] = processor.batch_decode(new, skip_special_tokens=True)[0].strip()
+    return answers
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
+    return Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+
+
+@pytest.mark.parametrize(("target", "donor"), [("target", "donor"), ("donor", "target")])
+def test_live_model_answers_as_the_written_folder_in_plain_transformers(
+    talkative: Path, examples: tuple[Example, ...], tmp_path: Path, target: str, donor: str
+) -> None:
+    with TransformersEngine(talkative / target, **SETTINGS) as engine:
+        for alpha in (0.5, 0.0, 0.3, 1.0):
+            merged = recipe(talkative, alpha, target, donor)
+            engine.load(merged)
+            live = engine.generate(examples)
+            assert live == plain_answers(write(merged, tmp_path / f"{alpha}"), examples)
+
+
+def test_swapping_back_gives_the_first_answers_and_alphas_differ(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        untouched = engine.generate(examples)
+        engine.load(recipe(talkative, 0.6))
+        other = engine.generate(examples)
+        engine.load(recipe(talkative, 0.0))
+        assert engine.generate(examples) == untouched
+        assert other != untouched
+        assert len(set(untouched.values())) > 3  # else equal answers would say nothing
+
+
+def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talkative: Path) -> None:
+    merged = recipe(talkative, 0.3)
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        engine.load(merged)
+        for name, tensor in merged.tensors():
+            assert torch.equal(engine.parameters[name].detach(), tensor), name
+        assert set(engine.parameters) == set(merged.target.tensors)
+
+
+def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Example, ...]) -> None:
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        together = engine.generate(examples)
+        alone: dict[str, str] = {}
+        for example in examples:
+            alone |= engine.generate((example,))
+    assert alone == together
+
+
+def test_text_only_examples_and_progress(talkative: Path) -> None:
+    questions = tuple(Example(str(i), "t", "largest digit") for i in range(8))
+    heard: list[int] = []
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        answers = engine.generate(questions, heard.append)
+    assert set(answers) == {str(i) for i in range(8)}
+    assert len(set(answers.values())) == 1
+    assert heard == [6, 2]
+
+
+def test_a_recipe_from_another_process_gives_the_same_model(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    merged = recipe(talkative, 0.4)
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        engine.load(merged)
+        first = engine.generate(examples)
+        engine.load(pickle.loads(pickle.dumps(merged)))
+        assert engine.generate(examples) == first
+
+
+def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
+    with pytest.raises(AdammsError, match="ancestor: transformers cannot load it as an image-text"):
+        TransformersEngine(talkative / "ancestor", **SETTINGS)
+    with pytest.raises(AdammsError, match=r"engine\.precision is 'bf16'; expected one of"):
+        TransformersEngine(talkative / "target", precision="bf16")
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        foreign = recipe(talkative, 0.3, "donor", "target")
+        with pytest.raises(AdammsError, match="no parameter that is stored as"):
+            engine.load(foreign)

@@ -1,0 +1,58 @@
+"""Fixtures: the demo's pair after a step or two of training, real files with untrained minds."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+from adamms.demo.factory import build
+from adamms.demo.training import Regime
+
+
+@pytest.fixture(scope="session")
+def tiny_regime() -> Regime:
+    return Regime(
+        ancestor_steps=2,
+        target_vision_steps=1,
+        donor_vision_steps=1,
+        vision_batch=2,
+        target_alignment_steps=1,
+        donor_alignment_steps=1,
+        target_tuning_steps=1,
+        donor_tuning_steps=1,
+        batch=2,
+        turns=1,
+        ancestor_turns=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def silent() -> Console:
+    return Console(quiet=True)
+
+
+@pytest.fixture(scope="session")
+def miniature(tmp_path_factory: pytest.TempPathFactory, silent: Console, tiny_regime: Regime) -> Path:
+    folder = tmp_path_factory.mktemp("demo") / "models"
+    build(folder, regime=tiny_regime, console=silent)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`miniature` with noise on every matrix of the language models, the same for no two of them."""
+    folder = shutil.copytree(miniature, tmp_path_factory.mktemp("talkative") / "models")
+    for seed, name in enumerate(("ancestor", "target", "donor")):
+        file = folder / name / "model.safetensors"
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {
+            key: tensor + 0.15 * torch.randn(tensor.shape, generator=generator)
+            if "vis" not in key
+            else tensor
+            for key, tensor in load_file(file).items()
+        }
+        save_file(tensors, file, metadata={"format": "pt"})
+    return folder

@@ -1,0 +1,145 @@
+"""Sentences are honest about ties, luck, and about parents that are better."""
+
+from dataclasses import replace
+
+import pytest
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.search.selection import Choice, Selection
+from adamms.track import wording
+from adamms.track.result import RunResult
+
+A = [Candidate(step / 10) for step in range(11)]
+
+
+def choice(
+    index: int, differences: dict[int, float], wins: dict[int, float], tied: tuple[int, ...]
+) -> Choice:
+    return Choice(
+        A[index],
+        {A[i]: value for i, value in differences.items()},
+        tuple(A[i] for i in tied),
+        wins[index],
+        {A[i]: value for i, value in wins.items()},
+        100,
+    )
+
+
+def test_a_stable_choice():
+    said = wording.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,)))
+    assert said == (
+        "alpha = 0.2 was chosen: its answers change least against its neighbours on the grid, D = 3 over 100 "
+        "examples. The choice is stable: it wins in 97% of the bootstrap resamples."
+    )
+
+
+def test_a_likely_choice_names_its_rival():
+    said = wording.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
+    assert "likely, not certain: it wins in 70% of the bootstrap resamples, 0.3 in 30%." in said
+
+
+def test_a_tie_and_low_confidence_are_said_plainly():
+    said = wording.how_sure(
+        choice(
+            3,
+            {1: 9.0, 2: 3.0, 3: 3.0, 4: 3.0, 5: 7.0, 6: 8.0},
+            {1: 0.02, 2: 0.25, 3: 0.35, 4: 0.33, 5: 0.05, 6: 0.0},
+            (2, 3, 4),
+        )
+    )
+    assert "It ties with 0.2, 0.4; only the tie rule prefers it." in said
+    assert "UNCERTAIN: it wins in only 35% of the bootstrap resamples, 0.4 in 33% and 0.2 in 25%" in said
+    assert "choose among 0.2-0.4: the data does not tell these 3 apart" in said
+
+
+@pytest.mark.parametrize(("index", "side"), [(1, "lowest"), (3, "highest")])
+def test_a_choice_at_the_edge_comes_with_a_warning(index: int, side: str):
+    flat = {1: 5.0, 2: 5.0, 3: 5.0} | {index: 1.0}
+    said = wording.how_sure(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
+    assert f"It is the {side} alpha that could win" in said
+
+
+def test_answers_that_never_change_say_nothing():
+    said = wording.how_sure(choice(2, dict.fromkeys((1, 2, 3), 0.0), {1: 0.0, 2: 1.0, 3: 0.0}, (1, 2, 3)))
+    assert "no answer changes anywhere" in said
+    assert "stable" not in said
+
+
+def with_scores(result: RunResult, means: dict[int, float], donor: float, control: float) -> RunResult:
+    winner = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 1.0, 3: 0.0}, (2,))
+    evaluation = Evaluation(
+        {A[i]: Scores({"t": value}) for i, value in means.items()},
+        {"a": Scores({"t": donor})},
+        {A[1]: Scores({"t": control}), A[2]: Scores({"t": control - 1})},
+    )
+    return replace(result, selection=Selection({"t": winner}, winner), evaluation=evaluation)
+
+
+def test_a_merge_that_beats_everything(result: RunResult):
+    good = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=65.0)
+    said = wording.verdict(good)
+    assert "scores 90.0 %, the best of the grid." in said
+    assert "The better parent, donor a, has 75.0: the merge gains 15.0 points." in said
+    assert "a fixed alpha = 0.1 would score 70.0." in said
+    assert "best point is alpha = 0.1 with 65.0 %, 25.0 points below" in wording.control_finding(good)
+
+
+def test_a_merge_that_does_not_help_is_said_to(result: RunResult):
+    bad = with_scores(result, {0: 92.0, 1: 91.0, 2: 90.0, 3: 80.0}, donor=75.0, control=95.0)
+    said = wording.verdict(bad)
+    assert "best of the grid is alpha = 0 with 92.0 %, a regret of 2.0 points" in said
+    assert "NOT better than the target alone, which has 92.0" in said
+    assert "5.0 points ABOVE the chosen merge: here the donor is not what helps" in wording.control_finding(
+        bad
+    )
+
+
+def test_noise_is_two_standard_errors(result: RunResult):
+    given = with_scores(result, {0: 60.0, 2: 90.0}, donor=75.0, control=65.0)
+    assert "about 3.0 points" in wording.noise(replace(given, labelled=400))
+    assert wording.noise(replace(given, labelled=0)) == ""
+    assert wording.noise(replace(given, labelled=400, unit="CIDEr")) == ""
+
+
+def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():
+    said = wording.how_sure(
+        choice(2, {1: 4.0, 2: 3.0, 3: 8.0, 4: 9.0}, {1: 0.95, 2: 0.05, 3: 0.0, 4: 0.0}, (2,))
+    )
+    assert "wins in only 5% of the bootstrap resamples, 0.1 in 95%." in said
+    assert "choose among 0.1, 0.2: the data does not tell these 2 apart" in said
+
+
+def test_likely_winners_are_the_fewest_that_reach_the_level():
+    found = choice(2, {1: 1.0, 2: 1.0, 3: 1.0}, {1: 0.5, 2: 0.4, 3: 0.1}, (1, 2, 3))
+    assert wording.likely_winners(found) == [A[1], A[2]]
+
+
+def test_spans_follow_the_grid():
+    assert wording.spans([A[5], A[1], A[2], A[3]], A) == "0.1-0.3, 0.5"
+    assert wording.spans([A[1], A[2]], A) == "0.1, 0.2"
+    assert wording.spans([], A) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1e3, "1.00 kB"),
+        (15.2e9, "15.2 GB"),
+        (392_700, "393 kB"),
+        (99.97e6, "100 MB"),
+    ],
+)
+def test_sizes_have_three_digits(value: float, text: str):
+    assert wording.scaled(value, "B") == text
+
+
+def test_long_times_are_in_minutes_and_hours():
+    assert [wording.seconds(s) for s in (3.21, 119.94, 150.0, 3600 * 3 + 120)] == [
+        "3.2 s",
+        "119.9 s",
+        "2 min 30 s",
+        "3 h 02 min",
+    ]

@@ -10,18 +10,15 @@ import shutil
 import socket
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
+from rich.console import Console
 
 from adamms.data.digits import Glyphs
 from adamms.demo import batches, models, training
 from adamms.demo.progress import TrainingProgress
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 VERSION = 1  # of the recipe: raise it with any change that alters the checkpoints
 MANIFEST = "demo.json"
@@ -34,7 +31,7 @@ def build(
     *,
     regime: Regime = DEFAULT_REGIME,
     effort: float = 1.0,
-    console: "Console | None" = None,
+    console: Console | None = None,
 ) -> None:
     """Make `<folder>/{ancestor,target,donor}`, or return at once when they are there.
 
@@ -66,7 +63,7 @@ def build(
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _train(folder: Path, regime: Regime, seed: int, console: "Console | None") -> None:
+def _train(folder: Path, regime: Regime, seed: int, console: Console | None) -> None:
     """Train the three models, saving each as soon as it is done."""
     from lightning.fabric import Fabric
 

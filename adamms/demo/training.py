@@ -51,7 +51,7 @@ class Regime:
     ancestor_rate: float = 4e-3
     ancestor_turns: int = 12
     known_digits: int = 8
-    rare_share: float = 0.05
+    rare_share: float = 0.02
     target_vision_steps: int = 500
     donor_vision_steps: int = 800
     vision_rate: float = 2e-3

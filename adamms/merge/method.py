@@ -46,6 +46,7 @@ class Method(Protocol):
             coefficients: donor name -> alpha, the donor's share.
 
         Returns:
-            A new float64 tensor of the same shape; the operands are left as they are.
+            A float64 tensor of the same shape. The operands are copies made for this call: they may be
+            overwritten, and one of them may be returned.
         """
         ...

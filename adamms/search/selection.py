@@ -96,10 +96,11 @@ class ConsistencySelector:
     def check(self, candidates: Sequence[Candidate]) -> None:
         """Raise AdammsError if no candidate of this grid has the neighbours that the rule needs."""
         count = len(candidates)
-        if count < 2 or not eligible(count, self.rule, self.endpoints).any():
+        least = 2 if eligible(2, self.rule, self.endpoints).any() else 3
+        if count < least:
             raise AdammsError(
                 f"search.grid has {count} candidates; search.rule={self.rule} with "
-                f"search.endpoints={self.endpoints} needs at least {3 if self.rule != 'previous' else 2}"
+                f"search.endpoints={self.endpoints} needs at least {least}"
             )
 
     def select(self, responses: Responses, tasks: Mapping[str, Sequence[str]]) -> Selection:
@@ -110,10 +111,14 @@ class ConsistencySelector:
             tasks: task -> ids of its examples.
 
         Raises:
-            AdammsError: a grid on which no candidate has the neighbours that the rule needs.
+            AdammsError: a grid on which no candidate has the neighbours that the rule needs, or a task
+                without examples.
         """
         candidates = responses.candidates
         self.check(candidates)
+        empty = [task for task, examples in tasks.items() if not examples]
+        if empty or not tasks:
+            raise AdammsError(f"no examples to choose from{f' in task {empty[0]!r}' if empty else ''}")
         everything = [example for examples in tasks.values() for example in examples]
         return Selection(
             {task: self._choose(responses, candidates, examples) for task, examples in tasks.items()},

@@ -19,7 +19,7 @@ from safetensors.torch import save as save_safetensors
 from safetensors.torch import save_file
 from tiny import assert_same_bits
 
-from adamms.checkpoint.tensor_file import DTYPES, map_tensor, read_header
+from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor, read_header
 from adamms.errors import AdammsError
 
 State = dict[str, torch.Tensor]
@@ -71,6 +71,14 @@ def test_unaligned_tensors_read_correctly(tmp_path: Path) -> None:
     assert entries["f"].offset % 4
     assert torch.equal(map_tensor(entries["f"]), values)
     assert map_tensor(entries["u"]).tolist() == [1, 2, 3]
+
+
+def test_unaligned_strided_tensors_read_correctly(tmp_path: Path) -> None:
+    values = torch.arange(12.0)
+    file = tmp_path / "raw.bin"
+    file.write_bytes(b"x" + values.numpy().tobytes())
+    entry = TensorEntry("t", (4, 3), "F32", file, 1, (1, 4))
+    assert torch.equal(map_tensor(entry), values.reshape(3, 4).T)
 
 
 def test_a_view_outlives_its_file_and_does_not_write_to_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Written folders: what they hold, and that they are whole or not there."""
 
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -260,6 +261,23 @@ def test_a_second_writer_is_refused_and_does_not_disturb_the_first(tmp_path: Pat
         with pytest.raises(AdammsError, match="another run is writing"), whole_folder(folder, 10):
             raise AssertionError("not reached")
     assert contents(tmp_path) == {"model/a": b"x"}
+
+
+def test_a_writer_that_was_overtaken_between_opening_and_locking_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, lock = tmp_path / "model", fcntl.flock
+
+    def overtaken(descriptor: int, operation: int) -> None:
+        if not folder.exists():  # the other run ends just now
+            (partial_of(folder) / "a").write_text("theirs")
+            partial_of(folder).rename(folder)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", overtaken)
+    with pytest.raises(AdammsError, match="another run was writing"):
+        write_model(folder, of_every_dtype())
+    assert contents(tmp_path) == {"model/a": b"theirs"}
 
 
 KILLED = """

@@ -34,7 +34,8 @@ class Linear:
         ancestor: torch.Tensor | None,
         coefficients: Mapping[str, float],
     ) -> torch.Tensor:
-        merged = target * (1 - sum(coefficients[donor] for donor in donors))
+        # Not `add_(donor, alpha=...)`: processors that fuse it into one rounding would differ from others.
+        merged = target.mul_(1 - sum(coefficients[donor] for donor in donors))
         for name, donor in donors.items():
-            merged.add_(donor, alpha=coefficients[name])
+            merged.add_(donor.mul_(coefficients[name]))
         return merged

@@ -1,0 +1,135 @@
+"""Examples from JSONL, and bad lines named by number."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from adamms.data.example import Example
+from adamms.data.jsonl import Jsonl
+from adamms.errors import AdammsError
+
+
+def write(folder: Path, *lines: Any) -> str:
+    """A file of these lines: text and bytes as they are, anything else as JSON."""
+    raw = [
+        line if isinstance(line, bytes) else (line if isinstance(line, str) else json.dumps(line)).encode()
+        for line in lines
+    ]
+    file = folder / "data.jsonl"
+    file.write_bytes(b"\n".join(raw) + b"\n")
+    return str(file)
+
+
+def picture(folder: Path, name: str = "images/1.png") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (4, 3), "red").save(path)
+    return path
+
+
+def test_lines_become_examples_in_order_and_answers_stay_apart(tmp_path: Path) -> None:
+    image = picture(tmp_path)
+    path = write(
+        tmp_path,
+        {"image": "images/1.png", "question": "What colour?", "task": "vqa", "answer": "red", "id": "first"},
+        {"image": str(image), "question": "And the sky? Ünïcode"},
+        {"question": 7, "id": 12, "answer": 3.5},
+    )
+    data = Jsonl(path).load()
+    assert data.name == "data"
+    assert data.examples == (
+        Example("first", "vqa", "What colour?", image),
+        Example("2", "default", "And the sky? Ünïcode", image),
+        Example("12", "default", "7", None),
+    )
+    assert data.answers == {"first": "red", "12": "3.5"}
+
+
+def test_prompt_and_default_task(tmp_path: Path) -> None:
+    path = write(tmp_path, {"question": "Which {number}?"})
+    (example,) = Jsonl(path, prompt="{question}\nAnswer with one word.", task="short").load().examples
+    assert (example.question, example.task) == ("Which {number}?\nAnswer with one word.", "short")
+
+
+def test_a_prompt_without_the_question_is_refused() -> None:
+    with pytest.raises(AdammsError, match=r"data\.prompt is 'Answer\.'; expected the place of \{question\}"):
+        Jsonl("x", prompt="Answer.")
+
+
+def test_blank_lines_count_but_are_no_examples(tmp_path: Path) -> None:
+    path = write(tmp_path, "", {"question": "a"}, "   ", {"question": "b"})
+    assert [example.id for example in Jsonl(path).load().examples] == ["2", "4"]
+
+
+def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
+    path = write(tmp_path, b'\xef\xbb\xbf{"question": "a"}\r', b'{"question": "b"}\r')
+    assert [example.question for example in Jsonl(path).load().examples] == ["a", "b"]
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"question": "a"})
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(Jsonl("~/data.jsonl").load().examples) == 1
+
+
+BAD = {
+    "not JSON": ("{question: 1}", "not JSON"),
+    "two objects": ('{"question": "a"} {"question": "b"}', "not JSON"),
+    "not UTF-8": (b'{"question": "\xff"}', "not JSON"),
+    "nested too deeply": ("[" * 100_000, "not JSON"),
+    "a list": ([1], "expected an object with id, image, question, task, answer"),
+    "unknown key": ({"question": "a", "img": "x"}, "unknown key 'img'; .* Nearest: image"),
+    "no question": ({"task": "a"}, "'question' is missing or empty"),
+    "empty question": ({"question": ""}, "'question' is missing or empty"),
+    "question is a list": ({"question": ["a"]}, "'question' is a list; expected text"),
+    "answer is a bool": ({"question": "a", "answer": True}, "'answer' is a bool; expected text"),
+    "missing image": ({"question": "a", "image": "no.png"}, r"image .*/no\.png: no such file"),
+    "image is a folder": ({"question": "a", "image": "."}, r"image .*: no such file"),
+    "image is text": ({"question": "a", "image": "text.png"}, r"image .*/text\.png does not decode"),
+    "image is cut": ({"question": "a", "image": "cut.png"}, r"image .*/cut\.png does not decode"),
+    "image is empty": ({"question": "a", "image": "empty.jpg"}, r"image .*/empty\.jpg does not decode"),
+    "image is a bomb": ({"question": "a", "image": "bomb.png"}, r"image .*/bomb\.png does not decode"),
+    "id twice": ({"question": "a", "id": "1"}, "id '1' is line 1's too"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_line_is_named_by_its_number(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, message = BAD[case]
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    whole = picture(tmp_path, "whole.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[:-30])
+    Image.new("1", (100, 100)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)  # refused from twice as many on
+    path = write(tmp_path, {"question": "good"}, "", line, {"question": "good, too"})
+    with pytest.raises(AdammsError, match=message) as caught:
+        Jsonl(path).load()
+    assert str(caught.value).startswith(f"{path}: bad lines:\n  line 3: ")
+    assert "line 4" not in str(caught.value)
+
+
+def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, *["bad"] * 8)
+    with pytest.raises(AdammsError) as caught:
+        Jsonl(path).load()
+    assert str(caught.value).count("\n  line ") == 5
+    assert str(caught.value).endswith("and 3 more")
+
+
+@pytest.mark.parametrize("lines", [[], [""], ["  ", ""]])
+def test_a_file_without_examples_is_refused(lines: list[str], tmp_path: Path) -> None:
+    with pytest.raises(AdammsError, match=r"data\.jsonl: holds no examples"):
+        Jsonl(write(tmp_path, *lines)).load()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AdammsError, match=r"data\.path: .*/no\.jsonl: no such file"):
+        Jsonl(str(tmp_path / "no.jsonl")).load()
+    with pytest.raises(AdammsError, match="no such file"):
+        Jsonl(str(tmp_path)).load()

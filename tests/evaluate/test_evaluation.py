@@ -1,0 +1,49 @@
+"""Oracle, regret and the JSON of an evaluation."""
+
+import json
+
+import pytest
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+
+
+@pytest.fixture
+def evaluation() -> Evaluation:
+    scores = {0.5: (60.0, 70.0), 0.0: (50.0, 40.0), 0.25: (90.0, 40.0), 1.0: (0.0, 80.0)}
+    return Evaluation(
+        candidates={Candidate(alpha): Scores({"a": a, "b": b}) for alpha, (a, b) in scores.items()},
+        donors={"onevision": Scores({"a": 10.0, "b": 20.0})},
+        control={Candidate(0.5): Scores({"a": 55.0, "b": 45.0})},
+    )
+
+
+def test_the_oracle_is_the_best_mean_and_the_lowest_alpha_among_equals(evaluation: Evaluation) -> None:
+    assert evaluation.candidates[Candidate(0.25)].mean == evaluation.candidates[Candidate(0.5)].mean == 65
+    assert evaluation.oracle == Candidate(0.25)
+
+
+def test_regret_is_what_the_choice_loses(evaluation: Evaluation) -> None:
+    assert evaluation.regret(Candidate(0.5)) == 0
+    assert evaluation.regret(Candidate(0.0)) == 20
+    assert evaluation.regret(Candidate(1.0)) == 25
+
+
+def test_oracle_and_regret_of_one_task(evaluation: Evaluation) -> None:
+    assert evaluation.task_oracle("a") == Candidate(0.25)
+    assert evaluation.task_oracle("b") == Candidate(1.0)
+    assert evaluation.task_regret("a", Candidate(0.5)) == 30
+    assert evaluation.task_regret("b", Candidate(1.0)) == 0
+
+
+def test_the_mean_over_tasks_is_not_weighted() -> None:
+    assert Scores({"a": 100.0, "b": 0.0, "c": 50.0}).mean == 50
+
+
+def test_json_has_the_candidates_in_order(evaluation: Evaluation) -> None:
+    content = json.loads(json.dumps(evaluation.to_json()))
+    assert list(content["candidates"]) == ["0", "0.25", "0.5", "1"]
+    assert content["candidates"]["0"] == {"tasks": {"a": 50.0, "b": 40.0}, "mean": 45.0}
+    assert content["donors"] == {"onevision": {"tasks": {"a": 10.0, "b": 20.0}, "mean": 15.0}}
+    assert content["control"] == {"0.5": {"tasks": {"a": 55.0, "b": 45.0}, "mean": 50.0}}
+    assert content["oracle"] == 0.25

@@ -1,0 +1,70 @@
+"""Every YAML in conf/ composes, every `_target_` exists and takes the values it is given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from adamms.architectures.spec import load_architecture
+from adamms.arguments import check_arguments
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+OPTIONS = sorted(
+    str(file.relative_to(CONF).with_suffix("")) for file in CONF.rglob("*.yaml") if file.parent != CONF
+)
+
+
+def compose_option(option: str) -> DictConfig:
+    group, _, name = option.rpartition("/")
+    override = f"+checkpoint@published={name}" if group == "checkpoint" else f"{group}={name}"
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=[override, "output=out", "cache=cache"])
+
+
+def nodes(config: DictConfig) -> Iterator[DictConfig]:
+    """Every node with a `_target_`, the innermost too."""
+    if "_target_" in config:
+        yield config
+    for key in config:
+        if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
+            yield from nodes(config[key])
+
+
+def given(node: DictConfig) -> dict[str, object]:
+    values = {}
+    for key in node:
+        if not str(key).startswith("_") and not OmegaConf.is_missing(node, key):
+            value = node[key]
+            if not isinstance(value, DictConfig):
+                values[str(key)] = OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
+    return values
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_option_composes_and_its_targets_bind(option: str) -> None:
+    config = compose_option(option)
+    targets = list(nodes(config))
+    assert targets
+    for node in targets:
+        check_arguments(hydra.utils.get_object(node._target_), given(node), str(node._get_full_key(None)))
+    assert callable(hydra.utils.get_method(config.mode.run))
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("checkpoint/")])
+def test_published_checkpoints_name_a_known_architecture(option: str) -> None:
+    checkpoint = compose_option(option).published
+    assert load_architecture(checkpoint.architecture).name == checkpoint.architecture
+    assert checkpoint.path.count("/") == 1
+
+
+def test_the_demo_is_the_default_and_its_grid_is_its_own() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        demo = compose("config", overrides=["output=out", "cache=cache"])
+        custom = compose("config", overrides=["output=out", "cache=cache", "model=custom"])
+    assert demo.mode.name == "search"
+    assert list(demo.search.grid) == [i / 10 for i in range(11)]
+    assert list(custom.search.grid) == [i / 10 for i in range(7)]  # the paper's
+    assert not custom.evaluate.control

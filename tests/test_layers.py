@@ -1,0 +1,133 @@
+"""Who may import whom: the direction of the layers, no cycles, and no heavy import before its time."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import adamms
+
+ROOT = Path(adamms.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+# Package -> what its modules may import, besides their own package. A dotted name is one module.
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "architectures": {"errors"},
+    "checkpoint": {"errors"},
+    "data": {"errors"},
+    "mapping": {"errors", "architectures", "checkpoint"},
+    "merge": {"errors", "mapping", "checkpoint"},
+    "engines": {"errors", "merge", "data", "checkpoint"},
+    "search": {"errors", "engines.responses"},
+    "evaluate": {"errors", "data", "engines.responses"},
+    "track": {"errors", "mapping.plan", "search.selection", "evaluate.evaluation", "engines.responses"},
+    "demo": {"errors", "data"},
+}
+HEAVY = ("vllm", "wandb", "transformers", "lightning", "matplotlib")
+# Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
+TOP = {"pipeline", "compose", "cli", "arguments"}
+
+
+def module(file: Path) -> str:
+    """'search.selection', and '' for adamms/__init__.py."""
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
+
+
+def imports(file: Path) -> Iterator[str]:
+    """What of adamms a file imports, anywhere in it: modules where one exists, else names of packages."""
+    modules = {module(path) for path in FILES}
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import"
+            base = node.module or ""
+            names = [f"{base}.{alias.name}" for alias in node.names]
+            names = [name if name.removeprefix("adamms.") in modules else base for name in names]
+        else:
+            continue
+        for name in names:
+            if name == "adamms":
+                yield ""
+            elif name.startswith("adamms."):
+                yield name.removeprefix("adamms.")
+
+
+def package(name: str) -> str:
+    return name.split(".")[0]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_go_in_the_agreed_direction(file: Path) -> None:
+    own = package(module(file))
+    if own in TOP:
+        return
+    if own == "":
+        assert not list(imports(file))
+        return
+    assert own in ALLOWED, f"a new package: say in ALLOWED what {own} may import"
+    for name in imports(file):
+        allowed = name == "" or package(name) == own or {name, package(name)} & ALLOWED[own]
+        assert allowed, f"{file.relative_to(ROOT)} imports adamms.{name}; {own} may not"
+
+
+def test_there_are_no_cycles() -> None:
+    """Among modules, so that none can ever be met half imported."""
+    edges = {module(file): set(imports(file)) - {module(file)} for file in FILES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path, name))
+        if name in done:
+            return
+        for other in sorted(edges.get(name, ())):
+            visit(other, (*path, name))
+        done.add(name)
+
+    for name in sorted(edges):
+        visit(name, ())
+    assert done >= {module(file) for file in FILES}
+
+
+def test_packages_have_no_cycle_either() -> None:
+    edges = {name: {package(other) for other in allowed} for name, allowed in ALLOWED.items()}
+    order: list[str] = []
+    while len(order) < len(edges):
+        free = [name for name in edges if name not in order and edges[name] <= set(order)]
+        assert free, f"a cycle among {sorted(set(edges) - set(order))}"
+        order += free
+
+
+def test_configuration_stops_at_the_door() -> None:
+    for file in FILES:
+        if package(module(file)) in TOP:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                assert name.split(".")[0] not in ("hydra", "omegaconf"), file
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "adamms",
+        "adamms.search.selection, adamms.search.candidates, adamms.search.difference",
+        "adamms.mapping.resolve, adamms.mapping.plan, adamms.architectures.spec",
+        "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.coefficients",
+        "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
+        "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
+    ],
+)
+def test_no_heavy_package_is_loaded_before_it_is_used(imported: str) -> None:
+    code = f"import sys, {imported}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"

@@ -24,7 +24,10 @@ from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
-from adamms.merge.recipe import ANCESTOR, TARGET, Recipe
+from adamms.merge.recipe import TARGET, Recipe, check_donor_names
+
+# The ancestor's name where it stands in the donors' place.
+CONTROL = "control"
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ class Case:
         ancestor = self.ancestor.checkpoint
         return Recipe(
             self.target.checkpoint,
-            {ANCESTOR: ancestor},
+            {CONTROL: ancestor},
             self.control,
             self.method,
-            {ANCESTOR: alpha},
+            {CONTROL: alpha},
             ancestor,
         )
 
@@ -92,7 +95,7 @@ class Case:
 def compose_case(config: DictConfig) -> Case:
     """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
     models = config.model
-    _check_donor_names(models.donors)
+    check_donor_names(models.donors)
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
     target = _open(models.target, "model.target")
@@ -109,7 +112,7 @@ def compose_case(config: DictConfig) -> Case:
         names={TARGET: _name(models.target.path)}
         | {str(name): _name(donor.path) for name, donor in models.donors.items()},
         plan=mapper.plan(target, donors, ancestor),
-        control=mapper.plan(target, {ANCESTOR: ancestor}) if wanted else None,
+        control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
         method=method,
     )
 
@@ -163,12 +166,6 @@ def _open(source: DictConfig, where: str) -> Model:
         raise AdammsError(f"{where}: {error}") from error
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
-
-
-def _check_donor_names(donors: DictConfig) -> None:
-    for name in donors:
-        if name in (TARGET, ANCESTOR):
-            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
 def _name(path: str) -> str:

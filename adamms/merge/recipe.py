@@ -58,6 +58,7 @@ class Recipe:
     slots: Mapping[str, Slot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_donor_names(self.donors)
         object.__setattr__(self, "slots", {slot.name: slot for slot in self.plan.slots})
         if self.method.needs_ancestor and self.ancestor is None:
             raise AdammsError(f"merge={self.method.name} needs an ancestor: model.ancestor.path=FOLDER")
@@ -180,6 +181,13 @@ class Recipe:
                 f"{rows.stop}), from finite inputs"
             )
         return merged
+
+
+def check_donor_names(names: Iterable[object]) -> None:
+    """Raise AdammsError if a donor has the name of another operand."""
+    for name in names:
+        if name in (TARGET, ANCESTOR):
+            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
 def _rows(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,15 +1,16 @@
 """Fixtures: the demo's pair after a step or two of training, real files with untrained minds."""
 
+import io
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from adamms.demo.factory import build
 from adamms.demo.training import Regime
+from adamms.track.console import Console
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +32,7 @@ def tiny_regime() -> Regime:
 
 @pytest.fixture(scope="session")
 def silent() -> Console:
-    return Console(quiet=True)
+    return Console(file=io.StringIO())
 
 
 @pytest.fixture(scope="session")

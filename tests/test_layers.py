@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "engines.responses"},
     "evaluate": {"errors", "data", "engines.responses"},
     "track": {"errors", "mapping.plan", "search.selection", "evaluate.evaluation", "engines.responses"},
-    "demo": {"errors", "data"},
+    "demo": {"errors", "data", "track.console"},
 }
 HEAVY = ("vllm", "wandb", "transformers", "lightning", "matplotlib")
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.

@@ -12,13 +12,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from adamms.data.digits import Glyphs
 from adamms.demo import batches, models, training
-from adamms.demo.progress import TrainingProgress
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
+from adamms.track.console import Console
 
 VERSION = 1  # of the recipe: raise it with any change that alters the checkpoints
 MANIFEST = "demo.json"
@@ -42,7 +41,7 @@ def build(
         seed: of initialisation and training data.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
-        console: where progress goes; standard error by default.
+        console: where progress goes; standard output by default.
 
     Raises:
         AdammsError: the folder holds something else, or was built by another recipe.
@@ -56,41 +55,41 @@ def build(
     building = _building_path(folder, os.getpid())
     building.mkdir()
     try:
-        _train(building, scaled, seed, console)
+        _train(building, scaled, seed, console or Console())
         (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         _publish(building, folder, manifest)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _train(folder: Path, regime: Regime, seed: int, console: Console | None) -> None:
+def _train(folder: Path, regime: Regime, seed: int, console: Console) -> None:
     """Train the three models, saving each as soon as it is done."""
     from lightning.fabric import Fabric
 
     fabric = Fabric(accelerator="cpu", devices=1)
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
-    with torch.random.fork_rng(devices=[]), TrainingProgress(console) as progress:
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3 * seed)
         ancestor = models.ancestor()
-        training.train_ancestor(fabric, ancestor, regime, seed, progress.advance)
+        training.train_ancestor(fabric, ancestor, regime, seed, console.stage)
         models.save_ancestor(ancestor, folder / "ancestor")
 
         torch.manual_seed(3 * seed + 1)
         target = models.target()
         pupil = training.target_pupil(target, regime)
-        training.train_vision(fabric, pupil, glyphs, regime, seed, progress.advance)
+        training.train_vision(fabric, pupil, glyphs, regime, seed, console.stage)
         models.copy_language(ancestor, target)
-        training.align(fabric, pupil, glyphs, regime, seed, progress.advance)
-        training.tune(fabric, pupil, glyphs, regime, seed, progress.advance)
+        training.align(fabric, pupil, glyphs, regime, seed, console.stage)
+        training.tune(fabric, pupil, glyphs, regime, seed, console.stage)
         models.save_target(target, folder / "target")
 
         torch.manual_seed(3 * seed + 2)
         donor = models.donor()
         pupil = training.donor_pupil(donor, regime)
-        training.train_vision(fabric, pupil, glyphs, regime, seed, progress.advance)
+        training.train_vision(fabric, pupil, glyphs, regime, seed, console.stage)
         models.copy_language(ancestor, donor)
-        training.align(fabric, pupil, glyphs, regime, seed, progress.advance)
-        training.tune(fabric, pupil, glyphs, regime, seed, progress.advance)
+        training.align(fabric, pupil, glyphs, regime, seed, console.stage)
+        training.tune(fabric, pupil, glyphs, regime, seed, console.stage)
         models.save_donor(donor, folder / "donor")
 
 
@@ -107,13 +106,20 @@ def _scale(regime: Regime, effort: float) -> Regime:
 
 
 def _is_built(folder: Path, manifest: dict[str, object]) -> bool:
-    """Whether `folder` holds these checkpoints; an error if it holds anything else."""
+    """Whether `folder` holds these checkpoints; those of an earlier version of the recipe are removed.
+
+    Raises:
+        AdammsError: it holds anything else.
+    """
     path = folder / MANIFEST
     if not path.exists():
         if folder.exists() and any(folder.iterdir()):
             raise AdammsError(f"{folder} is not empty and holds no demo models ({MANIFEST} is missing).")
         return False
     found = json.loads(path.read_text())
+    if found.get("version") != manifest["version"]:  # an earlier adamms wrote it: a cache out of date
+        shutil.rmtree(folder)
+        return False
     if found != manifest:
         raise AdammsError(
             f"{folder} holds demo models of another recipe. Expected {json.dumps(manifest)}, "

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 from safetensors import safe_open
 
 from adamms.data.digits import Digits
 from adamms.demo import factory, language, models, training
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
+from adamms.track.console import Console
 
 
 def names(folder: Path) -> set[str]:
@@ -102,6 +102,20 @@ def test_a_second_call_does_nothing(
     factory.build(miniature, regime=tiny_regime, console=silent)
     with pytest.raises(AdammsError, match="another recipe"):
         factory.build(miniature, seed=1, regime=tiny_regime, console=silent)
+
+
+def test_models_of_an_earlier_version_are_replaced(
+    tmp_path: Path, silent: Console, tiny_regime: Regime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "_train", lambda *_: None)
+    monkeypatch.setattr(factory, "VERSION", factory.VERSION - 1)
+    factory.build(tmp_path / "models", regime=tiny_regime, console=silent)
+    (tmp_path / "models/outdated").touch()
+    monkeypatch.undo()
+    monkeypatch.setattr(factory, "_train", lambda *_: None)
+    factory.build(tmp_path / "models", regime=tiny_regime, console=silent)
+    assert [file.name for file in (tmp_path / "models").iterdir()] == [factory.MANIFEST]
+    assert json.loads((tmp_path / "models/demo.json").read_text())["version"] == factory.VERSION
 
 
 def test_an_interrupted_build_leaves_nothing(

@@ -27,6 +27,7 @@ from adamms.track.result import RunResult
 
 Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
 Answers = dict[Candidate, dict[str, str]]
+Advance = Callable[[int], None]
 
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
@@ -118,7 +119,16 @@ def _respond(
     with console.stage(title, len(recipes) * len(examples), "answers") as advance:
         for candidate, recipe in recipes.items():
             engine.load(recipe)
-            answers[candidate] = engine.generate(examples, advance)
+            answers[candidate] = _collect(engine, examples, advance)
+    return answers
+
+
+def _collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
+    """All answers of the model that is live now."""
+    answers = {}
+    for example, answer in engine.generate(examples):
+        answers[example] = answer
+        advance(1)
     return answers
 
 
@@ -173,7 +183,7 @@ def _answer_natively(
                 build(config.engine)(donor.checkpoint.folder) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
-                answers[name] = engine.generate(examples, advance)
+                answers[name] = _collect(engine, examples, advance)
         except AdammsError as error:
             console.warn(f"the donor {name} is not evaluated: {error}")
     return answers

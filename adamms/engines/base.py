@@ -1,16 +1,23 @@
 """What an engine is: one live model whose merged weights are replaced in place between candidates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol, Self
 
 from adamms.data.example import Example
 from adamms.merge.recipe import Recipe
 
-Advance = Callable[[int], None]
-
 
 class Engine(Protocol):
-    """Generates answers. Made from the folder of the model that it runs; leaving it frees the model."""
+    """Generates answers with one model, named by its folder.
+
+    Making an engine checks its settings and loads nothing: the model starts with the first `load` or
+    `generate`. Leaving the context frees it, also on error.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Everything beside weights and inputs that decides the answers: engine, version, settings."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -24,6 +31,6 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, examples: Sequence[Example], advance: Advance = lambda _: None) -> dict[str, str]:
-        """Example id -> answer, greedy and deterministic; `advance` hears of examples as they end."""
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+        """(example id, answer) as answers are done, greedy and deterministic, each example once."""
         ...

@@ -4,7 +4,9 @@ Candidates are copied into the live parameters; images and prompts are processed
 them. Knows nothing of search or scores.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +18,6 @@ from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
-from adamms.engines.base import Advance
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
 
@@ -34,7 +35,8 @@ class TransformersEngine:
         precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
 
     Raises:
-        AdammsError: a folder that transformers cannot load as an image-text-to-text model.
+        AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
+            image-text-to-text model.
     """
 
     def __init__(
@@ -49,8 +51,67 @@ class TransformersEngine:
         check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
         if batch_size < 1 or max_new_tokens < 1:
             raise AdammsError("engine.batch_size and engine.max_new_tokens must be at least 1")
-        self.batch_size = batch_size
         self.folder = folder
+        self.batch_size = batch_size
+        self.max_new_tokens = max_new_tokens
+        self.accelerator = accelerator
+        self.precision = precision
+        self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
+
+    @property
+    def identity(self) -> str:
+        return (
+            f"transformers {version('transformers')} torch {version('torch')} {self.accelerator} "
+            f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size}"
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._prepared = ((), [])
+        if "live" in self.__dict__:
+            del self.live
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @cached_property
+    def live(self) -> "LiveModel":
+        """The model, started when first asked for."""
+        return LiveModel(self.folder, self.accelerator, self.precision, self.max_new_tokens)
+
+    @torch.no_grad()
+    def load(self, recipe: Recipe) -> None:
+        parameters = self.live.parameters
+        for name, tensor in recipe.tensors(only_mapped=True):
+            if name not in parameters:
+                raise AdammsError(
+                    f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
+                    f"replaced in place"
+                )
+            parameters[name].copy_(tensor)
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+        for batch, inputs in self._batches(tuple(examples)):
+            yield from zip((example.id for example in batch), self.live.answers(inputs), strict=True)
+
+    def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
+        """The model's inputs for these examples, kept for the next candidate."""
+        if self._prepared[0] != examples:
+            starts = range(0, len(examples), self.batch_size)
+            batches = [examples[start : start + self.batch_size] for start in starts]
+            self._prepared = (examples, [(batch, self.live.inputs(batch)) for batch in batches])
+        return self._prepared[1]
+
+
+class LiveModel:
+    """A model on its device with its processor.
+
+    Attributes:
+        parameters: the live tensors under the names that they have in the checkpoint.
+    """
+
+    def __init__(self, folder: Path, accelerator: str, precision: str, max_new_tokens: int) -> None:
         model, self.processor = _load(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
@@ -59,49 +120,18 @@ class TransformersEngine:
         self.model.mark_forward_method("generate")
         self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
         self.parameters = _by_checkpoint_name(model)
-        self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.parameters.clear()
-        self._prepared = ((), [])
-        del self.model
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-
-    @torch.no_grad()
-    def load(self, recipe: Recipe) -> None:
-        for name, tensor in recipe.tensors(only_mapped=True):
-            if name not in self.parameters:
-                raise AdammsError(
-                    f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
-                    f"replaced in place"
-                )
-            self.parameters[name].copy_(tensor)
 
     @torch.inference_mode()
-    def generate(self, examples: Sequence[Example], advance: Advance = lambda _: None) -> dict[str, str]:
-        answers: dict[str, str] = {}
-        for batch, inputs in self._batches(tuple(examples)):
-            inputs = self.fabric.to_device(inputs)
-            output = self.model.generate(**inputs, generation_config=self.generation)
-            new = output[:, inputs["input_ids"].shape[1] :]  # (batch, <= max_new_tokens)
-            texts = self.processor.batch_decode(new, skip_special_tokens=True)
-            answers |= {example.id: text.strip() for example, text in zip(batch, texts, strict=True)}
-            advance(len(batch))
-        return answers
+    def answers(self, inputs: Any) -> list[str]:
+        """One text per row of the batch."""
+        inputs = self.fabric.to_device(inputs)
+        output = self.model.generate(**inputs, generation_config=self.generation)
+        new = output[:, inputs["input_ids"].shape[1] :]  # (batch, <= max_new_tokens)
+        texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
-    def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
-        """The model's inputs for these examples, kept for the next candidate."""
-        if self._prepared[0] != examples:
-            starts = range(0, len(examples), self.batch_size)
-            batches = [examples[start : start + self.batch_size] for start in starts]
-            self._prepared = (examples, [(batch, self._inputs(batch)) for batch in batches])
-        return self._prepared[1]
-
-    def _inputs(self, batch: Sequence[Example]) -> Any:
+    def inputs(self, batch: Sequence[Example]) -> Any:
+        """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
         prompts = [
             self.processor.apply_chat_template(
                 [{"role": "user", "content": _content(example)}], add_generation_prompt=True, tokenize=False

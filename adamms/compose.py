@@ -148,7 +148,7 @@ def settings_in_words(node: DictConfig) -> str:
 def merge_command() -> str:
     """The command line that merges as this run does, to which `merge.alpha=` is to be appended."""
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    own = ("mode=", "output=", "merge.alpha=", "search", "data", "engine", "evaluate")
+    own = ("mode=", "output=", "merge.alpha=", "candidate=", "store=", "search", "data", "engine", "evaluate")
     kept = [shlex.quote(item) for item in overrides if not item.startswith(own)]
     return " ".join(["python run.py mode=merge", *kept])
 

@@ -1,37 +1,31 @@
-"""The modes: plan, merge, search. The only module that knows every part and the order they run in.
+"""The modes: plan, merge, search, respond. The only module that knows the order in which parts run.
 
 Each takes the composed configuration, checks what can be checked before any work, and writes its
 results into `output`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
+from adamms.answering import Answers, ask, evaluate, open_engine, searched_and_labelled
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case, alpha_of, build, compose_case, merge_command, settings_in_words
 from adamms.data.example import Dataset, Example
-from adamms.engines.base import Engine
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
-from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.coefficients import check_alpha
 from adamms.merge.recipe import TARGET, Recipe
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
 from adamms.track.result import RunResult
 
-Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
-Answers = dict[Candidate, dict[str, str]]
-Advance = Callable[[int], None]
-
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
-# Always reported beside the winner: the target as it is, and the share that is a fair guess.
-REFERENCES = (Candidate(0.0), Candidate(0.1))
 
 
 def plan(config: DictConfig) -> None:
@@ -71,10 +65,9 @@ def search(config: DictConfig) -> None:
     _check_output(output, case)
     console.plan(case.plan)
 
-    with build(config.engine)(case.target.checkpoint.folder) as engine:
-        chosen = {example for ids in searched.values() for example in ids}
-        inputs = [example for example in data.examples if example.id in chosen]
-        answers = _respond(console, "search", engine, recipes, inputs)
+    with open_engine(config, case.target.checkpoint) as engine:
+        inputs, _ = searched_and_labelled(data, searched)
+        answers = ask(console, "search", engine, recipes, inputs)
         selection = selector.select(Responses(answers), searched)
         winner = selection.overall.alpha
         _write_model(console, config, case, recipes[winner], output / "model")
@@ -82,7 +75,7 @@ def search(config: DictConfig) -> None:
         _write_json(output / "selection.json", selection.to_json())
         evaluation = None
         if scorer is not None and data.answers:
-            evaluation = _evaluate(console, config, case, engine, data, answers, scorer)
+            evaluation = evaluate(console, config, case, engine, data, answers, scorer)
             _write_json(output / "evaluation.json", evaluation.to_json())
         _write_answers(output / "answers.jsonl", data.examples, answers)
 
@@ -107,86 +100,33 @@ def search(config: DictConfig) -> None:
     console.finish(output / "model", LOADER)
 
 
-def _respond(
-    console: Console,
-    title: str,
-    engine: Engine,
-    recipes: Mapping[Candidate, Recipe],
-    examples: Sequence[Example],
-) -> Answers:
-    """Every candidate's answers to the examples, from one live model."""
-    answers: Answers = {}
-    with console.stage(title, len(recipes) * len(examples), "answers") as advance:
-        for candidate, recipe in recipes.items():
-            engine.load(recipe)
-            answers[candidate] = _collect(engine, examples, advance)
-    return answers
+def respond(config: DictConfig) -> None:
+    """Fill the store with one candidate's answers to what mode=search asks; write respond.json.
 
-
-def _collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
-    """All answers of the model that is live now."""
-    answers = {}
-    for example, answer in engine.generate(examples):
-        answers[example] = answer
-        advance(1)
-    return answers
-
-
-def _evaluate(
-    console: Console,
-    config: DictConfig,
-    case: Case,
-    engine: Engine,
-    data: Dataset,
-    answers: Answers,
-    scorer: Score,
-) -> Evaluation:
-    """Score the candidates, the parents and the control on the labelled examples.
-
-    `answers` holds what the search generated, and gains the rest.
+    Labelled examples and the control are answered too where the evaluation after that search would ask
+    for them. Donors run as models of their own and are no candidate's: the search itself asks them.
     """
-    labelled = [example for example in data.examples if example.id in data.answers]
-    known = set(next(iter(answers.values())))
-    rest = [example for example in labelled if example.id not in known]
-    recipes = {candidate: case.recipe(candidate.alpha) for candidate in answers}
-    if rest:
-        for candidate, more in _respond(console, "evaluate", engine, recipes, rest).items():
-            answers[candidate] |= more
-    extra = {c: case.recipe(c.alpha) for c in REFERENCES if c not in answers}
-    answers |= _respond(console, "evaluate references", engine, extra, labelled) if extra else {}
-    control: Answers = {}
-    if config.evaluate.control:
-        recipes = {candidate: case.control_recipe(candidate.alpha) for candidate in answers}
-        control = _respond(console, "evaluate control", engine, recipes, labelled)
-    donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
+    console = Console()
+    output = Path(config.output)
+    if config.store is None:
+        raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
+    check_alpha("candidate", config.candidate)
+    candidate = Candidate(config.candidate)
+    scored = config.evaluate.scorer is not None
+    data: Dataset = build(config.data).load()
+    searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
+    case = compose_case(config)
+    inputs, labelled = searched_and_labelled(data, searched)
+    wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
 
-    def scores(given: Mapping[str, str]) -> Scores:
-        tasks = dict.fromkeys(example.task for example in labelled)
-        truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
-        return Scores({task: scorer(given, truth) for task, truth in truths.items()})
-
-    return Evaluation(
-        candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
-        donors={name: scores(given) for name, given in donors.items()},
-        control={candidate: scores(given) for candidate, given in sorted(control.items())},
-    )
-
-
-def _answer_natively(
-    console: Console, config: DictConfig, case: Case, examples: Sequence[Example]
-) -> dict[str, dict[str, str]]:
-    """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
-    answers = {}
-    for name, donor in case.donors.items():
-        try:
-            with (
-                build(config.engine)(donor.checkpoint.folder) as engine,
-                console.stage(f"evaluate {name}", len(examples), "answers") as advance,
-            ):
-                answers[name] = _collect(engine, examples, advance)
-        except AdammsError as error:
-            console.warn(f"the donor {name} is not evaluated: {error}")
-    return answers
+    with open_engine(config, case.target.checkpoint) as engine:
+        ask(console, f"respond {candidate}", engine, {candidate: case.recipe(candidate.alpha)}, wanted)
+        if scored and labelled and config.evaluate.control:
+            recipes = {candidate: case.control_recipe(candidate.alpha)}
+            ask(console, f"respond {candidate} control", engine, recipes, labelled)
+        counts = {"found": engine.found, "generated": engine.generated}
+    _write_json(output / "respond.json", {"candidate": candidate.alpha, **counts})
+    console.say(f"respond: {output / 'respond.json'}")
 
 
 def _check_output(output: Path, case: Case) -> None:

@@ -29,7 +29,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 HEAVY = ("vllm", "wandb", "transformers", "lightning", "matplotlib")
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
-TOP = {"pipeline", "compose", "cli", "arguments"}
+TOP = {"pipeline", "answering", "compose", "cli", "arguments"}
 
 
 def module(file: Path) -> str:

@@ -60,8 +60,10 @@ class TransformersEngine:
 
     @property
     def identity(self) -> str:
+        automatic = self.accelerator == "auto" and torch.cuda.is_available()
         return (
-            f"transformers {version('transformers')} torch {version('torch')} {self.accelerator} "
+            f"transformers {version('transformers')} torch {version('torch')} "
+            f"{'cuda' if automatic else self.accelerator} "
             f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size}"
         )
 
@@ -93,7 +95,7 @@ class TransformersEngine:
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
         for batch, inputs in self._batches(tuple(examples)):
-            yield from zip((example.id for example in batch), self.live.answers(inputs), strict=True)
+            yield from zip((example.id for example in batch), self.live.texts(inputs), strict=True)
 
     def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
         """The model's inputs for these examples, kept for the next candidate."""
@@ -122,7 +124,7 @@ class LiveModel:
         self.parameters = _by_checkpoint_name(model)
 
     @torch.inference_mode()
-    def answers(self, inputs: Any) -> list[str]:
+    def texts(self, inputs: Any) -> list[str]:
         """One text per row of the batch."""
         inputs = self.fabric.to_device(inputs)
         output = self.model.generate(**inputs, generation_config=self.generation)

@@ -1,0 +1,125 @@
+"""Who is asked what: opens the engine with its store, collects answers, and scores them afterwards.
+
+Like `pipeline`, above the layers: it knows the configuration, engines, the store and the evaluation.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from adamms.checkpoint.reader import Checkpoint
+from adamms.compose import Case, build
+from adamms.data.example import Dataset, Example
+from adamms.engines.base import Engine
+from adamms.engines.responses import Candidate
+from adamms.engines.store import StoredEngine
+from adamms.errors import AdammsError
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.recipe import Recipe
+from adamms.track.console import Advance, Console
+
+Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
+Answers = dict[Candidate, dict[str, str]]
+
+# Always reported beside the winner: the target as it is, and the share that is a fair guess.
+REFERENCES = (Candidate(0.0), Candidate(0.1))
+
+
+def open_engine(config: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
+    """The configured engine for a model, behind the store; with store=null that keeps nothing."""
+    folder = None if config.store is None else Path(str(config.store)).expanduser()
+    return StoredEngine(build(config.engine)(checkpoint.folder), folder, checkpoint)
+
+
+def searched_and_labelled(
+    data: Dataset, searched: Mapping[str, Sequence[str]]
+) -> tuple[list[Example], list[Example]]:
+    """The examples that the search looks at (`searched`: task -> ids), and those that have a label."""
+    chosen = {example for ids in searched.values() for example in ids}
+    return (
+        [example for example in data.examples if example.id in chosen],
+        [example for example in data.examples if example.id in data.answers],
+    )
+
+
+def ask(
+    console: Console,
+    title: str,
+    engine: Engine,
+    recipes: Mapping[Candidate, Recipe],
+    examples: Sequence[Example],
+) -> Answers:
+    """Every candidate's answers to the examples, from one live model."""
+    answers: Answers = {}
+    with console.stage(title, len(recipes) * len(examples), "answers") as advance:
+        for candidate, recipe in recipes.items():
+            engine.load(recipe)
+            answers[candidate] = _collect(engine, examples, advance)
+    return answers
+
+
+def _collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
+    """All answers of the model that is live now."""
+    answers = {}
+    for example, answer in engine.generate(examples):
+        answers[example] = answer
+        advance(1)
+    return answers
+
+
+def evaluate(
+    console: Console,
+    config: DictConfig,
+    case: Case,
+    engine: Engine,
+    data: Dataset,
+    answers: Answers,
+    scorer: Score,
+) -> Evaluation:
+    """Score the candidates, the parents and the control on the labelled examples.
+
+    `answers` holds what the search generated, and gains the rest.
+    """
+    labelled = [example for example in data.examples if example.id in data.answers]
+    known = set(next(iter(answers.values())))
+    rest = [example for example in labelled if example.id not in known]
+    recipes = {candidate: case.recipe(candidate.alpha) for candidate in answers}
+    if rest:
+        for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
+            answers[candidate] |= more
+    extra = {c: case.recipe(c.alpha) for c in REFERENCES if c not in answers}
+    answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}
+    control: Answers = {}
+    if config.evaluate.control:
+        recipes = {candidate: case.control_recipe(candidate.alpha) for candidate in answers}
+        control = ask(console, "evaluate control", engine, recipes, labelled)
+    donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
+
+    def scores(given: Mapping[str, str]) -> Scores:
+        tasks = dict.fromkeys(example.task for example in labelled)
+        truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
+        return Scores({task: scorer(given, truth) for task, truth in truths.items()})
+
+    return Evaluation(
+        candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
+        donors={name: scores(given) for name, given in donors.items()},
+        control={candidate: scores(given) for candidate, given in sorted(control.items())},
+    )
+
+
+def _answer_natively(
+    console: Console, config: DictConfig, case: Case, examples: Sequence[Example]
+) -> dict[str, dict[str, str]]:
+    """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
+    answers = {}
+    for name, donor in case.donors.items():
+        try:
+            with (
+                open_engine(config, donor.checkpoint) as engine,
+                console.stage(f"evaluate {name}", len(examples), "answers") as advance,
+            ):
+                answers[name] = _collect(engine, examples, advance)
+        except AdammsError as error:
+            console.warn(f"the donor {name} is not evaluated: {error}")
+    return answers

@@ -1,0 +1,272 @@
+"""The store: what makes two answers the same, damaged files, and that nothing given is ever lost."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from slow_engine import BrokenEngine, SlowEngine, answer_at, processes, write_answers
+
+from adamms.data.example import Example
+from adamms.engines.store import AnswerStore, StoredEngine, example_digest
+from adamms.errors import AdammsError
+
+SUBJECT = {"recipe": "r", "inputs": "i", "engine": "e"}
+
+
+@dataclass
+class Model:
+    """As much of a checkpoint and a recipe as the store looks at."""
+
+    folder: Path
+    fingerprint: str = "weights"
+    alpha: float = 0.25
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        return {"a": self.alpha}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "chat_template.jinja").write_text("{{ messages }}")
+    return Model(folder)
+
+
+@pytest.fixture
+def examples(tmp_path: Path) -> list[Example]:
+    image = tmp_path / "image.png"
+    image.write_bytes(b"pixels")
+    return [Example(str(i), "t", f"question {i}", image if i % 2 else None) for i in range(10)]
+
+
+def stored(engine: object, model: Model, store: Path, recipe: Model | None = None) -> StoredEngine:
+    wrapped = StoredEngine(engine, store, model)
+    if recipe is not None:
+        wrapped.load(recipe)
+    return wrapped
+
+
+class TestStoredEngine:
+    def test_the_second_run_starts_no_engine(self, model, examples, tmp_path: Path) -> None:
+        first = dict(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples))
+        assert first == {e.id: answer_at(0.25, e.question) for e in examples}
+        again = stored(BrokenEngine(model.folder), model, tmp_path / "s", model)
+        assert dict(again.generate(examples)) == first
+        assert (again.found, again.generated) == (10, 0)
+
+    def test_generates_what_is_missing_and_loads_once(self, model, examples, tmp_path: Path) -> None:
+        list(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples[:6]))
+        engine = SlowEngine(model.folder)
+        wrapped = stored(engine, model, tmp_path / "s", model)
+        assert dict(wrapped.generate(examples[:6]))
+        assert engine.loads == 0
+        assert len(dict(wrapped.generate(examples[:8]))) == 8
+        assert len(dict(wrapped.generate(examples))) == 10
+        assert (engine.loads, wrapped.found, wrapped.generated) == (1, 6 + 6 + 8, 4)
+
+    def test_ids_and_tasks_are_no_part_of_the_key_but_ids_come_back(self, model, tmp_path: Path) -> None:
+        list(
+            stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate([Example("1", "t", "q")])
+        )
+        again = stored(BrokenEngine(model.folder), model, tmp_path / "s", model)
+        asked = [Example("x", "other", "q"), Example("y", "t", "q")]
+        assert dict(again.generate(asked)) == dict.fromkeys(("x", "y"), answer_at(0.25, "q"))
+
+    def test_the_same_question_twice_is_generated_once(self, model, tmp_path: Path) -> None:
+        wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
+        given = list(wrapped.generate([Example("x", "t", "q"), Example("y", "t", "q")]))
+        assert given == [("x", answer_at(0.25, "q")), ("y", answer_at(0.25, "q"))]
+        assert [len(f.read_text().splitlines()) for f in (tmp_path / "s").rglob("*.jsonl")] == [1]
+
+    @pytest.mark.parametrize(
+        "change",
+        ["recipe", "engine", "settings", "template", "question", "image", "no recipe"],
+    )
+    def test_whatever_decides_an_answer_is_in_the_key(self, model, examples, tmp_path, change: str) -> None:
+        list(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples))
+        engine, recipe, asked = SlowEngine(model.folder), model, examples[1]
+        if change == "recipe":
+            recipe = replace(model, fingerprint="other weights")
+        elif change == "engine":
+            engine.identity = engine.identity.replace("slow 1", "slow 2")
+        elif change == "settings":
+            engine = SlowEngine(model.folder, max_new_tokens=5)
+        elif change == "template":
+            (model.folder / "chat_template.jinja").write_text("{{ messages }}!")
+        elif change == "question":
+            asked = replace(asked, question=asked.question + " Answer in one word.")
+        elif change == "image":
+            asked.image.write_bytes(b"other pixels")
+        else:
+            recipe = None
+        wrapped = stored(engine, model, tmp_path / "s", recipe)
+        assert len(dict(wrapped.generate([asked]))) == 1
+        assert (wrapped.found, wrapped.generated) == (0, 1)
+
+    def test_documents_and_the_place_of_things_are_not(self, model, examples, tmp_path: Path) -> None:
+        list(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples))
+        moved = replace(model, folder=Path(shutil.copytree(model.folder, tmp_path / "moved")))
+        (moved.folder / "NOTES.md").write_text("hello")
+        shutil.copy(examples[1].image, tmp_path / "copy.png")
+        asked = [replace(e, image=e.image and tmp_path / "copy.png") for e in examples]
+        assert (
+            len(dict(stored(BrokenEngine(moved.folder), moved, tmp_path / "s", moved).generate(asked))) == 10
+        )
+
+    def test_a_model_as_it_is_goes_by_its_weights(self, model, examples, tmp_path: Path) -> None:
+        native = dict(stored(SlowEngine(model.folder), model, tmp_path / "s").generate(examples))
+        assert dict(stored(BrokenEngine(model.folder), model, tmp_path / "s").generate(examples)) == native
+        other = replace(model, fingerprint="other weights")
+        with pytest.raises(AssertionError, match="was started"):
+            list(stored(BrokenEngine(model.folder), other, tmp_path / "s").generate(examples))
+
+    def test_without_a_store_nothing_is_kept(self, model, examples, tmp_path: Path) -> None:
+        wrapped = StoredEngine(SlowEngine(model.folder), None, model)
+        wrapped.load(model)
+        assert len(dict(wrapped.generate(examples))) == 10
+        assert len(dict(wrapped.generate(examples))) == 10
+        assert (wrapped.found, wrapped.generated) == (0, 20)
+        assert not list(tmp_path.rglob("*.jsonl"))
+
+    def test_an_engine_that_dies_leaves_what_it_gave(self, model, examples, tmp_path: Path) -> None:
+        class Dying(SlowEngine):
+            def generate(self, examples):
+                for given, item in enumerate(super().generate(examples)):
+                    if given == 7:
+                        raise AdammsError("out of memory")
+                    yield item
+
+        with pytest.raises(AdammsError, match="out of memory"):
+            list(stored(Dying(model.folder), model, tmp_path / "s", model).generate(examples))
+        wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
+        assert len(dict(wrapped.generate(examples))) == 10
+        assert (wrapped.found, wrapped.generated) == (7, 3)
+
+    def test_an_answer_is_on_disk_before_it_is_seen(self, model, examples, tmp_path: Path) -> None:
+        answers = stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples)
+        for count in range(1, 4):
+            next(answers)
+            (file,) = (tmp_path / "s").rglob("*.jsonl")
+            assert len(file.read_text().splitlines()) == count
+        answers.close()
+
+    def test_an_image_that_is_gone_is_named(self, model, tmp_path: Path) -> None:
+        wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
+        with pytest.raises(AdammsError, match=r"gone\.png: No such file"):
+            list(wrapped.generate([Example("1", "t", "q", tmp_path / "gone.png")]))
+
+
+class TestFiles:
+    def test_the_key_says_what_it_is_of(self, tmp_path: Path) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", "a")
+        store.close()
+        assert json.loads((store.folder / "key.json").read_text()) == {"format": "1", **SUBJECT}
+
+    @pytest.mark.parametrize(
+        "text", ["", "two\nlines", "\u2028\x00 \ud800", "ü 漢 🙂", '{"a": "b"}', "x" * 200_000]
+    )
+    def test_any_text_comes_back(self, tmp_path: Path, text: str) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", text)
+        store.add("f", "next")
+        assert AnswerStore(tmp_path, SUBJECT).read() == {"e": text, "f": "next"}
+        store.close()
+
+    def test_the_first_writer_wins_and_a_later_one_never_changes_an_answer(self, tmp_path: Path) -> None:
+        for answer in ("first", "second", "third"):
+            store = AnswerStore(tmp_path, SUBJECT)
+            store.add("e", answer)
+            store.add("e", answer + " again")
+            store.close()
+            assert store.read() == {"e": "first"}
+
+    @pytest.mark.parametrize("cut", range(1, 40, 3))
+    def test_a_torn_last_line_counts_as_not_answered(self, tmp_path: Path, cut: int) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", "whole")
+        store.add("f", "an answer that is torn")
+        store.close()
+        (file,) = store.folder.glob("*.jsonl")
+        file.write_bytes(file.read_bytes()[:-cut])
+        assert store.read() == {"e": "whole"}
+        later = AnswerStore(tmp_path, SUBJECT)
+        later.add("f", "anew")
+        later.close()
+        assert store.read() == {"e": "whole", "f": "anew"}
+
+    @pytest.mark.parametrize(
+        "damage", [b"\x00" * 50, b"\xff\xfe", b"[1]", b"{}", b'{"example": "f", "answer": 1}', b"[" * 100_000]
+    )
+    def test_damage_in_the_middle_costs_only_its_line(self, tmp_path: Path, damage: bytes) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", "whole")
+        (file,) = store.folder.glob("*.jsonl")
+        with file.open("ab") as stream:
+            stream.write(damage + b"\n")
+        store.add("g", "after")
+        store.close()
+        assert store.read() == {"e": "whole", "g": "after"}
+
+    def test_a_full_disk_is_said_and_what_was_kept_stays(self, tmp_path: Path, monkeypatch) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", "whole")
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda file, line: real(file, line[:9]))
+        with pytest.raises(AdammsError, match="is the disk full"):
+            store.add("f", "torn")
+        monkeypatch.setattr(os, "write", real)
+        store.add("f", "anew")
+        store.close()
+        assert store.read() == {"e": "whole", "f": "anew"}
+
+    def test_a_store_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "store").write_text("a file where the folder should be")
+        with pytest.raises(AdammsError, match=r"store: .*store.*Not a directory"):
+            AnswerStore(tmp_path / "store", SUBJECT).add("e", "a")
+
+
+def together(work: Callable[[int], tuple[Callable[..., None], tuple[object, ...]]], count: int) -> None:
+    """Run `count` processes at the same time; all must end well."""
+    context = processes()
+    jobs = []
+    for number in range(count):
+        function, arguments = work(number)
+        jobs.append(context.Process(target=function, args=arguments))
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert [job.exitcode for job in jobs] == [0] * count
+
+
+class TestConcurrentWriters:
+    def test_eight_writers_of_different_answers_lose_none(self, tmp_path: Path) -> None:
+        names = [[f"{writer:02x}{index:06x}" for index in range(500)] for writer in range(8)]
+        together(lambda n: (write_answers, (tmp_path, SUBJECT, names[n], n)), 8)
+        found = AnswerStore(tmp_path, SUBJECT).read()
+        assert sorted(found) == sorted(name for some in names for name in some)
+        assert all(answer.startswith(f"answer to {name} ") for name, answer in found.items())
+
+    def test_eight_writers_of_the_same_answers_leave_one_each(self, tmp_path: Path) -> None:
+        names = [f"{index:06x}" for index in range(500)]
+        together(lambda n: (write_answers, (tmp_path, SUBJECT, names, n)), 8)
+        store = AnswerStore(tmp_path, SUBJECT)
+        assert len(list(store.folder.glob("*.jsonl"))) == 8
+        found = store.read()
+        assert sorted(found) == names
+        assert all(found[n] == f"answer to {n} " + "x" * (int(n, 16) % 5000) for n in names)
+
+
+def test_labels_are_not_in_reach_of_the_keys(tmp_path: Path) -> None:
+    """An example with anything else attached to it has the same digest."""
+    plain = Example("1", "t", "q")
+    labelled = SimpleNamespace(id="2", task="u", question="q", image=None, answer="right", label="right")
+    assert example_digest(plain) == example_digest(labelled)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.compose import Case, build
 from adamms.data.example import Dataset, Example
 from adamms.engines.base import Engine
+from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
@@ -24,6 +25,12 @@ Answers = dict[Candidate, dict[str, str]]
 
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
 REFERENCES = (Candidate(0.0), Candidate(0.1))
+
+
+def replayed(config: DictConfig) -> Replay | None:
+    """The configured engine if it is one that only reads logs."""
+    engine = build(config.engine)
+    return engine if isinstance(engine, Replay) else None
 
 
 def open_engine(config: DictConfig, checkpoint: Checkpoint) -> StoredEngine:

@@ -11,11 +11,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from adamms.answering import Answers, ask, evaluate, open_engine, searched_and_labelled
+from adamms.answering import Answers, ask, evaluate, open_engine, replayed, searched_and_labelled
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case, alpha_of, build, compose_case, merge_command, settings_in_words
 from adamms.data.example import Dataset, Example
+from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
@@ -52,7 +53,13 @@ def merge(config: DictConfig) -> None:
 
 
 def search(config: DictConfig) -> None:
-    """Find alpha without labels, write the merged model, then evaluate if there are labels, and report."""
+    """Find alpha without labels, write the merged model, then evaluate if there are labels, and report.
+
+    With engine=replay there is no model to load or to write: the answers of the logs are compared.
+    """
+    logs = replayed(config)
+    if logs is not None:
+        return _search_logs(config, logs)
     console = Console()
     output = Path(config.output)
     candidates, selector = grid(config.search.grid), build(config.search.selector)
@@ -100,6 +107,32 @@ def search(config: DictConfig) -> None:
     console.finish(output / "model", LOADER)
 
 
+def _search_logs(config: DictConfig, logs: Replay) -> None:
+    """Find alpha from answers that other tools have logged; write selection.json and the report."""
+    console = Console()
+    output = Path(config.output)
+    selector = build(config.search.selector)
+    selector.check(logs.candidates)
+    with console.stage("read logs"):
+        found = logs.read()
+    for note in found.notes:
+        console.say(note)
+    examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
+    searched = subset(examples, config.search.samples, config.search.seed)
+    selection = selector.select(found.responses, searched)
+    _write_json(output / "selection.json", selection.to_json())
+    result = RunResult(
+        title="Search in existing logs",
+        selection=selection,
+        search=settings_in_words(config.search),
+        timings=console.timings,
+        notes=[*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes],
+    )
+    console.results(result)
+    write_report(output, result)
+    console.say(f"search: {output / 'report.md'}")
+
+
 def respond(config: DictConfig) -> None:
     """Fill the store with one candidate's answers to what mode=search asks; write respond.json.
 
@@ -108,6 +141,8 @@ def respond(config: DictConfig) -> None:
     """
     console = Console()
     output = Path(config.output)
+    if replayed(config) is not None:
+        raise AdammsError("engine=replay has nothing to generate; it goes with mode=search")
     if config.store is None:
         raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
     check_alpha("candidate", config.candidate)

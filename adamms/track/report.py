@@ -63,6 +63,12 @@ def markdown(result: RunResult, pictures: list[Path]) -> str:
 
 
 def _merged(result: RunResult) -> list[str]:
+    if not result.target:
+        lines = [f"- {_plain(note)}" for note in result.notes]
+        return [
+            "## Where the answers come from",
+            "\n".join([*lines, f"- **Search**: {_plain(result.search)}"]),
+        ]
     plan = result.plan
     target = _plain(result.target) + (f" (`{plan.target}`)" if plan else "")
     lines = [f"- **Target**, whose architecture is kept: {target}"]

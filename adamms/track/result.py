@@ -53,12 +53,13 @@ class RunResult:
         folder: where the merged model was written.
         load: code that loads it, on one line.
         command: the command that merges; " merge.alpha=A" is appended to it.
+        notes: of a search in existing logs, which has no target: where the answers come from.
     """
 
     title: str
-    target: str
-    donors: Mapping[str, str]
-    method: str
+    target: str = ""
+    donors: Mapping[str, str] = field(default_factory=dict)
+    method: str = ""
     plan: Plan | None = None
     selection: Selection | None = None
     evaluation: Evaluation | None = None
@@ -71,6 +72,7 @@ class RunResult:
     folder: Path | None = None
     load: str = ""
     command: str = ""
+    notes: Sequence[str] = field(default=())
 
     @property
     def tasks(self) -> list[str]:

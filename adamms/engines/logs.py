@@ -1,0 +1,226 @@
+"""Log files of other evaluation tools as records of (task, key, answer). Owns the formats, aligns nothing.
+
+lmms-eval 0.7 and later   <time>_samples_<task>.jsonl, an object per line
+lmms-eval before that     <task>.json, {"args", "model_configs", "logs": [object, ...]}
+VLMEvalKit                <model>_<dataset>.xlsx | .tsv | .json with the columns index and prediction
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adamms.errors import AdammsError
+
+LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
+FORMATS = ("auto", LMMS_EVAL, VLMEVALKIT)
+SAMPLES = "_samples_"
+PICKLES = (".pkl", ".pickle")
+TABLES = (".xlsx", ".tsv")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One logged answer.
+
+    Args:
+        number: the example's number in its data set: lmms-eval's doc_id, VLMEvalKit's index.
+        content: a digest of the example, as lmms-eval's doc_hash; "" where the log has none.
+        raw: the answer as the model gave it.
+        filtered: the answer after the tool's own filters; None where the tool has none.
+        fields: names of everything else that was logged.
+    """
+
+    number: str
+    content: str
+    raw: str
+    filtered: str | None = None
+    fields: frozenset[str] = field(default=frozenset(), repr=False)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What one file holds.
+
+    Args:
+        task: from the file's name where the tool writes it there, else "".
+        format: LMMS_EVAL or VLMEVALKIT.
+    """
+
+    file: Path
+    task: str
+    format: str
+    records: Sequence[Record]
+
+
+def find_logs(path: Path) -> list[Path]:
+    """The file itself; of a folder all sample logs in it and below, of each task the latest.
+
+    Raises:
+        AdammsError: nothing there.
+    """
+    if path.is_file() or path.suffix in PICKLES:
+        return [path]
+    if not path.is_dir():
+        raise AdammsError(f"engine.logs: {path}: no such file or folder")
+    latest: dict[str, Path] = {}
+    for file in sorted(path.rglob(f"*{SAMPLES}*.jsonl"), key=lambda file: (file.name, file)):
+        latest[_task(file)] = file  # names begin with the time
+    if latest:
+        return [latest[task] for task in sorted(latest)]
+    old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
+    if not old:
+        raise AdammsError(
+            f"engine.logs: {path}: no *{SAMPLES}<task>.jsonl and no <task>.json of lmms-eval in this folder; "
+            f"name VLMEvalKit's files one by one"
+        )
+    return old
+
+
+def read_log(path: Path, form: str = "auto") -> Log:
+    """Read one file.
+
+    Args:
+        path: the file.
+        form: one of FORMATS; `auto` tells them apart by the suffix, and JSON by its content.
+
+    Raises:
+        AdammsError: a pickle, no such file, another format, or a bad record, named by its number.
+    """
+    if path.suffix in PICKLES:
+        raise AdammsError(
+            f"{path}: pickles are not read, because reading one runs whatever code is in it; let VLMEvalKit "
+            f"write xlsx, tsv or json (PRED_FORMAT)"
+        )
+    if not path.is_file():
+        raise AdammsError(f"engine.logs: {path}: no such file")
+    try:
+        if path.suffix == ".jsonl":
+            found, rows = LMMS_EVAL, list(_json_lines(path))
+        elif path.suffix in TABLES:
+            found, rows = VLMEVALKIT, list(_xlsx(path) if path.suffix == ".xlsx" else _tsv(path))
+        elif path.suffix == ".json":
+            found, rows = _json(path)
+        else:
+            raise AdammsError(f"{path}: unknown kind of log; expected .jsonl, .json, .xlsx or .tsv")
+    except (OSError, ValueError, RecursionError) as error:
+        raise AdammsError(f"{path}: cannot be read ({type(error).__name__}: {error})") from error
+    if form not in ("auto", found):
+        raise AdammsError(f"{path}: engine.format={form}, but this is a log of {found}")
+    make = _lmms_eval_record if found == LMMS_EVAL else _vlmevalkit_record
+    records = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            records.append(make(row))
+        except AdammsError as error:
+            raise AdammsError(f"{path}: record {number}: {error}") from error
+    if not records:
+        raise AdammsError(f"{path}: holds no records")
+    return Log(path, _task(path) if found == LMMS_EVAL else "", found, records)
+
+
+def _task(file: Path) -> str:
+    """`20250301_101500_samples_mme.jsonl` and `mme.json` are both of mme."""
+    return file.stem.partition(SAMPLES)[2] or file.stem
+
+
+def _json_lines(path: Path) -> Iterator[Any]:
+    with path.open(encoding="utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"line {number} is not JSON: {error}") from error
+
+
+def _json(path: Path) -> tuple[str, list[Any]]:
+    content = json.loads(path.read_text(encoding="utf-8-sig"))
+    if isinstance(content, list):
+        return VLMEVALKIT, content
+    if isinstance(content, dict) and isinstance(content.get("logs"), list):
+        return LMMS_EVAL, content["logs"]
+    raise AdammsError(f"{path}: neither lmms-eval's {{\"logs\": [...]}} nor a list of VLMEvalKit's records")
+
+
+def _tsv(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows by column; images as base64 make fields of megabytes, hence the limit."""
+    before = csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            yield from csv.DictReader(lines, delimiter="\t")
+    except csv.Error as error:
+        raise AdammsError(f"{path}: not a table ({error})") from error
+    finally:
+        csv.field_size_limit(before)
+
+
+def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        from openpyxl import load_workbook
+        from openpyxl.utils.exceptions import InvalidFileException
+    except ImportError as error:
+        raise AdammsError(
+            f"{path}: reading xlsx needs the extra `xlsx`: pip install 'adamms[xlsx]'"
+        ) from error
+    from zipfile import BadZipFile
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+    except (InvalidFileException, BadZipFile, KeyError) as error:
+        raise AdammsError(f"{path}: not an xlsx file ({error})") from error
+    try:
+        rows = book.worksheets[0].iter_rows(values_only=True)
+        header = [str(name) for name in next(rows, ())]
+        for row in rows:
+            if any(value is not None for value in row):
+                yield dict(zip(header, row, strict=False))
+    finally:
+        book.close()
+
+
+def _lmms_eval_record(row: Any) -> Record:
+    """`resps` is left out by lmms-eval where it says the same as `filtered_resps`."""
+    if not isinstance(row, dict) or not ("resps" in row or "filtered_resps" in row):
+        raise AdammsError("expected an object with resps or filtered_resps")
+    if "doc_id" not in row and "doc_hash" not in row:
+        raise AdammsError("expected an object with doc_hash or doc_id")
+    filtered = _first_text(row["filtered_resps"]) if "filtered_resps" in row else None
+    return Record(
+        number=_text(row.get("doc_id")),
+        content=_text(row.get("doc_hash")),
+        raw=_first_text(row["resps"]) if "resps" in row else str(filtered),
+        filtered=filtered,
+        fields=frozenset(map(str, row)),
+    )
+
+
+def _vlmevalkit_record(row: Any) -> Record:
+    if not isinstance(row, Mapping) or "index" not in row or "prediction" not in row:
+        columns = ", ".join(map(str, row)) if isinstance(row, Mapping) else type(row).__name__
+        raise AdammsError(f"expected the columns index and prediction; found {columns[:200]}")
+    number = _text(row["index"])
+    if not number:
+        raise AdammsError("the index is empty")
+    return Record(number=number, content="", raw=_text(row["prediction"]))
+
+
+def _first_text(answer: Any) -> str:
+    """The text in "a", ["a"], [["a"]] ...; of several the first, as the authors' scripts take it."""
+    while isinstance(answer, list):
+        if not answer:
+            return ""
+        answer = answer[0]
+    return _text(answer)
+
+
+def _text(value: Any) -> str:
+    """Of a cell or JSON value: whole numbers alike whatever type a tool has given them, nothing as ""."""
+    if value is None or value != value:  # NaN is what pandas makes of an empty cell
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)

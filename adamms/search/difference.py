@@ -1,17 +1,20 @@
-"""How much two answers differ: 0 for the same, 1 for another answer."""
+"""How much two answers differ: 0 for the same, about 1 for another answer."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from adamms.errors import AdammsError
 
 
 class Difference(Protocol):
     """A measure between two models' answers to the same examples."""
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
-        """The difference of each pair of answers; shape (examples,), values in [0, 1]."""
+        """The difference of each pair of answers; shape (examples,), never negative."""
         ...
 
 
@@ -22,3 +25,65 @@ class ExactMatch:
         return np.array(
             [a.casefold() != b.casefold() for a, b in zip(left, right, strict=True)], dtype=np.float64
         )
+
+
+class Embedding:
+    """1 - cosine of the answers' sentence embeddings, for answers too free to be the same twice.
+
+    The authors' `embedding` strategy (their default model), whose script differs in that it embeds every
+    answer anew for every comparison. Equal strings differ by exactly 0; opposite meanings by up to 2.
+
+    Args:
+        model: a name on the hub, or the folder, of a sentence-transformers model.
+        device: where it runs, e.g. "cpu" or "cuda"; None for what sentence-transformers chooses.
+        batch_size: answers embedded together.
+
+    Raises:
+        AdammsError: sentence-transformers is not installed, or cannot load the model; when first called.
+    """
+
+    def __init__(
+        self,
+        model: str = "sentence-transformers/all-MiniLM-L6-v2",
+        device: str | None = None,
+        batch_size: int = 64,
+    ) -> None:
+        self.model = model
+        self.device = device
+        self.batch_size = batch_size
+        self._vectors: dict[str, npt.NDArray[np.float64]] = {}  # answer -> unit vector, shape (width,)
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
+        self._embed([*left, *right])
+        differences = [
+            0.0 if a == b else max(0.0, 1.0 - float(self._vectors[a] @ self._vectors[b]))
+            for a, b in zip(left, right, strict=True)
+        ]
+        return np.array(differences, dtype=np.float64)
+
+    def _embed(self, answers: Iterable[str]) -> None:
+        """Embed those that are new, each once."""
+        new = [answer for answer in dict.fromkeys(answers) if answer not in self._vectors]
+        if not new:
+            return
+        vectors = self._encoder.encode(
+            new, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False
+        ).astype(np.float64)  # (new, width)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        self._vectors |= zip(new, vectors / np.maximum(lengths, 1e-12), strict=True)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        try:
+            from sentence_transformers import SentenceTransformer
+        except ImportError as error:
+            raise AdammsError(
+                "search/difference=embedding needs the extra `embedding`: pip install 'adamms[embedding]'"
+            ) from error
+        try:
+            return SentenceTransformer(self.model, device=self.device)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise AdammsError(
+                f"search.difference.model: sentence-transformers cannot load {self.model!r} "
+                f"({type(error).__name__}: {str(error)[:300]})"
+            ) from error

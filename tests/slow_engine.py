@@ -116,7 +116,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
     The server that they are forked from starts with PYTHONPATH alone: Python 3.11 hands it no sys.path.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["slow_engine", "sklearn.datasets"])
+    context.set_forkserver_preload(["slow_engine", "sklearn.datasets", "adamms.engines.transformers"])
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     try:

@@ -4,7 +4,7 @@ Opens the checkpoints, makes the plan, and builds the parts that the config grou
 """
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Case:
             {CONTROL: ancestor},
             self.control,
             self.method,
-            {CONTROL: alpha},
+            {CONTROL: float(alpha)},
             ancestor,
         )
 
@@ -139,9 +139,13 @@ def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
     return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
 
 
-def settings_in_words(node: DictConfig) -> str:
-    """The plain settings of a config group, for people: 'rule=sum, seed=0'."""
-    plain = {str(key): value for key, value in node.items() if not isinstance(value, DictConfig)}
+def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
+    """The plain settings of a config group but those `without`, for people: 'rule=sum, seed=0'."""
+    plain = {
+        str(key): value
+        for key, value in node.items()
+        if not isinstance(value, DictConfig) and key not in without
+    }
     return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
 
 

@@ -85,6 +85,8 @@ def search(config: DictConfig) -> None:
             evaluation = evaluate(console, config, case, engine, data, answers, scorer)
             _write_json(output / "evaluation.json", evaluation.to_json())
         _write_answers(output / "answers.jsonl", data.examples, answers)
+        if engine.found:
+            console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
 
     result = RunResult(
         title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
@@ -124,7 +126,7 @@ def _search_logs(config: DictConfig, logs: Replay) -> None:
     result = RunResult(
         title="Search in existing logs",
         selection=selection,
-        search=settings_in_words(config.search),
+        search=settings_in_words(config.search, without=["grid"]),
         timings=console.timings,
         notes=[*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes],
     )

@@ -195,7 +195,9 @@ class TestRespond:
             f"model.ancestor.path={talkative / 'ancestor'}",
         ]
         for alpha in (*GRID, 0.1):  # 0.1 is a reference that is always reported
-            self.call("respond", [*settings(talkative, tmp_path, f"at{alpha}"), *more, f"candidate={alpha:g}"])
+            self.call(
+                "respond", [*settings(talkative, tmp_path, f"at{alpha}"), *more, f"candidate={alpha:g}"]
+            )
             counts = json.loads((tmp_path / f"at{alpha}/respond.json").read_text())
             assert counts == {"candidate": alpha, "found": 0, "generated": 48}
         broken = "engine._target_=slow_engine.BrokenEngine"

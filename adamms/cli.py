@@ -5,6 +5,7 @@ Owns the translation of Hydra's and OmegaConf's errors. A fault of the program i
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +54,7 @@ def explain(error: BaseException) -> str | None:
             return _unknown_choice(link)
         if isinstance(link, MissingMandatoryValue):
             return f"{link.full_key} has no value; give it as {link.full_key}=..."
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error, "submitit"):
         return str(error).strip()
     return None
 
@@ -62,6 +63,12 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _raised_in(error: BaseException, package: str) -> bool:
+    """Whether it was `package` that raised the error, whatever the error's own class."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).partition(".")[0] == package
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
@@ -78,6 +85,8 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
 def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     options = list(error.options or [])
+    if group == "hydra/launcher" and choice in ("submitit_slurm", "submitit_local"):
+        return f"{group}: this launcher needs the extra `slurm`: pip install 'adamms[slurm]'"
     return (
         f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
     )

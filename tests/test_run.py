@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
+from adamms.cli import explain
 from adamms.data.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -406,6 +408,12 @@ def test_another_run_does_not_pass_for_the_one_that_wrote_the_model(
     assert done.status == 2
     assert "exists already" in done.err
     assert json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())["coefficients"] == {"a": 0.3}
+
+
+def test_a_launcher_whose_package_is_missing_says_what_to_install() -> None:
+    missing = MissingConfigException("", "hydra/launcher/submitit_slurm", ["basic", "slurm"])
+    message = explain(missing)
+    assert message == "hydra/launcher: this launcher needs the extra `slurm`: pip install 'adamms[slurm]'"
 
 
 def test_a_real_process_ends_with_status_2_and_one_message(talkative: Path, tmp_path: Path) -> None:

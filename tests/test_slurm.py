@@ -210,15 +210,20 @@ def _give_notice(job: str) -> None:
     slurm("scancel", "--signal=USR2", job)
 
 
-@pytest.mark.parametrize("interrupt", [_requeue, _give_notice])
+# So short a limit that submitit takes any notice for the one before it.
+SHORT = "hydra.launcher.timeout_min=5"
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "overrides"), [(_requeue, []), (_give_notice, [SHORT])], ids=["preempted", "time limit"]
+)
 def test_a_job_that_is_requeued_in_the_middle_finishes(
-    launch: Launch, talkative: Path, tmp_path: Path, interrupt: Callable[[str], None]
+    launch: Launch, talkative: Path, tmp_path: Path, interrupt: Callable[[str], None], overrides: list[str]
 ) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    sweep = launch(
-        "mode=merge", "merge.alpha=0.4", "merge.method._target_=gated.Gated", f"+merge.method.gate={gate}"
-    )
+    gated = ["merge.method._target_=gated.Gated", f"+merge.method.gate={gate}"]
+    sweep = launch("mode=merge", "merge.alpha=0.4", *gated, *overrides)
     (job,) = sweep.started()
     sweep.until("in the middle", lambda: any(sweep.folder.glob("multirun/*/*/0/.model.partial/*")))
     interrupt(job)
@@ -238,6 +243,12 @@ def test_a_users_mistake_in_a_job_is_one_message_here(launch: Launch) -> None:
     assert printed.splitlines()[-1] == (
         "error: merge.alpha is 2; expected a number in [0, 1], the donor's share"
     )
+
+
+def test_what_sbatch_refuses_is_one_message(launch: Launch) -> None:
+    printed = launch("mode=merge", "hydra.launcher.partition=nowhere").finish(status=2)
+    assert "Traceback" not in printed
+    assert "error: sbatch: error: invalid partition specified: nowhere" in printed
 
 
 def test_a_gpu_job_asks_for_a_gpu(launch: Launch, talkative: Path) -> None:

@@ -54,7 +54,7 @@ def explain(error: BaseException) -> str | None:
             return _unknown_choice(link)
         if isinstance(link, MissingMandatoryValue):
             return f"{link.full_key} has no value; give it as {link.full_key}=..."
-    if isinstance(error, HydraException | OmegaConfBaseException) or _raised_in(error, "submitit"):
+    if isinstance(error, HydraException | OmegaConfBaseException) or _comes_from(error, "submitit"):
         return str(error).strip()
     return None
 
@@ -65,10 +65,11 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _raised_in(error: BaseException, package: str) -> bool:
-    """Whether it was `package` that raised the error, whatever the error's own class."""
+def _comes_from(error: BaseException, package: str) -> bool:
+    """Whether the error is of one of `package`'s own classes, or `package` raised it."""
     frames = list(traceback.walk_tb(error.__traceback__))
-    return bool(frames) and str(frames[-1][0].f_globals.get("__name__")).partition(".")[0] == package
+    raiser = str(frames[-1][0].f_globals.get("__name__")) if frames else ""
+    return package in (type(error).__module__.partition(".")[0], raiser.partition(".")[0])
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:

@@ -8,11 +8,12 @@ SPOOL=/var/spool/adamms-slurm
 LOGS=/var/log/adamms-slurm
 MARK="# Made by adamms' .ci/slurm.sh"
 PATIENCE=60 # seconds until the node must be idle
+started=
 
 fail() {
     echo "slurm: $1" >&2
     for log in "$LOGS"/*.log; do
-        [ -s "$log" ] && echo "--- the end of $log" >&2 && tail -n 8 "$log" >&2
+        [ -n "$started" ] && [ -s "$log" ] && echo "--- the end of $log" >&2 && tail -n 8 "$log" >&2
     done
     exit 1
 }
@@ -101,6 +102,7 @@ mkdir -p "$SPOOL/ctld" "$SPOOL/d" "$LOGS"
 rm -f "$LOGS"/*.log
 write_conf
 start_munge
+started=yes
 slurmctld || fail "slurmctld did not start"
 slurmd || fail "slurmd did not start"
 for ((waited = 0; waited < PATIENCE; waited++)); do

@@ -87,7 +87,7 @@ def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     options = list(error.options or [])
     if group == "hydra/launcher" and choice in ("submitit_slurm", "submitit_local"):
-        return f"{group}: this launcher needs the extra `slurm`: pip install 'adamms[slurm]'"
+        return f"{group}: this launcher needs the extra `slurm`: pip install -e '.[slurm]'"
     return (
         f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
     )

@@ -413,7 +413,7 @@ def test_another_run_does_not_pass_for_the_one_that_wrote_the_model(
 def test_a_launcher_whose_package_is_missing_says_what_to_install() -> None:
     missing = MissingConfigException("", "hydra/launcher/submitit_slurm", ["basic", "slurm"])
     message = explain(missing)
-    assert message == "hydra/launcher: this launcher needs the extra `slurm`: pip install 'adamms[slurm]'"
+    assert message == "hydra/launcher: this launcher needs the extra `slurm`: pip install -e '.[slurm]'"
 
 
 def test_a_real_process_ends_with_status_2_and_one_message(talkative: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ Owns the translation of Hydra's and OmegaConf's errors. A fault of the program i
 
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -53,7 +54,7 @@ def explain(error: BaseException) -> str | None:
             return _unknown_choice(link)
         if isinstance(link, MissingMandatoryValue):
             return f"{link.full_key} has no value; give it as {link.full_key}=..."
-    if isinstance(error, HydraException | OmegaConfBaseException):
+    if isinstance(error, HydraException | OmegaConfBaseException) or _comes_from(error, "submitit"):
         return str(error).strip()
     return None
 
@@ -62,6 +63,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _comes_from(error: BaseException, package: str) -> bool:
+    """Whether the error is of one of `package`'s own classes, or `package` raised it."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    raiser = str(frames[-1][0].f_globals.get("__name__")) if frames else ""
+    return package in (type(error).__module__.partition(".")[0], raiser.partition(".")[0])
 
 
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
@@ -78,6 +86,8 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
 def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     options = list(error.options or [])
+    if group == "hydra/launcher" and choice in ("submitit_slurm", "submitit_local"):
+        return f"{group}: this launcher needs the extra `slurm`: pip install -e '.[slurm]'"
     return (
         f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
     )

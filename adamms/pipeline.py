@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adamms.answering import Answers, ask, evaluate, open_engine, replayed, searched_and_labelled
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
@@ -26,6 +26,9 @@ from adamms.track.console import Console
 from adamms.track.report import write_report
 from adamms.track.result import RunResult
 
+RECORD = "adamms_recipe.json"
+# The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
+SETTINGS = "config.yaml"
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
 
 
@@ -45,7 +48,7 @@ def merge(config: DictConfig) -> None:
     output = Path(config.output)
     case = compose_case(config)
     recipe = case.recipe(alpha_of(config))
-    _check_output(output, case)
+    _check_output(config, case)
     console.plan(case.plan)
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
@@ -69,7 +72,7 @@ def search(config: DictConfig) -> None:
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
-    _check_output(output, case)
+    _check_output(config, case)
     console.plan(case.plan)
 
     with open_engine(config, case.target.checkpoint) as engine:
@@ -166,9 +169,16 @@ def respond(config: DictConfig) -> None:
     console.say(f"respond: {output / 'respond.json'}")
 
 
-def _check_output(output: Path, case: Case) -> None:
+def _check_output(config: DictConfig, case: Case) -> None:
     """Fail before any work if the model could not be written at the end."""
-    check_writable(output / "model", _bytes_needed(case))
+    if not _continues(config):
+        check_writable(Path(config.output) / "model", _bytes_needed(case))
+
+
+def _continues(config: DictConfig) -> bool:
+    """Whether this very run has written its model before: a job that was requeued, a command repeated."""
+    file = Path(config.output) / SETTINGS
+    return file.is_file() and file.read_text(encoding="utf-8") == OmegaConf.to_yaml(config, resolve=True)
 
 
 def _bytes_needed(case: Case) -> int:
@@ -181,12 +191,16 @@ def _write_model(console: Console, config: DictConfig, case: Case, recipe: Recip
     """The merged checkpoint with everything that the target's folder has beside its weights."""
     total = sum(entry.nbytes for entry in recipe.layout())
     record = case.record(recipe)
+    if _continues(config) and _read_json(folder / RECORD) == json.loads(json.dumps(record)):
+        console.say(f"{folder} was written by this run before; it is kept")
+        return
     with whole_folder(folder, _bytes_needed(case)) as partial:
         with console.stage("merge", total, "bytes") as advance:
             write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
         copy_side_files(case.target.checkpoint.folder, partial)
         (partial / "README.md").write_text(model_card(list(case.names.values()), record), encoding="utf-8")
-        _write_json(partial / "adamms_recipe.json", record)
+        _write_json(partial / RECORD, record)
+        (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
 def _write_answers(file: Path, examples: Sequence[Example], answers: Answers) -> None:
@@ -204,3 +218,8 @@ def _write_answers(file: Path, examples: Sequence[Example], answers: Answers) ->
 def _write_json(file: Path, content: Mapping[str, Any]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_json(file: Path) -> Any:
+    """The file's content; None if it is not there."""
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

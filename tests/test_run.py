@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
+from adamms.cli import explain
 from adamms.data.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -366,6 +368,52 @@ def test_output_that_exists_is_not_overwritten(run, talkative: Path, tmp_path: P
     assert done.status == 2
     assert "exists already" in done.err
     assert (tmp_path / "out/model/precious").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mode", ["merge", "search"])
+def test_a_run_that_was_killed_after_writing_the_model_continues(
+    run, talkative: Path, tmp_path: Path, mode: str
+) -> None:
+    data = ["data=jsonl", f"data.path={write_jsonl(tmp_path)}", "evaluate=none", "search.grid=[0,0.4,0.8]"]
+    command = [
+        f"mode={mode}",
+        *pair(talkative),
+        *data,
+        "engine.max_new_tokens=2",
+        f"output={tmp_path / 'out'}",
+    ]
+    assert run(*command).status == 0
+    weights = tmp_path / "out/model/model.safetensors"
+    written = weights.stat().st_mtime_ns
+    for file in tmp_path.glob("out/*.*"):
+        if file.name != "config.yaml":
+            file.unlink()
+    done = run(*command)
+    assert done.status == 0, done.err
+    assert "was written by this run before" in done.out
+    assert (tmp_path / "out/plan.json").exists()
+    assert weights.stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("change", ["another alpha", "another donor in the same place"])
+def test_another_run_does_not_pass_for_the_one_that_wrote_the_model(
+    run, talkative: Path, tmp_path: Path, change: str
+) -> None:
+    models = Path(shutil.copytree(talkative, tmp_path / "models"))
+    assert run("mode=merge", *pair(models), f"output={tmp_path / 'out'}").status == 0
+    if change != "another alpha":
+        _rewrite(lambda tensors: tensors.update({UP: tensors[UP] + 1}))(models)
+    alpha = 0.4 if change == "another alpha" else 0.3
+    done = run("mode=merge", *pair(models), f"output={tmp_path / 'out'}", f"merge.alpha={alpha}")
+    assert done.status == 2
+    assert "exists already" in done.err
+    assert json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())["coefficients"] == {"a": 0.3}
+
+
+def test_a_launcher_whose_package_is_missing_says_what_to_install() -> None:
+    missing = MissingConfigException("", "hydra/launcher/submitit_slurm", ["basic", "slurm"])
+    message = explain(missing)
+    assert message == "hydra/launcher: this launcher needs the extra `slurm`: pip install -e '.[slurm]'"
 
 
 def test_a_real_process_ends_with_status_2_and_one_message(talkative: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 import torch
 
+from adamms.checkpoint.output_file import OutputFile, Span
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
@@ -186,13 +187,12 @@ def write_tensors(
     entries = list(source.layout())
     shards = plan_shards(entries, max_shard_bytes)
     with chunk_pool(workers or default_workers()) as pool:
-        descriptors = [_create(folder, shard) for shard in shards]
+        files = [OutputFile(folder / shard.name, shard.size) for shard in shards]
         try:
-            place = {
-                name: (descriptor, offset)
-                for shard, descriptor in zip(shards, descriptors, strict=True)
-                for name, offset in shard.offsets.items()
-            }
+            place: dict[str, tuple[OutputFile, int]] = {}
+            for shard, file in zip(shards, files, strict=True):
+                file.write(memoryview(shard.header), 0)
+                place |= {name: (file, offset) for name, offset in shard.offsets.items()}
             # The largest first, so that no thread is left alone with a large one at the end.
             jobs = [
                 pool.submit(_write_tensor, source, entry.name, *place[entry.name], advance)
@@ -202,30 +202,23 @@ def write_tensors(
                 job.result()
         finally:
             pool.shutdown(cancel_futures=True)
-            for descriptor in descriptors:
-                os.close(descriptor)
+            for file in files:
+                file.close()
     _write_index(folder, shards, entries)
     _verify(folder, entries)
 
 
-def _create(folder: Path, shard: Shard) -> int:
-    descriptor = os.open(folder / shard.name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
-    os.ftruncate(descriptor, shard.size)
-    _write_at(descriptor, memoryview(shard.header), 0)
-    return descriptor
-
-
-def _write_tensor(source: TensorSource, name: str, descriptor: int, offset: int, advance: Advance) -> None:
+def _write_tensor(source: TensorSource, name: str, file: OutputFile, offset: int, advance: Advance) -> None:
+    span, expected = Span(file, offset), 0
     for position, piece in source.pieces(name):
+        if position != expected:
+            span.close()
+            span = Span(file, offset + position * piece.element_size())
+        expected = position + piece.numel()
         raw = piece.view(torch.uint8).numpy().data
-        _write_at(descriptor, raw, offset + position * piece.element_size())
+        span.append(raw)
         advance(raw.nbytes)
-
-
-def _write_at(descriptor: int, raw: memoryview, offset: int) -> None:
-    while raw:
-        written = os.pwrite(descriptor, raw, offset)
-        raw, offset = raw[written:], offset + written
+    span.close()
 
 
 def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[TensorEntry]) -> None:

@@ -65,8 +65,10 @@ def build(
 def _train(folder: Path, regime: Regime, seed: int, console: Console) -> None:
     """Train the three models, saving each as soon as it is done."""
     from lightning.fabric import Fabric
+    from lightning.fabric.plugins.environments import LightningEnvironment
 
-    fabric = Fabric(accelerator="cpu", devices=1)
+    # The environment is named because Lightning would ask for srun where there is one.
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(3 * seed)

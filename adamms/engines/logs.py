@@ -163,9 +163,7 @@ def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
-        raise AdammsError(
-            f"{path}: reading xlsx needs the extra `xlsx`: pip install 'adamms[xlsx]'"
-        ) from error
+        raise AdammsError(f"{path}: reading xlsx needs the extra `xlsx`: pip install -e '.[xlsx]'") from error
     from zipfile import BadZipFile
 
     try:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments import LightningEnvironment
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
 from transformers.core_model_loading import revert_weight_conversion
@@ -117,7 +118,9 @@ class LiveModel:
         model, self.processor = _load(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
+        # One process, whatever launched it: where there is srun, Lightning would expect to be run by it.
+        alone = LightningEnvironment()
+        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=[alone])
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
         self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)

@@ -26,7 +26,7 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import Method
 
 # Float64 operands of this many elements stay in a core's caches.
-CHUNK_ELEMENTS = 1 << 17
+CHUNK_ELEMENTS = 1 << 18
 # Kept tensors are handed on as views of the mapped file, in pieces that show progress.
 KEPT_PIECE_ELEMENTS = 1 << 24
 

@@ -78,7 +78,7 @@ class Embedding:
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise AdammsError(
-                "search/difference=embedding needs the extra `embedding`: pip install 'adamms[embedding]'"
+                "search/difference=embedding needs the extra `embedding`: pip install -e '.[embedding]'"
             ) from error
         try:
             return SentenceTransformer(self.model, device=self.device)

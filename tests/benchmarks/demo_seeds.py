@@ -40,7 +40,7 @@ def row(seed: int, folder: Path) -> Row:
     evaluation = json.loads((folder / "evaluation.json").read_text())
     scores = {float(alpha): value["mean"] for alpha, value in evaluation["candidates"].items()}
     control = max(value["mean"] for value in evaluation["control"].values())
-    donor = evaluation["donors"]["donor"]["mean"]
+    (donor,) = (scores["mean"] for scores in evaluation["donors"].values())
     alpha, best = selection["overall"]["alpha"], evaluation["oracle"]
     return Row(
         seed=seed,

@@ -89,5 +89,5 @@ class TestEmbedding:
         with pytest.raises(AdammsError, match=r"search\.difference\.model: .* cannot load .*nothing"):
             Embedding(str(tmp_path / "nothing"))(["a"], ["b"])
         monkeypatch.setitem(sys.modules, "sentence_transformers", None)
-        with pytest.raises(AdammsError, match=r"adamms\[embedding\]"):
+        with pytest.raises(AdammsError, match=r"pip install -e .*\[embedding\]"):
             Embedding()(["a"], ["b"])

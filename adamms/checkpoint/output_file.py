@@ -1,0 +1,101 @@
+"""A large output file, written past the page cache where the file system allows it.
+
+Copying gigabytes into the page cache costs more processor time than merging them, and pushes the
+inputs out. Whole pages therefore go straight to the disk from an aligned buffer (O_DIRECT); the
+fragments of pages at either end of a tensor, and everything on file systems that refuse, are written
+the usual way. A page is only ever written in one of the two ways, so they cannot disagree.
+"""
+
+import errno
+import mmap
+import os
+from pathlib import Path
+
+PAGE = 4096  # bytes; a multiple of every common disk's block
+BUFFER_PAGES = 1024
+
+
+class OutputFile:
+    """A new file of a known size, to be filled in any order by any thread.
+
+    Args:
+        path: must not exist.
+        size: in bytes.
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
+        os.ftruncate(self._descriptor, size)
+        self._direct: int | None = None
+        try:
+            self._direct = os.open(path, os.O_WRONLY | os.O_DIRECT)
+        except (OSError, AttributeError):  # refused by the file system, or unknown to the platform
+            self._direct = None
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+        if self._direct is not None:
+            os.close(self._direct)
+
+    def write(self, raw: memoryview, offset: int) -> None:
+        """Write through the page cache."""
+        _write_all(self._descriptor, raw, offset)
+
+    def write_pages(self, pages: memoryview, offset: int) -> None:
+        """Write whole pages from an aligned buffer to an aligned offset, past the page cache if possible."""
+        if self._direct is not None:
+            try:
+                _write_all(self._direct, pages, offset)
+                return
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # a disk with larger blocks than pages
+                    raise
+        self.write(pages, offset)
+
+
+class Span:
+    """One run of bytes in an OutputFile, appended to piece by piece; `close` writes the rest.
+
+    Args:
+        file: where to.
+        offset: of the first byte.
+    """
+
+    def __init__(self, file: OutputFile, offset: int) -> None:
+        self._file = file
+        self._buffer = memoryview(mmap.mmap(-1, BUFFER_PAGES * PAGE))  # anonymous memory is page-aligned
+        self._base = offset // PAGE * PAGE  # of the buffer's first byte in the file
+        self._first = self._last = offset - self._base  # the bytes in the buffer that are not yet written
+
+    def append(self, raw: memoryview) -> None:
+        """Add bytes behind those before."""
+        while raw:
+            count = min(len(raw), len(self._buffer) - self._last)
+            self._buffer[self._last : self._last + count] = raw[:count]
+            self._last += count
+            raw = raw[count:]
+            if self._last == len(self._buffer):
+                self._flush()
+
+    def close(self) -> None:
+        """Write what is left in the buffer; without it the end of the run is missing from the file."""
+        self._flush()
+
+    def _flush(self) -> None:
+        """Whole pages directly, the fragments around them as usual."""
+        first, last = self._first, self._last
+        start, stop = -(-first // PAGE) * PAGE, last // PAGE * PAGE
+        if start < stop:
+            self._file.write(self._buffer[first:start], self._base + first)
+            self._file.write_pages(self._buffer[start:stop], self._base + start)
+            self._file.write(self._buffer[stop:last], self._base + stop)
+        else:
+            self._file.write(self._buffer[first:last], self._base + first)
+        self._base += len(self._buffer)
+        self._first = self._last = 0
+
+
+def _write_all(descriptor: int, raw: memoryview, offset: int) -> None:
+    while raw:
+        written = os.pwrite(descriptor, raw, offset)
+        raw, offset = raw[written:], offset + written

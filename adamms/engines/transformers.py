@@ -13,12 +13,12 @@ from typing import Any, Self
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
-from PIL import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, GenerationConfig
+from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
+from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
 
@@ -115,7 +115,7 @@ class LiveModel:
     """
 
     def __init__(self, folder: Path, accelerator: str, precision: str, max_new_tokens: int) -> None:
-        model, self.processor = _load(folder)
+        model, self.processor = _load(folder), load_processor(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
         # One process, whatever launched it: where there is srun, Lightning would expect to be run by it.
@@ -137,13 +137,8 @@ class LiveModel:
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
-        prompts = [
-            self.processor.apply_chat_template(
-                [{"role": "user", "content": _content(example)}], add_generation_prompt=True, tokenize=False
-            )
-            for example in batch
-        ]
-        images = [_image(example.image) for example in batch if example.image is not None]
+        prompts = [prompt(self.processor, example) for example in batch]
+        images = [open_image(example.image) for example in batch if example.image is not None]
         pixels = {"images": images} if images else {}
         inputs = self.processor(
             text=prompts, **pixels, padding=True, padding_side="left", return_tensors="pt"
@@ -154,19 +149,15 @@ class LiveModel:
         }
 
 
-def _load(folder: Path) -> tuple[Any, Any]:
+def _load(folder: Path) -> Any:
     disable_progress_bar()
     try:
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        return AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise AdammsError(
-            f"{folder}: transformers cannot load it as an image-text-to-text model with its processor "
+            f"{folder}: transformers cannot load it as an image-text-to-text model "
             f"({type(error).__name__}: {str(error)[:300]})"
         ) from error
-    if getattr(processor, "chat_template", None) is None:
-        raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
-    return model, processor
 
 
 def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
@@ -192,13 +183,3 @@ def _by_checkpoint_name(model: Any) -> dict[str, torch.Tensor]:
     objects = {id(tensor) for tensor in live.values()}
     stored = revert_weight_conversion(model, live)
     return {name: tensor for name, tensor in stored.items() if id(tensor) in objects}
-
-
-def _content(example: Example) -> list[dict[str, str]]:
-    text = {"type": "text", "text": example.question}
-    return [text] if example.image is None else [{"type": "image"}, text]
-
-
-def _image(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        return image.convert("RGB")

@@ -101,15 +101,20 @@ class Recipe:
         return merged.view(entry.shape)
 
     def tensors(
-        self, only_mapped: bool = False, workers: int | None = None
+        self,
+        only_mapped: bool = False,
+        workers: int | None = None,
+        names: Sequence[str] | None = None,
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Stream (name, tensor) in the target's names and order, a few tensors ahead of the consumer.
 
         Args:
             only_mapped: leave out the tensors that the plan keeps; they are the target's own.
             workers: threads; the processors at hand by default.
+            names: these tensors instead, in this order.
         """
-        names = [slot.name for slot in self.plan.slots if slot.merged or not only_mapped]
+        if names is None:
+            names = [slot.name for slot in self.plan.slots if slot.merged or not only_mapped]
         workers = workers or default_workers()
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()

@@ -1,0 +1,148 @@
+"""A Python module that runs in a process of its own and is gone when its owner is.
+
+Owns the process, its session, its log and the pipe to it. Knows nothing of what it computes.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import adamms
+from adamms.errors import AdammsError
+
+# How long a child that was asked to leave may take before it is killed.
+GRACE_SECONDS = 10.0
+# How often a child looks whether its parent is still there.
+WATCH_SECONDS = 0.5
+# How much of the log an error shows.
+LOG_LINES, LOG_BYTES = 12, 1 << 14
+
+
+class ChildProcess:
+    """`python -m module`, with a pipe for picklable messages, leading a session of its own.
+
+    The child calls `parent_connection` first. It ends with `stop`, and by itself when this process
+    ends in whatever way; all processes that it has started end with it.
+
+    Args:
+        name: what it is, for messages.
+        module: name of the module to run.
+        environment: variables in addition to this process's own.
+    """
+
+    def __init__(self, name: str, module: str, environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._connection, theirs = Pipe()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop)
+        path = [str(Path(adamms.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", module, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(path)},
+            )
+
+    @property
+    def pid(self) -> int:
+        """Of the child, and of its session and process group."""
+        return self._process.pid
+
+    def send(self, message: Any) -> None:
+        """Hand over a message.
+
+        Raises:
+            AdammsError: the child has ended; with the cause.
+        """
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise AdammsError(self._obituary("between requests")) from error
+
+    def receive(self, seconds: float, doing: str) -> Any:
+        """The next message from the child.
+
+        Args:
+            seconds: how long to wait for it.
+            doing: what it is waited for, for messages.
+
+        Raises:
+            AdammsError: the child has ended, with the cause, or the time is over.
+        """
+        try:
+            if self._connection.poll(seconds):
+                return self._connection.recv()
+        except (EOFError, OSError) as error:
+            raise AdammsError(self._obituary(f"while {doing}")) from error
+        raise AdammsError(f"{self.name}: nothing came for {seconds:g} s while {doing}{self.log_tail()}")
+
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """End the child and everything that it has started; the second time does nothing.
+
+        Args:
+            grace: seconds in which it may leave by itself; 0 kills at once.
+        """
+        if self._log.closed:
+            return
+        if grace:
+            self._end_of_messages(grace)
+        # Workers may outlive the leader. While one of the group lives, its number is no one else's.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._connection.close()
+        self._log.close()
+
+    def log_tail(self) -> str:
+        """The last lines that the child wrote, to be appended to an error; '' if there are none."""
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_BYTES))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()[-LOG_LINES:]
+        return "".join(["; its last words:", *(f"\n    {line}" for line in lines)]) if lines else ""
+
+    def _end_of_messages(self, seconds: float) -> None:
+        """Tell the child that nothing more comes, and wait until it has closed its end, too."""
+        with suppress(EOFError, OSError):
+            self._connection.send(None)
+            end = time.monotonic() + seconds
+            while self._connection.poll(max(0.0, end - time.monotonic())):
+                self._connection.recv()
+
+    def _obituary(self, when: str) -> str:
+        """How the child died; it has closed its end of the pipe, so it is dead or about to be."""
+        try:
+            status = self._process.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"{self.name} hung up {when}{self.log_tail()}"
+        if status == -signal.SIGKILL:
+            how = "was killed (SIGKILL), as the system does when memory runs out,"
+        elif status < 0:
+            how = f"was ended by {signal.Signals(-status).name}"
+        else:
+            how = f"ended with status {status}"
+        return f"{self.name}: its process {how} {when}{self.log_tail()}"
+
+
+def parent_connection() -> Connection:
+    """In the child: the pipe to the parent, whose end is from now on the end of the whole session."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    os.set_inheritable(descriptor, False)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    return Connection(descriptor)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.killpg(0, signal.SIGKILL)

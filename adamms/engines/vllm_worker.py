@@ -1,0 +1,99 @@
+"""What vLLM's workers do for us: take a recipe, merge, and write the result into the live model.
+
+vLLM mixes `WorkerExtension` into its worker class, in every worker process. The tensors go through
+vLLM's own weight loader in checkpoint names, so that fusing, sharding over devices and repacking are
+its business. Knows nothing of requests.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from vllm.config import set_current_vllm_config
+from vllm.model_executor.model_loader.reload.inplace import reload_weights
+
+from adamms.errors import AdammsError
+from adamms.merge.recipe import Recipe
+
+RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("inplace", "layerwise"))
+
+
+class WorkerExtension:
+    """Mixed into a vLLM worker, whose `model_runner` and `vllm_config` it uses."""
+
+    model_runner: Any
+    vllm_config: Any
+    adamms_written: set[str]
+    adamms_encoded: int
+
+    def adamms_begin(self) -> None:
+        """Start counting encoded images; the profiling at the start is not counted."""
+        self.adamms_written, self.adamms_encoded = set(), 0
+        model = self.model_runner.get_model()
+        encode = model.embed_multimodal
+
+        def counted(**inputs: object) -> Any:
+            embeddings = encode(**inputs)  # one item per image
+            self.adamms_encoded += len(embeddings)
+            return embeddings
+
+        model.embed_multimodal = counted
+
+    def adamms_encoded_images(self) -> int:
+        """How many images have gone through the vision encoder, again and again counted each time."""
+        return self.adamms_encoded
+
+    @torch.inference_mode()
+    def adamms_load(self, pickled: bytes) -> bool:
+        """Put the recipe's merged tensors into the live model, in place.
+
+        Returns:
+            Whether tensors changed that are not of the decoder LM, so that encoder outputs are stale.
+        """
+        recipe: Recipe = pickle.loads(pickled)
+        merged = {slot.name for slot in recipe.plan.slots if slot.merged}
+        names = with_siblings(merged | self.adamms_written, recipe.target.tensors)
+        with set_current_vllm_config(self.vllm_config), quiet(RELOAD_LOGGERS):
+            reload_weights(
+                self.vllm_config,
+                self.model_runner.get_model(),
+                weights_iterator=recipe.tensors(names=names),
+                weights_path=None,
+                is_checkpoint_format=True,
+            )
+        changed, self.adamms_written = merged | self.adamms_written, merged
+        return any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
+
+
+def with_siblings(names: set[str], known: Any) -> list[str]:
+    """`names`, and the tensors of `known` that vLLM may keep in one parameter with one of them.
+
+    vLLM fuses what lies side by side (q, k, v; gate, up; weight, bias) and reloads a fused layer as a
+    whole or leaves holes, so a tensor travels with all that share its parent's parent.
+    """
+    missing = sorted(names - set(known))
+    if missing:
+        raise AdammsError(f"the live model has no tensor {missing[0]!r}")
+    blocks = {_block(name) for name in names}
+    return [name for name in known if _block(name) in blocks]
+
+
+def _block(name: str) -> tuple[str, ...]:
+    """('model', 'layers', '0', 'mlp') of 'model.layers.0.mlp.up_proj.weight'."""
+    return tuple(name.split(".")[:-2])
+
+
+@contextmanager
+def quiet(loggers: tuple[str, ...]) -> Iterator[None]:
+    """Without the warnings of these loggers: vLLM warns of every layer that it is not given."""
+    levels = {name: logging.getLogger(name).level for name in loggers}
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -1,0 +1,24 @@
+"""A child for test_child.py: echoes messages, and misbehaves when told to."""
+
+import os
+import subprocess
+import sys
+import time
+
+from adamms.engines.child import parent_connection
+
+connection = parent_connection()
+while (message := connection.recv()) is not None:
+    match message:
+        case "exit":
+            print("cannot go on", flush=True)
+            sys.exit(3)
+        case "sleep":
+            time.sleep(60)
+        case "spawn":
+            other = subprocess.Popen(["sleep", "60"])
+            connection.send(other.pid)
+        case "pid":
+            connection.send(os.getpid())
+        case _:
+            connection.send(message)

@@ -178,7 +178,7 @@ def write_tensors(
         source: the tensors.
         folder: an existing folder without weights.
         max_shard_bytes: upper bound of a file's size, unless one tensor alone is larger.
-        workers: threads; the processors at hand by default.
+        workers: threads; by default two for each processor at hand.
         advance: called with the number of bytes just written.
 
     Raises:
@@ -186,7 +186,8 @@ def write_tensors(
     """
     entries = list(source.layout())
     shards = plan_shards(entries, max_shard_bytes)
-    with chunk_pool(workers or default_workers()) as pool:
+    # Twice the processors: half of the threads wait for the disk.
+    with chunk_pool(workers or 2 * default_workers()) as pool:
         files = [OutputFile(folder / shard.name, shard.size) for shard in shards]
         try:
             place: dict[str, tuple[OutputFile, int]] = {}

@@ -211,7 +211,7 @@ class VllmEngine:
         return ChildProcess("vLLM", "adamms.engines.vllm_process", environment)
 
     def start(self) -> None:
-        """Start the engine now; `load` and `answers` do it when it has not been."""
+        """Start the engine now; `load` and `replies` do it when it has not been."""
         if self._over:
             raise AdammsError("the vLLM engine has ended; make another")
         if not self._started:
@@ -225,10 +225,10 @@ class VllmEngine:
             pass
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
-        for answer in self.answers(examples):
+        for answer in self.replies(examples):
             yield answer.example, answer.text
 
-    def answers(self, examples: Sequence[Example]) -> Iterator[Answer]:
+    def replies(self, examples: Sequence[Example]) -> Iterator[Answer]:
         """As `generate`, with the token ids, too."""
         for start in range(0, len(examples), self.batch_size):
             batch = tuple(examples[start : start + self.batch_size])

@@ -76,7 +76,7 @@ class Server:
         if not self.engine.reset_prefix_cache():
             raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
 
-    def answers(self, examples: tuple[Example, ...]) -> Iterator[Answer]:
+    def replies(self, examples: tuple[Example, ...]) -> Iterator[Answer]:
         """The answers as they are done; of an example that is refused, after those before it."""
         asked: dict[str, Example] = {}
         refusal = None
@@ -143,7 +143,7 @@ def serve(connection: Connection) -> None:
             if isinstance(request, Load):
                 server.load(request.recipe)
             if isinstance(request, Ask):
-                for answer in server.answers(request.examples):
+                for answer in server.replies(request.examples):
                     connection.send(answer)
             connection.send(Done(server.images_encoded()))
         except Refused as error:

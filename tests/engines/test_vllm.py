@@ -73,13 +73,13 @@ def recipe(pair: Path, case: Case, target: str) -> Recipe:
 
 
 def ask(engine: VllmEngine, examples: tuple[Example, ...]) -> dict[str, Answer]:
-    return {answer.example: answer for answer in engine.answers(examples)}
+    return {answer.example: answer for answer in engine.replies(examples)}
 
 
 def refused(engine: VllmEngine, examples: tuple[Example, ...]) -> tuple[list[str], str]:
     came: list[str] = []
     with pytest.raises(AdammsError) as raised:
-        came.extend(answer.example for answer in engine.answers(examples))
+        came.extend(answer.example for answer in engine.replies(examples))
     return came, str(raised.value)
 
 
@@ -106,7 +106,7 @@ def record(talkative: Path, target: str, examples: tuple[Example, ...], folder: 
             engine.load(recipe(talkative, case, target))
             done.visits.append((case, ask(engine, examples)))
         done.encoded.append(engine.images_encoded)
-        next(engine.answers(examples))  # dropped half way, which is not to disturb what follows
+        next(engine.replies(examples))  # dropped half way, which is not to disturb what follows
         for name, example in bad.items():
             done.refusals[name] = refused(engine, (good, example, examples[1]))
         text_only = tuple(Example(str(i), "t", "largest digit") for i in range(3))

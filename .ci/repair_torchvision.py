@@ -27,12 +27,12 @@ class _DeclareSchemas(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == "torchvision":
             sys.meta_path.remove(self)
-            import torch
+            from torch import library
 
-            self.library = torch.library.Library("torchvision", "DEF")
-            self.library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            self.library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            sys.modules[__name__].schemas = self.library
+            schemas = library.Library("torchvision", "DEF")
+            schemas.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            schemas.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            sys.modules[__name__].schemas = schemas
         return None
 
 

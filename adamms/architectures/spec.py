@@ -6,6 +6,7 @@ format, no weights, no shapes. Keys of a spec:
     about           one line for people
     classes         names in config.json's `architectures` that mean this format
     model_types     config.json's `model_type`, used when no class decides
+    inference       what to do instead, for a format that neither transformers nor vLLM can run
     include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes
     language_model  pattern -> role, or {concat: [roles], dim: d} for parts of equal size fused in one
     other           reason -> pattern of tensors that are not of the LM and are always kept
@@ -26,7 +27,7 @@ from adamms.architectures.roles import Role, parse_role
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
-KEYS = ("about", "classes", "model_types", "include", "language_model", "other")
+KEYS = ("about", "classes", "model_types", "inference", "include", "language_model", "other")
 
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
 
@@ -76,6 +77,7 @@ class Architecture:
         classes: values of config.json's `architectures` that mean this format.
         model_types: values of config.json's `model_type` that do when no class decides.
         lines: the patterns; the first that matches decides.
+        inference: what to do instead, if no engine can run the format; else "".
     """
 
     name: str
@@ -83,6 +85,7 @@ class Architecture:
     classes: tuple[str, ...]
     model_types: tuple[str, ...]
     lines: tuple[Line, ...]
+    inference: str = ""
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -118,6 +121,7 @@ def load_architecture(name: str) -> Architecture:
         tuple(spec.get("classes", ())),
         tuple(spec.get("model_types", ())),
         lines,
+        spec.get("inference", ""),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from adamms.checkpoint.reader import Checkpoint
 from adamms.compose import Case, build
 from adamms.data.example import Dataset, Example
 from adamms.engines.base import Engine
@@ -33,16 +34,16 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def open_engine(config: DictConfig, model: Model) -> StoredEngine:
-    """The configured engine for a model, behind the store; with store=null that keeps nothing.
-
-    Raises:
-        AdammsError: the model's format is one that no engine can run; the message says what to do.
-    """
+def check_runnable(model: Model) -> None:
+    """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
     if model.architecture.inference:
         raise AdammsError(f"{model} cannot be run. {model.architecture.inference}")
+
+
+def open_engine(config: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
+    """The configured engine for a model, behind the store; with store=null that keeps nothing."""
     folder = None if config.store is None else Path(str(config.store)).expanduser()
-    return StoredEngine(build(config.engine)(model.checkpoint.folder), folder, model.checkpoint)
+    return StoredEngine(build(config.engine)(checkpoint.folder), folder, checkpoint)
 
 
 def searched_and_labelled(
@@ -128,8 +129,9 @@ def _answer_natively(
     answers = {}
     for name, donor in case.donors.items():
         try:
+            check_runnable(donor)
             with (
-                open_engine(config, donor) as engine,
+                open_engine(config, donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
                 answers[name] = _collect(engine, examples, advance)

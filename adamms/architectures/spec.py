@@ -162,6 +162,8 @@ def _read_spec(path: Path) -> dict[str, Any]:
     for key in spec:
         if key not in KEYS:
             raise AdammsError(f"{path}: unknown key {key!r}; expected {', '.join(KEYS)}.{nearest(key, KEYS)}")
+    if not isinstance(spec.get("inference", ""), str):
+        raise AdammsError(f"{path}: inference is {spec['inference']!r}; expected a text")
     return spec
 
 

@@ -77,9 +77,11 @@ YI_34B = {
 }
 MODELS = LLAMA_2 | QWEN2_7B | YI_34B
 # Number of layers, hidden size.
-SIZES = (
-    dict.fromkeys(LLAMA_2, (32, 4096)) | dict.fromkeys(QWEN2_7B, (28, 3584)) | dict.fromkeys(YI_34B, (60, 7168))
-)
+SIZES = {
+    **dict.fromkeys(LLAMA_2, (32, 4096)),
+    **dict.fromkeys(QWEN2_7B, (28, 3584)),
+    **dict.fromkeys(YI_34B, (60, 7168)),
+}
 # Merged tensors of a target: 3 outside the layers, and 12, 13, 9 or 12 in each.
 MERGED = {"cogvlm": 387, "mplug_owl2": 419, "llama": 291, "qwen2": 339}
 MERGED_OF_34B = 543
@@ -185,9 +187,7 @@ def test_the_papers_pairs_are_there() -> None:
 
 
 @pytest.mark.parametrize("file", PAIR_FILES, ids=lambda file: file.stem)
-def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(
-    file: Path, load: dict[str, Model]
-) -> None:
+def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(file: Path, load: dict[str, Model]) -> None:
     target, donor, ancestor = pair_of(file).values()
     plan = mapper_for(target, donor).plan(load[target], {"a": load[donor]}, load[ancestor])
     found = {r["name"]: r["ancestor"] for r in plan.to_json()["tensors"] if r["action"] == "merge"}

@@ -114,6 +114,20 @@ LAYERS: dict[tuple[str, str], Table] = {
     ("qwen2", "qwen2"): {name: name for name in QWEN2},
 }
 
+# Architecture -> the kind of its layers, and what the names of its language model begin with.
+FORMATS = {
+    "llama": ("llama", ""),
+    "llava": ("llama", ""),
+    "llava_hf": ("llama", "language_model."),
+    "cambrian": ("llama", ""),
+    "cogvlm": ("cogvlm", ""),
+    "mplug_owl2": ("mplug_owl2", ""),
+    "qwen2": ("qwen2", ""),
+    "qwen2_vl": ("qwen2", ""),
+    "llava_onevision": ("qwen2", ""),
+    "llava_onevision_hf": ("qwen2", "language_model."),
+}
+
 
 def correspondences(
     pair: tuple[str, str], layers: int, hidden: int, prefixes: tuple[str, str] = ("", "")

@@ -276,7 +276,6 @@ def search(
         f"experiment={experiment}",
         *(f"model.{key}.path={path}" for key, path in models.items()),
         f"mapper.embedding_rows={paper_models.WORDS}",
-        "data=jsonl",
         f"data.path={questions}",
         *("engine.accelerator=cpu", "engine.batch_size=5", "engine.max_new_tokens=3"),
         f"output={output}",
@@ -350,7 +349,6 @@ def test_a_target_that_no_engine_runs_is_refused_before_any_work(
         f"mode={mode}",
         "candidate=0.1",
         *(f"model.{key}.path={path}" for key, path in models.items()),
-        "data=jsonl",
         f"data.path={questions}",
         f"output={tmp_path / 'out'}",
     )

@@ -251,4 +251,4 @@ def test_an_unknown_architecture_says_what_the_config_declares(config: dict[str,
 
 def test_an_almost_known_class_names_the_nearest() -> None:
     with pytest.raises(AdammsError, match=r"Nearest: Qwen2VLForConditionalGeneration"):
-        recognise({"architectures": ["Qwen2_5VLForConditionalGeneration"]}, Path("x"))
+        recognise({"architectures": ["Qwen2VLForConditionalGenerator"]}, Path("x"))

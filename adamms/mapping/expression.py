@@ -130,12 +130,8 @@ def join(parts: Sequence[Expression], dim: int, shape: Callable[[str], Shape]) -
             joined[-1] = Slice(last.source, dim, last.start, part.stop)
         else:
             joined.append(part)
-    if len(joined) > 1:
-        return Concat(tuple(joined), dim)
-    match joined[0]:
-        case Slice(source, d, 0, stop) if stop == shape_of(source, shape)[d]:
-            return source
-    return joined[0]
+    found = tuple(_unsliced(part, shape) for part in joined)
+    return found[0] if len(found) == 1 else Concat(found, dim)
 
 
 def take(
@@ -198,6 +194,13 @@ def evaluate_rows(
             return torch.stack(values).mean(0)
         case Tokens(source, rows):
             return _token_rows(source, rows[start:stop], tensors, target[start:stop])
+
+
+def _unsliced(expression: Expression, shape: Callable[[str], Shape]) -> Expression:
+    match expression:
+        case Slice(source, dim, 0, stop) if stop == shape_of(source, shape)[dim]:
+            return source
+    return expression
 
 
 def _flattened(parts: Sequence[Expression], dim: int) -> Iterator[Expression]:

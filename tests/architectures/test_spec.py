@@ -92,6 +92,41 @@ other: {tower: vision.**, one: single.*}
     assert mine.label(name) is None
 
 
+def test_a_fusion_says_how_its_parts_lie(tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+language_model:
+  l.{i}.qkv.{p}:
+    concat: ["layers.{i}.attn.q.{p}", "layers.{i}.attn.k.{p}", "layers.{i}.attn.v.{p}"]
+    dim: 0
+    sizes: [num_attention_heads, 2, 2]
+    groups: num_key_value_heads
+""",
+    )
+    parts = tuple(parse_role(f"layers.1.attn.{p}.bias") for p in "qkv")
+    fused = Fused(parts, 0, ("num_attention_heads", 2, 2), "num_key_value_heads")
+    assert mine.label("l.1.qkv.bias") == Label(fused)
+
+
+def test_layers_that_an_ancestor_lacks_are_named_by_a_key_of_the_config(tmp_path: Path) -> None:
+    mine = spec(tmp_path, "inserted_layers: {looks at the image: cross_layers}\ninclude: {llama: {}}")
+    assert mine.inserted_layers == {"looks at the image": "cross_layers"}
+    assert load_architecture("llama").inserted_layers == {}
+
+
+def test_what_an_included_spec_includes_comes_along_under_both_prefixes(tmp_path: Path) -> None:
+    mine = spec(tmp_path, 'include: {gemma3_text: {"model.": text., "": top.}}')
+    assert mine.label("text.layers.0.post_attention_layernorm.weight") == role(
+        "layers.0.norm.attn_out.weight"
+    )  # Gemma's own
+    assert mine.label("text.layers.0.self_attn.q_norm.weight") == role("layers.0.norm.q.weight")  # Qwen3's
+    assert mine.label("text.layers.0.self_attn.q_proj.weight") == role("layers.0.attn.q.weight")  # Llama's
+    assert mine.label("top.lm_head.weight") == role("head.weight")
+    for name in ("model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "lm_head.weight"):
+        assert mine.label(name) is None
+
+
 def test_included_lines_come_under_other_prefixes_and_after_the_own_ones(tmp_path: Path) -> None:
     mine = spec(
         tmp_path,
@@ -128,6 +163,34 @@ BAD = {
     "misspelt role in a fusion": (
         "language_model: {a: {concat: [embed.weight, heat.weight], dim: 0}}",
         r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
+    ),
+    "fusion of one": (
+        "language_model: {a: {concat: [embed.weight], dim: 0}}",
+        r"a: concat is \['embed\.weight'\]; expected a list of two or more roles",
+    ),
+    "fusion along nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: rows}}",
+        r"a: dim is 'rows'; expected 0 or more",
+    ),
+    "sizes of too few parts": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, sizes: [1]}}",
+        r"a: sizes is \[1\]; expected one for each of 2 parts",
+    ),
+    "size of nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, sizes: [1, 0]}}",
+        r"a: 0 in sizes or groups; expected a number of 1 or more, or a key of config\.json",
+    ),
+    "group of nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, groups: [2]}}",
+        r"a: \[2\] in sizes or groups; expected a number of 1 or more",
+    ),
+    "misspelt key of a fusion": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, group: 2}}",
+        r"a: unknown key 'group'; expected concat, dim, sizes, groups\. Nearest: groups",
+    ),
+    "inserted layers in a list": (
+        "inserted_layers: [3, 8]",
+        r"mine\.yaml: inserted_layers is \[3, 8\]; expected \{reason: key of config\.json\}",
     ),
     "unbalanced pattern": ("other: {tower: 'vision.('}", r"mine\.yaml: vision\.\(: not a pattern"),
     "includes an unknown spec": (
@@ -199,8 +262,8 @@ def test_real_checkpoints_are_recognised_and_wholly_described(
 def test_published_checkpoints_are_recognised_and_wholly_described(file: Path) -> None:
     content = json.loads(file.read_text())
     architecture = recognise(content["config"], file)
-    for pattern, count, _, _ in content["tensors"]:
-        for layer in range(count or 1):
+    for pattern, layers, _, _ in content["tensors"]:
+        for layer in layers if isinstance(layers, list) else range(layers or 1):
             assert architecture.label(pattern.replace("{i}", str(layer))), pattern
 
 

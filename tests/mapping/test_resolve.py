@@ -433,8 +433,15 @@ def test_a_mismatch_of_a_fused_tensor_names_all_that_is_read() -> None:
     ):
         SpecMapper().plan(target, {"a": model(donor)})
     donor = llama() | {"model.layers.0.self_attn.k_proj.weight": (6, 5)}
-    with pytest.raises(AdammsError, match=r"query_key_value\.weight: a .* does not fit: cannot concatenate"):
+    with pytest.raises(AdammsError, match=r"has \[6, 6\], donor 'a' gives \[6, 5\] from .*k_proj"):
         SpecMapper().plan(target, {"a": model(donor)})
+
+
+def test_copies_of_two_shapes_have_no_mean() -> None:
+    donor = shapes_of(tiny.cogvlm_state())
+    donor["model.layers.0.self_attn.vision_expert_dense.weight"] = (6, 5)
+    with pytest.raises(AdammsError, match=r"o_proj\.weight: a .* does not fit: cannot average"):
+        SpecMapper(prefer="mean").plan(model(llama()), {"a": model(donor, "cogvlm")})
 
 
 def test_embeddings_of_another_width_are_a_mismatch_not_a_reason_to_keep() -> None:

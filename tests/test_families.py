@@ -165,6 +165,24 @@ def test_a_language_model_takes_that_of_remote_code(name: str, run, family, lang
     load(merged)
 
 
+@pytest.mark.parametrize(("name", "other"), [("phi3_v", "llama"), ("internvl_internlm2", "phi3")])
+def test_layouts_translate_into_one_another_and_run_alike(
+    name: str, other: str, run, family, language, tmp_path: Path
+) -> None:
+    """Phi-3, Llama and InternLM2 compute the same of the same weights, fused or not."""
+    disguise = FAMILIES[name].source
+    assert isinstance(disguise, Disguise)
+    target, donor = family(name), language(other)
+    plain = shutil.copytree(target.with_name(f"{name}-plain"), tmp_path / "plain")
+    merged = merge(run, target, donor, tmp_path / "there")
+    save_file(disguise.take_off(weights(merged)), plain / "model.safetensors", metadata={"format": "pt"})
+    torch.testing.assert_close(answers(load(plain))[0], answers(load(donor))[0], **CLOSE)
+    merged = merge(run, donor, target, tmp_path / "back")
+    torch.testing.assert_close(
+        answers(load(merged))[0], answers(load(target.with_name(f"{name}-plain")))[0], **CLOSE
+    )
+
+
 PAIRS = [
     ("qwen2_5_vl", "internvl_hf"),
     ("minicpm_v", "internvl_qwen2"),

@@ -18,6 +18,7 @@ from adamms.architectures.spec import (
 from adamms.errors import AdammsError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+HEAD_COUNTS = ("num_attention_heads", "num_key_value_heads", "num_key_value_heads")
 
 
 def spec(folder: Path, text: str) -> Architecture:
@@ -280,6 +281,57 @@ def test_both_spellings_of_transformers_module_names_are_read() -> None:
     qwen = load_architecture("qwen2_vl")
     assert qwen.label("model.language_model.layers.0.mlp.up_proj.weight") == role("layers.0.mlp.up.weight")
     assert qwen.label("model.visual.x") == qwen.label("visual.x") == Label(None, "vision encoder")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "expected"),
+    [
+        ("qwen3", "model.layers.1.self_attn.q_norm.weight", "layers.1.norm.q.weight"),
+        ("qwen3_vl", "model.language_model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
+        ("gemma3", "language_model.model.layers.1.input_layernorm.weight", "layers.1.norm.attn.weight"),
+        (
+            "gemma3",
+            "model.language_model.layers.1.post_attention_layernorm.weight",
+            "layers.1.norm.attn_out.weight",
+        ),
+        ("gemma3_text", "model.layers.1.pre_feedforward_layernorm.weight", "layers.1.norm.mlp.weight"),
+        ("gemma3_text", "model.layers.1.post_feedforward_layernorm.weight", "layers.1.norm.mlp_out.weight"),
+        ("llama", "model.layers.1.post_attention_layernorm.weight", "layers.1.norm.mlp.weight"),
+        ("internlm2", "model.layers.1.feed_forward.w3.weight", "layers.1.mlp.up.weight"),
+        ("internvl", "language_model.model.layers.1.feed_forward.w2.weight", "layers.1.mlp.down.weight"),
+        ("internvl", "language_model.output.weight", "head.weight"),
+        ("internvl", "language_model.lm_head.weight", "head.weight"),
+        ("internvl", "language_model.model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
+        ("internvl", "language_model.model.layers.1.self_attn.q_proj.bias", "layers.1.attn.q.bias"),
+        ("internvl_hf", "model.language_model.layers.1.mlp.up_proj.weight", "layers.1.mlp.up.weight"),
+        ("minicpm_v", "llm.lm_head.weight", "head.weight"),
+        ("phi3_v", "model.vision_embed_tokens.wte.weight", "embed.weight"),
+        ("idefics3", "model.text_model.norm.weight", "final_norm.weight"),
+        ("mllama", "model.language_model.layers.1.self_attn.o_proj.weight", "layers.1.attn.o.weight"),
+        ("llava_next_hf", "model.language_model.norm.weight", "final_norm.weight"),
+    ],
+)
+def test_what_the_names_of_todays_families_mean(architecture: str, name: str, expected: str) -> None:
+    assert load_architecture(architecture).label(name) == role(expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "parts", "sizes", "groups"),
+    [
+        ("phi3", "model.layers.1.mlp.gate_up_proj.weight", "mlp.gate mlp.up", (), 1),
+        ("phi3_v", "model.layers.1.self_attn.qkv_proj.weight", "attn.q attn.k attn.v", HEAD_COUNTS, 1),
+        (
+            "internvl",
+            "language_model.model.layers.1.attention.wqkv.weight",
+            *("attn.q attn.k attn.v", HEAD_COUNTS, "num_key_value_heads"),
+        ),
+    ],
+)
+def test_what_fused_names_mean(
+    architecture: str, name: str, parts: str, sizes: tuple[str, ...], groups: int | str
+) -> None:
+    roles = tuple(parse_role(f"layers.1.{part}.weight") for part in parts.split())
+    assert load_architecture(architecture).label(name) == Label(Fused(roles, 0, sizes, groups))
 
 
 # ---------------------------------------------------------------- recognition

@@ -1,4 +1,4 @@
-"""The fixture `run`: the command line as a user types it, in this process."""
+"""A fixture: the command line as a user types it, in this process and in a working directory of its own."""
 
 import runpy
 import sys

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -107,7 +107,7 @@ def read_archive(file: Path) -> tuple[object, dict[str, Place]]:
 
 def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, Place]:
     """Every member's bytes; compressed ones, which torch never writes, cannot be mapped."""
-    found = {}
+    found, length = {}, file.stat().st_size
     with file.open("rb") as stream:
         for member in archive.infolist():
             if member.compress_type != zipfile.ZIP_STORED:
@@ -116,15 +116,19 @@ def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, Place]:
                 )
             stream.seek(member.header_offset)
             signature, name_bytes, extra_bytes = struct.unpack("<4s22xHH", stream.read(30))
-            if signature != b"PK\x03\x04":
-                raise zipfile.BadZipFile(f"{member.filename} is not where the directory says")
             start = member.header_offset + 30 + name_bytes + extra_bytes
+            if signature != b"PK\x03\x04" or start + member.file_size > length:
+                raise zipfile.BadZipFile(f"{member.filename} is not where the directory says")
             found[member.filename] = Place(start, member.file_size)
     return found
 
 
 class _Unpickler(pickle.Unpickler):
     """Builds headers instead of tensors; calls nothing but the functions of this module."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self.storages: dict[str, _Storage] = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) in _FUNCTIONS:
@@ -142,8 +146,10 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, reference: Any) -> _Storage:
         match reference:
             case ("storage", torch.dtype() | None as dtype, str(key), _, int()):
-                return _Storage(f"data/{key}", dtype)
-        raise pickle.UnpicklingError(f"the reference {str(reference)[:80]}")
+                storage = _Storage(f"data/{key}", dtype)
+                if self.storages.setdefault(key, storage) == storage:
+                    return storage
+        raise ValueError(f"a malformed reference to a storage: {str(reference)[:80]}")
 
 
 def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *rest: Any) -> TensorHeader:

@@ -4,10 +4,12 @@ import io
 import json
 import os
 import pickle
+import random
 import struct
 import tempfile
 import zipfile
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -322,6 +324,71 @@ def test_a_pickle_that_lies_about_a_tensor_is_refused(case: str, tmp_path: Path)
     torch.save({"a": FORGED[case]}, file)
     with pytest.raises(AdammsError, match=r"a\.bin: (the pickle lies about 'a'|no record|not a readable)"):
         read_header(file)
+
+
+def _mutations(raw: bytes, count: int) -> Iterator[bytes]:
+    """`raw` with one to three bytes replaced, the same ones in every run."""
+    generator = random.Random(0)
+    for _ in range(count):
+        mutated = bytearray(raw)
+        for _ in range(generator.randint(1, 3)):
+            mutated[generator.randrange(len(raw))] = generator.randrange(256)
+        yield bytes(mutated)
+
+
+# What torch.load raises over malformed pickles, of which it refuses more than we do.
+TORCH_REFUSES = (
+    *(pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, IndexError),
+    *(AttributeError, AssertionError, EOFError),
+)
+
+
+def _small_torch_file(file: Path) -> bytes:
+    torch.save(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)).state_dict(), file)
+    return file.read_bytes()
+
+
+def test_a_mutated_torch_archive_is_refused_or_read_within_its_file(tmp_path: Path) -> None:
+    """Not compared with torch, which fills what a mutated directory cuts off with whatever is in memory."""
+    file = tmp_path / "a.bin"
+    read = 0
+    for raw in _mutations(_small_torch_file(file), 300):
+        file.write_bytes(raw)
+        try:
+            header = read_header(file)
+        except AdammsError:
+            continue
+        read += 1
+        for entry in header.values():
+            assert map_tensor(entry).clone().nbytes == entry.nbytes <= len(raw)
+    assert read > 5
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's, about what the mutations turn its pickle into
+def test_a_mutated_torch_pickle_is_refused_or_read_as_torch_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "a.bin"
+    _small_torch_file(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename: archive.read(member) for member in archive.infolist()}
+    (pickled,) = [name for name in members if name.endswith("data.pkl")]
+    read = 0
+    for raw in _mutations(members[pickled], 300):
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, raw if name == pickled else content)
+        try:
+            found = {name: map_tensor(entry) for name, entry in read_header(file).items()}
+        except AdammsError:
+            continue
+        try:
+            expected = torch.load(file, weights_only=True)
+        except TORCH_REFUSES:
+            continue
+        read += 1
+        assert list(found) == list(expected)
+        for name, tensor in expected.items():
+            assert_same_bits(found[name].clone(), tensor.clone())
+    assert read > 5
 
 
 def test_the_functions_that_a_pickle_may_call_cannot_be_changed_by_it(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def register() -> None:
 
     Calling it again changes nothing. Folders whose config.json has the family's `model_type` then load
     through the Auto classes alone. Published files may lack it (CogVLM's does): give the Auto classes
-    `config=native_config(folder)`, which is None for every other folder.
+    `config=native_config(folder)`, which is None for every other folder, or use `load_model`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
@@ -66,6 +66,16 @@ def native_config(folder: Path) -> Any:
     if family is None:
         return None
     return family.configuration_class.from_pretrained(folder, local_files_only=True)
+
+
+def load_model(folder: Path) -> Any:
+    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own."""
+    from transformers import AutoModelForImageTextToText
+
+    register()
+    return AutoModelForImageTextToText.from_pretrained(
+        folder, config=native_config(folder), dtype="auto", local_files_only=True
+    )
 
 
 def native_processor(family: Family, folder: Path, tokenizer: Path | None = None) -> Any:

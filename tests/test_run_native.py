@@ -1,6 +1,7 @@
 """A whole search with a target that only adamms can run, as the command line composes it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,15 @@ def test_the_search_ends_with_a_model_that_runs_like_the_target(
     winner = f"{selection['overall']['alpha']:g}"
     assert [answers[winner] for answers in first] == [answers["0"] for answers in second]
     assert [answers["0"] for answers in first] != [answers["0"] for answers in second]
+
+
+def test_a_native_donor_is_evaluated_with_a_tokenizer_of_its_own(command: list[str], tmp_path: Path) -> None:
+    shutil.copytree(tmp_path / "target", tmp_path / "other")
+    tokenizer = native.save_tokenizer(tmp_path / "tokenizer")
+    donor = [f"model.donors.a.path={tmp_path / 'other'}", f"model.donors.a.tokenizer={tokenizer}"]
+    search(*command, *donor, f"model.target.tokenizer={tokenizer}")
+    evaluation = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert set(evaluation["donors"]) == {"a"}
 
 
 def test_without_a_tokenizer_the_key_is_named_and_nothing_is_written(

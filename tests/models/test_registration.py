@@ -11,6 +11,7 @@ import tiny
 import torch
 from safetensors.torch import load_file
 
+from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor
 from adamms.engines.transformers import TransformersEngine
@@ -89,6 +90,12 @@ class TestPublishedFolder:
         assert (config.template_version, config.vision_config.patches) == ("chat", native.PATCHES)
         assert not hasattr(config, "auto_map")
         assert config.eos_token_id == 2
+
+    def test_cogvlm2_is_not_taken_for_cogvlm(self, tmp_path: Path) -> None:
+        folder = native.save_cogvlm(tmp_path / "second", num_multi_query_heads=8)
+        engine = TransformersEngine(folder, prompt_files=files(tmp_path))
+        with pytest.raises(AdammsError, match=r"second: transformers cannot load its processor .*CogVLM2"):
+            next(engine.generate([Example("0", "t", "q")]))
 
     def test_class_or_model_type_decides(self, tmp_path: Path) -> None:
         for content, name in (

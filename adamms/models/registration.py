@@ -98,8 +98,7 @@ def native_processor(family: Family, folder: Path, tokenizer: Path | None = None
             f"model.target.tokenizer={family.tokenizer} is what the authors of {family.model_type} use "
             f"(of a donor: model.donors.<name>.tokenizer)"
         )
-    return family.processor_class.from_published(
-        folder,
-        native_config(folder),
-        AutoTokenizer.from_pretrained(folder if tokenizer is None else tokenizer, local_files_only=True),
+    words = AutoTokenizer.from_pretrained(
+        folder if tokenizer is None else tokenizer, local_files_only=True, trust_remote_code=False
     )
+    return family.processor_class.from_published(folder, native_config(folder), words)

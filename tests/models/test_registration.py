@@ -156,6 +156,20 @@ class TestSavedFolder:
         assert processor.image_tokens == native.PATCHES + 2
         assert processor.chat_template == processor.templates["chat"]
 
+    def test_nobody_is_asked_whether_to_run_remote_code(
+        self, published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A lone tokenizer.json makes transformers look for more in config.json."""
+        folder = tmp_path / "lone"
+        folder.mkdir()
+        native.save_tokenizer(folder)
+        (folder / "tokenizer_config.json").unlink()
+        for file in ("config.json", "configuration_cogvlm.py"):
+            (folder / file).write_bytes((published / file).read_bytes())
+        with pytest.raises(AdammsError, match="begin with the begin-of-text token; the tokenizer has none"):
+            load_processor(folder)
+        assert "custom code" not in "".join(capsys.readouterr())
+
 
 class TestPromptFiles:
     def test_a_template_by_name_by_file_and_misspelt(

@@ -237,11 +237,13 @@ class TestInputs:
         with pytest.raises(ValueError, match="exactly one"):
             model(attention_mask=torch.ones(1, 3))
 
+    @pytest.mark.parametrize("use_cache", [True, False])
     def test_a_prompt_that_ends_with_the_image_is_continued_as_text(
-        self, model: CogVLMForCausalLM, reference: Reference
+        self, model: CogVLMForCausalLM, reference: Reference, use_cache: bool
     ) -> None:
         prompt = Prompt((), pixels(4))
-        output = model.generate(**inputs((prompt,)), max_new_tokens=3, do_sample=False, eos_token_id=None)
+        settings = {"max_new_tokens": 3, "do_sample": False, "eos_token_id": None, "use_cache": use_cache}
+        output = model.generate(**inputs((prompt,)), **settings)
         new = output[0, 1 + IMAGE :].tolist()
         for step in range(3):
             expected = reference.logits(new[:step], prompt.pixels)[-1]

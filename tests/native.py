@@ -154,14 +154,15 @@ def save_cogvlm(folder: Path, seed: int = 0, shards: int = 2, **settings: object
 
 
 def save_tokenizer(folder: Path) -> Path:
-    """A tokenizer with the special ids of Llama's, whose ids are all below 48."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
+    """A tokenizer with Llama's special ids, begin token in front unless told not to; all ids below 48."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     words = ["<unk>", "<s>", "</s>", *WORDS]
     words += [f"w{i}" for i in range(48 - len(words))]
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(folder)
     return folder

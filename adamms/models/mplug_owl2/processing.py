@@ -1,0 +1,147 @@
+"""mPLUG-Owl2's processor: prompts with placeholders and images to what the model takes.
+
+Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/{mm_utils,conversation}.py and evaluate/evaluate_vqa.py.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+from transformers import BatchFeature, ProcessorMixin
+from transformers.image_transforms import to_pil_image
+from transformers.image_utils import make_flat_list_of_images
+
+from adamms.errors import AdammsError, check_choice
+
+IMAGE_TOKEN = "<|image|>"
+# The published conversation has no system text in its prompts; what an assistant said ends with </s>.
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'user' %}{{ 'USER: ' }}"
+    "{% elif message['role'] == 'assistant' %}{{ 'ASSISTANT: ' }}"
+    "{% else %}{{ raise_exception('mPLUG-Owl2 has the roles user and assistant only') }}{% endif %}"
+    "{% if message['content'] is string %}{{ message['content'] }}"
+    "{% else %}{% for part in message['content'] %}"
+    "{{ '" + IMAGE_TOKEN + "' if part['type'] == 'image' else part['text'] }}"
+    "{% endfor %}{% endif %}"
+    "{{ ' ' if message['role'] == 'user' else '</s>' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+
+
+class MPLUGOwl2Processor(ProcessorMixin):
+    """Tokenizer and CLIP image processor of mPLUG-Owl2.
+
+    Args:
+        image_processor: the checkpoint's, a CLIP image processor for squares.
+        tokenizer: the checkpoint's, Llama's; it needs no image token.
+        chat_template: any Jinja template that writes `<|image|>` for an image; by default the published
+            conversation, `USER: <|image|>{question} ASSISTANT:`.
+        image_seq_length: embeddings that the model makes of an image.
+    """
+
+    def __init__(
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        chat_template: str | dict[str, str] | None = None,
+        image_seq_length: int = 65,
+    ) -> None:
+        self.image_seq_length = image_seq_length
+        super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        special = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
+        self.filler = next((token for token in special if token is not None), 0)
+
+    def __call__(
+        self,
+        images: Any = None,
+        text: str | Sequence[str] | None = None,
+        videos: None = None,
+        audio: None = None,
+        *,
+        padding: bool | str = False,
+        padding_side: str = "left",
+        add_special_tokens: bool = True,
+        return_tensors: str | None = None,
+    ) -> BatchFeature:
+        """The model's inputs.
+
+        Args:
+            images: PIL images (or arrays), of all texts in order; nested lists are flattened.
+            text: prompts with one `<|image|>` per image.
+            padding: true or `longest` fills shorter prompts up, on the `padding_side`.
+            add_special_tokens: whether a prompt starts with what the tokenizer starts a text with.
+
+        Returns:
+            `input_ids` with a filler at the positions of images, `token_type_ids` with 1 there,
+            `attention_mask`, and with images `pixel_values` (images, 3, height, width).
+
+        Raises:
+            AdammsError: placeholders and images do not match; a kind of padding that does not exist.
+        """
+        if videos is not None or audio is not None or text is None:
+            raise AdammsError("mPLUG-Owl2's processor takes text and images")
+        check_choice("padding", str(padding), ("False", "True", "longest"))
+        check_choice("padding_side", padding_side, ("left", "right"))
+        prompts = [text] if isinstance(text, str) else list(text)
+        fetched = [] if images is None else self.image_processor.fetch_images(images)
+        pictures = make_flat_list_of_images(fetched) if fetched else []
+        places = sum(prompt.count(IMAGE_TOKEN) for prompt in prompts)
+        if places != len(pictures):
+            raise AdammsError(f"the text has {IMAGE_TOKEN} {places} times; {len(pictures)} images were given")
+        rows = [self._tokens(prompt, add_special_tokens) for prompt in prompts]
+        data = self._padded(rows, padding is not False, padding_side == "left")
+        if pictures:
+            squares = [self._square(picture) for picture in pictures]
+            data |= self.image_processor(squares, return_tensors=return_tensors)
+        return BatchFeature(data, tensor_type=return_tensors)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "token_type_ids", "attention_mask", "pixel_values"]
+
+    def _tokens(self, prompt: str, add_special_tokens: bool) -> tuple[list[int], list[int]]:
+        """Ids and types. Text around images is tokenised piece by piece; the first of them has the BOS."""
+        pieces = prompt.split(IMAGE_TOKEN)
+        first = next((index for index, piece in enumerate(pieces) if piece), 0)
+        ids: list[int] = []
+        types: list[int] = []
+        for index, piece in enumerate(pieces):
+            if index:
+                ids += [self.filler] * self.image_seq_length
+                types += [1] * self.image_seq_length
+            special = add_special_tokens and index == first
+            ids += self.tokenizer(piece, add_special_tokens=special)["input_ids"] if piece or special else []
+            types += [0] * (len(ids) - len(types))
+        return ids, types
+
+    def _padded(
+        self, rows: Sequence[tuple[list[int], list[int]]], pad: bool, left: bool
+    ) -> dict[str, list[list[int]]]:
+        data: dict[str, list[list[int]]] = {"input_ids": [], "token_type_ids": [], "attention_mask": []}
+        longest = max(len(ids) for ids, _ in rows)
+        for ids, types in rows:
+            missing = longest - len(ids) if pad else 0
+            for key, values, fill in (
+                ("input_ids", ids, self.filler),
+                ("token_type_ids", types, 0),
+                ("attention_mask", [1] * len(ids), 0),
+            ):
+                filling = [fill] * missing
+                data[key].append(filling + values if left else values + filling)
+        return data
+
+    def _square(self, picture: Any) -> Image.Image:
+        """The picture at the model's size, stretched to a square first.
+
+        Both steps by PIL's bicubic filter, as the published code takes them, whichever library the
+        image processor would resize with; it then finds nothing to resize or crop.
+        """
+        image = picture if isinstance(picture, Image.Image) else to_pil_image(picture)
+        image = image.convert("RGB")
+        longer = max(image.size)
+        size = self.image_processor.size
+        edge = size.get("shortest_edge") or size.get("height")
+        bicubic = Image.Resampling.BICUBIC
+        return image.resize((longer, longer), bicubic).resize((edge, edge), bicubic)

@@ -75,7 +75,7 @@ def search(config: DictConfig) -> None:
     _check_output(config, case)
     console.plan(case.plan)
 
-    with open_engine(config, case.target.checkpoint) as engine:
+    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)
         answers = ask(console, "search", engine, recipes, inputs)
         selection = selector.select(Responses(answers), searched)
@@ -159,7 +159,7 @@ def respond(config: DictConfig) -> None:
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
 
-    with open_engine(config, case.target.checkpoint) as engine:
+    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         ask(console, f"respond {candidate}", engine, {candidate: case.recipe(candidate.alpha)}, wanted)
         if scored and labelled and config.evaluate.control:
             recipes = {candidate: case.control_recipe(candidate.alpha)}

@@ -3,6 +3,7 @@
 Owns which files those are, and the model card. Knows nothing of tensors.
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from adamms.checkpoint.reader import INDEX_NAMES
 # config, generation config, tokenizer, processor, chat templates, remote code, licences.
 SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".yaml", ".yml", ".md", ".pdf")
 BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
+# Side files that no model reads.
+DOCUMENTS = (".md", ".pdf")
 # Written anew for the merged model.
 REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
 
@@ -35,6 +38,17 @@ def side_files(folder: Path) -> list[Path]:
         if (wanted or bare) and str(relative) not in REPLACED:
             found.append(relative)
     return found
+
+
+def fingerprint(folder: Path) -> str:
+    """A digest of those that a model, a tokenizer or a processor reads: their names and contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for relative in side_files(folder):
+        if relative.suffix in DOCUMENTS or not relative.suffix:
+            continue
+        content = hashlib.blake2b((folder / relative).read_bytes(), digest_size=16).hexdigest()
+        digest.update(f"{relative.as_posix()} {content}".encode())
+    return digest.hexdigest()
 
 
 def copy_side_files(source: Path, destination: Path) -> None:

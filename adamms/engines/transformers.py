@@ -17,10 +17,13 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
+from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
+from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
+from adamms.models.registration import native_config, register
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
@@ -29,11 +32,13 @@ class TransformersEngine:
     """Batched greedy generation with `AutoModelForImageTextToText`.
 
     Args:
-        folder: a checkpoint folder with model, tokenizer, processor and chat template.
+        folder: a checkpoint folder with model, tokenizer, processor and chat template; of a native family
+            (`adamms.models`) as it was published.
         batch_size: examples generated together, left-padded.
         max_new_tokens: where an answer is cut off at the latest.
         accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
         precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
+        prompt_files: tokenizer and chat template to take instead of the folder's own; None: neither.
 
     Raises:
         AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
@@ -47,6 +52,7 @@ class TransformersEngine:
         max_new_tokens: int = 32,
         accelerator: str = "auto",
         precision: str = "auto",
+        prompt_files: PromptFiles | None = None,
     ) -> None:
         check_choice("engine.precision", precision, ("auto", *PRECISIONS.values()))
         check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
@@ -57,6 +63,7 @@ class TransformersEngine:
         self.max_new_tokens = max_new_tokens
         self.accelerator = accelerator
         self.precision = precision
+        self.prompt_files = prompt_files or PromptFiles()
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
     @property
@@ -66,6 +73,7 @@ class TransformersEngine:
             f"transformers {version('transformers')} torch {version('torch')} "
             f"{'cuda' if automatic else self.accelerator} "
             f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size}"
+            f"{_prompt_identity(self.prompt_files)}"
         )
 
     def __enter__(self) -> Self:
@@ -81,7 +89,9 @@ class TransformersEngine:
     @cached_property
     def live(self) -> "LiveModel":
         """The model, started when first asked for."""
-        return LiveModel(self.folder, self.accelerator, self.precision, self.max_new_tokens)
+        return LiveModel(
+            self.folder, self.accelerator, self.precision, self.max_new_tokens, self.prompt_files
+        )
 
     @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
@@ -114,8 +124,11 @@ class LiveModel:
         parameters: the live tensors under the names that they have in the checkpoint.
     """
 
-    def __init__(self, folder: Path, accelerator: str, precision: str, max_new_tokens: int) -> None:
-        model, self.processor = _load(folder), load_processor(folder)
+    def __init__(
+        self, folder: Path, accelerator: str, precision: str, max_new_tokens: int, prompt_files: PromptFiles
+    ) -> None:
+        self.processor = load_processor(folder, prompt_files)
+        model = _load(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
         # One process, whatever launched it: where there is srun, Lightning would expect to be run by it.
@@ -151,13 +164,26 @@ class LiveModel:
 
 def _load(folder: Path) -> Any:
     disable_progress_bar()
+    register()
     try:
-        return AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
+        return AutoModelForImageTextToText.from_pretrained(
+            folder, config=native_config(folder), dtype="auto", local_files_only=True
+        )
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise AdammsError(
             f"{folder}: transformers cannot load it as an image-text-to-text model "
             f"({type(error).__name__}: {str(error)[:300]})"
         ) from error
+
+
+def _prompt_identity(files: PromptFiles) -> str:
+    """What other tokenizer and chat template change about the answers; nothing if there are none."""
+    tokenizer = "" if files.tokenizer is None else f" tokenizer={fingerprint(files.tokenizer)}"
+    if files.chat_template is None:
+        return tokenizer
+    file = Path(files.chat_template).expanduser()
+    template = file.read_text(encoding="utf-8") if file.is_file() else files.chat_template
+    return f"{tokenizer} chat_template={template}"
 
 
 def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:

@@ -4,30 +4,36 @@ Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/{mm_utils,conversation}.py and e
 """
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 from PIL import Image
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature, CLIPImageProcessor, ProcessorMixin
 from transformers.image_transforms import to_pil_image
 from transformers.image_utils import make_flat_list_of_images
 
 from adamms.errors import AdammsError, check_choice
+from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
 
 IMAGE_TOKEN = "<|image|>"
-# The published conversation has no system text in its prompts; what an assistant said ends with </s>.
-CHAT_TEMPLATE = (
-    "{% for message in messages %}"
-    "{% if message['role'] == 'user' %}{{ 'USER: ' }}"
-    "{% elif message['role'] == 'assistant' %}{{ 'ASSISTANT: ' }}"
-    "{% else %}{{ raise_exception('mPLUG-Owl2 has the roles user and assistant only') }}{% endif %}"
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{{ '" + IMAGE_TOKEN + "' if part['type'] == 'image' else part['text'] }}"
-    "{% endfor %}{% endif %}"
-    "{{ ' ' if message['role'] == 'user' else '</s>' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
+
+# Turns of a conversation; the published one has no system text, and ends an answer with </s>.
+_TURNS = """
+{%- for message in messages -%}
+{%- if message.role == 'user' -%}{{- 'USER: ' -}}
+{%- elif message.role == 'assistant' -%}{{- 'ASSISTANT: ' -}}
+{%- else -%}{{- raise_exception('mPLUG-Owl2 knows the roles user and assistant, not ' + message.role) -}}
+{%- endif -%}
+{%- if message.content is string -%}{{- message.content -}}
+{%- else -%}{%- for part in message.content -%}
+{{- '<|image|>' if part.type == 'image' else part.text -}}
+{%- endfor -%}
+{%- endif -%}
+{{- 'AFTER' if message.role == 'user' else '</s>' -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}{{- 'PROMPT' -}}{%- endif -%}
+"""
+_BRIEFLY = " Answer the question using a single word or phrase."
 
 
 class MPLUGOwl2Processor(ProcessorMixin):
@@ -36,10 +42,15 @@ class MPLUGOwl2Processor(ProcessorMixin):
     Args:
         image_processor: the checkpoint's, a CLIP image processor for squares.
         tokenizer: the checkpoint's, Llama's; it needs no image token.
-        chat_template: any Jinja template that writes `<|image|>` for an image; by default the published
-            conversation, `USER: <|image|>{question} ASSISTANT:`.
+        chat_template: one of `templates`, or another that writes `<|image|>` for an image.
         image_seq_length: embeddings that the model makes of an image.
     """
+
+    # The published conversation, and its prompt for visual questions; that one ends with a space.
+    templates: ClassVar[dict[str, str]] = {
+        "chat": _TURNS.replace("AFTER", " ").replace("PROMPT", "ASSISTANT:"),
+        "vqa": _TURNS.replace("AFTER", f"{_BRIEFLY} ").replace("PROMPT", "ASSISTANT: "),
+    }
 
     def __init__(
         self,
@@ -49,9 +60,29 @@ class MPLUGOwl2Processor(ProcessorMixin):
         image_seq_length: int = 65,
     ) -> None:
         self.image_seq_length = image_seq_length
-        super().__init__(image_processor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+        super().__init__(image_processor, tokenizer, chat_template=chat_template or self.templates["chat"])
         special = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
         self.filler = next((token for token in special if token is not None), 0)
+
+    @classmethod
+    def from_published(cls, folder: Path, config: MPLUGOwl2Config, tokenizer: Any) -> Self:
+        """The processor of a published checkpoint: its CLIP settings, the rest from its configuration.
+
+        Raises:
+            AdammsError: preprocessor_config.json makes images of another size than the model takes.
+        """
+        edge = config.visual_model.image_size
+        if (folder / "preprocessor_config.json").is_file():
+            images = CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+        else:
+            square = {"height": edge, "width": edge}
+            images = CLIPImageProcessor(size={"shortest_edge": edge}, crop_size=square)
+        if _edge(images) != edge:
+            raise AdammsError(
+                f"{folder}: preprocessor_config.json makes images of {_edge(images)} pixels; "
+                f"visual_config.visual_model.image_size in config.json is {edge}"
+            )
+        return cls(images, tokenizer, image_seq_length=config.image_seq_length)
 
     def __call__(
         self,
@@ -141,7 +172,13 @@ class MPLUGOwl2Processor(ProcessorMixin):
         image = picture if isinstance(picture, Image.Image) else to_pil_image(picture)
         image = image.convert("RGB")
         longer = max(image.size)
-        size = self.image_processor.size
-        edge = size.get("shortest_edge") or size.get("height")
+        edge = _edge(self.image_processor)
         bicubic = Image.Resampling.BICUBIC
         return image.resize((longer, longer), bicubic).resize((edge, edge), bicubic)
+
+
+def _edge(image_processor: Any) -> int:
+    """Height and width of what a CLIP image processor makes of a square."""
+    size = image_processor.size
+    edge: int = size.get("shortest_edge") or size.get("height")
+    return edge

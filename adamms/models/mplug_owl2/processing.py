@@ -116,8 +116,7 @@ class MPLUGOwl2Processor(ProcessorMixin):
         check_choice("padding", str(padding), ("False", "True", "longest"))
         check_choice("padding_side", padding_side, ("left", "right"))
         prompts = [text] if isinstance(text, str) else list(text)
-        fetched = [] if images is None else self.image_processor.fetch_images(images)
-        pictures = make_flat_list_of_images(fetched) if fetched else []
+        pictures = [] if images is None else self._flat(images)
         places = sum(prompt.count(IMAGE_TOKEN) for prompt in prompts)
         if places != len(pictures):
             raise AdammsError(f"the text has {IMAGE_TOKEN} {places} times; {len(pictures)} images were given")
@@ -162,6 +161,13 @@ class MPLUGOwl2Processor(ProcessorMixin):
                 filling = [fill] * missing
                 data[key].append(filling + values if left else values + filling)
         return data
+
+    def _flat(self, images: Any) -> list[Any]:
+        nothing = isinstance(images, list | tuple) and not images
+        flat: list[Any] = (
+            [] if nothing else make_flat_list_of_images(self.image_processor.fetch_images(images))
+        )
+        return flat
 
     def _square(self, picture: Any) -> Image.Image:
         """The picture at the model's size, stretched to a square first.

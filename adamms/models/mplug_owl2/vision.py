@@ -56,6 +56,7 @@ class VisionEmbeddings(nn.Module):
         self.pre_layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
+        pixel_values = pixel_values.to(self.patch_embed.weight.dtype)
         patches = self.patch_embed(pixel_values).flatten(2).transpose(1, 2)  # (images, patches, width)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         normed: Tensor = self.pre_layernorm(tokens + self.position_embedding)

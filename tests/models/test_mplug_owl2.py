@@ -179,6 +179,40 @@ def test_generation_stops_at_the_end_token(config, state, model) -> None:
     assert found[0, len(given.ids) :].tolist() == expected[: expected.index(expected[2]) + 1]
 
 
+def test_beams_see_the_images_of_their_example_in_order(config, state, model) -> None:
+    """The score of what is found is the mean log-probability that the reference gives it."""
+    prompts = (PROMPTS["two images"], PROMPTS["text"], PROMPTS["image"])
+    batch = inputs(*prompts)
+    out = model.generate(
+        **batch,
+        do_sample=False,
+        num_beams=3,
+        max_new_tokens=NEW,
+        pad_token_id=0,
+        output_scores=True,
+        return_dict_in_generate=True,
+    )
+    for given, row, score in zip(prompts, out.sequences, out.sequences_scores, strict=True):
+        new = row[batch["input_ids"].shape[1] :].tolist()
+        ids, types = given.ids + new[:-1], given.types + [0] * (NEW - 1)
+        log_probabilities = reference.logits(state, config, ids, types, given.pixels).log_softmax(-1)
+        steps = log_probabilities[-NEW:].gather(1, torch.tensor(new)[:, None])
+        assert float(score) == pytest.approx(float(steps.mean()), abs=TOLERANCE)
+
+
+def test_generation_with_a_static_cache(config, state, model) -> None:
+    prompts = (PROMPTS["two images"], PROMPTS["text"], PROMPTS["image last"])
+    found = model.generate(
+        **inputs(*prompts),
+        do_sample=False,
+        max_new_tokens=NEW,
+        pad_token_id=0,
+        cache_implementation="static",
+        disable_compile=True,
+    )
+    assert found[:, -NEW:].tolist() == [generated(config, state, given) for given in prompts]
+
+
 def test_position_ids_count_what_is_not_padding(model) -> None:
     """Every image position counts, too; padding does not."""
     seen: list[Tensor] = []

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,28 @@ def test_names_and_shapes_at_full_size_are_the_published_ones() -> None:
     parameters = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
     assert parameters == stored
     assert sum(parameter.numel() for parameter in model.parameters()) == 8_197_859_328
+
+
+def test_every_norm_has_its_published_epsilon() -> None:
+    """Too small a difference for the logits of a random model to show."""
+    with torch.device("meta"):
+        model = MPLUGOwl2LlamaForCausalLM(MPLUGOwl2Config())
+    found: dict[str, set[float]] = {}
+    for name, module in model.named_modules():
+        epsilon = getattr(module, "eps", getattr(module, "variance_epsilon", None))
+        if epsilon is not None:
+            found.setdefault(re.sub(r"\.\d+", "", name), set()).add(epsilon)
+    block = "model.visual_abstractor.encoder.layers.crossattention"
+    assert found == {
+        **{f"model.{name}": {1e-6} for name in ("norm", "layers.input_layernorm.multiway")},
+        "model.layers.post_attention_layernorm.multiway": {1e-6},
+        "model.vision_model.embeddings.pre_layernorm": {1e-6},
+        "model.vision_model.encoder.layers.input_layernorm": {1e-6},
+        "model.vision_model.encoder.layers.post_attention_layernorm": {1e-6},
+        "model.vision_model.post_layernorm": {1e-6},
+        **{f"{block}.{name}": {1e-5} for name in ("norm1", "normk", "output.norm2")},
+        f"{block}.output.mlp.ffn_ln": {1e-6},
+    }
 
 
 def test_the_tiny_checkpoints_have_the_published_layout() -> None:

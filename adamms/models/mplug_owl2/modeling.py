@@ -188,6 +188,20 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
 
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, **inputs: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """transformers repeats image by image; here an example's images stay together, in order."""
+        pixels, types = inputs.pop("pixel_values", None), inputs.get("token_type_ids")
+        if pixels is not None and types is not None and expand_size > 1:
+            counts = (types == 1).sum(dim=1) // self.config.image_seq_length
+            of_examples = pixels.split(counts.tolist())
+            pixels = torch.cat([images for images in of_examples for _ in range(expand_size)])
+        ids, expanded = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, **inputs
+        )
+        return ids, expanded | ({} if pixels is None else {"pixel_values": pixels})
+
     def _update_model_kwargs_for_generation(
         self, outputs: Any, model_kwargs: dict[str, Any], *others: Any, **options: Any
     ) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
 from adamms.merge.recipe import TARGET, Recipe
+from adamms.models.registration import native_family
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
@@ -30,6 +31,7 @@ RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
+NATIVE_LOADER = "adamms.models.registration.load_model"
 
 
 def plan(config: DictConfig) -> None:
@@ -52,7 +54,7 @@ def merge(config: DictConfig) -> None:
     console.plan(case.plan)
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
-    console.finish(output / "model", LOADER)
+    console.finish(output / "model", _loader(case))
 
 
 def search(config: DictConfig) -> None:
@@ -104,12 +106,12 @@ def search(config: DictConfig) -> None:
         timings=console.timings,
         merged=winner.alpha,
         folder=output / "model",
-        load=f"{LOADER}({str(output / 'model')!r})",
+        load=f"{_loader(case)}({str(output / 'model')!r})",
         command=merge_command(),
     )
     console.results(result)
     write_report(output, result)
-    console.finish(output / "model", LOADER)
+    console.finish(output / "model", _loader(case))
 
 
 def _search_logs(config: DictConfig, logs: Replay) -> None:
@@ -181,6 +183,11 @@ def _continues(config: DictConfig) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == OmegaConf.to_yaml(config, resolve=True)
 
 
+def _loader(case: Case) -> str:
+    """The function that loads what is written."""
+    return NATIVE_LOADER if native_family(case.target.checkpoint.folder) is not None else LOADER
+
+
 def _bytes_needed(case: Case) -> int:
     checkpoint = case.target.checkpoint
     files = (checkpoint.folder / file for file in side_files(checkpoint.folder))
@@ -198,7 +205,8 @@ def _write_model(console: Console, config: DictConfig, case: Case, recipe: Recip
         with console.stage("merge", total, "bytes") as advance:
             write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        (partial / "README.md").write_text(model_card(list(case.names.values()), record), encoding="utf-8")
+        card = model_card(list(case.names.values()), record, _loader(case))
+        (partial / "README.md").write_text(card, encoding="utf-8")
         _write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 

@@ -135,6 +135,12 @@ def unit_scale(shapes: dict[str, tuple[int, ...]], seed: int) -> tiny.State:
     return state
 
 
+def quiet(state: tiny.State) -> tiny.State:
+    """The same with a head that seldom ends an answer: empty ones would all be equal."""
+    state["lm_head.weight"][2] *= 0.5
+    return state
+
+
 def save_cogvlm(folder: Path, seed: int = 0, shards: int = 2, **settings: object) -> Path:
     """A CogVLM folder as published: shards with inv_freq, config.json with remote code, no tokenizer."""
     state = unit_scale(cogvlm_shapes(), seed)
@@ -142,7 +148,7 @@ def save_cogvlm(folder: Path, seed: int = 0, shards: int = 2, **settings: object
     for i in range(LAYERS):
         inverse = 10000.0 ** -(torch.arange(0, size, 2) / size)
         state[f"model.layers.{i}.self_attn.rotary_emb.inv_freq"] = inverse
-    tiny.write_state(state, folder, shards)
+    tiny.write_state(quiet(state), folder, shards)
     (folder / "config.json").write_text(json.dumps(COGVLM | settings))
     return folder
 
@@ -159,3 +165,21 @@ def save_tokenizer(folder: Path) -> Path:
     special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<unk>"}
     PreTrainedTokenizerFast(tokenizer_object=inner, **special).save_pretrained(folder)
     return folder
+
+
+def save_llava(folder: Path, seed: int = 0) -> Path:
+    """A donor of the same sizes in LLaVA-1.5's original format: a Llama, a projector, no vision tower."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (COGVLM["vocab_size"], HIDDEN),
+        "model.norm.weight": (HIDDEN,),
+        "lm_head.weight": (COGVLM["vocab_size"], HIDDEN),
+        "model.mm_projector.0.weight": (HIDDEN, VISION_WIDTH),
+        "model.mm_projector.2.weight": (HIDDEN, HIDDEN),
+    }
+    for i in range(LAYERS):
+        layer = f"model.layers.{i}."
+        shapes |= {f"{layer}self_attn.{part}_proj.weight": (HIDDEN, HIDDEN) for part in "qkvo"}
+        shapes |= {f"{layer}mlp.{part}_proj.weight": (FEED_FORWARD, HIDDEN) for part in ("gate", "up")}
+        shapes[f"{layer}mlp.down_proj.weight"] = (HIDDEN, FEED_FORWARD)
+        shapes |= {f"{layer}{norm}_layernorm.weight": (HIDDEN,) for norm in ("input", "post_attention")}
+    return tiny.write_model(folder, quiet(unit_scale(shapes, seed)), "LlavaLlamaForCausalLM")

@@ -58,12 +58,17 @@ def copy_side_files(source: Path, destination: Path) -> None:
         shutil.copyfile(source / relative, destination / relative)
 
 
-def model_card(base_models: Sequence[str], recipe: Mapping[str, Any]) -> str:
+def model_card(
+    base_models: Sequence[str],
+    recipe: Mapping[str, Any],
+    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained",
+) -> str:
     """README.md of a merged model: hub metadata, how it was made, how to load it.
 
     Args:
         base_models: target first, then the donors, as hub ids or folder names.
         recipe: what adamms_recipe.json holds.
+        loader: the function that loads such a folder.
     """
     metadata = {
         "base_model": list(base_models),
@@ -84,8 +89,8 @@ def model_card(base_models: Sequence[str], recipe: Mapping[str, Any]) -> str:
 | --- | --- | --- | --- |
 {_coverage_rows(recipe)}
 
-It loads as the target does, e.g. `AutoModelForImageTextToText.from_pretrained(folder)`. The full
-recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
+It loads as the target does, e.g. `{loader}(folder)`.
+The full recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
 """
 
 

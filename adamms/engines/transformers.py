@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import GenerationConfig
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
@@ -23,13 +23,13 @@ from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
-from adamms.models.registration import native_config, register
+from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
 class TransformersEngine:
-    """Batched greedy generation with `AutoModelForImageTextToText`.
+    """Batched greedy generation with `AutoModelForImageTextToText`, which knows the native families too.
 
     Args:
         folder: a checkpoint folder with model, tokenizer, processor and chat template; of a native family
@@ -164,11 +164,8 @@ class LiveModel:
 
 def _load(folder: Path) -> Any:
     disable_progress_bar()
-    register()
     try:
-        return AutoModelForImageTextToText.from_pretrained(
-            folder, config=native_config(folder), dtype="auto", local_files_only=True
-        )
+        return load_model(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise AdammsError(
             f"{folder}: transformers cannot load it as an image-text-to-text model "

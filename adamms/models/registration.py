@@ -30,7 +30,7 @@ def register() -> None:
 
     Calling it again changes nothing. Folders whose config.json has the family's `model_type` then load
     through the Auto classes alone. Published files may lack it (CogVLM's does): give the Auto classes
-    `config=native_config(folder)`, which is None for every other folder.
+    `config=native_config(folder)`, which is None for every other folder, or use `load_model`.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
@@ -68,6 +68,16 @@ def native_config(folder: Path) -> Any:
     return family.configuration_class.from_pretrained(folder, local_files_only=True)
 
 
+def load_model(folder: Path) -> Any:
+    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own."""
+    from transformers import AutoModelForImageTextToText
+
+    register()
+    return AutoModelForImageTextToText.from_pretrained(
+        folder, config=native_config(folder), dtype="auto", local_files_only=True
+    )
+
+
 def native_processor(family: Family, folder: Path, tokenizer: Path | None = None) -> Any:
     """The processor of a native family's checkpoint.
 
@@ -89,8 +99,7 @@ def native_processor(family: Family, folder: Path, tokenizer: Path | None = None
             f"model.target.tokenizer={family.tokenizer} is what the authors of {family.model_type} use "
             f"(of a donor: model.donors.<name>.tokenizer)"
         )
-    return family.processor_class.from_published(
-        folder,
-        native_config(folder),
-        AutoTokenizer.from_pretrained(folder if tokenizer is None else tokenizer, local_files_only=True),
+    words = AutoTokenizer.from_pretrained(
+        folder if tokenizer is None else tokenizer, local_files_only=True, trust_remote_code=False
     )
+    return family.processor_class.from_published(folder, native_config(folder), words)

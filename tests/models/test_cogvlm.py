@@ -1,4 +1,4 @@
-"""CogVLM against an independent reference, and each of its rules on its own.
+"""CogVLM against an independent reference: logits, generation, and which expert acts on which token.
 
 Weights are drawn so that logits have a standard deviation of about one ("unit scale", checked below);
 1e-4 is then float32 rounding through 2 + 2 layers, and far below what any wrong rule changes.
@@ -15,13 +15,10 @@ from cogvlm_reference import Reference
 from native import PATCHES
 from safetensors.torch import load_file
 
-from adamms.models.cogvlm.configuration import CogVLMConfig
-from adamms.models.cogvlm.language import rotation
-from adamms.models.cogvlm.layout import positions, route, to_vision_expert
+from adamms.models.cogvlm.layout import positions
 from adamms.models.cogvlm.modeling import CogVLMForCausalLM
 
 TOLERANCE = 1e-4
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "cogvlm_chat_hf.json"
 IMAGE = PATCHES + 2
 
 
@@ -160,6 +157,29 @@ class TestAgainstTheReference:
             found = model(**rest, position_ids=where, attention_mask=batch["attention_mask"]).logits[0]
         assert difference(found, reference.logits(prompt.text, prompt.pixels)[cut:]) <= TOLERANCE
 
+    def test_beams_take_their_images_along(self, model: CogVLMForCausalLM, reference: Reference) -> None:
+        """The likeliest pair of tokens of all, found with as many beams as there are tokens."""
+        width, prompts = 48, PROMPTS[:3]
+        batch = inputs(prompts)
+        output = model.generate(
+            **batch, max_new_tokens=2, num_beams=width, do_sample=False, eos_token_id=None
+        )
+        for row, prompt in enumerate(prompts):
+            first = reference.logits(prompt.text, prompt.pixels)[-1].log_softmax(0)
+            second = torch.stack(
+                [reference.logits((*prompt.text, t), prompt.pixels)[-1].log_softmax(0) for t in range(width)]
+            )
+            best = int((first[:, None] + second).argmax())
+            assert output[row, -2:].tolist() == [best // width, best % width]
+
+    def test_bfloat16_is_close(self, folder: Path, reference: Reference) -> None:
+        """Numbers of 8 bits are off by up to 2^-9; some 30 steps in a row make about 0.02 of it here."""
+        model = load(folder, dtype="bfloat16")
+        for prompt, found in zip(PROMPTS, logits(model, inputs(PROMPTS)), strict=True):
+            assert found.dtype == torch.bfloat16
+            off = found.double() - reference.logits(prompt.text, prompt.pixels)
+            assert off.square().mean().sqrt() <= 0.05
+
     def test_embeddings_in_the_place_of_ids(self, model: CogVLMForCausalLM, reference: Reference) -> None:
         batch = inputs(PROMPTS[:1])
         batch["inputs_embeds"] = model.get_input_embeddings()(batch.pop("input_ids"))
@@ -167,43 +187,6 @@ class TestAgainstTheReference:
         with torch.no_grad():
             assert difference(model(**batch).logits[0], expected) <= TOLERANCE
             assert difference(model(**batch, logits_to_keep=2).logits[0], expected[-2:]) <= TOLERANCE
-
-
-class TestLayout:
-    TYPES = torch.tensor([[0, 1, 1, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 0, 0, 0]])
-    MASK = torch.tensor([[1, 1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 1, 1, 1]])
-
-    def test_patches_share_a_position_and_markers_do_not(self) -> None:
-        assert positions(self.TYPES, self.MASK).tolist() == [
-            [0, 1, 2, 2, 2, 3, 4, 5],
-            [0, 0, 0, 0, 1, 2, 3, 4],
-            [0, 0, 0, 0, 0, 0, 1, 2],
-        ]
-        assert positions(self.TYPES[:1]).tolist() == positions(self.TYPES[:1], self.MASK[:1]).tolist()
-
-    def test_the_published_prompt_has_1227_image_tokens_and_3_positions_for_them(self) -> None:
-        where = positions(torch.tensor([[0, *[1] * 1227, 0, 0]]))[0].tolist()
-        assert where == [0, 1, *[2] * 1225, 3, 4, 5]
-
-    def test_begin_marker_and_patches_go_to_the_vision_expert(self) -> None:
-        assert to_vision_expert(self.TYPES).int().tolist() == [
-            [0, 1, 1, 1, 1, 0, 0, 0],
-            [0, 0, 0, 0, 1, 1, 0, 0],
-            [0, 0, 0, 0, 0, 0, 0, 0],
-        ]
-        routing = route(self.TYPES)
-        assert routing is not None
-        assert routing.order[: routing.vision].tolist() == [1, 2, 3, 4, 12, 13]
-        assert routing.order[routing.inverse].tolist() == list(range(24))
-        assert route(self.TYPES[2:]) is None
-
-    def test_the_rotation_is_float32_in_bfloat16_too(self) -> None:
-        cosine, sine = rotation(torch.tensor([[1601]]), 4)
-        exact = torch.tensor([1601.0, 16.01, 1601.0, 16.01], dtype=torch.float64)
-        assert cosine.dtype == sine.dtype == torch.float32
-        # 1601 x 2^-24 is what a float32 angle of that size may be off by.
-        assert difference(cosine.flatten(), exact.cos()) < 2e-4
-        assert difference(sine.flatten(), exact.sin()) < 2e-4
 
 
 class TestExperts:
@@ -241,27 +224,6 @@ class TestExperts:
             assert torch.equal(model(**text).logits, before[0])
             changed = (model(**image).logits != before[1]).any(-1)[0]
         assert changed.tolist() == [False, *[True] * (len(changed) - 1)]  # all but what is before the image
-
-
-class TestNamesAndShapes:
-    def test_equal_the_published_checkpoint_at_full_size(self) -> None:
-        published = json.loads(FIXTURE.read_text())
-        expected = {
-            pattern.replace("{i}", str(layer)): tuple(shape)
-            for pattern, count, _, shape in published["tensors"]
-            for layer in range(count or 1)
-            if not pattern.endswith("inv_freq")
-        }
-        with torch.device("meta"):
-            model = CogVLMForCausalLM(CogVLMConfig(**published["config"]))
-        found = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-        assert found == expected
-        assert len(found) == 1187 - 32
-        assert sum(parameter.numel() for parameter in model.parameters()) == 17_639_685_376
-        assert not list(model.buffers())
-
-    def test_of_the_tiny_one_are_those_of_the_builder(self, folder: Path) -> None:
-        assert {n: tuple(t.shape) for n, t in load(folder).state_dict().items()} == native.cogvlm_shapes()
 
 
 class TestInputs:

@@ -36,6 +36,9 @@ class CogVLMConfig(PreTrainedConfig):
     """The language model's sizes at the top, the encoder's in `vision_config`; published ones as defaults.
 
     `auto_map` is dropped: the checkpoint's remote code is never run, and is not named in what is saved.
+
+    Raises:
+        ValueError: a CogVLM2, whose published class has the same name but other layers.
     """
 
     model_type = "cogvlm"
@@ -61,6 +64,10 @@ class CogVLMConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("auto_map", None)
+        if "num_multi_query_heads" in kwargs:
+            raise ValueError(
+                "num_multi_query_heads: this is a CogVLM2, which shares only the name with CogVLM"
+            )
         if isinstance(self.vision_config, dict):
             self.vision_config = CogVLMVisionConfig(**self.vision_config)
         elif self.vision_config is None:

@@ -1,5 +1,6 @@
 """mPLUG-Owl2's processor: the published prompts, tokens around images, and the published pixels."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -231,3 +232,55 @@ class TestFiles:
         tokenizer = AutoTokenizer.from_pretrained(folder, unk_token=None)
         assert tokenizer.unk_token_id is None
         assert MPLUGOwl2Processor(processor.image_processor, tokenizer).filler == ID["</s>"]
+
+
+@pytest.fixture(scope="module")
+def with_llama_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nothing but a tokenizer.model, trained here with the settings of Llama's."""
+    from sentencepiece import SentencePieceTrainer
+
+    folder = tmp_path_factory.mktemp("sentencepiece")
+    corpus = folder / "corpus.text"
+    corpus.write_text("USER: read red find blue largest digit ASSISTANT: yes no\n" * 40)
+    SentencePieceTrainer.train(
+        input=str(corpus),
+        model_prefix=str(folder / "tokenizer"),
+        model_type="bpe",
+        vocab_size=300,
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    settings = {
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": None,
+        "legacy": False,
+        "tokenizer_class": "LlamaTokenizer",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "preprocessor_config.json").write_text(json.dumps(tiny.clip_settings(tiny.SIDE)))
+    return tiny.write_checkpoint(folder, tiny.config_json(), {})
+
+
+@pytest.mark.parametrize("template", ["chat", "vqa"])
+def test_text_around_images_is_tokenised_as_by_sentencepiece_itself(
+    with_llama_tokenizer: Path, template: str
+) -> None:
+    """The space before an image and at the end of the prompt are tokens; pieces start anew."""
+    from sentencepiece import SentencePieceProcessor
+
+    pieces = SentencePieceProcessor(model_file=str(with_llama_tokenizer / "tokenizer.model"))
+    processor = load_processor(with_llama_tokenizer, PromptFiles(chat_template=template))
+    before, after = render(processor, conversation(IMAGE, QUESTION)).split("<|image|>")
+    inputs = processor(text=f"{before}<|image|>{after}", images=picture(9, 9))
+    image = [0] * tiny.IMAGE_LENGTH
+    assert inputs["input_ids"] == [[1, *pieces.encode(before), *image, *pieces.encode(after)]]
+    assert pieces.id_to_piece(pieces.encode(before)[-1]) == "▁"
+    ends_with_a_space = pieces.id_to_piece(pieces.encode(after)[-1]) == "▁"
+    assert ends_with_a_space == (template == "vqa")

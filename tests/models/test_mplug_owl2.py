@@ -4,13 +4,13 @@ The reference (reference_mplug_owl2.py) is float64 and shares no code with the m
 a standard deviation of about 1; the model runs in float32 and has to agree to 1e-4 everywhere.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import reference_mplug_owl2 as reference
 import tiny_mplug_owl2 as tiny
 import torch
+from tiny_mplug_owl2 import Prompt, prompt
 from torch import Tensor
 
 from adamms.errors import AdammsError
@@ -19,30 +19,6 @@ from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 
 TOLERANCE = 1e-4
 NEW = 6  # tokens that generation is compared over
-END = 2
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Token ids, types, and the images of one example."""
-
-    ids: list[int]
-    types: list[int]
-    pixels: Tensor | None
-
-
-def prompt(*parts: int | list[int], seed: int = 0) -> Prompt:
-    """Lists are token ids; a number is that many images."""
-    ids: list[int] = []
-    types: list[int] = []
-    images = sum(part for part in parts if isinstance(part, int))
-    for part in parts:
-        count = part * tiny.IMAGE_LENGTH if isinstance(part, int) else len(part)
-        ids += [0] * count if isinstance(part, int) else part
-        types += [int(isinstance(part, int))] * count
-    generator = torch.Generator().manual_seed(seed)
-    pixels = torch.randn(images, 3, tiny.SIDE, tiny.SIDE, generator=generator) if images else None
-    return Prompt(ids, types, pixels)
 
 
 PROMPTS = {

@@ -26,7 +26,7 @@ from adamms.mapping.model import Model, describe
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
-from adamms.models.registration import native_config, register
+from adamms.models.registration import register
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"batch_size": 5, "max_new_tokens": 6, "accelerator": "cpu"}
@@ -91,7 +91,7 @@ def write(recipe: Recipe, folder: Path) -> Path:
 def plain_tokens(folder: Path, examples: tuple[Example, ...]) -> dict[str, list[int]]:
     """Tokens of a model freshly loaded from a folder, one example at a time."""
     register()
-    model = AutoModelForImageTextToText.from_pretrained(folder, config=native_config(folder), dtype="auto")
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
     processor = load_processor(folder)
     found = {}
     for example in examples:

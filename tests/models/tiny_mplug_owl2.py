@@ -1,6 +1,7 @@
 """Tiny mPLUG-Owl2 checkpoints laid out as the published one, and a tokenizer of few words."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,29 @@ def constants(config: dict[str, Any]) -> dict[str, Tensor]:
     frequencies = 1.0 / (config["rope_theta"] ** (torch.arange(0, size, 2).float() / size))
     layers = range(config["num_hidden_layers"])
     return {f"model.layers.{i}.self_attn.rotary_emb.inv_freq": frequencies.clone() for i in layers}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Token ids, types, and the images of one example."""
+
+    ids: list[int]
+    types: list[int]
+    pixels: Tensor | None
+
+
+def prompt(*parts: int | list[int], seed: int = 0) -> Prompt:
+    """Lists are token ids; a number is that many images."""
+    ids: list[int] = []
+    types: list[int] = []
+    images = sum(part for part in parts if isinstance(part, int))
+    for part in parts:
+        count = part * IMAGE_LENGTH if isinstance(part, int) else len(part)
+        ids += [0] * count if isinstance(part, int) else part
+        types += [int(isinstance(part, int))] * count
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(images, 3, SIDE, SIDE, generator=generator) if images else None
+    return Prompt(ids, types, pixels)
 
 
 def write_checkpoint(folder: Path, config: dict[str, Any], weights: dict[str, Tensor]) -> Path:

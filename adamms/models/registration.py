@@ -90,6 +90,7 @@ def native_processor(family: Family, folder: Path, tokenizer: Path | None = None
     """
     from transformers import AutoTokenizer
 
+    register()  # else transformers warns of an unknown config.json beside the tokenizer
     if tokenizer is None and (folder / _PROCESSOR_FILE).is_file():
         return family.processor_class.from_pretrained(folder, local_files_only=True)
     if tokenizer is None and not any((folder / name).is_file() for name in _TOKENIZER_FILES):

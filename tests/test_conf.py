@@ -1,5 +1,6 @@
 """Every YAML in conf/ composes, every `_target_` exists and takes the values it is given."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adamms.architectures.spec import load_architecture
+from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -22,6 +23,11 @@ def compose_option(option: str) -> DictConfig:
     override = f"+checkpoint@published={name}" if group == "checkpoint" else f"{group}={name}"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=[override, "output=out", "cache=cache"])
+
+
+def header(option: str) -> Path:
+    """Where the names and shapes of a published checkpoint are, if they are known."""
+    return CONF.parent / "tests/fixtures" / f"{option.removeprefix('checkpoint/')}.json"
 
 
 def nodes(config: DictConfig) -> Iterator[DictConfig]:
@@ -58,6 +64,13 @@ def test_published_checkpoints_name_a_known_architecture(option: str) -> None:
     checkpoint = compose_option(option).published
     assert load_architecture(checkpoint.architecture).name == checkpoint.architecture
     assert checkpoint.path.count("/") == 1
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if header(option).exists()])
+def test_a_published_checkpoint_has_the_architecture_that_its_config_declares(option: str) -> None:
+    checkpoint, content = compose_option(option).published, json.loads(header(option).read_text())
+    assert checkpoint.path == content["checkpoint"]
+    assert checkpoint.architecture == recognise(content["config"], header(option)).name
 
 
 def test_the_demo_is_the_default_and_its_grid_is_its_own() -> None:

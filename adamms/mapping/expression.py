@@ -234,7 +234,7 @@ def _token_rows(
     source: Expression, rows: tuple[int, ...], tensors: Mapping[str, torch.Tensor], own: torch.Tensor
 ) -> torch.Tensor:
     (length, *_) = shape_of(source, lambda name: tuple(tensors[name].shape))
-    index = torch.tensor(rows)
+    index = torch.tensor(rows, device=own.device)
     donor = evaluate_rows(source, tensors, 0, length, own)[index.clamp(min=0)]
     found = (index >= 0).view(-1, *[1] * (donor.dim() - 1))
     return torch.where(found, donor.double(), own.double())

@@ -24,9 +24,12 @@ from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import Method
+from adamms.merge.sources import MAPPED_FILES, Sources
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
+# A GPU has work for all its cores only in larger ones.
+GPU_CHUNK_ELEMENTS = 1 << 24
 # Kept tensors are handed on as views of the mapped file, in pieces that show progress.
 KEPT_PIECE_ELEMENTS = 1 << 24
 
@@ -67,36 +70,42 @@ class Recipe:
         """Name, shape and dtype of every tensor of the result: those of the target."""
         return list(self.target.tensors.values())
 
-    def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def pieces(self, name: str, sources: Sources = MAPPED_FILES) -> Iterator[tuple[int, torch.Tensor]]:
         """The merged tensor `name` in chunks: (position of the first element, contiguous 1-D tensor).
+
+        They are on the device of `sources`.
 
         Raises:
             AdammsError: the merge made an infinity or NaN that no input had.
         """
         slot = self.slots[name]
         if not self._changes(slot):
-            flat = self.target.read(name).reshape(-1)
+            flat = sources.read(self.target, name).reshape(-1)
             for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
                 yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
             return
-        target = _rows(self.target.read(name))
-        operands = self._operands(slot)
+        target = _rows(sources.read(self.target, name))
+        operands = self._operands(slot, sources)
         width = max(1, target[0].numel()) if len(target) else 1
-        step = max(1, CHUNK_ELEMENTS // width) if self.method.elementwise else max(1, len(target))
+        elements = CHUNK_ELEMENTS if target.device.type == "cpu" else GPU_CHUNK_ELEMENTS
+        step = max(1, elements // width) if self.method.elementwise else max(1, len(target))
         # Written over by every chunk: fresh memory would cost more than the arithmetic.
-        scratch = {name: torch.empty(step * width, dtype=torch.float64) for name in (TARGET, *operands)}
+        scratch = {
+            name: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=target.device)
+            for name in (TARGET, *operands)
+        }
         for start in range(0, len(target), step):
             stop = min(start + step, len(target))
             merged = self._merge_rows(slot, target, operands, range(start, stop), scratch)
             yield start * width, merged.reshape(-1)
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """The merged tensor `name` in the target's shape and dtype."""
+    def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
+        """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
         entry = self.target.tensors[name]
         if not self._changes(self.slots[name]):
-            return self.target.read(name)
-        merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype])
-        for start, piece in self.pieces(name):
+            return sources.read(self.target, name)
+        merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
+        for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
         return merged.view(entry.shape)
 
@@ -105,6 +114,7 @@ class Recipe:
         only_mapped: bool = False,
         workers: int | None = None,
         names: Sequence[str] | None = None,
+        sources: Sources = MAPPED_FILES,
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Stream (name, tensor) in the target's names and order, a few tensors ahead of the consumer.
 
@@ -112,6 +122,7 @@ class Recipe:
             only_mapped: leave out the tensors that the plan keeps; they are the target's own.
             workers: threads; the processors at hand by default.
             names: these tensors instead, in this order.
+            sources: where the inputs are read and the arithmetic takes place.
         """
         if names is None:
             names = [slot.name for slot in self.plan.slots if slot.merged or not only_mapped]
@@ -119,7 +130,7 @@ class Recipe:
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
             for name in names:
-                ahead.append((name, pool.submit(self.tensor, name)))
+                ahead.append((name, pool.submit(self.tensor, name, sources)))
                 if len(ahead) > workers:
                     first, job = ahead.popleft()
                     yield first, job.result()
@@ -145,14 +156,14 @@ class Recipe:
         shares = {donor: self.coefficients[donor] for donor in slot.donors}
         return slot.merged and not self.method.keeps_target(shares)
 
-    def _operands(self, slot: Slot) -> Operands:
+    def _operands(self, slot: Slot, sources: Sources) -> Operands:
         """Donor name, or ANCESTOR -> {tensor name: mapped tensor}, for the tensors that the slot reads."""
-        sources = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
+        mapped = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
         if self.ancestor is not None and slot.ancestor is not None:
-            sources[ANCESTOR] = (self.ancestor, slot.ancestor)
+            mapped[ANCESTOR] = (self.ancestor, slot.ancestor)
         return {
-            name: {read: _rows(checkpoint.read(read)) for read in names_in(expression)}
-            for name, (checkpoint, expression) in sources.items()
+            name: {read: _rows(sources.read(checkpoint, read)) for read in names_in(expression)}
+            for name, (checkpoint, expression) in mapped.items()
         }
 
     def _merge_rows(

@@ -10,32 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import ROOT
+from command import ROOT, pair, write_jsonl
 from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
 from adamms.cli import explain
-from adamms.data.digits import Digits
-
-
-def pair(folder: Path) -> list[str]:
-    return [
-        "model=custom",
-        f"model.target.path={folder / 'target'}",
-        f"model.donors.a.path={folder / 'donor'}",
-    ]
-
-
-def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
-    data = Digits(folder=folder / "images", per_task=per_task).load()
-    lines = []
-    for example in data.examples:
-        record = {"id": example.id, "task": example.task, "question": example.question}
-        record["image"] = str(example.image.relative_to(folder))
-        lines.append(record | ({"answer": data.answers[example.id]} if labels else {}))
-    file = folder / "data.jsonl"
-    file.write_text("\n".join(json.dumps(line) for line in lines))
-    return file
 
 
 class TestPlan:
@@ -240,7 +219,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has method, alpha. Nearest: alpha",
+        "merge has method, alpha, weights. Nearest: alpha",
     ),
     "unknown choice": (None, ["merge=linaer"], "expected one of: linear. Nearest: linear"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),

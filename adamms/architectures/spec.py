@@ -6,6 +6,7 @@ format, no weights, no shapes. To add a model family, write one and name it in c
     about           one line for people
     classes         names in config.json's `architectures` that mean this format
     model_types     config.json's `model_type`, used when no class decides
+    inference       what to do instead, for a format that neither transformers nor vLLM can run
     include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes,
                     after the own ones; what it includes itself comes along under both
     language_model  pattern -> role (roles.py lists them), or a fusion of several roles (below)
@@ -41,7 +42,10 @@ from adamms.architectures.roles import Role, parse_role
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
-KEYS = ("about", "classes", "model_types", "include", "language_model", "other", "inserted_layers")
+KEYS = (
+    *("about", "classes", "model_types", "inference"),
+    *("include", "language_model", "other", "inserted_layers"),
+)
 FUSION_KEYS = ("concat", "dim", "sizes", "groups")
 
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
@@ -104,6 +108,7 @@ class Architecture:
         model_types: values of config.json's `model_type` that do when no class decides.
         lines: the patterns; the first that matches decides.
         inserted_layers: reason -> key of config.json that lists layers which the ancestor LM lacks.
+        inference: what to do instead, if no engine can run the format; else "".
     """
 
     name: str
@@ -112,6 +117,7 @@ class Architecture:
     model_types: tuple[str, ...]
     lines: tuple[Line, ...]
     inserted_layers: Mapping[str, str] = field(default_factory=dict)
+    inference: str = ""
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -148,6 +154,7 @@ def load_architecture(name: str) -> Architecture:
         tuple(spec.get("model_types", ())),
         lines,
         spec.get("inserted_layers", {}),
+        spec.get("inference", ""),
     )
 
 
@@ -191,6 +198,8 @@ def _read_spec(path: Path) -> dict[str, Any]:
     inserted = spec.get("inserted_layers", {})
     if not isinstance(inserted, dict) or not all(isinstance(key, str) for key in inserted.values()):
         raise AdammsError(f"{path}: inserted_layers is {inserted!r}; expected {{reason: key of config.json}}")
+    if not isinstance(spec.get("inference", ""), str):
+        raise AdammsError(f"{path}: inference is {spec['inference']!r}; expected a text")
     return spec
 
 

@@ -41,6 +41,7 @@ def test_a_spec_of_every_construct(tmp_path: Path) -> None:
 about: a test
 classes: [MineForCausalLM, MineTwo]
 model_types: [mine]
+inference: Use yours.
 language_model:
   (model.)?emb.weight: embed.weight
   (model|lm).layers.{i}.{p}_of_q: layers.{i}.attn.q.{p}
@@ -55,6 +56,7 @@ other:
     )
     assert (mine.name, mine.about) == ("mine", "a test")
     assert (mine.classes, mine.model_types) == (("MineForCausalLM", "MineTwo"), ("mine",))
+    assert mine.inference == "Use yours."
     assert mine.label("emb.weight") == mine.label("model.emb.weight") == role("embed.weight")
     assert mine.label("model.layers.12.bias_of_q") == role("layers.12.attn.q.bias")
     assert mine.label("lm.layers.0.weight_of_q") == role("layers.0.attn.q.weight")
@@ -165,6 +167,7 @@ BAD = {
         "language_model: {a: {concat: [embed.weight, heat.weight], dim: 0}}",
         r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
     ),
+    "advice that is no text": ("inference: [vllm]", r"mine\.yaml: inference is \['vllm'\]; expected a text"),
     "fusion of one": (
         "language_model: {a: {concat: [embed.weight], dim: 0}}",
         r"a: concat is \['embed\.weight'\]; expected a list of two or more roles",
@@ -345,6 +348,32 @@ def test_a_class_decides_before_a_model_type() -> None:
 def test_a_model_type_decides_where_no_class_is_declared() -> None:
     assert recognise({"model_type": "qwen2_vl"}, Path("x")).name == "qwen2_vl"
     assert recognise({"architectures": None, "model_type": "llama"}, Path("x")).name == "llama"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # Published config.json files whose class or type alone would mislead.
+        ({"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava"}, "llava"),  # LLaVA-1.5, Yi-VL
+        ({"architectures": ["LlavaQwenForCausalLM"], "model_type": "llava"}, "llava_onevision"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}, "llava_hf"),
+        ({"architectures": ["Share4VLlamaForCausalLM"], "model_type": "share4v"}, "llava"),
+        ({"architectures": ["CogVLMForCausalLM"]}, "cogvlm"),  # has no model_type
+        ({"architectures": ["CambrianLlamaForCausalLM"], "model_type": "cambrian_llama"}, "cambrian"),
+        ({"model_type": "llava"}, "llava_hf"),  # as transformers would take it
+    ],
+)
+def test_formats_that_share_a_model_type_are_told_apart(config: dict[str, object], expected: str) -> None:
+    assert recognise(config, Path("x")).name == expected
+
+
+def test_formats_that_no_engine_runs_say_what_does() -> None:
+    advised = {name: load_architecture(name).inference for name in known_architectures()}
+    assert "llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b" in advised["llava"]
+    assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"]
+    assert "engine=replay" in advised["cambrian"]
+    for name in ("llama", "qwen2", "qwen2_vl", "llava_hf", "llava_onevision_hf", "cogvlm", "mplug_owl2"):
+        assert not advised[name]
 
 
 @pytest.mark.parametrize(

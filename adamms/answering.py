@@ -19,6 +19,7 @@ from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.mapping.model import Model
 from adamms.merge.recipe import Recipe
 from adamms.track.console import Advance, Console
 
@@ -33,6 +34,12 @@ def replayed(config: DictConfig) -> Replay | None:
     """The configured engine if it is one that only reads logs."""
     engine = build(config.engine)
     return engine if isinstance(engine, Replay) else None
+
+
+def check_runnable(model: Model) -> None:
+    """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
+    if model.architecture.inference:
+        raise AdammsError(f"{model} cannot be run. {model.architecture.inference}")
 
 
 def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
@@ -151,6 +158,7 @@ def _answer_natively(
     answers = {}
     for name, donor in case.donors.items():
         try:
+            check_runnable(donor)
             with (
                 open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,

@@ -11,7 +11,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.answering import Answers, ask, evaluate, open_engine, replayed, searched_and_labelled
+from adamms.answering import (
+    Answers,
+    ask,
+    check_runnable,
+    evaluate,
+    open_engine,
+    replayed,
+    searched_and_labelled,
+)
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case, alpha_of, build, compose_case, merge_command, settings_in_words
@@ -54,7 +62,10 @@ def merge(config: DictConfig) -> None:
     console.plan(case.plan)
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
-    console.finish(output / "model", _loader(case))
+    if case.target.architecture.inference:
+        console.say(f"The merged model is in {output / 'model'}. {case.target.architecture.inference}")
+    else:
+        console.finish(output / "model", _loader(case))
 
 
 def search(config: DictConfig) -> None:
@@ -73,6 +84,7 @@ def search(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
+    check_runnable(case.target)
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
     _check_output(config, case)
     console.plan(case.plan)
@@ -158,6 +170,7 @@ def respond(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
+    check_runnable(case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
 

@@ -9,12 +9,14 @@ Writes checkpoints with the published names, shapes and shards whose weights are
     plain          the same and reading every header with the files' own libraries
     adamms         the command line: python run.py mode=plan
 
-Wall is the whole process, interpreter start included; `adamms` further includes Hydra's composition,
-the recognition and description of every tensor, the mapping, and writing plan.json.
+Wall is the whole process, interpreter start included, and processor its user and system time, which
+other work on the machine disturbs less. `adamms` further includes Hydra's composition, the recognition
+and description of every tensor, the mapping, and writing plan.json.
 """
 
 import argparse
 import json
+import resource
 import shutil
 import statistics
 import struct
@@ -134,13 +136,21 @@ def models_of(pair: str) -> dict[str, str]:
     return {k.removeprefix("/checkpoint@"): v for entry in entries for k, v in entry.items()}
 
 
-def wall(command: list[str], folder: Path) -> float:
-    start = time.perf_counter()
+@dataclass(frozen=True)
+class Run:
+    """Seconds of one process."""
+
+    wall: float
+    processor: float
+
+
+def run(command: list[str], folder: Path) -> Run:
+    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
-    seconds = time.perf_counter() - start
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"{' '.join(command[:2])} failed:\n{done.stdout}")
-    return seconds
+    return Run(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def measure(pair: str, folder: Path, rounds: int) -> None:
@@ -160,18 +170,20 @@ def measure(pair: str, folder: Path, rounds: int) -> None:
         ],
     }
     for command in commands.values():  # into the page cache
-        wall(command, folder)
-    runs: dict[str, list[float]] = {name: [] for name in commands}
+        run(command, folder)
+    runs: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(rounds):
         for name, command in commands.items():
-            runs[name].append(wall(command, folder))
+            runs[name].append(run(command, folder))
             shutil.rmtree(output, ignore_errors=True)
     contents = {name: json.loads((FIXTURES / f"{name}.json").read_text()) for name in names.values()}
     tensors = [tensor for content in contents.values() for tensor in published(content)]
     print(f"\n{pair}: {len(tensors)} tensors, {sum(t.nbytes for t in tensors) / 1e9:.0f} GB in three models")
-    for name, seconds in runs.items():
-        spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
-        print(f"  {name:14}{statistics.median(seconds):6.2f} s   ({rounds} rounds: {spread})")
+    print(f"{'':16}{'wall s':>8}{'(fastest)':>11}{'processor s':>13}")
+    for name, measured in runs.items():
+        wall = statistics.median(one.wall for one in measured)
+        processor = statistics.median(one.processor for one in measured)
+        print(f"  {name:14}{wall:8.2f}{min(one.wall for one in measured):11.2f}{processor:13.2f}")
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from correspondences import EMBEDDINGS, Tree, correspondences
 from headers import kept, published, read, rows, trees
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 
 from adamms.errors import AdammsError
 from adamms.mapping.model import Model
@@ -175,17 +177,6 @@ PAIR_FILES = sorted(
 )
 
 
-def test_the_papers_pairs_are_there() -> None:
-    """PAPER.md: the six pairs of 7B models, ShareGPT4V with LLaVA and CogVLM, and the pair of 34B."""
-    of_the_paper = {
-        *("qwen2vl_from_llava_onevision", "llava_onevision_from_qwen2vl", "cogvlm_from_llava"),
-        *("llava_from_mplug_owl2", "mplug_owl2_from_llava", "mplug_owl2_from_cogvlm"),
-        *("cogvlm_from_mplug_owl2", "llava_from_sharegpt4v", "sharegpt4v_from_llava"),
-        *("cogvlm_from_sharegpt4v", "sharegpt4v_from_cogvlm", "cambrian_from_yi_vl"),
-    }
-    assert of_the_paper <= {file.stem for file in PAIR_FILES}
-
-
 @pytest.mark.parametrize("file", PAIR_FILES, ids=lambda file: file.stem)
 def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(file: Path, load: dict[str, Model]) -> None:
     target, donor, ancestor = pair_of(file).values()
@@ -202,6 +193,43 @@ def test_the_hub_ids_and_formats_in_conf_are_those_of_the_published_files(
     content = json.loads((headers.FIXTURES / f"{name}.json").read_text())
     assert entry["path"] in content["checkpoint"]
     assert entry["architecture"] == load[name].architecture.name
+
+
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("paper_*.yaml"))
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_of_the_paper_is_the_papers_search_over_the_whole_language_model(
+    experiment: str, load: dict[str, Model]
+) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=[f"experiment={experiment}", "output=out", "cache=cache"])
+    assert list(config.search.grid) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert (config.search.samples, config.search.rule, config.search.endpoints) == (100, "sum", "interior")
+    asked = {*config.data.prompts, *config.data.choice_prompts}
+    assert asked == {"mmmu", "mme", "seedbench", "ocrbench", "textvqa", "okvqa", "gqa", "vizwiz"}
+    hub = {yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())["path"]: name for name in MODELS}
+    (donor,) = config.model.donors.values()
+    target, other, ancestor = (hub[node.path] for node in (config.model.target, donor, config.model.ancestor))
+    plan = instantiate(config.mapper).plan(load[target], {"a": load[other]}, load[ancestor])
+    merged = [slot for slot in plan.slots if slot.merged]
+    whole = MERGED_OF_34B if target in YI_34B else MERGED[MODELS[target].layers]
+    # Without their tokenizers, which are not here, these two's embeddings cannot be aligned.
+    assert len(merged) == whole - (2 if experiment == "paper_llava_onevision" else 0)
+    assert all(slot.ancestor is not None for slot in merged)
+
+
+def test_the_papers_experiments_are_its_pairs() -> None:
+    assert len(EXPERIMENTS) == 11
+    pairs = [
+        yaml.safe_load((CONF / f"experiment/{name}.yaml").read_text())["defaults"] for name in EXPERIMENTS
+    ]
+    assert {entries[0]["override /model"] for entries in pairs} == {
+        *("qwen2vl_from_llava_onevision", "llava_onevision_from_qwen2vl", "cogvlm_from_llava"),
+        *("llava_from_mplug_owl2", "mplug_owl2_from_llava", "mplug_owl2_from_cogvlm"),
+        *("cogvlm_from_mplug_owl2", "llava_from_sharegpt4v", "sharegpt4v_from_llava"),
+        *("cogvlm_from_sharegpt4v", "cambrian_from_yi_vl"),
+    }
 
 
 # ---------------------------------------------------------------- no ancestor in common

@@ -16,6 +16,7 @@ from command import Outcome
 from disguises import Disguise
 from families import BUILT, DISGUISED, FAMILIES, save_family, save_language
 from safetensors.torch import load_file, save_file
+from tiny import with_vision_level
 
 Run = Callable[..., Outcome]
 
@@ -120,6 +121,19 @@ def test_a_family_takes_its_language_model(name: str, run, family, language, tmp
     assert torch.equal(tokens, expected_tokens)
     untouched, _ = answers(load(target))
     assert (untouched - expected_logits).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("name", ["llava_next_mistral", "gemma3"])
+def test_a_family_in_the_hubs_names_keeps_them(name: str, run, family, language, tmp_path: Path) -> None:
+    """The hub's files have a level `vision_model.` that a model made afresh by transformers 5 lacks."""
+    target = with_vision_level(family(name), tmp_path / "hub")
+    donor = language(FAMILIES[name].language)
+    merged = merge(run, target, donor, tmp_path / "merge")
+    assert sorted(weights(merged)) == sorted(weights(target))
+    logits, tokens = answers(load(merged))
+    expected_logits, expected_tokens = answers(load(donor))
+    torch.testing.assert_close(logits, expected_logits, **CLOSE)
+    assert torch.equal(tokens, expected_tokens)
 
 
 @pytest.mark.parametrize("name", BUILT)

@@ -8,7 +8,7 @@ format, no weights, no shapes. To add a model family, write one and name it in c
     model_types     config.json's `model_type`, used when no class decides
     inference       what to do instead, for a format that neither transformers nor vLLM can run
     include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes,
-                    after the own ones; what it includes itself comes along under both
+                    after the own ones ("" leads every name); what it includes comes along under both
     language_model  pattern -> role (roles.py lists them), or a fusion of several roles (below)
     other           reason -> pattern of tensors that are not of the LM and are always kept
     inserted_layers {reason: key of config.json}: the key lists layers, by index, that the ancestor LM

@@ -345,6 +345,15 @@ def test_a_model_that_vllm_cannot_run_is_named_with_the_cause(talkative: Path) -
     assert "Traceback" not in str(raised.value)
 
 
+@real
+def test_what_fails_in_a_worker_is_named_with_the_workers_cause(talkative: Path) -> None:
+    with (
+        VllmEngine(talkative / "target", **SETTINGS, tensor_parallel_size=2) as engine,
+        pytest.raises(AdammsError, match="AssertionError: 3 is not divisible by 2"),
+    ):
+        engine.start()
+
+
 class TestSettings:
     """Checked when the engine is made, with vLLM or without; nothing is started."""
 
@@ -375,6 +384,17 @@ class TestSettings:
         assert VllmEngine(Path("b"), timeout=3).identity == usual.identity
         for setting in ({"dtype": "float16"}, {"batch_size": 3}, {"max_new_tokens": 3}, {"seed": 1}):
             assert VllmEngine(Path("a"), **setting).identity != usual.identity
+
+    @pytest.mark.parametrize(
+        ("architecture", "family"),
+        [("CogVLMForCausalLM", "cogvlm"), ("MPLUGOwl2LlamaForCausalLM", "mplug_owl2")],
+    )
+    def test_a_model_that_only_adamms_has_is_named_with_the_engine_that_runs_it(
+        self, architecture: str, family: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+        with pytest.raises(AdammsError, match=f"vLLM has no {family}; engine=transformers runs it"):
+            VllmEngine(tmp_path)
 
     def test_it_starts_nothing(self) -> None:
         with VllmEngine(Path("nowhere")) as engine:

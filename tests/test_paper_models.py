@@ -2,7 +2,7 @@
 
 Merged values are checked against the written correspondences in float64; then the merged folder is loaded
 and generates: in its own class where transformers has one, else under the names of the class that it is
-converted to. CogVLM and mPLUG-Owl2 run in classes of ours: tests/models.
+converted to. CogVLM and mPLUG-Owl2 run in classes of ours: tests/models, and CogVLM at the end here.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import native
 import paper_models
 import pytest
 import tiny
@@ -337,6 +338,30 @@ def test_llava_goes_through_the_whole_search(
     if refused:
         assert refused in done.out
         assert "llava-hf/llava-1.5-7b-hf" in done.out
+
+
+def test_cogvlm_goes_through_the_whole_search_with_the_experiments_own_prompt(
+    run: Any, questions: Path, tmp_path: Path
+) -> None:
+    models = {
+        "target": native.save_cogvlm(tmp_path / "target", seed=1),
+        "donors.llava": native.save_llava(tmp_path / "donor", seed=2),
+        "ancestor": tiny.save_llama(tmp_path / "ancestor", 3, num_key_value_heads=tiny.HEADS),
+    }
+    done = run(
+        "experiment=paper_cogvlm_llava",
+        *(f"model.{key}.path={path}" for key, path in models.items()),
+        f"model.target.tokenizer={native.save_tokenizer(tmp_path / 'tokenizer')}",
+        f"data.path={questions}",
+        *("engine.accelerator=cpu", "engine.max_new_tokens=3", f"output={tmp_path / 'out'}"),
+    )
+    assert done.status == 0, done.err
+    assert "the donor llava is not evaluated: " in done.out
+    written = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+    assert written["model"]["target"]["chat_template"] == "vqa"
+    records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
+    assert all(list(record["answers"]) == [f"{i / 10:g}" for i in range(7)] for record in records)
+    assert len({answer for record in records for answer in record["answers"].values()}) > 3
 
 
 @pytest.mark.parametrize("mode", ["search", "respond"])

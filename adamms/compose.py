@@ -17,11 +17,13 @@ from omegaconf.errors import MissingMandatoryValue
 import adamms
 from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
+from adamms.checkpoint.adapted import AdaptedCheckpoint
+from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate
-from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
-from adamms.mapping.plan import Plan
+from adamms.mapping.plan import Plan, Slot
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
 from adamms.merge.recipe import TARGET, Recipe, check_donor_names
@@ -37,6 +39,7 @@ class Case:
     Args:
         target, donors, ancestor: opened checkpoints with their architectures.
         names: hub ids or folder names for people: "target", each donor's name -> text.
+        origins: hub ids or folder names, target first, then donors; of an adapted model two.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
@@ -46,6 +49,7 @@ class Case:
     donors: Mapping[str, Model]
     ancestor: Model | None
     names: Mapping[str, str]
+    origins: Sequence[str]
     plan: Plan
     control: Plan | None
     method: Method
@@ -74,6 +78,13 @@ class Case:
             {CONTROL: float(alpha)},
             ancestor,
         )
+
+    def alone(self, model: Model) -> Recipe:
+        """One of the models as it is: nothing is merged, but an adapter of its own counts."""
+        entries = model.checkpoint.tensors.values()
+        slots = tuple(Slot(e.name, e.shape, e.dtype, "", reason="nothing is merged") for e in entries)
+        ancestor = self.ancestor.checkpoint if self.ancestor is not None else None
+        return Recipe(model.checkpoint, {}, Plan(str(model), {}, slots), self.method, {}, ancestor)
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""
@@ -105,12 +116,14 @@ def compose_case(config: DictConfig) -> Case:
     if config.evaluate.control and ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     wanted = ancestor is not None and config.evaluate.control
+    _check_sizes(target)
+    origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}
     return Case(
         target=target,
         donors=donors,
         ancestor=ancestor,
-        names={TARGET: _name(models.target.path)}
-        | {str(name): _name(donor.path) for name, donor in models.donors.items()},
+        names={name: " + ".join(parts) for name, parts in origins.items()},
+        origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
         plan=mapper.plan(target, donors, ancestor),
         control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
         method=method,
@@ -161,15 +174,51 @@ def _open(source: DictConfig, where: str) -> Model:
     if OmegaConf.is_missing(source, "path") or source.get("path") is None:
         raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
     try:
-        path = locate(str(source.path), source.get("revision"))
-        checkpoint = open_checkpoint(path)
+        checkpoint = _open_checkpoint(source)
         name = source.get("architecture")
-        architecture = load_architecture(name) if name else recognise(checkpoint.config, path)
+        architecture = load_architecture(name) if name else recognise(checkpoint.config, checkpoint.folder)
         return describe(checkpoint, architecture)
     except MissingMandatoryValue as error:
         raise AdammsError(f"{where}: {error}") from error
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
+
+
+def _open_checkpoint(source: DictConfig) -> Checkpoint:
+    """What `path` and `adapter` name: a model, a base with an adapter, or an adapter that names its base."""
+    path = locate(str(source.path), source.get("revision"))
+    if source.get("adapter") is not None:
+        return open_adapter(open_checkpoint(path), locate(str(source.adapter)))
+    if not is_adapter(path):
+        return open_checkpoint(path)
+    name, revision = declared_base(path)
+    try:
+        base = open_checkpoint(locate(name, revision))
+    except AdammsError as error:
+        raise AdammsError(
+            f"{error} It is the base that {path / ADAPTER_CONFIG} names; if it is elsewhere, give path=BASE "
+            f"adapter={path}"
+        ) from error
+    return open_adapter(base, path)
+
+
+def _check_sizes(target: Model) -> None:
+    """Raise AdammsError if the target's adapter resizes a tensor: the base's config.json would be wrong."""
+    checkpoint = target.checkpoint
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        for name in checkpoint.changes:
+            old, new = checkpoint.base.tensors[name].shape, checkpoint.tensors[name].shape
+            if old != new:
+                raise AdammsError(
+                    f"model.target: the adapter makes {name} {list(new)} instead of {list(old)}, which does "
+                    f"not go with the base's config.json and tokenizer; materialise it first"
+                )
+
+
+def _origins(source: DictConfig) -> list[str]:
+    """The base and, if there is one, the adapter, for people."""
+    path, adapter = str(source.path), source.get("adapter")
+    return [_name(path)] if adapter is None else [_name(path), _name(str(adapter))]
 
 
 def _name(path: str) -> str:

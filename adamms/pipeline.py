@@ -198,7 +198,7 @@ def _write_model(console: Console, config: DictConfig, case: Case, recipe: Recip
         with console.stage("merge", total, "bytes") as advance:
             write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        (partial / "README.md").write_text(model_card(list(case.names.values()), record), encoding="utf-8")
+        (partial / "README.md").write_text(model_card(case.origins, record), encoding="utf-8")
         _write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 

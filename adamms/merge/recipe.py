@@ -9,6 +9,7 @@ merging is bound by memory, and exact for every pair of 16-bit inputs.
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 import torch
 
 import adamms
-from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.adapted import BLOCK_ROWS
+from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
@@ -33,7 +35,7 @@ KEPT_PIECE_ELEMENTS = 1 << 24
 # Operands that are no donors; no donor can have such a name (`check_donor_names`).
 TARGET, ANCESTOR = "target", "ancestor"
 
-Operands = Mapping[str, Mapping[str, torch.Tensor]]
+Operands = Mapping[str, Mapping[str, Rows]]
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,11 @@ class Recipe:
         """
         slot = self.slots[name]
         if not self._changes(slot):
-            flat = self.target.read(name).reshape(-1)
-            for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
-                yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
+            yield from self._kept_pieces(name)
             return
-        target = _rows(self.target.read(name))
-        operands = self._operands(slot)
-        width = max(1, target[0].numel()) if len(target) else 1
-        step = max(1, CHUNK_ELEMENTS // width) if self.method.elementwise else max(1, len(target))
+        target, operands = self.target.rows(name), self._operands(slot)
+        width = _width(target)
+        step = _step(width) if self.method.elementwise else max(1, len(target))
         # Written over by every chunk: fresh memory would cost more than the arithmetic.
         scratch = {name: torch.empty(step * width, dtype=torch.float64) for name in (TARGET, *operands)}
         for start in range(0, len(target), step):
@@ -90,10 +89,22 @@ class Recipe:
             merged = self._merge_rows(slot, target, operands, range(start, stop), scratch)
             yield start * width, merged.reshape(-1)
 
+    def _kept_pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+        """The target's own tensor in chunks: views of its file, or computed if an adapter changes it."""
+        if name in self.target.adapted:
+            rows = self.target.rows(name)
+            width = _width(rows)
+            for start in range(0, len(rows), _step(width)):
+                yield start * width, rows[start : start + _step(width)].reshape(-1)
+            return
+        flat = self.target.read(name).reshape(-1)
+        for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
+            yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
+
     def tensor(self, name: str) -> torch.Tensor:
         """The merged tensor `name` in the target's shape and dtype."""
         entry = self.target.tensors[name]
-        if not self._changes(self.slots[name]):
+        if not self._changes(self.slots[name]) and name not in self.target.adapted:
             return self.target.read(name)
         merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype])
         for start, piece in self.pieces(name):
@@ -109,12 +120,13 @@ class Recipe:
         """Stream (name, tensor) in the target's names and order, a few tensors ahead of the consumer.
 
         Args:
-            only_mapped: leave out the tensors that the plan keeps; they are the target's own.
+            only_mapped: leave out the tensors that the files in the target's folder hold as they are: those
+                that the plan keeps and no adapter changes.
             workers: threads; the processors at hand by default.
             names: these tensors instead, in this order.
         """
         if names is None:
-            names = [slot.name for slot in self.plan.slots if slot.merged or not only_mapped]
+            names = self.mapped if only_mapped else [slot.name for slot in self.plan.slots]
         workers = workers or default_workers()
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
@@ -125,6 +137,15 @@ class Recipe:
                     yield first, job.result()
             for name, job in ahead:
                 yield name, job.result()
+
+    @property
+    def mapped(self) -> list[str]:
+        """Names of the tensors that are merged, or that an adapter of the target changes.
+
+        All others are, at every alpha, what the files in the target's folder hold.
+        """
+        adapted = self.target.adapted
+        return [slot.name for slot in self.plan.slots if slot.merged or slot.name in adapted]
 
     @property
     def fingerprint(self) -> str:
@@ -151,14 +172,14 @@ class Recipe:
         if self.ancestor is not None and slot.ancestor is not None:
             sources[ANCESTOR] = (self.ancestor, slot.ancestor)
         return {
-            name: {read: _rows(checkpoint.read(read)) for read in names_in(expression)}
+            name: {read: checkpoint.rows(read) for read in dict.fromkeys(names_in(expression))}
             for name, (checkpoint, expression) in sources.items()
         }
 
     def _merge_rows(
         self,
         slot: Slot,
-        target: torch.Tensor,
+        target: Rows,
         operands: Operands,
         rows: range,
         scratch: Mapping[str, torch.Tensor],
@@ -166,7 +187,8 @@ class Recipe:
         expressions = dict(slot.donors)
         if ANCESTOR in operands and slot.ancestor is not None:
             expressions[ANCESTOR] = slot.ancestor
-        stored = {TARGET: target[rows.start : rows.stop]} | {
+        own = target[rows.start : rows.stop]
+        stored = {TARGET: own} | {
             name: evaluate_rows(expression, operands[name], rows.start, rows.stop, target)
             for name, expression in expressions.items()
         }
@@ -180,6 +202,9 @@ class Recipe:
             exact.get(ANCESTOR),
             {name: self.coefficients[name] for name in slot.donors},
         ).to(target.dtype)
+        lacking = _rows_of_no_donor(slot, rows)
+        if lacking:
+            merged[lacking] = own[lacking]
         if not _finite(merged) and _made_nonfinite(merged, stored.values()):
             raise AdammsError(
                 f"merging {slot.name} made values that {target.dtype} cannot hold (rows {rows.start} to "
@@ -195,8 +220,23 @@ def check_donor_names(names: Iterable[object]) -> None:
             raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
-def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.view(1) if tensor.dim() == 0 else tensor
+def _width(rows: Rows) -> int:
+    """Elements of one row."""
+    return max(1, math.prod(rows.shape[1:]))
+
+
+def _step(width: int) -> int:
+    """Rows of one chunk: a multiple of what adapters are computed by, where that many fit."""
+    step = max(1, CHUNK_ELEMENTS // width)
+    return step if step < BLOCK_ROWS else step // BLOCK_ROWS * BLOCK_ROWS
+
+
+def _rows_of_no_donor(slot: Slot, rows: range) -> list[int]:
+    """Positions in `rows` of tokens that no donor has; whatever the method, these rows stay the target's."""
+    aligned = [e.rows[rows.start : rows.stop] for e in slot.donors.values() if isinstance(e, Tokens)]
+    if len(aligned) < len(slot.donors):
+        return []
+    return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
 
 
 def _finite(tensor: torch.Tensor) -> bool:

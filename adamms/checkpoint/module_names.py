@@ -35,7 +35,7 @@ class StoredModules:
         """The stored name of the tensor `name` (module path and `weight` or `bias`).
 
         The longest common ending decides, which must reach up to the layer's number and the word before it;
-        then the number of words that the rests have in common.
+        then how many words the rests have in common, and how few they have not.
 
         Raises:
             AdammsError: no stored tensor, several, or one under another prefix than the rest of its block.
@@ -74,10 +74,10 @@ def _tail(path: Path) -> Path:
     return path[max(numbers[0] - 1, 0) :] if numbers else path[-2:]
 
 
-def _likeness(path: Path, stored: Path) -> tuple[int, int]:
-    """(words of the common ending, words that both have before it)."""
+def _likeness(path: Path, stored: Path) -> tuple[int, int, int]:
+    """(words of the common ending, words that both have before it, words that one has, negative)."""
     ending = 0
     while ending < min(len(path), len(stored)) and path[-1 - ending] == stored[-1 - ending]:
         ending += 1
-    rests = Counter(path[: len(path) - ending]) & Counter(stored[: len(stored) - ending])
-    return ending, rests.total()
+    mine, theirs = Counter(path[: len(path) - ending]), Counter(stored[: len(stored) - ending])
+    return ending, (mine & theirs).total(), -((mine | theirs) - (mine & theirs)).total()

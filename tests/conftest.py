@@ -14,7 +14,7 @@ settings.register_profile(
 )
 settings.load_profile("adamms")
 
-pytest_plugins = ("miniature",)
+pytest_plugins = ("miniature", "command")
 
 
 @pytest.hookimpl(wrapper=True)

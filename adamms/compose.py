@@ -43,6 +43,7 @@ class Case:
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
+        weights: donor name -> its part of the donors' common share; None for equal parts.
     """
 
     target: Model
@@ -53,15 +54,16 @@ class Case:
     plan: Plan
     control: Plan | None
     method: Method
+    weights: Mapping[str, float] | None = None
 
     def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
-        """The merged model at alpha, the donors' share."""
+        """The merged model at alpha, the donors' share together, or each donor's by name."""
         return Recipe(
             self.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.donors.items()},
             self.plan,
             self.method,
-            donor_shares(alpha, list(self.donors)),
+            donor_shares(alpha, list(self.donors), self.weights),
             self.ancestor.checkpoint if self.ancestor is not None else None,
         )
 
@@ -107,6 +109,8 @@ def compose_case(config: DictConfig) -> Case:
     """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
     models = config.model
     check_donor_names(models.donors)
+    weights = weights_of(config)
+    donor_shares(0.0, [str(name) for name in models.donors], weights)
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
     target = _open(models.target, "model.target")
@@ -127,6 +131,7 @@ def compose_case(config: DictConfig) -> Case:
         plan=mapper.plan(target, donors, ancestor),
         control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
         method=method,
+        weights=weights,
     )
 
 
@@ -150,6 +155,24 @@ def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
     """merge.alpha: a number, or donor name -> share."""
     alpha = config.merge.alpha
     return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
+
+
+def weights_of(config: DictConfig) -> Mapping[str, float] | None:
+    """merge.weights: donor name -> number, or null."""
+    weights = config.merge.get("weights")
+    if weights is not None and not isinstance(weights, DictConfig):
+        plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
+        raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
+    return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
+
+
+def check_walks(config: DictConfig) -> None:
+    """Raise AdammsError if merge.alpha is fixed for every donor where a search is to walk along it."""
+    if isinstance(config.merge.alpha, DictConfig):
+        raise AdammsError(
+            "merge.alpha gives every donor its share, but a search walks along their share together; "
+            "merge.weights={donor name: number} says how it is divided"
+        )
 
 
 def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:

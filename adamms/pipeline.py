@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamms.answering import Answers, ask, evaluate, open_engine, replayed, searched_and_labelled
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
-from adamms.compose import Case, alpha_of, build, compose_case, merge_command, settings_in_words
+from adamms.compose import Case, alpha_of, build, check_walks, compose_case, merge_command, settings_in_words
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses
@@ -65,6 +65,7 @@ def search(config: DictConfig) -> None:
         return _search_logs(config, logs)
     console = Console()
     output = Path(config.output)
+    check_walks(config)
     candidates, selector = grid(config.search.grid), build(config.search.selector)
     selector.check(candidates)
     scorer = build(config.evaluate.scorer)
@@ -151,6 +152,7 @@ def respond(config: DictConfig) -> None:
     if config.store is None:
         raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
     check_alpha("candidate", config.candidate)
+    check_walks(config)
     candidate = Candidate(config.candidate)
     scored = config.evaluate.scorer is not None
     data: Dataset = build(config.data).load()

@@ -38,7 +38,7 @@ class Folders:
 
 @pytest.fixture(scope="module")
 def adapted(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    """The target has one on its language model, its vision tower and a whole head, the donor on its layers."""
+    """The target's is on its language model and its vision tower, and has a whole head."""
     root = tmp_path_factory.mktemp("adapted")
     settings = {
         "target": {"target_modules": [*LAYERS, "qkv"], "modules_to_save": ["lm_head"], "use_rslora": True},
@@ -126,7 +126,7 @@ def test_at_alpha_0_the_target_with_its_adapter(run, adapted: Folders, tmp_path:
 
 
 def test_an_ancestor_with_an_adapter(run, adapted: Folders, tmp_path: Path) -> None:
-    """As the control, which merges the ancestor in the donor's place: its recipe is seen in the plan's parts."""
+    """DoRA; `linear` does not read an ancestor, so that it is the donor, too."""
     found = {}
     for name, ancestor in (
         ("adapter", adapted.adapters / "ancestor"),

@@ -4,10 +4,13 @@ The file is one protobuf message, `ModelProto` of sentencepiece_model.proto, of 
 pieces and field 1 of a piece is its text; the rest is passed over. Knows nothing of what pieces are for.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from adamms.errors import AdammsError
+
+_TIKTOKEN = re.compile(rb"[A-Za-z0-9+/]+=* \d+\r?\n")
 
 
 def read_pieces(file: Path) -> list[str]:
@@ -17,13 +20,18 @@ def read_pieces(file: Path) -> list[str]:
         AdammsError: no sentencepiece model; a tiktoken file, which is called so, too, is named as such.
     """
     raw = file.read_bytes()
+    kind = "a tiktoken file" if _TIKTOKEN.match(raw) else "no sentencepiece model"
     try:
-        return [_text(piece) for number, piece in _fields(raw) if number == 1 and piece is not None]
+        pieces = [_text(piece) for number, piece in _fields(raw) if number == 1 and piece is not None]
+        if pieces and not _TIKTOKEN.match(raw):
+            return pieces
+        problem = "no pieces"
     except (IndexError, ValueError) as error:
-        kind = "a tiktoken file" if b" 0\n" in raw[:200] else "no sentencepiece model"
-        raise AdammsError(
-            f"{file.name} is {kind}; save the tokenizer with transformers, which writes a tokenizer.json"
-        ) from error
+        problem = str(error)
+    raise AdammsError(
+        f"{file.name} is {kind} ({problem}); save the tokenizer with transformers, which writes a "
+        f"tokenizer.json"
+    )
 
 
 def _text(piece: bytes) -> str:

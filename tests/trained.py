@@ -58,7 +58,7 @@ def byte_level_bpe(
 
 
 def write_added_tokens(folder: Path, tokens: dict[str, int], decoder: bool) -> None:
-    """Add tokens beside the tokenizer's file: in tokenizer_config.json or, as it used to be, added_tokens.json."""
+    """Add tokens beside the tokenizer: in tokenizer_config.json or, as it used to be, added_tokens.json."""
     if not decoder:
         (folder / "added_tokens.json").write_text(json.dumps(tokens))
         return

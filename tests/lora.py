@@ -47,6 +47,15 @@ def save_adapter(
     return {name: tensor.clone() for name, tensor in model.merge_and_unload().state_dict().items()}
 
 
+def write_adapter(folder: Path, state: tiny.State, **settings: object) -> Path:
+    """An adapter without PEFT: tensors under the names that it gives them, and its settings' essence."""
+    folder.mkdir()
+    config = {"peft_type": "LORA", "alpha_pattern": {}, "use_rslora": False, "use_dora": False, **settings}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    save_file({name: tensor.clone() for name, tensor in state.items()}, folder / "adapter_model.safetensors")
+    return folder
+
+
 def materialised(
     base: tiny.State, adapter: Path, stored: Callable[[str], str] = lambda name: name
 ) -> dict[str, Array]:

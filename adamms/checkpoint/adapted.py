@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from adamms.checkpoint.finite import finite
 from adamms.checkpoint.reader import Checkpoint, Rows, samples
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
 from adamms.errors import AdammsError, nearest
@@ -150,7 +151,7 @@ class AdaptedRows:
             block = self._block(first, min(first + BLOCK_ROWS, len(self)))
             low, high = max(start, first), min(stop, first + BLOCK_ROWS)
             found[low - start : high - start] = block[low - first : high - first]
-        if not torch.isfinite(found).all() and torch.isfinite(self._base[start:stop]).all():
+        if not finite(found) and finite(self._base[start:stop]):
             raise AdammsError(f"the adapter makes values of {self.name} that {self.dtype} cannot hold")
         return found
 

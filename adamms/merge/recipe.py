@@ -19,6 +19,7 @@ import torch
 
 import adamms
 from adamms.checkpoint.adapted import BLOCK_ROWS
+from adamms.checkpoint.finite import finite
 from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
@@ -205,7 +206,7 @@ class Recipe:
         lacking = _rows_of_no_donor(slot, rows)
         if lacking:
             merged[lacking] = own[lacking]
-        if not _finite(merged) and _made_nonfinite(merged, stored.values()):
+        if not finite(merged) and _made_nonfinite(merged, stored.values()):
             raise AdammsError(
                 f"merging {slot.name} made values that {target.dtype} cannot hold (rows {rows.start} to "
                 f"{rows.stop}), from finite inputs"
@@ -237,14 +238,6 @@ def _rows_of_no_donor(slot: Slot, rows: range) -> list[int]:
     if len(aligned) < len(slot.donors):
         return []
     return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
-
-
-def _finite(tensor: torch.Tensor) -> bool:
-    """Whether no element is infinite or NaN: aminmax passes both on, and is 25 x faster than isfinite."""
-    if tensor.numel() == 0:
-        return True
-    low, high = torch.aminmax(tensor)
-    return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
 def _made_nonfinite(merged: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:

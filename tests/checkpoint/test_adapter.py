@@ -272,21 +272,14 @@ def edit_weights(folder: Path, change: Callable[[tiny.State], tiny.State]) -> No
 
 
 def write_adapter(folder: Path, tensors: tiny.State, r: int = 2, **settings: object) -> Path:
-    """An adapter on the MLP of layer 1, made without PEFT."""
-    folder.mkdir()
-    config = {"peft_type": "LORA", "r": r, "lora_alpha": 3, **settings}
-    (folder / "adapter_config.json").write_text(json.dumps(config))
+    """An adapter on the MLP of layer 1."""
     state = {
-        name
-        if name.startswith("base_model")
-        else f"base_model.model.model.layers.1.mlp.{name}": tensor.clone()
+        name if name.startswith("base_model") else f"base_model.model.model.layers.1.mlp.{name}": tensor
         for name, tensor in tensors.items()
     }
-    save_file(state, folder / "adapter_model.safetensors")
-    return folder
+    return lora.write_adapter(folder, state, r=r, lora_alpha=3, **settings)
 
 
-PREFIX = "base_model.model.model.layers.1.mlp."
 A, B = torch.zeros(2, 6), torch.zeros(10, 2)
 GOOD = {"up_proj.lora_A.weight": A, "up_proj.lora_B.weight": B}
 BAD_SETTINGS: dict[str, tuple[dict[str, object], str]] = {

@@ -226,15 +226,16 @@ def _open_checkpoint(source: DictConfig) -> Checkpoint:
 
 
 def _check_sizes(target: Model) -> None:
-    """Raise AdammsError if the target's adapter resizes a tensor: the base's config.json would be wrong."""
+    """Raise AdammsError if the target's adapter adds or resizes a tensor: the base's config.json is kept."""
     checkpoint = target.checkpoint
     if isinstance(checkpoint, AdaptedCheckpoint):
         for name in checkpoint.changes:
-            old, new = checkpoint.base.tensors[name].shape, checkpoint.tensors[name].shape
-            if old != new:
+            old, new = checkpoint.base.tensors.get(name), checkpoint.tensors[name]
+            if old is None or old.shape != new.shape:
+                instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"
                 raise AdammsError(
-                    f"model.target: the adapter makes {name} {list(new)} instead of {list(old)}, which does "
-                    f"not go with the base's config.json and tokenizer; materialise it first"
+                    f"model.target: the adapter makes {name} {list(new.shape)} {instead}, which does not go "
+                    f"with the base's config.json and tokenizer; materialise it first"
                 )
 
 

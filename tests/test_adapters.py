@@ -290,3 +290,34 @@ def test_tokens_added_by_an_adapter_are_a_donors_but_not_a_targets(run, tmp_path
     done = run("mode=merge", *sources(target=adapter, a=other), f"output={tmp_path / 'no'}")
     assert done.status == 2
     assert "instead of [7, 6], which does not go with the base's config.json" in done.err
+
+
+def test_a_llava_that_was_trained_as_lora_on_a_vicuna(run, tmp_path: Path) -> None:
+    """Its projector is new to the base; a donor may say that it is a LLaVA, a target cannot be one so."""
+    state = tiny.llama_state(1)
+    base = tiny.write_model(tmp_path / "vicuna", state)
+    other = tiny.write_model(tmp_path / "other", tiny.llama_state(2), "LlavaLlamaForCausalLM")
+    a, b = torch.randn(2, 6), torch.randn(6, 2)
+    name = "model.layers.0.self_attn.q_proj"
+    lora.write_adapter(
+        tmp_path / "adapter",
+        {f"base_model.model.{name}.lora_A.weight": a, f"base_model.model.{name}.lora_B.weight": b},
+        r=2,
+        lora_alpha=4,
+        base_model_name_or_path=str(base),
+    )
+    beside = {"base_model.model.model.mm_projector.0.weight": torch.ones(6, 4)}
+    torch.save(beside, tmp_path / "adapter/non_lora_trainables.bin")
+    donor = ["model=custom", f"model.target.path={other}", f"model.donors.a.path={tmp_path / 'adapter'}"]
+    done = run("mode=merge", *donor, f"output={tmp_path / 'no'}")
+    assert done.status == 2
+    assert "not described by the architecture 'llama', first 'model.mm_projector.0.weight'" in done.err
+    words = ["model.donors.a.architecture=llava", "merge.alpha=1", f"output={tmp_path / 'out'}"]
+    assert run("mode=merge", *donor, *words).status == 0
+    merged = load_file(tmp_path / "out/model/model.safetensors")
+    expected = state[f"{name}.weight"].double() + 2 * b.double() @ a.double()
+    assert_same_bits(merged[f"{name}.weight"], expected.float())
+    target = ["model=custom", f"model.target.path={tmp_path / 'adapter'}", f"model.donors.a.path={other}"]
+    done = run("mode=merge", *target, "model.target.architecture=llava", f"output={tmp_path / 'no'}")
+    assert done.status == 2
+    assert "makes model.mm_projector.0.weight [6, 4] where the base has none" in done.err

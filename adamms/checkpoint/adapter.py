@@ -19,6 +19,8 @@ from adamms.checkpoint.tensor_file import TensorEntry, read_header
 from adamms.errors import AdammsError
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+# Where LLaVA's own training leaves what it trained beside LoRA: the projector, which a bare LM does not have.
+BESIDE = "non_lora_trainables.bin"
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 # Settings that say how the adapter came about, or that its tensors say themselves.
@@ -90,7 +92,27 @@ def open_adapter(base: Checkpoint, folder: Path) -> AdaptedCheckpoint:
         except AdammsError as error:
             raise AdammsError(f"{weights}: {error}") from error
         tensors[name] = replace(tensors[name], shape=changes[name].base.shape)
-    return AdaptedCheckpoint(base.folder, tensors, base.config, base, folder, changes)
+    for name, entry in _beside(folder).items():
+        if name in changes:
+            raise AdammsError(f"{folder}: {WEIGHTS[0]} and {BESIDE} both have {name!r}")
+        own = tensors.get(name, entry)
+        if own.shape != entry.shape:
+            raise AdammsError(
+                f"{folder / BESIDE}: {name} has shape {list(entry.shape)}, the base's {list(own.shape)}"
+            )
+        changes[name] = Change(entry)
+        tensors[name] = replace(own, name=name)
+    ordered = dict(sorted(tensors.items()))
+    return AdaptedCheckpoint(base.folder, ordered, base.config, base, folder, changes)
+
+
+def _beside(folder: Path) -> dict[str, TensorEntry]:
+    """Whole tensors that LLaVA's training left beside the adapter, under their names in the checkpoint."""
+    file = folder / BESIDE
+    found = read_header(file) if file.is_file() else {}
+    plain = {name.removeprefix("base_model."): entry for name, entry in found.items()}
+    nested = any(name.startswith("model.model.") for name in plain)
+    return {name.removeprefix("model.") if nested else name: entry for name, entry in plain.items()}
 
 
 @dataclass(frozen=True)
@@ -136,24 +158,32 @@ def _settings(file: Path) -> _Settings:
             f"{file}: init_lora_weights={config['init_lora_weights']!r} changed the base's weights before "
             f"training; save the adapter with path_initial_model_for_weight_conversion"
         )
-    patterns = {name: config.get(name) or {} for name in ("rank_pattern", "alpha_pattern")}
-    numbers = {name: config.get(name) for name in ("r", "lora_alpha")}
-    for name, value in (*numbers.items(), *((n, v) for p in patterns.items() for n, v in _values(*p))):
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise AdammsError(f"{file}: {name} is {value!r}; expected a number above 0")
+    _check_numbers(file, config)
     return _Settings(
         int(config["r"]),
         float(config["lora_alpha"]),
-        patterns["rank_pattern"],
-        patterns["alpha_pattern"],
+        config.get("rank_pattern") or {},
+        config.get("alpha_pattern") or {},
         bool(config.get("use_rslora")),
     )
 
 
-def _values(name: str, pattern: Any) -> list[tuple[str, Any]]:
-    if not isinstance(pattern, Mapping):
-        return [(name, pattern)]
-    return [(f"{name}[{key!r}]", value) for key, value in pattern.items()]
+def _check_numbers(file: Path, config: Mapping[str, Any]) -> None:
+    """Raise AdammsError unless ranks and alphas are numbers above 0, and their patterns can be matched."""
+    values = {name: config.get(name) for name in ("r", "lora_alpha")}
+    for name in ("rank_pattern", "alpha_pattern"):
+        pattern = config.get(name) or {}
+        if not isinstance(pattern, Mapping):
+            raise AdammsError(f"{file}: {name} is {pattern!r}; expected an object")
+        for key, value in pattern.items():
+            values[f"{name}[{key!r}]"] = value
+            try:
+                re.compile(key)
+            except re.error as error:
+                raise AdammsError(f"{file}: {name}: {key!r} is no regular expression: {error}") from error
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise AdammsError(f"{file}: {name} is {value!r}; expected a number above 0")
 
 
 def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:

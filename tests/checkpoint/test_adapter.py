@@ -292,6 +292,8 @@ BAD_SETTINGS: dict[str, tuple[dict[str, object], str]] = {
     "no rank": ({"r": None}, "r is None; expected a number above 0"),
     "alpha of 0": ({"lora_alpha": 0}, "lora_alpha is 0; expected a number above 0"),
     "bad pattern": ({"rank_pattern": {"up_proj": "x"}}, "rank_pattern['up_proj'] is 'x'; expected a number"),
+    "no pattern": ({"rank_pattern": [1]}, "rank_pattern is [1]; expected an object"),
+    "no expression": ({"alpha_pattern": {"(": 1}}, "alpha_pattern: '(' is no regular expression"),
     "another rank": ({"rank_pattern": {"up_proj": 3}}, "lora_A has rank 2, adapter_config.json says 3"),
 }
 
@@ -361,6 +363,27 @@ def test_every_tensor_is_used_or_an_error(case: str, tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=re.escape(message)) as caught:
         opened(base, tmp_path / "adapter")
     assert str(tmp_path / "adapter") in str(caught.value)
+
+
+@pytest.mark.parametrize("prefix", ["base_model.model.", "model.", ""])
+def test_what_llavas_training_leaves_beside_an_adapter(prefix: str, tmp_path: Path) -> None:
+    """The projector, which the language model below does not have, and a norm that it has."""
+    state = tiny.llama_state(1, dtype=torch.bfloat16)
+    base = tiny.write_model(tmp_path / "base", state)
+    write_adapter(tmp_path / "adapter", GOOD)
+    beside = {"model.mm_projector.0.weight": torch.randn(4, 3), "model.norm.weight": torch.randn(6)}
+    file = tmp_path / "adapter/non_lora_trainables.bin"
+    torch.save({prefix + name: tensor for name, tensor in beside.items()}, file)
+    checkpoint = opened(base, tmp_path / "adapter")
+    assert list(checkpoint.tensors) == sorted([*state, "model.mm_projector.0.weight"])
+    assert_same_bits(checkpoint.read("model.mm_projector.0.weight"), beside["model.mm_projector.0.weight"])
+    assert_same_bits(checkpoint.read("model.norm.weight"), beside["model.norm.weight"].bfloat16())
+    torch.save({"model.norm.weight": torch.randn(5)}, file)
+    with pytest.raises(AdammsError, match=r"model\.norm\.weight has shape \[5\], the base's \[6\]"):
+        opened(base, tmp_path / "adapter")
+    torch.save({"model.layers.1.mlp.up_proj.weight": torch.randn(10, 6)}, file)
+    with pytest.raises(AdammsError, match=r"adapter_model\.safetensors and non_lora_trainables\.bin both"):
+        opened(base, tmp_path / "adapter")
 
 
 def test_dora_on_an_embedding_is_refused(tmp_path: Path) -> None:

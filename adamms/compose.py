@@ -67,6 +67,15 @@ class Case:
             self.ancestor.checkpoint if self.ancestor is not None else None,
         )
 
+    @property
+    def arithmetic(self) -> str:
+        """The method's name and formula, and how several donors share alpha, for people."""
+        text = f"{self.method.name}: {self.method.formula}"
+        if len(self.donors) < 2:
+            return text
+        shares = donor_shares(1.0, list(self.donors), self.weights)
+        return f"{text}; of alpha " + ", ".join(f"{share:.0%} is {name}'s" for name, share in shares.items())
+
     def control_recipe(self, alpha: float) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
         if self.ancestor is None or self.control is None:

@@ -96,7 +96,7 @@ def search(config: DictConfig) -> None:
         title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
         target=case.names[TARGET],
         donors={name: case.names[name] for name in case.donors},
-        method=f"{case.method.name}: {case.method.formula}",
+        method=case.arithmetic,
         plan=case.plan,
         selection=selection,
         evaluation=evaluation,

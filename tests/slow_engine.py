@@ -44,6 +44,7 @@ class SlowEngine:
         max_new_tokens: int = 4,
         accelerator: str = "auto",
         precision: str = "auto",
+        stop: Sequence[str] = (),
     ) -> None:
         self.batch_size = batch_size
         self.identity = f"slow 1 max_new_tokens={max_new_tokens}"

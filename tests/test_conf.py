@@ -1,5 +1,6 @@
 """Every YAML in conf/ composes, every `_target_` exists and takes the values it is given."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,35 @@ def test_published_checkpoints_name_a_known_architecture(option: str) -> None:
     checkpoint = compose_option(option).published
     assert load_architecture(checkpoint.architecture).name == checkpoint.architecture
     assert checkpoint.path.count("/") == 1
+
+
+def test_the_papers_benchmarks_are_asked_as_lmms_eval_asks_them(tmp_path: Path) -> None:
+    """Its default templates, as in its logs' `arguments`."""
+    file = tmp_path / "all.jsonl"
+    lines = [
+        {"task": "mme", "question": "Is it red?"},
+        {"task": "vizwiz", "question": "What is it?"},
+        {"task": "ocrbench", "question": "what is written in the image?"},
+        {"task": "mmmu", "question": "Which?", "options": ["a", "b"]},
+        {"task": "mmmu", "question": "How many?"},
+        {"task": "seedbench", "question": "Which?", "options": ["a", "b", "c", "d"]},
+    ]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = compose_option("data/benchmarks")
+    assert set(config.data.prompts) | set(config.data.choice_prompts) == {
+        *("mmmu", "mme", "seedbench", "ocrbench", "textvqa", "okvqa", "gqa", "vizwiz")
+    }
+    short = "Answer the question using a single word or phrase."
+    letter = "Answer with the option's letter from the given choices directly."
+    examples = hydra.utils.instantiate(config.data, path=str(file)).load().examples
+    assert [example.question for example in examples] == [
+        f"Is it red?\n{short}",
+        f"What is it?\nWhen the provided information is insufficient, respond with 'Unanswerable'.\n{short}",
+        "what is written in the image?",
+        f"Which?\nA. a\nB. b\n\n{letter}",
+        f"How many?\n\n{short}",
+        f"Which?\nA. a\nB. b\nC. c\nD. d\n{letter}",
+    ]
 
 
 def test_the_demo_is_the_default_and_its_grid_is_its_own() -> None:

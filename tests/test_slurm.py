@@ -9,11 +9,13 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import slow_engine
 import torch
 from safetensors.torch import load_file
 
@@ -46,6 +48,23 @@ class Gated(Linear):
         while Path(self.gate).exists():
             time.sleep(0.1)
         return super().merge(target, donors, ancestor, coefficients)
+"""
+
+# An engine without a model that waits after two batches at alpha 0.2 as long as the file in $GATE exists.
+GATED_ENGINE = """
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from adamms.data.example import Example
+from slow_engine import SlowEngine
+
+class GatedEngine(SlowEngine):
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+        for count, answer in enumerate(super().generate(examples)):
+            while self.alpha == 0.2 and count >= 2 * self.batch_size and Path(os.environ["GATE"]).exists():
+                time.sleep(0.1)
+            yield answer
 """
 
 
@@ -147,17 +166,18 @@ def launch(partition: str, talkative: Path, tmp_path: Path) -> Iterator[Launch]:
     """Launch `python run.py -m` on the tiny pair with these overrides; all of it is gone after the test."""
     sweeps: list[Sweep] = []
     (tmp_path / "gated.py").write_text(GATED)
-    paths = [str(tmp_path), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    (tmp_path / "gated_engine.py").write_text(GATED_ENGINE)
+    paths = [str(tmp_path), str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     pair = ["model=custom", f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"]
     small = [f"hydra.launcher.{key}" for key in ("cpus_per_task=1", "mem_gb=2", f"partition={partition}")]
 
-    def start(*overrides: str) -> Sweep:
+    def start(*overrides: str, **variables: str) -> Sweep:
         command = [sys.executable, str(ROOT / "run.py"), "-m", *pair, "hydra/launcher=slurm", *small]
         with (tmp_path / "printed").open("wb") as printed:
             process = subprocess.Popen(
                 [*command, *overrides],
                 cwd=tmp_path,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))} | variables,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
             )
@@ -259,3 +279,100 @@ def test_a_gpu_job_asks_for_a_gpu(launch: Launch, talkative: Path) -> None:
     sweep.finish()
     assert "gpu:1" in json.dumps(sweep.completed(job))
     check_merged(sweep.output(0), talkative, 0.3)
+
+
+GRID = (0.0, 0.2, 0.4)
+PER_TASK, BATCH = 2, 4
+ASKED = 8 * PER_TASK
+
+
+@dataclass(frozen=True)
+class Found:
+    """A search on this machine: what it printed, and what it chose."""
+
+    printed: str
+    selection: str
+
+
+@pytest.fixture
+def search(talkative: Path, tmp_path: Path) -> Callable[..., Found]:
+    """Search without SLURM, with these overrides."""
+
+    def call(output: str, *overrides: str) -> Found:
+        pair = [f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"]
+        paths = [str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "run.py"), "model=custom", *pair, f"output={output}", *overrides],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return Found(done.stdout + done.stderr, (tmp_path / output / "selection.json").read_text())
+
+    return call
+
+
+def settings(cache: Path) -> list[str]:
+    """What the jobs and the search that follows must agree in."""
+    return [
+        *(f"cache={cache}", f"data.per_task={PER_TASK}", f"search.grid={list(GRID)}", "search.samples=null"),
+        *("search.resamples=20", "evaluate=none", f"engine.batch_size={BATCH}", "engine.max_new_tokens=4"),
+    ]
+
+
+CANDIDATES = f"candidate={','.join(map(str, GRID))}"
+
+
+def responded(sweep: Sweep, number: int) -> dict[str, float]:
+    counts: dict[str, float] = json.loads((sweep.output(number) / "respond.json").read_text())
+    return counts
+
+
+def test_an_array_of_responds_and_a_search_that_generates_nothing(
+    launch: Launch, search: Callable[..., Found], tmp_path: Path
+) -> None:
+    shared = [*settings(tmp_path / "cache"), "engine.accelerator=cpu"]
+    sweep = launch("mode=respond", CANDIDATES, *shared)
+    jobs = sweep.started(len(GRID))
+    sweep.finish()
+    assert len({job.split("_")[0] for job in jobs}) == 1
+    for number, alpha in enumerate(GRID):
+        assert responded(sweep, number) == {"candidate": alpha, "found": 0, "generated": ASKED}
+    found = search("after", *shared)
+    assert f"store: {len(GRID) * ASKED} answers were there, 0 were generated" in found.printed
+    assert found.selection == search("alone", *shared, "store=null").selection
+
+
+def test_a_respond_that_is_requeued_in_the_middle_goes_on_from_the_store(
+    launch: Launch, search: Callable[..., Found], tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    gate.touch()
+    gated = "engine._target_=gated_engine.GatedEngine"
+    variables = {"GATE": str(gate), slow_engine.LOG: str(log)}
+    sweep = launch("mode=respond", CANDIDATES, *settings(tmp_path / "cache"), gated, **variables)
+    jobs = sweep.started(len(GRID))
+    job = jobs[GRID.index(0.2)]
+
+    def begun() -> list[str]:
+        return [example for alpha, example in slow_engine.noted(log) if alpha == 0.2]
+
+    sweep.until("in the middle", lambda: len(begun()) == 3 * BATCH)
+    _requeue(job)
+    sweep.until("requeued", lambda: sweep.shown(job)["Restarts"] == "1")
+    sweep.until("waiting", lambda: sweep.shown(job)["JobState"] == "PENDING")
+    assert not (sweep.output(1) / "respond.json").exists()
+    gate.unlink()
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    sweep.finish()
+    assert responded(sweep, 1) == {"candidate": 0.2, "found": 2 * BATCH, "generated": ASKED - 2 * BATCH}
+    again = [example for example, times in Counter(begun()).items() if times > 1]
+    assert len(set(begun())) == ASKED
+    assert again == begun()[2 * BATCH : 3 * BATCH]  # the batch in flight
+    broken = "engine._target_=slow_engine.BrokenEngine"
+    found = search("after", *settings(tmp_path / "cache"), broken)
+    assert f"store: {len(GRID) * ASKED} answers were there, 0 were generated" in found.printed

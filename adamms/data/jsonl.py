@@ -2,12 +2,15 @@
 
     {"image": "images/1.png", "question": "What colour is the car?", "task": "vqa", "answer": "red"}
 
-`image` is relative to the file; `task`, `id`, `image` and `answer` may be left out.
+`image` is relative to the file; `task`, `id`, `image` and `answer` may be left out. A line with
+`"options": ["red", "blue"]` is a multiple-choice question.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from adamms.data.example import Dataset, Example
 from adamms.errors import AdammsError, nearest
 
-FIELDS = ("id", "image", "question", "task", "answer")
+FIELDS = ("id", "image", "question", "options", "task", "answer")
+LETTERS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,32 @@ class Jsonl:
     Args:
         path: the file.
         prompt: how a question is put to the models; `{question}` stands for the line's question.
+        choice_prompt: the same for a line with options, which stand for `{options}` as lettered lines.
+        prompts: task -> its own `prompt`.
+        choice_prompts: task -> its own `choice_prompt`.
         task: the task of lines that name none.
     """
 
     path: str
     prompt: str = "{question}"
+    choice_prompt: str = "{question}\n{options}"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    choice_prompts: Mapping[str, str] = field(default_factory=dict)
     task: str = "default"
 
     def __post_init__(self) -> None:
-        if "{question}" not in self.prompt:
-            raise AdammsError(f"data.prompt is {self.prompt!r}; expected the place of {{question}} in it")
+        open_ended = {"prompt": self.prompt, **{f"prompts.{k}": v for k, v in self.prompts.items()}}
+        choice = {
+            "choice_prompt": self.choice_prompt,
+            **{f"choice_prompts.{k}": v for k, v in self.choice_prompts.items()},
+        }
+        for templates, places in ((open_ended, ("question",)), (choice, ("question", "options"))):
+            for key, template in templates.items():
+                for place in places:
+                    if f"{{{place}}}" not in template:
+                        raise AdammsError(
+                            f"data.{key} is {template!r}; expected the place of {{{place}}} in it"
+                        )
 
     def load(self) -> Dataset:
         """Read every line and decode every image once, so that bad data fails before any work.
@@ -83,15 +103,28 @@ class Jsonl:
         if not question:
             raise AdammsError("'question' is missing or empty")
         image = _text(record, "image")
+        task = _text(record, "task") or self.task
         return (
             Example(
                 id=_text(record, "id") or str(number),
-                task=_text(record, "task") or self.task,
-                question=self.prompt.replace("{question}", question),
+                task=task,
+                question=self._prompt(task, question, _options(record)),
                 image=None if image is None else _checked_image(folder / image),
             ),
             _text(record, "answer"),
         )
+
+    def _prompt(self, task: str, question: str, options: tuple[str, ...]) -> str:
+        if not options:
+            return _fill(self.prompts.get(task, self.prompt), {"question": question})
+        lettered = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
+        template = self.choice_prompts.get(task, self.choice_prompt)
+        return _fill(template, {"question": question, "options": "\n".join(lettered)})
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    """The template with its places filled, all at once: braces in a question are the question's own."""
+    return re.sub(r"\{(question|options)\}", lambda place: values.get(place[1], place[0]), template)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -108,6 +141,16 @@ def _text(record: dict[str, Any], key: str) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise AdammsError(f"{key!r} is a {type(value).__name__}; expected text")
+
+
+def _options(record: dict[str, Any]) -> tuple[str, ...]:
+    options = record.get("options") or []
+    if not isinstance(options, list) or len(options) > len(LETTERS):
+        raise AdammsError(f"'options' is {options!r:.60}; expected a list of at most {len(LETTERS)} texts")
+    texts = tuple(_text({"options": option}, "options") for option in options)
+    if None in texts:
+        raise AdammsError("'options' has a null; expected texts")
+    return tuple(text for text in texts if text is not None)
 
 
 def _checked_image(path: Path) -> Path:

@@ -4,6 +4,7 @@ Owns the process, its session, its log and the pipe to it. Knows nothing of what
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,8 +24,10 @@ from adamms.errors import AdammsError
 GRACE_SECONDS = 10.0
 # How often a child looks whether its parent is still there.
 WATCH_SECONDS = 0.5
-# How much of the log an error shows.
-LOG_LINES, LOG_BYTES = 12, 1 << 14
+# How much of the log an error shows: its last lines, and the errors named in the last of its bytes.
+LOG_LINES, LOG_ERRORS, LOG_BYTES = 12, 3, 1 << 18
+# How the last line of a traceback ends, whatever a logger has put before it.
+ERROR_LINE = re.compile(r"(?:^|[\s\]])((?:\w+\.)*[A-Z]\w*(?:Error|Exception)(?::\s.+)?)$")
 
 
 class ChildProcess:
@@ -106,10 +109,18 @@ class ChildProcess:
         self._log.close()
 
     def log_tail(self) -> str:
-        """The last lines that the child wrote, to be appended to an error; '' if there are none."""
+        """What the child wrote last, to be appended to an error; '' if there is nothing.
+
+        The errors that its log names come first: in a process that has workers of its own, the cause is
+        in what a worker wrote, well before the end.
+        """
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_BYTES))
-        lines = self._log.read().decode(errors="replace").strip().splitlines()[-LOG_LINES:]
-        return "".join(["; its last words:", *(f"\n    {line}" for line in lines)]) if lines else ""
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        errors = dict.fromkeys(match[1] for line in lines if (match := ERROR_LINE.search(line)))
+        parts = [("; errors in its log:", [*errors][:LOG_ERRORS]), ("; its last words:", lines[-LOG_LINES:])]
+        return "".join(
+            line for title, shown in parts if shown for line in (title, *(f"\n    {text}" for text in shown))
+        )
 
     def _end_of_messages(self, seconds: float) -> None:
         """Tell the child that nothing more comes, and wait until it has closed its end, too."""

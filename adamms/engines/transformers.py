@@ -13,12 +13,13 @@ from typing import Any, Self
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
-from transformers import AutoModelForImageTextToText, GenerationConfig
+from transformers import AutoModelForImageTextToText, GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, open_image, prompt
+from adamms.engines.stop import before, checked_stop
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
 
@@ -34,6 +35,7 @@ class TransformersEngine:
         max_new_tokens: where an answer is cut off at the latest.
         accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
         precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
+        stop: texts before which an answer ends.
 
     Raises:
         AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
@@ -47,6 +49,7 @@ class TransformersEngine:
         max_new_tokens: int = 32,
         accelerator: str = "auto",
         precision: str = "auto",
+        stop: Sequence[str] = (),
     ) -> None:
         check_choice("engine.precision", precision, ("auto", *PRECISIONS.values()))
         check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
@@ -57,6 +60,7 @@ class TransformersEngine:
         self.max_new_tokens = max_new_tokens
         self.accelerator = accelerator
         self.precision = precision
+        self.stop = checked_stop(stop)
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
     @property
@@ -65,7 +69,8 @@ class TransformersEngine:
         return (
             f"transformers {version('transformers')} torch {version('torch')} "
             f"{'cuda' if automatic else self.accelerator} "
-            f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size}"
+            f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size} "
+            f"stop={list(self.stop)}"
         )
 
     def __enter__(self) -> Self:
@@ -81,7 +86,7 @@ class TransformersEngine:
     @cached_property
     def live(self) -> "LiveModel":
         """The model, started when first asked for."""
-        return LiveModel(self.folder, self.accelerator, self.precision, self.max_new_tokens)
+        return LiveModel(self.folder, self.accelerator, self.precision, self.max_new_tokens, self.stop)
 
     @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
@@ -119,7 +124,9 @@ class LiveModel:
         parameters: the live tensors under the names that they have in the checkpoint.
     """
 
-    def __init__(self, folder: Path, accelerator: str, precision: str, max_new_tokens: int) -> None:
+    def __init__(
+        self, folder: Path, accelerator: str, precision: str, max_new_tokens: int, stop: tuple[str, ...]
+    ) -> None:
         model, self.processor = _load(folder), load_processor(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
@@ -128,6 +135,7 @@ class LiveModel:
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=[alone])
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
+        self.stop = stop
         self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
         self.parameters = _by_checkpoint_name(model)
 
@@ -135,10 +143,14 @@ class LiveModel:
     def texts(self, inputs: Any) -> list[str]:
         """One text per row of the batch."""
         inputs = self.fabric.to_device(inputs)
-        output = self.model.generate(**inputs, generation_config=self.generation)
-        new = output[:, inputs["input_ids"].shape[1] :]  # (batch, <= max_new_tokens)
+        prompt_length = inputs["input_ids"].shape[1]
+        ends = StoppingCriteriaList(
+            [StopText(self.processor.tokenizer, self.stop, prompt_length)] if self.stop else []
+        )
+        output = self.model.generate(**inputs, generation_config=self.generation, stopping_criteria=ends)
+        new = output[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
-        return [text.strip() for text in texts]
+        return [before(self.stop, text).strip() for text in texts]
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
@@ -152,6 +164,24 @@ class LiveModel:
             key: value.to(self.model.dtype) if torch.is_floating_point(value) else value
             for key, value in inputs.items()
         }
+
+
+class StopText(StoppingCriteria):
+    """Ends an answer when one of the texts is in it, whatever the tokenizer.
+
+    transformers' own criterion needs tokens that join to text piece by piece, as not all tokenizers' do.
+    """
+
+    def __init__(self, tokenizer: Any, stop: tuple[str, ...], prompt_length: int) -> None:
+        self.tokenizer = tokenizer
+        self.stop = stop
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """Which rows of `input_ids` (batch, length so far) are done; shape (batch,)."""
+        texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
+        done = [any(end in text for end in self.stop) for text in texts]
+        return torch.tensor(done, device=input_ids.device)
 
 
 def _load(folder: Path) -> Any:
@@ -168,12 +198,12 @@ def _load(folder: Path) -> Any:
 def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
     """Plain greedy decoding: of the checkpoint's own generation config only the special tokens."""
     own = model.generation_config
-    stop = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
     pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
     if pad is None:
-        pad = stop[0] if isinstance(stop, list) else stop
+        pad = end[0] if isinstance(end, list) else end
     return GenerationConfig(
-        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=stop, pad_token_id=pad
+        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=pad
     )
 
 

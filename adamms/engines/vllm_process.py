@@ -15,7 +15,7 @@ from typing import Any
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.child import parent_connection
-from adamms.engines.vllm import Answer, Ask, Done, Failure, Load, Refusal, Settings
+from adamms.engines.vllm_messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
 from adamms.errors import AdammsError
 
 # GPUs from this compute capability on have batch-invariant kernels.
@@ -65,9 +65,11 @@ class Server:
         scheduler = config.scheduler_config
         scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
         self.engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
-        self.sampling = SamplingParams(temperature=0.0, max_tokens=settings.max_new_tokens)
+        self.sampling = SamplingParams(
+            temperature=0.0, max_tokens=settings.max_new_tokens, stop=list(settings.stop) or None
+        )
         self.requests = 0
-        self.engine.collective_rpc("adamms_begin")
+        self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
 
     def load(self, recipe: bytes) -> None:
         """Swap the candidate. Keys and values of the old one are forgotten, encoder outputs are kept."""

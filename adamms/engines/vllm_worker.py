@@ -17,20 +17,24 @@ from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
+from adamms.merge.sources import Sources
 
 RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("inplace", "layerwise"))
 
 
 class WorkerExtension:
-    """Mixed into a vLLM worker, whose `model_runner` and `vllm_config` it uses."""
+    """Mixed into a vLLM worker, whose `model_runner`, `vllm_config` and `device` it uses."""
 
     model_runner: Any
     vllm_config: Any
+    device: torch.device | None
+    adamms_sources: Sources
     adamms_written: set[str]
     adamms_encoded: int
 
-    def adamms_begin(self) -> None:
-        """Start counting encoded images; the profiling at the start is not counted."""
+    def adamms_begin(self, source_cache: str) -> None:
+        """Get ready for candidates, and start counting encoded images: not those of the profiling."""
+        self.adamms_sources = Sources(self.device or torch.device("cpu"), source_cache)
         self.adamms_written, self.adamms_encoded = set(), 0
         model = self.model_runner.get_model()
         encode = model.embed_multimodal
@@ -56,11 +60,13 @@ class WorkerExtension:
         recipe: Recipe = pickle.loads(pickled)
         merged = {slot.name for slot in recipe.plan.slots if slot.merged}
         names = with_siblings(merged | self.adamms_written, recipe.target.tensors)
+        sources = self.adamms_sources
+        workers = None if sources.device.type == "cpu" else 1
         with set_current_vllm_config(self.vllm_config), quiet(RELOAD_LOGGERS):
             reload_weights(
                 self.vllm_config,
                 self.model_runner.get_model(),
-                weights_iterator=recipe.tensors(names=names),
+                weights_iterator=recipe.tensors(names=names, workers=workers, sources=sources),
                 weights_path=None,
                 is_checkpoint_format=True,
             )

@@ -27,9 +27,12 @@ from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import Method
+from adamms.merge.sources import MAPPED_FILES, Sources
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
+# A GPU has work for all its cores only in larger ones.
+GPU_CHUNK_ELEMENTS = 1 << 24
 # Kept tensors are handed on as views of the mapped file, in pieces that show progress.
 KEPT_PIECE_ELEMENTS = 1 << 24
 
@@ -70,45 +73,50 @@ class Recipe:
         """Name, shape and dtype of every tensor of the result: those of the target."""
         return list(self.target.tensors.values())
 
-    def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def pieces(self, name: str, sources: Sources = MAPPED_FILES) -> Iterator[tuple[int, torch.Tensor]]:
         """The merged tensor `name` in chunks: (position of the first element, contiguous 1-D tensor).
+
+        They are on the device of `sources`.
 
         Raises:
             AdammsError: the merge made an infinity or NaN that no input had.
         """
         slot = self.slots[name]
         if not self._changes(slot):
-            yield from self._kept_pieces(name)
+            yield from self._kept_pieces(name, sources)
             return
-        target, operands = self.target.rows(name), self._operands(slot)
+        target, operands = sources.rows(self.target, name), self._operands(slot, sources)
         width = _width(target)
-        step = _step(width) if self.method.elementwise else max(1, len(target))
+        step = _step(width, sources.device) if self.method.elementwise else max(1, len(target))
         # Written over by every chunk: fresh memory would cost more than the arithmetic.
-        scratch = {name: torch.empty(step * width, dtype=torch.float64) for name in (TARGET, *operands)}
+        scratch = {
+            name: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=sources.device)
+            for name in (TARGET, *operands)
+        }
         for start in range(0, len(target), step):
             stop = min(start + step, len(target))
             merged = self._merge_rows(slot, target, operands, range(start, stop), scratch)
             yield start * width, merged.reshape(-1)
 
-    def _kept_pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+    def _kept_pieces(self, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:
         """The target's own tensor in chunks: views of its file, or computed if an adapter changes it."""
         if name in self.target.adapted:
-            rows = self.target.rows(name)
-            width = _width(rows)
-            for start in range(0, len(rows), _step(width)):
-                yield start * width, rows[start : start + _step(width)].reshape(-1)
+            rows = sources.rows(self.target, name)
+            width, step = _width(rows), _step(_width(rows), sources.device)
+            for start in range(0, len(rows), step):
+                yield start * width, rows[start : start + step].reshape(-1)
             return
-        flat = self.target.read(name).reshape(-1)
+        flat = sources.read(self.target, name).reshape(-1)
         for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
             yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
 
-    def tensor(self, name: str) -> torch.Tensor:
-        """The merged tensor `name` in the target's shape and dtype."""
+    def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
+        """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
         entry = self.target.tensors[name]
-        if not self._changes(self.slots[name]) and name not in self.target.adapted:
-            return self.target.read(name)
-        merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype])
-        for start, piece in self.pieces(name):
+        if not self._changes(self.slots[name]):
+            return sources.read(self.target, name)
+        merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
+        for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
         return merged.view(entry.shape)
 
@@ -117,6 +125,7 @@ class Recipe:
         only_mapped: bool = False,
         workers: int | None = None,
         names: Sequence[str] | None = None,
+        sources: Sources = MAPPED_FILES,
     ) -> Iterator[tuple[str, torch.Tensor]]:
         """Stream (name, tensor) in the target's names and order, a few tensors ahead of the consumer.
 
@@ -125,6 +134,7 @@ class Recipe:
                 that the plan keeps and no adapter changes.
             workers: threads; the processors at hand by default.
             names: these tensors instead, in this order.
+            sources: where the inputs are read and the arithmetic takes place.
         """
         if names is None:
             names = self.mapped if only_mapped else [slot.name for slot in self.plan.slots]
@@ -132,7 +142,7 @@ class Recipe:
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
             for name in names:
-                ahead.append((name, pool.submit(self.tensor, name)))
+                ahead.append((name, pool.submit(self.tensor, name, sources)))
                 if len(ahead) > workers:
                     first, job = ahead.popleft()
                     yield first, job.result()
@@ -167,14 +177,14 @@ class Recipe:
         shares = {donor: self.coefficients[donor] for donor in slot.donors}
         return slot.merged and not self.method.keeps_target(shares)
 
-    def _operands(self, slot: Slot) -> Operands:
-        """Donor name, or ANCESTOR -> {tensor name: mapped tensor}, for the tensors that the slot reads."""
-        sources = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
+    def _operands(self, slot: Slot, sources: Sources) -> Operands:
+        """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""
+        mapped = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
         if self.ancestor is not None and slot.ancestor is not None:
-            sources[ANCESTOR] = (self.ancestor, slot.ancestor)
+            mapped[ANCESTOR] = (self.ancestor, slot.ancestor)
         return {
-            name: {read: checkpoint.rows(read) for read in dict.fromkeys(names_in(expression))}
-            for name, (checkpoint, expression) in sources.items()
+            name: {read: sources.rows(checkpoint, read) for read in dict.fromkeys(names_in(expression))}
+            for name, (checkpoint, expression) in mapped.items()
         }
 
     def _merge_rows(
@@ -226,9 +236,9 @@ def _width(rows: Rows) -> int:
     return max(1, math.prod(rows.shape[1:]))
 
 
-def _step(width: int) -> int:
+def _step(width: int, device: torch.device) -> int:
     """Rows of one chunk: a multiple of what adapters are computed by, where that many fit."""
-    step = max(1, CHUNK_ELEMENTS // width)
+    step = max(1, (CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS) // width)
     return step if step < BLOCK_ROWS else step // BLOCK_ROWS * BLOCK_ROWS
 
 

@@ -24,11 +24,14 @@ from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo.factory import build
+from adamms.engines.responses import Candidate, Responses
 from adamms.engines.vllm import VllmEngine
 from adamms.mapping.model import Model, describe
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
+from adamms.search.difference import ExactMatch
+from adamms.search.selection import ConsistencySelector
 
 ALPHAS = [i / 10 for i in range(7)]
 
@@ -121,6 +124,19 @@ def main() -> None:
     print(f"the whole search: {engines.wall / swaps.wall:.1f} x faster")
     print(f"one swap {swap * 1000:.0f} ms, one start {start:.1f} s: 1/{start / swap:.0f}")
     print(f"answers the same: {same == others}")
+    print(f"chosen with swaps:   {chosen(same, examples)}")
+    print(f"chosen with engines: {chosen(others, examples)}")
+
+
+def chosen(answers: list[object], examples: tuple[Example, ...]) -> str:
+    """The alpha of each task and of all, by the paper's rule."""
+    tasks: dict[str, list[str]] = {}
+    for example in examples:
+        tasks.setdefault(example.task, []).append(example.id)
+    responses = Responses({Candidate(a): dict(given) for a, given in zip(ALPHAS, answers, strict=True)})
+    selection = ConsistencySelector(ExactMatch()).select(responses, tasks)
+    by_task = " ".join(f"{task} {choice.alpha}" for task, choice in selection.tasks.items())
+    return f"{by_task}; all {selection.overall.alpha}"
 
 
 if __name__ == "__main__":

@@ -59,6 +59,46 @@ def test_a_prompt_without_the_question_is_refused() -> None:
         Jsonl("x", prompt="Answer.")
 
 
+def test_questions_with_options_have_prompts_of_their_own_and_so_have_tasks(tmp_path: Path) -> None:
+    choice = {"question": "A {options}?", "options": ["red", 2, "{question}"]}
+    path = write(
+        tmp_path,
+        {"question": "open"},
+        choice,
+        {"question": "open", "task": "vqa"},
+        choice | {"task": "vqa"},
+        choice | {"task": "mc"},
+        {"question": "no options", "options": [], "task": "mc"},
+    )
+    data = Jsonl(
+        path,
+        prompts={"vqa": "{question} Shortly."},
+        choice_prompts={"mc": "{options}\n{question} Letter."},
+    ).load()
+    lettered = "A. red\nB. 2\nC. {question}"
+    assert [example.question for example in data.examples] == [
+        "open",
+        f"A {{options}}?\n{lettered}",
+        "open Shortly.",
+        f"A {{options}}?\n{lettered}",
+        f"{lettered}\nA {{options}}? Letter.",
+        "no options",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"prompts": {"vqa": "Go."}}, r"data\.prompts\.vqa is 'Go\.'; expected the place of \{question\}"),
+        ({"choice_prompt": "{question}"}, r"data\.choice_prompt is '\{question\}'; .*\{options\}"),
+        ({"choice_prompts": {"mc": "{options}"}}, r"data\.choice_prompts\.mc .*\{question\}"),
+    ],
+)
+def test_prompts_without_their_places_are_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(AdammsError, match=message):
+        Jsonl("x", **wrong)
+
+
 def test_blank_lines_count_but_are_no_examples(tmp_path: Path) -> None:
     path = write(tmp_path, "", {"question": "a"}, "   ", {"question": "b"})
     assert [example.id for example in Jsonl(path).load().examples] == ["2", "4"]
@@ -80,12 +120,19 @@ BAD = {
     "two objects": ('{"question": "a"} {"question": "b"}', "not JSON"),
     "not UTF-8": (b'{"question": "\xff"}', "not JSON"),
     "nested too deeply": ("[" * 100_000, "not JSON"),
-    "a list": ([1], "expected an object with id, image, question, task, answer"),
+    "a list": ([1], "expected an object with id, image, question, options, task, answer"),
     "unknown key": ({"question": "a", "img": "x"}, "unknown key 'img'; .* Nearest: image"),
     "no question": ({"task": "a"}, "'question' is missing or empty"),
     "empty question": ({"question": ""}, "'question' is missing or empty"),
     "question is a list": ({"question": ["a"]}, "'question' is a list; expected text"),
     "answer is a bool": ({"question": "a", "answer": True}, "'answer' is a bool; expected text"),
+    "options are text": (
+        {"question": "a", "options": "b"},
+        "'options' is 'b'; expected a list of at most 26",
+    ),
+    "too many options": ({"question": "a", "options": [0] * 27}, "expected a list of at most 26 texts"),
+    "an option is null": ({"question": "a", "options": ["a", None]}, "'options' has a null; expected texts"),
+    "an option is a list": ({"question": "a", "options": [["a"]]}, "'options' is a list; expected text"),
     "missing image": ({"question": "a", "image": "no.png"}, r"image .*/no\.png: no such file"),
     "image is a folder": ({"question": "a", "image": "."}, r"image .*: no such file"),
     "image is text": ({"question": "a", "image": "text.png"}, r"image .*/text\.png does not decode"),

@@ -13,6 +13,10 @@ while (message := connection.recv()) is not None:
         case "exit":
             print("cannot go on", flush=True)
             sys.exit(3)
+        case "worker fails":
+            print("(Worker pid=7) ERROR [executor.py:750] AssertionError: 3 is not divisible by 2")
+            print("a line of a traceback\n" * 100, "RuntimeError: see above", sep="", flush=True)
+            sys.exit(4)
         case "sleep":
             time.sleep(60)
         case "spawn":

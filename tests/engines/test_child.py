@@ -76,6 +76,18 @@ def test_an_early_end_is_told_with_its_status_and_last_words(echo: ChildProcess)
         echo.send("more")
 
 
+def test_a_cause_well_before_the_end_is_told_first(echo: ChildProcess) -> None:
+    echo.send("worker fails")
+    with pytest.raises(AdammsError) as raised:
+        echo.receive(30, "working")
+    message = str(raised.value)
+    errors, last = message.split("; its last words:")
+    assert errors.endswith(
+        "; errors in its log:\n    AssertionError: 3 is not divisible by 2\n    RuntimeError: see above"
+    )
+    assert last.splitlines()[1:] == ["    a line of a traceback"] * 11 + ["    RuntimeError: see above"]
+
+
 def test_a_kill_is_told_as_what_the_system_does_without_memory(echo: ChildProcess) -> None:
     ask(echo, "x")
     echo.send("sleep")

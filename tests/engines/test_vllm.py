@@ -4,7 +4,9 @@ An engine takes some 20 s to start, so each target has one live engine, whose vi
 are recorded first, and one fresh engine per written checkpoint, each ended in another way.
 """
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from test_child import alive, wait_until
 from test_transformers import open_model, write
@@ -22,8 +25,10 @@ from test_transformers import open_model, write
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines import vllm as engine_module
+from adamms.engines.stop import before
 from adamms.engines.transformers import TransformersEngine
-from adamms.engines.vllm import Answer, VllmEngine
+from adamms.engines.vllm import VllmEngine
+from adamms.engines.vllm_messages import Answer
 from adamms.errors import AdammsError
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
@@ -113,7 +118,7 @@ def record(talkative: Path, target: str, examples: tuple[Example, ...], folder: 
         assert len({answer.tokens for answer in ask(engine, text_only).values()}) == 1
         engine.load(recipe(talkative, (0.0, ()), target))
         done.visits.append(((0.0, ()), ask(engine, examples)))
-        done.pid = engine.process.pid
+        done.pid = engine.clients[0].process.pid
         assert alive(done.pid)
     return done
 
@@ -186,14 +191,14 @@ def raise_error(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[s
 
 
 def time_out(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
-    engine.timeout = 0.0001
+    engine.clients[0].timeout = 0.0001
     yield from (example for example, _ in engine.generate(examples))
 
 
 def kill(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
     for example, _ in engine.generate(examples):
         yield example
-        os.kill(engine.process.pid, signal.SIGKILL)
+        os.kill(engine.clients[0].process.pid, signal.SIGKILL)
 
 
 @real
@@ -222,13 +227,91 @@ def test_a_fresh_engine_on_the_written_checkpoint_gives_the_same_tokens(
             stack.enter_context(pytest.raises(AdammsError, match=message))
         with VllmEngine(written, **SETTINGS) as engine:
             assert ask(engine, examples) == live
-            pid = engine.process.pid
+            pid = engine.clients[0].process.pid
             kept.extend(end(engine, examples))
     assert not alive(pid)
     assert len(kept) <= SETTINGS["batch_size"]
     assert bool(kept) == (end in (raise_error, kill))
     with pytest.raises(AdammsError, match="engine has ended"):
         next(engine.generate(examples))
+
+
+@pytest.fixture(scope="module")
+def divisible(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`talkative` with a vision tower of two heads, not three, which two devices can share."""
+    pair = shutil.copytree(talkative, tmp_path_factory.mktemp("divisible") / "pair")
+    file = pair / "target/config.json"
+    config = json.loads(file.read_text())
+    config["vision_config"]["num_heads"] = 2
+    file.write_text(json.dumps(config))
+    return pair
+
+
+@real
+def test_a_model_over_two_devices_and_two_models_at_once_give_the_same_tokens(
+    divisible: Path, examples: tuple[Example, ...]
+) -> None:
+    answers = {}
+    images = {example.image.read_bytes() for example in examples if example.image is not None}
+    for parallel in ({}, {"tensor_parallel_size": 2}, {"data_parallel_size": 2}):
+        visits = []
+        with VllmEngine(divisible / "target", **SETTINGS, **parallel) as engine:
+            for case in ((0.6, ()), HALF, (0.0, ())):
+                engine.load(recipe(divisible, case, "target"))
+                visits.append(ask(engine, examples))
+            assert engine.images_encoded == len(images)
+            pids = [client.process.pid for client in engine.clients]
+        assert not any(alive(pid) for pid in pids)
+        answers[str(parallel)] = visits
+    plain = answers["{}"]
+    assert len({str(visit) for visit in plain}) == 3
+    assert all(visits == plain for visits in answers.values())
+
+
+@real
+def test_a_small_encoder_cache_encodes_again_and_answers_the_same(talkative: Path, tmp_path: Path) -> None:
+    """Images that together need more room than vLLM keeps at the least, which is that of 2048 tokens."""
+    pair = shutil.copytree(talkative, tmp_path / "pair")
+    file = pair / "target/processor_config.json"
+    processor = json.loads(file.read_text())
+    processor["image_processor"]["size"]["longest_edge"] = 320 * 320
+    file.write_text(json.dumps(processor))
+    generator = torch.Generator().manual_seed(0)
+    examples = []
+    for number in range(6):  # of 400 tokens each
+        pixels = torch.randint(256, (320, 320, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(pixels.numpy()).save(tmp_path / f"{number}.png")
+        examples.append(Example(str(number), "t", "largest digit", tmp_path / f"{number}.png"))
+    answers, encoded = {}, {}
+    for tokens in (1, 131072):
+        settings = SETTINGS | {"max_model_len": 500}
+        with VllmEngine(pair / "target", **settings, encoder_cache_tokens=tokens) as engine:
+            for alpha in (0.6, 0.0):
+                engine.load(recipe(pair, (alpha, ()), "target"))
+                answers[tokens, alpha] = ask(engine, tuple(examples))
+            encoded[tokens] = engine.images_encoded
+    assert encoded[131072] == len(examples) < encoded[1]
+    for alpha in (0.6, 0.0):
+        assert answers[1, alpha] == answers[131072, alpha]
+
+
+@real
+def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: tuple[Example, ...]) -> None:
+    whole = {id: answer.text for id, answer in records("target").untouched.items()}
+    words = [word for text in whole.values() for word in text.split()[1:]]
+    stop = max(set(words), key=words.count)
+    expected = {id: before([stop], text).strip() for id, text in whole.items()}
+    assert expected != whole
+    with VllmEngine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
+        assert dict(engine.generate(examples)) == expected
+    with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu") as engine:
+        plain = dict(engine.generate(examples))
+    with TransformersEngine(
+        talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", stop=[stop]
+    ) as engine:
+        assert dict(engine.generate(examples)) == {
+            id: before([stop], text).strip() for id, text in plain.items()
+        }
 
 
 @real
@@ -238,7 +321,7 @@ def test_the_engine_ends_with_a_killed_job(talkative: Path) -> None:
         "from adamms.engines.vllm import VllmEngine\nfrom pathlib import Path\nimport sys\n"
         "from adamms.data.example import Example\n"
         f"engine = VllmEngine(Path({str(talkative / 'target')!r}))\n"
-        "print(engine.process.pid, flush=True)\n"
+        "print(engine.clients[0].process.pid, flush=True)\n"
         "next(engine.generate([Example('0', 't', 'largest digit')]))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
@@ -262,6 +345,15 @@ def test_a_model_that_vllm_cannot_run_is_named_with_the_cause(talkative: Path) -
     assert "Traceback" not in str(raised.value)
 
 
+@real
+def test_what_fails_in_a_worker_is_named_with_the_workers_cause(talkative: Path) -> None:
+    with (
+        VllmEngine(talkative / "target", **SETTINGS, tensor_parallel_size=2) as engine,
+        pytest.raises(AdammsError, match="AssertionError: 3 is not divisible by 2"),
+    ):
+        engine.start()
+
+
 class TestSettings:
     """Checked when the engine is made, with vLLM or without; nothing is started."""
 
@@ -273,7 +365,9 @@ class TestSettings:
         ("setting", "message"),
         [
             ({"dtype": "bf16"}, r"engine\.dtype is 'bf16'; expected one of: auto, float32, bfloat16"),
-            ({"source_cache": "gpu"}, r"source_cache=gpu is not implemented.*source_cache=mmap"),
+            ({"stop": "."}, r"engine\.stop is '\.'; expected a list of texts"),
+            ({"stop": [""]}, r"engine\.stop is \[''\]; expected a list of texts"),
+            ({"data_parallel_size": 0}, r"engine\.data_parallel_size is 0; it must be at least 1"),
             ({"source_cache": "disk"}, r"source_cache is 'disk'; expected one of: mmap, pinned, gpu"),
             ({"batch_size": 0}, r"engine\.batch_size is 0; it must be at least 1"),
             ({"max_model_len": 0}, r"engine\.max_model_len is 0"),
@@ -294,7 +388,7 @@ class TestSettings:
     def test_it_starts_nothing(self) -> None:
         with VllmEngine(Path("nowhere")) as engine:
             pass
-        assert "process" not in vars(engine)
+        assert "process" not in vars(engine.clients[0])
 
 
 def test_without_vllm_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

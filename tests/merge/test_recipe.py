@@ -32,6 +32,7 @@ from adamms.mapping.resolve import SpecMapper
 from adamms.merge import recipe as recipe_module
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
+from adamms.merge.sources import MAPPED_FILES, Sources
 
 Array = npt.NDArray[np.float64]
 Values = Mapping[str, Array]
@@ -407,9 +408,9 @@ def test_pieces_are_the_tensor_in_parts(ways: Callable[..., Recipe], monkeypatch
 class Watched(Recipe):
     """Counts which tensors have been computed."""
 
-    def tensor(self, name: str) -> torch.Tensor:
+    def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
         self.donors["log"].append(name)  # type: ignore[union-attr, attr-defined]
-        return super().tensor(name)
+        return super().tensor(name, sources)
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -1,0 +1,90 @@
+"""Where a recipe's inputs are read. The `meta` device stands in for a GPU: elsewhere, and without values."""
+
+from pathlib import Path
+
+import lora
+import pytest
+import tiny
+import torch
+
+from adamms.checkpoint.adapted import AdaptedRows
+from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.reader import Checkpoint, open_checkpoint
+from adamms.errors import AdammsError
+from adamms.merge.sources import MAPPED_FILES, Sources
+
+NAME = "lm_head.weight"
+AWAY = torch.device("meta")
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the tensors read from files, in order."""
+    names: list[str] = []
+    read = Checkpoint.read
+    monkeypatch.setattr(Checkpoint, "read", lambda self, name: (names.append(name), read(self, name))[1])
+    return names
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    tiny.save_llama(tmp_path / "a")
+    return open_checkpoint(tmp_path / "a")
+
+
+def test_nothing_is_held_by_default(checkpoint: Checkpoint, reads: list[str]) -> None:
+    for _ in range(2):
+        assert torch.equal(MAPPED_FILES.read(checkpoint, NAME), checkpoint.read(NAME))
+    assert reads == [NAME] * 4
+
+
+def test_on_a_device_nothing_is_held_by_default(checkpoint: Checkpoint, reads: list[str]) -> None:
+    sources = Sources(AWAY)
+    tensors = [sources.read(checkpoint, NAME) for _ in range(2)]
+    assert tensors[0] is not tensors[1]
+    assert tensors[0].device == AWAY
+    assert tensors[0].dtype == checkpoint.read(NAME).dtype
+    assert reads == [NAME] * 3
+
+
+def test_what_is_held_on_the_device_is_read_once(
+    checkpoint: Checkpoint, tmp_path: Path, reads: list[str]
+) -> None:
+    tiny.save_llama(tmp_path / "b")
+    other = open_checkpoint(tmp_path / "b")
+    sources = Sources(AWAY, "gpu")
+    first = sources.read(checkpoint, NAME)
+    assert sources.read(checkpoint, NAME) is first
+    assert sources.read(other, NAME) is not first  # another model's tensor of the same name
+    assert reads == [NAME, NAME]
+
+
+@pytest.mark.parametrize("cache", ["pinned", "gpu"])
+def test_without_a_gpu_there_is_the_page_cache(cache: str) -> None:
+    with pytest.raises(AdammsError, match=rf"source_cache={cache} needs a GPU; .*source_cache=mmap"):
+        Sources(torch.device("cpu"), cache)
+
+
+def test_an_unknown_cache() -> None:
+    with pytest.raises(AdammsError, match="source_cache is 'ram'; expected one of: mmap, pinned, gpu"):
+        Sources(AWAY, "ram")
+
+
+def test_a_base_and_the_same_under_an_adapter_are_held_apart(tmp_path: Path) -> None:
+    state = tiny.llama_state(1)
+    base = open_checkpoint(tiny.write_model(tmp_path / "base", state))
+    parts = {"A": torch.ones(2, 6), "B": torch.ones(7, 2)}
+    folder = lora.write_adapter(
+        tmp_path / "adapter",
+        {f"base_model.model.lm_head.lora_{part}.weight": tensor for part, tensor in parts.items()},
+        r=2,
+        lora_alpha=2,
+    )
+    adapted = open_adapter(base, folder)
+    assert isinstance(MAPPED_FILES.rows(adapted, NAME), AdaptedRows)  # computed when asked for
+    assert torch.equal(MAPPED_FILES.read(adapted, NAME), state[NAME] + 2)
+    held = Sources(AWAY, "gpu")
+    first = held.read(base, NAME)
+    assert held.read(adapted, NAME) is not first
+    assert held.rows(adapted, NAME) is held.read(adapted, NAME)
+    assert held.rows(base, NAME) is first

@@ -24,6 +24,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY_VLLM)
+	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/merge.py
 	$(BIN)/python tests/benchmarks/vllm_search.py
 

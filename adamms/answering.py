@@ -4,19 +4,22 @@ Like `pipeline`, above the layers: it knows the configuration, engines, the stor
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 
 from omegaconf import DictConfig
 
+from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint
 from adamms.compose import Case, build
 from adamms.data.example import Dataset, Example
-from adamms.engines.base import Engine
+from adamms.engines.base import Engine, PromptFiles
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.mapping.model import Model
 from adamms.merge.recipe import Recipe
 from adamms.track.console import Advance, Console
 
@@ -33,10 +36,43 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def open_engine(config: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
-    """The configured engine for a model, behind the store; with store=null that keeps nothing."""
+def check_runnable(model: Model) -> None:
+    """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
+    if model.architecture.inference:
+        raise AdammsError(f"{model} cannot be run. {model.architecture.inference}")
+
+
+def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
+    """The configured engine for a model, behind the store; with store=null that keeps nothing.
+
+    Args:
+        source: the model's node in `config.model`, which may name a tokenizer and a chat template.
+        checkpoint: the model, opened.
+
+    Raises:
+        AdammsError: it names one, and the engine takes only the checkpoint folder's own.
+    """
     folder = None if config.store is None else Path(str(config.store)).expanduser()
-    return StoredEngine(build(config.engine)(checkpoint.folder), folder, checkpoint)
+    make, files = build(config.engine), _prompt_files(source)
+    if files == PromptFiles():
+        return StoredEngine(make(checkpoint.folder), folder, checkpoint)
+    if "prompt_files" not in signature(make).parameters:
+        raise AdammsError(
+            f"{source._get_full_key(None)}: a tokenizer or a chat template from elsewhere needs "
+            f"engine=transformers; {config.engine._target_} takes those in the checkpoint's folder"
+        )
+    return StoredEngine(make(checkpoint.folder, prompt_files=files), folder, checkpoint)
+
+
+def _prompt_files(source: DictConfig) -> PromptFiles:
+    tokenizer, template = source.get("tokenizer"), source.get("chat_template")
+    try:
+        return PromptFiles(
+            None if tokenizer is None else locate(str(tokenizer), weights=False),
+            None if template is None else str(template),
+        )
+    except AdammsError as error:
+        raise AdammsError(f"{source._get_full_key(None)}.tokenizer: {error}") from error
 
 
 def searched_and_labelled(
@@ -122,8 +158,9 @@ def _answer_natively(
     answers = {}
     for name, donor in case.donors.items():
         try:
+            check_runnable(donor)
             with (
-                open_engine(config, donor.checkpoint) as engine,
+                open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
                 if donor.checkpoint.adapted:

@@ -11,7 +11,15 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.answering import Answers, ask, evaluate, open_engine, replayed, searched_and_labelled
+from adamms.answering import (
+    Answers,
+    ask,
+    check_runnable,
+    evaluate,
+    open_engine,
+    replayed,
+    searched_and_labelled,
+)
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case, alpha_of, build, check_walks, compose_case, merge_command, settings_in_words
@@ -21,6 +29,7 @@ from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
 from adamms.merge.recipe import TARGET, Recipe
+from adamms.models.registration import native_family
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
@@ -30,6 +39,7 @@ RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
+NATIVE_LOADER = "adamms.models.registration.load_model"
 
 
 def plan(config: DictConfig) -> None:
@@ -52,7 +62,10 @@ def merge(config: DictConfig) -> None:
     console.plan(case.plan)
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
-    console.finish(output / "model", LOADER)
+    if case.target.architecture.inference:
+        console.say(f"The merged model is in {output / 'model'}. {case.target.architecture.inference}")
+    else:
+        console.finish(output / "model", _loader(case))
 
 
 def search(config: DictConfig) -> None:
@@ -72,11 +85,12 @@ def search(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
+    check_runnable(case.target)
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
     _check_output(config, case)
     console.plan(case.plan)
 
-    with open_engine(config, case.target.checkpoint) as engine:
+    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)
         answers = ask(console, "search", engine, recipes, inputs)
         selection = selector.select(Responses(answers), searched)
@@ -105,12 +119,12 @@ def search(config: DictConfig) -> None:
         timings=console.timings,
         merged=winner.alpha,
         folder=output / "model",
-        load=f"{LOADER}({str(output / 'model')!r})",
+        load=f"{_loader(case)}({str(output / 'model')!r})",
         command=merge_command(),
     )
     console.results(result)
     write_report(output, result)
-    console.finish(output / "model", LOADER)
+    console.finish(output / "model", _loader(case))
 
 
 def _search_logs(config: DictConfig, logs: Replay) -> None:
@@ -158,10 +172,11 @@ def respond(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
+    check_runnable(case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
 
-    with open_engine(config, case.target.checkpoint) as engine:
+    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         ask(console, f"respond {candidate}", engine, {candidate: case.recipe(candidate.alpha)}, wanted)
         if scored and labelled and config.evaluate.control:
             recipes = {candidate: case.control_recipe(candidate.alpha)}
@@ -183,6 +198,11 @@ def _continues(config: DictConfig) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == OmegaConf.to_yaml(config, resolve=True)
 
 
+def _loader(case: Case) -> str:
+    """The function that loads what is written."""
+    return NATIVE_LOADER if native_family(case.target.checkpoint.folder) is not None else LOADER
+
+
 def _bytes_needed(case: Case) -> int:
     checkpoint = case.target.checkpoint
     files = (checkpoint.folder / file for file in side_files(checkpoint.folder))
@@ -200,7 +220,8 @@ def _write_model(console: Console, config: DictConfig, case: Case, recipe: Recip
         with console.stage("merge", total, "bytes") as advance:
             write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        (partial / "README.md").write_text(model_card(case.origins, record), encoding="utf-8")
+        card = model_card(case.origins, record, _loader(case))
+        (partial / "README.md").write_text(card, encoding="utf-8")
         _write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 

@@ -1,5 +1,6 @@
-"""A fixture: the command line as a user types it, in this process and in a working directory of its own."""
+"""The command line in this process, and inputs for it."""
 
+import json
 import runpy
 import sys
 from collections.abc import Callable
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from adamms.data.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,3 +46,23 @@ def run(
         return Outcome(status, captured.out, captured.err)
 
     return call
+
+
+def pair(folder: Path) -> list[str]:
+    return [
+        "model=custom",
+        f"model.target.path={folder / 'target'}",
+        f"model.donors.a.path={folder / 'donor'}",
+    ]
+
+
+def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
+    data = Digits(folder=folder / "images", per_task=per_task).load()
+    lines = []
+    for example in data.examples:
+        record = {"id": example.id, "task": example.task, "question": example.question}
+        record["image"] = str(example.image.relative_to(folder))
+        lines.append(record | ({"answer": data.answers[example.id]} if labels else {}))
+    file = folder / "data.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    return file

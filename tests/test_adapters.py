@@ -11,8 +11,8 @@ import lora
 import pytest
 import tiny
 import torch
+from command import write_jsonl
 from safetensors.torch import load_file
-from test_run import write_jsonl
 from tiny import assert_same_bits
 
 from adamms.architectures.spec import recognise

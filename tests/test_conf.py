@@ -9,7 +9,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adamms.architectures.spec import load_architecture
+from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -23,6 +23,11 @@ def compose_option(option: str) -> DictConfig:
     override = f"+checkpoint@published={name}" if group == "checkpoint" else f"{group}={name}"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=[override, "output=out", "cache=cache"])
+
+
+def header(option: str) -> Path:
+    """Where the names and shapes of a published checkpoint are, if they are known."""
+    return CONF.parent / "tests/fixtures" / f"{option.removeprefix('checkpoint/')}.json"
 
 
 def nodes(config: DictConfig) -> Iterator[DictConfig]:
@@ -59,6 +64,12 @@ def test_published_checkpoints_name_a_known_architecture(option: str) -> None:
     checkpoint = compose_option(option).published
     assert load_architecture(checkpoint.architecture).name == checkpoint.architecture
     assert checkpoint.path.count("/") == 1
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if header(option).exists()])
+def test_a_published_checkpoint_has_the_architecture_that_its_config_declares(option: str) -> None:
+    checkpoint, content = compose_option(option).published, json.loads(header(option).read_text())
+    assert checkpoint.architecture == recognise(content["config"], header(option)).name
 
 
 def test_the_papers_benchmarks_are_asked_as_lmms_eval_asks_them(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 import tiny
 import torch
+from command import write_jsonl
 from safetensors.torch import load_file
-from test_run import write_jsonl
 from tiny import assert_same_bits
 
 Array = npt.NDArray[np.float64]

@@ -21,7 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors"},
     "mapping": {"errors", "architectures", "checkpoint"},
     "merge": {"errors", "mapping", "checkpoint"},
-    "engines": {"errors", "merge", "data", "checkpoint"},
+    "models": {"errors"},
+    "engines": {"errors", "merge", "data", "checkpoint", "models"},
     "search": {"errors", "engines.responses"},
     "evaluate": {"errors", "data", "engines.responses"},
     "track": {"errors", "mapping.plan", "search.selection", "evaluate.evaluation", "engines.responses"},
@@ -137,6 +138,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm, adamms.engines.child",
+        "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.pipeline",
     ],
 )
 def test_no_heavy_package_is_loaded_before_it_is_used(imported: str) -> None:

@@ -10,33 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from command import ROOT, pair, write_jsonl
 from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
 from adamms.cli import explain
-from adamms.data.digits import Digits
-
-ROOT = Path(__file__).resolve().parents[1]
-
-
-def pair(folder: Path) -> list[str]:
-    return [
-        "model=custom",
-        f"model.target.path={folder / 'target'}",
-        f"model.donors.a.path={folder / 'donor'}",
-    ]
-
-
-def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
-    data = Digits(folder=folder / "images", per_task=per_task).load()
-    lines = []
-    for example in data.examples:
-        record = {"id": example.id, "task": example.task, "question": example.question}
-        record["image"] = str(example.image.relative_to(folder))
-        lines.append(record | ({"answer": data.answers[example.id]} if labels else {}))
-    file = folder / "data.jsonl"
-    file.write_text("\n".join(json.dumps(line) for line in lines))
-    return file
 
 
 class TestPlan:

@@ -1,8 +1,8 @@
 """The canonical roles of a decoder LM's tensors: the words in which architectures are described.
 
 A role is `embed`, `head`, `final_norm`, or `layers.{i}.` + one of attn.{q,k,v,o},
-mlp.{gate,up,down}, norm.{attn,mlp}; followed by `.weight` or `.bias`; and, for a weight that a
-model duplicates per modality, by its variant `@text` or `@image` (DESIGN section 4).
+mlp.{gate,up,down}, norm.{attn,mlp,attn_out,mlp_out,q,k}; followed by `.weight` or `.bias`; and, for
+a weight that a model duplicates per modality, by its variant `@text` or `@image` (DESIGN section 4).
 """
 
 import re
@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 
 from adamms.errors import AdammsError, nearest
 
+# norm.attn and norm.mlp stand before attention and MLP, norm.{attn,mlp}_out after them (Gemma), norm.q and
+# norm.k on each head's queries and keys (Qwen3, Gemma 3).
 LAYER_ROLES = (
     *("attn.q", "attn.k", "attn.v", "attn.o"),
     *("mlp.gate", "mlp.up", "mlp.down"),
-    *("norm.attn", "norm.mlp"),
+    *("norm.attn", "norm.mlp", "norm.attn_out", "norm.mlp_out", "norm.q", "norm.k"),
 )
 MODEL_ROLES = ("embed", "head", "final_norm")
 VARIANTS = ("text", "image")
@@ -24,7 +26,7 @@ ROLE_GROUPS: dict[str, tuple[str, ...]] = {
     **{role: (role,) for role in MODEL_ROLES + LAYER_ROLES},
     "attn": tuple(role for role in LAYER_ROLES if role.startswith("attn.")),
     "mlp": tuple(role for role in LAYER_ROLES if role.startswith("mlp.")),
-    "norm": ("norm.attn", "norm.mlp", "final_norm"),
+    "norm": (*(role for role in LAYER_ROLES if role.startswith("norm.")), "final_norm"),
 }
 
 _PATTERN = re.compile(

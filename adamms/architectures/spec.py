@@ -1,22 +1,38 @@
 """The language of architecture specs: tensor-name patterns -> canonical roles, as YAML data.
 
 One YAML file beside this module describes one checkpoint format and nothing else: no other
-format, no weights, no shapes. Keys of a spec:
+format, no weights, no shapes. To add a model family, write one and name it in conf/checkpoint. Keys:
 
     about           one line for people
     classes         names in config.json's `architectures` that mean this format
     model_types     config.json's `model_type`, used when no class decides
-    include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes
-    language_model  pattern -> role, or {concat: [roles], dim: d} for parts of equal size fused in one
+    inference       what to do instead, for a format that neither transformers nor vLLM can run
+    include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes,
+                    after the own ones ("" leads every name); what it includes comes along under both
+    language_model  pattern -> role (roles.py lists them), or a fusion of several roles (below)
     other           reason -> pattern of tensors that are not of the LM and are always kept
+    inserted_layers {reason: key of config.json}: the key lists layers, by index, that the ancestor LM
+                    does not have; they are kept, and the others are counted without them
 
 Patterns are tensor names with `{i}` (layer), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
-dotted segment) and `**` (the rest).
+dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches is
+an error, so a spec takes every spelling that its files come in (hub files, transformers 5's own).
+
+A fusion says what lies along dimension `dim` of one tensor:
+
+    concat: [layers.{i}.attn.q.{p}, layers.{i}.attn.k.{p}, layers.{i}.attn.v.{p}]
+    dim: 0
+    sizes: [num_attention_heads, num_key_value_heads, num_key_value_heads]
+    groups: num_key_value_heads
+
+`sizes` is how the parts' sizes relate (without it they are equal), `groups` (1 without it) in how many
+groups the rows lie, each with its share of every part in turn. Both are numbers or keys of
+config.json, nested (`text_config`, ...) or not.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +42,30 @@ from adamms.architectures.roles import Role, parse_role
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
-KEYS = ("about", "classes", "model_types", "include", "language_model", "other")
+KEYS = (
+    *("about", "classes", "model_types", "inference"),
+    *("include", "language_model", "other", "inserted_layers"),
+)
+FUSION_KEYS = ("concat", "dim", "sizes", "groups")
 
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
 
 
 @dataclass(frozen=True)
 class Fused:
-    """Several roles in one tensor: parts of equal size, concatenated along `dim`."""
+    """Several roles in one tensor, concatenated along `dim`.
+
+    Args:
+        parts: the roles, in order.
+        dim: the dimension along which they lie.
+        sizes: each part's relative size, a number or a key of config.json; () for equal ones.
+        groups: the number of groups, or a key of config.json; each has its share of every part.
+    """
 
     parts: tuple[Role, ...]
     dim: int
+    sizes: tuple[int | str, ...] = ()
+    groups: int | str = 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +83,8 @@ class Line:
     pattern: re.Pattern[str]
     roles: tuple[str, ...] = ()
     dim: int | None = None
+    sizes: tuple[int | str, ...] = ()
+    groups: int | str = 1
     reason: str = ""
 
     def label(self, name: str) -> Label | None:
@@ -61,9 +92,9 @@ class Line:
         if match is None:
             return None
         if not self.roles:
-            return Label(None, self.reason)
+            return Label(None, reason=self.reason)
         roles = tuple(parse_role(_fill(role, match.groupdict())) for role in self.roles)
-        return Label(roles[0] if self.dim is None else Fused(roles, self.dim))
+        return Label(roles[0] if self.dim is None else Fused(roles, self.dim, self.sizes, self.groups))
 
 
 @dataclass(frozen=True)
@@ -76,6 +107,8 @@ class Architecture:
         classes: values of config.json's `architectures` that mean this format.
         model_types: values of config.json's `model_type` that do when no class decides.
         lines: the patterns; the first that matches decides.
+        inserted_layers: reason -> key of config.json that lists layers which the ancestor LM lacks.
+        inference: what to do instead, if no engine can run the format; else "".
     """
 
     name: str
@@ -83,6 +116,8 @@ class Architecture:
     classes: tuple[str, ...]
     model_types: tuple[str, ...]
     lines: tuple[Line, ...]
+    inserted_layers: Mapping[str, str] = field(default_factory=dict)
+    inference: str = ""
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -118,6 +153,8 @@ def load_architecture(name: str) -> Architecture:
         tuple(spec.get("classes", ())),
         tuple(spec.get("model_types", ())),
         lines,
+        spec.get("inserted_layers", {}),
+        spec.get("inference", ""),
     )
 
 
@@ -158,37 +195,68 @@ def _read_spec(path: Path) -> dict[str, Any]:
     for key in spec:
         if key not in KEYS:
             raise AdammsError(f"{path}: unknown key {key!r}; expected {', '.join(KEYS)}.{nearest(key, KEYS)}")
+    inserted = spec.get("inserted_layers", {})
+    if not isinstance(inserted, dict) or not all(isinstance(key, str) for key in inserted.values()):
+        raise AdammsError(f"{path}: inserted_layers is {inserted!r}; expected {{reason: key of config.json}}")
+    if not isinstance(spec.get("inference", ""), str):
+        raise AdammsError(f"{path}: inference is {spec['inference']!r}; expected a text")
     return spec
 
 
-def _lines(spec: dict[str, Any], prefixes: Mapping[str, str] | None = None) -> Iterator[Line]:
-    """The spec's own lines first, so that they win over those that it includes."""
-    prefixes = prefixes or {}
-    for pattern, role in (spec.get("language_model") or {}).items():
-        match role:
+def _lines(spec: dict[str, Any], prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterator[Line]:
+    """The spec's own lines first, so that they win over those that it includes.
+
+    `prefixes` are the replacements of leading text that its includers ask for, the innermost first.
+    """
+    for pattern, meaning in (spec.get("language_model") or {}).items():
+        match meaning:
             case str():
-                line = Line(_compile(pattern, prefixes), (role,))
-            case {"concat": list(parts), "dim": int(dim)}:
-                line = Line(_compile(pattern, prefixes), tuple(parts), dim)
+                line = Line(_compile(pattern, prefixes), (meaning,))
+            case {"concat": _, "dim": _}:
+                line = _fusion(pattern, meaning, prefixes)
             case _:
                 raise AdammsError(
-                    f"{pattern}: expected a role or {{concat: [roles], dim: d}}, found {role!r}"
+                    f"{pattern}: expected a role or {{concat: [roles], dim: d}}, found {meaning!r}"
                 )
         for part in line.roles:
-            parse_role(_fill(str(part), {"i": "0", "p": "weight"}))
+            parse_role(_fill(part, {"i": "0", "p": "weight"}))
         yield line
     for reason, pattern in (spec.get("other") or {}).items():
         yield Line(_compile(pattern, prefixes), reason=reason)
     for name, inner in (spec.get("include") or {}).items():
         check_choice("include", name, known_architectures())
-        yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), inner)
+        yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), (inner, *prefixes))
 
 
-def _compile(pattern: str, prefixes: Mapping[str, str]) -> re.Pattern[str]:
-    for leading, replacement in prefixes.items():
-        if pattern.startswith(leading):
-            pattern = replacement + pattern.removeprefix(leading)
-            break
+def _fusion(pattern: str, meaning: Mapping[str, Any], prefixes: tuple[Mapping[str, str], ...]) -> Line:
+    for key in meaning:
+        if key not in FUSION_KEYS:
+            expected = ", ".join(FUSION_KEYS)
+            raise AdammsError(
+                f"{pattern}: unknown key {key!r}; expected {expected}.{nearest(str(key), FUSION_KEYS)}"
+            )
+    parts, dim = meaning["concat"], meaning["dim"]
+    sizes, groups = meaning.get("sizes", []), meaning.get("groups", 1)
+    if not isinstance(parts, list) or len(parts) < 2 or not all(isinstance(part, str) for part in parts):
+        raise AdammsError(f"{pattern}: concat is {parts!r}; expected a list of two or more roles")
+    if not isinstance(dim, int) or dim < 0:
+        raise AdammsError(f"{pattern}: dim is {dim!r}; expected 0 or more")
+    if not isinstance(sizes, list) or (sizes and len(sizes) != len(parts)):
+        raise AdammsError(f"{pattern}: sizes is {sizes!r}; expected one for each of {len(parts)} parts")
+    for count in (*sizes, groups):
+        if not isinstance(count, str) and not (isinstance(count, int) and count > 0):
+            raise AdammsError(
+                f"{pattern}: {count!r} in sizes or groups; expected a number of 1 or more, or a key of "
+                f"config.json"
+            )
+    return Line(_compile(pattern, prefixes), tuple(parts), dim, tuple(sizes), groups)
+
+
+def _compile(pattern: str, prefixes: tuple[Mapping[str, str], ...]) -> re.Pattern[str]:
+    for replacements in prefixes:
+        leading = next((text for text in replacements if pattern.startswith(text)), None)
+        if leading is not None:
+            pattern = replacements[leading] + pattern.removeprefix(leading)
     pieces = re.split(r"(\{i\}|\{p\}|\*\*|\*|\.)", pattern)
     try:
         return re.compile("".join(_WILDCARDS.get(piece, piece) for piece in pieces))

@@ -11,14 +11,16 @@ from adamms.errors import AdammsError, nearest
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken", "LICENSE*")
 _TORCH_PATTERNS = ("*.bin", "*.pth")
+_WITHOUT_WEIGHTS = tuple(pattern for pattern in _PATTERNS if pattern != "*.safetensors")
 
 
-def locate(path: str, revision: str | None = None) -> Path:
+def locate(path: str, revision: str | None = None, weights: bool = True) -> Path:
     """The local folder of the checkpoint `path`.
 
     Args:
         path: a local folder or weight file, or a hub id `owner/name`.
         revision: branch, tag or commit of the hub repository.
+        weights: whether a download takes the weights too; a tokenizer is wanted without them.
 
     Raises:
         AdammsError: neither exists, or a revision is given for a local folder.
@@ -31,16 +33,17 @@ def locate(path: str, revision: str | None = None) -> Path:
     if not _HUB_ID.fullmatch(path):
         siblings = [str(p) for p in local.parent.iterdir()] if local.parent.is_dir() else []
         raise AdammsError(f"{path}: no such folder or file.{nearest(path, siblings)}")
-    return _download(path, revision)
+    return _download(path, revision, weights)
 
 
-def _download(repository: str, revision: str | None) -> Path:
+def _download(repository: str, revision: str | None, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=list(_PATTERNS)))
-        if not any(folder.glob("*.safetensors")):
+        patterns = list(_PATTERNS if weights else _WITHOUT_WEIGHTS)
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        if weights and not any(folder.glob("*.safetensors")):
             patterns = [*_PATTERNS, *_TORCH_PATTERNS]
             folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:

@@ -3,6 +3,7 @@
 Owns which files those are, and the model card. Knows nothing of tensors.
 """
 
+import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from adamms.checkpoint.reader import INDEX_NAMES
 # config, generation config, tokenizer, processor, chat templates, remote code, licences.
 SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".yaml", ".yml", ".md", ".pdf")
 BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
+# Side files that no model reads.
+DOCUMENTS = (".md", ".pdf")
 # Written anew for the merged model.
 REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
 
@@ -37,6 +40,17 @@ def side_files(folder: Path) -> list[Path]:
     return found
 
 
+def fingerprint(folder: Path) -> str:
+    """A digest of those that a model, a tokenizer or a processor reads: their names and contents."""
+    digest = hashlib.blake2b(digest_size=16)
+    for relative in side_files(folder):
+        if relative.suffix in DOCUMENTS or not relative.suffix:
+            continue
+        content = hashlib.blake2b((folder / relative).read_bytes(), digest_size=16).hexdigest()
+        digest.update(f"{relative.as_posix()} {content}".encode())
+    return digest.hexdigest()
+
+
 def copy_side_files(source: Path, destination: Path) -> None:
     """Copy them from `source` to `destination`; links are followed, as a hub cache is made of links."""
     for relative in side_files(source):
@@ -44,12 +58,17 @@ def copy_side_files(source: Path, destination: Path) -> None:
         shutil.copyfile(source / relative, destination / relative)
 
 
-def model_card(base_models: Sequence[str], recipe: Mapping[str, Any]) -> str:
+def model_card(
+    base_models: Sequence[str],
+    recipe: Mapping[str, Any],
+    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained",
+) -> str:
     """README.md of a merged model: hub metadata, how it was made, how to load it.
 
     Args:
         base_models: target first, then the donors, as hub ids or folder names.
         recipe: what adamms_recipe.json holds.
+        loader: the function that loads such a folder.
     """
     metadata = {
         "base_model": list(base_models),
@@ -70,8 +89,8 @@ def model_card(base_models: Sequence[str], recipe: Mapping[str, Any]) -> str:
 | --- | --- | --- | --- |
 {_coverage_rows(recipe)}
 
-It loads as the target does, e.g. `AutoModelForImageTextToText.from_pretrained(folder)`. The full
-recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
+It loads as the target does, e.g. `{loader}(folder)`.
+The full recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
 """
 
 

@@ -9,7 +9,6 @@ import json
 import math
 import mmap
 import pickle
-import re
 import struct
 import zipfile
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 import torch
 
+from adamms.checkpoint.torch_pickle import NotDense, Place, TensorHeader, read_archive
 from adamms.errors import AdammsError
 
 # safetensors' names of dtypes, which are used for both kinds of file, in the order in which
@@ -40,6 +40,12 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.
 MAX_HEADER_BYTES = 100_000_000
+
+# What zip archives and pickles that are truncated or malformed raise.
+_UNREADABLE = (
+    *(zipfile.BadZipFile, struct.error, OSError, EOFError, RuntimeError, NotImplementedError),
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError),
+)
 
 
 @dataclass(frozen=True)
@@ -184,64 +190,51 @@ def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size
 
 
 def _torch_header(file: Path) -> dict[str, TensorEntry]:
-    # Fake tensors carry shapes and the storages' offsets in the archive, and no values.
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     try:
-        with FakeTensorMode():
-            state = torch.load(file, mmap=True, weights_only=True)
-        records = _records(file)
+        state, places = read_archive(file)
     except pickle.UnpicklingError as error:
-        asked = re.search(r"(?:GLOBAL|global|type) (\S+)", str(error))
         raise AdammsError(
-            f"{file}: refused, not executed: the pickle asks for more than tensors"
-            + (f" ({asked.group(1)})" if asked else "")
+            f"{file}: refused, not executed: the pickle asks for more than tensors ({str(error)[:120]})"
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise AdammsError(
             f"{file}: not a readable torch zip archive (truncated, or written before torch 1.6): "
-            f"{str(error).splitlines()[0][:200]}"
+            f"{(str(error) or type(error).__name__).splitlines()[0][:200]}"
         ) from error
     if not isinstance(state, dict):
-        raise AdammsError(f"{file}: holds a {type(state).__name__}; expected a dict of named tensors")
-    return {name: _torch_entry(file, name, value, records) for name, value in state.items()}
+        kind = "Tensor" if isinstance(state, TensorHeader | NotDense) else type(state).__name__
+        raise AdammsError(f"{file}: holds a {kind}; expected a dict of named tensors")
+    return {name: _torch_entry(file, name, value, places) for name, value in state.items()}
 
 
-def _records(file: Path) -> dict[int, int]:
-    """Start -> size of each member's bytes; compressed ones, which torch never writes, cannot be mapped."""
-    found = {}
-    with zipfile.ZipFile(file) as archive, file.open("rb") as stream:
-        for member in archive.infolist():
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise AdammsError(
-                    f"{file}: {member.filename} is compressed; re-save the file with torch.save"
-                )
-            stream.seek(member.header_offset + 26)
-            found[stream.tell() + 4 + sum(struct.unpack("<HH", stream.read(4)))] = member.file_size
-    return found
-
-
-def _torch_entry(file: Path, name: object, tensor: object, records: dict[int, int]) -> TensorEntry:
-    if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, Place]) -> TensorEntry:
+    if isinstance(tensor, NotDense):
+        raise AdammsError(f"{file}: tensor {name!r} is {tensor.layout}, not dense")
+    if not isinstance(name, str) or not isinstance(tensor, TensorHeader):
         raise AdammsError(
             f"{file}: {name!r} is a {type(tensor).__name__}; expected a flat dict of named tensors"
         )
-    if tensor.layout != torch.strided or tensor.is_meta:
-        raise AdammsError(
-            f"{file}: tensor {name!r} is {'meta' if tensor.is_meta else tensor.layout}, not dense"
-        )
-    if tensor.dtype not in DTYPE_NAMES or tensor.is_quantized:
+    if not tensor.sound:
+        raise AdammsError(f"{file}: the pickle lies about {name!r}: {str(tensor)[:200]}")
+    if tensor.dtype not in DTYPE_NAMES:
         raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
-    # Set by torch.load on fake tensors: where the storage starts in the archive.
-    storage_start: int = tensor.untyped_storage()._checkpoint_offset  # type: ignore[assignment]
-    offset = storage_start + int(tensor.storage_offset()) * tensor.element_size()
-    strides = None if tensor.is_contiguous() else tuple(tensor.stride())
-    entry = TensorEntry(name, tuple(tensor.shape), DTYPE_NAMES[tensor.dtype], file, offset, strides)
-    # torch derives the places of an archive of its own making; in one that another tool re-packed
-    # they would be wrong.
-    end = offset + _span(entry) * tensor.element_size()
-    if entry.elements and end > storage_start + records.get(storage_start, -1):
+    place = places.get(tensor.member, Place(0, -1))
+    offset = place.start + tensor.offset * tensor.dtype.itemsize
+    strides = None if _contiguous(tensor.shape, tensor.strides) else tensor.strides
+    entry = TensorEntry(name, tensor.shape, DTYPE_NAMES[tensor.dtype], file, offset, strides)
+    end = offset + _span(entry) * tensor.dtype.itemsize
+    if entry.elements and end > place.start + place.size:
         raise AdammsError(
             f"{file}: no record of the archive holds {name!r}; re-save the file with torch.save"
         )
     return entry
+
+
+def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Whether the elements lie one after the other, row by row; what has none does too."""
+    step = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size > 1 and stride != step:
+            return 0 in shape
+        step *= size
+    return True

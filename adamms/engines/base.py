@@ -1,10 +1,26 @@
 """What an engine is: one live model whose merged weights are replaced in place between candidates."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, Self
 
 from adamms.data.example import Example
 from adamms.merge.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class PromptFiles:
+    """What prompts are built with where it is not to be the checkpoint folder's own.
+
+    Args:
+        tokenizer: a folder with a tokenizer; None for the checkpoint's.
+        chat_template: the path of a Jinja file, or the name of one of the model's templates; None for the
+            model's default.
+    """
+
+    tokenizer: Path | None = None
+    chat_template: str | None = None
 
 
 class Engine(Protocol):

@@ -7,24 +7,57 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from adamms.data.example import Example
-from adamms.errors import AdammsError
+from adamms.engines.base import PromptFiles
+from adamms.errors import AdammsError, nearest
+from adamms.models.registration import native_family, native_processor
 
 
-def load_processor(folder: Path) -> Any:
+def load_processor(folder: Path, files: PromptFiles | None = None) -> Any:
     """The processor (tokenizer, image processor, chat template) in a checkpoint folder.
 
+    Args:
+        files: what to take instead of the folder's own; None for nothing.
+
     Raises:
-        AdammsError: there is none that transformers can load, or it has no chat template.
+        AdammsError: there is none that transformers can load, or it has no chat template, or `files` name
+            what does not exist or does not go with the model.
     """
+    files = files or PromptFiles()
     try:
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+        family = native_family(folder)
+        if family is not None:
+            processor = native_processor(family, folder, files.tokenizer)
+        else:
+            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise AdammsError(
             f"{folder}: transformers cannot load its processor ({type(error).__name__}: {str(error)[:300]})"
         ) from error
+    if family is None and files.tokenizer is not None:
+        raise AdammsError(
+            f"{folder}: it has a processor with a tokenizer of its own, in place of which "
+            f"model.*.tokenizer={files.tokenizer} cannot be put"
+        )
+    if files.chat_template is not None:
+        processor.chat_template = _chat_template(processor, files.chat_template)
     if getattr(processor, "chat_template", None) is None:
         raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
     return processor
+
+
+def _chat_template(processor: Any, wanted: str) -> str:
+    """The template in the file `wanted`, or the model's own of that name."""
+    named: dict[str, str] = getattr(processor, "templates", {})
+    if wanted in named:
+        return named[wanted]
+    file = Path(wanted).expanduser()
+    if not file.is_file():
+        names = f" or one of: {', '.join(named)}" if named else ""
+        raise AdammsError(
+            f"model.*.chat_template is {wanted!r}; expected the path of a Jinja file{names}."
+            + nearest(wanted, named)
+        )
+    return file.read_text(encoding="utf-8")
 
 
 def prompt(processor: Any, example: Example) -> str:

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Self
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.side_files import side_files
+from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
 from adamms.engines.base import Engine
 from adamms.errors import AdammsError
@@ -38,8 +38,6 @@ from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 FLUSH_SECONDS = 1.0
-# Side files that no model reads.
-DOCUMENTS = (".md", ".pdf")
 
 
 class AnswerStore:
@@ -210,12 +208,7 @@ class StoredEngine:
     @cached_property
     def _inputs(self) -> str:
         """A digest of what turns a question into the model's inputs and tokens into text."""
-        folder, digest = self.checkpoint.folder, hashlib.blake2b(digest_size=16)
-        for file in side_files(folder) if folder.is_dir() else []:
-            if file.suffix in DOCUMENTS or not file.suffix:
-                continue
-            digest.update(f"{file.as_posix()} ".encode() + _digest((folder / file).read_bytes()).encode())
-        return digest.hexdigest()
+        return fingerprint(self.checkpoint.folder)
 
     def _digest(self, example: Example) -> str:
         if example not in self._digests:

@@ -13,29 +13,34 @@ from typing import Any, Self
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
-from transformers import AutoModelForImageTextToText, GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
+from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
+from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.engines.stop import before, checked_stop
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
+from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
 class TransformersEngine:
-    """Batched greedy generation with `AutoModelForImageTextToText`.
+    """Batched greedy generation with `AutoModelForImageTextToText`, which knows the native families too.
 
     Args:
-        folder: a checkpoint folder with model, tokenizer, processor and chat template.
+        folder: a checkpoint folder with model, tokenizer, processor and chat template; of a native family
+            (`adamms.models`) as it was published.
         batch_size: examples generated together, left-padded.
         max_new_tokens: where an answer is cut off at the latest.
         accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
         precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
         stop: texts before which an answer ends.
+        prompt_files: tokenizer and chat template to take instead of the folder's own; None: neither.
 
     Raises:
         AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
@@ -50,6 +55,7 @@ class TransformersEngine:
         accelerator: str = "auto",
         precision: str = "auto",
         stop: Sequence[str] = (),
+        prompt_files: PromptFiles | None = None,
     ) -> None:
         check_choice("engine.precision", precision, ("auto", *PRECISIONS.values()))
         check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
@@ -61,6 +67,7 @@ class TransformersEngine:
         self.accelerator = accelerator
         self.precision = precision
         self.stop = checked_stop(stop)
+        self.prompt_files = prompt_files or PromptFiles()
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
     @property
@@ -71,6 +78,7 @@ class TransformersEngine:
             f"{'cuda' if automatic else self.accelerator} "
             f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size} "
             f"stop={list(self.stop)}"
+            f"{_prompt_identity(self.prompt_files)}"
         )
 
     def __enter__(self) -> Self:
@@ -86,7 +94,14 @@ class TransformersEngine:
     @cached_property
     def live(self) -> "LiveModel":
         """The model, started when first asked for."""
-        return LiveModel(self.folder, self.accelerator, self.precision, self.max_new_tokens, self.stop)
+        return LiveModel(
+            self.folder,
+            self.accelerator,
+            self.precision,
+            self.max_new_tokens,
+            self.stop,
+            self.prompt_files,
+        )
 
     @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
@@ -125,11 +140,20 @@ class LiveModel:
     """
 
     def __init__(
-        self, folder: Path, accelerator: str, precision: str, max_new_tokens: int, stop: tuple[str, ...]
+        self,
+        folder: Path,
+        accelerator: str,
+        precision: str,
+        max_new_tokens: int,
+        stop: tuple[str, ...],
+        prompt_files: PromptFiles,
     ) -> None:
-        model, self.processor = _load(folder), load_processor(folder)
+        self.processor = load_processor(folder, prompt_files)
+        model = _load(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
+        # Kept here: Fabric's wrapper says float32 of every model.
+        self.dtype = next(dtype for dtype, name in PRECISIONS.items() if name == precision)
         # One process, whatever launched it: where there is srun, Lightning would expect to be run by it.
         alone = LightningEnvironment()
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=[alone])
@@ -161,7 +185,7 @@ class LiveModel:
             text=prompts, **pixels, padding=True, padding_side="left", return_tensors="pt"
         )
         return {
-            key: value.to(self.model.dtype) if torch.is_floating_point(value) else value
+            key: value.to(self.dtype) if torch.is_floating_point(value) else value
             for key, value in inputs.items()
         }
 
@@ -187,12 +211,22 @@ class StopText(StoppingCriteria):
 def _load(folder: Path) -> Any:
     disable_progress_bar()
     try:
-        return AutoModelForImageTextToText.from_pretrained(folder, dtype="auto", local_files_only=True)
+        return load_model(folder)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise AdammsError(
             f"{folder}: transformers cannot load it as an image-text-to-text model "
             f"({type(error).__name__}: {str(error)[:300]})"
         ) from error
+
+
+def _prompt_identity(files: PromptFiles) -> str:
+    """What other tokenizer and chat template change about the answers; nothing if there are none."""
+    tokenizer = "" if files.tokenizer is None else f" tokenizer={fingerprint(files.tokenizer)}"
+    if files.chat_template is None:
+        return tokenizer
+    file = Path(files.chat_template).expanduser()
+    template = file.read_text(encoding="utf-8") if file.is_file() else files.chat_template
+    return f"{tokenizer} chat_template={template}"
 
 
 def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:

@@ -20,6 +20,7 @@ from adamms.engines.vllm_messages import Answer, Ask, Settings
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import CACHES
+from adamms.models.registration import native_family
 
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
@@ -97,6 +98,7 @@ class VllmEngine:
         if timeout <= 0 or start_timeout <= 0:
             raise AdammsError("engine.timeout and engine.start_timeout must be more than 0 seconds")
         self.version = installed_version()
+        _check_known(folder)
         self.settings = Settings(
             folder=folder,
             dtype=dtype,
@@ -171,6 +173,16 @@ class VllmEngine:
 def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Answer]:
     for batch in batches:
         yield from client.ask(batch)
+
+
+def _check_known(folder: Path) -> None:
+    """Raise AdammsError if the model is one that vLLM does not have, and adamms does."""
+    family = native_family(folder)
+    if family is not None:
+        raise AdammsError(
+            f"{folder}: vLLM has no {family.model_type}; engine=transformers runs it, with adamms' own "
+            f"implementation"
+        )
 
 
 def installed_version() -> str:

@@ -5,7 +5,7 @@ headers; values are computed for a range of rows at a time, so that no whole ten
 Knows nothing of roles, architectures or merging.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,10 +119,10 @@ def to_tree(expression: Expression) -> dict[str, Any]:
             return {"tokens": to_tree(source)}
 
 
-def join(parts: tuple[Expression, ...], dim: int, shape: Callable[[str], Shape]) -> Expression:
+def join(parts: Sequence[Expression], dim: int, shape: Callable[[str], Shape]) -> Expression:
     """`Concat`, or what it comes down to: neighbouring slices of one source become one slice."""
     joined: list[Expression] = []
-    for part in parts:
+    for part in _flattened(parts, dim):
         last = joined[-1] if joined else None
         if (
             isinstance(part, Slice)
@@ -132,12 +132,33 @@ def join(parts: tuple[Expression, ...], dim: int, shape: Callable[[str], Shape])
             joined[-1] = Slice(last.source, dim, last.start, part.stop)
         else:
             joined.append(part)
-    if len(joined) > 1:
-        return Concat(tuple(joined), dim)
-    match joined[0]:
-        case Slice(source, d, 0, stop) if stop == shape_of(source, shape)[d]:
-            return source
-    return joined[0]
+    found = tuple(_unsliced(part, shape) for part in joined)
+    return found[0] if len(found) == 1 else Concat(found, dim)
+
+
+def take(
+    expression: Expression, dim: int, start: int, stop: int, shape: Callable[[str], Shape]
+) -> Expression:
+    """`Slice`, or what it comes down to: the whole, a slice of the slice, or of the parts that it meets."""
+    length = shape_of(expression, shape)[dim]
+    if not 0 <= start <= stop <= length:
+        raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {shape_of(expression, shape)}")
+    if stop - start == length:
+        return expression
+    match expression:
+        case Slice(source, d, first, _) if d == dim:
+            return Slice(source, dim, first + start, first + stop)
+        case Concat(parts, d) if d == dim:
+            pieces = []
+            position = 0
+            for part in parts:
+                size = shape_of(part, shape)[dim]
+                first, last = max(start - position, 0), min(stop - position, size)
+                if first < last:
+                    pieces.append(take(part, dim, first, last, shape))
+                position += size
+            return join(pieces, dim, shape)
+    return Slice(expression, dim, start, stop)
 
 
 def evaluate_rows(
@@ -175,6 +196,22 @@ def evaluate_rows(
             return torch.stack(values).mean(0)
         case Tokens(source, rows):
             return _token_rows(source, rows[start:stop], tensors, target[start:stop])
+
+
+def _unsliced(expression: Expression, shape: Callable[[str], Shape]) -> Expression:
+    match expression:
+        case Slice(source, dim, 0, stop) if stop == shape_of(source, shape)[dim]:
+            return source
+    return expression
+
+
+def _flattened(parts: Sequence[Expression], dim: int) -> Iterator[Expression]:
+    for part in parts:
+        match part:
+            case Concat(inner, d) if d == dim:
+                yield from _flattened(inner, dim)
+            case _:
+                yield part
 
 
 def _concatenated_rows(

@@ -4,14 +4,14 @@ Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from adamms.architectures.roles import Role
 from adamms.architectures.spec import Architecture, Fused, Label
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
-from adamms.mapping.expression import Expression, Read, Shape, Slice
+from adamms.mapping.expression import Expression, Read, Shape
+from adamms.mapping.fusion import Layout, layout_of, settings
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,22 @@ class Model:
             found.setdefault(head, found[embed])
         return found
 
+    def layout(self, name: str) -> Layout | None:
+        """Where the parts of the tensor `name` lie in it; None if it is not a fused one."""
+        fused = self.labels[name].role
+        if not isinstance(fused, Fused):
+            return None
+        try:
+            return layout_of(fused, self.shape(name), self.checkpoint.config)
+        except AdammsError as error:
+            raise AdammsError(f"{self}: {name} {error}") from error
+
     def _parts(self, name: str, label: Label) -> Iterator[tuple[Role, Expression]]:
-        match label.role:
-            case Role() as role:
-                yield role, Read(name)
-            case Fused(parts, dim):
-                size = self.shape(name)[dim] // len(parts)
-                for index, part in enumerate(parts):
-                    yield part, Slice(Read(name), dim, index * size, (index + 1) * size)
+        layout = self.layout(name)
+        if layout is not None:
+            yield from zip(layout.parts, layout.split(Read(name), self.shape), strict=True)
+        elif isinstance(label.role, Role):
+            yield label.role, Read(name)
 
 
 def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
@@ -69,23 +77,40 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
             + nearest(unknown[0], known)
             + " Another architecture=NAME, or a spec of your own, may fit."
         )
+    inserted = _inserted(architecture, checkpoint)
+    known = {name: _without_inserted(label, inserted) for name, label in known.items()}
     model = Model(checkpoint, architecture, known)
-    _check_fused(model)
-    _check_layers(model)
+    _check_layers(model, len(inserted))
     _check_head(model)
     return model
 
 
-def _check_fused(model: Model) -> None:
-    for name, label in model.labels.items():
-        if isinstance(label.role, Fused) and model.shape(name)[label.role.dim] % len(label.role.parts):
+def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
+    """The label with its layer counted without the `inserted` ones (index -> reason), which have no role."""
+    roles = label.role.parts if isinstance(label.role, Fused) else (label.role,) if label.role else ()
+    layer = next((role.layer for role in roles), None)
+    if layer is None:
+        return label
+    if layer in inserted:
+        return Label(None, reason=inserted[layer])
+    counted = tuple(replace(role, layer=layer - sum(i < layer for i in inserted)) for role in roles)
+    return Label(replace(label.role, parts=counted) if isinstance(label.role, Fused) else counted[0])
+
+
+def _inserted(architecture: Architecture, checkpoint: Checkpoint) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for reason, key in architecture.inserted_layers.items():
+        layers = next(iter(settings(checkpoint.config, key)), None)
+        if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
             raise AdammsError(
-                f"{model}: {name} has shape {model.shape(name)}; expected dimension {label.role.dim} to "
-                f"divide into {len(label.role.parts)} equal parts"
+                f"{checkpoint.folder}: config.json gives no list {key} (found {layers!r}), by which the "
+                f"architecture {architecture.name!r} tells each {reason}"
             )
+        found |= dict.fromkeys(layers, reason)
+    return found
 
 
-def _check_layers(model: Model) -> None:
+def _check_layers(model: Model, inserted: int) -> None:
     """Every layer from 0 on is there, and holds the same roles as the others."""
     layers: dict[int, set[str]] = {}
     for role in model.roles():
@@ -93,7 +118,10 @@ def _check_layers(model: Model) -> None:
             layers.setdefault(role.layer, set()).add(f"{role.kind}.{role.part}")
     if not layers:
         raise AdammsError(f"{model}: no tensor of a decoder layer found")
-    count = _layer_count(model.checkpoint.config) or max(layers) + 1
+    said = [
+        value for value in settings(model.checkpoint.config, "num_hidden_layers") if isinstance(value, int)
+    ]
+    count = said[0] - inserted if said else max(layers) + 1
     complete = set().union(*layers.values())
     for layer in range(max(count, max(layers) + 1)):
         missing = sorted(complete - layers.get(layer, set()))
@@ -106,17 +134,9 @@ def _check_layers(model: Model) -> None:
 def _check_head(model: Model) -> None:
     roles = [label.role for label in model.labels.values()]
     stored = any(isinstance(role, Role) and role.kind == "head" for role in roles)
-    # Multimodal configs say it at the top, in `text_config`, or in both, not always in agreement.
-    config = model.checkpoint.config
-    said = [part.get("tie_word_embeddings") for part in (config, config.get("text_config") or {})]
+    said = settings(model.checkpoint.config, "tie_word_embeddings")
     if not stored and False in said and True not in said:
         raise AdammsError(
             f"{model}: incomplete: no head (lm_head) is stored, and config.json says that it is not tied "
             f"to the embeddings"
         )
-
-
-def _layer_count(config: Mapping[str, Any]) -> int | None:
-    """The number of decoder layers; multimodal configs may nest it in `text_config`."""
-    count = config.get("num_hidden_layers", (config.get("text_config") or {}).get("num_hidden_layers"))
-    return count if isinstance(count, int) else None

@@ -6,14 +6,15 @@ target tensor and donor: which expression, or why none.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adamms.architectures.roles import ROLE_GROUPS, Role
 from adamms.architectures.spec import Fused
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.donor_rows import DonorRows, Keep, mismatch
-from adamms.mapping.expression import Expression, Mean, Shape, join, names_in, shape_of
+from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
+from adamms.mapping.fusion import Layout
 from adamms.mapping.model import Model
 from adamms.mapping.plan import Plan, Slot
 
@@ -92,15 +93,15 @@ class SpecMapper:
         reason = label.reason or self._filtered(entry, parts)
         if reason:
             return Slot(entry.name, entry.shape, entry.dtype, text, reason=reason)
-        dim = label.role.dim if isinstance(label.role, Fused) else 0
-        found = {name: source.find(entry, parts, dim) for name, source in sources.items()}
+        layout = target.layout(entry.name)
+        found = {name: source.find(entry, parts, layout) for name, source in sources.items()}
         merged = {name: item for name, item in found.items() if not isinstance(item, Keep)}
         lacking = {name: item.reason for name, item in found.items() if isinstance(item, Keep)}
         if not merged:
             return Slot(
                 entry.name, entry.shape, entry.dtype, text, reason="; ".join(sorted(set(lacking.values())))
             )
-        base = None if ancestral is None else ancestral.find(entry, parts, dim)
+        base = None if ancestral is None else ancestral.find(entry, parts, layout)
         return Slot(
             *(entry.name, entry.shape, entry.dtype, text, merged),
             ancestor=None if isinstance(base, Keep) else base,
@@ -143,15 +144,15 @@ class _Source:
         self.roles = model.roles()
         self.rows = DonorRows(mapper.embeddings, mapper.embedding_rows, name, target, model)
 
-    def find(self, entry: TensorEntry, parts: tuple[Role, ...], dim: int) -> Expression | Keep:
-        """The expression for the target tensor `entry`, whose roles are `parts` (fused along `dim`)."""
+    def find(self, entry: TensorEntry, parts: tuple[Role, ...], layout: Layout | None) -> Expression | Keep:
+        """The expression for the target tensor `entry`, whose roles are `parts` (fused by `layout`)."""
         found: list[Expression] = []
         for part in parts:
             item = self._find_role(part)
             if isinstance(item, Keep):
                 return item
             found.append(item)
-        expression = join(tuple(found), dim, self.model.shape)
+        expression = found[0] if layout is None else self._fused(entry, layout, found)
         for name in names_in(expression):
             _check_mergeable(self.model.checkpoint.tensors[name])
         if parts[0].kind in EMBEDDING_KINDS:
@@ -163,6 +164,19 @@ class _Source:
                 f"mapper.exclude=[{parts[0].kind}] keeps the target's",
             )
         return expression
+
+    def _fused(self, entry: TensorEntry, layout: Layout, found: list[Expression]) -> Expression:
+        """The donor's parts in the target's layout."""
+        for role, size, part in zip(layout.parts, layout.sizes, found, strict=True):
+            shape = self._shape(entry, part)
+            expected = (*entry.shape[: layout.dim], size, *entry.shape[layout.dim + 1 :])
+            if shape != expected:
+                raise mismatch(
+                    replace(entry, name=f"{entry.name} ({role})", shape=expected),
+                    *(self.name, self.model, part, shape),
+                    f"mapper.exclude=[{role.kind}] keeps the target's",
+                )
+        return layout.fuse(found, self.model.shape)
 
     def unused(self, slots: tuple[Slot, ...]) -> dict[str, tuple[str, ...]]:
         """The donor's tensors that no slot reads, by reason."""

@@ -15,6 +15,8 @@ from adamms.errors import AdammsError
         ("layers.0.attn.q.weight", Role("attn.q", "weight", 0)),
         ("layers.31.mlp.down.bias", Role("mlp.down", "bias", 31)),
         ("layers.7.norm.attn.weight@text", Role("norm.attn", "weight", 7, "text")),
+        ("layers.2.norm.q.weight", Role("norm.q", "weight", 2)),
+        ("layers.2.norm.mlp_out.weight", Role("norm.mlp_out", "weight", 2)),
         ("layers.7.attn.k.weight@image", Role("attn.k", "weight", 7, "image")),
     ],
 )
@@ -42,7 +44,11 @@ def test_a_misspelt_role_names_the_nearest() -> None:
 
 
 def test_groups_hold_what_their_names_say() -> None:
-    assert ROLE_GROUPS["norm"] == ("norm.attn", "norm.mlp", "final_norm")
+    assert ROLE_GROUPS["norm"] == (
+        *("norm.attn", "norm.mlp", "norm.attn_out", "norm.mlp_out", "norm.q", "norm.k"),
+        "final_norm",
+    )
+    assert ROLE_GROUPS["attn"] == ("attn.q", "attn.k", "attn.v", "attn.o")  # q/k norms are norms
     assert set(ROLE_GROUPS["attn"] + ROLE_GROUPS["mlp"] + ROLE_GROUPS["norm"]) | {"embed", "head"} == {
         *LAYER_ROLES,
         *MODEL_ROLES,

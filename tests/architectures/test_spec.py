@@ -18,6 +18,7 @@ from adamms.architectures.spec import (
 from adamms.errors import AdammsError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
+HEAD_COUNTS = ("num_attention_heads", "num_key_value_heads", "num_key_value_heads")
 
 
 def spec(folder: Path, text: str) -> Architecture:
@@ -40,6 +41,7 @@ def test_a_spec_of_every_construct(tmp_path: Path) -> None:
 about: a test
 classes: [MineForCausalLM, MineTwo]
 model_types: [mine]
+inference: Use yours.
 language_model:
   (model.)?emb.weight: embed.weight
   (model|lm).layers.{i}.{p}_of_q: layers.{i}.attn.q.{p}
@@ -54,6 +56,7 @@ other:
     )
     assert (mine.name, mine.about) == ("mine", "a test")
     assert (mine.classes, mine.model_types) == (("MineForCausalLM", "MineTwo"), ("mine",))
+    assert mine.inference == "Use yours."
     assert mine.label("emb.weight") == mine.label("model.emb.weight") == role("embed.weight")
     assert mine.label("model.layers.12.bias_of_q") == role("layers.12.attn.q.bias")
     assert mine.label("lm.layers.0.weight_of_q") == role("layers.0.attn.q.weight")
@@ -92,6 +95,41 @@ other: {tower: vision.**, one: single.*}
     assert mine.label(name) is None
 
 
+def test_a_fusion_says_how_its_parts_lie(tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+language_model:
+  l.{i}.qkv.{p}:
+    concat: ["layers.{i}.attn.q.{p}", "layers.{i}.attn.k.{p}", "layers.{i}.attn.v.{p}"]
+    dim: 0
+    sizes: [num_attention_heads, 2, 2]
+    groups: num_key_value_heads
+""",
+    )
+    parts = tuple(parse_role(f"layers.1.attn.{p}.bias") for p in "qkv")
+    fused = Fused(parts, 0, ("num_attention_heads", 2, 2), "num_key_value_heads")
+    assert mine.label("l.1.qkv.bias") == Label(fused)
+
+
+def test_layers_that_an_ancestor_lacks_are_named_by_a_key_of_the_config(tmp_path: Path) -> None:
+    mine = spec(tmp_path, "inserted_layers: {looks at the image: cross_layers}\ninclude: {llama: {}}")
+    assert mine.inserted_layers == {"looks at the image": "cross_layers"}
+    assert load_architecture("llama").inserted_layers == {}
+
+
+def test_what_an_included_spec_includes_comes_along_under_both_prefixes(tmp_path: Path) -> None:
+    mine = spec(tmp_path, 'include: {gemma3_text: {"model.": text., "": top.}}')
+    assert mine.label("text.layers.0.post_attention_layernorm.weight") == role(
+        "layers.0.norm.attn_out.weight"
+    )  # Gemma's own
+    assert mine.label("text.layers.0.self_attn.q_norm.weight") == role("layers.0.norm.q.weight")  # Qwen3's
+    assert mine.label("text.layers.0.self_attn.q_proj.weight") == role("layers.0.attn.q.weight")  # Llama's
+    assert mine.label("top.lm_head.weight") == role("head.weight")
+    for name in ("model.layers.0.self_attn.q_proj.weight", "model.norm.weight", "lm_head.weight"):
+        assert mine.label(name) is None
+
+
 def test_included_lines_come_under_other_prefixes_and_after_the_own_ones(tmp_path: Path) -> None:
     mine = spec(
         tmp_path,
@@ -128,6 +166,35 @@ BAD = {
     "misspelt role in a fusion": (
         "language_model: {a: {concat: [embed.weight, heat.weight], dim: 0}}",
         r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
+    ),
+    "advice that is no text": ("inference: [vllm]", r"mine\.yaml: inference is \['vllm'\]; expected a text"),
+    "fusion of one": (
+        "language_model: {a: {concat: [embed.weight], dim: 0}}",
+        r"a: concat is \['embed\.weight'\]; expected a list of two or more roles",
+    ),
+    "fusion along nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: rows}}",
+        r"a: dim is 'rows'; expected 0 or more",
+    ),
+    "sizes of too few parts": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, sizes: [1]}}",
+        r"a: sizes is \[1\]; expected one for each of 2 parts",
+    ),
+    "size of nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, sizes: [1, 0]}}",
+        r"a: 0 in sizes or groups; expected a number of 1 or more, or a key of config\.json",
+    ),
+    "group of nothing": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, groups: [2]}}",
+        r"a: \[2\] in sizes or groups; expected a number of 1 or more",
+    ),
+    "misspelt key of a fusion": (
+        "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, group: 2}}",
+        r"a: unknown key 'group'; expected concat, dim, sizes, groups\. Nearest: groups",
+    ),
+    "inserted layers in a list": (
+        "inserted_layers: [3, 8]",
+        r"mine\.yaml: inserted_layers is \[3, 8\]; expected \{reason: key of config\.json\}",
     ),
     "unbalanced pattern": ("other: {tower: 'vision.('}", r"mine\.yaml: vision\.\(: not a pattern"),
     "includes an unknown spec": (
@@ -199,8 +266,8 @@ def test_real_checkpoints_are_recognised_and_wholly_described(
 def test_published_checkpoints_are_recognised_and_wholly_described(file: Path) -> None:
     content = json.loads(file.read_text())
     architecture = recognise(content["config"], file)
-    for pattern, count, _, _ in content["tensors"]:
-        for layer in range(count or 1):
+    for pattern, layers, _, _ in content["tensors"]:
+        for layer in layers if isinstance(layers, list) else range(layers or 1):
             assert architecture.label(pattern.replace("{i}", str(layer))), pattern
 
 
@@ -219,6 +286,57 @@ def test_both_spellings_of_transformers_module_names_are_read() -> None:
     assert qwen.label("model.visual.x") == qwen.label("visual.x") == Label(None, "vision encoder")
 
 
+@pytest.mark.parametrize(
+    ("architecture", "name", "expected"),
+    [
+        ("qwen3", "model.layers.1.self_attn.q_norm.weight", "layers.1.norm.q.weight"),
+        ("qwen3_vl", "model.language_model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
+        ("gemma3", "language_model.model.layers.1.input_layernorm.weight", "layers.1.norm.attn.weight"),
+        (
+            "gemma3",
+            "model.language_model.layers.1.post_attention_layernorm.weight",
+            "layers.1.norm.attn_out.weight",
+        ),
+        ("gemma3_text", "model.layers.1.pre_feedforward_layernorm.weight", "layers.1.norm.mlp.weight"),
+        ("gemma3_text", "model.layers.1.post_feedforward_layernorm.weight", "layers.1.norm.mlp_out.weight"),
+        ("llama", "model.layers.1.post_attention_layernorm.weight", "layers.1.norm.mlp.weight"),
+        ("internlm2", "model.layers.1.feed_forward.w3.weight", "layers.1.mlp.up.weight"),
+        ("internvl", "language_model.model.layers.1.feed_forward.w2.weight", "layers.1.mlp.down.weight"),
+        ("internvl", "language_model.output.weight", "head.weight"),
+        ("internvl", "language_model.lm_head.weight", "head.weight"),
+        ("internvl", "language_model.model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
+        ("internvl", "language_model.model.layers.1.self_attn.q_proj.bias", "layers.1.attn.q.bias"),
+        ("internvl_hf", "model.language_model.layers.1.mlp.up_proj.weight", "layers.1.mlp.up.weight"),
+        ("minicpm_v", "llm.lm_head.weight", "head.weight"),
+        ("phi3_v", "model.vision_embed_tokens.wte.weight", "embed.weight"),
+        ("idefics3", "model.text_model.norm.weight", "final_norm.weight"),
+        ("mllama", "model.language_model.layers.1.self_attn.o_proj.weight", "layers.1.attn.o.weight"),
+        ("llava_next_hf", "model.language_model.norm.weight", "final_norm.weight"),
+    ],
+)
+def test_what_the_names_of_todays_families_mean(architecture: str, name: str, expected: str) -> None:
+    assert load_architecture(architecture).label(name) == role(expected)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "name", "parts", "sizes", "groups"),
+    [
+        ("phi3", "model.layers.1.mlp.gate_up_proj.weight", "mlp.gate mlp.up", (), 1),
+        ("phi3_v", "model.layers.1.self_attn.qkv_proj.weight", "attn.q attn.k attn.v", HEAD_COUNTS, 1),
+        (
+            "internvl",
+            "language_model.model.layers.1.attention.wqkv.weight",
+            *("attn.q attn.k attn.v", HEAD_COUNTS, "num_key_value_heads"),
+        ),
+    ],
+)
+def test_what_fused_names_mean(
+    architecture: str, name: str, parts: str, sizes: tuple[str, ...], groups: int | str
+) -> None:
+    roles = tuple(parse_role(f"layers.1.{part}.weight") for part in parts.split())
+    assert load_architecture(architecture).label(name) == Label(Fused(roles, 0, sizes, groups))
+
+
 # ---------------------------------------------------------------- recognition
 
 
@@ -230,6 +348,32 @@ def test_a_class_decides_before_a_model_type() -> None:
 def test_a_model_type_decides_where_no_class_is_declared() -> None:
     assert recognise({"model_type": "qwen2_vl"}, Path("x")).name == "qwen2_vl"
     assert recognise({"architectures": None, "model_type": "llama"}, Path("x")).name == "llama"
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        # Published config.json files whose class or type alone would mislead.
+        ({"architectures": ["LlavaLlamaForCausalLM"], "model_type": "llava"}, "llava"),  # LLaVA-1.5, Yi-VL
+        ({"architectures": ["LlavaQwenForCausalLM"], "model_type": "llava"}, "llava_onevision"),
+        ({"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}, "llava_hf"),
+        ({"architectures": ["Share4VLlamaForCausalLM"], "model_type": "share4v"}, "llava"),
+        ({"architectures": ["CogVLMForCausalLM"]}, "cogvlm"),  # has no model_type
+        ({"architectures": ["CambrianLlamaForCausalLM"], "model_type": "cambrian_llama"}, "cambrian"),
+        ({"model_type": "llava"}, "llava_hf"),  # as transformers would take it
+    ],
+)
+def test_formats_that_share_a_model_type_are_told_apart(config: dict[str, object], expected: str) -> None:
+    assert recognise(config, Path("x")).name == expected
+
+
+def test_formats_that_no_engine_runs_say_what_does() -> None:
+    advised = {name: load_architecture(name).inference for name in known_architectures()}
+    assert "llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b" in advised["llava"]
+    assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"]
+    assert "engine=replay" in advised["cambrian"]
+    for name in ("llama", "qwen2", "qwen2_vl", "llava_hf", "llava_onevision_hf", "cogvlm", "mplug_owl2"):
+        assert not advised[name]
 
 
 @pytest.mark.parametrize(
@@ -251,4 +395,4 @@ def test_an_unknown_architecture_says_what_the_config_declares(config: dict[str,
 
 def test_an_almost_known_class_names_the_nearest() -> None:
     with pytest.raises(AdammsError, match=r"Nearest: Qwen2VLForConditionalGeneration"):
-        recognise({"architectures": ["Qwen2_5VLForConditionalGeneration"]}, Path("x"))
+        recognise({"architectures": ["Qwen2VLForConditionalGenerator"]}, Path("x"))

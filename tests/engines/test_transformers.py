@@ -12,6 +12,7 @@ from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.digits import Digits
 from adamms.data.example import Example
+from adamms.engines.base import PromptFiles
 from adamms.engines.transformers import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
@@ -129,8 +130,10 @@ def test_a_recipe_from_another_process_gives_the_same_model(
 
 
 def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
+    files = PromptFiles(chat_template=str(talkative / "target/chat_template.jinja"))
+    language_model = TransformersEngine(talkative / "ancestor", **SETTINGS, prompt_files=files)
     with pytest.raises(AdammsError, match="ancestor: transformers cannot load it as an image-text"):
-        next(TransformersEngine(talkative / "ancestor", **SETTINGS).generate([Example("0", "t", "q")]))
+        next(language_model.generate([Example("0", "t", "q")]))
     with pytest.raises(AdammsError, match=r"engine\.precision is 'bf16'; expected one of"):
         TransformersEngine(talkative / "target", precision="bf16")
     with TransformersEngine(talkative / "target", **SETTINGS) as engine:

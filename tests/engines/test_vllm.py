@@ -385,6 +385,17 @@ class TestSettings:
         for setting in ({"dtype": "float16"}, {"batch_size": 3}, {"max_new_tokens": 3}, {"seed": 1}):
             assert VllmEngine(Path("a"), **setting).identity != usual.identity
 
+    @pytest.mark.parametrize(
+        ("architecture", "family"),
+        [("CogVLMForCausalLM", "cogvlm"), ("MPLUGOwl2LlamaForCausalLM", "mplug_owl2")],
+    )
+    def test_a_model_that_only_adamms_has_is_named_with_the_engine_that_runs_it(
+        self, architecture: str, family: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
+        with pytest.raises(AdammsError, match=f"vLLM has no {family}; engine=transformers runs it"):
+            VllmEngine(tmp_path)
+
     def test_it_starts_nothing(self) -> None:
         with VllmEngine(Path("nowhere")) as engine:
             pass

@@ -35,12 +35,17 @@ def published(name: str) -> Model:
     content = json.loads((FIXTURES / f"{name}.json").read_text())
     folder = Path("/hub") / content["checkpoint"]
     entries = {}
-    for pattern, count, dtype, shape in content["tensors"]:
-        for layer in range(count or 1):
-            tensor = pattern.replace("{i}", str(layer))
+    for pattern, layers, dtype, shape in content["tensors"]:
+        for tensor in names(pattern, layers):
             entries[tensor] = TensorEntry(tensor, tuple(shape), dtype, folder / "model.safetensors", 0)
     checkpoint = Checkpoint(folder, dict(sorted(entries.items())), content["config"])
     return describe(checkpoint, recognise(content["config"], folder))
+
+
+def names(pattern: str, layers: int | list[int]) -> list[str]:
+    """The tensors of one line of a fixture: in so many layers (0: in none), or in the layers listed."""
+    indices = layers if isinstance(layers, list) else range(layers or 1)
+    return [pattern.replace("{i}", str(index)) for index in indices]
 
 
 def trees(plan: Plan, donor: str = "a") -> dict[str, Tree]:

@@ -21,6 +21,7 @@ from adamms.mapping.expression import (
     join,
     names_in,
     shape_of,
+    take,
     to_tree,
 )
 
@@ -163,6 +164,43 @@ def test_join_keeps_the_value(tensors: Arrays, data: st.DataObject) -> None:
         parts.append(part if fits else Read("a"))
     joined = join(tuple(parts), dim, lambda name: tensors[name].shape)
     np.testing.assert_array_equal(whole(joined, tensors), whole(Concat(tuple(parts), dim), tensors))
+
+
+@given(tensors_of_one_rank(), st.data())
+def test_take_is_a_slice(tensors: Arrays, data: st.DataObject) -> None:
+    expression = data.draw(expressions(tensors))
+    shapes = whole(expression, tensors).shape
+    dim = data.draw(st.integers(0, len(shapes) - 1))
+    start = data.draw(st.integers(0, shapes[dim] - 1))
+    stop = data.draw(st.integers(start + 1, shapes[dim]))
+    taken = take(expression, dim, start, stop, lambda name: tensors[name].shape)
+    np.testing.assert_array_equal(whole(taken, tensors), whole(Slice(expression, dim, start, stop), tensors))
+
+
+def test_take_comes_down_to_the_simplest_expression() -> None:
+    shapes = {"w": (6, 4), "v": (3, 4)}
+    w, v = Read("w"), Read("v")
+
+    def taken(expression: Expression, start: int, stop: int, dim: int = 0) -> Expression:
+        return take(expression, dim, start, stop, shapes.__getitem__)
+
+    assert taken(w, 0, 6) == w
+    assert taken(w, 1, 3) == Slice(w, 0, 1, 3)
+    assert taken(Slice(w, 0, 2, 6), 1, 3) == Slice(w, 0, 3, 5)
+    assert taken(Slice(w, 0, 2, 6), 1, 3, dim=1) == Slice(Slice(w, 0, 2, 6), 1, 1, 3)
+    assert taken(Concat((w, v), 0), 6, 9) == v
+    assert taken(Concat((w, v), 0), 4, 8) == Concat((Slice(w, 0, 4, 6), Slice(v, 0, 0, 2)), 0)
+    assert taken(Concat((Slice(w, 0, 2, 4), Slice(w, 0, 4, 6)), 0), 1, 3) == Slice(w, 0, 3, 5)
+    for start, stop in ((-1, 2), (2, 7), (3, 2)):
+        with pytest.raises(ValueError, match=r"slice \[-?\d:\d\] of dimension 0 of \(6, 4\)"):
+            taken(w, start, stop)
+
+
+def test_join_flattens_what_is_concatenated_along_the_same_dimension() -> None:
+    shapes = {"w": (6, 4), "v": (3, 4)}
+    w, v = Read("w"), Read("v")
+    inner = Concat((v, Slice(w, 0, 0, 2)), 0)
+    assert join((inner, Slice(w, 0, 2, 6)), 0, shapes.__getitem__) == Concat((v, w), 0)
 
 
 def test_join_comes_down_to_the_simplest_expression() -> None:

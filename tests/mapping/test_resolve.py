@@ -427,11 +427,21 @@ def test_a_shape_mismatch_names_the_tensor_and_both_shapes() -> None:
 def test_a_mismatch_of_a_fused_tensor_names_all_that_is_read() -> None:
     target = model(shapes_of(tiny.cogvlm_state()), "cogvlm")
     donor = llama() | {"model.layers.0.self_attn.k_proj.weight": (3, 6)}  # grouped keys
-    with pytest.raises(AdammsError, match=r"target has \[18, 6\], donor 'a' gives \[15, 6\] from .*q_proj"):
+    with pytest.raises(
+        AdammsError,
+        match=r"attn\.k\.weight@text\): the target has \[6, 6\], donor 'a' gives \[3, 6\] from .*k_proj",
+    ):
         SpecMapper().plan(target, {"a": model(donor)})
     donor = llama() | {"model.layers.0.self_attn.k_proj.weight": (6, 5)}
-    with pytest.raises(AdammsError, match=r"query_key_value\.weight: a .* does not fit: cannot concatenate"):
+    with pytest.raises(AdammsError, match=r"has \[6, 6\], donor 'a' gives \[6, 5\] from .*k_proj"):
         SpecMapper().plan(target, {"a": model(donor)})
+
+
+def test_copies_of_two_shapes_have_no_mean() -> None:
+    donor = shapes_of(tiny.cogvlm_state())
+    donor["model.layers.0.self_attn.vision_expert_dense.weight"] = (6, 5)
+    with pytest.raises(AdammsError, match=r"o_proj\.weight: a .* does not fit: cannot average"):
+        SpecMapper(prefer="mean").plan(model(llama()), {"a": model(donor, "cogvlm")})
 
 
 def test_embeddings_of_another_width_are_a_mismatch_not_a_reason_to_keep() -> None:

@@ -1,0 +1,168 @@
+"""mPLUG-Owl2's visual abstractor: learned queries that read an image into a few embeddings.
+
+Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/visual_encoder.py. Of the language model it
+knows the width.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import eager_attention_forward
+
+from adamms.models.mplug_owl2.configuration import MPLUGOwl2AbstractorConfig
+
+
+class VisualAbstractor(PreTrainedModel):
+    """Image tokens (images, 1 + grid * grid, width) to (images, queries + 1, width of the language model).
+
+    The last embedding of every image is the learned `vit_eos`.
+    """
+
+    config: MPLUGOwl2AbstractorConfig
+    main_input_name = "tokens"
+    input_modalities = ("image",)
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig, language_width: int) -> None:
+        super().__init__(config)
+        self.query_embeds = nn.Parameter(torch.empty(1, config.num_learnable_queries, config.hidden_size))
+        self.encoder = AbstractorEncoder(config)
+        self.visual_fc = nn.Linear(config.hidden_size, language_width)
+        self.vit_eos = nn.Parameter(torch.empty(1, 1, language_width))
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, VisualAbstractor):
+            init.normal_(module.query_embeds, mean=0.0, std=self.config.initializer_range)
+            init.normal_(module.vit_eos, mean=0.0, std=self.config.initializer_range)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        queries = self.query_embeds.expand(len(tokens), -1, -1)
+        read = self.visual_fc(self.encoder(queries, tokens))
+        return torch.cat([read, self.vit_eos.expand(len(tokens), -1, -1)], dim=1)
+
+
+class AbstractorEncoder(nn.Module):
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(AbstractorLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
+        width = self.config.hidden_size
+        of_queries = positions_1d(width, torch.arange(queries.shape[1], device=queries.device))
+        of_tokens = positions_2d(width, self.config.grid_size, queries.device)
+        of_keys = torch.cat([of_queries, of_tokens]).to(queries.dtype)  # (queries + 1 + grid * grid, width)
+        for layer in self.layers:
+            queries = layer(queries, tokens, of_keys)
+        return queries
+
+
+class AbstractorLayer(nn.Module):
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.crossattention = AbstractorBlock(config)
+
+    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        out: Tensor = self.crossattention(queries, tokens, positions)
+        return out
+
+
+class AbstractorBlock(nn.Module):
+    """The queries read themselves and the image; what is read is added to the *normed* queries."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.hidden_size)
+        self.normk = nn.LayerNorm(config.hidden_size)
+        self.attention = AbstractorAttention(config)
+        self.output = AbstractorOutput(config)
+
+    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        queries = self.norm1(queries)
+        read = self.attention(queries, torch.cat([queries, self.normk(tokens)], dim=1), positions)
+        out: Tensor = self.output(read, queries)
+        return out
+
+
+class AbstractorAttention(nn.Module):
+    """Attention of the queries to all tokens; positions enter queries and keys, not values."""
+
+    is_causal = False
+    num_key_value_groups = 1
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query = nn.Linear(config.hidden_size, config.hidden_size)
+        self.key = nn.Linear(config.hidden_size, config.hidden_size)
+        self.value = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
+        query = self._heads(self.query(queries + positions[: queries.shape[1]]))
+        key = self._heads(self.key(tokens + positions))
+        value = self._heads(self.value(tokens))
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
+        scaling = query.shape[-1] ** -0.5
+        read: Tensor = attention(self, query, key, value, None, scaling=scaling, dropout=dropout)[0]
+        return read.flatten(2)
+
+    def _heads(self, hidden: Tensor) -> Tensor:
+        """(images, tokens, width) to (images, heads, tokens, dimension)."""
+        return hidden.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+
+
+class AbstractorOutput(nn.Module):
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.norm2 = nn.LayerNorm(config.hidden_size)
+        self.mlp = AbstractorMLP(config)
+
+    def forward(self, read: Tensor, queries: Tensor) -> Tensor:
+        hidden = queries + self.out_proj(read)
+        out: Tensor = hidden + self.mlp(self.norm2(hidden))
+        return out
+
+
+class AbstractorMLP(nn.Module):
+    """A gated MLP with a norm before its last layer."""
+
+    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.w2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.w3 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.ffn_ln = nn.LayerNorm(config.intermediate_size, eps=config.layer_norm_eps)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.w2(self.ffn_ln(functional.silu(self.w1(hidden)) * self.w3(hidden)))
+        return out
+
+
+def positions_1d(width: int, places: Tensor) -> Tensor:
+    """Fixed encodings (places, width), float32: the sines of all frequencies, then their cosines."""
+    exponents = torch.arange(width // 2, dtype=torch.float32, device=places.device) / (width / 2)
+    angles = places.float()[:, None] / 10000**exponents
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def positions_2d(width: int, grid: int, device: torch.device) -> Tensor:
+    """Fixed encodings (1 + grid * grid, width): zeros for the class token, then the patches row by row.
+
+    The first half of the width encodes a patch's column, the second its row.
+    """
+    patches = torch.arange(grid * grid, device=device)
+    halves = [positions_1d(width // 2, patches % grid), positions_1d(width // 2, patches // grid)]
+    encoded = torch.cat(halves, dim=1)
+    return torch.cat([encoded.new_zeros(1, width), encoded])

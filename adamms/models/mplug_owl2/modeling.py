@@ -1,0 +1,223 @@
+"""mPLUG-Owl2 as transformers has its own models: the published parameter names, KV cache, generation.
+
+Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/modeling_mplug_owl2.py. Knows nothing of prompts:
+token ids come with `token_type_ids`, 1 where an image's embedding takes the place of the token's.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache, DynamicCache
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
+from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.output_capturing import capture_outputs
+
+from adamms.errors import AdammsError
+from adamms.models.mplug_owl2.abstractor import VisualAbstractor
+from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
+from adamms.models.mplug_owl2.language import Modalities, MPLUGOwl2Attention, MPLUGOwl2DecoderLayer
+from adamms.models.mplug_owl2.vision import VisionModel
+
+
+class MPLUGOwl2PreTrainedModel(PreTrainedModel):
+    config: MPLUGOwl2Config
+    base_model_prefix = "model"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["MPLUGOwl2DecoderLayer", "VisionLayer", "AbstractorLayer"]  # noqa: RUF012
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _can_record_outputs = {  # noqa: RUF012
+        "hidden_states": MPLUGOwl2DecoderLayer,
+        "attentions": MPLUGOwl2Attention,
+    }
+    # Constants that files may hold: the rotary frequencies (the published one does) and fixed positions.
+    _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$", r"\.[qk]_pos_embed$"]  # noqa: RUF012
+
+
+class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
+    """Vision encoder, abstractor and the decoder, without the head."""
+
+    def __init__(self, config: MPLUGOwl2Config) -> None:
+        super().__init__(config)
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
+        self.layers = nn.ModuleList(
+            MPLUGOwl2DecoderLayer(config, layer) for layer in range(config.num_hidden_layers)
+        )
+        self.norm = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.rotary_emb = LlamaRotaryEmbedding(config=config)
+        self.vision_model = VisionModel(config.visual_model)
+        self.visual_abstractor = VisualAbstractor(config.visual_abstractor, config.hidden_size)
+        self.gradient_checkpointing = False
+        self.post_init()
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        """(images, 3, height, width) to (images, `config.image_seq_length`, hidden)."""
+        features: Tensor = self.visual_abstractor(self.vision_model(pixel_values))
+        return features
+
+    @merge_with_config_defaults
+    @capture_outputs
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        use_cache: bool | None = None,
+        **options: Any,
+    ) -> BaseModelOutputWithPast:
+        """Hidden states (batch, sequence, hidden).
+
+        Args:
+            pixel_values: (images, 3, height, width), the images of the whole batch in order.
+            token_type_ids: (batch, sequence), 1 at every position of an image; absent, all is text.
+            attention_mask: (batch, past + sequence), 0 at padding.
+            position_ids: by default every token that is not padding counts, of image or text.
+            options: of transformers' attention functions and output capturing.
+
+        Raises:
+            AdammsError: image positions and images do not match.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise AdammsError("mPLUG-Owl2 takes either input_ids or inputs_embeds")
+        hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        hidden, modalities = self._with_images(hidden, pixel_values, token_type_ids)
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        if position_ids is None:
+            past = past_key_values.get_seq_length() if past_key_values is not None else 0
+            position_ids = _positions(hidden, attention_mask, past)
+        causal_mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=hidden,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        rotation = self.rotary_emb(hidden, position_ids=position_ids)
+        for layer in self.layers:
+            hidden = layer(
+                hidden, modalities, rotation, causal_mask, past_key_values=past_key_values, **options
+            )
+        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), past_key_values=past_key_values)
+
+    def _with_images(
+        self, hidden: Tensor, pixel_values: Tensor | None, token_type_ids: Tensor | None
+    ) -> tuple[Tensor, Modalities | None]:
+        """The embeddings with those of images in their places, and which are which (None: all text)."""
+        if pixel_values is None and (token_type_ids is None or hidden.shape[1] == 1):
+            return hidden, None  # also every step of a cached generation
+        places = int((token_type_ids == 1).sum()) if token_type_ids is not None else 0
+        images = 0 if pixel_values is None else len(pixel_values)
+        if places != images * self.config.image_seq_length:
+            raise AdammsError(
+                f"token_type_ids marks {places} positions with 1; {images} images of "
+                f"{self.config.image_seq_length} embeddings were given"
+            )
+        if pixel_values is None or token_type_ids is None:
+            return hidden, None
+        features = self.get_image_features(pixel_values).to(hidden.device, hidden.dtype)
+        hidden = hidden.masked_scatter((token_type_ids == 1).unsqueeze(-1), features)
+        return hidden, Modalities.of(token_type_ids)
+
+
+class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
+    """mPLUG-Owl2 with its head; the name is the published config.json's."""
+
+    _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
+
+    def __init__(self, config: MPLUGOwl2Config) -> None:
+        super().__init__(config)
+        self.model = MPLUGOwl2Model(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_image_features(self, pixel_values: Tensor) -> Tensor:
+        return self.model.get_image_features(pixel_values)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | Tensor = 0,
+        **options: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits (batch, sequence or `logits_to_keep`, vocabulary); the other arguments as the model's."""
+        outputs = self.model(
+            input_ids=input_ids,
+            pixel_values=pixel_values,
+            token_type_ids=token_type_ids,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=inputs_embeds,
+            use_cache=use_cache,
+            **options,
+        )
+        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **options
+            )
+        return CausalLMOutputWithPast(
+            loss=loss,
+            logits=logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+        )
+
+    def _expand_inputs_for_generation(
+        self, expand_size: int = 1, is_encoder_decoder: bool = False, **inputs: Any
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """transformers repeats image by image; here an example's images stay together, in order."""
+        pixels, types = inputs.pop("pixel_values", None), inputs.get("token_type_ids")
+        if pixels is not None and types is not None and expand_size > 1:
+            counts = (types == 1).sum(dim=1) // self.config.image_seq_length
+            of_examples = pixels.split(counts.tolist())
+            pixels = torch.cat([images for images in of_examples for _ in range(expand_size)])
+        ids, expanded = super()._expand_inputs_for_generation(
+            expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, **inputs
+        )
+        return ids, expanded | ({} if pixels is None else {"pixel_values": pixels})
+
+    def _update_model_kwargs_for_generation(
+        self, outputs: Any, model_kwargs: dict[str, Any], *others: Any, **options: Any
+    ) -> dict[str, Any]:
+        """transformers repeats the last token's type; here what is generated is text."""
+        types = model_kwargs.get("token_type_ids")
+        updated: dict[str, Any] = super()._update_model_kwargs_for_generation(
+            outputs, model_kwargs, *others, **options
+        )
+        if types is not None:
+            updated["token_type_ids"][:, types.shape[1] :] = 0
+        return updated
+
+
+def _positions(hidden: Tensor, attention_mask: Tensor | None, past: int) -> Tensor:
+    """(batch or 1, sequence): a token's place among those that are not padding."""
+    length = hidden.shape[1]
+    if attention_mask is None or attention_mask.dim() != 2:
+        return torch.arange(past, past + length, device=hidden.device)[None]
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -length:]

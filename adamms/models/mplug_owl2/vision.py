@@ -1,0 +1,127 @@
+"""mPLUG-Owl2's vision encoder: ViT-L/14 whose every token, normed, goes on to the abstractor.
+
+Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/visual_encoder.py. Knows no language model.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.activations import ACT2FN
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.llama.modeling_llama import eager_attention_forward
+
+from adamms.models.mplug_owl2.configuration import MPLUGOwl2VisionConfig
+
+
+class VisionModel(PreTrainedModel):
+    """Pixels (images, 3, height, width) to (images, 1 + patches, hidden), the class token first."""
+
+    config: MPLUGOwl2VisionConfig
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__(config)
+        self.embeddings = VisionEmbeddings(config)
+        self.encoder = VisionEncoder(config)
+        self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, VisionEmbeddings):
+            init.normal_(module.cls_token, mean=0.0, std=self.config.initializer_range)
+            init.normal_(module.position_embedding, mean=0.0, std=self.config.initializer_range)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        hidden: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixel_values)))
+        return hidden
+
+
+class VisionEmbeddings(nn.Module):
+    """Patches and the class token with learned positions, normed before the first block."""
+
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__()
+        width, patch = config.hidden_size, config.patch_size
+        positions = (config.image_size // patch) ** 2 + 1
+        self.cls_token = nn.Parameter(torch.empty(1, 1, width))
+        self.position_embedding = nn.Parameter(torch.empty(1, positions, width))
+        self.patch_embed = nn.Conv2d(config.num_channels, width, patch, stride=patch, bias=False)
+        self.pre_layernorm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        pixel_values = pixel_values.to(self.patch_embed.weight.dtype)
+        patches = self.patch_embed(pixel_values).flatten(2).transpose(1, 2)  # (images, patches, width)
+        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        normed: Tensor = self.pre_layernorm(tokens + self.position_embedding)
+        return normed
+
+
+class VisionEncoder(nn.Module):
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        for layer in self.layers:
+            hidden = layer(hidden)
+        return hidden
+
+
+class VisionLayer(nn.Module):
+    """A pre-norm transformer block."""
+
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__()
+        self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.self_attn = VisionAttention(config)
+        self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = VisionMLP(config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        hidden = hidden + self.self_attn(self.input_layernorm(hidden))
+        out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
+        return out
+
+
+class VisionMLP(nn.Module):
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__()
+        self.activation_fn = ACT2FN[config.hidden_act]
+        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        out: Tensor = self.fc2(self.activation_fn(self.fc1(hidden)))
+        return out
+
+
+class VisionAttention(nn.Module):
+    """Attention of all to all; the rows of `query_key_value` are [head][query, key, value][dimension]."""
+
+    is_causal = False
+    num_key_value_groups = 1
+
+    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        fused = self.query_key_value(hidden).unflatten(-1, (self.config.num_attention_heads, 3, -1))
+        query, key, value = fused.permute(3, 0, 2, 1, 4)  # each (images, heads, tokens, dimension)
+        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention_forward
+        )
+        dropout = self.config.attention_dropout if self.training else 0.0
+        scaling = query.shape[-1] ** -0.5
+        read = attention(self, query, key, value, None, scaling=scaling, dropout=dropout)[0]
+        out: Tensor = self.dense(read.flatten(2))
+        return out

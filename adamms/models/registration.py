@@ -1,0 +1,105 @@
+"""Makes transformers know the native families, and recognises their checkpoint folders.
+
+A family is a subpackage of `adamms.models` with a `FAMILY` (see `family`): nothing else lists it.
+Knows nothing of engines.
+"""
+
+import json
+import pkgutil
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import adamms.models
+from adamms.errors import AdammsError
+from adamms.models.family import Family
+
+# Any of these files means that a folder has a tokenizer, or a processor that was saved by transformers.
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
+_PROCESSOR_FILE = "processor_config.json"
+
+
+def families() -> tuple[Family, ...]:
+    """The native families, by name."""
+    packages = [module.name for module in pkgutil.iter_modules(adamms.models.__path__) if module.ispkg]
+    return tuple(import_module(f"adamms.models.{name}").FAMILY for name in sorted(packages))
+
+
+def register() -> None:
+    """Make AutoConfig, AutoModelForImageTextToText, AutoModelForCausalLM and AutoProcessor know them.
+
+    Calling it again changes nothing. Folders whose config.json has the family's `model_type` then load
+    through the Auto classes alone. Published files may lack it (CogVLM's does): give the Auto classes
+    `config=native_config(folder)`, which is None for every other folder, or use `load_model`.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+
+    for family in families():
+        configuration, model = family.configuration_class, family.model_class
+        AutoConfig.register(family.model_type, configuration, exist_ok=True)
+        AutoModelForImageTextToText.register(configuration, model, exist_ok=True)
+        AutoModelForCausalLM.register(configuration, model, exist_ok=True)
+        AutoProcessor.register(configuration, family.processor_class, exist_ok=True)
+
+
+def native_family(folder: Path) -> Family | None:
+    """The native family whose checkpoint lies in `folder`; None if transformers has to know it.
+
+    The class in config.json's `architectures` decides; `model_type` where no class is given.
+    """
+    file = folder / "config.json"
+    if not file.is_file():
+        return None
+    config = json.loads(file.read_text(encoding="utf-8"))
+    declared = config.get("architectures") or []
+    for family in families():
+        if set(declared) & set(family.architectures):
+            return family
+        if not declared and config.get("model_type") == family.model_type:
+            return family
+    return None
+
+
+def native_config(folder: Path) -> Any:
+    """The configuration of a native family's checkpoint, remote code never run; None for other folders."""
+    family = native_family(folder)
+    if family is None:
+        return None
+    return family.configuration_class.from_pretrained(folder, local_files_only=True)
+
+
+def load_model(folder: Path) -> Any:
+    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own."""
+    from transformers import AutoModelForImageTextToText
+
+    register()
+    return AutoModelForImageTextToText.from_pretrained(
+        folder, config=native_config(folder), dtype="auto", local_files_only=True
+    )
+
+
+def native_processor(family: Family, folder: Path, tokenizer: Path | None = None) -> Any:
+    """The processor of a native family's checkpoint.
+
+    Args:
+        folder: the checkpoint's.
+        tokenizer: a folder with the tokenizer; None for the one in `folder`.
+
+    Raises:
+        AdammsError: no tokenizer in `folder` and none named.
+    """
+    from transformers import AutoTokenizer
+
+    register()  # else transformers warns of an unknown config.json beside the tokenizer
+    if tokenizer is None and (folder / _PROCESSOR_FILE).is_file():
+        return family.processor_class.from_pretrained(folder, local_files_only=True)
+    if tokenizer is None and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise AdammsError(
+            f"{folder}: there is no tokenizer in it. Name one, a folder or a hub id: "
+            f"model.target.tokenizer={family.tokenizer} is what the authors of {family.model_type} use "
+            f"(of a donor: model.donors.<name>.tokenizer)"
+        )
+    words = AutoTokenizer.from_pretrained(
+        folder if tokenizer is None else tokenizer, local_files_only=True, trust_remote_code=False
+    )
+    return family.processor_class.from_published(folder, native_config(folder), words)

@@ -1,0 +1,164 @@
+"""Tiny checkpoints in formats that only remote code reads: published names around a known language model.
+
+InternLM2, InternVL's own format, MiniCPM-V and Phi-3-vision are not in transformers. What is written here
+holds the weights of a language model that is, so that it can be taken out again, run and compared.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from family_models import HEAD_DIM, HEADS, HIDDEN, KEY_VALUE_HEADS, LAYERS, TEXT
+from tiny import State
+
+_INTERNLM2_NAMES = {
+    "model.embed_tokens": "model.tok_embeddings",
+    "lm_head": "output",
+    "self_attn.o_proj": "attention.wo",
+    "mlp.gate_proj": "feed_forward.w1",
+    "mlp.up_proj": "feed_forward.w3",
+    "mlp.down_proj": "feed_forward.w2",
+    "input_layernorm": "attention_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+_INTERNVL = {
+    "vision_model.embeddings.class_embedding": (1, 1, 32),
+    "vision_model.embeddings.position_embedding": (1, 5, 32),
+    "vision_model.embeddings.patch_embedding.weight": (32, 3, 16, 16),
+    "vision_model.encoder.layers.0.attn.qkv.weight": (96, 32),
+    "vision_model.encoder.layers.0.attn.proj.weight": (32, 32),
+    "vision_model.encoder.layers.0.mlp.fc1.weight": (48, 32),
+    "vision_model.encoder.layers.0.norm1.weight": (32,),
+    "vision_model.encoder.layers.0.ls1": (32,),
+    "mlp1.0.weight": (128,),
+    "mlp1.1.weight": (HIDDEN, 128),
+    "mlp1.3.weight": (HIDDEN, HIDDEN),
+}
+_MINICPM_V = {
+    "vpm.embeddings.patch_embedding.weight": (32, 3, 14, 14),
+    "vpm.encoder.layers.0.self_attn.q_proj.weight": (32, 32),
+    "vpm.encoder.layers.0.mlp.fc1.bias": (48,),
+    "vpm.post_layernorm.weight": (32,),
+    "resampler.query": (4, HIDDEN),
+    "resampler.proj": (HIDDEN, HIDDEN),
+    "resampler.kv_proj.weight": (HIDDEN, 32),
+    "resampler.attn.in_proj_weight": (3 * HIDDEN, HIDDEN),
+}
+_PHI3_V = {
+    "model.vision_embed_tokens.img_processor.vision_model.embeddings.class_embedding": (32,),
+    "model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.mlp.fc1.weight": (48, 32),
+    "model.vision_embed_tokens.img_projection.0.weight": (HIDDEN, 128),
+    "model.vision_embed_tokens.img_projection.2.bias": (HIDDEN,),
+    "model.vision_embed_tokens.glb_GN": (1, 1, 128),
+    "model.vision_embed_tokens.sub_GN": (1, 1, 1, 128),
+}
+
+
+@dataclass(frozen=True)
+class Disguise:
+    """One format of remote code.
+
+    Args:
+        config: its config.json.
+        vision: names and shapes of what is not of the language model.
+        wrap: a language model's weights -> the same in the format's names and layout.
+        unwrap: the way back.
+    """
+
+    config: Mapping[str, Any]
+    vision: Mapping[str, tuple[int, ...]]
+    wrap: Callable[[State], State]
+    unwrap: Callable[[State], State]
+
+    def put_on(self, language: State) -> State:
+        vision = {name: torch.randn(shape) for name, shape in self.vision.items()}
+        return vision | self.wrap(language)
+
+    def take_off(self, state: State) -> State:
+        return self.unwrap({name: tensor for name, tensor in state.items() if name not in self.vision})
+
+
+def grouped(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """InternLM2's wqkv: for each key head the query heads that share it, its key, its value."""
+    heads = [part.reshape(KEY_VALUE_HEADS, -1, HEAD_DIM, part.shape[-1]) for part in (q, k, v)]
+    return torch.cat(heads, 1).reshape(-1, q.shape[-1])
+
+
+def ungrouped(wqkv: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """q, k, v of wqkv, split as InternLM2's published forward splits its output."""
+    group = wqkv.reshape(KEY_VALUE_HEADS, HEADS // KEY_VALUE_HEADS + 2, HEAD_DIM, -1)
+    parts = (group[:, :-2], group[:, -2], group[:, -1])
+    return tuple(part.reshape(-1, wqkv.shape[-1]) for part in parts)
+
+
+def _to_internlm2(language: State) -> State:
+    state = {}
+    for i in range(LAYERS):
+        attention = f"model.layers.{i}.self_attn."
+        parts = [language[f"{attention}{p}_proj.weight"] for p in "qkv"]
+        state[f"model.layers.{i}.attention.wqkv.weight"] = grouped(*parts)
+    fused = tuple(f"{p}_proj.weight" for p in "qkv")
+    rest = {name: tensor for name, tensor in language.items() if not name.endswith(fused)}
+    return state | _renamed(rest, _INTERNLM2_NAMES)
+
+
+def _from_internlm2(state: State) -> State:
+    fused = {name: tensor for name, tensor in state.items() if "wqkv" in name}
+    rest = {name: tensor for name, tensor in state.items() if name not in fused}
+    language = _renamed(rest, {own: plain for plain, own in _INTERNLM2_NAMES.items()})
+    for name, wqkv in fused.items():
+        layer = name.removesuffix("attention.wqkv.weight")
+        for p, part in zip("qkv", ungrouped(wqkv), strict=True):
+            language[f"{layer}self_attn.{p}_proj.weight"] = part
+    return language
+
+
+def _renamed(state: State, names: Mapping[str, str]) -> State:
+    def rename(name: str) -> str:
+        for old, new in names.items():
+            if old in name:
+                return name.replace(old, new)
+        return name
+
+    return {rename(name): tensor for name, tensor in state.items()}
+
+
+def _under(prefix: str, state: State) -> State:
+    return {prefix + name: tensor for name, tensor in state.items()}
+
+
+def _without(prefix: str, state: State) -> State:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def _plain(state: State) -> State:
+    return dict(state)
+
+
+_INTERNLM2_CONFIG = {"architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", **TEXT}
+_QWEN2_CONFIG = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **TEXT}
+_INTERNVL_CONFIG = {"architectures": ["InternVLChatModel"], "model_type": "internvl_chat"}
+
+internlm2 = Disguise(_INTERNLM2_CONFIG, {}, _to_internlm2, _from_internlm2)
+internvl_internlm2 = Disguise(
+    _INTERNVL_CONFIG | {"llm_config": _INTERNLM2_CONFIG},
+    _INTERNVL,
+    lambda language: _under("language_model.", _to_internlm2(language)),
+    lambda state: _from_internlm2(_without("language_model.", state)),
+)
+internvl_qwen2 = Disguise(
+    _INTERNVL_CONFIG | {"llm_config": _QWEN2_CONFIG},
+    _INTERNVL,
+    lambda language: _under("language_model.", language),
+    lambda state: _without("language_model.", state),
+)
+minicpm_v = Disguise(
+    {"architectures": ["MiniCPMV"], "model_type": "minicpmv", **TEXT},
+    _MINICPM_V,
+    lambda language: _under("llm.", language),
+    lambda state: _without("llm.", state),
+)
+phi3_v = Disguise(
+    {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT}, _PHI3_V, _plain, _plain
+)

@@ -1,0 +1,212 @@
+"""Tiny models of today's families as transformers makes them, and the language models in them."""
+
+from collections.abc import Callable
+from typing import Any
+
+HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 64, 4, 2, 16
+LAYERS = 2
+CROSS_LAYERS = [1, 3]  # mllama: of four layers, so that the language model has two
+
+TEXT: dict[str, Any] = {
+    "vocab_size": 48,
+    "hidden_size": HIDDEN,
+    "intermediate_size": 96,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": HEADS,
+    "num_key_value_heads": KEY_VALUE_HEADS,
+    "max_position_embeddings": 64,
+    "rms_norm_eps": 1e-6,
+    "initializer_range": 0.1,  # else the layers hardly change what passes through them
+    "bos_token_id": 2,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+    "tie_word_embeddings": False,
+}
+_WITH_HEAD_DIM = TEXT | {"head_dim": HEAD_DIM}
+_GEMMA = _WITH_HEAD_DIM | {"tie_word_embeddings": True, "query_pre_attn_scalar": HEAD_DIM}
+_VISION: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 32,
+    "patch_size": 16,
+}
+_QWEN_VISION: dict[str, Any] = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 2,
+    "patch_size": 8,
+    "spatial_merge_size": 2,
+    "out_hidden_size": HIDDEN,
+}
+_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+
+
+# ---------------------------------------------------------------- language models
+
+
+def _qwen2() -> Any:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return Qwen2ForCausalLM(Qwen2Config(**TEXT))
+
+
+def _qwen3() -> Any:
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    return Qwen3ForCausalLM(Qwen3Config(**_WITH_HEAD_DIM))
+
+
+def _llama() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**TEXT))
+
+
+def _mistral() -> Any:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    return MistralForCausalLM(MistralConfig(**TEXT, sliding_window=None))
+
+
+def _phi3() -> Any:
+    from transformers import Phi3Config, Phi3ForCausalLM
+
+    return Phi3ForCausalLM(Phi3Config(**TEXT, original_max_position_embeddings=64))
+
+
+def _gemma3_text() -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    return Gemma3ForCausalLM(Gemma3TextConfig(**_GEMMA))
+
+
+LANGUAGE: dict[str, Callable[[], Any]] = {
+    "qwen2": _qwen2,
+    "qwen3": _qwen3,
+    "llama": _llama,
+    "mistral": _mistral,
+    "phi3": _phi3,
+    "gemma3_text": _gemma3_text,
+}
+
+
+# ---------------------------------------------------------------- families in transformers
+
+
+def qwen2_5_vl() -> Any:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    config = Qwen2_5_VLConfig(
+        text_config=TEXT | {"rope_parameters": _MROPE},
+        vision_config=_QWEN_VISION | {"fullatt_block_indexes": [1], "window_size": 32},
+        tie_word_embeddings=False,
+    )
+    return Qwen2_5_VLForConditionalGeneration(config)
+
+
+def qwen3_vl() -> Any:
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    config = Qwen3VLConfig(
+        text_config=_WITH_HEAD_DIM | {"rope_parameters": _MROPE},
+        vision_config=_QWEN_VISION | {"num_position_embeddings": 16, "deepstack_visual_indexes": [0]},
+        tie_word_embeddings=False,
+    )
+    return Qwen3VLForConditionalGeneration(config)
+
+
+def _llava_next(text: Any) -> Any:
+    from transformers import CLIPVisionConfig, LlavaNextConfig, LlavaNextForConditionalGeneration
+
+    config = LlavaNextConfig(
+        text_config=text,
+        vision_config=CLIPVisionConfig(**_VISION),
+        image_grid_pinpoints=[[32, 32]],
+        image_token_index=1,
+        tie_word_embeddings=False,
+    )
+    return LlavaNextForConditionalGeneration(config)
+
+
+def llava_next_llama() -> Any:
+    from transformers import LlamaConfig
+
+    return _llava_next(LlamaConfig(**TEXT))
+
+
+def llava_next_mistral() -> Any:
+    from transformers import MistralConfig
+
+    return _llava_next(MistralConfig(**TEXT, sliding_window=None))
+
+
+def internvl_hf() -> Any:
+    from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
+
+    config = InternVLConfig(
+        text_config=Qwen2Config(**TEXT),
+        vision_config=_VISION | {"image_size": [32, 32], "patch_size": [16, 16]},
+        image_token_id=1,
+        tie_word_embeddings=False,
+    )
+    return InternVLForConditionalGeneration(config)
+
+
+def gemma3() -> Any:
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+
+    config = Gemma3Config(
+        text_config=_GEMMA,
+        vision_config=_VISION | {"model_type": "siglip_vision_model", "vision_use_head": False},
+        mm_tokens_per_image=4,
+        **{"image_token_index": 1, "boi_token_index": 3, "eoi_token_index": 4},
+    )
+    return Gemma3ForConditionalGeneration(config)
+
+
+def idefics3() -> Any:
+    from transformers import Idefics3Config, Idefics3ForConditionalGeneration, LlamaConfig
+
+    return Idefics3ForConditionalGeneration(Idefics3Config(**_idefics(LlamaConfig(**TEXT))))
+
+
+def smolvlm() -> Any:
+    from transformers import LlamaConfig, SmolVLMConfig, SmolVLMForConditionalGeneration
+
+    return SmolVLMForConditionalGeneration(SmolVLMConfig(**_idefics(LlamaConfig(**TEXT))))
+
+
+def _idefics(text: Any) -> dict[str, Any]:
+    return {
+        "text_config": text,
+        "vision_config": _VISION,
+        "scale_factor": 2,
+        "image_token_id": 1,
+        "pad_token_id": 0,
+        "tie_word_embeddings": False,
+    }
+
+
+def mllama() -> Any:
+    from transformers import MllamaConfig, MllamaForConditionalGeneration
+
+    layers = LAYERS + len(CROSS_LAYERS)
+    config = MllamaConfig(
+        text_config=TEXT
+        | {
+            "num_hidden_layers": layers,
+            "cross_attention_layers": CROSS_LAYERS,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        },
+        vision_config={
+            **{"hidden_size": 32, "intermediate_size": 48, "attention_heads": 2, "num_hidden_layers": 2},
+            **{"num_global_layers": 1, "image_size": 32, "patch_size": 16, "max_num_tiles": 1},
+            **{"vision_output_dim": 64, "intermediate_layers_indices": [0]},
+            "supported_aspect_ratios": [[1, 1]],
+        },
+        image_token_index=1,
+    )
+    return MllamaForConditionalGeneration(config)

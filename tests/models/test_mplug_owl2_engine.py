@@ -1,0 +1,220 @@
+"""mPLUG-Owl2 as the target of `engine=transformers`: in-place swaps, and a search from the command line."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import tiny_mplug_owl2
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from adamms.architectures.spec import recognise
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.side_files import copy_side_files
+from adamms.checkpoint.writer import whole_folder, write_tensors
+from adamms.data.digits import Digits
+from adamms.data.example import Example
+from adamms.engines.prompt import load_processor, prompt
+from adamms.engines.transformers import TransformersEngine
+from adamms.mapping.model import Model, describe
+from adamms.mapping.resolve import SpecMapper
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
+from adamms.models.registration import register
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = {"batch_size": 5, "max_new_tokens": 6, "accelerator": "cpu"}
+
+
+def make_target(folder: Path, dtype: torch.dtype) -> Path:
+    """mPLUG-Owl2 as published, with keys and values of all heads, as a donor of LLaVA-1.5's kind has them."""
+    config = tiny_mplug_owl2.config_json(num_key_value_heads=tiny_mplug_owl2.HEADS)
+    state = tiny_mplug_owl2.state(config, seed=1, dtype=dtype)
+    tiny_mplug_owl2.write_checkpoint(folder, config, state | tiny_mplug_owl2.constants(config))
+    return tiny_mplug_owl2.write_preprocessing(folder)
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_target(tmp_path_factory.mktemp("target"), torch.bfloat16)
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """LLaVA-1.5 in its original format, in float16: a Llama and a projector, the vision tower elsewhere."""
+    owl = tiny_mplug_owl2
+    state = tiny.llama_state(
+        seed=2, hidden=owl.HIDDEN, feed_forward=owl.FEED_FORWARD, vocabulary=len(owl.WORDS)
+    )
+    state = {
+        name: tensor / (tensor.shape[-1] ** 0.5 if tensor.dim() == 2 and "embed" not in name else 1)
+        for name, tensor in state.items()
+    }
+    state |= {f"model.mm_projector.{i}.weight": torch.ones(owl.HIDDEN, owl.HIDDEN) for i in (0, 2)}
+    half = {name: tensor.half() for name, tensor in state.items()}
+    folder = tmp_path_factory.mktemp("donor")
+    owl.write_preprocessing(folder)
+    return tiny.write_model(folder, half, "LlavaLlamaForCausalLM", shards=2, torch_zip=True)
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
+    """Questions with images, and two without."""
+    seen = Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+    return (*seen, Example("a", "text", "read red"), Example("b", "text", "largest digit"))
+
+
+def open_model(folder: Path) -> Model:
+    checkpoint = open_checkpoint(folder)
+    return describe(checkpoint, recognise(checkpoint.config, folder))
+
+
+def recipe(target: Path, donor: Path, alpha: float) -> Recipe:
+    first, second = open_model(target), open_model(donor)
+    plan = SpecMapper().plan(first, {"a": second})
+    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
+
+
+def write(recipe: Recipe, folder: Path) -> Path:
+    with whole_folder(folder, 0) as partial:
+        write_tensors(recipe, partial, 40_000)  # bytes: several shards
+        copy_side_files(recipe.target.folder, partial)
+    return folder
+
+
+def plain_tokens(folder: Path, examples: tuple[Example, ...]) -> dict[str, list[int]]:
+    """Tokens of a model freshly loaded from a folder, one example at a time."""
+    register()
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype="auto")
+    processor = load_processor(folder)
+    found = {}
+    for example in examples:
+        images = None
+        if example.image is not None:
+            with Image.open(example.image) as image:
+                images = image.convert("RGB")
+        inputs = processor(text=prompt(processor, example), images=images, return_tensors="pt")
+        output = model.generate(
+            **inputs, do_sample=False, max_new_tokens=SETTINGS["max_new_tokens"], pad_token_id=0
+        )
+        new = output[0, inputs["input_ids"].shape[1] :].tolist()
+        found[example.id] = new[: new.index(2)] if 2 in new else new
+    return found
+
+
+def words(tokens: list[int]) -> str:
+    special = {0, 1, 2}
+    return " ".join(tiny_mplug_owl2.WORDS[token] for token in tokens if token not in special)
+
+
+def test_the_live_model_answers_as_one_freshly_loaded_from_the_written_folder(
+    target: Path, donor: Path, examples: tuple[Example, ...], tmp_path: Path
+) -> None:
+    """In bfloat16, token by token: the words of a random model are its tokens."""
+    seen = set()
+    with TransformersEngine(target, **SETTINGS) as engine:
+        for alpha in (0.5, 0.0, 0.3, 1.0):
+            merged = recipe(target, donor, alpha)
+            engine.load(merged)
+            for name, tensor in merged.tensors(only_mapped=True):
+                tiny.assert_same_bits(engine.live.parameters[name].detach(), tensor)
+            live = dict(engine.generate(examples))
+            with TransformersEngine(write(merged, tmp_path / f"{alpha}"), **SETTINGS) as fresh:
+                assert live == dict(fresh.generate(examples))
+            seen.add(tuple(live.values()))
+    assert len(seen) == 4
+    assert all(len(set(answers)) > 3 for answers in seen)
+
+
+def test_the_live_model_answers_as_plain_transformers_one_example_at_a_time(
+    donor: Path, examples: tuple[Example, ...], tmp_path: Path
+) -> None:
+    """In float32, where what is in a batch beside an example does not turn its answer."""
+    target = make_target(tmp_path / "target", torch.float32)
+    merged = recipe(target, donor, 0.4)
+    with TransformersEngine(target, **SETTINGS) as engine:
+        engine.load(merged)
+        live = dict(engine.generate(examples))
+    expected = plain_tokens(write(merged, tmp_path / "written"), examples)
+    assert live == {example: words(tokens) for example, tokens in expected.items()}
+
+
+def test_every_merged_tensor_is_a_live_parameter_under_its_name(target: Path, donor: Path) -> None:
+    merged = {name for name, _ in recipe(target, donor, 0.3).tensors(only_mapped=True)}
+    stored = set(load_names(target))
+    with TransformersEngine(target, **SETTINGS) as engine:
+        live = set(engine.live.parameters)
+    assert merged < live
+    assert live == {name for name in stored if "inv_freq" not in name}
+
+
+def load_names(folder: Path) -> list[str]:
+    index = json.loads((folder / "pytorch_model.bin.index.json").read_text())
+    return list(index["weight_map"])
+
+
+def test_a_merged_folder_keeps_constants_and_the_image_part(
+    target: Path, donor: Path, tmp_path: Path
+) -> None:
+    folder = write(recipe(target, donor, 0.4), tmp_path / "merged")
+    merged: dict[str, torch.Tensor] = {}
+    original: dict[str, torch.Tensor] = {}
+    for file in folder.glob("*.safetensors"):
+        merged |= load_file(file)
+    for file in target.glob("*.bin"):
+        original |= torch.load(file, weights_only=True)
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert merged.keys() == original.keys()
+    for name, tensor in original.items():
+        if any(part in name for part in ("vision_model", "visual_abstractor", "inv_freq")):
+            tiny.assert_same_bits(merged[name], tensor)
+        else:
+            assert not torch.equal(merged[name], tensor), name
+
+
+def test_a_whole_search_from_the_command_line(
+    target: Path, donor: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    """Plan, candidates in one live model, selection, the merged folder, evaluation of the candidates."""
+    out = tmp_path / "out"
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("ADAMMS_CACHE", str(tmp_path / "cache"))
+    overrides = [
+        "model=custom",
+        f"model.target.path={target}",
+        "model.target.chat_template=vqa",
+        f"model.donors.a.path={donor}",
+        "data.per_task=1",
+        "search.grid=[0,0.3,0.6,0.9]",
+        "engine.max_new_tokens=4",
+        "engine.accelerator=cpu",
+        "evaluate.donors=false",  # the original format of LLaVA-1.5 is none of transformers'
+        f"output={out}",
+    ]
+    monkeypatch.setattr(sys, "argv", ["run.py", *overrides])
+    runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+    printed = capfd.readouterr().out
+    selection = json.loads((out / "selection.json").read_text())
+    assert len(selection["tasks"]) == 8
+    assert selection["overall"]["alpha"] in (0.3, 0.6)
+    assert set(json.loads((out / "evaluation.json").read_text())["candidates"]) == {
+        "0",
+        "0.1",
+        "0.3",
+        "0.6",
+        "0.9",
+    }
+    assert (out / "report.md").exists()
+    assert str(out / "model") in printed.splitlines()[-1]
+    examples = tuple(Example(str(i), "t", question) for i, question in enumerate(("read red", "find blue")))
+    expected = plain_tokens(
+        write(recipe(target, donor, selection["overall"]["alpha"]), tmp_path / "w"), examples
+    )
+    assert plain_tokens(out / "model", examples) == expected

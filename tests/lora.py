@@ -21,9 +21,16 @@ Array = npt.NDArray[np.float64]
 
 
 def save_adapter(
-    base: Path, folder: Path, seed: int = 0, spread: float = 0.05, **settings: Any
+    base: Path,
+    folder: Path,
+    seed: int = 0,
+    spread: float = 0.05,
+    merged: Path | None = None,
+    **settings: Any,
 ) -> tiny.State:
     """Put LoRA of these settings on the model in `base`, fill it with noise, save it, and merge it by PEFT.
+
+    PEFT's merged model is saved by transformers in `merged`.
 
     Returns:
         The parameters of PEFT's own merged model, under transformers' names.
@@ -44,7 +51,10 @@ def save_adapter(
     # PEFT does so by itself, too, where a table of embeddings is adapted, but warns.
     whole = any("embed_tokens" in module or "lm_head" in module for module in settings["target_modules"])
     model.save_pretrained(folder, save_embedding_layers=whole)
-    return {name: tensor.clone() for name, tensor in model.merge_and_unload().state_dict().items()}
+    whole_model = model.merge_and_unload()
+    if merged is not None:
+        whole_model.save_pretrained(merged)
+    return {name: tensor.clone() for name, tensor in whole_model.state_dict().items()}
 
 
 def write_adapter(folder: Path, state: tiny.State, **settings: object) -> Path:

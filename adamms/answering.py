@@ -163,6 +163,8 @@ def _answer_natively(
                 open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
+                if donor.checkpoint.adapted:
+                    engine.load(case.alone(donor))
                 answers[name] = _collect(engine, examples, advance)
         except AdammsError as error:
             console.warn(f"the donor {name} is not evaluated: {error}")

@@ -17,11 +17,13 @@ from omegaconf.errors import MissingMandatoryValue
 import adamms
 from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
+from adamms.checkpoint.adapted import AdaptedCheckpoint
+from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate
-from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
-from adamms.mapping.plan import Plan
+from adamms.mapping.plan import Plan, Slot
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
 from adamms.merge.recipe import TARGET, Recipe, check_donor_names
@@ -37,29 +39,42 @@ class Case:
     Args:
         target, donors, ancestor: opened checkpoints with their architectures.
         names: hub ids or folder names for people: "target", each donor's name -> text.
+        origins: hub ids or folder names, target first, then donors; of an adapted model two.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
+        weights: donor name -> its part of the donors' common share; None for equal parts.
     """
 
     target: Model
     donors: Mapping[str, Model]
     ancestor: Model | None
     names: Mapping[str, str]
+    origins: Sequence[str]
     plan: Plan
     control: Plan | None
     method: Method
+    weights: Mapping[str, float] | None = None
 
     def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
-        """The merged model at alpha, the donors' share."""
+        """The merged model at alpha, the donors' share together, or each donor's by name."""
         return Recipe(
             self.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.donors.items()},
             self.plan,
             self.method,
-            donor_shares(alpha, list(self.donors)),
+            donor_shares(alpha, list(self.donors), self.weights),
             self.ancestor.checkpoint if self.ancestor is not None else None,
         )
+
+    @property
+    def arithmetic(self) -> str:
+        """The method's name and formula, and how several donors share alpha, for people."""
+        text = f"{self.method.name}: {self.method.formula}"
+        if len(self.donors) < 2:
+            return text
+        shares = donor_shares(1.0, list(self.donors), self.weights)
+        return f"{text}; of alpha " + ", ".join(f"{share:.0%} is {name}'s" for name, share in shares.items())
 
     def control_recipe(self, alpha: float) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
@@ -74,6 +89,13 @@ class Case:
             {CONTROL: float(alpha)},
             ancestor,
         )
+
+    def alone(self, model: Model) -> Recipe:
+        """One of the models as it is: nothing is merged, but an adapter of its own counts."""
+        entries = model.checkpoint.tensors.values()
+        slots = tuple(Slot(e.name, e.shape, e.dtype, "", reason="nothing is merged") for e in entries)
+        ancestor = self.ancestor.checkpoint if self.ancestor is not None else None
+        return Recipe(model.checkpoint, {}, Plan(str(model), {}, slots), self.method, {}, ancestor)
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""
@@ -96,6 +118,8 @@ def compose_case(config: DictConfig) -> Case:
     """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
     models = config.model
     check_donor_names(models.donors)
+    weights = weights_of(config)
+    donor_shares(0.0, [str(name) for name in models.donors], weights)
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
     target = _open(models.target, "model.target")
@@ -105,15 +129,18 @@ def compose_case(config: DictConfig) -> Case:
     if config.evaluate.control and ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     wanted = ancestor is not None and config.evaluate.control
+    _check_sizes(target)
+    origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}
     return Case(
         target=target,
         donors=donors,
         ancestor=ancestor,
-        names={TARGET: _name(models.target.path)}
-        | {str(name): _name(donor.path) for name, donor in models.donors.items()},
+        names={name: " + ".join(parts) for name, parts in origins.items()},
+        origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
         plan=mapper.plan(target, donors, ancestor),
         control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
         method=method,
+        weights=weights,
     )
 
 
@@ -139,6 +166,24 @@ def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
     return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
 
 
+def weights_of(config: DictConfig) -> Mapping[str, float] | None:
+    """merge.weights: donor name -> number, or null."""
+    weights = config.merge.get("weights")
+    if weights is not None and not isinstance(weights, DictConfig):
+        plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
+        raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
+    return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
+
+
+def check_walks(config: DictConfig) -> None:
+    """Raise AdammsError if merge.alpha is fixed for every donor where a search is to walk along it."""
+    if isinstance(config.merge.alpha, DictConfig):
+        raise AdammsError(
+            "merge.alpha gives every donor its share, but a search walks along their share together; "
+            "merge.weights={donor name: number} says how it is divided"
+        )
+
+
 def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
     """The plain settings of a config group but those `without`, for people: 'rule=sum, seed=0'."""
     plain = {
@@ -161,15 +206,52 @@ def _open(source: DictConfig, where: str) -> Model:
     if OmegaConf.is_missing(source, "path") or source.get("path") is None:
         raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
     try:
-        path = locate(str(source.path), source.get("revision"))
-        checkpoint = open_checkpoint(path)
+        checkpoint = _open_checkpoint(source)
         name = source.get("architecture")
-        architecture = load_architecture(name) if name else recognise(checkpoint.config, path)
+        architecture = load_architecture(name) if name else recognise(checkpoint.config, checkpoint.folder)
         return describe(checkpoint, architecture)
     except MissingMandatoryValue as error:
         raise AdammsError(f"{where}: {error}") from error
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
+
+
+def _open_checkpoint(source: DictConfig) -> Checkpoint:
+    """What `path` and `adapter` name: a model, a base with an adapter, or an adapter that names its base."""
+    path = locate(str(source.path), source.get("revision"))
+    if source.get("adapter") is not None:
+        return open_adapter(open_checkpoint(path), locate(str(source.adapter)))
+    if not is_adapter(path):
+        return open_checkpoint(path)
+    name, revision = declared_base(path)
+    try:
+        base = open_checkpoint(locate(name, revision))
+    except AdammsError as error:
+        raise AdammsError(
+            f"{error} It is the base that {path / ADAPTER_CONFIG} names; if it is elsewhere, give path=BASE "
+            f"adapter={path}"
+        ) from error
+    return open_adapter(base, path)
+
+
+def _check_sizes(target: Model) -> None:
+    """Raise AdammsError if the target's adapter adds or resizes a tensor: the base's config.json is kept."""
+    checkpoint = target.checkpoint
+    if isinstance(checkpoint, AdaptedCheckpoint):
+        for name in checkpoint.changes:
+            old, new = checkpoint.base.tensors.get(name), checkpoint.tensors[name]
+            if old is None or old.shape != new.shape:
+                instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"
+                raise AdammsError(
+                    f"model.target: the adapter makes {name} {list(new.shape)} {instead}, which does not go "
+                    f"with the base's config.json and tokenizer; materialise it first"
+                )
+
+
+def _origins(source: DictConfig) -> list[str]:
+    """The base and, if there is one, the adapter, for people."""
+    path, adapter = str(source.path), source.get("adapter")
+    return [_name(path)] if adapter is None else [_name(path), _name(str(adapter))]
 
 
 def _name(path: str) -> str:

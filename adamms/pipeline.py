@@ -22,7 +22,7 @@ from adamms.answering import (
 )
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
-from adamms.compose import Case, alpha_of, build, compose_case, merge_command, settings_in_words
+from adamms.compose import Case, alpha_of, build, check_walks, compose_case, merge_command, settings_in_words
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses
@@ -78,6 +78,7 @@ def search(config: DictConfig) -> None:
         return _search_logs(config, logs)
     console = Console()
     output = Path(config.output)
+    check_walks(config)
     candidates, selector = grid(config.search.grid), build(config.search.selector)
     selector.check(candidates)
     scorer = build(config.evaluate.scorer)
@@ -109,7 +110,7 @@ def search(config: DictConfig) -> None:
         title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
         target=case.names[TARGET],
         donors={name: case.names[name] for name in case.donors},
-        method=f"{case.method.name}: {case.method.formula}",
+        method=case.arithmetic,
         plan=case.plan,
         selection=selection,
         evaluation=evaluation,
@@ -165,6 +166,7 @@ def respond(config: DictConfig) -> None:
     if config.store is None:
         raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
     check_alpha("candidate", config.candidate)
+    check_walks(config)
     candidate = Candidate(config.candidate)
     scored = config.evaluate.scorer is not None
     data: Dataset = build(config.data).load()
@@ -218,7 +220,7 @@ def _write_model(console: Console, config: DictConfig, case: Case, recipe: Recip
         with console.stage("merge", total, "bytes") as advance:
             write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        card = model_card(list(case.names.values()), record, _loader(case))
+        card = model_card(case.origins, record, _loader(case))
         (partial / "README.md").write_text(card, encoding="utf-8")
         _write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")

@@ -28,7 +28,16 @@ ALLOWED: dict[str, set[str]] = {
     "track": {"errors", "mapping.plan", "search.selection", "evaluate.evaluation", "engines.responses"},
     "demo": {"errors", "data", "track.console"},
 }
-HEAVY = ("vllm", "wandb", "transformers", "lightning", "matplotlib", "sentence_transformers", "openpyxl")
+HEAVY = (
+    "vllm",
+    "wandb",
+    "transformers",
+    "lightning",
+    "matplotlib",
+    "sentence_transformers",
+    "openpyxl",
+    "peft",
+)
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
 TOP = {"pipeline", "answering", "compose", "cli", "arguments"}
 
@@ -125,6 +134,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.mapping.resolve, adamms.mapping.plan, adamms.architectures.spec",
         "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.coefficients",
         "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
+        "adamms.checkpoint.adapter, adamms.mapping.vocabulary",
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm, adamms.engines.child",

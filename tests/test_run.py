@@ -219,7 +219,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has method, alpha. Nearest: alpha",
+        "merge has method, alpha, weights. Nearest: alpha",
     ),
     "unknown choice": (None, ["merge=linaer"], "expected one of: linear. Nearest: linear"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),

@@ -5,11 +5,11 @@ Owns shards and their index. Knows nothing of what the tensors mean.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -24,8 +24,24 @@ WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # Not weights, although their names look like them.
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth")
 
+ADAPTER_CONFIG = "adapter_config.json"
+
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096
+
+
+class Rows(Protocol):
+    """A tensor of one dimension or more whose leading rows come when asked for; torch's own is one."""
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,24 @@ class Checkpoint:
     tensors: Mapping[str, TensorEntry]
     config: Mapping[str, Any]
 
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def adapted(self) -> frozenset[str]:
+        """Names of the tensors whose values are not those of the folder's files."""
+        return frozenset()
+
+    @property
+    def tokenizer_folders(self) -> tuple[Path, ...]:
+        """Where the tokenizer may be; the first folder that has one counts."""
+        return (self.folder,)
+
+    def rows(self, name: str) -> Rows:
+        """The tensor `name` row by row; a scalar is one row."""
+        tensor = self.read(name)
+        return tensor.view(1) if tensor.dim() == 0 else tensor
+
     def read(self, name: str) -> torch.Tensor:
         """The tensor `name` as a memory-mapped view in its stored dtype."""
         if name not in self.tensors:
@@ -57,15 +91,19 @@ class Checkpoint:
         digest = hashlib.blake2b(digest_size=16)
         for name, entry in self.tensors.items():
             digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
-            flat = map_tensor(entry).reshape(-1) if entry.strides else map_tensor(entry).view(-1)
-            raw = flat.view(torch.uint8).numpy().data
-            if raw.nbytes <= 3 * SAMPLE_BYTES:
-                digest.update(raw)
-            else:
-                middle = raw.nbytes // 2
-                for start in (0, middle, raw.nbytes - SAMPLE_BYTES):
-                    digest.update(raw[start : start + SAMPLE_BYTES])
+            for sample in samples(entry):
+                digest.update(sample)
         return digest.hexdigest()
+
+
+def samples(entry: TensorEntry) -> list[memoryview]:
+    """All bytes of a small tensor; of a larger one the first, middle and last 4 KiB."""
+    flat = map_tensor(entry).reshape(-1) if entry.strides else map_tensor(entry).view(-1)
+    raw = flat.view(torch.uint8).numpy().data
+    if raw.nbytes <= 3 * SAMPLE_BYTES:
+        return [raw]
+    starts = (0, raw.nbytes // 2, raw.nbytes - SAMPLE_BYTES)
+    return [raw[start : start + SAMPLE_BYTES] for start in starts]
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -90,7 +128,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         return {}
-    config = _read_json(file)
+    config = read_json(file)
     quantisation = config.get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""
@@ -98,6 +136,11 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: the checkpoint is quantised ({method}); merging needs its 16- or 32-bit weights"
         )
     return config
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether the folder holds a model's weights under one of the names that transformers looks for."""
+    return any((folder / name).is_file() for name in SINGLE_NAMES + INDEX_NAMES)
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:
@@ -113,6 +156,8 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
     others = sorted(
         file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.name not in NOT_WEIGHTS
     )
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise AdammsError(f"{folder}: holds a PEFT adapter, not a model")
     if len(others) == 1:
         return read_header(others[0])
     found = f"{len(others)} weight files and no index" if others else "no weights"
@@ -123,7 +168,7 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
-    weight_map = _read_json(index).get("weight_map")
+    weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
         raise AdammsError(f"{index}: expected an object 'weight_map' of tensor name -> shard file")
     shards = {}
@@ -142,7 +187,12 @@ def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
     return tensors
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        AdammsError: no JSON, or no object.
+    """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -112,6 +112,11 @@ class TransformersEngine:
                     f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
                     f"replaced in place"
                 )
+            if parameters[name].shape != tensor.shape:
+                raise AdammsError(
+                    f"{self.folder}: {name} has shape {list(parameters[name].shape)}, its replacement "
+                    f"{list(tensor.shape)}"
+                )
             parameters[name].copy_(tensor)
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from adamms.checkpoint.reader import Rows
+
 Shape = tuple[int, ...]
 
 
@@ -161,16 +163,16 @@ def take(
 
 def evaluate_rows(
     expression: Expression,
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, Rows],
     start: int,
     stop: int,
-    target: torch.Tensor,
+    target: Rows,
 ) -> torch.Tensor:
     """Rows `start:stop` (dimension 0) of the expression's value.
 
     Args:
         expression: what to compute.
-        tensors: the tensors that it reads, by name, as stored.
+        tensors: the tensors that it reads, by name.
         start, stop: the rows wanted of the value.
         target: the target tensor, whose own rows stand where `Tokens` has no donor row.
 
@@ -214,10 +216,10 @@ def _flattened(parts: Sequence[Expression], dim: int) -> Iterator[Expression]:
 
 def _concatenated_rows(
     parts: tuple[Expression, ...],
-    tensors: Mapping[str, torch.Tensor],
+    tensors: Mapping[str, Rows],
     start: int,
     stop: int,
-    target: torch.Tensor,
+    target: Rows,
 ) -> torch.Tensor:
     pieces = []
     position = 0
@@ -231,10 +233,26 @@ def _concatenated_rows(
 
 
 def _token_rows(
-    source: Expression, rows: tuple[int, ...], tensors: Mapping[str, torch.Tensor], own: torch.Tensor
+    source: Expression, rows: tuple[int, ...], tensors: Mapping[str, Rows], own: torch.Tensor
 ) -> torch.Tensor:
-    (length, *_) = shape_of(source, lambda name: tuple(tensors[name].shape))
-    index = torch.tensor(rows, device=own.device)
-    donor = evaluate_rows(source, tensors, 0, length, own)[index.clamp(min=0)]
-    found = (index >= 0).view(-1, *[1] * (donor.dim() - 1))
-    return torch.where(found, donor.double(), own.double())
+    pieces = []
+    position = 0
+    for first, length in _runs(rows):
+        if first < 0:
+            pieces.append(own[position : position + length])
+        else:
+            pieces.append(evaluate_rows(source, tensors, first, first + length, own))
+        position += length
+    return torch.cat([piece.double() for piece in pieces]) if pieces else own[:0].double()
+
+
+def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """(first, length) of the longest stretches of neighbouring source rows, or of rows without one (-1)."""
+    start = 0
+    for position in range(1, len(rows) + 1):
+        follows = position < len(rows) and rows[position] == (
+            -1 if rows[start] < 0 else rows[start] + position - start
+        )
+        if not follows:
+            yield rows[start], position - start
+            start = position

@@ -26,7 +26,7 @@ class Model:
         return self.checkpoint.tensors[name].shape
 
     def __str__(self) -> str:
-        return f"{self.checkpoint.folder} ({self.architecture.name})"
+        return f"{self.checkpoint} ({self.architecture.name})"
 
     def roles(self) -> dict[Role, Expression]:
         """Where each role of the LM is found: a tensor, or a slice of a fused one.

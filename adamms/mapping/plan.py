@@ -23,7 +23,8 @@ class Slot:
         donors: donor name -> expression with the target's shape; empty when the tensor is kept.
         ancestor: the same over the ancestor's tensors, if there is one.
         reason: why it is kept; "" when it is merged.
-        lacking: donor name -> why that donor has no part in a slot that others are merged into.
+        lacking: donor name -> why that donor has no part in a slot that others are merged into. Its share
+            stays with the target there: the other donors' shares do not grow.
     """
 
     name: str
@@ -49,6 +50,13 @@ class Slot:
     @property
     def nbytes(self) -> int:
         return self.elements * DTYPES[self.dtype].itemsize
+
+    def elements_of(self, donor: str) -> int:
+        """How many of the elements `donor` has a part in."""
+        expression = self.donors[donor]
+        if isinstance(expression, Tokens):
+            return self.elements // max(1, self.shape[0]) * expression.matched
+        return self.elements
 
     def to_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {
@@ -83,6 +91,26 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class Part:
+    """How much of the target one donor has a part in; of tensors aligned by token its rows only."""
+
+    donor: str
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """One tensor whose rows were aligned by token: how many of its `rows` the donor has."""
+
+    tensor: str
+    donor: str
+    matched: int
+    rows: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """Every target tensor in exactly one slot.
 
@@ -109,11 +137,32 @@ class Plan:
         ]
         return sorted(rows, key=lambda row: (row.action != "merge", -row.bytes, row.reason))
 
+    def parts(self) -> list[Part]:
+        """What each donor has a part in, in the donors' order."""
+        found = []
+        for donor in self.donors:
+            slots = [slot for slot in self.slots if donor in slot.donors]
+            elements = [slot.elements_of(donor) for slot in slots]
+            sizes = [count * DTYPES[slot.dtype].itemsize for slot, count in zip(slots, elements, strict=True)]
+            found.append(Part(donor, len(slots), sum(elements), sum(sizes)))
+        return found
+
+    def alignments(self) -> list[Alignment]:
+        """Every tensor and donor whose rows were aligned by token."""
+        return [
+            Alignment(slot.name, donor, expression.matched, len(expression.rows))
+            for slot in self.slots
+            for donor, expression in slot.donors.items()
+            if isinstance(expression, Tokens)
+        ]
+
     def to_json(self) -> dict[str, Any]:
         return {
             "target": self.target,
             "donors": dict(self.donors),
             "coverage": [vars(row) for row in self.coverage()],
+            "donor_coverage": [vars(part) for part in self.parts()],
+            "aligned_by_token": [vars(alignment) for alignment in self.alignments()],
             "unused": {
                 donor: {reason: list(names) for reason, names in reasons.items()}
                 for donor, reasons in self.unused.items()

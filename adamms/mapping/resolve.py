@@ -7,27 +7,19 @@ target tensor and donor: which expression, or why none.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from adamms.architectures.roles import ROLE_GROUPS, Role
 from adamms.architectures.spec import Fused
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
-from adamms.mapping.expression import Expression, Mean, Shape, Slice, Tokens, names_in, shape_of
+from adamms.mapping.donor_rows import DonorRows, Keep, mismatch
+from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
 from adamms.mapping.fusion import Layout
 from adamms.mapping.model import Model
 from adamms.mapping.plan import Plan, Slot
-from adamms.mapping.vocabulary import Vocabulary, align_rows, read_vocabulary
 
 MERGEABLE = ("F64", "F32", "F16", "BF16")
 EMBEDDING_KINDS = ("embed", "head")
-
-
-@dataclass(frozen=True)
-class Keep:
-    """The target's tensor stays as it is, and why."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -150,8 +142,7 @@ class _Source:
         self.target = target
         self.model = model
         self.roles = model.roles()
-        self.vocabularies: dict[Path, Vocabulary | None] = {}
-        self.alignments: dict[tuple[int, int], tuple[int, ...]] = {}
+        self.rows = DonorRows(mapper.embeddings, mapper.embedding_rows, name, target, model)
 
     def find(self, entry: TensorEntry, parts: tuple[Role, ...], layout: Layout | None) -> Expression | Keep:
         """The expression for the target tensor `entry`, whose roles are `parts` (fused by `layout`)."""
@@ -165,11 +156,12 @@ class _Source:
         for name in names_in(expression):
             _check_mergeable(self.model.checkpoint.tensors[name])
         if parts[0].kind in EMBEDDING_KINDS:
-            return self._embedding(entry, expression)
+            return self.rows.find(entry, expression, self._shape(entry, expression))
         shape = self._shape(entry, expression)
         if shape != entry.shape:
-            raise self._mismatch(
-                entry, expression, shape, f"mapper.exclude=[{parts[0].kind}] keeps the target's"
+            raise mismatch(
+                *(entry, self.name, self.model, expression, shape),
+                f"mapper.exclude=[{parts[0].kind}] keeps the target's",
             )
         return expression
 
@@ -179,9 +171,10 @@ class _Source:
             shape = self._shape(entry, part)
             expected = (*entry.shape[: layout.dim], size, *entry.shape[layout.dim + 1 :])
             if shape != expected:
-                raise self._mismatch(
+                raise mismatch(
                     replace(entry, name=f"{entry.name} ({role})", shape=expected),
-                    *(part, shape, f"mapper.exclude=[{role.kind}] keeps the target's"),
+                    *(self.name, self.model, part, shape),
+                    f"mapper.exclude=[{role.kind}] keeps the target's",
                 )
         return layout.fuse(found, self.model.shape)
 
@@ -231,68 +224,3 @@ class _Source:
             return shape_of(expression, self.model.shape)
         except ValueError as error:
             raise AdammsError(f"{entry.name}: {self.name} ({self.model}) does not fit: {error}") from error
-
-    def _mismatch(self, entry: TensorEntry, expression: Expression, shape: Shape, advice: str) -> AdammsError:
-        read = " + ".join(dict.fromkeys(names_in(expression)))
-        return AdammsError(
-            f"shape mismatch at {entry.name}: the target has {list(entry.shape)}, donor {self.name!r} gives "
-            f"{list(shape)} from {read} ({self.model.checkpoint.folder}); {advice}"
-        )
-
-    def _embedding(self, entry: TensorEntry, expression: Expression) -> Expression | Keep:
-        """Embeddings and head: their rows belong to tokens, and counts may differ."""
-        shape = self._shape(entry, expression)
-        if shape[1:] != entry.shape[1:]:
-            raise self._mismatch(entry, expression, shape, "mapper.embeddings=keep keeps the target's")
-        rows, donor_rows = entry.shape[0], shape[0]
-        match self.mapper.embeddings:
-            case "rows":
-                return self._by_rows(entry, expression, shape)
-            case "tokens":
-                return Tokens(expression, self._alignment(rows, donor_rows))
-        mine, theirs = self._vocabulary(self.target), self._vocabulary(self.model)
-        both = mine is not None and theirs is not None
-        if rows == donor_rows and (not both or mine == theirs):
-            return expression
-        if both:
-            return Tokens(expression, self._alignment(rows, donor_rows))
-        return Keep(f"{rows} rows, {self.name} has {donor_rows}, and not both have a tokenizer to align them")
-
-    def _by_rows(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression:
-        rows, donor_rows = entry.shape[0], shape[0]
-        common = self.mapper.embedding_rows
-        if common is None:
-            if rows != donor_rows:
-                raise self._mismatch(
-                    *(entry, expression, shape),
-                    "mapper.embedding_rows=N maps a common prefix, mapper.embeddings=tokens aligns by token",
-                )
-            return expression
-        if not 0 < common <= min(rows, donor_rows):
-            raise AdammsError(
-                f"mapper.embedding_rows is {common}; expected 1 to {min(rows, donor_rows)}, the rows that "
-                f"{entry.name} and {self.name} have in common"
-            )
-        if common == rows:
-            return Slice(expression, 0, 0, common)
-        return Tokens(expression, tuple(range(common)) + (-1,) * (rows - common))
-
-    def _alignment(self, rows: int, donor_rows: int) -> tuple[int, ...]:
-        if (rows, donor_rows) not in self.alignments:
-            mine, theirs = self._vocabulary(self.target), self._vocabulary(self.model)
-            for vocabulary, model in ((mine, self.target), (theirs, self.model)):
-                if vocabulary is None:
-                    raise AdammsError(
-                        f"mapper.embeddings=tokens needs both tokenizers; {model.checkpoint.folder} has no "
-                        f"tokenizer.json, tokenizer.model or vocab.json"
-                    )
-            assert mine is not None
-            assert theirs is not None
-            self.alignments[rows, donor_rows] = align_rows(mine, theirs, rows, donor_rows)
-        return self.alignments[rows, donor_rows]
-
-    def _vocabulary(self, model: Model) -> Vocabulary | None:
-        folder = model.checkpoint.folder
-        if folder not in self.vocabularies:
-            self.vocabularies[folder] = read_vocabulary(folder)
-        return self.vocabularies[folder]

@@ -9,33 +9,68 @@ from collections.abc import Mapping, Sequence
 from adamms.errors import AdammsError, nearest
 
 
-def donor_shares(alpha: float | Mapping[str, float], donors: Sequence[str]) -> dict[str, float]:
-    """Donor name -> its alpha.
+def donor_shares(
+    alpha: float | Mapping[str, float],
+    donors: Sequence[str],
+    weights: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Donor name -> its alpha_d, of theta = (1 - sum alpha_d) * theta_target + sum alpha_d * f_d(theta_d).
 
-    A single number is the donors' share together, divided equally among them, so that the target
-    always keeps 1 - alpha.
+    A single number is the donors' share together, so that the target always keeps 1 - alpha whatever the
+    number of donors: with one it is the paper's alpha, and a search walks along it. It is divided by
+    `weights`. (The authors' scripts for three models scale the models one after the other, by (1 - alpha) *
+    gamma and the like; any such shares can be given by name.) Where a donor has no counterpart of a tensor,
+    its share of that tensor is the target's.
+
+    Args:
+        alpha: the donors' share together, or donor name -> share.
+        donors: the names.
+        weights: donor name -> its part of the common share, relative to the others'; None for equal parts.
 
     Raises:
-        AdammsError: an alpha outside [0, 1], shares that add up to more than 1, or names that are not
-            exactly the donors'.
+        AdammsError: an alpha outside [0, 1], shares that add up to more than 1, weights that are negative
+            or all zero or stand beside shares by name, or names that are not exactly the donors'.
     """
-    if not isinstance(alpha, Mapping):
-        check_alpha("merge.alpha", alpha)
-        return dict.fromkeys(donors, alpha / len(donors))
-    for name in alpha:
-        if name not in donors:
+    if isinstance(alpha, Mapping):
+        if weights is not None:
             raise AdammsError(
-                f"merge.alpha names {name!r}; the donors are {', '.join(donors)}.{nearest(name, donors)}"
+                "merge.alpha gives every donor its share, so merge.weights has nothing to divide; give one"
             )
-    missing = [name for name in donors if name not in alpha]
-    if missing:
-        raise AdammsError(f"merge.alpha gives no share to the donor {missing[0]!r}")
+        return _shares_by_name(alpha, donors)
+    check_alpha("merge.alpha", alpha)
+    if weights is None:
+        return dict.fromkeys(donors, alpha / len(donors))
+    _check_names("merge.weights", weights, donors)
+    for name, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise AdammsError(f"merge.weights.{name} is {weight!r}; expected a number that is not negative")
+    total = math.fsum(weights.values())
+    if total <= 0:
+        raise AdammsError(f"merge.weights are all zero; expected one above zero among {', '.join(donors)}")
+    return {name: float(alpha * (weights[name] / total)) for name in donors}
+
+
+def _shares_by_name(alpha: Mapping[str, float], donors: Sequence[str]) -> dict[str, float]:
+    _check_names("merge.alpha", alpha, donors)
     for name, share in alpha.items():
         check_alpha(f"merge.alpha.{name}", share)
     total = math.fsum(alpha.values())
     if total > 1 + 1e-9:
         raise AdammsError(f"merge.alpha adds up to {total:g}; expected at most 1, the target keeps the rest")
     return {name: float(alpha[name]) for name in donors}
+
+
+def _check_names(what: str, given: Mapping[str, float], donors: Sequence[str]) -> None:
+    """Raise AdammsError unless the names in `given` are the donors'."""
+    for name in given:
+        if name not in donors:
+            raise AdammsError(
+                f"{what} names {name!r}; the donors are {', '.join(donors)}.{nearest(str(name), donors)}"
+            )
+    missing = [name for name in donors if name not in given]
+    if missing:
+        noun = "share" if what == "merge.alpha" else "weight"
+        raise AdammsError(f"{what} gives no {noun} to the donor {missing[0]!r}")
 
 
 def check_alpha(what: str, alpha: object) -> None:

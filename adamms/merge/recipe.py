@@ -9,6 +9,7 @@ merging is bound by memory, and exact for every pair of 16-bit inputs.
 
 import hashlib
 import json
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,7 +18,9 @@ from dataclasses import dataclass, field
 import torch
 
 import adamms
-from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.adapted import BLOCK_ROWS
+from adamms.checkpoint.finite import finite
+from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
@@ -36,7 +39,7 @@ KEPT_PIECE_ELEMENTS = 1 << 24
 # Operands that are no donors; no donor can have such a name (`check_donor_names`).
 TARGET, ANCESTOR = "target", "ancestor"
 
-Operands = Mapping[str, Mapping[str, torch.Tensor]]
+Operands = Mapping[str, Mapping[str, Rows]]
 
 
 @dataclass(frozen=True)
@@ -80,24 +83,32 @@ class Recipe:
         """
         slot = self.slots[name]
         if not self._changes(slot):
-            flat = sources.read(self.target, name).reshape(-1)
-            for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
-                yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
+            yield from self._kept_pieces(name, sources)
             return
-        target = _rows(sources.read(self.target, name))
-        operands = self._operands(slot, sources)
-        width = max(1, target[0].numel()) if len(target) else 1
-        elements = CHUNK_ELEMENTS if target.device.type == "cpu" else GPU_CHUNK_ELEMENTS
-        step = max(1, elements // width) if self.method.elementwise else max(1, len(target))
+        target, operands = sources.rows(self.target, name), self._operands(slot, sources)
+        width = _width(target)
+        step = _step(width, sources.device) if self.method.elementwise else max(1, len(target))
         # Written over by every chunk: fresh memory would cost more than the arithmetic.
         scratch = {
-            name: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=target.device)
+            name: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=sources.device)
             for name in (TARGET, *operands)
         }
         for start in range(0, len(target), step):
             stop = min(start + step, len(target))
             merged = self._merge_rows(slot, target, operands, range(start, stop), scratch)
             yield start * width, merged.reshape(-1)
+
+    def _kept_pieces(self, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:
+        """The target's own tensor in chunks: views of its file, or computed if an adapter changes it."""
+        if name in self.target.adapted:
+            rows = sources.rows(self.target, name)
+            width, step = _width(rows), _step(_width(rows), sources.device)
+            for start in range(0, len(rows), step):
+                yield start * width, rows[start : start + step].reshape(-1)
+            return
+        flat = sources.read(self.target, name).reshape(-1)
+        for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
+            yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
 
     def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
@@ -119,13 +130,14 @@ class Recipe:
         """Stream (name, tensor) in the target's names and order, a few tensors ahead of the consumer.
 
         Args:
-            only_mapped: leave out the tensors that the plan keeps; they are the target's own.
+            only_mapped: leave out the tensors that the files in the target's folder hold as they are: those
+                that the plan keeps and no adapter changes.
             workers: threads; the processors at hand by default.
             names: these tensors instead, in this order.
             sources: where the inputs are read and the arithmetic takes place.
         """
         if names is None:
-            names = [slot.name for slot in self.plan.slots if slot.merged or not only_mapped]
+            names = self.mapped if only_mapped else [slot.name for slot in self.plan.slots]
         workers = workers or default_workers()
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
@@ -136,6 +148,15 @@ class Recipe:
                     yield first, job.result()
             for name, job in ahead:
                 yield name, job.result()
+
+    @property
+    def mapped(self) -> list[str]:
+        """Names of the tensors that are merged, or that an adapter of the target changes.
+
+        All others are, at every alpha, what the files in the target's folder hold.
+        """
+        adapted = self.target.adapted
+        return [slot.name for slot in self.plan.slots if slot.merged or slot.name in adapted]
 
     @property
     def fingerprint(self) -> str:
@@ -157,19 +178,19 @@ class Recipe:
         return slot.merged and not self.method.keeps_target(shares)
 
     def _operands(self, slot: Slot, sources: Sources) -> Operands:
-        """Donor name, or ANCESTOR -> {tensor name: mapped tensor}, for the tensors that the slot reads."""
+        """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""
         mapped = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
         if self.ancestor is not None and slot.ancestor is not None:
             mapped[ANCESTOR] = (self.ancestor, slot.ancestor)
         return {
-            name: {read: _rows(sources.read(checkpoint, read)) for read in names_in(expression)}
+            name: {read: sources.rows(checkpoint, read) for read in dict.fromkeys(names_in(expression))}
             for name, (checkpoint, expression) in mapped.items()
         }
 
     def _merge_rows(
         self,
         slot: Slot,
-        target: torch.Tensor,
+        target: Rows,
         operands: Operands,
         rows: range,
         scratch: Mapping[str, torch.Tensor],
@@ -177,7 +198,8 @@ class Recipe:
         expressions = dict(slot.donors)
         if ANCESTOR in operands and slot.ancestor is not None:
             expressions[ANCESTOR] = slot.ancestor
-        stored = {TARGET: target[rows.start : rows.stop]} | {
+        own = target[rows.start : rows.stop]
+        stored = {TARGET: own} | {
             name: evaluate_rows(expression, operands[name], rows.start, rows.stop, target)
             for name, expression in expressions.items()
         }
@@ -191,7 +213,10 @@ class Recipe:
             exact.get(ANCESTOR),
             {name: self.coefficients[name] for name in slot.donors},
         ).to(target.dtype)
-        if not _finite(merged) and _made_nonfinite(merged, stored.values()):
+        lacking = _rows_of_no_donor(slot, rows)
+        if lacking:
+            merged[lacking] = own[lacking]
+        if not finite(merged) and _made_nonfinite(merged, stored.values()):
             raise AdammsError(
                 f"merging {slot.name} made values that {target.dtype} cannot hold (rows {rows.start} to "
                 f"{rows.stop}), from finite inputs"
@@ -206,16 +231,23 @@ def check_donor_names(names: Iterable[object]) -> None:
             raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
-def _rows(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.view(1) if tensor.dim() == 0 else tensor
+def _width(rows: Rows) -> int:
+    """Elements of one row."""
+    return max(1, math.prod(rows.shape[1:]))
 
 
-def _finite(tensor: torch.Tensor) -> bool:
-    """Whether no element is infinite or NaN: aminmax passes both on, and is 25 x faster than isfinite."""
-    if tensor.numel() == 0:
-        return True
-    low, high = torch.aminmax(tensor)
-    return bool(torch.isfinite(low) and torch.isfinite(high))
+def _step(width: int, device: torch.device) -> int:
+    """Rows of one chunk: a multiple of what adapters are computed by, where that many fit."""
+    step = max(1, (CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS) // width)
+    return step if step < BLOCK_ROWS else step // BLOCK_ROWS * BLOCK_ROWS
+
+
+def _rows_of_no_donor(slot: Slot, rows: range) -> list[int]:
+    """Positions in `rows` of tokens that no donor has; whatever the method, these rows stay the target's."""
+    aligned = [e.rows[rows.start : rows.stop] for e in slot.donors.values() if isinstance(e, Tokens)]
+    if len(aligned) < len(slot.donors):
+        return []
+    return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
 
 
 def _made_nonfinite(merged: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.errors import AdammsError, check_choice
 
 CACHES = ("mmap", "pinned", "gpu")
@@ -41,8 +41,11 @@ class Sources:
             )
 
     def read(self, checkpoint: Checkpoint, name: str) -> torch.Tensor:
-        """The tensor `name` on the device, in its stored dtype; a view of the mapped file on a CPU."""
-        key = (str(checkpoint.folder), name)
+        """The tensor `name` on the device, in its stored dtype; a view of the mapped file on a CPU.
+
+        One that an adapter changes is computed, as a whole, on the CPU: on every device the same values.
+        """
+        key = (str(checkpoint), name)
         if key in self._held:
             return self._held[key].to(self.device, non_blocking=True)
         stored = checkpoint.read(name)
@@ -52,6 +55,13 @@ class Sources:
         if self.cache == "gpu":
             self._held[key] = tensor
         return tensor
+
+    def rows(self, checkpoint: Checkpoint, name: str) -> Rows:
+        """The same row by row: on a CPU what an adapter changes is computed when asked for, and not kept."""
+        if self.device.type == "cpu" and self.cache == "mmap":
+            return checkpoint.rows(name)
+        tensor = self.read(checkpoint, name)
+        return tensor.view(1) if tensor.dim() == 0 else tensor
 
 
 MAPPED_FILES = Sources(torch.device("cpu"))

@@ -87,12 +87,12 @@ class Console:
         self._rich.print(Text(f"warning: {wording.printable(text)}", style="yellow"), soft_wrap=True)
 
     def plan(self, plan: Plan) -> None:
-        """Print the plan's coverage, unused donor tensors, and donors without a part."""
+        """Print what becomes of the target's tensors, and which part each donor has in them."""
         self.say(f"target: {plan.target}")
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
-        for table in (tables.coverage(plan), tables.unused(plan), tables.lacking(plan)):
-            self._table(table)
+        for table in (tables.coverage, tables.parts, tables.aligned, tables.unused, tables.lacking):
+            self._table(table(plan))
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""

@@ -136,7 +136,8 @@ def _mapping(result: RunResult) -> list[str]:
     if result.plan is None:
         return []
     plan = result.plan
-    found = (tables.coverage(plan), tables.unused(plan), tables.lacking(plan))
+    kinds = (tables.coverage, tables.parts, tables.aligned, tables.unused, tables.lacking)
+    found = [kind(plan) for kind in kinds]
     return ["## Mapping", *(_table(table) for table in found)]
 
 

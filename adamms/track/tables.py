@@ -223,6 +223,39 @@ def coverage(plan: Plan) -> Table:
     )
 
 
+def parts(plan: Plan) -> Table | None:
+    """What each donor has a part in; None for a single one that has a part in all that is merged."""
+    merged = next((group for group in plan.coverage() if group.action == "merge"), None)
+    found = plan.parts()
+    if merged is None or (len(found) == 1 and found[0].parameters == merged.parameters):
+        return None
+    total = sum(slot.nbytes for slot in plan.slots)
+    rows = [
+        (
+            *(Cell(part.donor), Cell(str(part.tensors)), Cell(wording.parameters(part.parameters))),
+            *(Cell(wording.scaled(part.bytes, "B")), Cell(wording.share(part.bytes / total))),
+        )
+        for part in found
+    ]
+    columns = ("donor", "tensors", "parameters", "size", "share")
+    return Table("What each donor has a part in", columns, tuple(rows))
+
+
+def aligned(plan: Plan) -> Table | None:
+    """Embeddings and heads that rows of a donor's go into one by one; None where none do."""
+    rows = [
+        (
+            *(Cell(found.tensor), Cell(found.donor)),
+            *(Cell(str(found.matched)), Cell(str(found.rows)), Cell(str(found.rows - found.matched))),
+        )
+        for found in plan.alignments()
+    ]
+    if not rows:
+        return None
+    columns = ("tensor", "donor", "matched", "rows", "kept")
+    return Table("Rows by token", columns, tuple(rows), texts=2, note="kept: the target's own row")
+
+
 def unused(plan: Plan) -> Table | None:
     """Donor tensors that no slot reads; None when all are read."""
     rows = [

@@ -1,7 +1,7 @@
 """Full-size published checkpoints against the correspondences of the paper's and the authors' scripts.
 
 The expectations are written out here from those correspondences (L.i = model.layers.i), pair by pair;
-none is computed by the resolver.
+none is computed by the resolver. Several donors at once are compared with each alone.
 """
 
 from collections import Counter
@@ -342,3 +342,32 @@ def test_two_donors_at_once(load: dict[str, Model]) -> None:
     assert trees(plan, "mplug") == cogvlm_from_llama_names(
         norm=".multiway.0.weight", k=".multiway.{n}.weight", v=".multiway.{n}.weight"
     )
+
+
+# ---------------------------------------------------------------- several donors
+
+
+@pytest.mark.parametrize(
+    ("target", "donors"),
+    [
+        ("mplug_owl2_llama2_7b", ("cogvlm_chat_hf", "llava_v1_5_7b")),
+        ("cogvlm_chat_hf", ("mplug_owl2_llama2_7b", "llava_v1_5_7b", "sharegpt4v_7b")),
+        ("qwen2_vl_7b_instruct", ("llava_onevision_qwen2_7b_ov", "qwen2_7b_instruct")),
+        ("qwen2_vl_7b_instruct", ("llava_onevision_qwen2_7b_ov_hf", "llava_onevision_qwen2_7b_ov")),
+    ],
+)
+def test_several_donors_are_each_mapped_as_it_is_alone(target: str, donors: tuple[str, ...]) -> None:
+    receiver, opened = published(target), {name: published(name) for name in donors}
+    together = SpecMapper().plan(receiver, opened)
+    alone = {name: SpecMapper().plan(receiver, {name: donor}) for name, donor in opened.items()}
+    for position, slot in enumerate(together.slots):
+        single = {name: plan.slots[position] for name, plan in alone.items()}
+        assert slot.donors == {n: s.donors[n] for n, s in single.items() if s.merged}
+        assert slot.merged == any(s.merged for s in single.values())
+        if slot.merged:
+            assert slot.lacking == {n: s.reason for n, s in single.items() if not s.merged}
+    for name, plan in alone.items():
+        assert together.unused[name] == plan.unused[name]
+        merged = [slot for slot in plan.slots if slot.merged]
+        (part,) = [part for part in together.parts() if part.donor == name]
+        assert (part.tensors, part.parameters) == (len(merged), sum(slot.elements for slot in merged))

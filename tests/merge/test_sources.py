@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import lora
 import pytest
 import tiny
 import torch
 
+from adamms.checkpoint.adapted import AdaptedRows
+from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
 from adamms.merge.sources import MAPPED_FILES, Sources
@@ -65,3 +68,23 @@ def test_without_a_gpu_there_is_the_page_cache(cache: str) -> None:
 def test_an_unknown_cache() -> None:
     with pytest.raises(AdammsError, match="source_cache is 'ram'; expected one of: mmap, pinned, gpu"):
         Sources(AWAY, "ram")
+
+
+def test_a_base_and_the_same_under_an_adapter_are_held_apart(tmp_path: Path) -> None:
+    state = tiny.llama_state(1)
+    base = open_checkpoint(tiny.write_model(tmp_path / "base", state))
+    parts = {"A": torch.ones(2, 6), "B": torch.ones(7, 2)}
+    folder = lora.write_adapter(
+        tmp_path / "adapter",
+        {f"base_model.model.lm_head.lora_{part}.weight": tensor for part, tensor in parts.items()},
+        r=2,
+        lora_alpha=2,
+    )
+    adapted = open_adapter(base, folder)
+    assert isinstance(MAPPED_FILES.rows(adapted, NAME), AdaptedRows)  # computed when asked for
+    assert torch.equal(MAPPED_FILES.read(adapted, NAME), state[NAME] + 2)
+    held = Sources(AWAY, "gpu")
+    first = held.read(base, NAME)
+    assert held.read(adapted, NAME) is not first
+    assert held.rows(adapted, NAME) is held.read(adapted, NAME)
+    assert held.rows(base, NAME) is first

@@ -1,0 +1,267 @@
+"""Reads a PEFT LoRA adapter: its folder, and what each of its tensors does to which tensor of the base.
+
+LoRA: Hu et al., 2021 (arXiv:2106.09685), W + lora_alpha / r * B A; rank-stabilised LoRA: Kalajdzievski, 2023
+(arXiv:2312.03732), the root of r in its place; DoRA: Liu et al., 2024 (arXiv:2402.09353). Files as PEFT
+writes them. Computes nothing: `adapted` does.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from adamms.checkpoint.adapted import AdaptedCheckpoint, Change, LowRank
+from adamms.checkpoint.module_names import StoredModules
+from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, has_weights, read_json
+from adamms.checkpoint.tensor_file import TensorEntry, read_header
+from adamms.errors import AdammsError
+
+WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+# Where LLaVA's own training leaves what it trained beside LoRA: the projector, which a bare LM does not have.
+BESIDE = "non_lora_trainables.bin"
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+# Settings that say how the adapter came about, or that its tensors say themselves.
+HARMLESS = (
+    *("peft_type", "peft_version", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
+    *("inference_mode", "bias", "lora_dropout", "target_modules", "exclude_modules", "modules_to_save"),
+    *("layers_to_transform", "layers_pattern", "megatron_core", "ensure_weight_tying", "runtime_config"),
+    *("loftq_config", "eva_config", "corda_config", "lora_ga_config", "qalora_group_size"),
+    *("r", "lora_alpha", "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "init_lora_weights"),
+)
+# Ways to start that leave the base's weights as they are.
+INITIAL = (None, True, False, "gaussian", "eva", "orthogonal")
+
+PREFIX = "base_model.model."
+_PART = re.compile(
+    r"(?P<module>.+?)\.(?P<part>lora_(?:embedding_)?[AB]|lora_magnitude_vector)(?:\.default)?(?:\.weight)?"
+)
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether `path` is the folder of an adapter.
+
+    Raises:
+        AdammsError: it holds a whole model, too.
+    """
+    if not (path / ADAPTER_CONFIG).is_file():
+        return False
+    if has_weights(path):
+        raise AdammsError(
+            f"{path}: holds both a model and {ADAPTER_CONFIG}; give path=MODEL adapter=ADAPTER, two folders"
+        )
+    return True
+
+
+def declared_base(folder: Path) -> tuple[str, str | None]:
+    """(path or hub id, revision) of the base that the adapter in `folder` was trained on."""
+    config = read_json(folder / ADAPTER_CONFIG)
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(base, str) or not base:
+        raise AdammsError(
+            f"{folder / ADAPTER_CONFIG}: names no base (base_model_name_or_path); give path=BASE "
+            f"adapter={folder}"
+        )
+    return base, revision if isinstance(revision, str) and not Path(base).expanduser().exists() else None
+
+
+def open_adapter(base: Checkpoint, folder: Path) -> AdaptedCheckpoint:
+    """`base` under the adapter in `folder`; reads headers only.
+
+    Raises:
+        AdammsError: no adapter, one that is no LoRA or uses settings whose effect on the weights is not
+            known here, a tensor of it that fits none of the base's, or two that fit the same.
+    """
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise AdammsError(f"{folder}: no {ADAPTER_CONFIG}; expected the folder of a PEFT adapter")
+    settings = _settings(folder / ADAPTER_CONFIG)
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise AdammsError(f"{folder}: no weights; expected {' or '.join(WEIGHTS)}")
+    changes = {}
+    tensors = dict(base.tensors)
+    stored = StoredModules(base.tensors, str(base.folder))
+    for key, parts in _grouped(weights).items():
+        try:
+            name = stored.find(key)
+            if name in changes:
+                raise AdammsError(f"{key!r} and another tensor are both {name!r} of {base.folder}")
+            changes[name] = _change(parts, key.removesuffix(".weight"), base.tensors[name], settings)
+        except AdammsError as error:
+            raise AdammsError(f"{weights}: {error}") from error
+        tensors[name] = replace(tensors[name], shape=changes[name].base.shape)
+    for name, entry in _beside(folder).items():
+        if name in changes:
+            raise AdammsError(f"{folder}: {WEIGHTS[0]} and {BESIDE} both have {name!r}")
+        own = tensors.get(name, entry)
+        if own.shape != entry.shape:
+            raise AdammsError(
+                f"{folder / BESIDE}: {name} has shape {list(entry.shape)}, the base's {list(own.shape)}"
+            )
+        changes[name] = Change(entry)
+        tensors[name] = replace(own, name=name)
+    ordered = dict(sorted(tensors.items()))
+    return AdaptedCheckpoint(base.folder, ordered, base.config, base, folder, changes)
+
+
+def _beside(folder: Path) -> dict[str, TensorEntry]:
+    """Whole tensors that LLaVA's training left beside the adapter, under their names in the checkpoint."""
+    file = folder / BESIDE
+    found = read_header(file) if file.is_file() else {}
+    plain = {name.removeprefix("base_model."): entry for name, entry in found.items()}
+    nested = any(name.startswith("model.model.") for name in plain)
+    return {name.removeprefix("model.") if nested else name: entry for name, entry in plain.items()}
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What of adapter_config.json decides the values."""
+
+    rank: int
+    alpha: float
+    ranks: Mapping[str, int]
+    alphas: Mapping[str, float]
+    rank_stabilised: bool
+
+    def scale(self, module: str, rank: int) -> float:
+        """Of the module whose lora_A has `rank` rows."""
+        expected = _by_pattern(self.ranks, module, self.rank)
+        if rank != expected:
+            raise AdammsError(f"{module}: lora_A has rank {rank}, {ADAPTER_CONFIG} says {expected}")
+        alpha = _by_pattern(self.alphas, module, self.alpha)
+        return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
+
+
+@dataclass
+class _Parts:
+    """The tensors of an adapter that concern one tensor of the base, by the part's name."""
+
+    low_rank: dict[str, TensorEntry] = field(default_factory=dict)
+    whole: TensorEntry | None = None
+
+
+def _settings(file: Path) -> _Settings:
+    config = read_json(file)
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise AdammsError(f"{file}: peft_type is {kind!r}; expected 'LORA'")
+    for key, value in config.items():
+        if value and key not in HARMLESS:
+            raise AdammsError(
+                f"{file}: {key}={value!r} changes the weights in a way that adamms does not compute; "
+                f"materialise the adapter with PEFT (merge_and_unload) and give the result as the model"
+            )
+    if config.get("init_lora_weights") not in INITIAL:
+        raise AdammsError(
+            f"{file}: init_lora_weights={config['init_lora_weights']!r} changed the base's weights before "
+            f"training; save the adapter with path_initial_model_for_weight_conversion"
+        )
+    _check_numbers(file, config)
+    return _Settings(
+        int(config["r"]),
+        float(config["lora_alpha"]),
+        config.get("rank_pattern") or {},
+        config.get("alpha_pattern") or {},
+        bool(config.get("use_rslora")),
+    )
+
+
+def _check_numbers(file: Path, config: Mapping[str, Any]) -> None:
+    """Raise AdammsError unless ranks and alphas are numbers above 0, and their patterns can be matched."""
+    values = {name: config.get(name) for name in ("r", "lora_alpha")}
+    for name in ("rank_pattern", "alpha_pattern"):
+        pattern = config.get(name) or {}
+        if not isinstance(pattern, Mapping):
+            raise AdammsError(f"{file}: {name} is {pattern!r}; expected an object")
+        for key, value in pattern.items():
+            values[f"{name}[{key!r}]"] = value
+            try:
+                re.compile(key)
+            except re.error as error:
+                raise AdammsError(f"{file}: {name}: {key!r} is no regular expression: {error}") from error
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise AdammsError(f"{file}: {name} is {value!r}; expected a number above 0")
+
+
+def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
+    """PEFT's rule: the first key that matches the end of the module's path, from a dot on."""
+    return next((v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
+
+
+def _grouped(weights: Path) -> dict[str, _Parts]:
+    """Tensor of the base, in the adapter's words -> what the file has for it."""
+    found: dict[str, _Parts] = {}
+    for name, entry in sorted(read_header(weights).items()):
+        if not name.startswith(PREFIX):
+            raise AdammsError(f"{weights}: unknown tensor {name!r}; expected names that begin with {PREFIX}")
+        rest = name.removeprefix(PREFIX)
+        match = _PART.fullmatch(rest)
+        if match is not None:
+            parts = found.setdefault(f"{match['module']}.weight", _Parts()).low_rank
+            if match["part"] in parts:
+                raise AdammsError(f"{weights}: {name!r} is there twice, under another adapter's name")
+            parts[match["part"]] = entry
+        elif not rest.endswith((".weight", ".bias")) or ".lora_" in rest:
+            raise AdammsError(
+                f"{weights}: the tensor {name!r} has no meaning here; expected lora_A and lora_B, "
+                f"lora_embedding_A and _B, lora_magnitude_vector, or whole weights and biases"
+            )
+        else:
+            plain = rest.replace(".base_layer.", ".").replace(".modules_to_save.", ".")
+            parts_of = found.setdefault(re.sub(r"\.default\.(?=\w+$)", ".", plain), _Parts())
+            if parts_of.whole is not None:
+                raise AdammsError(f"{weights}: {name!r} is there twice, as {parts_of.whole.name!r}, too")
+            parts_of.whole = entry
+    if not found:
+        raise AdammsError(f"{weights}: holds no tensors")
+    return found
+
+
+def _change(parts: _Parts, module: str, stored: TensorEntry, settings: _Settings) -> Change:
+    """What `parts` make of the base's tensor `stored`, shapes checked."""
+    if stored.dtype not in FLOATS:
+        raise AdammsError(f"{stored.name} has dtype {stored.dtype}; expected one of {', '.join(FLOATS)}")
+    base = stored if parts.whole is None else parts.whole
+    # Tokens may have been added to an embedding, which then comes as a whole.
+    if len(base.shape) != len(stored.shape) or base.shape[1:] != stored.shape[1:]:
+        raise AdammsError(
+            f"{base.name} has shape {list(base.shape)}; the base's {stored.name} has {list(stored.shape)}"
+        )
+    low_rank = _low_rank(parts.low_rank, module, base.shape, stored.name, settings)
+    return Change(base, low_rank)
+
+
+def _low_rank(
+    parts: Mapping[str, TensorEntry], module: str, shape: tuple[int, ...], stored: str, settings: _Settings
+) -> LowRank | None:
+    """The addition to a tensor of this shape; None if there is none."""
+    if not parts:
+        return None
+    embedding = any("embedding" in part for part in parts)
+    names = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A", "lora_B")
+    extra = sorted(parts.keys() - {*names, "lora_magnitude_vector"})
+    missing = [name for name in names if name not in parts]
+    if extra or missing:
+        problem = f"{extra[0]} beside {names[0]}" if extra else f"no {missing[0]}"
+        raise AdammsError(f"{module}: {problem}; expected {names[0]} and {names[1]}")
+    magnitude = parts.get("lora_magnitude_vector")
+    if embedding and magnitude is not None:
+        raise AdammsError(f"{module}: DoRA on an embedding is not supported")
+    down, up = (parts[name] for name in names)
+    rank = down.shape[0] if down.shape else 0
+    sides = (shape[1:], shape[:1]) if embedding else (shape[:1], shape[1:])
+    expected = {names[0]: (rank, *sides[1]), names[1]: (*sides[0], rank)}
+    if magnitude is not None:
+        expected["lora_magnitude_vector"] = shape[:1]
+    for name, wanted in expected.items():
+        found = parts[name].shape
+        flat = tuple(size for size in found if size != 1) if name == "lora_magnitude_vector" else found
+        if len(shape) != 2 or flat != wanted:
+            raise AdammsError(
+                f"{parts[name].name} has shape {list(found)}; {stored} of shape {list(shape)} needs "
+                f"{list(wanted) if len(shape) == 2 else 'a matrix'}"
+            )
+    return LowRank(down, up, settings.scale(module, rank), embedding, magnitude)

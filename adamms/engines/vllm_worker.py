@@ -58,7 +58,7 @@ class WorkerExtension:
             Whether tensors changed that are not of the decoder LM, so that encoder outputs are stale.
         """
         recipe: Recipe = pickle.loads(pickled)
-        merged = {slot.name for slot in recipe.plan.slots if slot.merged}
+        merged = set(recipe.mapped)
         names = with_siblings(merged | self.adamms_written, recipe.target.tensors)
         sources = self.adamms_sources
         workers = None if sources.device.type == "cpu" else 1

@@ -25,9 +25,10 @@ from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.acting import actionable
+from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import TARGET, Method, Statistics
-from adamms.merge.recipe import Recipe, check_donor_names
+from adamms.merge.method import TARGET, Method, Statistics, check_donor_names
+from adamms.merge.recipe import Recipe
 from adamms.merge.statistics import Advance
 
 # The ancestor's name where it stands in the donors' place.
@@ -155,6 +156,7 @@ def compose_case(config: DictConfig) -> Case:
     if config.evaluate.control and ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     wanted = ancestor is not None and config.evaluate.control
+    check_ancestor(method, given)
     base = ancestor if method.needs_ancestor else None
     _check_sizes(target)
     origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}

@@ -28,6 +28,7 @@ from adamms.merge.acting import actionable
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import TARGET, Method, Statistics, check_donor_names
+from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.statistics import Advance
 
@@ -116,6 +117,10 @@ class Case:
             ancestor,
             self.control_statistics,
         )
+
+    def unmerged(self) -> Recipe:
+        """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
+        return replace(self.recipe(0.0), method=Linear(), statistics=None)
 
     def alone(self, model: Model) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""

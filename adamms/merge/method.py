@@ -58,8 +58,9 @@ class Chunk:
 
     @property
     def shares(self) -> dict[str, float]:
-        """TARGET and every donor -> its share; they add up to 1."""
-        return {TARGET: 1 - sum(self.coefficients.values()), **self.coefficients}
+        """TARGET and every donor -> its share; they add up to 1, and what rounding leaves is no share."""
+        rest = 1 - sum(self.coefficients.values())
+        return {TARGET: rest if rest > 1e-12 else 0.0, **self.coefficients}
 
     def models(self) -> dict[str, torch.Tensor]:
         """TARGET and every donor -> its values; no copies."""

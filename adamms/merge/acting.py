@@ -49,6 +49,11 @@ def idle_rows(slot: Slot, rows: range) -> list[int]:
     return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
 
 
+def acts(slot: Slot) -> bool:
+    """Whether there is a row that is not idle."""
+    return any(acting_runs(slot, range(slot.shape[0] if slot.shape else 1)))
+
+
 def acting_runs(slot: Slot, rows: range) -> Iterator[tuple[int, int]]:
     """(first, last + 1) of the longest stretches of `rows`, as positions, that are not idle."""
     first = 0

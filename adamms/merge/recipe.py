@@ -26,7 +26,7 @@ from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge.acting import acting_runs, idle_rows
+from adamms.merge.acting import acting_runs, acts, idle_rows
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
 from adamms.merge.sources import MAPPED_FILES, Sources
@@ -110,11 +110,9 @@ class Recipe:
             advance: called with the bytes of the target that were just gone through.
         """
         survey = self.method.survey()
-        if self.statistics is not None or survey is None or survey.scope != "model":
+        if self.statistics is not None or survey is None or survey.scope != "model" or not self.mapped:
             return self
         slots = [slot for slot in self.plan.slots if slot.merged]
-        if not slots:
-            return self
         return replace(self, statistics=measure(survey, slots, self._surveyed, workers, advance))
 
     def _statistics_of(self, slot: Slot, sources: Sources) -> Statistics | None:
@@ -166,9 +164,7 @@ class Recipe:
         self, slot: Slot, start: int, exact: Mapping[str, torch.Tensor], found: Statistics | None
     ) -> Chunk:
         return Chunk(
-            slot=slot.name,
-            shape=slot.shape,
-            start=start,
+            *(slot.name, slot.shape, start),
             target=exact[TARGET],
             donors={name: exact[name] for name in slot.donors},
             ancestor=exact.get(ANCESTOR),
@@ -253,7 +249,7 @@ class Recipe:
 
     def _changes(self, slot: Slot) -> bool:
         shares = {donor: self.coefficients[donor] for donor in slot.donors}
-        return slot.merged and not self.method.keeps_target(shares)
+        return slot.merged and acts(slot) and not self.method.keeps_target(shares)
 
     def _operands(self, slot: Slot, sources: Sources) -> Operands:
         """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""

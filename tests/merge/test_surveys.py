@@ -202,6 +202,21 @@ def test_a_tensor_that_the_ancestor_lacks_is_kept_with_the_reason(tmp_path: Path
     assert not kept_of(linear.plan)
 
 
+def test_a_tensor_without_a_token_in_common_stays_the_targets(tmp_path: Path) -> None:
+    """Its survey, if the method makes one of each tensor, would see nothing."""
+    states = [tiny.llama_state(i) for i in range(3)]
+    folders = [tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states)]
+    for number, folder in enumerate(folders):
+        # The donor shares the first half of the target's tokens, the ancestor the second.
+        shared = [*WORDS[:4], *"xyz"] if number == 1 else ["u", "v", "w", "s", *WORDS[4:]]
+        tiny.write_tokenizer(folder, shared if number else WORDS)
+    for method in METHODS.values():
+        recipe = make(method, folders[0], {"a": folders[1]}, folders[2], 0.4)
+        assert {alignment.matched for alignment in recipe.plan.alignments()} == {0}
+        tiny.assert_same_bits(recipe.tensor(HEAD), states[0][HEAD])
+        assert not torch.equal(recipe.tensor("model.norm.weight"), states[0]["model.norm.weight"])
+
+
 def test_a_plan_that_was_not_made_actionable_is_refused(tmp_path: Path) -> None:
     states = {
         n: tiny.llama_state(i, layers=2 - (n == "ancestor")) for i, n in enumerate(("t", "a", "ancestor"))

@@ -15,19 +15,23 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
 import adamms
-from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
 from adamms.checkpoint.hub import locate
-from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
-from adamms.mapping.model import Model, describe
+from adamms.mapping.model import Model
 from adamms.mapping.plan import Plan
+from adamms.mapping.sketch import SketchedModel
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
-from adamms.merge.recipe import TARGET, Recipe, check_donor_names
+from adamms.merge.recipe import ANCESTOR, TARGET, Recipe, check_donor_names
+from adamms.track.console import Console
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
+
+# A checkpoint as the mapper sees it: through a spec, or by content.
+Described = Model | SketchedModel
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,16 @@ class Case:
     """The models of a run, how they are mapped and how they will be merged.
 
     Args:
-        target, donors, ancestor: opened checkpoints with their architectures.
+        target, donors, ancestor: opened checkpoints, as the mapper describes them.
         names: hub ids or folder names for people: "target", each donor's name -> text.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
     """
 
-    target: Model
-    donors: Mapping[str, Model]
-    ancestor: Model | None
+    target: Described
+    donors: Mapping[str, Described]
+    ancestor: Described | None
     names: Mapping[str, str]
     plan: Plan
     control: Plan | None
@@ -82,8 +86,8 @@ class Case:
             "fingerprint": recipe.fingerprint,
             "target": self.names[TARGET],
             "donors": {name: self.names[name] for name in self.donors},
-            "architectures": {TARGET: self.target.architecture.name}
-            | {name: donor.architecture.name for name, donor in self.donors.items()},
+            "architectures": {TARGET: _format(self.target)}
+            | {name: _format(donor) for name, donor in self.donors.items()},
             "checkpoints": {TARGET: self.target.checkpoint.fingerprint}
             | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
             "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
@@ -92,26 +96,32 @@ class Case:
         }
 
 
-def compose_case(config: DictConfig) -> Case:
-    """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
+def compose_case(config: DictConfig, console: Console) -> Case:
+    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
     models = config.model
     check_donor_names(models.donors)
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
-    target = _open(models.target, "model.target")
-    donors = {str(name): _open(donor, f"model.donors.{name}") for name, donor in models.donors.items()}
-    given = models.get("ancestor") is not None and models.ancestor.get("path") is not None
-    ancestor = _open(models.ancestor, "model.ancestor") if given else None
-    if config.evaluate.control and ancestor is None:
+    sources = {TARGET: (models.target, "model.target")}
+    sources |= {str(name): (donor, f"model.donors.{name}") for name, donor in models.donors.items()}
+    if models.get("ancestor") is not None and models.ancestor.get("path") is not None:
+        sources[ANCESTOR] = (models.ancestor, "model.ancestor")
+    if config.evaluate.control and ANCESTOR not in sources:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
+    opened = {name: _open(source, where) for name, (source, where) in sources.items()}
+    described = {
+        name: _describe(mapper, opened[name], source.get("architecture"), where, console)
+        for name, (source, where) in sources.items()
+    }
+    target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
     wanted = ancestor is not None and config.evaluate.control
     return Case(
         target=target,
-        donors=donors,
+        donors=described,
         ancestor=ancestor,
         names={TARGET: _name(models.target.path)}
         | {str(name): _name(donor.path) for name, donor in models.donors.items()},
-        plan=mapper.plan(target, donors, ancestor),
+        plan=mapper.plan(target, described, ancestor),
         control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
         method=method,
     )
@@ -157,19 +167,28 @@ def merge_command() -> str:
     return " ".join(["python run.py mode=merge", *kept])
 
 
-def _open(source: DictConfig, where: str) -> Model:
+def _open(source: DictConfig, where: str) -> Checkpoint:
     if OmegaConf.is_missing(source, "path") or source.get("path") is None:
         raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
     try:
-        path = locate(str(source.path), source.get("revision"))
-        checkpoint = open_checkpoint(path)
-        name = source.get("architecture")
-        architecture = load_architecture(name) if name else recognise(checkpoint.config, path)
-        return describe(checkpoint, architecture)
-    except MissingMandatoryValue as error:
+        return open_checkpoint(locate(str(source.path), source.get("revision")))
+    except (AdammsError, MissingMandatoryValue) as error:
         raise AdammsError(f"{where}: {error}") from error
+
+
+def _describe(
+    mapper: Any, checkpoint: Checkpoint, architecture: str | None, where: str, console: Console
+) -> Described:
+    try:
+        described: Described = mapper.describe(checkpoint, architecture, console.stage)
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
+    return described
+
+
+def _format(model: Described) -> str | None:
+    """The name of the architecture; None if that was not asked."""
+    return model.architecture.name if isinstance(model, Model) else None
 
 
 def _name(path: str) -> str:

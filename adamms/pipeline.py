@@ -35,7 +35,7 @@ LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
 def plan(config: DictConfig) -> None:
     """Map, from headers alone: print the coverage, write plan.json."""
     console = Console()
-    case = compose_case(config)
+    case = compose_case(config, console)
     console.plan(case.plan)
     file = Path(config.output) / "plan.json"
     _write_json(file, case.plan.to_json())
@@ -46,7 +46,7 @@ def merge(config: DictConfig) -> None:
     """Merge at merge.alpha; write the model and plan.json."""
     console = Console()
     output = Path(config.output)
-    case = compose_case(config)
+    case = compose_case(config, console)
     recipe = case.recipe(alpha_of(config))
     _check_output(config, case)
     console.plan(case.plan)
@@ -70,7 +70,7 @@ def search(config: DictConfig) -> None:
     scorer = build(config.evaluate.scorer)
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config)
+    case = compose_case(config, console)
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
     _check_output(config, case)
     console.plan(case.plan)
@@ -155,7 +155,7 @@ def respond(config: DictConfig) -> None:
     scored = config.evaluate.scorer is not None
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config)
+    case = compose_case(config, console)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
 

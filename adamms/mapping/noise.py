@@ -1,0 +1,107 @@
+"""What a cosine between two sketches is worth: noise, thresholds, and the grade of a match.
+
+Pure statistics on tensors in memory; knows nothing of names, files or plans.
+
+Unrelated tensors have cosines around 0 with a deviation of 1 / sqrt(numbers compared), or more where
+weights share a direction; by how much more is measured on the pairs that nobody takes for a match. A cosine
+counts when chance would exceed it `FALSE_MATCHES` times in all comparisons of the two models together (a
+Bonferroni bound on the normal tail), and never below `LEAST_COSINE`: models of one ancestor are far above
+(fine-tuned language models 0.9 and more), and outlier columns that unrelated ones share stay below.
+A match is clear when every other tensor is no more than noise, or at least at twice the squared distance.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+
+FALSE_MATCHES = 1e-3
+LEAST_COSINE = 0.2
+# From here on a match that is not the only one is a duplicate; below it is a doubt.
+KINDRED_COSINE = 0.5
+# The median of |x| of a standard normal variable.
+NORMAL_MEDIAN = 0.6745
+# A matrix is judged in this many parts of rows, of at least so many rows, that must all resemble.
+PARTS, PART_ROWS = 16, 16
+
+
+@dataclass(frozen=True)
+class Noise:
+    """How large cosines get by chance.
+
+    Args:
+        comparisons: how many pairs of the two models are compared in all.
+        inflation: measured deviation of unrelated pairs, over that of random numbers; at least 1.
+    """
+
+    comparisons: int
+    inflation: float = 1.0
+
+    def deviation(self, numbers: int) -> float:
+        """Of the cosine of two unrelated sketches of `numbers` numbers."""
+        return self.inflation / math.sqrt(max(1, numbers))
+
+    def threshold(self, numbers: int) -> float:
+        """The cosine above which two sketches of `numbers` numbers are not unrelated."""
+        quantile = NormalDist().inv_cdf(1 - FALSE_MATCHES / max(1, self.comparisons))
+        return max(LEAST_COSINE, quantile * self.deviation(numbers))
+
+    def grade(self, cosine: float, numbers: int, runner_up: float | None, contested: float = -1.0) -> str:
+        """How sure a match is.
+
+        Args:
+            cosine: of the best candidate.
+            numbers: that were compared.
+            runner_up: cosine of the next best candidate; None if there is no other.
+            contested: the highest cosine that the candidate has with any target tensor.
+        """
+        least = self.threshold(numbers)
+        if not cosine > least:
+            return "none"
+        second = -1.0 if runner_up is None else runner_up
+        stranger = second <= least and cosine - second > 3 * self.deviation(numbers)
+        clear = stranger or closer(cosine, second)
+        if clear and (cosine >= KINDRED_COSINE or not closer(contested, cosine)):
+            return "sure"
+        return "tied" if cosine >= KINDRED_COSINE and not clear else "unsure"
+
+
+def closer(cosine: float, other: float) -> bool:
+    """Whether the first lies at most at half the squared distance of the second."""
+    return 2 * (1 - cosine) <= 1 - other
+
+
+def measure_noise(scaled: Sequence[torch.Tensor], comparisons: int) -> Noise:
+    """The noise of two models, from `scaled`: cosines of pairs that are no match, times sqrt(numbers)."""
+    values = torch.cat(list(scaled)) if scaled else torch.empty(0)
+    inflation = float(values.abs().median()) / NORMAL_MEDIAN if len(values) else 1.0
+    return Noise(comparisons, max(1.0, inflation))
+
+
+def normalised(rows: torch.Tensor) -> torch.Tensor:
+    """Vectors (..., n) at norm 1; zeros stay zeros."""
+    return rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-30)
+
+
+def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Of two tensors of one shape as vectors; 0 if one of them is zero."""
+    scale = float(a.norm()) * float(b.norm())
+    return float((a * b).sum()) / scale if scale else 0.0
+
+
+def distance(target: torch.Tensor, other: torch.Tensor) -> float:
+    """The norm of the difference over the target's."""
+    return float((target - other).norm()) / max(float(target.norm()), 1e-30)
+
+
+def strange_parts(target: torch.Tensor, other: torch.Tensor) -> float:
+    """The share of parts (ranges of rows) that do not resemble as the others do; of (R, k) sketches.
+
+    Where heads are in another order, or one tensor holds two, some rows agree and others do not.
+    """
+    count = max(1, min(PARTS, len(target) // PART_ROWS))
+    size = -(-len(target) // count)
+    found = [cosine(a, b) for a, b in zip(target.split(size), other.split(size), strict=True)]
+    return sum(value < max(found) / 2 for value in found) / len(found)

@@ -21,6 +21,7 @@ from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
 from adamms.merge.recipe import TARGET, Recipe
+from adamms.resemblance import check_resemblance
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
@@ -33,13 +34,14 @@ LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
 
 
 def plan(config: DictConfig) -> None:
-    """Map, from headers alone: print the coverage, write plan.json."""
+    """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     console = Console()
     case = compose_case(config, console)
     console.plan(case.plan)
     file = Path(config.output) / "plan.json"
     _write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
+    check_resemblance(console, config, case)
 
 
 def merge(config: DictConfig) -> None:
@@ -50,6 +52,7 @@ def merge(config: DictConfig) -> None:
     recipe = case.recipe(alpha_of(config))
     _check_output(config, case)
     console.plan(case.plan)
+    check_resemblance(console, config, case)
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
     console.finish(output / "model", LOADER)
@@ -74,6 +77,7 @@ def search(config: DictConfig) -> None:
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
     _check_output(config, case)
     console.plan(case.plan)
+    check_resemblance(console, config, case)
 
     with open_engine(config, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)

@@ -24,12 +24,19 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"errors", "merge", "data", "checkpoint"},
     "search": {"errors", "engines.responses"},
     "evaluate": {"errors", "data", "engines.responses"},
-    "track": {"errors", "mapping.plan", "search.selection", "evaluate.evaluation", "engines.responses"},
+    "track": {
+        "errors",
+        "mapping.plan",
+        "mapping.verification",
+        "search.selection",
+        "evaluate.evaluation",
+        "engines.responses",
+    },
     "demo": {"errors", "data", "track.console"},
 }
 HEAVY = ("vllm", "wandb", "transformers", "lightning", "matplotlib", "sentence_transformers", "openpyxl")
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
-TOP = {"pipeline", "answering", "compose", "cli", "arguments"}
+TOP = {"pipeline", "answering", "compose", "resemblance", "cli", "arguments"}
 
 
 def module(file: Path) -> str:
@@ -122,6 +129,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms",
         "adamms.search.selection, adamms.search.candidates, adamms.search.difference",
         "adamms.mapping.resolve, adamms.mapping.plan, adamms.architectures.spec",
+        "adamms.mapping.discover, adamms.mapping.verify, adamms.track.console",
         "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.coefficients",
         "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",

@@ -128,7 +128,7 @@ class _Index:
         return Layout(tuple(segments), runner_up, rival, fewest)
 
     def _runner_up(self, chosen: torch.Tensor, best: torch.Tensor) -> tuple[float | None, str]:
-        """For the blocks of each source, the best that any other donor tensor has to offer; the worst case."""
+        """The best that other donor tensors have for the blocks of one source; the highest of all sources."""
         worst: tuple[float | None, str] = (None, "")
         for donor in chosen.unique().tolist():
             means = best[:, chosen == donor].mean(1)  # (donors,)

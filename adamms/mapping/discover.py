@@ -16,8 +16,8 @@ from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.expression import names_in
 from adamms.mapping.match import Match, match_models
-from adamms.mapping.plan import Evidence, Plan, Slot
 from adamms.mapping.noise import LEAST_COSINE
+from adamms.mapping.plan import Evidence, Plan, Slot
 from adamms.mapping.sketch import Advance, SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.vocabulary import align_rows, read_vocabulary
 

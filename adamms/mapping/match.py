@@ -14,7 +14,6 @@ import torch
 
 from adamms.mapping.blocks import Layout, find_layouts
 from adamms.mapping.expression import Expression, Read, Shape, Slice, Tokens
-from adamms.mapping.plan import GRADES, Evidence
 from adamms.mapping.noise import (
     Noise,
     cosine,
@@ -23,6 +22,7 @@ from adamms.mapping.noise import (
     normalised,
     strange_parts,
 )
+from adamms.mapping.plan import GRADES, Evidence
 from adamms.mapping.sketch import Sketch, SketchedModel
 from adamms.mapping.vectors import composition
 

@@ -10,8 +10,8 @@ import torch
 
 from adamms.mapping.blocks import Layout
 from adamms.mapping.expression import Expression, Read, Slice, join
-from adamms.mapping.plan import GRADES, Evidence
 from adamms.mapping.noise import Noise, cosine, distance
+from adamms.mapping.plan import GRADES, Evidence
 from adamms.mapping.sketch import Sketch, SketchedModel
 
 

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from adamms.mapping.plan import Plan
+from adamms.mapping.verification import Verification
 from adamms.track import tables, wording
 from adamms.track.layout import headings, mark, marked_columns, split
 from adamms.track.progress import Heartbeat, Meter, bar
@@ -91,8 +92,12 @@ class Console:
         self.say(f"target: {plan.target}")
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
-        for table in (tables.coverage(plan), tables.unused(plan), tables.lacking(plan)):
-            self._table(table)
+        for part in (tables.discovered, tables.coverage, tables.unused, tables.lacking):
+            self._table(part(plan))
+
+    def resemblance(self, checks: Verification) -> None:
+        """Print, per role, how the merged tensors resemble each other."""
+        self._table(tables.resemblance(checks))
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""

@@ -4,13 +4,13 @@ Compares blocks of rows, from large to small, since no layout is known beforehan
 segments. Knows nothing of files, plans or reasons.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from adamms.mapping.expression import Expression, Read, Shape, Slice, join
-from adamms.mapping.noise import Noise, normalised
+from adamms.mapping.noise import Noise, cosine, normalised, strange_parts
 from adamms.mapping.sketch import Sketch
 
 # Rows of a block, tried in turn: heads have multiples of 16 dimensions, and parts whole heads.
@@ -53,29 +53,46 @@ class Layout:
         """The donor tensors, in the order in which they first appear."""
         return tuple(dict.fromkeys(segment.name for segment in self.segments))
 
-    def expression(self, shapes: dict[str, Shape]) -> Expression:
+    def value(self, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The sketch (R, k) of the composition, from the donors' sketches by name."""
+        return torch.cat([rows[s.name][s.start : s.stop] for s in self.segments])
+
+    def cosine(self, target: Sketch, rows: Mapping[str, torch.Tensor]) -> float:
+        return cosine(target.rows, self.value(rows))
+
+    def expression(self, shapes: Mapping[str, Shape]) -> Expression:
         parts = tuple(Slice(Read(s.name), 0, s.start, s.stop) for s in self.segments)
         return join(parts, 0, shapes.__getitem__)
 
 
 def find_layouts(targets: Sequence[Sketch], donors: Sequence[Sketch], noise: Noise) -> dict[str, Layout]:
-    """Target name -> what it is made of, for those of `targets` that are found whole.
+    """Target name -> what it is made of, for those of `targets` of which every block is found.
+
+    A block that is too large may straddle two parts and still resemble one of them, so smaller ones are
+    tried until all rows agree; of what was found by then the layout of the highest cosine is taken.
 
     Args:
         targets, donors: sketches of matrices whose rows have one shape.
         noise: of the two models.
     """
     found: dict[str, Layout] = {}
+    settled: set[str] = set()
+    rows = {donor.name: donor.rows for donor in donors}
     for size in BLOCK_ROWS:
-        left = [t for t in targets if t.name not in found and len(t.rows) % size == 0]
+        left = [t for t in targets if t.name not in settled and len(t.rows) % size == 0]
         pool = [donor for donor in donors if len(donor.rows) >= size]
         if not left or not pool:
             continue
         index = _Index.build(pool, size)
         for target in left:
             layout = index.locate(target, noise)
-            if layout is not None:
+            if layout is None:
+                continue
+            best = found.setdefault(target.name, layout)
+            if layout.cosine(target, rows) > best.cosine(target, rows) + 1e-6:
                 found[target.name] = layout
+            if strange_parts(target.rows, layout.value(rows)) == 0:
+                settled.add(target.name)
     return found
 
 

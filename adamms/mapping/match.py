@@ -28,6 +28,8 @@ from adamms.mapping.vectors import composition
 
 # A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
 STRANGE_PARTS = 0.1
+# By so much a composition must be closer than a whole tensor with strange parts.
+STRANGE_GAIN = 1e-3
 # Targets compared at a time, so that the table of cosines stays small for thousands of experts.
 TARGETS_AT_ONCE = 256
 
@@ -37,10 +39,14 @@ RowMap = Callable[[int, int], tuple[int, ...] | None]
 
 @dataclass(frozen=True)
 class Match:
-    """What a target tensor corresponds to (None: nothing that could be merged), and the evidence."""
+    """What a target tensor corresponds to (None: nothing that could be merged), and the evidence.
+
+    `strange` is the share of a matrix's parts that do not resemble as the others do.
+    """
 
     expression: Expression | None
     evidence: Evidence
+    strange: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,14 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
         if sketch.name in matrices:
             found[sketch.name] = _judge(sketch, matrices[sketch.name], noise)
     for group in _by_width(target.matrices):
-        left = [sketch for sketch in group if not _settled(found, sketch)]
+        left = [sketch for sketch in group if not _settled(found, sketch) or found[sketch.name].strange]
         donors = [sketch for sketch in donor.matrices if sketch.shape[1:] == group[0].shape[1:]]
         by_name = {sketch.name: sketch for sketch in donors}
         for name, layout in find_layouts(left, donors, noise).items():
             composed = _composed(target.sketches[name], layout, by_name, noise)
-            if composed.evidence.found:
+            whole = found.get(name)
+            beaten = whole is None or whole.evidence.cosine + STRANGE_GAIN < composed.evidence.cosine
+            if composed.evidence.found and beaten:
                 found[name] = composed
                 layouts.append(layout)
         for sketch in left:
@@ -88,9 +96,7 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
     noise = measure_noise(scaled, pairs)
     for sketch in target.vectors:
         whole = _judge(sketch, vectors[sketch.name], noise) if sketch.name in vectors else None
-        if whole is None or not whole.evidence.found:
-            whole = _better(whole, _composed_vector(sketch, donor, layouts, noise))
-        found[sketch.name] = whole
+        found[sketch.name] = _closest(whole, _composed_vector(sketch, donor, layouts, noise))
     return found
 
 
@@ -103,6 +109,14 @@ def _better(first: Match | None, second: Match | None) -> Match:
     both = [match for match in (first, second) if match is not None]
     both.sort(key=lambda match: (GRADES.index(match.evidence.grade), -match.evidence.cosine))
     return both[0] if both else Match(None, Evidence("none", 0.0, note="no tensor of its shape"))
+
+
+def _closest(whole: Match | None, composed: Match | None) -> Match:
+    """Of two readings of a vector the closer one: in another order of heads a vector half resembles itself."""
+    if whole is None or composed is None or not whole.evidence.found:
+        return _better(whole, composed)
+    gain = composed.evidence.cosine - whole.evidence.cosine
+    return composed if gain > STRANGE_GAIN else whole
 
 
 def _by_width(sketches: Sequence[Sketch]) -> list[list[Sketch]]:
@@ -170,7 +184,7 @@ def _centred(sketch: Sketch) -> torch.Tensor:
 
 def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
     grade = noise.grade(whole.cosine, whole.numbers, whole.runner_up, whole.contested)
-    note = ""
+    note, strange = "", 0.0
     if target.vector and float(_centred(target).abs().max()) == 0:
         return Match(None, Evidence("none", 0.0, note="its values are all equal: nothing to compare"))
     if grade in ("sure", "tied") and not target.vector:
@@ -182,7 +196,7 @@ def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
         distance=distance(target.rows, whole.donor.rows),
         note=note,
     )
-    return Match(Read(whole.donor.name) if evidence.found else None, evidence)
+    return Match(Read(whole.donor.name) if evidence.found else None, evidence, strange)
 
 
 # ---------------------------------------------------------------- parts of matrices
@@ -190,7 +204,7 @@ def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
 
 def _composed(target: Sketch, layout: Layout, donors: dict[str, Sketch], noise: Noise) -> Match:
     """The match that a layout gives, judged on all rows."""
-    value = torch.cat([donors[s.name].rows[s.start : s.stop] for s in layout.segments])
+    value = layout.value({name: sketch.rows for name, sketch in donors.items()})
     similarity = cosine(target.rows, value)
     evidence = Evidence(
         noise.grade(similarity, layout.numbers, layout.runner_up),

@@ -16,6 +16,7 @@ from adamms.mapping.verification import Check, Verification
 from adamms.track.plots import DPI, GREY, VERMILLION, Box, Sheet, short, style
 
 CELL, BAR = 0.24, 0.12  # inches
+MOST_ROLES = 60  # per model, so that the picture stays one
 LEAST_DISTANCE = 1e-4  # where colours end; identical tensors are at 0
 
 
@@ -52,22 +53,23 @@ def draw_resemblance(file: Path, checks: Verification) -> Path:
 
 def _row(sheet: Sheet, top: float, source: str, checks: Sequence[Check]) -> float:
     """One model's two panels; returns where the next begin."""
-    roles = list(dict.fromkeys(check.role for check in checks))
+    roles = _least_alike(checks)
+    checks = [check for check in checks if check.role in roles]
     layers = sorted({check.layer for check in checks if check.layer is not None})
     columns: list[int | None] = [*layers, *([None] if any(check.layer is None for check in checks) else [])]
     labels = 0.4 + 0.068 * max(len(short(role, 40)) for role in roles)
-    width = (sheet.width - labels - 1.3) / 2
+    width = (sheet.width - labels - 1.7) / 2
     height = CELL * len(roles)
     panels = (
         Panel(f"{short(source)}: cosine", "cosine", "Blues", {"vmin": 0, "vmax": 1}),
         Panel(
-            f"{short(source)}: distance, |target - other| / |target|",
+            f"{short(source)}: relative distance",
             *("distance", "Oranges"),
             {"norm": LogNorm(LEAST_DISTANCE, 2.0, clip=True)},
         ),
     )
     for index, panel in enumerate(panels):
-        left = labels + index * (width + 0.75)
+        left = labels + index * (width + 0.85)
         axes = sheet.add(Box(left, top + 0.35, width, height))
         mesh = _mesh(axes, panel, checks, roles, columns)
         bar = sheet.add(Box(left + width + 0.07, top + 0.35, BAR, height))
@@ -76,10 +78,20 @@ def _row(sheet: Sheet, top: float, source: str, checks: Sequence[Check]) -> floa
             np.arange(len(roles)) + 0.5, [short(role, 40) for role in roles] if index == 0 else []
         )
         step = max(1, len(columns) // 16)
-        names = ["none" if layer is None else str(layer) for layer in columns]
+        names = ["-" if layer is None else str(layer) for layer in columns]
         axes.set_xticks(np.arange(len(columns))[::step] + 0.5, names[::step])
         axes.set_xlabel("layer")
     return top + height + 0.95
+
+
+def _least_alike(checks: Sequence[Check]) -> list[str]:
+    """All roles in their order; of very many, as where names say nothing of layers, those least alike."""
+    worst: dict[str, float] = {}
+    for check in checks:
+        value = 1.0 if check.cosine is None else check.cosine
+        worst[check.role] = min(worst.get(check.role, 1.0), value)
+    shown = set(sorted(worst, key=lambda role: worst[role])[:MOST_ROLES])
+    return [role for role in worst if role in shown]
 
 
 def _mesh(

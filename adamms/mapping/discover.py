@@ -36,8 +36,8 @@ class DiscoverMapper:
         scope: `language_model` merges the decoder LM only, as the paper does, even where vision encoders
             have one origin too. With an ancestor, an LM without vision, that is what the ancestor has as
             well. Without, it is the matrices with a dimension as wide as the embeddings (the
-            target's matrix with the most rows), and the vectors as long as their rows are many or
-            wide; where the vision encoder has that width too, give an ancestor or `exclude_match`.
+            target's matrix with the most rows), and the vectors of that length or of one that the rows of
+            no other matrix have; where the vision encoder is as wide, give an ancestor or `exclude_match`.
             `all` merges whatever is found.
         match: a regular expression that the names of merged target tensors must contain.
         exclude_match: a regular expression; target tensors whose names contain it are kept.
@@ -73,7 +73,7 @@ class DiscoverMapper:
         """
         if not donors:
             raise AdammsError("no donor given; name one with model.donors.<name>.path=FOLDER")
-        sources = dict(donors) | ({} if ancestor is None else {ANCESTOR: ancestor})
+        sources = ({} if ancestor is None else {ANCESTOR: ancestor}) | dict(donors)
         found = {name: _match(target, source) for name, source in sources.items()}
         language = self._language(target, found)
         for name, source in sources.items():
@@ -132,7 +132,9 @@ class DiscoverMapper:
         width = max(target.matrices, key=lambda sketch: sketch.shape[0]).shape[-1]
         known = {name for matches in found.values() for name, m in matches.items() if m.evidence.found}
         matrices = [sketch for sketch in target.matrices if len(sketch.shape) == 2 and width in sketch.shape]
-        lengths = {width} | {sketch.shape[0] for sketch in matrices if sketch.name in known}
+        inside = {sketch.name for sketch in matrices}
+        foreign = {sketch.shape[0] for sketch in target.matrices if sketch.name not in inside}
+        lengths = {width} | {sketch.shape[0] for sketch in matrices if sketch.name in known} - foreign
         vectors = [sketch for sketch in target.vectors if sketch.shape[0] in lengths]
         return frozenset(sketch.name for sketch in (*matrices, *vectors))
 

@@ -112,7 +112,7 @@ def _better(first: Match | None, second: Match | None) -> Match:
 
 
 def _closest(whole: Match | None, composed: Match | None) -> Match:
-    """Of two readings of a vector the closer one: in another order of heads a vector half resembles itself."""
+    """The closer of two readings of a vector: with its heads in another order it half resembles itself."""
     if whole is None or composed is None or not whole.evidence.found:
         return _better(whole, composed)
     gain = composed.evidence.cosine - whole.evidence.cosine

@@ -119,7 +119,7 @@ def _strangers(checks: Sequence[Check], slots: Mapping[str, Slot]) -> dict[str, 
             for check in checks
             if check.source == source and check.cosine is not None and not _vector(slots[check.name])
         ]
-        if cosines and median(cosines) < LEAST_COSINE:
+        if cosines and _upper_quartile(cosines) < LEAST_COSINE:
             who = "the ancestor" if source == ANCESTOR else f"donor {source}"
             found[source] = (
                 f"{who} has another ancestor than the target: the median cosine of {len(cosines)} matrices "
@@ -128,14 +128,19 @@ def _strangers(checks: Sequence[Check], slots: Mapping[str, Slot]) -> dict[str, 
     return found
 
 
+def _upper_quartile(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) * 3 // 4]
+
+
 @dataclass(frozen=True)
 class _Usual:
     """What is usual between the target and one other model.
 
     Args:
-        matrices, vectors: median cosines; None where there are none.
+        matrices, vectors: the cosine that a quarter of them exceeds, so that up to three quarters may be
+            mapped wrongly; None where there are none.
         roles: role -> median cosine.
-        strange: the median share of strange rows of the matrices in layers.
+        strange: the share of strange rows that a quarter of the matrices in layers stay below.
     """
 
     matrices: float | None
@@ -156,14 +161,14 @@ class _Usual:
             check.strange for check in mine if check.layer is not None and not _vector(slots[check.name])
         ]
         return _Usual(
-            median(kinds[False]) if kinds[False] else None,
-            median(kinds[True]) if kinds[True] else None,
+            _upper_quartile(kinds[False]) if kinds[False] else None,
+            _upper_quartile(kinds[True]) if kinds[True] else None,
             {role: median(found) for role, found in cosines.items()},
-            median(strange) if strange else 0.0,
+            1 - _upper_quartile([1 - share for share in strange]) if strange else 0.0,
         )
 
     def is_odd(self, check: Check, vector: bool) -> bool:
-        """Far below the median of its role, or of all its kind: a role may be wrong in every layer.
+        """Far below what is usual in its role, or for its kind: a role may be wrong in every layer.
 
         Rows are looked at in layers only: of embeddings some may belong to tokens that one model
         has trained anew.

@@ -15,12 +15,14 @@ import torch
 from adamms.mapping.blocks import Layout, find_layouts
 from adamms.mapping.expression import Expression, Read, Shape, Slice, Tokens
 from adamms.mapping.noise import (
+    KINDRED_VECTORS,
     Noise,
     cosine,
     distance,
     measure_noise,
     normalised,
     strange_parts,
+    variance_beyond_chance,
 )
 from adamms.mapping.plan import GRADES, Evidence
 from adamms.mapping.sketch import Sketch, SketchedModel
@@ -28,6 +30,8 @@ from adamms.mapping.vectors import composition
 
 # A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
 STRANGE_PARTS = 0.1
+# Matrices with more rows are taken for tables of tokens first, whose parts are no heads.
+TALL = 1 << 15
 # By so much a composition must be closer than a whole tensor with strange parts.
 STRANGE_GAIN = 1e-3
 # Targets compared at a time, so that the table of cosines stays small for thousands of experts.
@@ -55,15 +59,14 @@ class Whole:
 
     Args:
         cosine, donor: the best.
-        runner_up, rival: the next best; None if there is none.
+        others: cosine and name of the next best, up to two.
         contested: the highest cosine that any target tensor has with that donor tensor.
         numbers: compared.
     """
 
     cosine: float
     donor: Sketch
-    runner_up: float | None
-    rival: str
+    others: tuple[tuple[float, str], ...]
     contested: float
     numbers: int
 
@@ -71,16 +74,20 @@ class Whole:
 def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> dict[str, Match]:
     """Target tensor -> match, for every sketched tensor of the target."""
     blocks = sum(_block_comparisons(target.matrices, donor.matrices))
-    matrices, scaled, pairs = _compare(target.matrices, donor.matrices)
-    noise = measure_noise(scaled, pairs + blocks)
+    matrices, excess, pairs = _compare(target.matrices, donor.matrices)
+    noise = measure_noise(excess, pairs + blocks)
     found: dict[str, Match] = {}
     layouts: list[Layout] = []
     for sketch in target.matrices:
         if sketch.name in matrices:
             found[sketch.name] = _judge(sketch, matrices[sketch.name], noise)
     for group in _by_width(target.matrices):
-        left = [sketch for sketch in group if not _settled(found, sketch) or found[sketch.name].strange]
+        left = [sketch for sketch in group if _is_open(found, sketch)]
         donors = [sketch for sketch in donor.matrices if sketch.shape[1:] == group[0].shape[1:]]
+        for sketch in left:
+            if len(sketch.rows) > TALL:
+                found[sketch.name] = _better(found.get(sketch.name), _beginning(sketch, donors, rows, noise))
+        left = [sketch for sketch in left if _is_open(found, sketch)]
         by_name = {sketch.name: sketch for sketch in donors}
         for name, layout in find_layouts(left, donors, noise).items():
             composed = _composed(target.sketches[name], layout, by_name, noise)
@@ -92,8 +99,8 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
         for sketch in left:
             if not _settled(found, sketch):
                 found[sketch.name] = _better(found.get(sketch.name), _beginning(sketch, donors, rows, noise))
-    vectors, scaled, pairs = _compare(target.vectors, donor.vectors)
-    noise = measure_noise(scaled, pairs)
+    vectors, _, pairs = _compare(target.vectors, donor.vectors)
+    noise = Noise(pairs, kindred=KINDRED_VECTORS)
     for sketch in target.vectors:
         whole = _judge(sketch, vectors[sketch.name], noise) if sketch.name in vectors else None
         found[sketch.name] = _closest(whole, _composed_vector(sketch, donor, layouts, noise))
@@ -102,6 +109,13 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
 
 def _settled(found: dict[str, Match], sketch: Sketch) -> bool:
     return sketch.name in found and found[sketch.name].evidence.found
+
+
+def _is_open(found: dict[str, Match], sketch: Sketch) -> bool:
+    """Whether parts of donors may be closer than what was found: nothing, or a tensor with strange parts."""
+    if not _settled(found, sketch):
+        return True
+    return found[sketch.name].strange > 0 and len(sketch.rows) <= TALL
 
 
 def _better(first: Match | None, second: Match | None) -> Match:
@@ -140,9 +154,9 @@ def _block_comparisons(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> l
 def _compare(
     targets: Sequence[Sketch], donors: Sequence[Sketch]
 ) -> tuple[dict[str, Whole], list[torch.Tensor], int]:
-    """The best donor for each target, scaled cosines of the other pairs, and the number of pairs."""
+    """The best donor for each target, the noise in the other pairs' cosines, and the number of pairs."""
     found: dict[str, Whole] = {}
-    scaled: list[torch.Tensor] = []
+    excess: list[torch.Tensor] = []
     pairs = 0
     shapes = dict.fromkeys(sketch.shape for sketch in targets)
     for shape in shapes:
@@ -160,16 +174,19 @@ def _compare(
         numbers = mine[0].rows.numel()
         contested = table.amax(0)
         unmatched = (table < table.amax(1, keepdim=True)) & (table < contested)
-        scaled.append(table[unmatched] * numbers**0.5)
-        best = table.topk(min(2, len(theirs)), 1)
+        excess.append(variance_beyond_chance(table[unmatched], numbers))
+        best = table.topk(min(3, len(theirs)), 1)
         for row, sketch in enumerate(mine):
             values, places = best.values[row].tolist(), best.indices[row].tolist()
-            more = len(values) > 1
             found[sketch.name] = Whole(
-                *(values[0], theirs[places[0]], values[1] if more else None),
-                *(theirs[places[1]].name if more else "", float(contested[places[0]]), numbers),
+                *(values[0], theirs[places[0]]),
+                others=tuple(
+                    (value, theirs[i].name) for value, i in zip(values[1:], places[1:], strict=True)
+                ),
+                contested=float(contested[places[0]]),
+                numbers=numbers,
             )
-    return found, scaled, pairs
+    return found, excess, pairs
 
 
 def _stack(sketches: Sequence[Sketch]) -> torch.Tensor:
@@ -183,7 +200,7 @@ def _centred(sketch: Sketch) -> torch.Tensor:
 
 
 def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
-    grade = noise.grade(whole.cosine, whole.numbers, whole.runner_up, whole.contested)
+    grade = noise.grade(whole.cosine, whole.numbers, [value for value, _ in whole.others], whole.contested)
     note, strange = "", 0.0
     if target.vector and float(_centred(target).abs().max()) == 0:
         return Match(None, Evidence("none", 0.0, note="its values are all equal: nothing to compare"))
@@ -191,8 +208,9 @@ def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
         strange = strange_parts(target.rows, whole.donor.rows)
         if strange > STRANGE_PARTS:
             grade, note = "unsure", f"{strange:.0%} of its rows resemble other rows or none"
+    runner_up, rival = whole.others[0] if whole.others else (None, "")
     evidence = Evidence(
-        *(grade, whole.cosine, whole.donor.name, whole.runner_up, whole.rival),
+        *(grade, whole.cosine, whole.donor.name, runner_up, rival),
         distance=distance(target.rows, whole.donor.rows),
         note=note,
     )
@@ -207,7 +225,7 @@ def _composed(target: Sketch, layout: Layout, donors: dict[str, Sketch], noise: 
     value = layout.value({name: sketch.rows for name, sketch in donors.items()})
     similarity = cosine(target.rows, value)
     evidence = Evidence(
-        noise.grade(similarity, layout.numbers, layout.runner_up),
+        noise.grade(similarity, layout.numbers, [] if layout.runner_up is None else [layout.runner_up]),
         *(similarity, " + ".join(layout.sources), layout.runner_up, layout.rival),
         distance=distance(target.rows, value),
     )
@@ -237,7 +255,7 @@ def _aligned(target: Sketch, donor: Sketch, rows: tuple[int, ...], noise: Noise)
     index = torch.tensor(rows)
     mine, theirs = target.rows[index >= 0], donor.rows[index[index >= 0]]
     similarity = cosine(mine, theirs)
-    grade = noise.grade(similarity, mine.numel(), None)
+    grade = noise.grade(similarity, mine.numel())
     if grade == "sure" and strange_parts(mine, theirs) > STRANGE_PARTS:
         grade = "unsure"
     count = len(target.rows)

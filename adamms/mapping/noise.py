@@ -2,12 +2,15 @@
 
 Pure statistics on tensors in memory; knows nothing of names, files or plans.
 
-Unrelated tensors have cosines around 0 with a deviation of 1 / sqrt(numbers compared), or more where
-weights share a direction; by how much more is measured on the pairs that nobody takes for a match. A cosine
-counts when chance would exceed it `FALSE_MATCHES` times in all comparisons of the two models together (a
-Bonferroni bound on the normal tail), and never below `LEAST_COSINE`: models of one ancestor are far above
-(fine-tuned language models 0.9 and more), and outlier columns that unrelated ones share stay below.
+Unrelated tensors have cosines around 0 with a variance of 1 / (numbers compared), plus what weights of
+all tensors have in common (outlier columns, a mean); that is measured on the pairs that nobody takes for a
+match. A cosine counts when chance would exceed it `FALSE_MATCHES` times in all comparisons of the two models
+together (a Bonferroni bound on the normal tail), and never below `LEAST_COSINE`: models of one ancestor are
+far above (fine-tuned language models 0.9 and more), and what unrelated ones share stays below.
 A match is clear when every other tensor is no more than noise, or at least at twice the squared distance.
+Of unclear ones the closest is taken where they must be copies of one tensor, from `KINDRED` on. Matrices of
+different layers never are so alike, but norms are, each a little like many others: of vectors two may
+be alike and no third, or they must be all but equal.
 """
 
 import math
@@ -19,8 +22,7 @@ import torch
 
 FALSE_MATCHES = 1e-3
 LEAST_COSINE = 0.2
-# From here on a match that is not the only one is a duplicate; below it is a doubt.
-KINDRED_COSINE = 0.5
+KINDRED, KINDRED_VECTORS = 0.5, 0.98
 # The median of |x| of a standard normal variable.
 NORMAL_MEDIAN = 0.6745
 # A matrix is judged in parts of so many rows too: no head is smaller.
@@ -33,39 +35,48 @@ class Noise:
 
     Args:
         comparisons: how many pairs of the two models are compared in all.
-        inflation: measured deviation of unrelated pairs, over that of random numbers; at least 1.
+        common: the deviation of unrelated pairs however many numbers are compared.
+        kindred: the cosine from which on several matches are copies of one tensor, and not doubts.
     """
 
     comparisons: int
-    inflation: float = 1.0
+    common: float = 0.0
+    kindred: float = KINDRED
 
     def deviation(self, numbers: int) -> float:
         """Of the cosine of two unrelated sketches of `numbers` numbers."""
-        return self.inflation / math.sqrt(max(1, numbers))
+        return math.sqrt(1 / max(1, numbers) + self.common**2)
 
     def threshold(self, numbers: int) -> float:
         """The cosine above which two sketches of `numbers` numbers are not unrelated."""
         quantile = NormalDist().inv_cdf(1 - FALSE_MATCHES / max(1, self.comparisons))
         return max(LEAST_COSINE, quantile * self.deviation(numbers))
 
-    def grade(self, cosine: float, numbers: int, runner_up: float | None, contested: float = -1.0) -> str:
+    def grade(
+        self, cosine: float, numbers: int, others: Sequence[float] = (), contested: float = -1.0
+    ) -> str:
         """How sure a match is.
 
         Args:
             cosine: of the best candidate.
             numbers: that were compared.
-            runner_up: cosine of the next best candidate; None if there is no other.
+            others: cosines of the next best two candidates, or of as many as there are.
             contested: the highest cosine that the candidate has with any target tensor.
         """
         least = self.threshold(numbers)
         if not cosine > least:
             return "none"
-        second = -1.0 if runner_up is None else runner_up
-        stranger = second <= least and cosine - second > 3 * self.deviation(numbers)
-        clear = stranger or closer(cosine, second)
-        if clear and (cosine >= KINDRED_COSINE or not closer(contested, cosine)):
+        clear = not others or self._apart(cosine, others[0], numbers)
+        if clear and (cosine >= KINDRED or not closer(contested, cosine)):
             return "sure"
-        return "tied" if cosine >= KINDRED_COSINE and not clear else "unsure"
+        two = len(others) > 1 and self._apart(others[0], others[1], numbers)
+        copies = cosine >= (KINDRED if two else self.kindred)
+        return "tied" if copies and not clear else "unsure"
+
+    def _apart(self, cosine: float, other: float, numbers: int) -> bool:
+        """Whether the other is noise, or much farther."""
+        noise = other <= self.threshold(numbers) and cosine - other > 3 * self.deviation(numbers)
+        return noise or closer(cosine, other)
 
 
 def closer(cosine: float, other: float) -> bool:
@@ -73,11 +84,20 @@ def closer(cosine: float, other: float) -> bool:
     return 2 * (1 - cosine) <= 1 - other
 
 
-def measure_noise(scaled: Sequence[torch.Tensor], comparisons: int) -> Noise:
-    """The noise of two models, from `scaled`: cosines of pairs that are no match, times sqrt(numbers)."""
-    values = torch.cat(list(scaled)) if scaled else torch.empty(0)
-    inflation = float(values.abs().median()) / NORMAL_MEDIAN if len(values) else 1.0
-    return Noise(comparisons, max(1.0, inflation))
+def measure_noise(excess: Sequence[torch.Tensor], comparisons: int) -> Noise:
+    """The noise of the matrices of two models.
+
+    Args:
+        excess: `variance_beyond_chance` of the pairs that are no match.
+        comparisons: how many pairs are compared in all.
+    """
+    values = torch.cat(list(excess)) if excess else torch.empty(0)
+    return Noise(comparisons, math.sqrt(max(0.0, float(values.median()))) if len(values) else 0.0)
+
+
+def variance_beyond_chance(cosines: torch.Tensor, numbers: int) -> torch.Tensor:
+    """For each pair what its squared cosine, were it the median one, says beyond 1 / numbers."""
+    return (cosines / NORMAL_MEDIAN) ** 2 - 1 / numbers
 
 
 def normalised(rows: torch.Tensor) -> torch.Tensor:

@@ -71,6 +71,8 @@ class Slot:
         return record
 
 
+# The dtypes of tensors that merging can compute with; others are quantised, or no weights.
+MERGEABLE = ("F64", "F32", "F16", "BF16")
 # How sure a correspondence is that was found by content, from the best.
 GRADES = ("sure", "tied", "unsure", "none")
 

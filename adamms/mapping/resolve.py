@@ -16,10 +16,9 @@ from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.expression import Expression, Mean, Shape, Slice, Tokens, join, names_in, shape_of
 from adamms.mapping.model import Model, describe
-from adamms.mapping.plan import Plan, Slot
+from adamms.mapping.plan import MERGEABLE, Plan, Slot
 from adamms.mapping.vocabulary import Vocabulary, align_rows, read_vocabulary
 
-MERGEABLE = ("F64", "F32", "F16", "BF16")
 EMBEDDING_KINDS = ("embed", "head")
 
 

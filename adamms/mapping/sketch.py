@@ -19,14 +19,13 @@ import torch
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.mapping.plan import MERGEABLE
 
 BUCKETS = 16
 # Float32 values of this many elements, with their products, stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
 # What one thread takes on at a time: large enough to be worth it, small enough to share a tensor out.
 JOB_ELEMENTS = 1 << 24
-
-MERGEABLE = ("F64", "F32", "F16", "BF16")
 
 Advance = Callable[[int], None]
 

@@ -92,9 +92,8 @@ def _best(
         for donor in candidates
     ]
     first, *others = sorted(range(len(scores)), key=lambda i: -scores[i])
-    second = scores[others[0]] if others else None
-    grade = noise.grade(scores[first], len(mine), second)
-    rival = candidates[others[0]].name if others else ""
+    grade = noise.grade(scores[first], len(mine), [scores[other] for other in others[:2]])
+    second, rival = (scores[others[0]], candidates[others[0]].name) if others else (None, "")
     return Evidence(grade, scores[first], candidates[first].name, second, rival), candidates[first]
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
-from adamms.track import tables, wording
+from adamms.track import resemblance_tables, tables, wording
 from adamms.track.layout import headings, mark, marked_columns, split
 from adamms.track.progress import Heartbeat, Meter, bar
 from adamms.track.result import RunResult, StageTiming
@@ -92,12 +92,12 @@ class Console:
         self.say(f"target: {plan.target}")
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
-        for part in (tables.discovered, tables.coverage, tables.unused, tables.lacking):
+        for part in (resemblance_tables.discovered, tables.coverage, tables.unused, tables.lacking):
             self._table(part(plan))
 
     def resemblance(self, checks: Verification) -> None:
         """Print, per role, how the merged tensors resemble each other."""
-        self._table(tables.resemblance(checks))
+        self._table(resemblance_tables.resemblance(checks))
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""

@@ -1,4 +1,4 @@
-"""Planted faults are flagged and named, a right mapping is not: models really fine-tuned from one ancestor."""
+"""Planted faults are flagged and named, a right mapping is not; models really tuned from one ancestor."""
 
 from collections.abc import Callable
 from dataclasses import replace

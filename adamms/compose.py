@@ -5,6 +5,7 @@ Opens the checkpoints, makes the plan, and builds the parts that the config grou
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,14 +116,17 @@ def compose_case(config: DictConfig, console: Console) -> Case:
     }
     target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
     wanted = ancestor is not None and config.evaluate.control
+    with _progress(target, console):
+        plan = mapper.plan(target, described, ancestor)
+        control = mapper.plan(target, {CONTROL: ancestor}) if wanted else None
     return Case(
         target=target,
         donors=described,
         ancestor=ancestor,
         names={TARGET: _name(models.target.path)}
         | {str(name): _name(donor.path) for name, donor in models.donors.items()},
-        plan=mapper.plan(target, described, ancestor),
-        control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
+        plan=plan,
+        control=control,
         method=method,
     )
 
@@ -184,6 +188,11 @@ def _describe(
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
     return described
+
+
+def _progress(target: Described, console: Console) -> AbstractContextManager[object]:
+    """A stage where mapping takes time, as it does by content."""
+    return console.stage("match") if isinstance(target, SketchedModel) else nullcontext()
 
 
 def _format(model: Described) -> str | None:

@@ -174,11 +174,11 @@ def _check_related(
             f"would merge those"
         )
     best = max(matrices, key=lambda item: matrices[item].cosine, default="")
-    said = f"{matrices[best].cosine:.2f}, {best} and {matrices[best].nearest}" if best else "of no pair"
+    said = f"{matrices[best].cosine:.2f} ({best} and {matrices[best].nearest})" if best else "of none"
     raise AdammsError(
         f"{place} ({source.checkpoint.folder}): no ancestor in common with {target.checkpoint.folder}: the "
-        f"best cosine of any pair of matrices is {said}; expected far above {LEAST_COSINE}, as for models "
-        f"that were fine-tuned from one"
+        f"best cosine of any pair of matrices is {said}, which unrelated ones reach too; expected about 0.9, "
+        f"and {LEAST_COSINE} at the least, of models that were fine-tuned from one"
     )
 
 

@@ -15,6 +15,7 @@ import torch
 from adamms.mapping.blocks import Layout, find_layouts
 from adamms.mapping.expression import Expression, Read, Shape, Slice, Tokens
 from adamms.mapping.noise import (
+    KINDRED,
     KINDRED_VECTORS,
     Noise,
     cosine,
@@ -32,6 +33,8 @@ from adamms.mapping.vectors import composition
 STRANGE_PARTS = 0.1
 # Matrices with more rows are taken for tables of tokens first, whose parts are no heads.
 TALL = 1 << 15
+# A donor's matrix must fill so much of a longer one of the target.
+LEAST_COMMON = 0.6
 # By so much a composition must be closer than a whole tensor with strange parts.
 STRANGE_GAIN = 1e-3
 # Targets compared at a time, so that the table of cosines stays small for thousands of experts.
@@ -224,8 +227,11 @@ def _composed(target: Sketch, layout: Layout, donors: dict[str, Sketch], noise: 
     """The match that a layout gives, judged on all rows."""
     value = layout.value({name: sketch.rows for name, sketch in donors.items()})
     similarity = cosine(target.rows, value)
+    grade = noise.grade(similarity, layout.numbers, [] if layout.runner_up is None else [layout.runner_up])
+    if grade == "sure" and similarity < KINDRED:  # some blocks, each judged by few numbers, may be misplaced
+        grade = "unsure"
     evidence = Evidence(
-        noise.grade(similarity, layout.numbers, [] if layout.runner_up is None else [layout.runner_up]),
+        grade,
         *(similarity, " + ".join(layout.sources), layout.runner_up, layout.rival),
         distance=distance(target.rows, value),
     )
@@ -234,11 +240,15 @@ def _composed(target: Sketch, layout: Layout, donors: dict[str, Sketch], noise: 
 
 
 def _beginning(target: Sketch, donors: Sequence[Sketch], rows: RowMap, noise: Noise) -> Match | None:
-    """The donor matrix of another length whose rows, from the first on or by token, are the target's."""
+    """The donor matrix of another length whose rows, from the first on or by token, are the target's.
+
+    What is no table of tokens may be fused of several, of which a donor's is the first: that only counts
+    for most of the rows, and where blocks would have found the other parts.
+    """
     tried: list[tuple[float, Match]] = []
     for donor in donors:
         common = min(len(target.rows), len(donor.rows))
-        if len(donor.rows) == len(target.rows) or 2 * common < max(len(target.rows), len(donor.rows)):
+        if len(donor.rows) == len(target.rows) or common < LEAST_COMMON * len(target.rows):
             continue
         prefix = (*range(common), *[-1] * (len(target.rows) - common))
         for aligned in (prefix, rows(len(target.rows), len(donor.rows))):
@@ -256,7 +266,7 @@ def _aligned(target: Sketch, donor: Sketch, rows: tuple[int, ...], noise: Noise)
     mine, theirs = target.rows[index >= 0], donor.rows[index[index >= 0]]
     similarity = cosine(mine, theirs)
     grade = noise.grade(similarity, mine.numel())
-    if grade == "sure" and strange_parts(mine, theirs) > STRANGE_PARTS:
+    if grade == "sure" and (similarity < KINDRED or strange_parts(mine, theirs) > STRANGE_PARTS):
         grade = "unsure"
     count = len(target.rows)
     evidence = Evidence(

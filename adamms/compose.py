@@ -19,7 +19,7 @@ import adamms
 from adamms.arguments import check_arguments
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, check_choice
 from adamms.mapping.model import Model
 from adamms.mapping.plan import Plan
 from adamms.mapping.sketch import SketchedModel
@@ -101,6 +101,7 @@ def compose_case(config: DictConfig, console: Console) -> Case:
     """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
     models = config.model
     check_donor_names(models.donors)
+    check_choice("plan.verify", config.plan.verify, (True, False))
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
     sources = {TARGET: (models.target, "model.target")}

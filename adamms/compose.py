@@ -19,14 +19,14 @@ import adamms
 from adamms.arguments import check_arguments
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.errors import AdammsError, check_choice
+from adamms.errors import AdammsError
 from adamms.mapping.model import Model
 from adamms.mapping.plan import Plan
 from adamms.mapping.sketch import SketchedModel
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
 from adamms.merge.recipe import ANCESTOR, TARGET, Recipe, check_donor_names
-from adamms.track.console import Console
+from adamms.track.console import Advance, Console
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
@@ -101,7 +101,8 @@ def compose_case(config: DictConfig, console: Console) -> Case:
     """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
     models = config.model
     check_donor_names(models.donors)
-    check_choice("plan.verify", config.plan.verify, (True, False))
+    if not isinstance(config.plan.verify, bool):
+        raise AdammsError(f"plan.verify is {config.plan.verify!r}; expected true or false")
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
     sources = {TARGET: (models.target, "model.target")}
@@ -112,7 +113,7 @@ def compose_case(config: DictConfig, console: Console) -> Case:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     opened = {name: _open(source, where) for name, (source, where) in sources.items()}
     described = {
-        name: _describe(mapper, opened[name], source.get("architecture"), where, console)
+        name: _describe(mapper, opened[name], source.get("architecture"), where, console, name)
         for name, (source, where) in sources.items()
     }
     target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
@@ -182,10 +183,13 @@ def _open(source: DictConfig, where: str) -> Checkpoint:
 
 
 def _describe(
-    mapper: Any, checkpoint: Checkpoint, architecture: str | None, where: str, console: Console
+    mapper: Any, checkpoint: Checkpoint, architecture: str | None, where: str, console: Console, name: str
 ) -> Described:
+    def stage(title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+        return console.stage(f"{title} {name}", total, unit)
+
     try:
-        described: Described = mapper.describe(checkpoint, architecture, console.stage)
+        described: Described = mapper.describe(checkpoint, architecture, stage)
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
     return described

@@ -48,7 +48,9 @@ def test_a_plan_is_discovered_without_any_spec(
     folders = [tmp_path / name for name in ("target", "donor", "ancestor")]
     pipeline.plan(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
     said = capsys.readouterr().out
-    assert "sketch donor: " in said
+    assert "sketch target: " in said
+    assert "sketch a: " in said
+    assert "match: " in said
     assert "What the weights say of the target's tensors" in said
     plan = json.loads((tmp_path / "out/plan.json").read_text())
     assert {record["action"] for record in plan["tensors"]} == {"merge"}
@@ -145,6 +147,13 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
     assert len(found["problems"]) == 2
     assert (tmp_path / "out/plots/plan_verify.png").is_file()
     assert not (tmp_path / "out/model").exists()
+
+
+def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
+    folders = pair(kin / "target", kin / "donor")
+    with pytest.raises(AdammsError, match=r"plan\.verify is 'maybe'; expected true or false"):
+        pipeline.plan(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_verify_the_same_pair_merges(kin: Path, tmp_path: Path) -> None:

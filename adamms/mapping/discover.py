@@ -35,9 +35,10 @@ class DiscoverMapper:
     Args:
         scope: `language_model` merges the decoder LM only, as the paper does, even where vision encoders
             have one origin too. With an ancestor, an LM without vision, that is what the ancestor has as
-            well. Without, it is the matrices with a dimension as wide as the embeddings (the
-            target's matrix with the most rows), and the vectors of that length or of one that the rows of
-            no other matrix have; where the vision encoder is as wide, give an ancestor or `exclude_match`.
+            well. Without, it is the matrices that have the hidden size (the width at which most of the
+            target's parameters take their input) as a dimension, and the vectors of that length or of one
+            that no other matrix has rows of; where the vision encoder has the same hidden size, give an
+            ancestor or `exclude_match`.
             `all` merges whatever is found.
         match: a regular expression that the names of merged target tensors must contain.
         exclude_match: a regular expression; target tensors whose names contain it are kept.
@@ -57,7 +58,7 @@ class DiscoverMapper:
 
     def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: Stages) -> SketchedModel:
         """Sketch the checkpoint, which reads all of it once; `architecture` does not matter."""
-        with stage(f"sketch {checkpoint.folder.name}", bytes_to_read(checkpoint), "bytes") as advance:
+        with stage("sketch", bytes_to_read(checkpoint), "bytes") as advance:
             return sketch_model(checkpoint, advance)
 
     def plan(
@@ -127,9 +128,7 @@ class DiscoverMapper:
             return frozenset(target.sketches)
         if ANCESTOR in found:
             return frozenset(name for name, match in found[ANCESTOR].items() if match.evidence.found)
-        if not target.matrices:
-            return frozenset()
-        width = max(target.matrices, key=lambda sketch: sketch.shape[0]).shape[-1]
+        width = _hidden_size(target)
         known = {name for matches in found.values() for name, m in matches.items() if m.evidence.found}
         matrices = [sketch for sketch in target.matrices if len(sketch.shape) == 2 and width in sketch.shape]
         inside = {sketch.name for sketch in matrices}
@@ -137,6 +136,16 @@ class DiscoverMapper:
         lengths = {width} | {sketch.shape[0] for sketch in matrices if sketch.name in known} - foreign
         vectors = [sketch for sketch in target.vectors if sketch.shape[0] in lengths]
         return frozenset(sketch.name for sketch in (*matrices, *vectors))
+
+
+def _hidden_size(target: SketchedModel) -> int:
+    """The number of columns that most of the matrices' parameters have: of q, k, v, gate, up, embeddings."""
+    parameters: dict[int, int] = {}
+    for sketch in target.matrices:
+        if len(sketch.shape) == 2:
+            rows, columns = sketch.shape
+            parameters[columns] = parameters.get(columns, 0) + rows * columns
+    return max(parameters, key=lambda columns: parameters[columns], default=0)
 
 
 def _match(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.patches import Rectangle
 
 from adamms.mapping.verification import Check, Verification
-from adamms.track.plots import DPI, GREY, VERMILLION, Box, Sheet, short, style
+from adamms.track.plots import BLUE, DPI, GREY, VERMILLION, Box, Sheet, short, style
 
 CELL, BAR = 0.24, 0.12  # inches
 MOST_ROLES = 60  # per model, so that the picture stays one
@@ -29,12 +29,14 @@ class Panel:
         quantity: which field of a check.
         colours: matplotlib's name of the colour map.
         scale: what maps values to colours: keywords of `pcolormesh`.
+        frame: the colour around problems.
     """
 
     title: str
     quantity: str
     colours: str
     scale: dict[str, Any]
+    frame: str
 
 
 def draw_resemblance(file: Path, checks: Verification) -> Path:
@@ -61,11 +63,12 @@ def _row(sheet: Sheet, top: float, source: str, checks: Sequence[Check]) -> floa
     width = (sheet.width - labels - 1.7) / 2
     height = CELL * len(roles)
     panels = (
-        Panel(f"{short(source)}: cosine", "cosine", "Blues", {"vmin": 0, "vmax": 1}),
+        Panel(f"{short(source)}: cosine", "cosine", "Blues", {"vmin": 0, "vmax": 1}, VERMILLION),
         Panel(
             f"{short(source)}: relative distance",
             *("distance", "Oranges"),
             {"norm": LogNorm(LEAST_DISTANCE, 2.0, clip=True)},
+            BLUE,
         ),
     )
     for index, panel in enumerate(panels):
@@ -106,7 +109,7 @@ def _mesh(
             worst = np.fmin if panel.quantity == "cosine" else np.fmax
             values[y, x] = worst(values[y, x], value)
         if check.problem:
-            axes.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2, zorder=3))
+            axes.add_patch(Rectangle((x, y), 1, 1, fill=False, edgecolor=panel.frame, linewidth=2, zorder=3))
     axes.set_facecolor("#EEEEEE")
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(values), cmap=panel.colours, edgecolors="white", linewidth=0.5, **panel.scale

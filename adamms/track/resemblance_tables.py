@@ -7,15 +7,21 @@ from adamms.mapping.plan import GRADES, Evidence, Plan
 from adamms.mapping.verification import Verification
 from adamms.track.tables import Cell, Table
 
+MOST_ROLES = 40  # where names say nothing of layers, every tensor is a role of its own
+
 
 def resemblance(checks: Verification) -> Table | None:
     """How target and donors resemble each other, per role; None without a check.
 
     The ancestor has rows of its own only where it has problems: how far it is, each donor's rows say.
+    Of very many roles those least alike are shown.
     """
-    roles = [role for role in checks.roles() if role.source in checks.donors or role.problems]
-    if not roles:
+    everything = [role for role in checks.roles() if role.source in checks.donors or role.problems]
+    if not everything:
         return None
+    order = sorted(everything, key=lambda role: (-role.problems, 1.0 if role.least is None else role.least))
+    shown = {id(role) for role in order[:MOST_ROLES]}
+    roles = [role for role in everything if id(role) in shown]
     moved = any(role.target_moved is not None for role in roles)
     flagged = any(role.problems for role in roles)
 
@@ -41,7 +47,12 @@ def resemblance(checks: Verification) -> Table | None:
         tuple(rows),
         texts=2,
         strong=frozenset(index for index, role in enumerate(roles) if role.problems),
-        note="distance: |target - donor| / |target|"
+        note=(
+            f"the {len(roles)} least alike of {len(everything)} roles; "
+            if len(roles) < len(everything)
+            else ""
+        )
+        + "distance: |target - donor| / |target|"
         + ("; moved: distance from the ancestor, over the ancestor's norm" if moved else ""),
     )
 

@@ -13,7 +13,7 @@ from adamms.architectures.spec import load_architecture
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.expression import Read, Slice, Tokens, names_in
 from adamms.mapping.model import describe
-from adamms.mapping.plan import Plan
+from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.resolve import SpecMapper
 from adamms.mapping.values import Values
 from adamms.mapping.verification import Verification
@@ -115,6 +115,29 @@ def test_heads_permuted_throughout_are_flagged_in_rows_and_in_columns(kin: Path,
     assert set(found) == expected
     assert "its columns in another order" in found["model.layers.2.self_attn.o_proj.weight"]
     assert "its rows in another order" in found["model.layers.2.self_attn.k_proj.weight"]
+
+
+@pytest.mark.parametrize("swap", [(5, 40), (0, 63), (62, 63)])
+def test_two_heads_of_64_are_seen_in_the_sample(tmp_path: Path, swap: tuple[int, int]) -> None:
+    """At full size 128 of 4096 rows are read: two of each head of 64 rows."""
+    generator = torch.Generator().manual_seed(0)
+    names = [f"model.layers.{i}.self_attn.q_proj.weight" for i in range(4)]
+    state = {name: torch.randn(4096, 64, generator=generator) for name in names}
+    moved = {name: t + 0.1 * torch.randn(t.shape, generator=generator) for name, t in state.items()}
+    heads = list(moved[names[2]].split(64))
+    heads[swap[0]], heads[swap[1]] = heads[swap[1]], heads[swap[0]]
+    moved[names[2]] = torch.cat(heads)
+    for folder, tensors in (("target", state), ("donor", moved)):
+        (tmp_path / folder).mkdir()
+        save_file(tensors, tmp_path / folder / "model.safetensors")
+    target = open_checkpoint(tmp_path / "target")
+    slots = tuple(Slot(name, (4096, 64), "F32", "", {"a": Read(name)}) for name in names)
+    found = flagged(
+        verify_plan(Plan("t", {"a": "d"}, slots), Values(target, {"a": open_checkpoint(tmp_path / "donor")}))
+    )
+    assert list(found) == [names[2]]
+    start, other = 64 * swap[0], 64 * swap[1]
+    assert f"({start}:{start + 64} <- {other}:{other + 64}" in found[names[2]]
 
 
 @pytest.mark.parametrize("layers", [(2,), (0, 1, 2, 3)])

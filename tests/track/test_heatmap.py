@@ -83,6 +83,15 @@ def test_the_table_says_how_far_the_models_moved_and_counts_problems() -> None:
     assert resemblance_tables.resemblance(Verification(())) is None
 
 
+def test_of_very_many_roles_the_table_shows_those_least_alike() -> None:
+    many = [Check(f"t{i}", "a", f"t{i}", None, 0.5 + i / 1000, 0.1) for i in range(300)]
+    many[250] = replace(many[250], problem="odd")
+    table = resemblance_tables.resemblance(Verification(tuple(many)))
+    assert table is not None
+    assert [row[1].text for row in table.rows] == [*(f"t{i}" for i in range(39)), "t250"]
+    assert table.note.startswith("the 40 least alike of 300 roles; ")
+
+
 def test_the_table_of_a_discovery_counts_by_grade() -> None:
     evidence = {
         "x": {"a": Evidence("sure", 0.97, "y", 0.1, "z")},

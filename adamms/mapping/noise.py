@@ -9,8 +9,9 @@ together (a Bonferroni bound on the normal tail), and never below `LEAST_COSINE`
 far above (fine-tuned language models 0.9 and more), and what unrelated ones share stays below.
 A match is clear when every other tensor is no more than noise, or at least at twice the squared distance.
 Of unclear ones the closest is taken where they must be copies of one tensor, from `KINDRED` on. Matrices of
-different layers never are so alike, but norms are, each a little like many others: of vectors two may
-be alike and no third, or they must be all but equal.
+different layers never are so alike, but norms and biases are, each like many others (up to 0.94 in a
+real encoder): of vectors two may be alike and no third, or they must be all but equal. Where a tensor's
+counterpart is missing another layer's comes closest, which its own target resembles more: that is a doubt.
 """
 
 import math
@@ -67,7 +68,7 @@ class Noise:
         if not cosine > least:
             return "none"
         clear = not others or self._apart(cosine, others[0], numbers)
-        if clear and (cosine >= KINDRED or not closer(contested, cosine)):
+        if clear and (cosine >= self.kindred or not closer(contested, cosine)):
             return "sure"
         two = len(others) > 1 and self._apart(others[0], others[1], numbers)
         copies = cosine >= (KINDRED if two else self.kindred)

@@ -74,6 +74,12 @@ def test_grades_of_vectors(found: float, others: list[float], expected: str) -> 
     assert Noise(10_000, kindred=KINDRED_VECTORS).grade(found, 4096, others) == expected
 
 
+def test_a_vector_that_another_target_resembles_more_is_a_doubt() -> None:
+    vectors = Noise(10_000, kindred=KINDRED_VECTORS)
+    assert vectors.grade(0.85, 4096, [0.5, 0.4], contested=0.99) == "unsure"
+    assert vectors.grade(0.85, 4096, [0.5, 0.4], contested=0.86) == "sure"
+
+
 def test_strange_parts_are_counted_in_runs_of_rows() -> None:
     generator = torch.Generator().manual_seed(0)
     target = torch.randn(160, 16, generator=generator)

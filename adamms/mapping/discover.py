@@ -98,7 +98,7 @@ class DiscoverMapper:
         self, entry: TensorEntry, found: Mapping[str, Mapping[str, Match]], language: frozenset[str]
     ) -> Slot:
         head = (entry.name, entry.shape, entry.dtype)
-        reason = self._filtered(entry, language)
+        reason = self._filtered(entry)
         matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}
         base = matches.pop(ANCESTOR, None)
         merged = {name: match.expression for name, match in matches.items() if match.expression is not None}
@@ -112,7 +112,7 @@ class DiscoverMapper:
             return Slot(*head, role, reason=reason)
         return Slot(*head, role, merged, None if base is None else base.expression, lacking=lacking)
 
-    def _filtered(self, entry: TensorEntry, language: frozenset[str]) -> str:
+    def _filtered(self, entry: TensorEntry) -> str:
         """The reason why a filter keeps the tensor, or why it cannot be compared; "" if neither."""
         if not sketchable(entry):
             return f"cannot be compared: {entry.dtype} of shape {list(entry.shape)}"

@@ -49,11 +49,6 @@ class Sketch:
     def vector(self) -> bool:
         return len(self.shape) == 1
 
-    @property
-    def columns(self) -> int:
-        """Values per row, the width that signs depend on."""
-        return 1 if self.vector else max(1, torch.Size(self.shape[1:]).numel())
-
 
 @dataclass(frozen=True)
 class SketchedModel:

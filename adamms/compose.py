@@ -22,6 +22,7 @@ from adamms.mapping.sketch import SketchedModel
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
 from adamms.merge.recipe import ANCESTOR, TARGET, Recipe, check_donor_names
+from adamms.merge.rules import Rule, shares_by_slot
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
 from adamms.track.console import Console
 
@@ -41,6 +42,7 @@ class Case:
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
         weights: donor name -> its part of the donors' common share; None for equal parts.
+        rules: where the donors' share is another one.
     """
 
     target: Described
@@ -52,16 +54,24 @@ class Case:
     control: Plan | None
     method: Method
     weights: Mapping[str, float] | None = None
+    rules: tuple[Rule, ...] = ()
 
     def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
         """The merged model at alpha, the donors' share together, or each donor's by name."""
+        shares = donor_shares(alpha, list(self.donors), self.weights)
+        total = sum(shares.values())
+        parts = {name: share / total for name, share in shares.items()} if total else None
         return Recipe(
             self.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.donors.items()},
             self.plan,
             self.method,
-            donor_shares(alpha, list(self.donors), self.weights),
+            shares,
             self.ancestor.checkpoint if self.ancestor is not None else None,
+            shares_by_slot(
+                *(self.rules, self.plan.slots, shares),
+                parts or donor_shares(1.0, list(self.donors), self.weights),
+            ),
         )
 
     @property
@@ -85,6 +95,7 @@ class Case:
             self.method,
             {CONTROL: float(alpha)},
             ancestor,
+            shares_by_slot(self.rules, self.control.slots, {CONTROL: float(alpha)}, {CONTROL: 1.0}),
         )
 
     def alone(self, model: Described) -> Recipe:
@@ -107,6 +118,7 @@ class Case:
             | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
             "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
             "coefficients": dict(recipe.coefficients),
+            **({"exceptions": recipe.exceptions} if recipe.exceptions else {}),
             "coverage": [vars(row) for row in self.plan.coverage()],
         }
 
@@ -115,7 +127,7 @@ def compose_case(config: DictConfig, console: Console) -> Case:
     """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
     models = config.model
     check_donor_names(models.donors)
-    weights = weights_of(config)
+    weights, rules = weights_of(config), rules_of(config)
     donor_shares(0.0, [str(name) for name in models.donors], weights)
     if not isinstance(config.plan.verify, bool):
         raise AdammsError(f"plan.verify is {config.plan.verify!r}; expected true or false")
@@ -149,6 +161,7 @@ def compose_case(config: DictConfig, console: Console) -> Case:
         control=control,
         method=method,
         weights=weights,
+        rules=rules,
     )
 
 
@@ -181,6 +194,28 @@ def weights_of(config: DictConfig) -> Mapping[str, float] | None:
         plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
         raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
     return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
+
+
+def rules_of(config: DictConfig) -> tuple[Rule, ...]:
+    """merge.rules: where the donors' share is another one, in order."""
+    given = config.merge.get("rules")
+    if given is None:
+        return ()
+    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
+        raise AdammsError(
+            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
+        )
+    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
+
+
+def _rule(given: Any, number: int) -> Rule:
+    values = check_arguments(
+        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
+    )
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    return Rule(**settings)
 
 
 def check_walks(config: DictConfig) -> None:

@@ -53,6 +53,7 @@ class Recipe:
         method: the arithmetic.
         coefficients: donor name -> alpha.
         ancestor: needed by methods that work on task vectors.
+        exceptions: slot name -> its own coefficients, where they differ (see `rules`).
     """
 
     target: Checkpoint
@@ -61,6 +62,7 @@ class Recipe:
     method: Method
     coefficients: Mapping[str, float]
     ancestor: Checkpoint | None = None
+    exceptions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     slots: Mapping[str, Slot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -171,11 +173,17 @@ class Recipe:
             "method": repr(self.method),
             "coefficients": dict(self.coefficients),
         }
+        if self.exceptions:
+            content["exceptions"] = self.exceptions
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
+    def shares(self, slot: Slot) -> dict[str, float]:
+        """Donor name -> coefficient, for the donors that have a part in the slot."""
+        coefficients = self.exceptions.get(slot.name, self.coefficients)
+        return {donor: coefficients[donor] for donor in slot.donors}
+
     def _changes(self, slot: Slot) -> bool:
-        shares = {donor: self.coefficients[donor] for donor in slot.donors}
-        return slot.merged and not self.method.keeps_target(shares)
+        return slot.merged and not self.method.keeps_target(self.shares(slot))
 
     def _operands(self, slot: Slot, sources: Sources) -> Operands:
         """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""
@@ -211,7 +219,7 @@ class Recipe:
             exact[TARGET],
             {name: exact[name] for name in slot.donors},
             exact.get(ANCESTOR),
-            {name: self.coefficients[name] for name in slot.donors},
+            self.shares(slot),
         ).to(target.dtype)
         lacking = _rows_of_no_donor(slot, rows)
         if lacking:

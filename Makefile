@@ -26,6 +26,7 @@ lint: $(READY)
 bench: $(READY_VLLM)
 	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/merge.py
+	$(BIN)/python tests/benchmarks/discover.py
 	$(BIN)/python tests/benchmarks/vllm_search.py
 
 clean:

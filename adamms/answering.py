@@ -19,8 +19,8 @@ from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.mapping.model import Model
 from adamms.merge.recipe import Recipe
+from adamms.opening import Described, advice
 from adamms.track.console import Advance, Console
 
 Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
@@ -37,10 +37,10 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def check_runnable(model: Model) -> None:
+def check_runnable(model: Described) -> None:
     """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
-    if model.architecture.inference:
-        raise AdammsError(f"{model} cannot be run. {model.architecture.inference}")
+    if instead := advice(model):
+        raise AdammsError(f"{model} cannot be run. {instead}")
 
 
 def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
@@ -133,7 +133,7 @@ def evaluate(
         for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
             answers[candidate] |= more
     # Of some methods alpha 0 is another model than the target, which is then asked on its own.
-    apart = not case.method.keeps_target(case.recipe(0.0).coefficients)
+    apart = case.recipe(0.0).changes
     wanted = [c for c in REFERENCES if c not in answers and not (apart and c == UNMERGED)]
     extra = {candidate: case.recipe(candidate.alpha) for candidate in wanted}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}

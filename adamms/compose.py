@@ -1,10 +1,11 @@
 """From the configuration to typed objects: the last place, with `pipeline`, where a config is seen.
 
-Opens the checkpoints, makes the plan, and builds the parts that the config groups name.
+Has the checkpoints opened, makes the plan, and builds the parts that the config groups name.
 """
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,22 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 
 import adamms
-from adamms.architectures.spec import load_architecture, recognise
 from adamms.arguments import check_arguments
-from adamms.checkpoint.adapted import AdaptedCheckpoint
-from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
-from adamms.checkpoint.hub import locate
-from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
-from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan, Slot
+from adamms.mapping.sketch import SketchedModel
 from adamms.merge.acting import actionable
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import TARGET, Method, Statistics, check_donor_names
+from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
+from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
+from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
+from adamms.track.console import Console
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
@@ -41,37 +39,46 @@ class Case:
     """The models of a run, how they are mapped and how they will be merged.
 
     Args:
-        target, donors, ancestor: opened checkpoints with their architectures.
+        target, donors, ancestor: opened checkpoints, as the mapper describes them.
         names: hub ids or folder names for people: "target", each donor's name -> text.
         origins: hub ids or folder names, target first, then donors; of an adapted model two.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
         weights: donor name -> its part of the donors' common share; None for equal parts.
+        rules: where the donors' share is another one.
         statistics, control_statistics: what the method found out of these models, see `measured`.
     """
 
-    target: Model
-    donors: Mapping[str, Model]
-    ancestor: Model | None
+    target: Described
+    donors: Mapping[str, Described]
+    ancestor: Described | None
     names: Mapping[str, str]
     origins: Sequence[str]
     plan: Plan
     control: Plan | None
     method: Method
     weights: Mapping[str, float] | None = None
+    rules: tuple[Rule, ...] = ()
     statistics: Statistics | None = None
     control_statistics: Statistics | None = None
 
     def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
         """The merged model at alpha, the donors' share together, or each donor's by name."""
+        shares = donor_shares(alpha, list(self.donors), self.weights)
+        total = sum(shares.values())
+        parts = {name: share / total for name, share in shares.items()} if total else None
         return Recipe(
             self.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.donors.items()},
             self.plan,
             self.method,
-            donor_shares(alpha, list(self.donors), self.weights),
+            shares,
             self.ancestor.checkpoint if self.ancestor is not None else None,
+            shares_by_slot(
+                *(self.rules, self.plan.slots, shares),
+                parts or donor_shares(1.0, list(self.donors), self.weights),
+            ),
             self.statistics,
         )
 
@@ -115,14 +122,15 @@ class Case:
             self.method,
             {CONTROL: float(alpha)},
             ancestor,
+            shares_by_slot(self.rules, self.control.slots, {CONTROL: float(alpha)}, {CONTROL: 1.0}),
             self.control_statistics,
         )
 
     def unmerged(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
-        return replace(self.recipe(0.0), method=Linear(), statistics=None)
+        return replace(self.recipe(0.0), method=Linear(), exceptions={}, statistics=None)
 
-    def alone(self, model: Model) -> Recipe:
+    def alone(self, model: Described) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""
         entries = model.checkpoint.tensors.values()
         slots = tuple(Slot(e.name, e.shape, e.dtype, "", reason="nothing is merged") for e in entries)
@@ -136,45 +144,58 @@ class Case:
             "fingerprint": recipe.fingerprint,
             "target": self.names[TARGET],
             "donors": {name: self.names[name] for name in self.donors},
-            "architectures": {TARGET: self.target.architecture.name}
-            | {name: donor.architecture.name for name, donor in self.donors.items()},
+            "architectures": {TARGET: format_of(self.target)}
+            | {name: format_of(donor) for name, donor in self.donors.items()},
             "checkpoints": {TARGET: self.target.checkpoint.fingerprint}
             | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
             "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
             "coefficients": dict(recipe.coefficients),
+            **({"exceptions": recipe.exceptions} if recipe.exceptions else {}),
             "coverage": [vars(row) for row in self.plan.coverage()],
         }
 
 
-def compose_case(config: DictConfig) -> Case:
-    """Open what `config.model` names and map it with `config.mapper`; reads headers only."""
+def compose_case(config: DictConfig, console: Console) -> Case:
+    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
     models = config.model
     check_donor_names(models.donors)
-    weights = weights_of(config)
+    weights, rules = weights_of(config), rules_of(config)
     donor_shares(0.0, [str(name) for name in models.donors], weights)
+    if not isinstance(config.plan.verify, bool):
+        raise AdammsError(f"plan.verify is {config.plan.verify!r}; expected true or false")
     mapper, method = build(config.mapper), build(config.merge.method)
     build(models.get("prepare"))
-    target = _open(models.target, "model.target")
-    donors = {str(name): _open(donor, f"model.donors.{name}") for name, donor in models.donors.items()}
-    given = models.get("ancestor") is not None and models.ancestor.get("path") is not None
-    ancestor = _open(models.ancestor, "model.ancestor") if given else None
-    if config.evaluate.control and ancestor is None:
+    sources = {TARGET: (models.target, "model.target")}
+    sources |= {str(name): (donor, f"model.donors.{name}") for name, donor in models.donors.items()}
+    if models.get("ancestor") is not None and models.ancestor.get("path") is not None:
+        sources[ANCESTOR] = (models.ancestor, "model.ancestor")
+    if config.evaluate.control and ANCESTOR not in sources:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
+    opened = {name: open_source(source, where) for name, (source, where) in sources.items()}
+    check_sizes(opened[TARGET])
+    described = {
+        name: describe(mapper, opened[name], source.get("architecture"), where, console, name)
+        for name, (source, where) in sources.items()
+    }
+    target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
     wanted = ancestor is not None and config.evaluate.control
-    check_ancestor(method, given)
+    check_ancestor(method, ancestor is not None)
     base = ancestor if method.needs_ancestor else None
-    _check_sizes(target)
-    origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}
+    origins = {TARGET: origins_of(models.target)} | {str(n): origins_of(d) for n, d in models.donors.items()}
+    with _progress(target, console):
+        plan = actionable(mapper.plan(target, described, ancestor), method)
+        control = actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None
     return Case(
         target=target,
-        donors=donors,
+        donors=described,
         ancestor=ancestor,
         names={name: " + ".join(parts) for name, parts in origins.items()},
         origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
-        plan=actionable(mapper.plan(target, donors, ancestor), method),
-        control=actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None,
+        plan=plan,
+        control=control,
         method=method,
         weights=weights,
+        rules=rules,
     )
 
 
@@ -209,6 +230,28 @@ def weights_of(config: DictConfig) -> Mapping[str, float] | None:
     return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
 
 
+def rules_of(config: DictConfig) -> tuple[Rule, ...]:
+    """merge.rules: where the donors' share is another one, in order."""
+    given = config.merge.get("rules")
+    if given is None:
+        return ()
+    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
+        raise AdammsError(
+            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
+        )
+    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
+
+
+def _rule(given: Any, number: int) -> Rule:
+    values = check_arguments(
+        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
+    )
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    return Rule(**settings)
+
+
 def check_walks(config: DictConfig) -> None:
     """Raise AdammsError if merge.alpha is fixed for every donor where a search is to walk along it."""
     if isinstance(config.merge.alpha, DictConfig):
@@ -236,58 +279,6 @@ def merge_command() -> str:
     return " ".join(["python run.py mode=merge", *kept])
 
 
-def _open(source: DictConfig, where: str) -> Model:
-    if OmegaConf.is_missing(source, "path") or source.get("path") is None:
-        raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
-    try:
-        checkpoint = _open_checkpoint(source)
-        name = source.get("architecture")
-        architecture = load_architecture(name) if name else recognise(checkpoint.config, checkpoint.folder)
-        return describe(checkpoint, architecture)
-    except MissingMandatoryValue as error:
-        raise AdammsError(f"{where}: {error}") from error
-    except AdammsError as error:
-        raise AdammsError(f"{where}: {error}") from error
-
-
-def _open_checkpoint(source: DictConfig) -> Checkpoint:
-    """What `path` and `adapter` name: a model, a base with an adapter, or an adapter that names its base."""
-    path = locate(str(source.path), source.get("revision"))
-    if source.get("adapter") is not None:
-        return open_adapter(open_checkpoint(path), locate(str(source.adapter)))
-    if not is_adapter(path):
-        return open_checkpoint(path)
-    name, revision = declared_base(path)
-    try:
-        base = open_checkpoint(locate(name, revision))
-    except AdammsError as error:
-        raise AdammsError(
-            f"{error} It is the base that {path / ADAPTER_CONFIG} names; if it is elsewhere, give path=BASE "
-            f"adapter={path}"
-        ) from error
-    return open_adapter(base, path)
-
-
-def _check_sizes(target: Model) -> None:
-    """Raise AdammsError if the target's adapter adds or resizes a tensor: the base's config.json is kept."""
-    checkpoint = target.checkpoint
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        for name in checkpoint.changes:
-            old, new = checkpoint.base.tensors.get(name), checkpoint.tensors[name]
-            if old is None or old.shape != new.shape:
-                instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"
-                raise AdammsError(
-                    f"model.target: the adapter makes {name} {list(new.shape)} {instead}, which does not go "
-                    f"with the base's config.json and tokenizer; materialise it first"
-                )
-
-
-def _origins(source: DictConfig) -> list[str]:
-    """The base and, if there is one, the adapter, for people."""
-    path, adapter = str(source.path), source.get("adapter")
-    return [_name(path)] if adapter is None else [_name(path), _name(str(adapter))]
-
-
-def _name(path: str) -> str:
-    """A hub id as it is; of a local folder the last part."""
-    return path if not Path(path).expanduser().exists() else Path(path).expanduser().resolve().name
+def _progress(target: Described, console: Console) -> AbstractContextManager[object]:
+    """A stage where mapping takes time, as it does by content."""
+    return console.stage("match") if isinstance(target, SketchedModel) else nullcontext()

@@ -31,6 +31,8 @@ from adamms.merge.coefficients import check_alpha
 from adamms.merge.method import TARGET
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
+from adamms.opening import advice
+from adamms.resemblance import check_resemblance
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
@@ -44,29 +46,31 @@ NATIVE_LOADER = "adamms.models.registration.load_model"
 
 
 def plan(config: DictConfig) -> None:
-    """Map, from headers alone: print the coverage, write plan.json."""
+    """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     console = Console()
-    case = compose_case(config)
+    case = compose_case(config, console)
     console.plan(case.plan)
     file = Path(config.output) / "plan.json"
     _write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
+    check_resemblance(console, config, case)
 
 
 def merge(config: DictConfig) -> None:
     """Merge at merge.alpha; write the model and plan.json."""
     console = Console()
     output = Path(config.output)
-    case = compose_case(config)
+    case = compose_case(config, console)
     case.recipe(alpha_of(config))  # what is wrong with alpha shows before any work
     _check_output(config, case)
     console.plan(case.plan)
+    check_resemblance(console, config, case)
     case = _measured(console, case)
     recipe = case.recipe(alpha_of(config))
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
-    if case.target.architecture.inference:
-        console.say(f"The merged model is in {output / 'model'}. {case.target.architecture.inference}")
+    if instead := advice(case.target):
+        console.say(f"The merged model is in {output / 'model'}. {instead}")
     else:
         console.finish(output / "model", _loader(case))
 
@@ -87,11 +91,12 @@ def search(config: DictConfig) -> None:
     scorer = build(config.evaluate.scorer)
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config)
+    case = compose_case(config, console)
     check_runnable(case.target)
     case.recipe(0.0)  # what is wrong with the models shows before any work
     _check_output(config, case)
     console.plan(case.plan)
+    check_resemblance(console, config, case)
     case = _measured(console, case)
     recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
 
@@ -176,7 +181,7 @@ def respond(config: DictConfig) -> None:
     scored = config.evaluate.scorer is not None
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config)
+    case = compose_case(config, console)
     check_runnable(case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs

@@ -57,3 +57,37 @@ def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         }
         save_file(tensors, file, metadata={"format": "pt"})
     return folder
+
+
+@pytest.fixture(scope="session")
+def kin_regime() -> Regime:
+    """Enough steps for three models that differ and are still of one family; 3 s."""
+    return Regime(
+        ancestor_steps=40,
+        ancestor_turns=4,
+        target_vision_steps=1,
+        donor_vision_steps=1,
+        vision_batch=4,
+        target_alignment_steps=1,
+        donor_alignment_steps=1,
+        target_tuning_steps=12,
+        donor_tuning_steps=12,
+        batch=8,
+        turns=2,
+    )
+
+
+@pytest.fixture(scope="session")
+def kin(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
+    """The demo's three models, briefly but really trained: target and donor fine-tuned from the ancestor."""
+    folder = tmp_path_factory.mktemp("kin") / "models"
+    build(folder, regime=kin_regime, console=silent)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def strangers(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
+    """The same from another seed: a family of their own."""
+    folder = tmp_path_factory.mktemp("strangers") / "models"
+    build(folder, seed=1, regime=kin_regime, console=silent)
+    return folder

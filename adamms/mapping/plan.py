@@ -79,6 +79,46 @@ class Slot:
         return record
 
 
+# The dtypes of tensors that merging can compute with; others are quantised, or no weights.
+MERGEABLE = ("F64", "F32", "F16", "BF16")
+# How sure a correspondence is that was found by content, from the best.
+GRADES = ("sure", "tied", "unsure", "none")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the weights say of one target tensor and one other model, where the plan was found by content.
+
+    Args:
+        grade: `sure`; `tied`, where several tensors resemble it about equally and the closest was taken;
+            `unsure`, more than chance but not clearly one tensor; `none`.
+        cosine: with the closest tensor, or the closest composition of parts.
+        nearest: its name, or the names of what the parts come from.
+        runner_up: cosine with the closest other tensor; None if there is none of its shape.
+        rival: that one's name.
+        distance: the norm of the difference, over the target's norm; None where nothing was found.
+        note: what a person should know beside the numbers.
+    """
+
+    grade: str
+    cosine: float
+    nearest: str = ""
+    runner_up: float | None = None
+    rival: str = ""
+    distance: float | None = None
+    note: str = ""
+
+    @property
+    def found(self) -> bool:
+        return self.grade in ("sure", "tied")
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = {"cosine": self.cosine, "runner_up": self.runner_up, "distance": self.distance}
+        rounded = {key: None if value is None else round(value, 4) for key, value in numbers.items()}
+        words = {"nearest": self.nearest, "rival": self.rival, "note": self.note}
+        return {"grade": self.grade} | rounded | {key: word for key, word in words.items() if word}
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How much of the target one action (and, for kept tensors, one reason) accounts for."""
@@ -119,12 +159,15 @@ class Plan:
         donors: the same for each donor.
         slots: in the order of the target's tensor names.
         unused: donor name -> {reason: names of the donor's tensors that no slot reads}.
+        evidence: target tensor -> donor name (or "ancestor") -> what the weights say; empty unless the
+            plan was found by content.
     """
 
     target: str
     donors: Mapping[str, str]
     slots: tuple[Slot, ...]
     unused: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
 
     def coverage(self) -> list[Coverage]:
         """Totals per action and reason; the merged ones first, then by size."""
@@ -167,5 +210,9 @@ class Plan:
                 donor: {reason: list(names) for reason, names in reasons.items()}
                 for donor, reasons in self.unused.items()
             },
-            "tensors": [slot.to_json() for slot in self.slots],
+            "tensors": [slot.to_json() | self._evidence_json(slot.name) for slot in self.slots],
         }
+
+    def _evidence_json(self, name: str) -> dict[str, Any]:
+        found = self.evidence.get(name, {})
+        return {"evidence": {source: item.to_json() for source, item in found.items()}} if found else {}

@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from adamms.architectures.roles import ROLE_GROUPS, Role
-from adamms.architectures.spec import Fused
+from adamms.architectures.spec import Fused, load_architecture, recognise
+from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.donor_rows import DonorRows, Keep, mismatch
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
 from adamms.mapping.fusion import Layout
-from adamms.mapping.model import Model
-from adamms.mapping.plan import Plan, Slot
+from adamms.mapping.model import Model, describe
+from adamms.mapping.plan import MERGEABLE, Plan, Slot
 
-MERGEABLE = ("F64", "F32", "F16", "BF16")
 EMBEDDING_KINDS = ("embed", "head")
 
 
@@ -62,6 +62,18 @@ class SpecMapper:
             re.compile(self.match or "")
         except re.error as error:
             raise AdammsError(f"mapper.match is not a regular expression: {error}") from error
+
+    def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: object = None) -> Model:
+        """Label the checkpoint's tensors by the spec `architecture`, or the one that config.json declares.
+
+        From headers, so that there is no progress to show in a `stage`.
+        """
+        spec = (
+            load_architecture(architecture)
+            if architecture
+            else recognise(checkpoint.config, checkpoint.folder)
+        )
+        return describe(checkpoint, spec)
 
     def plan(self, target: Model, donors: Mapping[str, Model], ancestor: Model | None = None) -> Plan:
         """Put every tensor of `target` in a slot.

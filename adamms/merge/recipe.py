@@ -53,6 +53,7 @@ class Recipe:
         method: the arithmetic.
         coefficients: donor name -> alpha.
         ancestor: needed by methods that work on task vectors.
+        exceptions: slot name -> its own coefficients, where they differ (see `rules`).
         statistics: what the method's survey of the model found, see `measured`.
     """
 
@@ -62,6 +63,7 @@ class Recipe:
     method: Method
     coefficients: Mapping[str, float]
     ancestor: Checkpoint | None = None
+    exceptions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     statistics: Statistics | None = None
     slots: Mapping[str, Slot] = field(init=False, repr=False, compare=False)
 
@@ -168,7 +170,7 @@ class Recipe:
             target=exact[TARGET],
             donors={name: exact[name] for name in slot.donors},
             ancestor=exact.get(ANCESTOR),
-            coefficients={name: self.coefficients[name] for name in slot.donors},
+            coefficients=self.shares(slot),
             statistics=found,
         )
 
@@ -245,11 +247,22 @@ class Recipe:
             "method": repr(self.method),
             "coefficients": dict(self.coefficients),
         }
+        if self.exceptions:
+            content["exceptions"] = self.exceptions
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
+    @property
+    def changes(self) -> bool:
+        """Whether any tensor is merged, and not the target's own."""
+        return any(self._changes(slot) for slot in self.plan.slots)
+
+    def shares(self, slot: Slot) -> dict[str, float]:
+        """Donor name -> coefficient, for the donors that have a part in the slot."""
+        coefficients = self.exceptions.get(slot.name, self.coefficients)
+        return {donor: coefficients[donor] for donor in slot.donors}
+
     def _changes(self, slot: Slot) -> bool:
-        shares = {donor: self.coefficients[donor] for donor in slot.donors}
-        return slot.merged and acts(slot) and not self.method.keeps_target(shares)
+        return slot.merged and acts(slot) and not self.method.keeps_target(self.shares(slot))
 
     def _operands(self, slot: Slot, sources: Sources) -> Operands:
         """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""

@@ -16,7 +16,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from adamms.mapping.plan import Plan
-from adamms.track import tables, wording
+from adamms.mapping.verification import Verification
+from adamms.track import resemblance_tables, tables, wording
 from adamms.track.layout import headings, mark, marked_columns, split
 from adamms.track.progress import Heartbeat, Meter, bar
 from adamms.track.result import RunResult, StageTiming
@@ -91,8 +92,15 @@ class Console:
         self.say(f"target: {plan.target}")
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
-        for table in (tables.coverage, tables.parts, tables.aligned, tables.unused, tables.lacking):
+        for table in (
+            *(resemblance_tables.discovered, tables.coverage, tables.parts, tables.aligned),
+            *(tables.unused, tables.lacking),
+        ):
             self._table(table(plan))
+
+    def resemblance(self, checks: Verification) -> None:
+        """Print, per role, how the merged tensors resemble each other."""
+        self._table(resemblance_tables.resemblance(checks))
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""

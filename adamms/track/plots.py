@@ -1,7 +1,7 @@
 """Pictures for the report: difference curves against accuracy, and who wins the bootstrap.
 
-The only module that imports matplotlib, without pyplot: figures are plain objects here, and the
-same result gives the same bytes. Colours are those of Okabe and Ito, safe for the colour-blind.
+With `heatmap` the only module that imports matplotlib, without pyplot: figures are plain objects
+here, and the same result gives the same bytes. Colours are those of Okabe and Ito, safe for the colour-blind.
 """
 
 from contextlib import AbstractContextManager
@@ -78,7 +78,7 @@ class Sheet:
 def draw(folder: Path, result: RunResult) -> list[Path]:
     """Write the pictures that the result has data for into `folder`, and return their paths."""
     pictures: list[tuple[str, Figure]] = []
-    with _style():
+    with style():
         if result.selection is not None or result.evaluation is not None:
             pictures.append(("overall.png", overall(result)))
         if len(result.tasks) > 1:
@@ -96,7 +96,7 @@ def overall(result: RunResult) -> Figure:
     sheet = Sheet(8.0)
     height = 5.0 if result.evaluation else 2.2
     axes = _panels(sheet, Box(0.75, 0.4, 7.05, height), result, None)
-    axes[0].set_title(f"{_short(result.title, 60)}: all tasks", fontweight="bold")
+    axes[0].set_title(f"{short(result.title, 60)}: all tasks", fontweight="bold")
     _name_axes(axes, result, f"mean score ({result.unit})", "D (answers)", "alpha, the donors' share")
     return sheet.finish(height + 0.95)
 
@@ -112,7 +112,7 @@ def per_task(result: RunResult) -> Figure:
         axes = _panels(sheet, box, result, task)
         choice = result.choice(task)
         if axes:
-            title = f"{_short(task, 20)} (chosen: {choice.alpha})" if choice else _short(task)
+            title = f"{short(task, 20)} (chosen: {choice.alpha})" if choice else short(task)
             axes[0].set_title(title, fontweight="bold", fontsize="medium")
         _name_axes(axes, result, f"score ({result.unit})", "D", "alpha")
     _equal_spans(sheet.figure, percent=result.unit == "%")
@@ -128,7 +128,7 @@ def confidence(result: RunResult) -> Figure:
     ]
     grid = [c for c in result.candidates if any(c in choice.wins for _, choice in named)]
     wins = np.array([[choice.wins.get(c, 0.0) for c in grid] for _, choice in named])  # (tasks + 1, alphas)
-    names = [_short(name) for name, _ in named]
+    names = [short(name) for name, _ in named]
     labels = 0.5 + 0.085 * max(map(len, names))  # inches
     size = (max(6.5, labels + 0.62 * len(grid)), 1.3 + 0.36 * len(named))
     sheet = Sheet(size[0])
@@ -204,7 +204,7 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
     for index, (name, found) in enumerate(result.evaluation.donors.items()):
         value, colour = score_on(found, task), PARENTS[index % len(PARENTS)]
         if value is not None:
-            label = named(f"donor {_short(name)} alone", value)
+            label = named(f"donor {short(name)} alone", value)
             axes.axhline(value, color=colour, linestyle=(0, (4, 1.5, 1, 1.5)), linewidth=1.5, label=label)
     _curve(
         axes,
@@ -273,12 +273,12 @@ def _equal_spans(figure: Any, percent: bool) -> None:
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
-def _short(name: str, length: int = 24) -> str:
+def short(name: str, length: int = 24) -> str:
     """A name as a label: on one line, cut, and with dollars that are not taken for formulas."""
     name = wording.printable(name)
     return (name if len(name) <= length else name[: length - 3] + "...").replace("$", r"\$")
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
     """matplotlib's own defaults, whatever the user's matplotlibrc says."""
     return mpl.rc_context(dict(mpl.rcParamsDefault) | {"font.size": 9, "axes.axisbelow": True})

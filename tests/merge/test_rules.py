@@ -1,0 +1,182 @@
+"""Which coefficient every tensor gets: conditions, gradients along the layers, the first rule wins."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from command import Outcome, pair
+from safetensors.torch import load_file
+from tiny import assert_same_bits
+
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Read
+from adamms.mapping.plan import Slot
+from adamms.merge.rules import Rule, shares_by_slot
+
+
+def slot(name: str, role: str) -> Slot:
+    return Slot(name, (2, 2), "F32", role, {"a": Read(name), "b": Read(name)})
+
+
+LAYERS = 5
+SLOTS = [
+    slot("embed", "embed.weight"),
+    *(slot(f"{i}.q", f"layers.{i}.attn.q.weight + layers.{i}.attn.k.weight") for i in range(LAYERS)),
+    *(slot(f"{i}.up", f"layers.{i}.mlp.up.weight@text") for i in range(LAYERS)),
+    slot("norm", "final_norm.weight"),
+    slot("head", "head.weight"),
+    Slot("kept", (2, 2), "F32", "layers.0.attn.o.weight", reason="kept"),
+    slot("other", ""),
+]
+SHARES, PARTS = {"a": 0.1, "b": 0.3}, {"a": 0.25, "b": 0.75}
+
+
+def resolve(*rules: Rule) -> dict[str, dict[str, float]]:
+    return shares_by_slot(rules, SLOTS, SHARES, PARTS)
+
+
+def test_no_rule_changes_nothing() -> None:
+    assert resolve() == {}
+
+
+def test_a_factor_scales_every_share_and_an_alpha_replaces_their_sum() -> None:
+    found = resolve(Rule(roles=("attn",), factor=0.5), Rule(match="^head$", alpha=0.8))
+    assert set(found) == {f"{i}.q" for i in range(LAYERS)} | {"head"}
+    assert found["3.q"] == {"a": 0.05, "b": 0.15}
+    assert found["head"] == pytest.approx({"a": 0.2, "b": 0.6}, rel=1e-15)
+
+
+def test_the_first_rule_that_applies_wins() -> None:
+    found = resolve(Rule(match="^2", alpha=0.0), Rule(layers=(1, 2), factor=2.0), Rule(alpha=1.0))
+    assert found["2.q"] == found["2.up"] == {"a": 0.0, "b": 0.0}
+    assert found["1.q"] == {"a": 0.2, "b": 0.6}
+    assert found["0.q"] == found["embed"] == found["other"] == PARTS
+    assert "kept" not in found
+
+
+def test_all_conditions_of_a_rule_must_hold() -> None:
+    found = resolve(Rule(roles=("mlp", "norm"), layers=(0, 1), match="1", factor=0.0))
+    assert set(found) == {"1.up"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        (Rule(roles=("attn",), factor=(0.0, 1.0)), [0.0, 0.25, 0.5, 0.75, 1.0]),
+        (Rule(roles=("attn",), factor=(0.0, 1.0, 0.0)), [0.0, 0.5, 1.0, 0.5, 0.0]),
+        (Rule(roles=("attn",), layers=(1, 3), factor=(1.0, 0.0)), [None, 1.0, 0.5, 0.0, None]),
+        (Rule(roles=("attn",), layers=(2, 2), factor=(1.0, 0.0)), [None, None, 1.0, None, None]),
+    ],
+)
+def test_anchor_points_along_the_layers(rule: Rule, expected: list[float | None]) -> None:
+    found = resolve(rule)
+    factors = [found[f"{i}.q"]["b"] / 0.3 if f"{i}.q" in found else None for i in range(LAYERS)]
+    assert factors == pytest.approx(expected, abs=1e-15)
+
+
+def test_embeddings_lie_at_the_first_layer_and_the_head_at_the_last() -> None:
+    found = resolve(Rule(roles=("embed", "head", "final_norm"), alpha=(0.2, 0.4)))
+    assert {name: sum(shares.values()) for name, shares in found.items()} == pytest.approx(
+        {"embed": 0.2, "norm": 0.4, "head": 0.4}
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "needs either factor or alpha"),
+        ({"factor": 1.0, "alpha": 0.5}, "needs either factor or alpha"),
+        ({"alpha": 1.5}, r"alpha has 1\.5; expected a number in \[0, 1\]"),
+        ({"factor": (1.0, -1.0)}, r"factor has -1\.0; expected a number that is not negative"),
+        ({"factor": float("nan")}, r"factor has nan"),
+        ({"factor": ()}, "has an empty list"),
+        ({"factor": True}, "factor has True"),
+        ({"factor": 1.0, "roles": ("atn",)}, r"merge\.rules\.roles is 'atn'; expected one of.*Nearest: attn"),
+        ({"factor": 1.0, "layers": (3, 1)}, r"layers is \[3, 1\]; expected \[first, last\]"),
+        ({"factor": 1.0, "match": "("}, "match is not a regular expression"),
+    ],
+)
+def test_bad_rules(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(AdammsError, match=message):
+        Rule(**settings)  # type: ignore[arg-type]
+
+
+def test_rules_that_do_not_fit_the_plan() -> None:
+    with pytest.raises(AdammsError, match=r"merge\.rules\[1\] applies to no tensor that is merged"):
+        resolve(Rule(factor=1.0), Rule(roles=("attn.o",), factor=1.0))
+    with pytest.raises(AdammsError, match=r"rules\[0\] makes the donors' share of head 1\.2; expected"):
+        resolve(Rule(match="head", factor=3.0))
+    with pytest.raises(AdammsError, match="anchor points need the layer of other"):
+        resolve(Rule(match="other", factor=(0.0, 1.0)))
+
+
+RULES = (
+    "merge.rules=[{roles: [norm], alpha: 0}, {roles: [attn], factor: [0, 2]}, {match: lm_head, alpha: 0.9}]"
+)
+
+
+def test_the_written_model_has_each_tensors_own_share(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done = run(*pair(talkative), "mode=merge", "merge.alpha=0.4", RULES, f"output={out}")
+    assert done.status == 0, done.err
+    merged, target, donor = (
+        load_file(folder / "model.safetensors")
+        for folder in (out / "model", talkative / "target", talkative / "donor")
+    )
+    layers = 1 + max(int(name.split(".")[2]) for name in target if name.startswith("model.layers."))
+
+    def alpha(name: str) -> float:
+        if "norm" in name:
+            return 0.0
+        if "self_attn" in name:
+            return 0.4 * 2 * int(name.split(".")[2]) / (layers - 1)
+        return 0.9 if name == "lm_head.weight" else 0.4
+
+    for name in target:
+        if name.startswith(("model.", "lm_head")):
+            other = donor[f"language_model.{name}"].double()
+            expected = (1 - alpha(name)) * target[name].double() + alpha(name) * other
+            torch.testing.assert_close(merged[name].double(), expected, rtol=1e-6, atol=1e-7)
+        if "norm" in name:
+            assert_same_bits(merged[name], target[name])
+    recipe = json.loads((out / "model/adamms_recipe.json").read_text())
+    assert recipe["exceptions"]["lm_head.weight"] == {"a": 0.9}
+    assert "model.layers.0.mlp.up_proj.weight" not in recipe["exceptions"]
+
+
+def test_rules_move_with_the_search_and_make_answers_of_their_own(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    search = [
+        *(*pair(talkative), "mode=search", "search.grid=[0, 0.2, 0.4]", "data=digits", "data.per_task=1"),
+        *("search.samples=null", "search.resamples=5", "evaluate=none", "engine.max_new_tokens=3"),
+    ]
+    answers = {}
+    for name, rules in (("plain", "merge.rules=[]"), ("ruled", RULES.replace("0.9", "0.1"))):
+        done = run(*search, rules, f"output={tmp_path / name}")
+        assert done.status == 0, done.err
+        lines = (tmp_path / name / "answers.jsonl").read_text().splitlines()
+        answers[name] = [json.loads(line)["answers"] for line in lines]
+    assert [given["0"] for given in answers["plain"]] != [given["0"] for given in answers["ruled"]]
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ("[{role: [norm], alpha: 0}]", "unknown key merge.rules[0].role; expected roles, layers"),
+        ("[{roles: norm, alpha: 0}]", "merge.rules[0].roles is 'norm'; expected a list of a text"),
+        ("[norm]", "merge.rules is not a list of rules; expected [{roles: [attn]"),
+        ("[{match: nothing, alpha: 0}]", "merge.rules[0] applies to no tensor that is merged"),
+    ],
+)
+def test_bad_rules_on_the_command_line(
+    rules: str, message: str, run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    done = run(*pair(talkative), "mode=merge", f"merge.rules={rules}", f"output={tmp_path / 'out'}")
+    assert done.status == 2
+    assert message in done.err
+    assert "Traceback" not in done.err

@@ -1,0 +1,150 @@
+"""DELLA: small changes are dropped at random more often than large ones, then merged by sign consensus.
+
+    delta_m = tau_m * kept / keep,   keep = density - epsilon + 2 * epsilon * rank / (n - 1)
+    theta = ancestor + scaling * sum_m w_m delta_m,     tau_m = theta_m - ancestor
+
+m = the target and the donors, w_m their shares. rank is that of |tau_m| within its row of n elements,
+0 for the smallest; each element is kept with its probability `keep` and rescaled so that its expected
+value stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and
+`fuse=mean` divides by their shares; without election the shares add up to 1 anyway.
+
+Source: DELLA-Merging (arXiv:2406.11617), sections 3.1 to 3.3 (MagPrune, Elect, Fuse); the row-wise ranks
+are its default. The paper's epsilon is the whole width of the range of probabilities, here (as in the
+authors' code and mergekit's `della`) half of it. mergekit's `della_linear` is `elect=false`.
+
+Rows are those of dimension 0: of a matrix a neuron's incoming weights, of an embedding a token; tensors of
+one dimension are one row. Random numbers belong to (seed, tensor, model, element): the same for any
+chunks, shards and threads.
+
+Differences: equal magnitudes have equal rank, the mean of their places (the others order them by
+position, so that later ones are kept more often); of two 16-bit models many differences are equal.
+mergekit rescales all that is kept by one factor per tensor, which restores the sum of magnitudes; the
+paper and the authors' code divide by `keep`, as here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Literal, Self
+
+import torch
+
+from adamms.errors import AdammsError, check_choice
+from adamms.merge.method import Chunk, Statistics
+from adamms.merge.randomness import uniform
+from adamms.merge.ranges import check_between, check_whole
+from adamms.merge.vectors import TaskVector, consensus, weighted_sum, weighted_task_vectors
+
+
+@dataclass(frozen=True)
+class Della:
+    """Drop by magnitude at random, rescale, elect a sign, fuse.
+
+    Args:
+        density: the mean probability to keep an element, in (0, 1].
+        epsilon: half the range of probabilities in a row; density +- epsilon must be within (0, 1].
+        rescale: divide what is kept by its probability.
+        elect: leave out the models whose sign is not the elected one.
+        fuse: `mean` or `sum` of the models that agree.
+        scaling: lambda, what the merged task vector is multiplied with.
+        seed: of the random numbers.
+    """
+
+    density: float = 0.7
+    epsilon: float = 0.15
+    rescale: bool = True
+    elect: bool = True
+    fuse: str = "mean"
+    scaling: float = 1.0
+    seed: int = 0
+
+    name: ClassVar[str] = "della"
+    formula: ClassVar[str] = "ancestor + scaling * consensus of (w * (model - ancestor), dropped by magnitude)"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_between("merge.method.density", self.density, 0, 1, above=True)
+        check_between("merge.method.epsilon", self.epsilon, 0, 1)
+        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
+        check_choice("merge.method.fuse", self.fuse, ("mean", "sum"))
+        check_whole("merge.method.seed", self.seed, 0)
+        if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
+            raise AdammsError(
+                f"merge.method.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
+                f"epsilon at most 1, where merge.method.density is {self.density!r}"
+            )
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values())
+
+    def survey(self) -> "VectorsInOrder":
+        return VectorsInOrder()
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        assert isinstance(chunk.statistics, InOrder)
+        vectors = weighted_task_vectors(chunk)
+        if self.density < 1:
+            vectors = [self._pruned(vector, chunk, chunk.statistics) for vector in vectors]
+        merged = consensus(vectors, self.fuse == "mean") if self.elect else weighted_sum(vectors)
+        return chunk.base().add_(merged.mul_(self.scaling))
+
+    def _pruned(self, vector: TaskVector, chunk: Chunk, found: "InOrder") -> TaskVector:
+        magnitudes = vector.tau.abs()
+        ordered = found.magnitudes[vector.model] if magnitudes.dim() == 1 else None
+        keep = self.probabilities(magnitudes, ordered)
+        drawn = uniform(self.seed, chunk.slot, vector.model, chunk.start, like=vector.tau)
+        pruned = vector.tau.mul_(drawn < keep)
+        return replace(vector, tau=pruned.div_(keep) if self.rescale else pruned)
+
+    def probabilities(self, magnitudes: torch.Tensor, ordered: torch.Tensor | None) -> torch.Tensor:
+        """How likely each element is kept: float64, of the shape of `magnitudes`.
+
+        Args:
+            magnitudes: whole rows, or part of a tensor of one dimension.
+            ordered: all magnitudes of such a tensor, ascending.
+        """
+        rows = magnitudes.reshape(1, -1) if ordered is not None else magnitudes.flatten(1)
+        sorted_rows = rows.sort(dim=1).values if ordered is None else ordered[None].to(rows.device)
+        # Equal magnitudes: the mean of the first and the last place.
+        places = torch.searchsorted(sorted_rows, rows, right=True).add_(-1)
+        places.add_(torch.searchsorted(sorted_rows, rows))
+        most = sorted_rows.shape[1] - 1
+        share = places.double().div_(2 * most) if most else torch.full_like(rows, 0.5)
+        return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
+
+
+@dataclass(frozen=True)
+class InOrder(Statistics):
+    """Model -> the magnitudes of its task vector, ascending; only of tensors of one dimension."""
+
+    magnitudes: Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Collected:
+    """The task vectors of a tensor of one dimension, which a chunk may hold a part of."""
+
+    parts: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+    def add(self, chunk: Chunk) -> None:
+        if len(chunk.shape) == 1:
+            for model, tau in chunk.task_vectors().items():
+                self.parts.setdefault(model, []).append(tau.abs())
+
+    def __iadd__(self, other: Self) -> Self:
+        for model, parts in other.parts.items():
+            self.parts.setdefault(model, []).extend(parts)
+        return self
+
+
+@dataclass(frozen=True)
+class VectorsInOrder:
+    """The survey: order the magnitudes of tensors of one dimension; matrices' rows are in their chunks."""
+
+    scope: ClassVar[Literal["model", "tensor"]] = "tensor"
+
+    def empty(self) -> Collected:
+        return Collected()
+
+    def conclude(self, found: Collected) -> InOrder:
+        return InOrder({model: torch.cat(parts).sort().values for model, parts in found.parts.items()})

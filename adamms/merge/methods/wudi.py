@@ -1,0 +1,174 @@
+"""WUDI-Merging and OptMerge: the change that interferes least with what each model learned, without data.
+
+    tau* = argmin over tau of  sum_m w_m * |(tau - target_m) D_m^T|^2 / |tau_m|^p
+    theta = ancestor + scaling * tau*,     tau_m = theta_m - ancestor: (rows, columns)
+
+m = the N of target and donors that have a share w_m; |.| are Frobenius norms. The rows of tau_m span
+approximately what the layer's input was in training, so that (tau - tau_m) tau_m^T stands for the change
+of its output.
+
+    variant=wudi        target_m = D_m = tau_m                                arXiv:2503.08099, section 4
+    variant=optmerge    target_m = rank-k part of (tau_m - mean) + mean,      arXiv:2505.19892, section 4
+                        D_m = rank-k part of tau_m; k = min(rows, columns) // N, mean = sum_m w_m tau_m
+
+The papers have no weights; theirs is equal shares (alpha = n / (n + 1) for n donors), and `scaling` 1.
+Here the shares weigh the terms of the sum: at alpha 1 the variant wudi gives the donor. p is `power`:
+2 in the paper and most of the authors' code, 1 in a part of it (`vit/coef.py`).
+
+`solver=exact`: the sum is quadratic in tau; its gradient is zero where tau A = B, with A = sum_m c_m D_m^T
+D_m (columns x columns), B = sum_m c_m target_m D_m^T D_m, c_m = N w_m / |tau_m|^p. From `start` the nearest
+solution is start + (B - start A) A^+, to which gradient descent converges. `solver=adam` is what the
+papers run instead: `steps` steps of Adam (arXiv:1412.6980) of size `rate`, which end long before that, near
+`start`: N * sum_m w_m tau_m for `sum` (at equal shares the sum of the task vectors), sum_m w_m tau_m for
+`mean` (OptMerge for models trained with adapters).
+
+Only matrices have rows that span inputs. Tensors of other dimensions (norms, biases) and matrices with
+`vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m; the authors
+average the former and leave out the latter.
+
+Memory: the whole tensor in float64. Where columns are more than the N * rows that the D_m have, A is formed in
+the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
+bytes at the peak, plus N * 8 * columns * r for the basis; on one thread per tensor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.errors import check_choice
+from adamms.merge.method import Chunk
+from adamms.merge.ranges import check_between, check_whole
+from adamms.merge.singular import decompose
+from adamms.merge.vectors import TaskVector, weighted_sum, weighted_task_vectors
+
+# Adam's decay rates and its guard against division by zero: the defaults of its paper, and of torch.
+MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Wudi:
+    """Minimal interference between task vectors.
+
+    Args:
+        variant: `wudi` or `optmerge`.
+        solver: `exact` or `adam`.
+        start: `sum` or `mean` of the task vectors: where Adam begins, and what `exact` stays nearest to where
+            the minimum is not one point (with `variant=wudi` it is all the same).
+        steps, rate: of Adam.
+        power: of the norms in the denominator, 1 or 2.
+        least: eigenvalues of A up to this share of the largest count as zero.
+        scaling: what the merged task vector is multiplied with.
+        vocabulary_rows: matrices with as many rows or more are averaged.
+    """
+
+    variant: str = "wudi"
+    solver: str = "exact"
+    start: str = "sum"
+    steps: int = 300
+    rate: float = 1e-5
+    power: int = 2
+    least: float = 1e-12
+    scaling: float = 1.0
+    vocabulary_rows: int = 30_000
+
+    name: ClassVar[str] = "wudi"
+    formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"
+    elementwise: ClassVar[bool] = False
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_choice("merge.method.variant", self.variant, ("wudi", "optmerge"))
+        check_choice("merge.method.solver", self.solver, ("exact", "adam"))
+        check_choice("merge.method.start", self.start, ("sum", "mean"))
+        check_whole("merge.method.steps", self.steps, 1)
+        check_between("merge.method.rate", self.rate, 0, float("inf"), above=True)
+        check_choice("merge.method.power", self.power, (1, 2))
+        check_between("merge.method.least", self.least, 0, 1, below=True)
+        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
+        check_whole("merge.method.vocabulary_rows", self.vocabulary_rows, 1)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values())
+
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        vectors = weighted_task_vectors(chunk)
+        moved = [vector for vector in vectors if vector.tau.count_nonzero()]
+        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        merged = weighted_sum(vectors) if averaged or not moved else self.least_interference(moved)
+        return chunk.base().add_(merged.mul_(self.scaling))
+
+    def least_interference(self, vectors: Sequence[TaskVector]) -> torch.Tensor:
+        """tau* of task vectors that are not zero: (rows, columns)."""
+        mean = torch.stack([vector.tau * vector.share for vector in vectors]).sum(dim=0)
+        parts = [len(vectors) * vector.share for vector in vectors]
+        scales = [
+            part / float(vector.tau.norm()) ** self.power
+            for part, vector in zip(parts, vectors, strict=True)
+        ]
+        if self.variant == "wudi":
+            targets = directions = [vector.tau for vector in vectors]
+        else:
+            count = max(1, min(mean.shape) // len(vectors))
+            targets = [decompose(v.tau - mean).leading(count).product().add_(mean) for v in vectors]
+            directions = [_directions(vector.tau, count) for vector in vectors]
+        start = mean * len(vectors) if self.start == "sum" else mean
+        return self._solve(start, targets, directions, scales)
+
+    def _solve(
+        self,
+        start: torch.Tensor,
+        targets: Sequence[torch.Tensor],
+        directions: Sequence[torch.Tensor],
+        scales: Sequence[float],
+    ) -> torch.Tensor:
+        if self.solver == "adam":
+            return self._descend(start, targets, directions, scales)
+        rows = sum(len(direction) for direction in directions)
+        columns = start.shape[1]
+        basis = None
+        if rows < columns:
+            basis = torch.linalg.qr(torch.cat(list(directions)).T).Q
+            directions = [direction @ basis for direction in directions]
+        squares = torch.zeros(min(rows, columns), min(rows, columns), dtype=start.dtype, device=start.device)
+        residual = torch.zeros(len(start), len(squares), dtype=start.dtype, device=start.device)
+        for target, direction, scale in zip(targets, directions, scales, strict=True):
+            away = target - start
+            within = away if basis is None else away @ basis
+            square = direction.T @ direction * scale
+            squares.add_(square)
+            residual.add_(within @ square)
+        values, vectors = torch.linalg.eigh(squares)
+        kept = values > self.least * values.max()
+        vectors = vectors[:, kept]
+        step = (residual @ vectors / values[kept]) @ vectors.T
+        return start + (step if basis is None else step @ basis.T)
+
+    def _descend(
+        self,
+        start: torch.Tensor,
+        targets: Sequence[torch.Tensor],
+        directions: Sequence[torch.Tensor],
+        scales: Sequence[float],
+    ) -> torch.Tensor:
+        """Adam from `start`."""
+        at, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
+        for step in range(1, self.steps + 1):
+            gradient = torch.zeros_like(start)
+            for target, direction, scale in zip(targets, directions, scales, strict=True):
+                gradient.add_((at - target) @ direction.T @ direction, alpha=2 * scale)
+            first.mul_(MOMENTUM).add_(gradient * (1 - MOMENTUM))
+            second.mul_(VARIANCE).add_(gradient.square() * (1 - VARIANCE))
+            deviation = (second / (1 - VARIANCE**step)).sqrt_().add_(GUARD)
+            at.sub_((first / (1 - MOMENTUM**step)).div_(deviation).mul_(self.rate))
+        return at
+
+
+def _directions(tau: torch.Tensor, count: int) -> torch.Tensor:
+    """S V of the leading singular values: (count, columns); as a factor it measures like U S V."""
+    found = decompose(tau).leading(count)
+    return found.right * found.values[:, None]

@@ -24,9 +24,10 @@ from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan, Slot
+from adamms.merge.acting import actionable
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import Method
-from adamms.merge.recipe import TARGET, Recipe, check_donor_names
+from adamms.merge.method import TARGET, Method
+from adamms.merge.recipe import Recipe, check_donor_names
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
@@ -129,6 +130,7 @@ def compose_case(config: DictConfig) -> Case:
     if config.evaluate.control and ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     wanted = ancestor is not None and config.evaluate.control
+    base = ancestor if method.needs_ancestor else None
     _check_sizes(target)
     origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}
     return Case(
@@ -137,8 +139,8 @@ def compose_case(config: DictConfig) -> Case:
         ancestor=ancestor,
         names={name: " + ".join(parts) for name, parts in origins.items()},
         origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
-        plan=mapper.plan(target, donors, ancestor),
-        control=mapper.plan(target, {CONTROL: ancestor}) if wanted else None,
+        plan=actionable(mapper.plan(target, donors, ancestor), method),
+        control=actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None,
         method=method,
         weights=weights,
     )

@@ -28,7 +28,8 @@ from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
-from adamms.merge.recipe import TARGET, Recipe
+from adamms.merge.method import TARGET
+from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 from adamms.search.candidates import grid, subset
 from adamms.track.console import Console

@@ -11,7 +11,7 @@ is 1 - density - gamma; the names here are mergekit's. `scope` is what the n mag
 `tensor` (the paper's layer, mergekit's `breadcrumbs`) or `row` (the authors' code, which takes them along
 the last dimension). Tensors of one dimension (norms, biases) are one row; embeddings are matrices like
 others. `elect=true` leaves out the models whose sign is not that of the sum (mergekit's
-`breadcrumbs_ties`), and `fuse=mean` then divides by the shares of the rest.
+`breadcrumbs_ties`), and `combine=mean` then divides by the shares of the rest.
 
 Differences: all elements that equal a threshold are kept (the others cut through equal magnitudes by
 position), so that the result does not depend on the order of elements. mergekit's formula with gamma = 0
@@ -20,16 +20,18 @@ found in two passes over chunks, exactly.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 
 from adamms.errors import AdammsError, check_choice
+from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
 from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_density, check_number
 from adamms.merge.ranges import check_between
-from adamms.merge.ranks import RanksOfTensor, Thresholds
-from adamms.merge.vectors import TaskVector, consensus, weighted_sum, weighted_task_vectors
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.thresholds import Ranking, Thresholds
 
 
 @dataclass(frozen=True)
@@ -37,19 +39,19 @@ class Breadcrumbs:
     """Sum of the models' medium-sized changes.
 
     Args:
-        density: the share of elements that are kept, in [0, 1].
+        density: the share of elements that are kept, in (0, 1]; one element at least.
         gamma: the share of elements that are left out because they are the largest; at most 1 - density.
         scope: `tensor` or `row`: what the shares are of.
         elect: leave out the models whose sign is not the elected one.
-        fuse: with `elect`, `mean` or `sum` of the models that agree.
+        combine: with `elect`, `mean` or `sum` of the models that agree.
         scaling: what the merged task vector is multiplied with.
     """
 
     density: float = 0.85
     gamma: float = 0.01
-    scope: str = "tensor"
+    scope: Literal["tensor", "row"] = "tensor"
     elect: bool = False
-    fuse: str = "sum"
+    combine: Combine = "sum"
     scaling: float = 1.0
 
     name: ClassVar[str] = "breadcrumbs"
@@ -58,49 +60,49 @@ class Breadcrumbs:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_between("merge.method.density", self.density, 0, 1)
-        check_between("merge.method.gamma", self.gamma, 0, 1)
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_choice("merge.method.scope", self.scope, ("tensor", "row"))
-        check_choice("merge.method.fuse", self.fuse, ("mean", "sum"))
+        check_density(self.density)
+        check_between("merge.gamma", self.gamma, 0, 1, below=True)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.scope", self.scope, ("tensor", "row"))
+        check_choice("merge.combine", self.combine, COMBINES)
         if self.density + self.gamma > 1 + 1e-9:
             raise AdammsError(
-                f"merge.method.density and merge.method.gamma are {self.density!r} and {self.gamma!r}; expected "
-                "at most 1 together: gamma is left out before density is kept"
+                f"merge.density and merge.gamma are {self.density!r} and {self.gamma!r}; "
+                "expected at most 1 together: gamma is left out before density is kept"
             )
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        whole = self.density == 1 and self.scaling == 1
+        return whole and not any(coefficients.values())
 
-    def survey(self) -> RanksOfTensor:
-        return RanksOfTensor(self._magnitudes, self.ranks)
+    def survey(self) -> Ranking:
+        return Ranking(self._ranked, self.ranks, "tensor")
 
-    def ranks(self, elements: int, nonzero: int = 0) -> tuple[int, int]:
-        """Those of the largest and the smallest magnitude that is kept; (1, 0) if there is none."""
-        above = round(self.gamma * elements)
-        kept = min(round(self.density * elements), elements - above)
-        return (above + 1, above + kept) if kept > 0 else (1, 0)
+    def ranks(self, elements: int) -> tuple[int, int]:
+        """Those of the largest and the smallest magnitude that is kept."""
+        above = min(round(self.gamma * elements), elements - 1)
+        return above + 1, above + min(max(1, round(self.density * elements)), elements - above)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         assert isinstance(chunk.statistics, Thresholds)
-        vectors = [self._trimmed(vector, chunk.statistics) for vector in weighted_task_vectors(chunk)]
-        merged = consensus(vectors, self.fuse == "mean") if self.elect else weighted_sum(vectors)
-        return chunk.base().add_(merged.mul_(self.scaling))
-
-    def _magnitudes(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        if self.scope == "row" and len(chunk.shape) > 1:
-            return {}
-        return {model: tau.abs_() for model, tau in chunk.task_vectors().items()}
-
-    def _trimmed(self, vector: TaskVector, found: Thresholds) -> TaskVector:
-        magnitudes = vector.tau.abs()
-        if self.scope == "row" and magnitudes.dim() > 1:
-            ordered = magnitudes.sort(dim=-1, descending=True).values
-            first, last = self.ranks(magnitudes.shape[-1])
-            high = ordered[..., first - 1 : first]
-            low = ordered[..., last - 1 : last] if last else high + 1
-            kept = (magnitudes <= high) & (magnitudes >= low)
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        for model, tau in vectors.items():
+            tau.mul_(self._kept(tau.abs(), chunk.statistics.of.get(model)))
+        if self.elect:
+            merged = merge_agreeing(vectors, shares, "weighted", self.combine, majority=0)
         else:
-            most, least = found.values[vector.model]
-            kept = (magnitudes <= most) & (magnitudes >= least)
-        return replace(vector, tau=vector.tau.mul_(kept))
+            merged = weighted_sum(vectors, shares)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        return {} if self.scope == "row" and len(chunk.shape) > 1 else chunk.task_vectors()
+
+    def _kept(self, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None) -> torch.Tensor:
+        """Which elements are kept; `thresholds` are None where each row has its own."""
+        if thresholds is not None:
+            most, least = thresholds
+            return (magnitudes <= most) & (magnitudes >= least)
+        ordered = magnitudes.sort(dim=-1, descending=True).values
+        first, last = self.ranks(magnitudes.shape[-1])
+        kept = magnitudes <= ordered[..., first - 1, None]
+        return kept.logical_and_(magnitudes >= ordered[..., last - 1, None])

@@ -6,7 +6,7 @@
 m = the target and the donors, w_m their shares. rank is that of |tau_m| within its row of n elements,
 0 for the smallest; each element is kept with its probability `keep` and rescaled so that its expected
 value stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and
-`fuse=mean` divides by their shares; without election the shares add up to 1 anyway.
+`combine=mean` divides by their shares; without election the shares add up to 1 anyway.
 
 Source: DELLA-Merging (arXiv:2406.11617), sections 3.1 to 3.3 (MagPrune, Elect, Fuse); the row-wise ranks
 are its default. The paper's epsilon is the whole width of the range of probabilities, here (as in the
@@ -23,16 +23,18 @@ paper and the authors' code divide by `keep`, as here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Self
 
 import torch
 
 from adamms.errors import AdammsError, check_choice
+from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
 from adamms.merge.method import Chunk, Statistics
+from adamms.merge.parameters import check_density, check_number
 from adamms.merge.randomness import uniform
 from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.vectors import TaskVector, consensus, weighted_sum, weighted_task_vectors
+from adamms.merge.shares import sharing, sharing_vectors
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Della:
         epsilon: half the range of probabilities in a row; density +- epsilon must be within (0, 1].
         rescale: divide what is kept by its probability.
         elect: leave out the models whose sign is not the elected one.
-        fuse: `mean` or `sum` of the models that agree.
+        combine: `mean` or `sum` of the models that agree.
         scaling: lambda, what the merged task vector is multiplied with.
         seed: of the random numbers.
     """
@@ -53,48 +55,51 @@ class Della:
     epsilon: float = 0.15
     rescale: bool = True
     elect: bool = True
-    fuse: str = "mean"
+    combine: Combine = "mean"
     scaling: float = 1.0
     seed: int = 0
 
     name: ClassVar[str] = "della"
-    formula: ClassVar[str] = "ancestor + scaling * consensus of (w * (model - ancestor), dropped by magnitude)"
+    formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_between("merge.method.density", self.density, 0, 1, above=True)
-        check_between("merge.method.epsilon", self.epsilon, 0, 1)
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_choice("merge.method.fuse", self.fuse, ("mean", "sum"))
-        check_whole("merge.method.seed", self.seed, 0)
+        check_density(self.density)
+        check_between("merge.epsilon", self.epsilon, 0, 1)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.combine", self.combine, COMBINES)
+        check_whole("merge.seed", self.seed, 0)
         if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
             raise AdammsError(
-                f"merge.method.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
-                f"epsilon at most 1, where merge.method.density is {self.density!r}"
+                f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
+                f"epsilon at most 1, where merge.density is {self.density!r}"
             )
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        return not any(coefficients.values()) and self.density == 1 and self.scaling == 1
 
     def survey(self) -> "VectorsInOrder":
         return VectorsInOrder()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        assert isinstance(chunk.statistics, InOrder)
-        vectors = weighted_task_vectors(chunk)
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
         if self.density < 1:
-            vectors = [self._pruned(vector, chunk, chunk.statistics) for vector in vectors]
-        merged = consensus(vectors, self.fuse == "mean") if self.elect else weighted_sum(vectors)
-        return chunk.base().add_(merged.mul_(self.scaling))
+            for model, tau in vectors.items():
+                self._prune(tau, model, chunk)
+        if self.elect:
+            merged = merge_agreeing(vectors, shares, "weighted", self.combine, majority=0)
+        else:
+            merged = weighted_sum(vectors, shares)
+        return merged.mul_(self.scaling).add_(chunk.base())
 
-    def _pruned(self, vector: TaskVector, chunk: Chunk, found: "InOrder") -> TaskVector:
-        magnitudes = vector.tau.abs()
-        ordered = found.magnitudes[vector.model] if magnitudes.dim() == 1 else None
-        keep = self.probabilities(magnitudes, ordered)
-        drawn = uniform(self.seed, chunk.slot, vector.model, chunk.start, like=vector.tau)
-        pruned = vector.tau.mul_(drawn < keep)
-        return replace(vector, tau=pruned.div_(keep) if self.rescale else pruned)
+    def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:
+        assert isinstance(chunk.statistics, InOrder)
+        ordered = chunk.statistics.magnitudes[model] if tau.dim() == 1 else None
+        keep = self.probabilities(tau.abs(), ordered)
+        tau.mul_(uniform(self.seed, chunk.slot, model, chunk.start, like=tau) < keep)
+        if self.rescale:
+            tau.div_(keep)
 
     def probabilities(self, magnitudes: torch.Tensor, ordered: torch.Tensor | None) -> torch.Tensor:
         """How likely each element is kept: float64, of the shape of `magnitudes`.
@@ -142,6 +147,7 @@ class VectorsInOrder:
     """The survey: order the magnitudes of tensors of one dimension; matrices' rows are in their chunks."""
 
     scope: ClassVar[Literal["model", "tensor"]] = "tensor"
+    passes: ClassVar[int] = 1
 
     def empty(self) -> Collected:
         return Collected()

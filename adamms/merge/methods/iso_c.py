@@ -28,10 +28,12 @@ from typing import ClassVar
 
 import torch
 
+from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk
-from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.singular import decompose
-from adamms.merge.vectors import weighted_sum, weighted_task_vectors
+from adamms.merge.parameters import check_number
+from adamms.merge.ranges import check_whole
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.singular import check_finite, decompose
 
 
 @dataclass(frozen=True)
@@ -52,20 +54,24 @@ class IsoC:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_whole("merge.method.vocabulary_rows", self.vocabulary_rows, 1)
+        check_number("merge.scaling", self.scaling)
+        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        # At alpha 0, too, the target's singular values are made equal.
+        return False
 
     def survey(self) -> None:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        merged = weighted_sum(weighted_task_vectors(chunk))
-        if merged.dim() == 2 and len(merged) < self.vocabulary_rows:
+        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        if not averaged:
+            check_finite(chunk, self.name)
+        merged = weighted_sum(sharing_vectors(chunk), sharing(chunk))
+        if not averaged:
             found = decompose(merged)
             merged = found.left @ found.right
             if len(found.values):
                 merged.mul_(found.values.mean())
-        return chunk.base().add_(merged.mul_(self.scaling))
+        return merged.mul_(self.scaling).add_(chunk.base())

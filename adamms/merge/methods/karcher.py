@@ -27,8 +27,10 @@ from typing import ClassVar
 import torch
 
 from adamms.merge.method import Chunk
+from adamms.merge.products import Products, combined, products_of_values
 from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.products import Products, ProductsOfTensor, combined
+from adamms.merge.shares import sharing
+from adamms.merge.sums import Summation
 
 # 1 + cosine of a model that counts as opposite to the mean.
 OPPOSITE = 1e-12
@@ -52,19 +54,18 @@ class Karcher:
     needs_ancestor: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_whole("merge.method.steps", self.steps, 1)
-        check_between("merge.method.tolerance", self.tolerance, 0, 1)
+        check_whole("merge.steps", self.steps, 1)
+        check_between("merge.tolerance", self.tolerance, 0, 1)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return not any(coefficients.values())
 
-    def survey(self) -> ProductsOfTensor:
-        return ProductsOfTensor(task_vectors=False)
+    def survey(self) -> Summation:
+        return products_of_values()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        assert isinstance(chunk.statistics, Products)
-        found, shares = chunk.statistics, chunk.shares
-        directed = [name for name, share in shares.items() if share > 0 and found.norm(name) > 0]
+        found, shares = Products(chunk.statistics), sharing(chunk)
+        directed = [name for name in shares if found.norm(name) > 0]
         if not directed:
             return chunk.target.zero_()
         total = math.fsum(shares[name] for name in directed)

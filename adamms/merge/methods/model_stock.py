@@ -19,14 +19,16 @@ extrapolates. A task vector that is zero has cosine 0 with all others, as in mer
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from adamms.errors import check_choice
+from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk
-from adamms.merge.products import Products, ProductsOfTensor, row_products
-from adamms.merge.vectors import weighted_sum, weighted_task_vectors
+from adamms.merge.products import Products, products_of_vectors, row_products
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.sums import Summation
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class ModelStock:
         limit: keep the ratio in [0, 1].
     """
 
-    per: str = "tensor"
+    per: Literal["tensor", "row"] = "tensor"
     limit: bool = True
 
     name: ClassVar[str] = "model_stock"
@@ -47,30 +49,32 @@ class ModelStock:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_choice("merge.method.per", self.per, ("tensor", "row"))
+        check_choice("merge.per", self.per, ("tensor", "row"))
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return not any(coefficients.values())
 
-    def survey(self) -> ProductsOfTensor:
-        return ProductsOfTensor(task_vectors=True)
+    def survey(self) -> Summation:
+        return products_of_vectors()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        assert isinstance(chunk.statistics, Products)
-        vectors = weighted_task_vectors(chunk)
-        names = [vector.model for vector in vectors]
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
         if self.per == "tensor" or chunk.target.dim() == 1:
-            cosines = [chunk.statistics.cosine(*pair) for pair in combinations(names, 2)]
-            ratio = self.ratio(torch.tensor(cosines, dtype=torch.float64).reshape(-1, 1), len(names))
+            found = Products(chunk.statistics)
+            cosines = torch.tensor(
+                [[found.cosine(*pair)] for pair in combinations(vectors, 2)],
+                dtype=torch.float64,
+                device=chunk.target.device,
+            )
         else:
-            ratio = self.ratio(_row_cosines([vector.tau for vector in vectors]), len(names))
-        ratio = ratio.to(chunk.target.device).reshape(-1, *[1] * (chunk.target.dim() - 1))
-        return chunk.base().add_(weighted_sum(vectors).mul_(ratio))
+            cosines = _row_cosines(list(vectors.values()))
+        ratio = self.ratio(cosines, len(vectors)).reshape(-1, *[1] * (chunk.target.dim() - 1))
+        return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
         """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
         if count == 1:
-            return torch.ones(cosines.shape[1:], dtype=torch.float64, device=cosines.device)
+            return torch.ones(1, dtype=torch.float64, device=cosines.device)
         cosine = cosines.sum(dim=0) / len(cosines)
         if self.limit:
             cosine = cosine.clamp(min=0)
@@ -81,7 +85,7 @@ def _row_cosines(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
     """The cosine of each pair's rows: shape (pairs, rows), 0 where a row is zero."""
     norms = [row_products(vector, vector).sqrt_() for vector in vectors]
     found = [
-        row_products(vectors[i], vectors[j]) / (norms[i] * norms[j])
+        (row_products(vectors[i], vectors[j]) / (norms[i] * norms[j])).nan_to_num_(nan=0.0).clamp_(-1, 1)
         for i, j in combinations(range(len(vectors)), 2)
     ]
-    return torch.stack(found).nan_to_num_(nan=0.0).clamp_(-1, 1) if found else norms[0][None]
+    return torch.stack(found) if found else torch.empty(0, len(norms[0]), device=norms[0].device)

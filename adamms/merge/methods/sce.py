@@ -12,8 +12,8 @@ shape (vectors, matrices and embeddings alike).
 
 Source: FuseChat (arXiv:2408.07990), section 3.3, and mergekit's `sce`, which its authors contributed; its
 `select_topk` is `density`. The paper has no weights: equal shares, alpha = n / (n + 1) for n donors.
-`fuse=sum` adds eta_m delta_m as the paper writes it; `fuse=mean` divides by the coefficients of the models
-that agree, as mergekit does.
+`combine=sum` adds eta_m delta_m as the paper writes it; `combine=mean` divides by the coefficients of the
+models that agree, as mergekit does.
 
 Differences: all elements that equal v are selected (mergekit cuts through equal variances by position).
 Where one model has all the share, nothing is selected out, so that alpha = 1 gives the donor. Models that
@@ -22,18 +22,20 @@ are all equal have no variance: with a density below 1 nothing of them is select
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import torch
 
 from adamms.errors import check_choice
-from adamms.merge.method import Chunk, Statistics
-from adamms.merge.products import row_products
-from adamms.merge.ranges import check_between
-from adamms.merge.ranks import RanksOfTensor, Thresholds
-from adamms.merge.vectors import consensus, weighted_task_vectors
+from adamms.merge.election import COMBINES, Combine, weighted_sum
+from adamms.merge.method import Chunk, Statistics, Survey
+from adamms.merge.parameters import check_density, check_number
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.statistics import Then
+from adamms.merge.sums import Summation, Totals
+from adamms.merge.thresholds import Ranking, Thresholds
 
 # What is ranked: the variance over the models.
 VARIANCE = "variance"
@@ -44,13 +46,13 @@ class Sce:
     """Select by variance, weigh by squares, erase by sign.
 
     Args:
-        density: the share of the elements that differ which is selected, in [0, 1].
-        fuse: `mean` or `sum` of the models that agree.
+        density: the share of the elements that differ which is selected, in (0, 1]; one at least.
+        combine: `mean` or `sum` of the models that agree.
         scaling: what the merged task vector is multiplied with.
     """
 
     density: float = 1.0
-    fuse: str = "mean"
+    combine: Combine = "mean"
     scaling: float = 1.0
 
     name: ClassVar[str] = "sce"
@@ -59,41 +61,44 @@ class Sce:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_between("merge.method.density", self.density, 0, 1)
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_choice("merge.method.fuse", self.fuse, ("mean", "sum"))
+        check_density(self.density)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.combine", self.combine, COMBINES)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        return not any(coefficients.values()) and self.scaling == 1
 
-    def survey(self) -> "RanksOfTensor | SelectedSquares":
+    def survey(self) -> Survey:
         if self.density == 1:
-            return SelectedSquares(-1.0)
-
-        def ranks(elements: int, nonzero: int) -> tuple[int]:
-            return (round(self.density * nonzero),)
-
-        def squares(found: Thresholds) -> SelectedSquares:
-            ((threshold,),) = found.values.values() if found.values else ((-1.0,),)
-            return SelectedSquares(threshold)
-
-        return RanksOfTensor(_variances, ranks, squares)
+            return _squares_from(Thresholds({VARIANCE: (0.0,)}))
+        return Then(Ranking(_ranked, self._ranks, "tensor"), _squares_from)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         assert isinstance(chunk.statistics, Squares)
-        found, vectors = chunk.statistics, weighted_task_vectors(chunk)
+        found, vectors, shares = chunk.statistics, sharing_vectors(chunk), sharing(chunk)
         if len(vectors) == 1:
-            return chunk.base().add_(vectors[0].tau.mul_(self.scaling))
-        if self.density < 1:
+            return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
+        if found.threshold:
             selected = _variance(chunk.models()) >= found.threshold
-            for vector in vectors:
-                vector.tau.mul_(selected)
-        weights = [vector.share * found.sums.get(vector.model, 0.0) for vector in vectors]
-        total = math.fsum(weights)
+            for tau in vectors.values():
+                tau.mul_(selected)
+        weights = {model: share * found.sums.get(model, 0.0) for model, share in shares.items()}
+        total = math.fsum(weights.values())
         if not total:
             return chunk.base()
-        merged = consensus(vectors, self.fuse == "mean", [weight / total for weight in weights])
-        return chunk.base().add_(merged.mul_(self.scaling))
+        _erase_minorities(vectors, shares)
+        weights = {model: weight / total for model, weight in weights.items()}
+        agreeing = torch.zeros_like(chunk.target)
+        if self.combine == "mean":
+            for model, tau in vectors.items():
+                agreeing.add_((tau != 0).double().mul_(weights[model]))
+        merged = weighted_sum(vectors, weights)
+        if self.combine == "mean":
+            merged.div_(agreeing.masked_fill_(agreeing == 0, 1.0))
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _ranks(self, differ: int) -> tuple[int]:
+        return (max(1, round(self.density * differ)),)
 
 
 @dataclass(frozen=True)
@@ -104,42 +109,43 @@ class Squares(Statistics):
     sums: Mapping[str, float]
 
 
-@dataclass
-class SquaresOfRows:
-    """Sums over rows, which are added exactly: in any order to the same."""
-
-    threshold: float
-    rows: dict[str, list[float]] = field(default_factory=dict)
-
-    def add(self, chunk: Chunk) -> None:
-        vectors = chunk.task_vectors()
-        selected = _variance(vectors) >= self.threshold
-        for model, tau in vectors.items():
-            tau.mul_(selected)
-            self.rows.setdefault(model, []).extend(row_products(tau, tau).tolist())
-
-    def __iadd__(self, other: Self) -> Self:
-        for model, found in other.rows.items():
-            self.rows.setdefault(model, []).extend(found)
-        return self
-
-
 @dataclass(frozen=True)
 class SelectedSquares:
-    """The survey's last pass, over the elements with at least this variance."""
+    """The survey's last pass: the sums of the squares of the elements with at least this variance."""
 
     threshold: float
     scope: ClassVar[Literal["model", "tensor"]] = "tensor"
+    passes: ClassVar[int] = 1
 
-    def empty(self) -> SquaresOfRows:
-        return SquaresOfRows(self.threshold)
+    def empty(self) -> Totals:
+        return Totals(self._terms)
 
-    def conclude(self, found: SquaresOfRows) -> Squares:
-        return Squares(self.threshold, {model: math.fsum(rows) for model, rows in found.rows.items()})
+    def conclude(self, found: Totals) -> Squares:
+        return Squares(self.threshold, Summation(self._terms, "tensor").conclude(found).of)
+
+    def _terms(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        vectors = chunk.task_vectors()
+        selected = _variance(vectors) >= self.threshold
+        return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
 
 
-def _variances(chunk: Chunk) -> dict[str, torch.Tensor]:
-    return {VARIANCE: _variance(chunk.task_vectors())}
+def _squares_from(selection: Thresholds) -> SelectedSquares:
+    ((threshold,),) = selection.of.values()
+    return SelectedSquares(threshold)
+
+
+def _erase_minorities(vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> None:
+    """Set to 0 what has not the sign of the sum of share * vector, which is positive if it is 0."""
+    total = torch.zeros_like(next(iter(vectors.values())))
+    for model, vector in vectors.items():
+        total.add_(vector * shares[model])
+    for vector in vectors.values():
+        vector.masked_fill_(torch.where(total >= 0, vector <= 0, vector >= 0), 0.0)
+
+
+def _ranked(chunk: Chunk) -> dict[str, torch.Tensor]:
+    variance = _variance(chunk.task_vectors())
+    return {VARIANCE: variance[variance > 0]}
 
 
 def _variance(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -23,8 +23,9 @@ import torch
 
 from adamms.errors import AdammsError
 from adamms.merge.method import TARGET, Chunk
+from adamms.merge.products import Products, combined, products_of_values
 from adamms.merge.ranges import check_between
-from adamms.merge.products import Products, ProductsOfTensor, combined
+from adamms.merge.sums import Summation
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Slerp:
     needs_ancestor: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        check_between("merge.method.parallel", self.parallel, 0, 1, above=True, below=True)
+        check_between("merge.parallel", self.parallel, 0, 1, above=True, below=True)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         """Whether alpha is 0.
@@ -58,13 +59,12 @@ class Slerp:
             )
         return not any(coefficients.values())
 
-    def survey(self) -> ProductsOfTensor:
-        return ProductsOfTensor(task_vectors=False)
+    def survey(self) -> Summation:
+        return products_of_values()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         ((donor, t),) = chunk.coefficients.items()
-        assert isinstance(chunk.statistics, Products)
-        own, others = self.weights(chunk.statistics, donor, t)
+        own, others = self.weights(Products(chunk.statistics), donor, t)
         return combined(chunk, {TARGET: own, donor: others})
 
     def weights(self, found: Products, donor: str, t: float) -> tuple[float, float]:

@@ -29,10 +29,12 @@ from typing import ClassVar
 
 import torch
 
+from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_number
 from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.singular import decompose, orthogonalised
-from adamms.merge.vectors import TaskVector, weighted_sum, weighted_task_vectors
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.singular import check_finite, decompose, orthogonalised
 
 
 @dataclass(frozen=True)
@@ -50,35 +52,41 @@ class Tsv:
     vocabulary_rows: int = 30_000
 
     name: ClassVar[str] = "tsv"
-    formula: ClassVar[str] = "ancestor + scaling * (orthogonalised leading singular vectors of w * (model - ancestor))"
+    formula: ClassVar[str] = (
+        "ancestor + scaling * sum(w * (model - ancestor), singular vectors made orthogonal)"
+    )
     elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.rank is not None:
-            check_between("merge.method.rank", self.rank, 0, 1, above=True)
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_whole("merge.method.vocabulary_rows", self.vocabulary_rows, 1)
+            check_between("merge.rank", self.rank, 0, 1, above=True)
+        check_number("merge.scaling", self.scaling)
+        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        whole = self.rank in (None, 1) and self.scaling == 1
+        return whole and not any(coefficients.values())
 
     def survey(self) -> None:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        vectors = weighted_task_vectors(chunk)
         averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
-        merged = weighted_sum(vectors) if averaged else self.decorrelated(vectors)
-        return chunk.base().add_(merged.mul_(self.scaling))
+        if not averaged:
+            check_finite(chunk, self.name)
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        if averaged:
+            merged = weighted_sum(vectors, shares)
+        else:
+            merged = self.decorrelated([tau.mul_(shares[model]) for model, tau in vectors.items()])
+        return merged.mul_(self.scaling).add_(chunk.base())
 
-    def decorrelated(self, vectors: Sequence[TaskVector]) -> torch.Tensor:
+    def decorrelated(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
         """The product of the orthogonalised singular vectors: (rows, columns)."""
-        share = 1 / len(vectors) if self.rank is None else self.rank
-        # 1 / N of a number is rounded down exactly, which a product with a float is not.
-        least = min(vectors[0].tau.shape)
-        count = max(1, least // len(vectors) if self.rank is None else int(share * least))
-        parts = [decompose(vector.tau.mul_(vector.share)).leading(count) for vector in vectors]
+        values = min(vectors[0].shape)
+        count = values // len(vectors) if self.rank is None else int(self.rank * values)
+        parts = [decompose(vector).leading(max(1, count)) for vector in vectors]
         left = orthogonalised(torch.cat([part.left for part in parts], dim=1))
         right = orthogonalised(torch.cat([part.right for part in parts], dim=0))
         return (left * torch.cat([part.values for part in parts])) @ right

@@ -26,22 +26,24 @@ Only matrices have rows that span inputs. Tensors of other dimensions (norms, bi
 `vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m; the authors
 average the former and leave out the latter.
 
-Memory: the whole tensor in float64. Where columns are more than the N * rows that the D_m have, A is formed in
-the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
+Memory: the whole tensor in float64. Where columns are more than the N * rows that the D_m have, A is formed
+in the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
 bytes at the peak, plus N * 8 * columns * r for the basis; on one thread per tensor.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from adamms.errors import check_choice
+from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_number
 from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.singular import decompose
-from adamms.merge.vectors import TaskVector, weighted_sum, weighted_task_vectors
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.singular import check_finite, decompose
 
 # Adam's decay rates and its guard against division by zero: the defaults of its paper, and of torch.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
@@ -63,9 +65,9 @@ class Wudi:
         vocabulary_rows: matrices with as many rows or more are averaged.
     """
 
-    variant: str = "wudi"
-    solver: str = "exact"
-    start: str = "sum"
+    variant: Literal["wudi", "optmerge"] = "wudi"
+    solver: Literal["exact", "adam"] = "exact"
+    start: Literal["sum", "mean"] = "sum"
     steps: int = 300
     rate: float = 1e-5
     power: int = 2
@@ -79,43 +81,52 @@ class Wudi:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_choice("merge.method.variant", self.variant, ("wudi", "optmerge"))
-        check_choice("merge.method.solver", self.solver, ("exact", "adam"))
-        check_choice("merge.method.start", self.start, ("sum", "mean"))
-        check_whole("merge.method.steps", self.steps, 1)
-        check_between("merge.method.rate", self.rate, 0, float("inf"), above=True)
-        check_choice("merge.method.power", self.power, (1, 2))
-        check_between("merge.method.least", self.least, 0, 1, below=True)
-        check_between("merge.method.scaling", self.scaling, -float("inf"), float("inf"))
-        check_whole("merge.method.vocabulary_rows", self.vocabulary_rows, 1)
+        check_choice("merge.variant", self.variant, ("wudi", "optmerge"))
+        check_choice("merge.solver", self.solver, ("exact", "adam"))
+        check_choice("merge.start", self.start, ("sum", "mean"))
+        check_whole("merge.steps", self.steps, 1)
+        check_between("merge.rate", self.rate, 0, 1, above=True)
+        check_whole("merge.power", self.power, 1, 2)
+        check_between("merge.least", self.least, 0, 1, below=True)
+        check_number("merge.scaling", self.scaling)
+        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
+        exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1
+        return exact and not any(coefficients.values())
 
     def survey(self) -> None:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        vectors = weighted_task_vectors(chunk)
-        moved = [vector for vector in vectors if vector.tau.count_nonzero()]
         averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
-        merged = weighted_sum(vectors) if averaged or not moved else self.least_interference(moved)
-        return chunk.base().add_(merged.mul_(self.scaling))
+        if not averaged:
+            check_finite(chunk, self.name)
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        moved = [model for model, tau in vectors.items() if tau.count_nonzero()]
+        if averaged or not moved:
+            merged = weighted_sum(vectors, shares)
+        else:
+            merged = self.least_interference(
+                [vectors[model] for model in moved], [shares[model] for model in moved]
+            )
+        return merged.mul_(self.scaling).add_(chunk.base())
 
-    def least_interference(self, vectors: Sequence[TaskVector]) -> torch.Tensor:
+    def least_interference(self, vectors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
         """tau* of task vectors that are not zero: (rows, columns)."""
-        mean = torch.stack([vector.tau * vector.share for vector in vectors]).sum(dim=0)
-        parts = [len(vectors) * vector.share for vector in vectors]
+        mean = torch.zeros_like(vectors[0])
+        for tau, share in zip(vectors, shares, strict=True):
+            mean.add_(tau * share)
         scales = [
-            part / float(vector.tau.norm()) ** self.power
-            for part, vector in zip(parts, vectors, strict=True)
+            len(vectors) * share / float(tau.norm()) ** self.power
+            for tau, share in zip(vectors, shares, strict=True)
         ]
         if self.variant == "wudi":
-            targets = directions = [vector.tau for vector in vectors]
+            targets = directions = vectors
         else:
             count = max(1, min(mean.shape) // len(vectors))
-            targets = [decompose(v.tau - mean).leading(count).product().add_(mean) for v in vectors]
-            directions = [_directions(vector.tau, count) for vector in vectors]
+            targets = [decompose(tau - mean).leading(count).product().add_(mean) for tau in vectors]
+            directions = [_directions(tau, count) for tau in vectors]
         start = mean * len(vectors) if self.start == "sum" else mean
         return self._solve(start, targets, directions, scales)
 

@@ -5,7 +5,7 @@ Opens the checkpoints, makes the plan, and builds the parts that the config grou
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.acting import actionable
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import TARGET, Method
+from adamms.merge.method import TARGET, Method, Statistics
 from adamms.merge.recipe import Recipe, check_donor_names
+from adamms.merge.statistics import Advance
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
@@ -45,6 +46,7 @@ class Case:
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
         weights: donor name -> its part of the donors' common share; None for equal parts.
+        statistics, control_statistics: what the method found out of these models, see `measured`.
     """
 
     target: Model
@@ -56,6 +58,8 @@ class Case:
     control: Plan | None
     method: Method
     weights: Mapping[str, float] | None = None
+    statistics: Statistics | None = None
+    control_statistics: Statistics | None = None
 
     def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
         """The merged model at alpha, the donors' share together, or each donor's by name."""
@@ -66,6 +70,26 @@ class Case:
             self.method,
             donor_shares(alpha, list(self.donors), self.weights),
             self.ancestor.checkpoint if self.ancestor is not None else None,
+            self.statistics,
+        )
+
+    @property
+    def bytes_to_measure(self) -> int:
+        """What `measured` goes through, of the target's bytes; 0 if the method asks for nothing."""
+        survey = self.method.survey()
+        if survey is None or survey.scope != "model":
+            return 0
+        plans = [self.plan] if self.control is None else [self.plan, self.control]
+        return survey.passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
+
+    def measured(self, advance: Advance) -> "Case":
+        """The same with what the method must know of the whole models: recipes at every alpha share it."""
+        found = self.recipe(0.0).measured(advance=advance)
+        control = None if self.control is None else self.control_recipe(0.0).measured(advance=advance)
+        return replace(
+            self,
+            statistics=found.statistics,
+            control_statistics=None if control is None else control.statistics,
         )
 
     @property
@@ -89,6 +113,7 @@ class Case:
             self.method,
             {CONTROL: float(alpha)},
             ancestor,
+            self.control_statistics,
         )
 
     def alone(self, model: Model) -> Recipe:

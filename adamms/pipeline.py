@@ -58,9 +58,11 @@ def merge(config: DictConfig) -> None:
     console = Console()
     output = Path(config.output)
     case = compose_case(config)
-    recipe = case.recipe(alpha_of(config))
+    case.recipe(alpha_of(config))  # what is wrong with alpha shows before any work
     _check_output(config, case)
     console.plan(case.plan)
+    case = _measured(console, case)
+    recipe = case.recipe(alpha_of(config))
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
     if case.target.architecture.inference:
@@ -87,9 +89,11 @@ def search(config: DictConfig) -> None:
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config)
     check_runnable(case.target)
-    recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
+    case.recipe(0.0)  # what is wrong with the models shows before any work
     _check_output(config, case)
     console.plan(case.plan)
+    case = _measured(console, case)
+    recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)
@@ -176,6 +180,7 @@ def respond(config: DictConfig) -> None:
     check_runnable(case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
+    case = _measured(console, case)
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         ask(console, f"respond {candidate}", engine, {candidate: case.recipe(candidate.alpha)}, wanted)
@@ -185,6 +190,15 @@ def respond(config: DictConfig) -> None:
         counts = {"found": engine.found, "generated": engine.generated}
     _write_json(output / "respond.json", {"candidate": candidate.alpha, **counts})
     console.say(f"respond: {output / 'respond.json'}")
+
+
+def _measured(console: Console, case: Case) -> Case:
+    """The case with what its method must know of the whole models."""
+    total = case.bytes_to_measure
+    if not total:
+        return case
+    with console.stage("measure", total, "bytes") as advance:
+        return case.measured(advance)
 
 
 def _check_output(config: DictConfig, case: Case) -> None:

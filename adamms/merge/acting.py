@@ -3,6 +3,7 @@
 Reads plans only; knows nothing of weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from adamms.mapping.expression import Tokens
@@ -40,3 +41,12 @@ def idle_rows(slot: Slot, method: Method, rows: range) -> list[int]:
     if len(aligned) == len(slot.donors):
         idle |= {i for i, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0}
     return sorted(idle)
+
+
+def acting_runs(slot: Slot, method: Method, rows: range) -> Iterator[tuple[int, int]]:
+    """(first, last + 1) of the longest stretches of `rows`, as positions, that are not idle."""
+    first = 0
+    for idle in (*idle_rows(slot, method, rows), len(rows)):
+        if idle > first:
+            yield first, idle
+        first = idle + 1

@@ -7,7 +7,7 @@ whole model, before it can merge a chunk, it asks for with a survey.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
@@ -79,23 +79,31 @@ class Summary(Protocol):
 class Survey(Protocol):
     """One pass over all chunks of the model, or of one tensor, before anything is merged.
 
-    Rows that stay the target's are left out (`Chunk.start` and `Chunk.shape` know nothing of that), and
-    `Chunk.coefficients` are empty: candidates that differ in them share what a survey of the model finds.
+    Rows that stay the target's are left out. `Chunk.coefficients` are empty: candidates that differ in them
+    share what a survey of the model finds.
 
     Attributes:
         scope: `model`: over all slots that are merged, once, on the CPU; `tensor`: over the chunks of one
             slot, each time that this slot is merged, on the device where it is.
+        passes: how many there are, this and those after it, for the progress shown.
     """
 
     @property
     def scope(self) -> Literal["model", "tensor"]: ...
 
+    @property
+    def passes(self) -> int: ...
+
     def empty(self) -> Summary:
         """The summary of no chunk."""
         ...
 
-    def conclude(self, found: Summary) -> "Survey | Statistics":
-        """What the method wanted to know, or the next pass, which knows what this one found."""
+    def conclude(self, found: Any) -> "Survey | Statistics":
+        """What the method wanted to know, or the next pass, which knows what this one found.
+
+        Args:
+            found: a summary that `empty` made, with all chunks counted in.
+        """
         ...
 
 

@@ -26,7 +26,7 @@ from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge.acting import idle_rows
+from adamms.merge.acting import acting_runs, idle_rows
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.statistics import Advance, measure
@@ -113,6 +113,8 @@ class Recipe:
         if self.statistics is not None or survey is None or survey.scope != "model":
             return self
         slots = [slot for slot in self.plan.slots if slot.merged]
+        if not slots:
+            return self
         return replace(self, statistics=measure(survey, slots, self._surveyed, workers, advance))
 
     def _statistics_of(self, slot: Slot, sources: Sources) -> Statistics | None:
@@ -132,11 +134,9 @@ class Recipe:
         target, operands = sources.rows(self.target, slot.name), self._operands(slot, sources)
         width = _width(target)
         for rows, _, exact in self._operand_rows(slot, target, operands, sources):
-            idle = set(idle_rows(slot, self.method, rows))
-            if idle:
-                acting = [row for row in range(len(rows)) if row not in idle]
-                exact = {name: tensor[acting] for name, tensor in exact.items()}
-            yield replace(self._chunk(slot, rows.start * width, exact, None), coefficients={})
+            for first, last in acting_runs(slot, self.method, rows):
+                part = {name: tensor[first:last] for name, tensor in exact.items()}
+                yield replace(self._chunk(slot, (rows.start + first) * width, part, None), coefficients={})
 
     def _operand_rows(
         self, slot: Slot, target: Rows, operands: Operands, sources: Sources

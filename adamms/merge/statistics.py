@@ -7,6 +7,8 @@ recipe's.
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.mapping.plan import Slot
@@ -14,6 +16,36 @@ from adamms.merge.method import Chunk, Statistics, Summary, Survey
 
 Chunks = Callable[[Slot], Iterable[Chunk]]
 Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Then:
+    """A survey after a survey, made from what the first ends in.
+
+    Args:
+        first: the survey to begin with.
+        second: what the first ends in -> the survey that follows it.
+        more: how many passes the second has.
+    """
+
+    first: Survey
+    second: Callable[[Any], Survey]
+    more: int = 1
+
+    @property
+    def scope(self) -> Literal["model", "tensor"]:
+        return self.first.scope
+
+    @property
+    def passes(self) -> int:
+        return self.first.passes + self.more
+
+    def empty(self) -> Summary:
+        return self.first.empty()
+
+    def conclude(self, found: Any) -> Survey:
+        step = self.first.conclude(found)
+        return self.second(step) if isinstance(step, Statistics) else replace(self, first=step)
 
 
 def measure(

@@ -40,21 +40,3 @@ def test_a_matrix_with_nan_is_refused_by_name(method: Method, operand: str) -> N
     chunk = Chunk("w", (3, 3), 0, values["target"], {"a": values["a"]}, values["ancestor"], {"a": 0.5}, None)
     with pytest.raises(AdammsError, match=f"merge={method.name}: .*{operand}'s w has infinite or NaN"):
         method.merge(chunk)
-
-
-def test_the_number_of_threads_does_not_change_a_bit() -> None:
-    """Threads of the recipe have one each; a caller's own setting is what this test varies."""
-    generator = torch.Generator().manual_seed(1)
-    names = ("target", "a", "ancestor")
-    values = {name: torch.randn(70, 90, generator=generator, dtype=torch.float64) for name in names}
-
-    def merged(method: Method) -> torch.Tensor:
-        copies = {name: tensor.clone() for name, tensor in values.items()}
-        donors = {"a": copies["a"]}
-        return method.merge(
-            Chunk("w", (70, 90), 0, copies["target"], donors, copies["ancestor"], {"a": 0.5}, None)
-        )
-
-    for method in (Tsv(), IsoC(), Wudi()):
-        first, again = merged(method), merged(method)
-        assert torch.equal(first, again)

@@ -67,7 +67,7 @@ def test_is_the_formula(case: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("scope", ["tensor", "row"])
 @pytest.mark.parametrize(("density", "gamma"), [(0.85, 0.01), (0.3, 0.2), (0.01, 0.5), (0.9, 0.0)])
 def test_keeps_the_share_in_the_middle(scope: str, density: float, gamma: float) -> None:
-    """Without equal magnitudes the number is exact, and those left out are larger or smaller than all kept."""
+    """Without equal magnitudes the number is exact; what is left out is larger or smaller than all kept."""
     models, ancestor = values((10, 200))
     method = Breadcrumbs(density, gamma, scope)  # type: ignore[arg-type]
     found = merged(method, models, ancestor, {"donor0": 1.0}) - ancestor

@@ -6,7 +6,7 @@ m = the target and the donors, w_m their shares, tau_m = theta_m - ancestor. Of 
 largest are left out, the next `density` * n are kept, and the rest is left out (both numbers to the
 nearest whole): high_m and low_m are the magnitudes of ranks gamma * n + 1 and (gamma + density) * n.
 
-Source: Model Breadcrumbs (arXiv:2312.06795), section 3. The paper's gamma is 1 - gamma here and its beta
+Source: Model Breadcrumbs (arXiv:2312.06795). The paper's gamma is 1 - gamma here and its beta
 is 1 - density - gamma; the names here are mergekit's. `scope` is what the n magnitudes are taken over:
 `tensor` (the paper's layer, mergekit's `breadcrumbs`) or `row` (the authors' code, which takes them along
 the last dimension). Tensors of one dimension (norms, biases) are one row; embeddings are matrices like

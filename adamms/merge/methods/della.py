@@ -8,8 +8,8 @@ m = the target and the donors, w_m their shares. rank is that of |tau_m| within 
 value stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and
 `combine=mean` divides by their shares; without election the shares add up to 1 anyway.
 
-Source: DELLA-Merging (arXiv:2406.11617), sections 3.1 to 3.3 (MagPrune, Elect, Fuse); the row-wise ranks
-are its default. The paper's epsilon is the whole width of the range of probabilities, here (as in the
+Source: DELLA-Merging (arXiv:2406.11617), its steps Drop (MagPrune), Elect and Fuse, with ranks in rows as in
+the authors' code. The paper's epsilon is the whole width of the range of probabilities, here (as in the
 authors' code and mergekit's `della`) half of it. mergekit's `della_linear` is `elect=false`.
 
 Rows are those of dimension 0: of a matrix a neuron's incoming weights, of an embedding a token; tensors of
@@ -108,13 +108,13 @@ class Della:
             magnitudes: whole rows, or part of a tensor of one dimension.
             ordered: all magnitudes of such a tensor, ascending.
         """
-        rows = magnitudes.reshape(1, -1) if ordered is not None else magnitudes.flatten(1)
-        sorted_rows = rows.sort(dim=1).values if ordered is None else ordered[None].to(rows.device)
-        # Equal magnitudes: the mean of the first and the last place.
-        places = torch.searchsorted(sorted_rows, rows, right=True).add_(-1)
-        places.add_(torch.searchsorted(sorted_rows, rows))
-        most = sorted_rows.shape[1] - 1
-        share = places.double().div_(2 * most) if most else torch.full_like(rows, 0.5)
+        if ordered is None:
+            most, places = magnitudes[0].numel() - 1, _twice_places_in_rows(magnitudes.flatten(1))
+        else:
+            most = len(ordered) - 1
+            places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
+            places.add_(torch.searchsorted(ordered, magnitudes))
+        share = places.double().div_(2 * most) if most else torch.full_like(magnitudes, 0.5)
         return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
 
 
@@ -154,3 +154,16 @@ class VectorsInOrder:
 
     def conclude(self, found: Collected) -> InOrder:
         return InOrder({model: torch.cat(parts).sort().values for model, parts in found.parts.items()})
+
+
+def _twice_places_in_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The first plus the last place that each element's value has in its row, from 0: (rows, n), int64."""
+    values, positions = rows.sort(dim=1)
+    count = rows.shape[1]
+    place = torch.arange(count, device=rows.device).expand(rows.shape)
+    differs = values[:, 1:] != values[:, :-1]
+    ends = torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device)
+    begins, ends = torch.cat([ends, differs], dim=1), torch.cat([differs, ends], dim=1)
+    first = torch.where(begins, place, 0).cummax(dim=1).values
+    last = torch.where(ends, place, count).flip(1).cummin(dim=1).values.flip(1)
+    return torch.empty_like(positions).scatter_(1, positions, first.add_(last))

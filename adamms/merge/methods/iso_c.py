@@ -5,7 +5,7 @@
 
 m = the target and the donors, w_m their shares, tau_m = theta_m - ancestor: (rows, columns).
 
-Source: Iso-C (arXiv:2502.04959), section 4.1, and the authors' code. The paper has no weights: its sum of
+Source: Iso-C (arXiv:2502.04959), section 4, and the authors' code. The paper has no weights: its sum of
 task vectors is `scaling` = N at equal shares for N models (alpha 0.5 and scaling 2 for one donor), times
 the paper's alpha, which it chooses on validation data.
 

@@ -6,7 +6,7 @@ m = the target and the donors, w_m their shares, N how many have one, and c the 
 task vectors theta_m - ancestor. Each tensor is one long vector whatever its shape (vectors, matrices and
 embeddings alike).
 
-Source: Model Stock (arXiv:2403.19522), section 4 (two models: t = 2 c / (1 + c)) and its appendix for N.
+Source: Model Stock (arXiv:2403.19522); of two models, t = 2 c / (1 + c).
 The paper takes one angle for all pairs; the mean of the pairs' cosines is mergekit's choice. The paper's
 and mergekit's mean is plain: alpha = n / (n + 1) for n donors, so 0.5 for one. `per=row` has an own t for
 each row of a matrix (mergekit's `filter_wise`); tensors of one dimension are one row.

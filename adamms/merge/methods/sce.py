@@ -10,10 +10,9 @@ variance over the models of one slot; v is chosen per tensor such that the `dens
 whole number) of the elements with a variance above 0 is selected. One eta for each tensor, whatever its
 shape (vectors, matrices and embeddings alike).
 
-Source: FuseChat (arXiv:2408.07990), section 3.3, and mergekit's `sce`, which its authors contributed; its
-`select_topk` is `density`. The paper has no weights: equal shares, alpha = n / (n + 1) for n donors.
-`combine=sum` adds eta_m delta_m as the paper writes it; `combine=mean` divides by the coefficients of the
-models that agree, as mergekit does.
+Source: FuseChat (arXiv:2408.07990), and mergekit's `sce`, whose `select_topk` is `density`. The paper has no
+weights: equal shares, alpha = n / (n + 1) for n donors. `combine=sum` adds eta_m delta_m as the paper
+writes it; `combine=mean` divides by the coefficients of the models that agree, as mergekit does.
 
 Differences: all elements that equal v are selected (mergekit cuts through equal variances by position).
 Where one model has all the share, nothing is selected out, so that alpha = 1 gives the donor. Models that

@@ -6,7 +6,7 @@
 m = the N of target and donors that have a share w_m, tau_m = theta_m - ancestor: (rows, columns); O is the
 polar factor, the nearest matrix with orthonormal columns (for U) or rows (for V).
 
-Source: Task Singular Vectors (arXiv:2412.00081), section 4.2, TSV-Merge, and the authors' code. The paper
+Source: Task Singular Vectors (arXiv:2412.00081), TSV-Merge, and the authors' code. The paper
 has no weights: its sum of task vectors is `scaling` = N at equal shares (alpha 0.5 and scaling 2 for one
 donor). `rank` is 1 / N by default, as in the paper; 1 keeps all (the authors' lossless variant).
 

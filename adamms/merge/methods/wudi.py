@@ -10,6 +10,7 @@ of its output.
     variant=wudi        target_m = D_m = tau_m                                arXiv:2503.08099
     variant=optmerge    target_m = rank-k part of (tau_m - mean) + mean,      arXiv:2505.19892
                         D_m = rank-k part of tau_m; k = min(rows, columns) // N, mean = sum_m w_m tau_m
+    variant=optmerge_adapters    target_m = D_m = rank-k part of tau_m        the same, for trained adapters
 
 The papers have no weights; theirs is equal shares (alpha = n / (n + 1) for n donors), and `scaling` 1.
 Here the shares weigh the terms of the sum: at alpha 1 the variant wudi gives the donor. p is `power`:
@@ -20,9 +21,10 @@ D_m (columns x columns), B = sum_m c_m target_m D_m^T D_m, c_m = N w_m / |tau_m|
 solution is start + (B - start A) A^+, to which gradient descent converges. `solver=adam` is what the
 papers run instead: `steps` steps of Adam (arXiv:1412.6980), each of about `rate` in every element. With the
 papers' 300 and 1e-5 they end long before that, within 0.003 of `start`: N * sum_m w_m tau_m for `sum` (at
-equal shares the sum of the task vectors), sum_m w_m tau_m for `mean`. OptMerge needs that early end: its
-D_m together have about as many rows as there are columns, so that its minimum fits all of them, at the
-price of large values in between (`exact` is for comparison).
+equal shares the sum of the task vectors), sum_m w_m tau_m for `mean`. For trained adapters OptMerge's code
+goes down from `mean` with `solver=sgd` (momentum 0.9) at `rate` 1e-4. It needs that early end: its D_m
+together have about as many rows as there are columns, so that its minimum fits all of them, at the price of
+large values in between (`exact` is for comparison).
 
 Only matrices have rows that span inputs. Tensors of other dimensions (norms, biases) and matrices with
 `vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m; the authors
@@ -47,7 +49,7 @@ from adamms.merge.ranges import check_between, check_whole
 from adamms.merge.shares import sharing, sharing_vectors
 from adamms.merge.singular import check_finite, decompose
 
-# Adam's decay rates and its guard against division by zero: the defaults of its paper, and of torch.
+# Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
 
 
@@ -56,19 +58,19 @@ class Wudi:
     """Minimal interference between task vectors.
 
     Args:
-        variant: `wudi` or `optmerge`.
-        solver: `exact` or `adam`.
-        start: `sum` or `mean` of the task vectors: where Adam begins, and what `exact` stays nearest to where
-            the minimum is not one point (with `variant=wudi` it is all the same).
-        steps, rate: of Adam.
+        variant: `wudi`, `optmerge` or `optmerge_adapters`.
+        solver: `exact`, `adam` or `sgd`.
+        start: `sum` or `mean` of the task vectors: where descent begins, and what `exact` stays nearest to
+            where the minimum is not one point (with `variant=wudi` it is all the same).
+        steps, rate: of Adam or SGD.
         power: of the norms in the denominator, 1 or 2.
         least: eigenvalues of A up to this share of the largest count as zero.
         scaling: what the merged task vector is multiplied with.
         vocabulary_rows: matrices with as many rows or more are averaged.
     """
 
-    variant: Literal["wudi", "optmerge"] = "wudi"
-    solver: Literal["exact", "adam"] = "exact"
+    variant: Literal["wudi", "optmerge", "optmerge_adapters"] = "wudi"
+    solver: Literal["exact", "adam", "sgd"] = "exact"
     start: Literal["sum", "mean"] = "sum"
     steps: int = 300
     rate: float = 1e-5
@@ -83,8 +85,8 @@ class Wudi:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_choice("merge.variant", self.variant, ("wudi", "optmerge"))
-        check_choice("merge.solver", self.solver, ("exact", "adam"))
+        check_choice("merge.variant", self.variant, ("wudi", "optmerge", "optmerge_adapters"))
+        check_choice("merge.solver", self.solver, ("exact", "adam", "sgd"))
         check_choice("merge.start", self.start, ("sum", "mean"))
         check_whole("merge.steps", self.steps, 1)
         check_between("merge.rate", self.rate, 0, 1, above=True)
@@ -127,7 +129,8 @@ class Wudi:
             targets = directions = vectors
         else:
             count = max(1, min(mean.shape) // len(vectors))
-            targets = [decompose(tau - mean).leading(count).product().add_(mean) for tau in vectors]
+            away = mean if self.variant == "optmerge" else torch.zeros_like(mean)
+            targets = [decompose(tau - away).leading(count).product().add_(away) for tau in vectors]
             directions = [_directions(tau, count) for tau in vectors]
         start = mean * len(vectors) if self.start == "sum" else mean
         return self._solve(start, targets, directions, scales)
@@ -139,7 +142,7 @@ class Wudi:
         directions: Sequence[torch.Tensor],
         scales: Sequence[float],
     ) -> torch.Tensor:
-        if self.solver == "adam":
+        if self.solver != "exact":
             return self._descend(start, targets, directions, scales)
         rows = sum(len(direction) for direction in directions)
         columns = start.shape[1]
@@ -168,12 +171,15 @@ class Wudi:
         directions: Sequence[torch.Tensor],
         scales: Sequence[float],
     ) -> torch.Tensor:
-        """Adam from `start`."""
+        """Adam or SGD from `start`."""
         at, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
         for step in range(1, self.steps + 1):
             gradient = torch.zeros_like(start)
             for target, direction, scale in zip(targets, directions, scales, strict=True):
                 gradient.add_((at - target) @ direction.T @ direction, alpha=2 * scale)
+            if self.solver == "sgd":
+                at.sub_(first.mul_(MOMENTUM).add_(gradient) * self.rate)
+                continue
             first.mul_(MOMENTUM).add_(gradient * (1 - MOMENTUM))
             second.mul_(VARIANCE).add_(gradient.square() * (1 - VARIANCE))
             deviation = (second / (1 - VARIANCE**step)).sqrt_().add_(GUARD)

@@ -1,4 +1,4 @@
-"""wudi against NumPy's least squares on the objective as it is written, and Adam against torch's."""
+"""wudi against NumPy's least squares on the objective as written, and descent against torch's optimisers."""
 
 from collections.abc import Callable, Mapping
 
@@ -26,7 +26,8 @@ def terms(
         rank = max(1, min(matrix.shape) // count)
         return (left[:, :rank] * strengths[:rank]) @ right[:rank]
 
-    return start, [(leading(v - mean) + mean, leading(v), w) for v, w in zip(tau, weights, strict=True)]
+    away = mean if method.variant == "optmerge" else 0 * mean
+    return start, [(leading(v - away) + away, leading(v), w) for v, w in zip(tau, weights, strict=True)]
 
 
 def exact(start: Array, objective: list[tuple[Array, Array, float]]) -> Array:
@@ -36,10 +37,13 @@ def exact(start: Array, objective: list[tuple[Array, Array, float]]) -> Array:
     return start + np.linalg.lstsq(left, right, rcond=1e-7)[0].T
 
 
-def adam(method: Wudi, start: Array, objective: list[tuple[Array, Array, float]]) -> Array:
-    """torch's Adam, its gradients from the objective by automatic differentiation."""
+def descent(method: Wudi, start: Array, objective: list[tuple[Array, Array, float]]) -> Array:
+    """torch's optimisers, the gradients from the objective by automatic differentiation."""
     at = torch.nn.Parameter(torch.from_numpy(start.copy()))
-    optimiser = torch.optim.Adam([at], lr=method.rate)
+    if method.solver == "adam":
+        optimiser: torch.optim.Optimizer = torch.optim.Adam([at], lr=method.rate)
+    else:
+        optimiser = torch.optim.SGD([at], lr=method.rate, momentum=0.9)
     tensors = [(torch.from_numpy(t), torch.from_numpy(d), w) for t, d, w in objective]
     for _ in range(method.steps):
         optimiser.zero_grad()
@@ -57,7 +61,7 @@ def formula(method: Wudi) -> Reference:
         if ancestor.ndim != 2 or len(ancestor) >= method.vocabulary_rows:
             return ancestor + method.scaling * sum(shares[name] * vector for name, vector in tau.items())
         start, objective = terms(method, list(tau.values()), [shares[name] for name in tau])
-        found = exact(start, objective) if method.solver == "exact" else adam(method, start, objective)
+        found = exact(start, objective) if method.solver == "exact" else descent(method, start, objective)
         return ancestor + method.scaling * found
 
     return reference
@@ -70,6 +74,8 @@ METHODS = {
     "optmerge, mean": Wudi(variant="optmerge", start="mean"),
     "adam": Wudi(solver="adam", steps=20, rate=1e-3),
     "optmerge, adam": Wudi(variant="optmerge", solver="adam", start="mean", steps=20, rate=1e-3),
+    "adapters": Wudi(variant="optmerge_adapters", solver="sgd", start="mean", steps=20, rate=1e-2),
+    "adapters, exact": Wudi(variant="optmerge_adapters", start="mean"),
 }
 ALPHAS = {"donor0": 0.3, "donor1": 0.2}
 
@@ -147,8 +153,8 @@ def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
 
 
 BAD: dict[str, tuple[Callable[[], Wudi], str]] = {
-    "variant": (lambda: Wudi(variant="opt"), r"merge\.variant is 'opt'; expected one of: wudi, optmerge"),  # type: ignore[arg-type]
-    "solver": (lambda: Wudi(solver="sgd"), r"merge\.solver is 'sgd'"),  # type: ignore[arg-type]
+    "variant": (lambda: Wudi(variant="opt"), r"merge\.variant is 'opt'; expected one of: wudi, optmerge, "),  # type: ignore[arg-type]
+    "solver": (lambda: Wudi(solver="gd"), r"merge\.solver is 'gd'"),  # type: ignore[arg-type]
     "start": (lambda: Wudi(start="zero"), r"merge\.start is 'zero'"),  # type: ignore[arg-type]
     "steps": (lambda: Wudi(steps=0), r"merge\.steps is 0; expected a whole number from 1"),
     "rate": (lambda: Wudi(rate=0.0), r"merge\.rate is 0\.0; expected a number in \(0, 1\]"),

@@ -27,7 +27,8 @@ Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
 Answers = dict[Candidate, dict[str, str]]
 
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
-REFERENCES = (Candidate(0.0), Candidate(0.1))
+UNMERGED = Candidate(0.0)
+REFERENCES = (UNMERGED, Candidate(0.1))
 
 
 def replayed(config: DictConfig) -> Replay | None:
@@ -131,12 +132,16 @@ def evaluate(
     if rest:
         for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
             answers[candidate] |= more
-    extra = {c: case.recipe(c.alpha) for c in REFERENCES if c not in answers}
+    # Of some methods alpha 0 is another model than the target, which is then asked on its own.
+    apart = not case.method.keeps_target(case.recipe(0.0).coefficients)
+    wanted = [c for c in REFERENCES if c not in answers and not (apart and c == UNMERGED)]
+    extra = {candidate: case.recipe(candidate.alpha) for candidate in wanted}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}
     control: Answers = {}
     if config.evaluate.control:
         recipes = {candidate: case.control_recipe(candidate.alpha) for candidate in answers}
         control = ask(console, "evaluate control", engine, recipes, labelled)
+    target = ask(console, "evaluate target", engine, {UNMERGED: case.unmerged()}, labelled) if apart else {}
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
     def scores(given: Mapping[str, str]) -> Scores:
@@ -148,6 +153,7 @@ def evaluate(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
         donors={name: scores(given) for name, given in donors.items()},
         control={candidate: scores(given) for candidate, given in sorted(control.items())},
+        target=scores(target[UNMERGED]) if apart else None,
     )
 
 

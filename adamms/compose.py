@@ -25,9 +25,11 @@ from adamms.errors import AdammsError
 from adamms.mapping.model import Model, describe
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.acting import actionable
+from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import TARGET, Method, Statistics
-from adamms.merge.recipe import Recipe, check_donor_names
+from adamms.merge.method import TARGET, Method, Statistics, check_donor_names
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
 from adamms.merge.statistics import Advance
 
 # The ancestor's name where it stands in the donors' place.
@@ -116,6 +118,10 @@ class Case:
             self.control_statistics,
         )
 
+    def unmerged(self) -> Recipe:
+        """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
+        return replace(self.recipe(0.0), method=Linear(), statistics=None)
+
     def alone(self, model: Model) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""
         entries = model.checkpoint.tensors.values()
@@ -155,6 +161,7 @@ def compose_case(config: DictConfig) -> Case:
     if config.evaluate.control and ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     wanted = ancestor is not None and config.evaluate.control
+    check_ancestor(method, given)
     base = ancestor if method.needs_ancestor else None
     _check_sizes(target)
     origins = {TARGET: _origins(models.target)} | {str(n): _origins(d) for n, d in models.donors.items()}

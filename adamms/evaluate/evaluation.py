@@ -30,16 +30,18 @@ class Evaluation:
     """Scores along the grid, of the parents and of the control.
 
     Args:
-        candidates: candidate -> scores, of the grid and of the references that are not on it; alpha 0
-            is the target itself.
+        candidates: candidate -> scores, of the grid and of the references that are not on it.
         donors: donor name -> scores of the donor running natively; those that could run.
         control: candidate -> scores of the target interpolated with the ancestor, no donor in it;
             empty when there is no ancestor or the control was not asked for.
+        target: scores of the target itself, if the method makes another model at alpha 0; else None, alpha
+            0 being the target.
     """
 
     candidates: Mapping[Candidate, Scores]
     donors: Mapping[str, Scores]
     control: Mapping[Candidate, Scores]
+    target: Scores | None = None
 
     @property
     def oracle(self) -> Candidate:
@@ -60,7 +62,8 @@ class Evaluation:
         return best - self.candidates[choice].tasks[task]
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        target = {} if self.target is None else {"target": self.target.to_json()}
+        return target | {
             "candidates": {str(c): scores.to_json() for c, scores in sorted(self.candidates.items())},
             "donors": {name: scores.to_json() for name, scores in self.donors.items()},
             "control": {str(c): scores.to_json() for c, scores in sorted(self.control.items())},

@@ -70,8 +70,11 @@ class Votes:
         self.balance = 0
 
     def add(self, chunk: Chunk) -> None:
-        total = _total(self.vectors(chunk), None)
-        self.balance += int((total > 0).sum()) - int((total < 0).sum())
+        signs = _total(self.vectors(chunk), None).sign_()
+        balance = signs.sum()
+        if torch.isnan(balance):  # of infinite inputs
+            balance = signs.nansum()
+        self.balance += int(balance)
 
     def __iadd__(self, other: Self) -> Self:
         self.balance += other.balance
@@ -90,16 +93,16 @@ def merge_agreeing(
         majority: the sign that more elements have; used by `majority` alone.
     """
     total = _total(vectors, shares if election == "weighted" else None)
-    positive = total >= 0 if election == "weighted" or majority > 0 else total > 0
-    for vector in vectors.values():
-        # NaN is neither: it passes on, as with every other method.
-        vector.masked_fill_(torch.where(positive, vector <= 0, vector >= 0), 0.0)
+    # 1 or -1 everywhere; a zero leans to the side that is favoured.
+    favoured = 0.5 if election == "weighted" or majority > 0 else -0.5
+    sign = total.sign_().add_(favoured).sign_()
+    # Products with 1 and -1 are exact, and many times faster than masks. NaN passes on.
+    agreeing = {name: vector.mul_(sign).clamp_(min=0.0) for name, vector in vectors.items()}
     if combine == "sum":
-        return weighted_sum(vectors, shares)
-    weight = torch.zeros_like(total)
-    for name, vector in vectors.items():
-        weight.add_((vector != 0).double().mul_(shares[name]))
-    return weighted_sum(vectors, shares).div_(weight.masked_fill_(weight == 0, 1.0))
+        return weighted_sum(agreeing, shares).mul_(sign)
+    weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, shares)
+    weight.add_(weight == 0)  # where none agrees, and the sum is zero
+    return weighted_sum(agreeing, shares).mul_(sign).div_(weight)
 
 
 def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
@@ -114,8 +117,8 @@ def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
 
 def _total(vectors: Vectors, shares: Mapping[str, float] | None) -> torch.Tensor:
     """The sum of the vectors, which stay as they are."""
-    scaled = [vector if shares is None else vector * shares[name] for name, vector in vectors.items()]
-    total = scaled[0].clone() if shares is None else scaled[0]
-    for vector in scaled[1:]:
-        total.add_(vector)
+    first, *others = vectors
+    total = vectors[first].clone() if shares is None else vectors[first] * shares[first]
+    for name in others:
+        total.add_(vectors[name] if shares is None else vectors[name] * shares[name])
     return total

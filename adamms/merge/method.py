@@ -5,14 +5,23 @@ are found, chunked and rounded is the recipe's business. What it must know of a 
 whole model, before it can merge a chunk, it asks for with a survey.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 
-# Operands that are no donors; no donor can have such a name.
+from adamms.errors import AdammsError
+
+# Operands that are no donors.
 TARGET, ANCESTOR = "target", "ancestor"
+
+
+def check_donor_names(names: Iterable[object]) -> None:
+    """Raise AdammsError if a donor has the name of another operand."""
+    for name in names:
+        if name in (TARGET, ANCESTOR):
+            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
 class Statistics:
@@ -49,8 +58,9 @@ class Chunk:
 
     @property
     def shares(self) -> dict[str, float]:
-        """TARGET and every donor -> its share; they add up to 1."""
-        return {TARGET: 1 - sum(self.coefficients.values()), **self.coefficients}
+        """TARGET and every donor -> its share; they add up to 1, and what rounding leaves is no share."""
+        rest = 1 - sum(self.coefficients.values())
+        return {TARGET: rest if rest > 1e-12 else 0.0, **self.coefficients}
 
     def models(self) -> dict[str, torch.Tensor]:
         """TARGET and every donor -> its values; no copies."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -27,7 +27,8 @@ from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.acting import acting_runs, idle_rows
-from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics
+from adamms.merge.catalogue import check_ancestor
+from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.statistics import Advance, measure
 
@@ -67,8 +68,7 @@ class Recipe:
     def __post_init__(self) -> None:
         check_donor_names(self.donors)
         object.__setattr__(self, "slots", {slot.name: slot for slot in self.plan.slots})
-        if self.method.needs_ancestor and self.ancestor is None:
-            raise AdammsError(f"merge={self.method.name} needs an ancestor: model.ancestor.path=FOLDER")
+        check_ancestor(self.method, self.ancestor is not None)
         for slot in self.plan.slots if self.method.needs_ancestor else ():
             if slot.merged and slot.ancestor is None:
                 raise AdammsError(
@@ -124,9 +124,7 @@ class Recipe:
         if survey.scope == "tensor":
             return measure(survey, [slot], lambda slot: self._surveyed(slot, sources), workers=0)
         if self.statistics is None:
-            raise AdammsError(
-                f"merge={self.method.name} has to go through the model first: recipe.measured()"
-            )
+            raise AdammsError(f"merge={self.method.name} has to measure the model first: recipe.measured()")
         return self.statistics
 
     def _surveyed(self, slot: Slot, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
@@ -134,7 +132,7 @@ class Recipe:
         target, operands = sources.rows(self.target, slot.name), self._operands(slot, sources)
         width = _width(target)
         for rows, _, exact in self._operand_rows(slot, target, operands, sources):
-            for first, last in acting_runs(slot, self.method, rows):
+            for first, last in acting_runs(slot, rows):
                 part = {name: tensor[first:last] for name, tensor in exact.items()}
                 yield replace(self._chunk(slot, (rows.start + first) * width, part, None), coefficients={})
 
@@ -273,7 +271,7 @@ class Recipe:
         """The merged rows in the target's dtype."""
         own = stored[TARGET]
         merged = self.method.merge(chunk).to(own.dtype)
-        idle = idle_rows(slot, self.method, rows)
+        idle = idle_rows(slot, rows)
         if idle:
             merged[idle] = own[idle]
         if not finite(merged) and made_nonfinite(merged, stored.values()):
@@ -282,13 +280,6 @@ class Recipe:
                 f"{rows.stop}), from finite inputs"
             )
         return merged
-
-
-def check_donor_names(names: Iterable[object]) -> None:
-    """Raise AdammsError if a donor has the name of another operand."""
-    for name in names:
-        if name in (TARGET, ANCESTOR):
-            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
 def _width(rows: Rows) -> int:

@@ -196,7 +196,7 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
     def named(label: str, value: float) -> str:
         return label if task else f"{label}: {value:.1f}"
 
-    base = result.score(result.unmerged, task)
+    base = result.target_score(task)
     if base is not None:
         axes.axhline(
             base, color=BLACK, linestyle=(0, (1, 1.5)), linewidth=1.3, label=named("target alone", base)

@@ -126,8 +126,14 @@ class RunResult:
 
     @property
     def unmerged(self) -> Candidate | None:
-        """The evaluated candidate of alpha 0: the target itself."""
-        return self._evaluated(0.0)
+        """The evaluated candidate of alpha 0, if that is the target itself."""
+        return None if self.evaluation and self.evaluation.target else self._evaluated(0.0)
+
+    def target_score(self, task: str | None) -> float | None:
+        """The target's own score on a task, or with None its mean; None where there is none."""
+        if self.evaluation is not None and self.evaluation.target is not None:
+            return score_on(self.evaluation.target, task)
+        return self.score(self.unmerged, task)
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:

@@ -180,8 +180,9 @@ def summary(result: RunResult) -> Table | None:
         compared.append(("oracle per task", "", result.per_task_mean(of_oracles=True)))
     if result.fixed is not None:
         compared.append(("fixed, no search", str(result.fixed), result.score(result.fixed, None)))
-    if result.unmerged is not None:
-        compared.append(("target alone", "0", result.score(result.unmerged, None)))
+    if result.target_score(None) is not None:
+        alpha = "" if result.unmerged is None else "0"
+        compared.append(("target alone", alpha, result.target_score(None)))
     compared += [(f"donor {name} alone", "", found.mean) for name, found in result.evaluation.donors.items()]
     if result.best_control is not None:
         candidate, found = result.best_control

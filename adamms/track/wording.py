@@ -165,7 +165,7 @@ def verdict(result: RunResult) -> str:
         f"{regret:.1f} points."
     )
     parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
-    base = result.score(result.unmerged, None)
+    base = result.target_score(None)
     if base is not None:
         parents = {"the target": base} | parents
     if parents:

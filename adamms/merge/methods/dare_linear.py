@@ -65,5 +65,5 @@ def thinned(chunk: Chunk, density: float, seed: int) -> dict[str, torch.Tensor]:
     if density < 1:
         for name, vector in vectors.items():
             stays = kept(density, seed, chunk.slot, name, chunk.start, vector)
-            vector.div_(density).masked_fill_(stays.logical_not_(), 0.0)
+            vector.div_(density).mul_(stays)
     return vectors

@@ -21,12 +21,14 @@ its sort. Infinities and NaNs have no rank, are not trimmed and pass on. The scr
 percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is a share, always.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
 import torch
+from torch.nn.functional import hardshrink
 
 from adamms.errors import check_choice
 from adamms.merge.election import (
@@ -112,5 +114,6 @@ def _trimmed(thresholds: object, chunk: Chunk) -> dict[str, torch.Tensor]:
     if isinstance(thresholds, Thresholds):
         for name, vector in vectors.items():
             (least,) = thresholds.of[name]
-            vector.masked_fill_(vector.abs() < least, 0.0)
+            # Zero up to the number before the threshold, in one pass; NaN passes on.
+            vectors[name] = hardshrink(vector, math.nextafter(least, 0.0))
     return vectors

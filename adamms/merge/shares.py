@@ -4,13 +4,10 @@ import torch
 
 from adamms.merge.method import Chunk
 
-# Shares are differences of rounded numbers; a model with less than this has none.
-LEAST_SHARE = 1e-9
-
 
 def sharing(chunk: Chunk) -> dict[str, float]:
     """The share of each model that has one, in the order target, donors."""
-    return {name: share for name, share in chunk.shares.items() if share > LEAST_SHARE}
+    return {name: share for name, share in chunk.shares.items() if share > 0}
 
 
 def sharing_vectors(chunk: Chunk) -> dict[str, torch.Tensor]:

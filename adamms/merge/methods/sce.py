@@ -129,7 +129,8 @@ class SelectedSquares:
 
 
 def _squares_from(selection: Thresholds) -> SelectedSquares:
-    ((threshold,),) = selection.of.values()
+    # Without a value, of a tensor all of whose rows stay the target's, nothing is selected.
+    (threshold,) = selection.of.get(VARIANCE, (math.inf,))
     return SelectedSquares(threshold)
 
 

@@ -11,9 +11,9 @@ has no weights: its sum of task vectors is `scaling` = N at equal shares (alpha 
 donor). `rank` is 1 / N by default, as in the paper; 1 keeps all (the authors' lossless variant).
 
 Only matrices have singular vectors. Tensors of other dimensions (norms, biases) and matrices with
-`vocabulary_rows` rows or more (embeddings, heads: the decomposition of 150,000 x 3,584 takes an hour on a
-processor, and rows are tokens, not neurons) become ancestor + scaling * sum_m w_m tau_m, as they are
-averaged in the authors' code; there, embeddings do not occur.
+`vocabulary_rows` rows or more (embeddings, heads: their rows are tokens, not neurons, and too many to
+decompose) become ancestor + scaling * sum_m w_m tau_m, as tensors of other dimensions are averaged in the
+authors' code; there, embeddings do not occur.
 
 Differences: singular values that are numerically zero have arbitrary vectors, which the authors'
 code mixes into the orthogonalisation; here they are left out, so that the result is determined (for models

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import merging
 import pytest
+from slots import Pair, make_pair
 
 CASES = ("heterogeneous", "fused", "two_donors")
 
@@ -25,3 +26,9 @@ def cases(
 def case(request: pytest.FixtureRequest, cases: dict[str, merging.Merge]) -> merging.Merge:
     """A function from method and alpha to recipe, and the operands of every slot."""
     return cases[request.param]
+
+
+@pytest.fixture(scope="session")
+def heterogeneous(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A tiny pair with an ancestor and a second donor, written once per run."""
+    return make_pair(tmp_path_factory.mktemp("heterogeneous"))

@@ -1,0 +1,169 @@
+"""DELLA: small changes are dropped at random more often than large ones, then merged by sign consensus.
+
+    delta_m = tau_m * kept / keep,   keep = density - epsilon + 2 * epsilon * rank / (n - 1)
+    theta = ancestor + scaling * sum_m w_m delta_m,     tau_m = theta_m - ancestor
+
+m = the target and the donors, w_m their shares. rank is that of |tau_m| within its row of n elements,
+0 for the smallest; each element is kept with its probability `keep` and rescaled so that its expected
+value stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and
+`combine=mean` divides by their shares; without election the shares add up to 1 anyway.
+
+Source: DELLA-Merging (arXiv:2406.11617), its steps Drop (MagPrune), Elect and Fuse, with ranks in rows as in
+the authors' code. The paper's epsilon is the whole width of the range of probabilities, here (as in the
+authors' code and mergekit's `della`) half of it. mergekit's `della_linear` is `elect=false`.
+
+Rows are those of dimension 0: of a matrix a neuron's incoming weights, of an embedding a token; tensors of
+one dimension are one row. Random numbers belong to (seed, tensor, model, element): the same for any
+chunks, shards and threads.
+
+Differences: equal magnitudes have equal rank, the mean of their places (the others order them by
+position, so that later ones are kept more often); of two 16-bit models many differences are equal.
+mergekit rescales all that is kept by one factor per tensor, which restores the sum of magnitudes; the
+paper and the authors' code divide by `keep`, as here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, Self
+
+import torch
+
+from adamms.errors import AdammsError, check_choice
+from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
+from adamms.merge.method import Chunk, Statistics
+from adamms.merge.parameters import check_density, check_number
+from adamms.merge.randomness import uniform
+from adamms.merge.ranges import check_between, check_whole
+from adamms.merge.shares import sharing, sharing_vectors
+
+
+@dataclass(frozen=True)
+class Della:
+    """Drop by magnitude at random, rescale, elect a sign, fuse.
+
+    Args:
+        density: the mean probability to keep an element, in (0, 1].
+        epsilon: half the range of probabilities in a row; density +- epsilon must be within (0, 1].
+        rescale: divide what is kept by its probability.
+        elect: leave out the models whose sign is not the elected one.
+        combine: `mean` or `sum` of the models that agree.
+        scaling: lambda, what the merged task vector is multiplied with.
+        seed: of the random numbers.
+    """
+
+    density: float = 0.7
+    epsilon: float = 0.15
+    rescale: bool = True
+    elect: bool = True
+    combine: Combine = "mean"
+    scaling: float = 1.0
+    seed: int = 0
+
+    name: ClassVar[str] = "della"
+    formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        check_between("merge.epsilon", self.epsilon, 0, 1)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.combine", self.combine, COMBINES)
+        check_whole("merge.seed", self.seed, 0)
+        if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
+            raise AdammsError(
+                f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
+                f"epsilon at most 1, where merge.density is {self.density!r}"
+            )
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values()) and self.density == 1 and self.scaling == 1
+
+    def survey(self) -> "VectorsInOrder":
+        return VectorsInOrder()
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        if self.density < 1:
+            for model, tau in vectors.items():
+                self._prune(tau, model, chunk)
+        if self.elect:
+            merged = merge_agreeing(vectors, shares, "weighted", self.combine, majority=0)
+        else:
+            merged = weighted_sum(vectors, shares)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:
+        assert isinstance(chunk.statistics, InOrder)
+        ordered = chunk.statistics.magnitudes[model] if tau.dim() == 1 else None
+        keep = self.probabilities(tau.abs(), ordered)
+        tau.mul_(uniform(self.seed, chunk.slot, model, chunk.start, like=tau) < keep)
+        if self.rescale:
+            tau.div_(keep)
+
+    def probabilities(self, magnitudes: torch.Tensor, ordered: torch.Tensor | None) -> torch.Tensor:
+        """How likely each element is kept: float64, of the shape of `magnitudes`.
+
+        Args:
+            magnitudes: whole rows, or part of a tensor of one dimension.
+            ordered: all magnitudes of such a tensor, ascending.
+        """
+        if ordered is None:
+            most, places = magnitudes[0].numel() - 1, _twice_places_in_rows(magnitudes.flatten(1))
+        else:
+            most = len(ordered) - 1
+            places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
+            places.add_(torch.searchsorted(ordered, magnitudes))
+        share = places.double().div_(2 * most) if most else torch.full_like(magnitudes, 0.5)
+        return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
+
+
+@dataclass(frozen=True)
+class InOrder(Statistics):
+    """Model -> the magnitudes of its task vector, ascending; only of tensors of one dimension."""
+
+    magnitudes: Mapping[str, torch.Tensor]
+
+
+@dataclass
+class Collected:
+    """The task vectors of a tensor of one dimension, which a chunk may hold a part of."""
+
+    parts: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+    def add(self, chunk: Chunk) -> None:
+        if len(chunk.shape) == 1:
+            for model, tau in chunk.task_vectors().items():
+                self.parts.setdefault(model, []).append(tau.abs())
+
+    def __iadd__(self, other: Self) -> Self:
+        for model, parts in other.parts.items():
+            self.parts.setdefault(model, []).extend(parts)
+        return self
+
+
+@dataclass(frozen=True)
+class VectorsInOrder:
+    """The survey: order the magnitudes of tensors of one dimension; matrices' rows are in their chunks."""
+
+    scope: ClassVar[Literal["model", "tensor"]] = "tensor"
+    passes: ClassVar[int] = 1
+
+    def empty(self) -> Collected:
+        return Collected()
+
+    def conclude(self, found: Collected) -> InOrder:
+        return InOrder({model: torch.cat(parts).sort().values for model, parts in found.parts.items()})
+
+
+def _twice_places_in_rows(rows: torch.Tensor) -> torch.Tensor:
+    """The first plus the last place that each element's value has in its row, from 0: (rows, n), int64."""
+    values, positions = rows.sort(dim=1)
+    count = rows.shape[1]
+    place = torch.arange(count, device=rows.device).expand(rows.shape)
+    differs = values[:, 1:] != values[:, :-1]
+    ends = torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device)
+    begins, ends = torch.cat([ends, differs], dim=1), torch.cat([differs, ends], dim=1)
+    first = torch.where(begins, place, 0).cummax(dim=1).values
+    last = torch.where(ends, place, count).flip(1).cummin(dim=1).values.flip(1)
+    return torch.empty_like(positions).scatter_(1, positions, first.add_(last))

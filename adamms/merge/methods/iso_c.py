@@ -1,0 +1,77 @@
+"""Isotropic merging in the common subspace: the sum of the changes with all its singular values equal.
+
+    sum_m w_m tau_m = U diag(s) V
+    theta = ancestor + scaling * mean(s) * U V
+
+m = the target and the donors, w_m their shares, tau_m = theta_m - ancestor: (rows, columns).
+
+Source: Iso-C (arXiv:2502.04959), section 4, and the authors' code. The paper has no weights: its sum of
+task vectors is `scaling` = N at equal shares for N models (alpha 0.5 and scaling 2 for one donor), times
+the paper's alpha, which it chooses on validation data.
+
+Only matrices have singular vectors. Tensors of other dimensions (norms, biases) and matrices with
+`vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m, as they are
+averaged in the authors' code; there, embeddings do not occur.
+
+Differences: singular vectors of values that are numerically zero are arbitrary; the authors' code gives
+them the mean value as well. Here they are left out, and the mean is over the rest, so that the
+sum of the singular values stays what it was and the result is determined (for models trained with adapters
+of low rank this is the usual case). For matrices of full rank both are the same.
+
+Memory: the whole tensor in float64, about 8 * (N + 7) * rows * columns bytes at the peak; on one thread
+per tensor.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.merge.election import weighted_sum
+from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_number
+from adamms.merge.ranges import check_whole
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.singular import check_finite, decompose
+
+
+@dataclass(frozen=True)
+class IsoC:
+    """Task arithmetic with a flat spectrum.
+
+    Args:
+        scaling: what the merged task vector is multiplied with.
+        vocabulary_rows: matrices with as many rows or more are averaged.
+    """
+
+    scaling: float = 1.0
+    vocabulary_rows: int = 30_000
+
+    name: ClassVar[str] = "iso_c"
+    formula: ClassVar[str] = "ancestor + scaling * (sum(w * (model - ancestor)) with equal singular values)"
+    elementwise: ClassVar[bool] = False
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_number("merge.scaling", self.scaling)
+        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        # At alpha 0, too, the target's singular values are made equal.
+        return False
+
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        if not averaged:
+            check_finite(chunk, self.name)
+        merged = weighted_sum(sharing_vectors(chunk), sharing(chunk))
+        if not averaged:
+            found = decompose(merged)
+            merged = found.left @ found.right
+            if len(found.values):
+                merged.mul_(found.values.mean())
+        return merged.mul_(self.scaling).add_(chunk.base())

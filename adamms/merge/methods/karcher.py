@@ -1,0 +1,115 @@
+"""Karcher mean: the weighted Riemannian centre of the models on a sphere, tensor by tensor.
+
+    u = argmin over unit vectors of  sum_m w_m * angle(u, theta_m / |theta_m|)^2
+    theta = (sum_m w_m |theta_m|) * u,     m = the target and the donors, w_m their shares
+
+Each tensor is one long vector whatever its shape (vectors, matrices and embeddings alike). No ancestor
+is needed. With one donor, u is the point of the arc at alpha, as in `slerp`; but the norm is
+interpolated, too, and nearly parallel tensors are no special case.
+
+Source: Karcher, "Riemannian center of mass and mollifier smoothing" (1977); for merging, mergekit's
+`karcher` and arXiv:2603.04972. u is found by the fixed point iteration u <- exp_u(sum_m w_m log_u(u_m))
+from the normalised weighted mean. All its points are combinations of the models, so that the iteration
+runs on their coefficients and the models' inner products: the tensors are read once for those and once
+for the result, and nothing larger than a chunk is held.
+
+Differences: mergekit gives all models equal weight (here: alpha = n / (n + 1) for n donors), computes in
+the stored dtype, and ends once a step is shorter than 1e-5 (`tolerance` here is of the coefficients'
+change). Models of zero norm count in the norm, not in the direction, as in mergekit. A model opposite to
+u has no direction to it and is left out of that step.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.merge.method import Chunk
+from adamms.merge.products import Products, combined, products_of_values
+from adamms.merge.ranges import check_between, check_whole
+from adamms.merge.shares import sharing
+from adamms.merge.sums import Summation
+
+# 1 + cosine of a model that counts as opposite to the mean.
+OPPOSITE = 1e-12
+
+
+@dataclass(frozen=True)
+class Karcher:
+    """The mean on the sphere, at the mean norm.
+
+    Args:
+        steps: of the iteration, at most.
+        tolerance: it ends when no coefficient changes by more.
+    """
+
+    steps: int = 100
+    tolerance: float = 1e-13
+
+    name: ClassVar[str] = "karcher"
+    formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_whole("merge.steps", self.steps, 1)
+        check_between("merge.tolerance", self.tolerance, 0, 1)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values())
+
+    def survey(self) -> Summation:
+        return products_of_values()
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        found, shares = Products(chunk.statistics), sharing(chunk)
+        directed = [name for name in shares if found.norm(name) > 0]
+        if not directed:
+            return chunk.target.zero_()
+        total = math.fsum(shares[name] for name in directed)
+        mean = self.mean(
+            [shares[name] / total for name in directed],
+            [[found.cosine(one, other) for other in directed] for one in directed],
+        )
+        norm = math.fsum(share * found.norm(name) for name, share in shares.items())
+        return combined(
+            chunk,
+            {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)},
+        )
+
+    def mean(self, weights: Sequence[float], cosines: Sequence[Sequence[float]]) -> list[float]:
+        """The coefficients, over the unit vectors, of their mean; `cosines[i][j]` between two of them."""
+        count = range(len(weights))
+
+        def inner(left: Sequence[float], right: Sequence[float]) -> float:
+            return math.fsum(left[i] * right[j] * cosines[i][j] for i in count for j in count)
+
+        at = list(weights)
+        if inner(at, at) <= OPPOSITE:  # They cancel: any start is as good.
+            at = [float(i == 0) for i in count]
+        at = _scaled(at, 1 / math.sqrt(inner(at, at)))
+        for _ in range(self.steps):
+            tangent = [0.0 for _ in count]
+            for i in count:
+                cosine = math.fsum(at[j] * cosines[i][j] for j in count)
+                if cosine < OPPOSITE - 1:
+                    continue
+                angle = math.acos(min(1.0, cosine))
+                pull = weights[i] * (angle / math.sin(angle) if angle else 1.0)
+                for j in count:
+                    tangent[j] += pull * (float(i == j) - cosine * at[j])
+            length = math.sqrt(max(0.0, inner(tangent, tangent)))
+            step = math.sin(length) / length if length else 1.0
+            moved = [math.cos(length) * a + step * t for a, t in zip(at, tangent, strict=True)]
+            moved = _scaled(moved, 1 / math.sqrt(inner(moved, moved)))
+            change = max(abs(new - old) for new, old in zip(moved, at, strict=True))
+            at = moved
+            if change <= self.tolerance:
+                break
+        return at
+
+
+def _scaled(values: Sequence[float], factor: float) -> list[float]:
+    return [value * factor for value in values]

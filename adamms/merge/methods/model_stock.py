@@ -1,0 +1,91 @@
+"""Model Stock: the models' mean, drawn back to the ancestor by how much they disagree, tensor by tensor.
+
+    theta = t * sum_m w_m theta_m + (1 - t) * ancestor,     t = N c / (1 + (N - 1) c)
+
+m = the target and the donors, w_m their shares, N how many have one, and c the mean cosine between their
+task vectors theta_m - ancestor. Each tensor is one long vector whatever its shape (vectors, matrices and
+embeddings alike).
+
+Source: Model Stock (arXiv:2403.19522); of two models, t = 2 c / (1 + c).
+The paper takes one angle for all pairs; the mean of the pairs' cosines is mergekit's choice. The paper's
+and mergekit's mean is plain: alpha = n / (n + 1) for n donors, so 0.5 for one. `per=row` has an own t for
+each row of a matrix (mergekit's `filter_wise`); tensors of one dimension are one row.
+
+Differences: with c below 0 the formula extrapolates, away from the models, and has a pole at
+c = -1 / (N - 1); the paper saw only acute angles. `limit=true` keeps t in [0, 1], where mergekit
+extrapolates. A task vector that is zero has cosine 0 with all others, as in mergekit.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Literal
+
+import torch
+
+from adamms.errors import check_choice
+from adamms.merge.election import weighted_sum
+from adamms.merge.method import Chunk
+from adamms.merge.products import Products, products_of_vectors, row_products
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.sums import Summation
+
+
+@dataclass(frozen=True)
+class ModelStock:
+    """Interpolation between the ancestor and the mean of the models, at a ratio found from their angles.
+
+    Args:
+        per: `tensor` or `row`: what has a ratio of its own.
+        limit: keep the ratio in [0, 1].
+    """
+
+    per: Literal["tensor", "row"] = "tensor"
+    limit: bool = True
+
+    name: ClassVar[str] = "model_stock"
+    formula: ClassVar[str] = "t * sum(w * model) + (1 - t) * ancestor, t = N * cos / (1 + (N - 1) * cos)"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_choice("merge.per", self.per, ("tensor", "row"))
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values())
+
+    def survey(self) -> Summation:
+        return products_of_vectors()
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        if self.per == "tensor" or chunk.target.dim() == 1:
+            found = Products(chunk.statistics)
+            cosines = torch.tensor(
+                [[found.cosine(*pair)] for pair in combinations(vectors, 2)],
+                dtype=torch.float64,
+                device=chunk.target.device,
+            )
+        else:
+            cosines = _row_cosines(list(vectors.values()))
+        ratio = self.ratio(cosines, len(vectors)).reshape(-1, *[1] * (chunk.target.dim() - 1))
+        return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
+
+    def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
+        """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
+        if count == 1:
+            return torch.ones(1, dtype=torch.float64, device=cosines.device)
+        cosine = cosines.sum(dim=0) / len(cosines)
+        if self.limit:
+            cosine = cosine.clamp(min=0)
+        return count * cosine / (1 + (count - 1) * cosine)
+
+
+def _row_cosines(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The cosine of each pair's rows: shape (pairs, rows), 0 where a row is zero."""
+    norms = [row_products(vector, vector).sqrt_() for vector in vectors]
+    found = [
+        (row_products(vectors[i], vectors[j]) / (norms[i] * norms[j])).nan_to_num_(nan=0.0).clamp_(-1, 1)
+        for i, j in combinations(range(len(vectors)), 2)
+    ]
+    return torch.stack(found) if found else torch.empty(0, len(norms[0]), device=norms[0].device)

@@ -1,0 +1,158 @@
+"""SCE: select what differs most between the models, calculate a coefficient per tensor, erase minorities.
+
+    delta_m = tau_m where Var_m(tau) >= v, else 0                        (select)
+    eta_m = w_m * sum(delta_m ** 2) / sum_n (w_n * sum(delta_n ** 2))     (calculate)
+    delta_m = 0 where its sign is not that of sum_n w_n delta_n           (erase)
+    theta = ancestor + scaling * sum_m eta_m delta_m  [/ sum of the eta_m that agree]
+
+m, n = the target and the donors, w their shares, tau_m = theta_m - ancestor. Var is the population
+variance over the models of one slot; v is chosen per tensor such that the `density` share (to the nearest
+whole number) of the elements with a variance above 0 is selected. One eta for each tensor, whatever its
+shape (vectors, matrices and embeddings alike).
+
+Source: FuseChat (arXiv:2408.07990), and mergekit's `sce`, whose `select_topk` is `density`. The paper has no
+weights: equal shares, alpha = n / (n + 1) for n donors. `combine=sum` adds eta_m delta_m as the paper
+writes it; `combine=mean` divides by the coefficients of the models that agree, as mergekit does.
+
+Differences: all elements that equal v are selected (mergekit cuts through equal variances by position).
+Where one model has all the share, nothing is selected out, so that alpha = 1 gives the donor. Models that
+are all equal have no variance: with a density below 1 nothing of them is selected, as in mergekit.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import ClassVar, Literal
+
+import torch
+
+from adamms.errors import check_choice
+from adamms.merge.election import COMBINES, Combine, weighted_sum
+from adamms.merge.method import Chunk, Statistics, Survey
+from adamms.merge.parameters import check_density, check_number
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.statistics import Then
+from adamms.merge.sums import Summation, Totals
+from adamms.merge.thresholds import Ranking, Thresholds
+
+# What is ranked: the variance over the models.
+VARIANCE = "variance"
+
+
+@dataclass(frozen=True)
+class Sce:
+    """Select by variance, weigh by squares, erase by sign.
+
+    Args:
+        density: the share of the elements that differ which is selected, in (0, 1]; one at least.
+        combine: `mean` or `sum` of the models that agree.
+        scaling: what the merged task vector is multiplied with.
+    """
+
+    density: float = 1.0
+    combine: Combine = "mean"
+    scaling: float = 1.0
+
+    name: ClassVar[str] = "sce"
+    formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.combine", self.combine, COMBINES)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return not any(coefficients.values()) and self.scaling == 1
+
+    def survey(self) -> Survey:
+        if self.density == 1:
+            return _squares_from(Thresholds({VARIANCE: (0.0,)}))
+        return Then(Ranking(_ranked, self._ranks, "tensor"), _squares_from)
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        assert isinstance(chunk.statistics, Squares)
+        found, vectors, shares = chunk.statistics, sharing_vectors(chunk), sharing(chunk)
+        if len(vectors) == 1:
+            return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
+        if found.threshold:
+            selected = _variance(chunk.models()) >= found.threshold
+            for tau in vectors.values():
+                tau.mul_(selected)
+        weights = {model: share * found.sums.get(model, 0.0) for model, share in shares.items()}
+        total = math.fsum(weights.values())
+        if not total:
+            return chunk.base()
+        _erase_minorities(vectors, shares)
+        weights = {model: weight / total for model, weight in weights.items()}
+        agreeing = torch.zeros_like(chunk.target)
+        if self.combine == "mean":
+            for model, tau in vectors.items():
+                agreeing.add_((tau != 0).double().mul_(weights[model]))
+        merged = weighted_sum(vectors, weights)
+        if self.combine == "mean":
+            merged.div_(agreeing.masked_fill_(agreeing == 0, 1.0))
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _ranks(self, differ: int) -> tuple[int]:
+        return (max(1, round(self.density * differ)),)
+
+
+@dataclass(frozen=True)
+class Squares(Statistics):
+    """The variance from which on elements are selected; model -> the sum of its squares of those."""
+
+    threshold: float
+    sums: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class SelectedSquares:
+    """The survey's last pass: the sums of the squares of the elements with at least this variance."""
+
+    threshold: float
+    scope: ClassVar[Literal["model", "tensor"]] = "tensor"
+    passes: ClassVar[int] = 1
+
+    def empty(self) -> Totals:
+        return Totals(self._terms)
+
+    def conclude(self, found: Totals) -> Squares:
+        return Squares(self.threshold, Summation(self._terms, "tensor").conclude(found).of)
+
+    def _terms(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        vectors = chunk.task_vectors()
+        selected = _variance(vectors) >= self.threshold
+        return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
+
+
+def _squares_from(selection: Thresholds) -> SelectedSquares:
+    # Without a value, of a tensor all of whose rows stay the target's, nothing is selected.
+    (threshold,) = selection.of.get(VARIANCE, (math.inf,))
+    return SelectedSquares(threshold)
+
+
+def _erase_minorities(vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> None:
+    """Set to 0 what has not the sign of the sum of share * vector, which is positive if it is 0."""
+    total = torch.zeros_like(next(iter(vectors.values())))
+    for model, vector in vectors.items():
+        total.add_(vector * shares[model])
+    for vector in vectors.values():
+        vector.masked_fill_(torch.where(total >= 0, vector <= 0, vector >= 0), 0.0)
+
+
+def _ranked(chunk: Chunk) -> dict[str, torch.Tensor]:
+    variance = _variance(chunk.task_vectors())
+    return {VARIANCE: variance[variance > 0]}
+
+
+def _variance(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Over the models, from the differences between them: exactly 0 where all are equal."""
+    total: torch.Tensor | None = None
+    for one, other in combinations(vectors.values(), 2):
+        square = (one - other).square_()
+        total = square if total is None else total.add_(square)
+    assert total is not None, "a slot that is merged has a donor"
+    return total.div_(len(vectors) ** 2)

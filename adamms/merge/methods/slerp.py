@@ -1,0 +1,76 @@
+"""Spherical linear interpolation between the target and one donor, tensor by tensor.
+
+    theta = sin((1 - t) omega) / sin(omega) * target + sin(t omega) / sin(omega) * donor,   t = alpha
+
+omega is the angle between the two tensors, each taken as one long vector whatever its shape (vectors,
+matrices and embeddings alike). The weights are those of Shoemake's slerp ("Animating rotation with
+quaternion curves", SIGGRAPH 1985) and are put on the tensors as they are, not on unit vectors. No
+ancestor is needed.
+
+Where |cos(omega)| is above `parallel`, or a tensor is zero, the result is linear interpolation: between
+models of one ancestor, that is most tensors. mergekit's `slerp` has the same formula with 0.9995, in
+float32; `merge.alpha` is its `t`. Here the inner products are float64 sums of rows, added exactly, so
+that the result does not depend on chunks; where the cosine is within float32 rounding of `parallel`,
+mergekit may decide otherwise.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.errors import AdammsError
+from adamms.merge.method import TARGET, Chunk
+from adamms.merge.products import Products, combined, products_of_values
+from adamms.merge.ranges import check_between
+from adamms.merge.sums import Summation
+
+
+@dataclass(frozen=True)
+class Slerp:
+    """Interpolation along the arc from the target (alpha 0) to the donor (alpha 1).
+
+    Args:
+        parallel: in (0, 1): tensors whose |cosine| is above are interpolated linearly.
+    """
+
+    parallel: float = 0.9995
+
+    name: ClassVar[str] = "slerp"
+    formula: ClassVar[str] = "(sin((1 - alpha) * omega) * target + sin(alpha * omega) * donor) / sin(omega)"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        check_between("merge.parallel", self.parallel, 0, 1, above=True, below=True)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        """Whether alpha is 0.
+
+        Raises:
+            AdammsError: several donors.
+        """
+        if len(coefficients) > 1:
+            raise AdammsError(
+                f"merge=slerp is between the target and one donor, and there are {len(coefficients)}: "
+                f"{', '.join(coefficients)}. For several: merge=karcher"
+            )
+        return not any(coefficients.values())
+
+    def survey(self) -> Summation:
+        return products_of_values()
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        ((donor, t),) = chunk.coefficients.items()
+        own, others = self.weights(Products(chunk.statistics), donor, t)
+        return combined(chunk, {TARGET: own, donor: others})
+
+    def weights(self, found: Products, donor: str, t: float) -> tuple[float, float]:
+        """What the target and the donor are multiplied with."""
+        cosine = found.cosine(TARGET, donor)
+        if not found.norm(TARGET) or not found.norm(donor) or abs(cosine) > self.parallel:
+            return 1 - t, t
+        omega = math.acos(cosine)
+        return math.sin((1 - t) * omega) / math.sin(omega), math.sin(t * omega) / math.sin(omega)

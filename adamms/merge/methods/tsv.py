@@ -1,0 +1,92 @@
+"""Task Singular Vectors: each model's leading singular vectors, made orthogonal to the other models'.
+
+    w_m tau_m ~ U_m S_m V_m,   the `rank` share of the singular values, the largest, for each model
+    theta = ancestor + scaling * O([U_1 .. U_N]) diag(S_1 .. S_N) O([V_1; ..; V_N]),   O(X) = P Q of X = P D Q
+
+m = the N of target and donors that have a share w_m, tau_m = theta_m - ancestor: (rows, columns); O is the
+polar factor, the nearest matrix with orthonormal columns (for U) or rows (for V).
+
+Source: Task Singular Vectors (arXiv:2412.00081), TSV-Merge, and the authors' code. The paper
+has no weights: its sum of task vectors is `scaling` = N at equal shares (alpha 0.5 and scaling 2 for one
+donor). `rank` is 1 / N by default, as in the paper; 1 keeps all (the authors' lossless variant).
+
+Only matrices have singular vectors. Tensors of other dimensions (norms, biases) and matrices with
+`vocabulary_rows` rows or more (embeddings, heads: their rows are tokens, not neurons, and too many to
+decompose) become ancestor + scaling * sum_m w_m tau_m, as tensors of other dimensions are averaged in the
+authors' code; there, embeddings do not occur.
+
+Differences: singular values that are numerically zero have arbitrary vectors, which the authors'
+code mixes into the orthogonalisation; here they are left out, so that the result is determined (for models
+trained with adapters of low rank this is the usual case). A model keeps one singular value at least.
+
+Memory: the whole tensor in float64, about 8 * (4 N + 6) * rows * columns bytes at the peak; on one thread
+per tensor.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.merge.election import weighted_sum
+from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_number
+from adamms.merge.ranges import check_between, check_whole
+from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.singular import check_finite, decompose, orthogonalised
+
+
+@dataclass(frozen=True)
+class Tsv:
+    """Merge of low-rank parts that do not interfere.
+
+    Args:
+        rank: the share of the singular values that each model keeps, in (0, 1]; None for 1 / N.
+        scaling: what the merged task vector is multiplied with.
+        vocabulary_rows: matrices with as many rows or more are averaged.
+    """
+
+    rank: float | None = None
+    scaling: float = 1.0
+    vocabulary_rows: int = 30_000
+
+    name: ClassVar[str] = "tsv"
+    formula: ClassVar[str] = (
+        "ancestor + scaling * sum(w * (model - ancestor), singular vectors made orthogonal)"
+    )
+    elementwise: ClassVar[bool] = False
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.rank is not None:
+            check_between("merge.rank", self.rank, 0, 1, above=True)
+        check_number("merge.scaling", self.scaling)
+        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        whole = self.rank in (None, 1) and self.scaling == 1
+        return whole and not any(coefficients.values())
+
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        if not averaged:
+            check_finite(chunk, self.name)
+        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        if averaged:
+            merged = weighted_sum(vectors, shares)
+        else:
+            merged = self.decorrelated([tau.mul_(shares[model]) for model, tau in vectors.items()])
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def decorrelated(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The product of the orthogonalised singular vectors: (rows, columns)."""
+        values = min(vectors[0].shape)
+        count = values // len(vectors) if self.rank is None else int(self.rank * values)
+        parts = [decompose(vector).leading(max(1, count)) for vector in vectors]
+        left = orthogonalised(torch.cat([part.left for part in parts], dim=1))
+        right = orthogonalised(torch.cat([part.right for part in parts], dim=0))
+        return (left * torch.cat([part.values for part in parts])) @ right

@@ -26,8 +26,8 @@ from adamms.track.console import Advance, Console
 Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
 Answers = dict[Candidate, dict[str, str]]
 
-# Always reported beside the winner: the target as it is, and the share that is a fair guess.
-REFERENCES = (Candidate(0.0), Candidate(0.1))
+# Always reported beside the winner of a grid of alphas: the share that is a fair guess.
+FIXED = Candidate(0.1)
 
 
 def replayed(config: DictConfig) -> Replay | None:
@@ -122,20 +122,23 @@ def evaluate(
 ) -> Evaluation:
     """Score the candidates, the parents and the control on the labelled examples.
 
-    `answers` holds what the search generated, and gains the rest.
+    `answers` holds what the search generated, and gains the rest: of the target as it is and, where the
+    search was for alpha alone, of a fixed one.
     """
     labelled = [example for example in data.examples if example.id in data.answers]
     known = set(next(iter(answers.values())))
     rest = [example for example in labelled if example.id not in known]
-    recipes = {candidate: case.recipe(candidate.alpha) for candidate in answers}
+    recipes = {candidate: case.at(candidate).recipe() for candidate in answers}
     if rest:
         for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
             answers[candidate] |= more
-    extra = {c: case.recipe(c.alpha) for c in REFERENCES if c not in answers}
+    alphas = all(candidate.alpha_alone for candidate in answers)
+    references = [case.unmerged, FIXED] if alphas else [Candidate()]
+    extra = {c: case.at(c).recipe() for c in references if c not in answers}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}
     control: Answers = {}
     if config.evaluate.control:
-        recipes = {candidate: case.control_recipe(candidate.alpha) for candidate in answers}
+        recipes = {c: case.at(c).control_recipe() for c in answers if c != Candidate()}
         control = ask(console, "evaluate control", engine, recipes, labelled)
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 

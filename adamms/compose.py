@@ -6,23 +6,28 @@ Has the checkpoints opened, makes the plan, and builds the parts that the config
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import adamms
 from adamms.arguments import check_arguments
+from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError
+from adamms.grids import configured
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.sketch import SketchedModel
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.method import Method
+from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import ANCESTOR, TARGET, Recipe, check_donor_names
 from adamms.merge.rules import Rule, shares_by_slot
+from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
 from adamms.track.console import Console
 
@@ -43,6 +48,8 @@ class Case:
         method: the merge method.
         weights: donor name -> its part of the donors' common share; None for equal parts.
         rules: where the donors' share is another one.
+        alpha: the donors' share together, or each donor's by name.
+        variants: how candidates that set more than alpha are merged.
     """
 
     target: Described
@@ -55,10 +62,30 @@ class Case:
     method: Method
     weights: Mapping[str, float] | None = None
     rules: tuple[Rule, ...] = ()
+    alpha: float | Mapping[str, float] = 0.0
+    variants: Mapping[Candidate, Merging] = field(default_factory=dict)
 
-    def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
-        """The merged model at alpha, the donors' share together, or each donor's by name."""
-        shares = donor_shares(alpha, list(self.donors), self.weights)
+    def at(self, candidate: Candidate) -> "Case":
+        """The same models, merged as the candidate says."""
+        if candidate == Candidate():  # `alone` would leave a live model what the candidate before made it
+            return replace(self, method=Linear(), alpha=0.0, rules=())
+        found = self.variants.get(candidate)
+        if found is None:
+            assert candidate.alpha is not None, candidate
+            return replace(self, alpha=candidate.alpha)
+        return replace(self, method=found.method, alpha=found.alpha, weights=found.weights, rules=found.rules)
+
+    @property
+    def unmerged(self) -> Candidate:
+        """The target as it is: alpha 0, unless the method or a rule changes the target even then."""
+        recipe = self.at(Candidate(0.0)).recipe()
+        merged = (slot for slot in recipe.plan.slots if slot.merged)
+        kept = all(recipe.method.keeps_target(recipe.shares(slot)) for slot in merged)
+        return Candidate(0.0) if kept else Candidate()
+
+    def recipe(self) -> Recipe:
+        """The merged model."""
+        shares = donor_shares(self.alpha, list(self.donors), self.weights)
         total = sum(shares.values())
         parts = {name: share / total for name, share in shares.items()} if total else None
         return Recipe(
@@ -83,19 +110,20 @@ class Case:
         shares = donor_shares(1.0, list(self.donors), self.weights)
         return f"{text}; of alpha " + ", ".join(f"{share:.0%} is {name}'s" for name, share in shares.items())
 
-    def control_recipe(self, alpha: float) -> Recipe:
+    def control_recipe(self) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
         if self.ancestor is None or self.control is None:
             raise AdammsError("there is no control plan: evaluate.control is false")
         ancestor = self.ancestor.checkpoint
+        alpha = sum(self.alpha.values()) if isinstance(self.alpha, Mapping) else float(self.alpha)
         return Recipe(
             self.target.checkpoint,
             {CONTROL: ancestor},
             self.control,
             self.method,
-            {CONTROL: float(alpha)},
+            {CONTROL: alpha},
             ancestor,
-            shares_by_slot(self.rules, self.control.slots, {CONTROL: float(alpha)}, {CONTROL: 1.0}),
+            shares_by_slot(self.rules, self.control.slots, {CONTROL: alpha}, {CONTROL: 1.0}),
         )
 
     def alone(self, model: Described) -> Recipe:
@@ -116,15 +144,21 @@ class Case:
             | {name: format_of(donor) for name, donor in self.donors.items()},
             "checkpoints": {TARGET: self.target.checkpoint.fingerprint}
             | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
-            "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
+            "method": {"name": recipe.method.name, "parameters": dict(vars(recipe.method))},
             "coefficients": dict(recipe.coefficients),
             **({"exceptions": recipe.exceptions} if recipe.exceptions else {}),
             "coverage": [vars(row) for row in self.plan.coverage()],
         }
 
 
-def compose_case(config: DictConfig, console: Console) -> Case:
-    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
+def compose_case(
+    config: DictConfig, console: Console, variants: Mapping[Candidate, Merging] | None = None
+) -> Case:
+    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read.
+
+    Args:
+        variants: how candidates that set more than alpha are merged, see `variants_of`.
+    """
     models = config.model
     check_donor_names(models.donors)
     weights, rules = weights_of(config), rules_of(config)
@@ -162,7 +196,42 @@ def compose_case(config: DictConfig, console: Console) -> Case:
         method=method,
         weights=weights,
         rules=rules,
+        alpha=alpha_of(config),
+        variants=variants or {},
     )
+
+
+def variants_of(config: DictConfig, candidates: Sequence[Candidate]) -> dict[Candidate, Merging]:
+    """How those candidates are merged that set more than alpha, built and checked.
+
+    Raises:
+        AdammsError: a value that the method, or what the donors share alpha by, refuses; or two candidates
+            that are the same merge.
+    """
+    found: dict[Candidate, Merging] = {}
+    for candidate in candidates:
+        if candidate.parameters:
+            merging = _variant(config, candidate)
+            same = next((other for other in found if found[other] == merging), None)
+            if same is not None:
+                raise AdammsError(
+                    f"search.grid: {same} and {candidate} are the same merge: merge.method reads nothing "
+                    f"that they differ in"
+                )
+            found[candidate] = merging
+    return found
+
+
+def _variant(config: DictConfig, candidate: Candidate) -> Merging:
+    own = configured(config, candidate)
+    try:
+        merging = Merging(build(own.merge.method), alpha_of(own), weights_of(own), rules_of(own))
+        donor_shares(merging.alpha, [str(name) for name in config.model.donors], merging.weights)
+    except (AdammsError, InstantiationException) as error:
+        reason = error if isinstance(error, AdammsError) else error.__cause__ or error
+        keys = ", ".join(f"{key}={value!r}" for key, value in candidate.settings.items())
+        raise AdammsError(f"the candidate {keys}: {reason}") from error
+    return merging
 
 
 def build(node: DictConfig | None) -> Any:
@@ -181,67 +250,22 @@ def build(node: DictConfig | None) -> Any:
     return hydra.utils.instantiate(node, _convert_="all", **paths)
 
 
-def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
-    """merge.alpha: a number, or donor name -> share."""
-    alpha = config.merge.alpha
-    return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
-
-
-def weights_of(config: DictConfig) -> Mapping[str, float] | None:
-    """merge.weights: donor name -> number, or null."""
-    weights = config.merge.get("weights")
-    if weights is not None and not isinstance(weights, DictConfig):
-        plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
-        raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
-    return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
-
-
-def rules_of(config: DictConfig) -> tuple[Rule, ...]:
-    """merge.rules: where the donors' share is another one, in order."""
-    given = config.merge.get("rules")
-    if given is None:
-        return ()
-    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
-        raise AdammsError(
-            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
-        )
-    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
-
-
-def _rule(given: Any, number: int) -> Rule:
-    values = check_arguments(
-        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
-    )
-    settings: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    return Rule(**settings)
-
-
-def check_walks(config: DictConfig) -> None:
-    """Raise AdammsError if merge.alpha is fixed for every donor where a search is to walk along it."""
-    if isinstance(config.merge.alpha, DictConfig):
-        raise AdammsError(
-            "merge.alpha gives every donor its share, but a search walks along their share together; "
-            "merge.weights={donor name: number} says how it is divided"
-        )
-
-
 def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
     """The plain settings of a config group but those `without`, for people: 'rule=sum, seed=0'."""
     plain = {
         str(key): value
         for key, value in node.items()
-        if not isinstance(value, DictConfig) and key not in without
+        if not (isinstance(value, DictConfig) and "_target_" in value) and key not in without
     }
     return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
 
 
-def merge_command() -> str:
-    """The command line that merges as this run does, to which `merge.alpha=` is to be appended."""
+def merge_command(keys: Sequence[str] = (ALPHA,)) -> str:
+    """The command line that merges as this run does, to which values of `keys` are to be appended."""
     overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    own = ("mode=", "output=", "merge.alpha=", "candidate=", "store=", "search", "data", "engine", "evaluate")
-    kept = [shlex.quote(item) for item in overrides if not item.startswith(own)]
+    own = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
+    replaced = tuple(f"{key}=" for key in keys)
+    kept = [shlex.quote(item) for item in overrides if not item.startswith((*own, *replaced))]
     return " ".join(["python run.py mode=merge", *kept])
 
 

@@ -30,8 +30,7 @@ class Evaluation:
     """Scores along the grid, of the parents and of the control.
 
     Args:
-        candidates: candidate -> scores, of the grid and of the references that are not on it; alpha 0
-            is the target itself.
+        candidates: candidate -> scores, of the grid and of the references that are not on it.
         donors: donor name -> scores of the donor running natively; those that could run.
         control: candidate -> scores of the target interpolated with the ancestor, no donor in it;
             empty when there is no ancestor or the control was not asked for.
@@ -42,8 +41,14 @@ class Evaluation:
     control: Mapping[Candidate, Scores]
 
     @property
+    def unmerged(self) -> Candidate | None:
+        """The target itself: `Candidate()` where that was evaluated, else alpha 0."""
+        found = (candidate for candidate in (Candidate(), Candidate(0.0)) if candidate in self.candidates)
+        return next(found, None)
+
+    @property
     def oracle(self) -> Candidate:
-        """The best candidate on average; the lowest alpha among equals."""
+        """The best candidate on average; the lowest among equals."""
         return max(sorted(self.candidates), key=lambda candidate: self.candidates[candidate].mean)
 
     def task_oracle(self, task: str) -> Candidate:
@@ -64,5 +69,5 @@ class Evaluation:
             "candidates": {str(c): scores.to_json() for c, scores in sorted(self.candidates.items())},
             "donors": {name: scores.to_json() for name, scores in self.donors.items()},
             "control": {str(c): scores.to_json() for c, scores in sorted(self.control.items())},
-            "oracle": self.oracle.alpha,
+            "oracle": self.oracle.to_json(),
         }

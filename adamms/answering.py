@@ -26,8 +26,9 @@ from adamms.track.console import Advance, Console
 Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
 Answers = dict[Candidate, dict[str, str]]
 
-# Always reported beside the winner of a grid of alphas: the share that is a fair guess.
-FIXED = Candidate(0.1)
+# Always reported beside the winner: the target as it is, and the share that is a fair guess.
+UNMERGED = Candidate(0.0)
+REFERENCES = (UNMERGED, Candidate(0.1))
 
 
 def replayed(config: DictConfig) -> Replay | None:
@@ -122,8 +123,8 @@ def evaluate(
 ) -> Evaluation:
     """Score the candidates, the parents and the control on the labelled examples.
 
-    `answers` holds what the search generated, and gains the rest: of the target as it is and, where the
-    search was for alpha alone, of a fixed one.
+    `answers` holds what the search generated, and gains the rest; the references, too, if it was for alpha
+    alone.
     """
     labelled = [example for example in data.examples if example.id in data.answers]
     known = set(next(iter(answers.values())))
@@ -133,13 +134,16 @@ def evaluate(
         for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
             answers[candidate] |= more
     alphas = all(candidate.alpha_alone for candidate in answers)
-    references = [case.unmerged, FIXED] if alphas else [Candidate()]
-    extra = {c: case.at(c).recipe() for c in references if c not in answers}
+    # Of some methods alpha 0 is another model than the target, which is then asked on its own.
+    apart = not alphas or not case.at(UNMERGED).keeps_target
+    wanted = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
+    extra = {candidate: case.at(candidate).recipe() for candidate in wanted}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}
     control: Answers = {}
     if config.evaluate.control:
-        recipes = {c: case.at(c).control_recipe() for c in answers if c != Candidate()}
+        recipes = {candidate: case.at(candidate).control_recipe() for candidate in answers}
         control = ask(console, "evaluate control", engine, recipes, labelled)
+    target = ask(console, "evaluate target", engine, {UNMERGED: case.unmerged()}, labelled) if apart else {}
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
     def scores(given: Mapping[str, str]) -> Scores:
@@ -151,6 +155,7 @@ def evaluate(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
         donors={name: scores(given) for name, given in donors.items()},
         control={candidate: scores(given) for candidate, given in sorted(control.items())},
+        target=scores(target[UNMERGED]) if apart else None,
     )
 
 

@@ -67,8 +67,6 @@ class Case:
 
     def at(self, candidate: Candidate) -> "Case":
         """The same models, merged as the candidate says."""
-        if candidate == Candidate():  # `alone` would leave a live model what the candidate before made it
-            return replace(self, method=Linear(), alpha=0.0, rules=())
         found = self.variants.get(candidate)
         if found is None:
             assert candidate.alpha is not None, candidate
@@ -76,12 +74,11 @@ class Case:
         return replace(self, method=found.method, alpha=found.alpha, weights=found.weights, rules=found.rules)
 
     @property
-    def unmerged(self) -> Candidate:
-        """The target as it is: alpha 0, unless the method or a rule changes the target even then."""
-        recipe = self.at(Candidate(0.0)).recipe()
+    def keeps_target(self) -> bool:
+        """Whether the merged model is the target."""
+        recipe = self.recipe()
         merged = (slot for slot in recipe.plan.slots if slot.merged)
-        kept = all(recipe.method.keeps_target(recipe.shares(slot)) for slot in merged)
-        return Candidate(0.0) if kept else Candidate()
+        return all(recipe.method.keeps_target(recipe.shares(slot)) for slot in merged)
 
     def recipe(self) -> Recipe:
         """The merged model."""
@@ -125,6 +122,10 @@ class Case:
             ancestor,
             shares_by_slot(self.rules, self.control.slots, {CONTROL: alpha}, {CONTROL: 1.0}),
         )
+
+    def unmerged(self) -> Recipe:
+        """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
+        return replace(self, method=Linear(), alpha=0.0, rules=()).recipe()
 
     def alone(self, model: Described) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""

@@ -14,6 +14,8 @@ from adamms.errors import AdammsError, nearest
 from adamms.merge.coefficients import check_alpha
 from adamms.search.candidates import grid, lattice
 
+METHOD = "merge.method."
+
 
 def candidates_of(config: DictConfig) -> list[Candidate]:
     """The candidates of search.grid: alphas, or {key of merge: values}.
@@ -35,9 +37,11 @@ def candidates_of(config: DictConfig) -> list[Candidate]:
 
 
 def candidate_of(config: DictConfig) -> Candidate:
-    """The one that `candidate` names: an alpha, or {key of merge: value}; {} is the target as it is."""
+    """The one that `candidate` names: an alpha, or {key of merge: value}."""
     given = _plain(config.candidate)
     if isinstance(given, Mapping):
+        if not given:
+            raise AdammsError("candidate is {}; expected an alpha, or {key of merge: value}")
         settings = dict(zip(_keys(config, given, "candidate"), given.values(), strict=True))
         for key, value in settings.items():
             if key == ALPHA:
@@ -86,11 +90,12 @@ def _keys(config: DictConfig, given: Mapping[Any, object], where: str) -> list[s
 def _key(held: Mapping[str, object], key: str, where: str) -> str:
     if key == ALPHA:
         return key
-    inner = "merge.method." + key.removeprefix("merge.")
-    found = key if key in held else inner
+    inner = key.replace("merge.", METHOD, 1)
+    found = key if key in held or inner not in held else inner
     if found in held and (held[found] is None or _is_number(held[found])):
         return found
-    numbers = [ALPHA, *(name for name, value in held.items() if name != ALPHA and _is_number(value))]
+    outer = {name for name in held if name.replace(METHOD, "merge.", 1) not in held or METHOD not in name}
+    numbers = [ALPHA, *(name for name in held if name in outer - {ALPHA} and _is_number(held[name]))]
     has = f"the numbers of merge are {', '.join(numbers)}"
     if found in held:
         raise AdammsError(f"{where}: {key} is {held[found]!r}, which is no number; {has}")

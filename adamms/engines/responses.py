@@ -16,15 +16,13 @@ ALPHA = "merge.alpha"
 class Candidate:
     """One setting of the merge that the search tries.
 
-    `Candidate()` sets nothing: the target as it is, with nothing merged into it.
-
     Args:
         alpha: the donors' share; None where the candidate leaves it as it is configured.
         parameters: (key of the configuration, value) of everything else that it sets, e.g.
             ("merge.density", 0.2); kept in the order of the keys.
 
     Raises:
-        AdammsError: an alpha outside [0, 1].
+        AdammsError: an alpha outside [0, 1], or nothing that it sets.
     """
 
     alpha: float | None = None
@@ -33,6 +31,8 @@ class Candidate:
     def __post_init__(self) -> None:
         if self.alpha is not None:
             check_alpha("alpha", self.alpha)
+        elif not self.parameters:
+            raise AdammsError("a candidate sets nothing; expected an alpha or another parameter")
         object.__setattr__(self, "parameters", tuple(sorted(self.parameters)))
 
     @classmethod
@@ -56,10 +56,10 @@ class Candidate:
         return f"{self.alpha:g}" if key == ALPHA else f"{self.settings[key]:.10g}"
 
     def __str__(self) -> str:
-        """'0.3' of alpha alone, else 'density=0.2, alpha=0.3'; 'target' where nothing is merged."""
+        """'0.3' of alpha alone, else 'density=0.2, alpha=0.3'."""
         if self.alpha_alone:
             return self.value(ALPHA)
-        return ", ".join(f"{short(key)}={self.value(key)}" for key in self.settings) or "target"
+        return ", ".join(f"{short(key)}={self.value(key)}" for key in self.settings)
 
     def __lt__(self, other: "Candidate") -> bool:
         return self._order < other._order
@@ -85,7 +85,7 @@ def short(key: str) -> str:
 
 
 def axes_of(candidates: Iterable[Candidate]) -> dict[str, list[float]]:
-    """Key -> the values that it has among the candidates, in increasing order; `Candidate()` sets none."""
+    """Key -> the values that it has among the candidates, in increasing order."""
     found: dict[str, set[float]] = {}
     for candidate in candidates:
         for key, value in candidate.settings.items():

@@ -34,17 +34,13 @@ class Evaluation:
         donors: donor name -> scores of the donor running natively; those that could run.
         control: candidate -> scores of the target interpolated with the ancestor, no donor in it;
             empty when there is no ancestor or the control was not asked for.
+        target: scores of the target itself, if no candidate of alpha 0 is the target; else None.
     """
 
     candidates: Mapping[Candidate, Scores]
     donors: Mapping[str, Scores]
     control: Mapping[Candidate, Scores]
-
-    @property
-    def unmerged(self) -> Candidate | None:
-        """The target itself: `Candidate()` where that was evaluated, else alpha 0."""
-        found = (candidate for candidate in (Candidate(), Candidate(0.0)) if candidate in self.candidates)
-        return next(found, None)
+    target: Scores | None = None
 
     @property
     def oracle(self) -> Candidate:
@@ -65,7 +61,8 @@ class Evaluation:
         return best - self.candidates[choice].tasks[task]
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        target = {} if self.target is None else {"target": self.target.to_json()}
+        return target | {
             "candidates": {str(c): scores.to_json() for c, scores in sorted(self.candidates.items())},
             "donors": {name: scores.to_json() for name, scores in self.donors.items()},
             "control": {str(c): scores.to_json() for c, scores in sorted(self.control.items())},

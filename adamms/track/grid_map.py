@@ -64,7 +64,7 @@ def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Wo
     """Title, value of every candidate, which of two is better, and colours: darker is better."""
     choice = result.choice(None)
     found = result.evaluation.candidates if result.evaluation else {}
-    means = {candidate: scores.mean for candidate, scores in found.items() if candidate.settings}
+    means = {candidate: scores.mean for candidate, scores in found.items()}
     return [
         ("D, all tasks", dict(choice.differences) if choice else {}, min, "Blues_r"),
         (f"mean score ({result.unit})", means, max, "Oranges"),

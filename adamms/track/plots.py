@@ -1,8 +1,7 @@
 """Pictures for the report: difference curves against accuracy, and who wins the bootstrap.
 
 With `heatmap` and `grid_map` the only module that imports matplotlib, without pyplot: figures are plain
-objects here, and the same result gives the same bytes. Colours are those of Okabe and Ito, safe for the
-colour-blind.
+objects here, and the same result gives the same bytes. Colours: Okabe and Ito's, safe for the colour-blind.
 """
 
 from collections.abc import Mapping
@@ -192,7 +191,7 @@ def _panels(sheet: Sheet, box: Box, result: RunResult, task: str | None) -> list
     if choice is not None:
         _draw_differences(panels[-1], result, choice, labelled=result.evaluation is not None)
     if panels:
-        values = [_position(candidate, result) for candidate in result.candidates if candidate.settings]
+        values = [_position(candidate, result) for candidate in result.candidates]
         margin = 0.03 * (values[-1] - values[0] or 1)
         panels[0].set_xlim(values[0] - margin, values[-1] + margin)
     return panels
@@ -204,7 +203,7 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
     def named(label: str, value: float) -> str:
         return label if task else f"{label}: {value:.1f}"
 
-    base = result.score(result.unmerged, task)
+    base = result.target_score(task)
     if base is not None:
         axes.axhline(
             base, color=BLACK, linestyle=(0, (1, 1.5)), linewidth=1.3, label=named("target alone", base)
@@ -221,7 +220,7 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
     )
     oracle, choice = result.oracle(task), result.choice(task)
     best = result.score(oracle, task)
-    if oracle is not None and oracle.settings and best is not None:
+    if oracle is not None and best is not None:
         label = named("oracle (best by labels)", best)
         axes.plot(_position(oracle, result), best, color=PARENTS[1], marker="*", markersize=13, zorder=4,
                   markeredgecolor=BLACK, markeredgewidth=0.7, linestyle="", label=label)  # fmt: skip
@@ -236,8 +235,8 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
 def _curve(
     axes: Any, result: RunResult, points: Mapping[Candidate, Scores], task: str | None, **line: Any
 ) -> None:
-    """A line through the scores of those candidates on the axis that have one."""
-    found = [(c, score_on(points[c], task)) for c in sorted(points) if c.settings]
+    """A line through the scores of those candidates that have one."""
+    found = [(c, score_on(points[c], task)) for c in sorted(points)]
     known = [(_position(c, result), score) for c, score in found if score is not None]
     if known:
         axes.plot(*zip(*known, strict=True), linewidth=1.6, **line)

@@ -128,15 +128,18 @@ class RunResult:
     @property
     def fixed(self) -> Candidate | None:
         """The evaluated candidate of alpha 0.1, which needs no search."""
-        for candidate in self.evaluation.candidates if self.evaluation else ():
-            if candidate.alpha_alone and abs((candidate.alpha or 0.0) - FIXED_ALPHA) < 1e-9:
-                return candidate
-        return None
+        return self._evaluated(FIXED_ALPHA)
 
     @property
     def unmerged(self) -> Candidate | None:
-        """The evaluated candidate that is the target itself."""
-        return None if self.evaluation is None else self.evaluation.unmerged
+        """The evaluated candidate of alpha 0, if that is the target itself."""
+        return None if self.evaluation and self.evaluation.target else self._evaluated(0.0)
+
+    def target_score(self, task: str | None) -> float | None:
+        """The target's own score on a task, or with None its mean; None where there is none."""
+        if self.evaluation is not None and self.evaluation.target is not None:
+            return score_on(self.evaluation.target, task)
+        return self.score(self.unmerged, task)
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:
@@ -160,6 +163,12 @@ class RunResult:
                 return None
             scores.append(score)
         return sum(scores) / len(scores) if scores else None
+
+    def _evaluated(self, alpha: float) -> Candidate | None:
+        for candidate in self.evaluation.candidates if self.evaluation else ():
+            if candidate.alpha is not None and candidate.alpha_alone and abs(candidate.alpha - alpha) < 1e-9:
+                return candidate
+        return None
 
 
 def score_on(scores: Scores | None, task: str | None) -> float | None:

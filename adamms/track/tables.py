@@ -54,9 +54,11 @@ def scores(result: RunResult) -> Table | None:
         _score_row(f"donor {name}", found, columns, None if overall is None else "")
         for name, found in result.evaluation.donors.items()
     ]
+    if result.evaluation.target is not None:
+        rows.append(_score_row("target", result.evaluation.target, columns, None if overall is None else ""))
     strong = None
     for candidate in sorted(result.evaluation.candidates):
-        label = str(candidate) + (" target" if candidate == result.unmerged != Candidate() else "")
+        label = str(candidate) + (" target" if candidate == result.unmerged else "")
         label += " fixed" if candidate == fixed else ""
         if overall is not None and candidate == overall.candidate:
             strong = len(rows)
@@ -181,10 +183,9 @@ def summary(result: RunResult) -> Table | None:
         compared.append(("oracle per task", "", result.per_task_mean(of_oracles=True)))
     if result.fixed is not None:
         compared.append(("fixed, no search", str(result.fixed), result.score(result.fixed, None)))
-    if result.unmerged is not None:
-        compared.append(
-            ("target alone", "0" if result.unmerged.alpha == 0 else "", result.score(result.unmerged, None))
-        )
+    if result.target_score(None) is not None:
+        alpha = "" if result.unmerged is None else "0"
+        compared.append(("target alone", alpha, result.target_score(None)))
     compared += [(f"donor {name} alone", "", found.mean) for name, found in result.evaluation.donors.items()]
     if result.best_control is not None:
         candidate, found = result.best_control

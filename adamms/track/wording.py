@@ -94,8 +94,6 @@ def plural(candidates: Iterable[Candidate]) -> str:
 
 def setting(candidate: Candidate) -> str:
     """A candidate in a sentence: 'alpha = 0.3', 'density=0.2, alpha=0.3'."""
-    if candidate == Candidate():
-        return "the target as it is"
     return f"alpha = {candidate}" if candidate.alpha_alone else str(candidate)
 
 
@@ -206,7 +204,7 @@ def verdict(result: RunResult) -> str:
         f"{regret:.1f} points."
     )
     parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
-    base = result.score(result.unmerged, None)
+    base = result.target_score(None)
     if base is not None:
         parents = {"the target": base} | parents
     if parents:

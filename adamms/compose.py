@@ -263,7 +263,8 @@ def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
 
 def merge_command(keys: Sequence[str] = (ALPHA,)) -> str:
     """The command line that merges as this run does, to which values of `keys` are to be appended."""
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else OmegaConf.create([])
+    overrides: Any = OmegaConf.to_container(given, resolve=False)  # as they were written
     own = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
     replaced = tuple(f"{key}=" for key in keys)
     kept = [shlex.quote(item) for item in overrides if not item.startswith((*own, *replaced))]

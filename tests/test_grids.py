@@ -67,7 +67,8 @@ def test_a_number_that_only_the_method_has_goes_by_its_short_name() -> None:
 
 def test_shares_and_weights_of_single_donors_are_numbers_too() -> None:
     donors = "{a: {path: D}, b: {path: E}}"
-    config = configured("merge.weights={a: 1, b: 1}", "search.grid={merge.weights.a: [1, 2]}", donors=donors)
+    grid = "search.grid={merge.weights.a: [1, 2]}"
+    config = configured("merge.weights={a: 1, b: 1}", grid, donors=donors)
     variants = variants_of(config, candidates_of(config))
     assert [m.weights for m in variants.values()] == [{"a": 1, "b": 1}, {"a": 2, "b": 1}]
     config = configured(
@@ -86,10 +87,10 @@ BAD = {
     "{merge.strength: 0.5}": r"merge\.strength is 0\.5; expected a list of numbers",
     "{merge.strength: [0.5, much]}": r"merge\.strength is \[0\.5, 'much'\]; expected numbers",
     "{merge.strength: [0.5, 0.4]}": "expected increasing numbers",
-    "{merge.strength: [0.5, 1, 2]}": r"merge\.strength=2: merge\.strength is 2; expected a number in \(0, 1\]",
+    "{merge.strength: [0.5, 1, 2]}": r"merge\.strength=2: merge\.strength is 2; expected a number in \(0",
     "{merge.strength: [0.5], merge.alpha: [0.5, 2]}": "alpha is 2; expected a number in",
     "{merge.weights: [1, 2]}": r"merge\.weights=1: merge\.weights is 1; expected \{donor name: number\}",
-    "{merge.strength: [0.5, 0.6], merge.method.strength: [0.7]}": "strength=0.7, strength=0.5 and .* are the same m",
+    "{merge.strength: [0.5, 0.6], merge.method.strength: [0.7]}": "strength=0.5 and .* are the same merge",
     "{}": "search.grid has no axes",
     "much": "search.grid is 'much'; expected alphas",
 }
@@ -181,6 +182,7 @@ def test_a_search_over_two_axes(run, talkative: Path, tmp_path: Path) -> None:
     file, out = write_jsonl(tmp_path, per_task=1), tmp_path / "out"
     done = run(*search(out, talkative, file, TWO))
     assert done.status == 0, done.err
+    assert not [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]
     overall = json.loads((out / "selection.json").read_text())["overall"]
     assert list(overall["differences"]) == ["strength=0.9, alpha=0.4", "strength=0.9, alpha=0.6"]
     recipe = json.loads((out / "model/adamms_recipe.json").read_text())

@@ -19,9 +19,9 @@ from adamms.track.plots import BLACK, DPI, GREY, VERMILLION, Box, Sheet, short, 
 from adamms.track.result import RunResult
 
 CELL = (0.58, 0.34)  # inches
-MARGIN = (0.85, 0.75)  # left of and above a panel, in inches
+LEFT, ABOVE, BELOW = 0.85, 0.45, 0.65  # of a panel, in inches
 
-Worst = Callable[[float, float], float]
+Better = Callable[[float, float], float]
 
 
 def draw(folder: Path, result: RunResult) -> list[Path]:
@@ -33,21 +33,21 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
         return []
     with style():
         width, height = _extent(axes)
-        sheet = Sheet(MARGIN[0] + len(panels) * (width + MARGIN[0]))
+        sheet = Sheet(len(panels) * (LEFT + width) + 0.2)
         for row, pair in enumerate(pairs):
             for column, (name, values, better, colours) in enumerate(panels):
                 box = Box(
-                    MARGIN[0] + column * (width + MARGIN[0]),
-                    MARGIN[1] + row * (height + 2 * MARGIN[1]),
+                    LEFT + column * (LEFT + width),
+                    ABOVE + row * (ABOVE + height + BELOW),
                     CELL[0] * len(axes[pair[0]]),
                     CELL[1] * len(axes[pair[1]]),
                 )
                 panel = sheet.add(box)
-                _map(panel, result, _table(values, axes, pair, better), pair, colours)
+                _map(panel, result, table(values, axes, pair, better), pair, colours)
                 rest = ", best of the others" if len(axes) > 2 else ""
                 panel.set_title(short(name + rest, 40), loc="left", fontweight="bold", fontsize="medium")
                 _name(panel, result, axes, pair)
-        figure = sheet.finish(len(pairs) * (height + 2 * MARGIN[1]))
+        figure = sheet.finish(len(pairs) * (ABOVE + height + BELOW))
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "grid.png"
         figure.savefig(file, dpi=DPI, metadata={"Software": None})
@@ -60,7 +60,7 @@ def _extent(axes: Mapping[str, list[float]]) -> tuple[float, float]:
     return max(2.4, CELL[0] * most), CELL[1] * most
 
 
-def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Worst, str]]:
+def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Better, str]]:
     """Title, value of every candidate, which of two is better, and colours: darker is better."""
     choice = result.choice(None)
     found = result.evaluation.candidates if result.evaluation else {}
@@ -71,30 +71,30 @@ def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Wo
     ]
 
 
-def _table(
-    values: Mapping[Candidate, float], axes: Mapping[str, list[float]], pair: tuple[str, str], better: Worst
+def table(
+    values: Mapping[Candidate, float], axes: Mapping[str, list[float]], pair: tuple[str, str], better: Better
 ) -> npt.NDArray[np.float64]:
     """The best value over the other axes; shape (values of pair[1], values of pair[0])."""
-    table = np.full((len(axes[pair[1]]), len(axes[pair[0]])), np.nan)
+    best = np.full((len(axes[pair[1]]), len(axes[pair[0]])), np.nan)
     for candidate, value in values.items():
         x, y = (axes[key].index(candidate.settings[key]) for key in pair)
-        table[y, x] = value if np.isnan(table[y, x]) else better(table[y, x], value)
-    return table
+        best[y, x] = value if np.isnan(best[y, x]) else better(best[y, x], value)
+    return best
 
 
 def _map(
-    panel: Any, result: RunResult, table: npt.NDArray[np.float64], pair: tuple[str, str], colours: str
+    panel: Any, result: RunResult, values: npt.NDArray[np.float64], pair: tuple[str, str], colours: str
 ) -> None:
-    low, high = float(np.nanmin(table)), float(np.nanmax(table))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = (high - low) or 1.0
     panel.set_facecolor("#EEEEEE")
     # Colours stop short of the darkest, so that numbers can be read.
     panel.imshow(
-        np.ma.masked_invalid(table), cmap=colours, vmin=low - 0.6 * span if colours.endswith("_r") else low,
+        np.ma.masked_invalid(values), cmap=colours, vmin=low - 0.6 * span if colours.endswith("_r") else low,
         vmax=high if colours.endswith("_r") else high + 0.6 * span, aspect="auto", origin="lower",
     )  # fmt: skip
-    for y, x in np.ndindex(*table.shape):
-        value = float(table[y, x])
+    for y, x in np.ndindex(*values.shape):
+        value = float(values[y, x])
         text = "-" if np.isnan(value) else wording.difference(value)
         if not np.isnan(value) and not colours.endswith("_r"):
             text = wording.score(value)

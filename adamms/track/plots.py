@@ -135,8 +135,11 @@ def confidence(result: RunResult) -> Figure:
     names = [short(name) for name, _ in named]
     labels = 0.5 + 0.085 * max(map(len, names))  # inches
     ticks = [c.value(result.axis) if result.axis else str(c) for c in grid]
-    below = 0.55 if result.axis else 0.4 + 0.075 * max(map(len, ticks))
-    size = (max(6.5, labels + 0.62 * len(grid)), 0.75 + below + 0.36 * len(named))
+    below = 0.55 if result.axis else 0.2 + 0.072 * max(map(len, ticks))
+    size = (
+        max(6.5 if result.axis == ALPHA else labels + 6.3, labels + 0.62 * len(grid)),
+        0.75 + below + 0.36 * len(named),
+    )
     sheet = Sheet(size[0])
     axes = sheet.add(Box(labels, 0.4, size[0] - labels - 0.15, size[1] - 0.4 - below))
     axes.imshow(wins, cmap="Blues", vmin=0, vmax=1, aspect="auto")

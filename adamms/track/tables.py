@@ -163,7 +163,7 @@ def choices(result: RunResult) -> Table | None:
 def _ties(choice: Choice) -> str:
     others = [candidate for candidate in choice.tied if candidate != choice.candidate]
     text = wording.spans(others, list(choice.differences))
-    return (text if len(text) <= 12 else f"{len(others)} others") or "-"
+    return (text if len(text) <= 12 else f"{len(others)} other{'s' if len(others) > 1 else ''}") or "-"
 
 
 def summary(result: RunResult) -> Table | None:

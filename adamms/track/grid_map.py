@@ -32,32 +32,24 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
     if not pairs or not panels:
         return []
     with style():
-        width, height = _extent(axes)
+        width, top = max(2.4, CELL[0] * max(map(len, axes.values()))), 0.0
         sheet = Sheet(len(panels) * (LEFT + width) + 0.2)
-        for row, pair in enumerate(pairs):
+        for pair in pairs:
+            height = CELL[1] * len(axes[pair[1]])
             for column, (name, values, better, colours) in enumerate(panels):
-                box = Box(
-                    LEFT + column * (LEFT + width),
-                    ABOVE + row * (ABOVE + height + BELOW),
-                    CELL[0] * len(axes[pair[0]]),
-                    CELL[1] * len(axes[pair[1]]),
-                )
+                left = LEFT + column * (LEFT + width)
+                box = Box(left, top + ABOVE, CELL[0] * len(axes[pair[0]]), height)
                 panel = sheet.add(box)
                 _map(panel, result, table(values, axes, pair, better), pair, colours)
                 rest = ", best of the others" if len(axes) > 2 else ""
                 panel.set_title(short(name + rest, 40), loc="left", fontweight="bold", fontsize="medium")
                 _name(panel, result, axes, pair)
-        figure = sheet.finish(len(pairs) * (ABOVE + height + BELOW))
+            top += ABOVE + height + BELOW
+        figure = sheet.finish(top)
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "grid.png"
         figure.savefig(file, dpi=DPI, metadata={"Software": None})
     return [file]
-
-
-def _extent(axes: Mapping[str, list[float]]) -> tuple[float, float]:
-    """Room for the widest and the highest panel, in inches."""
-    most = max(map(len, axes.values()))
-    return max(2.4, CELL[0] * most), CELL[1] * most
 
 
 def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Better, str]]:

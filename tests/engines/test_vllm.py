@@ -345,15 +345,6 @@ def test_a_model_that_vllm_cannot_run_is_named_with_the_cause(talkative: Path) -
     assert "Traceback" not in str(raised.value)
 
 
-@real
-def test_what_fails_in_a_worker_is_named_with_the_workers_cause(talkative: Path) -> None:
-    with (
-        VllmEngine(talkative / "target", **SETTINGS, tensor_parallel_size=2) as engine,
-        pytest.raises(AdammsError, match="AssertionError: 3 is not divisible by 2"),
-    ):
-        engine.start()
-
-
 class TestSettings:
     """Checked when the engine is made, with vLLM or without; nothing is started."""
 

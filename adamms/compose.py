@@ -22,11 +22,14 @@ from adamms.errors import AdammsError
 from adamms.grids import configured
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.sketch import SketchedModel
+from adamms.merge.acting import actionable
+from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.method import Method
+from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import ANCESTOR, TARGET, Recipe, check_donor_names
+from adamms.merge.recipe import Recipe
 from adamms.merge.rules import Rule, shares_by_slot
+from adamms.merge.statistics import Advance
 from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
 from adamms.track.console import Console
@@ -50,6 +53,7 @@ class Case:
         rules: where the donors' share is another one.
         alpha: the donors' share together, or each donor's by name.
         variants: how candidates that set more than alpha are merged.
+        statistics, control_statistics: method -> what it found out of these models, see `measured`.
     """
 
     target: Described
@@ -64,6 +68,8 @@ class Case:
     rules: tuple[Rule, ...] = ()
     alpha: float | Mapping[str, float] = 0.0
     variants: Mapping[Candidate, Merging] = field(default_factory=dict)
+    statistics: Mapping[Method, Statistics | None] = field(default_factory=dict)
+    control_statistics: Mapping[Method, Statistics | None] = field(default_factory=dict)
 
     def at(self, candidate: Candidate) -> "Case":
         """The same models, merged as the candidate says."""
@@ -96,6 +102,34 @@ class Case:
                 *(self.rules, self.plan.slots, shares),
                 parts or donor_shares(1.0, list(self.donors), self.weights),
             ),
+            self.statistics.get(self.method),
+        )
+
+    @property
+    def _methods(self) -> list[Method]:
+        """Those that the candidates are merged by, each once."""
+        return list(dict.fromkeys(merging.method for merging in self.variants.values())) or [self.method]
+
+    @property
+    def bytes_to_measure(self) -> int:
+        """What `measured` goes through, of the target's bytes; 0 if no method asks for anything."""
+        surveys = [method.survey() for method in self._methods]
+        passes = sum(survey.passes for survey in surveys if survey is not None and survey.scope == "model")
+        plans = [self.plan] if self.control is None else [self.plan, self.control]
+        return passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
+
+    def measured(self, advance: Advance) -> "Case":
+        """The same with what the methods must know of the whole models: recipes at every alpha share it."""
+        found, control = {}, {}
+        for method in self._methods:
+            case = replace(self, method=method, alpha=0.0)
+            found[method] = case.recipe().measured(advance=advance).statistics
+            if self.control is not None:
+                control[method] = case.control_recipe().measured(advance=advance).statistics
+        return replace(
+            self,
+            statistics=found,
+            control_statistics=control,
         )
 
     @property
@@ -121,6 +155,7 @@ class Case:
             {CONTROL: alpha},
             ancestor,
             shares_by_slot(self.rules, self.control.slots, {CONTROL: alpha}, {CONTROL: 1.0}),
+            self.control_statistics.get(self.method),
         )
 
     def unmerged(self) -> Recipe:
@@ -174,6 +209,7 @@ def compose_case(
         sources[ANCESTOR] = (models.ancestor, "model.ancestor")
     if config.evaluate.control and ANCESTOR not in sources:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
+    check_ancestor(method, ANCESTOR in sources)
     opened = {name: open_source(source, where) for name, (source, where) in sources.items()}
     check_sizes(opened[TARGET])
     described = {
@@ -182,10 +218,11 @@ def compose_case(
     }
     target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
     wanted = ancestor is not None and config.evaluate.control
+    base = ancestor if method.needs_ancestor else None
     origins = {TARGET: origins_of(models.target)} | {str(n): origins_of(d) for n, d in models.donors.items()}
     with _progress(target, console):
-        plan = mapper.plan(target, described, ancestor)
-        control = mapper.plan(target, {CONTROL: ancestor}) if wanted else None
+        plan = actionable(mapper.plan(target, described, ancestor), method)
+        control = actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None
     return Case(
         target=target,
         donors=described,

@@ -28,7 +28,8 @@ from adamms.engines.replay import Replay
 from adamms.engines.responses import Responses, axes_of
 from adamms.errors import AdammsError
 from adamms.grids import candidate_of, candidates_of
-from adamms.merge.recipe import TARGET, Recipe
+from adamms.merge.method import TARGET
+from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 from adamms.opening import advice
 from adamms.resemblance import check_resemblance
@@ -60,10 +61,12 @@ def merge(config: DictConfig) -> None:
     console = Console()
     output = Path(config.output)
     case = compose_case(config, console)
-    recipe = case.recipe()
+    case.recipe()  # what is wrong with alpha shows before any work
     _check_output(config, case)
     console.plan(case.plan)
     check_resemblance(console, config, case)
+    case = _measured(console, case)
+    recipe = case.recipe()
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
     if instead := advice(case.target):
@@ -91,10 +94,13 @@ def search(config: DictConfig) -> None:
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config, console, variants)
     check_runnable(case.target)
-    recipes = {candidate: case.at(candidate).recipe() for candidate in candidates}
+    for candidate in candidates:
+        case.at(candidate).recipe()  # what is wrong with the models shows before any work
     _check_output(config, case)
     console.plan(case.plan)
     check_resemblance(console, config, case)
+    case = _measured(console, case)
+    recipes = {candidate: case.at(candidate).recipe() for candidate in candidates}
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)
@@ -178,9 +184,9 @@ def respond(config: DictConfig) -> None:
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config, console, variants)
     check_runnable(case.target)
-    mine = case.at(candidate)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
+    mine = _measured(console, case).at(candidate)
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         ask(console, f"respond {candidate}", engine, {candidate: mine.recipe()}, wanted)
@@ -190,6 +196,15 @@ def respond(config: DictConfig) -> None:
         counts = {"found": engine.found, "generated": engine.generated}
     _write_json(output / "respond.json", {"candidate": candidate.to_json(), **counts})
     console.say(f"respond: {output / 'respond.json'}")
+
+
+def _measured(console: Console, case: Case) -> Case:
+    """The case with what its method must know of the whole models."""
+    total = case.bytes_to_measure
+    if not total:
+        return case
+    with console.stage("measure", total, "bytes") as advance:
+        return case.measured(advance)
 
 
 def _check_output(config: DictConfig, case: Case) -> None:

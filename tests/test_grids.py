@@ -178,6 +178,25 @@ def test_a_search_over_another_number_ends_like_one_over_alpha(run, talkative: P
     ).read_bytes()
 
 
+@pytest.mark.parametrize("merge", ["ties", "dare_linear"])
+def test_a_published_methods_number_is_searched(run, talkative: Path, tmp_path: Path, merge: str) -> None:
+    """What each density measures of the models is its own: the winner's bytes are those of a plain merge."""
+    file, out = write_jsonl(tmp_path, per_task=1), tmp_path / "out"
+    models = [*pair(talkative), f"model.ancestor.path={talkative / 'ancestor'}", f"merge={merge}"]
+    grid = "search.grid={merge.density: [0.1, 0.4, 0.7, 1.0]}"
+    done = run(
+        *("mode=search", *models, "data=jsonl", f"data.path={file}", f"output={out}", grid),
+        *("engine.max_new_tokens=4", "engine.accelerator=cpu", "evaluate=none"),
+    )
+    assert done.status == 0, done.err
+    chosen = json.loads((out / "selection.json").read_text())["overall"]["candidate"]["merge.density"]
+    assert chosen in (0.4, 0.7)
+    plain = run("mode=merge", *models, f"merge.density={chosen}", f"output={tmp_path / 'plain'}")
+    assert plain.status == 0, plain.err
+    for name in ("model.safetensors", "adamms_recipe.json"):
+        assert (out / "model" / name).read_bytes() == (tmp_path / "plain/model" / name).read_bytes()
+
+
 def test_a_search_over_two_axes(run, talkative: Path, tmp_path: Path) -> None:
     file, out = write_jsonl(tmp_path, per_task=1), tmp_path / "out"
     done = run(*search(out, talkative, file, TWO))

@@ -221,7 +221,7 @@ BAD_CHECKPOINTS = {
         ["merge.alhpa=0.3"],
         "merge has method, alpha, weights. Nearest: alpha",
     ),
-    "unknown choice": (None, ["merge=linaer"], "expected one of: linear. Nearest: linear"),
+    "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),
     "wrong type": (
         None,

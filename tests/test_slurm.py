@@ -28,26 +28,20 @@ pytestmark = pytest.mark.slurm
 # A merge method that waits in the middle of the merge as long as the file `gate` exists.
 GATED = """
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 import torch
+from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 
 @dataclass(frozen=True)
 class Gated(Linear):
     gate: str
 
-    def merge(
-        self,
-        target: torch.Tensor,
-        donors: Mapping[str, torch.Tensor],
-        ancestor: torch.Tensor | None,
-        coefficients: Mapping[str, float],
-    ) -> torch.Tensor:
+    def merge(self, chunk: Chunk) -> torch.Tensor:
         while Path(self.gate).exists():
             time.sleep(0.1)
-        return super().merge(target, donors, ancestor, coefficients)
+        return super().merge(chunk)
 """
 
 # An engine without a model that waits after two batches at alpha 0.2 as long as the file in $GATE exists.

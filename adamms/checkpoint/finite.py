@@ -1,5 +1,7 @@
 """Whether all values of a tensor are numbers, fast enough to ask of every chunk."""
 
+from collections.abc import Iterable
+
 import torch
 
 
@@ -9,3 +11,11 @@ def finite(tensor: torch.Tensor) -> bool:
         return True
     low, high = torch.aminmax(tensor)
     return bool(torch.isfinite(low) and torch.isfinite(high))
+
+
+def made_nonfinite(result: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:
+    """Whether an element is infinite or NaN although no input's element is."""
+    made = ~torch.isfinite(result)
+    for tensor in inputs:
+        made &= torch.isfinite(tensor)
+    return bool(made.any())

@@ -11,23 +11,26 @@ import hashlib
 import json
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
 import adamms
 from adamms.checkpoint.adapted import BLOCK_ROWS
-from adamms.checkpoint.finite import finite
+from adamms.checkpoint.finite import finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge.method import Method
+from adamms.merge.acting import acting_runs, acts, idle_rows
+from adamms.merge.catalogue import check_ancestor
+from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
 from adamms.merge.sources import MAPPED_FILES, Sources
+from adamms.merge.statistics import Advance, measure
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
@@ -35,9 +38,6 @@ CHUNK_ELEMENTS = 1 << 18
 GPU_CHUNK_ELEMENTS = 1 << 24
 # Kept tensors are handed on as views of the mapped file, in pieces that show progress.
 KEPT_PIECE_ELEMENTS = 1 << 24
-
-# Operands that are no donors; no donor can have such a name (`check_donor_names`).
-TARGET, ANCESTOR = "target", "ancestor"
 
 Operands = Mapping[str, Mapping[str, Rows]]
 
@@ -54,6 +54,7 @@ class Recipe:
         coefficients: donor name -> alpha.
         ancestor: needed by methods that work on task vectors.
         exceptions: slot name -> its own coefficients, where they differ (see `rules`).
+        statistics: what the method's survey of the model found, see `measured`.
     """
 
     target: Checkpoint
@@ -63,13 +64,19 @@ class Recipe:
     coefficients: Mapping[str, float]
     ancestor: Checkpoint | None = None
     exceptions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    statistics: Statistics | None = None
     slots: Mapping[str, Slot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_donor_names(self.donors)
         object.__setattr__(self, "slots", {slot.name: slot for slot in self.plan.slots})
-        if self.method.needs_ancestor and self.ancestor is None:
-            raise AdammsError(f"merge={self.method.name} needs an ancestor: model.ancestor.path=FOLDER")
+        check_ancestor(self.method, self.ancestor is not None)
+        for slot in self.plan.slots if self.method.needs_ancestor else ():
+            if slot.merged and slot.ancestor is None:
+                raise AdammsError(
+                    f"merge={self.method.name} needs the ancestor's counterpart of {slot.name}, which the "
+                    f"plan lacks; `actionable` makes a plan that keeps such tensors"
+                )
 
     def layout(self) -> Sequence[TensorEntry]:
         """Name, shape and dtype of every tensor of the result: those of the target."""
@@ -87,7 +94,52 @@ class Recipe:
         if not self._changes(slot):
             yield from self._kept_pieces(name, sources)
             return
+        found = self._statistics_of(slot, sources)
         target, operands = sources.rows(self.target, name), self._operands(slot, sources)
+        width = _width(target)
+        for rows, stored, exact in self._operand_rows(slot, target, operands, sources):
+            chunk = self._chunk(slot, rows.start * width, exact, found)
+            yield rows.start * width, self._merge_rows(chunk, slot, rows, stored).reshape(-1)
+
+    def measured(self, workers: int | None = None, advance: Advance = lambda _: None) -> "Recipe":
+        """The recipe with what its method must know of the whole model; itself if that is nothing.
+
+        Whatever the alpha, the same is found, and it is small: candidates may share it, and it pickles with
+        the recipe.
+
+        Args:
+            workers: threads; the processors at hand by default.
+            advance: called with the bytes of the target that were just gone through.
+        """
+        survey = self.method.survey()
+        if self.statistics is not None or survey is None or survey.scope != "model" or not self.mapped:
+            return self
+        slots = [slot for slot in self.plan.slots if slot.merged]
+        return replace(self, statistics=measure(survey, slots, self._surveyed, workers, advance))
+
+    def _statistics_of(self, slot: Slot, sources: Sources) -> Statistics | None:
+        survey = self.method.survey()
+        if survey is None:
+            return None
+        if survey.scope == "tensor":
+            return measure(survey, [slot], lambda slot: self._surveyed(slot, sources), workers=0)
+        if self.statistics is None:
+            raise AdammsError(f"merge={self.method.name} has to measure the model first: recipe.measured()")
+        return self.statistics
+
+    def _surveyed(self, slot: Slot, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
+        """The slot in chunks for a survey, without the rows that stay the target's."""
+        target, operands = sources.rows(self.target, slot.name), self._operands(slot, sources)
+        width = _width(target)
+        for rows, _, exact in self._operand_rows(slot, target, operands, sources):
+            for first, last in acting_runs(slot, rows):
+                part = {name: tensor[first:last] for name, tensor in exact.items()}
+                yield replace(self._chunk(slot, (rows.start + first) * width, part, None), coefficients={})
+
+    def _operand_rows(
+        self, slot: Slot, target: Rows, operands: Operands, sources: Sources
+    ) -> Iterator[tuple[range, dict[str, torch.Tensor], dict[str, torch.Tensor]]]:
+        """(rows, operand -> as stored, operand -> float64 that the next chunk overwrites) of every chunk."""
         width = _width(target)
         step = _step(width, sources.device) if self.method.elementwise else max(1, len(target))
         # Written over by every chunk: fresh memory would cost more than the arithmetic.
@@ -95,10 +147,32 @@ class Recipe:
             name: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=sources.device)
             for name in (TARGET, *operands)
         }
+        expressions = dict(slot.donors)
+        if ANCESTOR in operands and slot.ancestor is not None:
+            expressions[ANCESTOR] = slot.ancestor
         for start in range(0, len(target), step):
             stop = min(start + step, len(target))
-            merged = self._merge_rows(slot, target, operands, range(start, stop), scratch)
-            yield start * width, merged.reshape(-1)
+            stored = {TARGET: target[start:stop]} | {
+                name: evaluate_rows(expression, operands[name], start, stop, target)
+                for name, expression in expressions.items()
+            }
+            exact = {
+                name: scratch[name][: tensor.numel()].view(tensor.shape).copy_(tensor)
+                for name, tensor in stored.items()
+            }
+            yield range(start, stop), stored, exact
+
+    def _chunk(
+        self, slot: Slot, start: int, exact: Mapping[str, torch.Tensor], found: Statistics | None
+    ) -> Chunk:
+        return Chunk(
+            *(slot.name, slot.shape, start),
+            target=exact[TARGET],
+            donors={name: exact[name] for name in slot.donors},
+            ancestor=exact.get(ANCESTOR),
+            coefficients=self.shares(slot),
+            statistics=found,
+        )
 
     def _kept_pieces(self, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:
         """The target's own tensor in chunks: views of its file, or computed if an adapter changes it."""
@@ -183,12 +257,12 @@ class Recipe:
         return {donor: coefficients[donor] for donor in slot.donors}
 
     def _changes(self, slot: Slot) -> bool:
-        return slot.merged and not self.method.keeps_target(self.shares(slot))
+        return slot.merged and acts(slot) and not self.method.keeps_target(self.shares(slot))
 
     def _operands(self, slot: Slot, sources: Sources) -> Operands:
         """Donor name, or ANCESTOR -> {tensor name: its rows}, for the tensors that the slot reads."""
         mapped = {name: (self.donors[name], expression) for name, expression in slot.donors.items()}
-        if self.ancestor is not None and slot.ancestor is not None:
+        if self.method.needs_ancestor and self.ancestor is not None and slot.ancestor is not None:
             mapped[ANCESTOR] = (self.ancestor, slot.ancestor)
         return {
             name: {read: sources.rows(checkpoint, read) for read in dict.fromkeys(names_in(expression))}
@@ -196,47 +270,20 @@ class Recipe:
         }
 
     def _merge_rows(
-        self,
-        slot: Slot,
-        target: Rows,
-        operands: Operands,
-        rows: range,
-        scratch: Mapping[str, torch.Tensor],
+        self, chunk: Chunk, slot: Slot, rows: range, stored: Mapping[str, torch.Tensor]
     ) -> torch.Tensor:
-        expressions = dict(slot.donors)
-        if ANCESTOR in operands and slot.ancestor is not None:
-            expressions[ANCESTOR] = slot.ancestor
-        own = target[rows.start : rows.stop]
-        stored = {TARGET: own} | {
-            name: evaluate_rows(expression, operands[name], rows.start, rows.stop, target)
-            for name, expression in expressions.items()
-        }
-        exact = {
-            name: scratch[name][: tensor.numel()].view(tensor.shape).copy_(tensor)
-            for name, tensor in stored.items()
-        }
-        merged = self.method.merge(
-            exact[TARGET],
-            {name: exact[name] for name in slot.donors},
-            exact.get(ANCESTOR),
-            self.shares(slot),
-        ).to(target.dtype)
-        lacking = _rows_of_no_donor(slot, rows)
-        if lacking:
-            merged[lacking] = own[lacking]
-        if not finite(merged) and _made_nonfinite(merged, stored.values()):
+        """The merged rows in the target's dtype."""
+        own = stored[TARGET]
+        merged = self.method.merge(chunk).to(own.dtype)
+        idle = idle_rows(slot, rows)
+        if idle:
+            merged[idle] = own[idle]
+        if not finite(merged) and made_nonfinite(merged, stored.values()):
             raise AdammsError(
-                f"merging {slot.name} made values that {target.dtype} cannot hold (rows {rows.start} to "
+                f"merging {slot.name} made values that {own.dtype} cannot hold (rows {rows.start} to "
                 f"{rows.stop}), from finite inputs"
             )
         return merged
-
-
-def check_donor_names(names: Iterable[object]) -> None:
-    """Raise AdammsError if a donor has the name of another operand."""
-    for name in names:
-        if name in (TARGET, ANCESTOR):
-            raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
 
 
 def _width(rows: Rows) -> int:
@@ -248,22 +295,6 @@ def _step(width: int, device: torch.device) -> int:
     """Rows of one chunk: a multiple of what adapters are computed by, where that many fit."""
     step = max(1, (CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS) // width)
     return step if step < BLOCK_ROWS else step // BLOCK_ROWS * BLOCK_ROWS
-
-
-def _rows_of_no_donor(slot: Slot, rows: range) -> list[int]:
-    """Positions in `rows` of tokens that no donor has; whatever the method, these rows stay the target's."""
-    aligned = [e.rows[rows.start : rows.stop] for e in slot.donors.values() if isinstance(e, Tokens)]
-    if len(aligned) < len(slot.donors):
-        return []
-    return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
-
-
-def _made_nonfinite(merged: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:
-    """Whether an element is infinite or NaN although no input's element is."""
-    made = ~torch.isfinite(merged)
-    for tensor in inputs:
-        made &= torch.isfinite(tensor)
-    return bool(made.any())
 
 
 def _row_digests(slot: Slot) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """How fast adamms merges, and in how much memory, side by side with the plain ways to do it.
 
-    python tests/benchmarks/merge.py --gb 4.8 --rounds 3
+    python tests/benchmarks/merge.py --gb 4.8 --rounds 3 [--method ties]
 
 Makes a Qwen2-VL-like target and a LLaVA-OneVision-like donor of the chosen size, then runs in turn,
 each as a process of its own and all files in the page cache:
@@ -10,6 +10,9 @@ each as a process of its own and all files in the page cache:
     adamms        the command line, mapping included
     adamms half   the same on a model half as large: memory must not grow with the model
     adamms plan   the command line without the merge: what starting Python and mapping cost
+
+`--method ties` (any of conf/merge) runs the adamms commands with that method, and with a third model as
+the ancestor.
 
 Wall is the whole process, interpreter start included. Peak anonymous memory is sampled from /proc
 every 10 ms; mapped files, which the system can drop, do not count.
@@ -112,9 +115,19 @@ def write_model(folder: Path, tensors: Iterator[tuple[str, torch.Tensor]], confi
     (folder / "config.json").write_text(json.dumps(config))
 
 
-def make_pair(folder: Path, gigabytes: float) -> tuple[Path, Path]:
-    """Target and donor whose target weighs about `gigabytes`."""
-    target, donor = folder / "target", folder / "donor"
+@dataclass(frozen=True)
+class Models:
+    """Folders of what is merged."""
+
+    target: Path
+    donor: Path
+    ancestor: Path
+
+
+def make_models(folder: Path, gigabytes: float, ancestor: bool) -> Models:
+    """Models of which the target weighs about `gigabytes`; the ancestor is made if it is wanted."""
+    models = Models(folder / "target", folder / "donor", folder / "ancestor")
+    target, donor = models.target, models.donor
     vision = {
         f"visual.blocks.{i}.mlp.fc1.weight": torch.ones(INTERMEDIATE, 1280).bfloat16()
         for i in range(VISION_BLOCKS)
@@ -135,7 +148,10 @@ def make_pair(folder: Path, gigabytes: float) -> tuple[Path, Path]:
             ((f"language_model.{name}", tensor) for name, tensor in language_model(layers, 0.03)),
             config | {"architectures": ["LlavaOnevisionForConditionalGeneration"]},
         )
-    return target, donor
+    if ancestor and not models.ancestor.exists():
+        names = {"architectures": ["Qwen2ForCausalLM"]}
+        write_model(models.ancestor, language_model(layers, 0.025), config | names)
+    return models
 
 
 def measure(command: list[str], output: Path) -> Measurement:
@@ -160,10 +176,12 @@ def measure(command: list[str], output: Path) -> Measurement:
     return Measurement(wall, peak * 1024 / 1e9)
 
 
-def commands(target: Path, donor: Path, output: Path) -> dict[str, list[str]]:
+def commands(models: Models, method: str, output: Path) -> dict[str, list[str]]:
+    target, donor = models.target, models.donor
     adamms = [
-        *(sys.executable, str(ROOT / "run.py"), "model=custom", "merge.alpha=0.3"),
+        *(sys.executable, str(ROOT / "run.py"), "model=custom", f"merge={method}"),
         *(f"model.target.path={target}", f"model.donors.a.path={donor}"),
+        *([f"model.ancestor.path={models.ancestor}"] if models.ancestor.exists() else ["merge.alpha=0.3"]),
         *(f"output={output}", f"hydra.run.dir={output.parent / 'hydra'}"),
     ]
     return {
@@ -198,22 +216,26 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the checkpoints go and stay; a temporary folder by default"
     )
+    parser.add_argument("--method", default="linear", help="one of conf/merge; linear by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        pair = make_pair(folder / "whole", arguments.gb)
-        half = make_pair(folder / "half", arguments.gb / 2)
+        ancestor = arguments.method != "linear"
+        whole = make_models(folder / "whole", arguments.gb, ancestor)
+        half = make_models(folder / "half", arguments.gb / 2, ancestor)
         for file in folder.rglob("*.safetensors"):  # into the page cache
             subprocess.run(["cat", str(file)], stdout=subprocess.DEVNULL, check=True)
         output = folder / "output"
-        contenders = commands(*pair, output) | {"adamms half": commands(*half, output)["adamms"]}
+        contenders = commands(whole, arguments.method, output)
+        contenders["adamms half"] = commands(half, arguments.method, output)["adamms"]
         runs: dict[str, list[Measurement]] = {name: [] for name in contenders}
         for _ in range(arguments.rounds):
             for name, command in contenders.items():
                 runs[name].append(measure(command, output))
                 print(f"{name}: {runs[name][-1]}", flush=True)
         shutil.rmtree(output, ignore_errors=True)
-        size = sum(file.stat().st_size for file in pair[0].glob("*.safetensors")) / 1e9
+        size = sum(file.stat().st_size for file in whole.target.glob("*.safetensors")) / 1e9
+        print(f"\nmerge={arguments.method}")
         report(size, runs)
 
 

@@ -22,6 +22,7 @@ from adamms.mapping.model import describe
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge import recipe as recipe_module
+from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
@@ -108,14 +109,11 @@ class Sum:
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return False
 
-    def merge(
-        self,
-        target: torch.Tensor,
-        donors: Mapping[str, torch.Tensor],
-        ancestor: torch.Tensor | None,
-        coefficients: Mapping[str, float],
-    ) -> torch.Tensor:
-        return target + sum(donors.values())
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        return chunk.target + sum(chunk.donors.values())
 
 
 def test_rows_that_no_donor_has_are_the_targets_whatever_the_method(chunks: int, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from adamms.errors import AdammsError
 from adamms.mapping.model import describe
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge import recipe as recipe_module
+from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES, Sources
@@ -138,7 +139,8 @@ def test_linear_of_any_values_is_rounded_once(
     dtype: torch.dtype, target: list[float], donor: list[float], alpha: float
 ) -> None:
     a, b = (torch.tensor(values[: len(target)], dtype=dtype) for values in (target, donor))
-    merged = Linear().merge(a.double(), {"a": b.double()}, None, {"a": alpha})
+    chunk = Chunk("w", tuple(a.shape), 0, a.double(), {"a": b.double()}, None, {"a": alpha})
+    merged = Linear().merge(chunk)
     np.testing.assert_array_equal(
         merged.numpy(), interpolated(a.double().numpy(), (alpha, b.double().numpy()))
     )
@@ -593,9 +595,9 @@ class NeedsAncestor(Linear):
     name = "needs_ancestor"
     needs_ancestor = True
 
-    def merge(self, target, donors, ancestor, coefficients):  # type: ignore[no-untyped-def]
-        assert ancestor is not None
-        return ancestor + sum(coefficients[n] * (donors[n] - ancestor) for n in donors)
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        base = chunk.base()
+        return base + sum(chunk.coefficients[n] * (chunk.donors[n] - base) for n in chunk.donors)
 
 
 def test_a_method_gets_the_ancestor_of_the_slot(folders: dict[str, Path]) -> None:
@@ -619,8 +621,9 @@ class WholeTensors(Linear):
     name = "whole"
     elementwise = False
 
-    def merge(self, target, donors, ancestor, coefficients):  # type: ignore[no-untyped-def]
-        return target - target.mean()
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        assert chunk.target.shape == chunk.shape
+        return chunk.target - chunk.target.mean()
 
 
 def test_a_method_that_is_not_elementwise_sees_whole_tensors(

@@ -14,6 +14,8 @@ from typing import ClassVar
 
 import torch
 
+from adamms.merge.method import Chunk
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -27,15 +29,12 @@ class Linear:
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return not any(coefficients.values())
 
-    def merge(
-        self,
-        target: torch.Tensor,
-        donors: Mapping[str, torch.Tensor],
-        ancestor: torch.Tensor | None,
-        coefficients: Mapping[str, float],
-    ) -> torch.Tensor:
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
         # Not `add_(donor, alpha=...)`: processors that fuse it into one rounding would differ from others.
-        merged = target.mul_(1 - sum(coefficients[donor] for donor in donors))
-        for name, donor in donors.items():
-            merged.add_(donor.mul_(coefficients[name]))
+        merged = chunk.target.mul_(1 - sum(chunk.coefficients.values()))
+        for name, donor in chunk.donors.items():
+            merged.add_(donor.mul_(chunk.coefficients[name]))
         return merged

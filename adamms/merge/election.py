@@ -1,0 +1,124 @@
+"""Sign election and disjoint merge, the second half of TIES: of each element, only those vectors count
+that point where most of the mass does. Pure arithmetic, and the survey for the majority sign.
+
+Source: TIES-Merging (arXiv:2306.01708), section 3.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+
+from adamms.merge.method import Chunk, Statistics
+
+# How the sign of an element is found. `majority`: that of the sum of the vectors; where they cancel, the
+# sign that more elements have (TIES' published code). `weighted`: that of the sum of the vectors times
+# their shares; where it is zero, positive (mergekit).
+Election = Literal["majority", "weighted"]
+ELECTIONS = ("majority", "weighted")
+# `sum`: of the vectors that agree, each times its share. `mean`: that divided by the sum of these shares.
+Combine = Literal["sum", "mean"]
+COMBINES = ("sum", "mean")
+
+Vectors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Majority(Statistics):
+    """What a `MajorityVote` ends in.
+
+    Args:
+        sign: 1, -1, or 0 if as many elements are positive as negative.
+        before: what was found out before.
+    """
+
+    sign: int
+    before: Statistics | None = None
+
+
+@dataclass(frozen=True)
+class MajorityVote:
+    """A survey: do more elements have a positive sum of the vectors, or a negative one?
+
+    Args:
+        vectors: chunk -> name -> vectors that take part in the election.
+        before: what earlier surveys found, to be handed on.
+        scope: among the elements of the model, or of each tensor.
+    """
+
+    vectors: Callable[[Chunk], Vectors]
+    before: Statistics | None = None
+    scope: Literal["model", "tensor"] = "model"
+
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def empty(self) -> "Votes":
+        return Votes(self.vectors)
+
+    def conclude(self, found: "Votes") -> Majority:
+        return Majority((found.balance > 0) - (found.balance < 0), self.before)
+
+
+class Votes:
+    """How many more elements have a positive sum than a negative one."""
+
+    def __init__(self, vectors: Callable[[Chunk], Vectors]) -> None:
+        self.vectors = vectors
+        self.balance = 0
+
+    def add(self, chunk: Chunk) -> None:
+        signs = _total(self.vectors(chunk), None).sign_()
+        balance = signs.sum()
+        if torch.isnan(balance):  # of infinite inputs
+            balance = signs.nansum()
+        self.balance += int(balance)
+
+    def __iadd__(self, other: Self) -> Self:
+        self.balance += other.balance
+        return self
+
+
+def merge_agreeing(
+    vectors: Vectors, shares: Mapping[str, float], election: Election, combine: Combine, majority: int
+) -> torch.Tensor:
+    """The merged task vector, of those that have the elected sign.
+
+    Args:
+        vectors: name -> task vector, trimmed or thinned; overwritten.
+        shares: name -> its weight.
+        election, combine: see above.
+        majority: the sign that more elements have; used by `majority` alone.
+    """
+    total = _total(vectors, shares if election == "weighted" else None)
+    # 1 or -1 everywhere; a zero leans to the side that is favoured.
+    favoured = 0.5 if election == "weighted" or majority > 0 else -0.5
+    sign = total.sign_().add_(favoured).sign_()
+    # Products with 1 and -1 are exact, and many times faster than masks. NaN passes on.
+    agreeing = {name: vector.mul_(sign).clamp_(min=0.0) for name, vector in vectors.items()}
+    if combine == "sum":
+        return weighted_sum(agreeing, shares).mul_(sign)
+    weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, shares)
+    weight.add_(weight == 0)  # where none agrees, and the sum is zero
+    return weighted_sum(agreeing, shares).mul_(sign).div_(weight)
+
+
+def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
+    """The sum of the vectors, each times its share; overwrites them."""
+    first, *others = vectors
+    # Not `add_(..., alpha=...)`: processors that fuse it into one rounding would differ from others.
+    total = vectors[first].mul_(shares[first])
+    for name in others:
+        total.add_(vectors[name].mul_(shares[name]))
+    return total
+
+
+def _total(vectors: Vectors, shares: Mapping[str, float] | None) -> torch.Tensor:
+    """The sum of the vectors, which stay as they are."""
+    first, *others = vectors
+    total = vectors[first].clone() if shares is None else vectors[first] * shares[first]
+    for name in others:
+        total.add_(vectors[name] if shares is None else vectors[name] * shares[name])
+    return total

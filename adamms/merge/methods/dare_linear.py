@@ -1,0 +1,69 @@
+"""DARE with a linear merge: drop entries of the task vectors at random, rescale the rest.
+
+    tau'_m = tau_m / density with probability density, else 0      m = target and donors
+    theta  = theta_ancestor + scaling * sum_m w_m * tau'_m         w: 1 - sum of alpha, and alpha_m
+
+Source: Yu et al., "Language models are super Mario" (arXiv:2311.03099), section 3; density is 1 - p there.
+
+AdaMMS' scripts take the mean, alpha 0.5 with one donor and scaling 1, the default, and set no seed (their
+K above 1 means percent). mergekit's `dare_linear`: `weight` is scaling times the share. Here an entry's
+fate depends on the seed, the tensor's name in the target, its place there, and whose entry it is, alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from adamms.merge.election import weighted_sum
+from adamms.merge.method import Chunk
+from adamms.merge.parameters import check_density, check_number
+from adamms.merge.randomness import kept
+
+
+@dataclass(frozen=True)
+class DareLinear:
+    """Drop at random, rescale, add.
+
+    Args:
+        density: the probability that an entry is kept.
+        scaling: factor of the merged task vector.
+        seed: of the random numbers.
+
+    Raises:
+        AdammsError: density outside (0, 1], or scaling that is not a finite number.
+    """
+
+    density: float = 0.5
+    scaling: float = 1.0
+    seed: int = 0
+
+    name: ClassVar[str] = "dare_linear"
+    formula: ClassVar[str] = "ancestor + scaling * sum of share * thinned (model - ancestor) / density"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        check_number("merge.scaling", self.scaling)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        return self.density == 1 and self.scaling == 1 and not any(coefficients.values())
+
+    def survey(self) -> None:
+        return None
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        merged = weighted_sum(thinned(chunk, self.density, self.seed), chunk.shares)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+
+def thinned(chunk: Chunk, density: float, seed: int) -> dict[str, torch.Tensor]:
+    """The task vectors with each entry kept with probability `density` and divided by it."""
+    vectors = chunk.task_vectors()
+    if density < 1:
+        for name, vector in vectors.items():
+            stays = kept(density, seed, chunk.slot, name, chunk.start, vector)
+            vector.div_(density).mul_(stays)
+    return vectors

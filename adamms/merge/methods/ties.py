@@ -1,0 +1,119 @@
+"""TIES-Merging: trim small entries of the task vectors, elect signs, merge what agrees.
+
+    tau_m   = theta_m - theta_ancestor                             m = target and donors
+    tau'_m  = tau_m where |tau_m| >= t_m, else 0                   t_m: magnitude of the k-th largest
+    sign    = sign of sum_m tau'_m
+    theta   = theta_ancestor + scaling * sum or mean of w_m * tau'_m over the m whose sign agrees
+
+w: 1 - sum of alpha for the target, alpha for each donor. Source: TIES-Merging (arXiv:2306.01708),
+section 3 and its code, which AdaMMS' scripts use.
+
+AdaMMS' scripts, `merge=ties`: t_m is of all merged tensors as one vector (scope model), k = floor(d *
+density) + 1 of d entries; where the vectors cancel, the majority sign of all entries is taken (election
+majority); all models are summed with factor 1: alpha 0.5, scaling 2 with one donor.
+
+mergekit's defaults, `merge=ties_mergekit`: each tensor is trimmed on its own (scope tensor), k = floor(d *
+density), here at least 1; the sign is that of the vectors times their weights, 0 being positive (election
+weighted); the sum is divided by the weights that agree (combine mean), scaling 1.
+
+Entries that equal t_m are kept, all of them; mergekit keeps exactly k, which of equal ones is left to
+its sort. Infinities and NaNs have no rank, are not trimmed and pass on. The scripts' K of 1 or more means
+percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is a share, always.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+from torch.nn.functional import hardshrink
+
+from adamms.errors import check_choice
+from adamms.merge.election import (
+    COMBINES,
+    ELECTIONS,
+    Combine,
+    Election,
+    Majority,
+    MajorityVote,
+    merge_agreeing,
+)
+from adamms.merge.method import Chunk, Survey
+from adamms.merge.parameters import check_density, check_number
+from adamms.merge.statistics import Then
+from adamms.merge.thresholds import Ranking, Thresholds
+
+
+@dataclass(frozen=True)
+class Ties:
+    """Trim, elect, merge.
+
+    Args:
+        density: the share of entries that is kept, of every task vector.
+        scaling: factor of the merged task vector.
+        scope: what the share is taken of, and where the majority is asked for: the model, or each tensor.
+        combine: of the entries that agree.
+        election: of the sign.
+
+    Raises:
+        AdammsError: a value that is none of these.
+    """
+
+    density: float = 0.5
+    scaling: float = 2.0
+    scope: Literal["model", "tensor"] = "model"
+    combine: Combine = "sum"
+    election: Election = "majority"
+
+    name: ClassVar[str] = "ties"
+    formula: ClassVar[str] = (
+        "ancestor + scaling * sum of share * trimmed (model - ancestor), where signs agree"
+    )
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_density(self.density)
+        check_number("merge.scaling", self.scaling)
+        check_choice("merge.scope", self.scope, ("model", "tensor"))
+        check_choice("merge.combine", self.combine, COMBINES)
+        check_choice("merge.election", self.election, ELECTIONS)
+
+    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
+        # At alpha 0, too, the target's vector is trimmed, and the donors have a say in the election.
+        return False
+
+    def survey(self) -> Survey | None:
+        ranking = Ranking(Chunk.task_vectors, self._ranks, self.scope) if self.density < 1 else None
+        if self.election == "weighted":
+            return ranking
+        if ranking is None:
+            return MajorityVote(Chunk.task_vectors, None, self.scope)
+        return Then(ranking, self._vote)
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        found = chunk.statistics
+        majority = found.sign if isinstance(found, Majority) else 0
+        trimmed = _trimmed(found.before if isinstance(found, Majority) else found, chunk)
+        merged = merge_agreeing(trimmed, chunk.shares, self.election, self.combine, majority)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _vote(self, thresholds: Thresholds) -> MajorityVote:
+        return MajorityVote(partial(_trimmed, thresholds), thresholds, self.scope)
+
+    def _ranks(self, count: int) -> tuple[int]:
+        kept = int(count * self.density)
+        return (kept + 1 if self.scope == "model" else max(kept, 1),)
+
+
+def _trimmed(thresholds: object, chunk: Chunk) -> dict[str, torch.Tensor]:
+    """The task vectors without the entries below their thresholds, if there are any."""
+    vectors = chunk.task_vectors()
+    if isinstance(thresholds, Thresholds):
+        for name, vector in vectors.items():
+            (least,) = thresholds.of[name]
+            # Zero up to the number before the threshold, in one pass; NaN passes on.
+            vectors[name] = hardshrink(vector, math.nextafter(least, 0.0))
+    return vectors

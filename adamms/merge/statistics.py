@@ -1,0 +1,98 @@
+"""Surveys: what a method must know of a tensor or of the whole model, counted chunk by chunk.
+
+Owns the passes and their threads. What is counted is the method's business, where chunks come from the
+recipe's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.mapping.plan import Slot
+from adamms.merge.method import Chunk, Statistics, Summary, Survey
+
+Chunks = Callable[[Slot], Iterable[Chunk]]
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Then:
+    """A survey after a survey, made from what the first ends in.
+
+    Args:
+        first: the survey to begin with.
+        second: what the first ends in -> the survey that follows it.
+        more: how many passes the second has.
+    """
+
+    first: Survey
+    second: Callable[[Any], Survey]
+    more: int = 1
+
+    @property
+    def scope(self) -> Literal["model", "tensor"]:
+        return self.first.scope
+
+    @property
+    def passes(self) -> int:
+        return self.first.passes + self.more
+
+    def empty(self) -> Summary:
+        return self.first.empty()
+
+    def conclude(self, found: Any) -> Survey:
+        step = self.first.conclude(found)
+        return self.second(step) if isinstance(step, Statistics) else replace(self, first=step)
+
+
+def measure(
+    survey: Survey,
+    slots: Sequence[Slot],
+    chunks: Chunks,
+    workers: int | None = None,
+    advance: Advance = lambda _: None,
+) -> Statistics:
+    """Go through the slots as often as the survey asks, and return what it ends in.
+
+    Args:
+        survey: the first pass.
+        slots: what it covers.
+        chunks: a slot's chunks.
+        workers: threads; the processors at hand by default; 0 for none but the caller's.
+        advance: called with the bytes of the target that were just gone through.
+    """
+    step: Survey | Statistics = survey
+    while not isinstance(step, Statistics):
+        step = step.conclude(_pass(step, slots, chunks, workers, advance))
+    return step
+
+
+def _pass(
+    survey: Survey, slots: Sequence[Slot], chunks: Chunks, workers: int | None, advance: Advance
+) -> Summary:
+    def summary_of(slot: Slot) -> Summary:
+        summary = survey.empty()
+        for chunk in chunks(slot):
+            summary.add(chunk)
+        advance(slot.nbytes)
+        return summary
+
+    total = survey.empty()
+    if workers == 0:
+        for slot in slots:
+            total += summary_of(slot)
+        return total
+    workers = workers or default_workers()
+    with chunk_pool(workers) as pool:
+        # Few at a time, so that few summaries wait to be added up.
+        ahead: deque[Future[Summary]] = deque()
+        for slot in sorted(slots, key=lambda slot: -slot.nbytes):
+            ahead.append(pool.submit(summary_of, slot))
+            if len(ahead) > workers:
+                total += ahead.popleft().result()
+        for job in ahead:
+            total += job.result()
+    return total

@@ -1,0 +1,91 @@
+"""Sums over a tensor or the whole model whose value depends on neither chunks, order nor threads.
+
+Rows are summed in float64, always as a whole; the sums of the rows are then added exactly, as integers,
+and rounded once. Knows nothing of what is summed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adamms.merge.method import Chunk, Statistics
+
+Terms = Callable[[Chunk], Mapping[str, torch.Tensor]]
+
+# Every float64 is a multiple of 2**-1074; with room for the 53 bits that a mantissa is taken as.
+POINT = 1126
+HALF = 26
+
+
+@dataclass(frozen=True)
+class Sums(Statistics):
+    """Name -> the sum."""
+
+    of: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Summation:
+    """A survey for sums, of each name on its own. Infinities and NaNs do not count.
+
+    Args:
+        terms: chunk -> name -> float64 terms of the chunk's shape.
+        scope: of the model, or of each tensor.
+    """
+
+    terms: Terms
+    scope: Literal["model", "tensor"] = "model"
+
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def empty(self) -> "Totals":
+        return Totals(self.terms)
+
+    def conclude(self, found: "Totals") -> Sums:
+        # Division of integers rounds to the nearest.
+        return Sums({name: total / (1 << POINT) for name, total in found.totals.items()})
+
+
+class Totals:
+    """Name -> the sum so far, in multiples of 2**-POINT."""
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self.totals: dict[str, int] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        for name, terms in self.terms(chunk).items():
+            rows = terms.reshape(len(terms), -1).cpu().numpy()
+            self.totals[name] = self.totals.get(name, 0) + exact_sum(sums_of_rows(rows))
+
+    def __iadd__(self, other: Self) -> Self:
+        for name, total in other.totals.items():
+            self.totals[name] = self.totals.get(name, 0) + total
+        return self
+
+
+def sums_of_rows(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The sum of each row of finite values, which is the same among any other rows."""
+    sums = np.add.reduce(rows, axis=1)
+    if not np.isfinite(sums).all():
+        sums = np.add.reduce(np.where(np.isfinite(rows), rows, 0.0), axis=1)
+    return sums
+
+
+def exact_sum(values: npt.NDArray[np.float64]) -> int:
+    """The sum of finite values, in multiples of 2**-POINT."""
+    mantissas, exponents = np.frexp(values)
+    integers = (mantissas * 2.0**53).astype(np.int64)
+    total = 0
+    for exponent in np.unique(exponents).tolist():
+        # Halves, so that 64 bits hold the sum of billions.
+        alike = integers[exponents == exponent]
+        upper, lower = int((alike >> HALF).sum()), int((alike & ((1 << HALF) - 1)).sum())
+        total += ((upper << HALF) + lower) << (exponent + POINT - 53)
+    return total

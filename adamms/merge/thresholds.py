@@ -1,0 +1,200 @@
+"""The k-th largest magnitude among any number of values: exact, in two passes, in bounded memory.
+
+The first pass counts magnitudes by their leading bits: exponent and 8 bits of the mantissa. The bin with
+the k-th is then known, and the second pass collects that bin alone, equal values once. Knows of a chunk
+only what the method takes from it.
+
+A bin is 1/256 of an octave wide. Of task vectors it holds less than 0.2% of the elements, and with 16-bit
+inputs few different values.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from adamms.checkpoint.finite import finite
+from adamms.merge.method import Chunk, Statistics
+
+Counts = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
+Taken = Callable[[Chunk], Mapping[str, torch.Tensor]]
+Ranks = Callable[[int], Sequence[int]]
+
+MANTISSA_BITS = 8
+SHIFT = 52 - MANTISSA_BITS
+# From the least float32 to the largest difference of two, in binary exponents, with some room. Float64
+# values beyond are counted in the outermost bins: as exact, but these may be large.
+LEAST, GREATEST = -160, 130
+BINS = (GREATEST - LEAST) << MANTISSA_BITS
+FIRST_CODE = (LEAST + 1023) << MANTISSA_BITS
+# Collected values are sorted, and equal ones joined, when this many wait.
+COMPACT_AT = 1 << 18
+
+
+@dataclass(frozen=True)
+class Thresholds(Statistics):
+    """What a `Ranking` ends in.
+
+    Args:
+        of: name -> the magnitude at each of the ranks asked for, in their order; infinite if there is no
+            finite value.
+    """
+
+    of: Mapping[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A survey for magnitudes at given ranks, for each of several operands on its own.
+
+    Infinities and NaNs have no rank and do not count.
+
+    Args:
+        taken: chunk -> name -> values to rank, of any shape; called once for every chunk and pass.
+        ranks: how many values there are -> the ranks wanted, 1 being the largest; those outside
+            [1, count] are moved there. Called once for each name.
+        scope: of the model, or of each tensor.
+    """
+
+    taken: Taken
+    ranks: Ranks
+    scope: Literal["model", "tensor"] = "model"
+
+    @property
+    def passes(self) -> int:
+        return 2
+
+    def empty(self) -> "Histograms":
+        return Histograms(self.taken)
+
+    def conclude(self, found: "Histograms") -> "Refinement":
+        wanted = {}
+        for name, counts in found.counts.items():
+            total = int(counts.sum())
+            # Largest first: `above[i]` values are in the bins above BINS - 1 - i.
+            upto = np.cumsum(counts[::-1])
+            places = []
+            for rank in self.ranks(total) if total else ():
+                rank = min(max(rank, 1), total)
+                place = int(np.searchsorted(upto, rank))
+                places.append(Place(BINS - 1 - place, rank - int(upto[place - 1] if place else 0)))
+            wanted[name] = tuple(places)
+        return Refinement(self.taken, wanted, self.scope)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A bin, and a rank among the values in it, 1 being the largest."""
+
+    bin: int
+    rank: int
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """The second pass: the values of the bins with the wanted ranks."""
+
+    taken: Taken
+    wanted: Mapping[str, tuple[Place, ...]]
+    scope: Literal["model", "tensor"]
+
+    @property
+    def passes(self) -> int:
+        return 1
+
+    def empty(self) -> "Collected":
+        return Collected(self.taken, {name: sorted({p.bin for p in ps}) for name, ps in self.wanted.items()})
+
+    def conclude(self, found: "Collected") -> Thresholds:
+        thresholds = {}
+        for name, places in self.wanted.items():
+            values, counts = found.tally(name)
+            bins = _bins_of(torch.from_numpy(values)).numpy()
+            at_ranks = []
+            for place in places:
+                mine = bins == place.bin
+                upto = np.cumsum(counts[mine][::-1])
+                at_ranks.append(float(values[mine][::-1][np.searchsorted(upto, place.rank)]))
+            thresholds[name] = tuple(at_ranks) or (float("inf"),)
+        return Thresholds(thresholds)
+
+
+class Histograms:
+    """Name -> how many magnitudes there are in each bin."""
+
+    def __init__(self, taken: Taken) -> None:
+        self.taken = taken
+        self.counts: dict[str, Counts] = {}
+
+    def add(self, chunk: Chunk) -> None:
+        for name, values in self.taken(chunk).items():
+            codes = _bins_of(_finite_magnitudes(values))
+            self._count(name, torch.bincount(codes, minlength=BINS).cpu().numpy())
+
+    def __iadd__(self, other: Self) -> Self:
+        for name, counts in other.counts.items():
+            self._count(name, counts)
+        return self
+
+    def _count(self, name: str, counts: Counts) -> None:
+        if name in self.counts:
+            self.counts[name] += counts
+        else:
+            self.counts[name] = counts.copy()
+
+
+class Collected:
+    """Name -> the magnitudes in some bins, each with how often it occurs."""
+
+    def __init__(self, taken: Taken, bins: Mapping[str, Sequence[int]]) -> None:
+        self.taken = taken
+        self.bins = bins
+        self._found: dict[str, list[tuple[Values, Counts]]] = {name: [] for name in bins}
+        self._waiting = dict.fromkeys(bins, 0)
+
+    def add(self, chunk: Chunk) -> None:
+        for name, values in self.taken(chunk).items():
+            magnitudes = _finite_magnitudes(values)
+            codes = _bins_of(magnitudes)
+            for number in self.bins[name]:
+                inside = magnitudes[codes == number].cpu().numpy()
+                self._append(name, *np.unique(inside, return_counts=True))
+
+    def __iadd__(self, other: Self) -> Self:
+        for name in other.bins:
+            self._append(name, *other.tally(name))
+        return self
+
+    def tally(self, name: str) -> tuple[Values, Counts]:
+        """The values in ascending order, and how often each occurs."""
+        found = self._found[name]
+        values = np.concatenate([np.empty(0), *(values for values, _ in found)])
+        counts = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in found)])
+        order = np.argsort(values, kind="stable")
+        values, counts = values[order], counts[order]
+        first = np.flatnonzero(np.diff(values, prepend=-1.0) != 0)
+        joined = (values[first], np.add.reduceat(counts, first) if len(first) else counts)
+        self._found[name], self._waiting[name] = [joined], 0
+        return joined
+
+    def _append(self, name: str, values: Values, counts: Counts) -> None:
+        self._found[name].append((values, counts))
+        self._waiting[name] += len(values)
+        # Never more waits than was there, or than the constant: sorting stays cheap, memory bounded.
+        if self._waiting[name] > max(COMPACT_AT, len(self._found[name][0][0])):
+            self.tally(name)
+
+
+def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:
+    magnitudes = values.abs().reshape(-1)
+    return magnitudes if finite(magnitudes) else magnitudes[torch.isfinite(magnitudes)]
+
+
+def _bins_of(magnitudes: torch.Tensor) -> torch.Tensor:
+    """The bin of each float64 magnitude; the order of the bins is the magnitudes'."""
+    codes = magnitudes.view(torch.int64) >> SHIFT
+    return codes.sub_(FIRST_CODE).clamp_(0, BINS - 1)

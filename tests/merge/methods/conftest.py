@@ -1,0 +1,27 @@
+"""The merges that every method is tested on: heterogeneous, fused, and of several donors."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import merging
+import pytest
+
+CASES = ("heterogeneous", "fused", "two_donors")
+
+
+@pytest.fixture(scope="session")
+def cases(
+    qwen2_vl: Path, onevision_hub: Path, qwen2: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, merging.Merge]:
+    makers: dict[str, Callable[[Path], merging.Merge]] = {
+        "heterogeneous": lambda _: merging.heterogeneous(qwen2_vl, onevision_hub, qwen2),
+        "fused": merging.fused,
+        "two_donors": merging.two_donors,
+    }
+    return {name: makers[name](tmp_path_factory.mktemp(name)) for name in CASES}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest, cases: dict[str, merging.Merge]) -> merging.Merge:
+    """A function from method and alpha to recipe, and the operands of every slot."""
+    return cases[request.param]

@@ -135,7 +135,7 @@ def evaluate(
             answers[candidate] |= more
     alphas = all(candidate.alpha_alone for candidate in answers)
     # Of some methods alpha 0 is another model than the target, which is then asked on its own.
-    apart = not alphas or not case.at(UNMERGED).keeps_target
+    apart = not alphas or case.at(UNMERGED).recipe().changes
     wanted = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
     extra = {candidate: case.at(candidate).recipe() for candidate in wanted}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}

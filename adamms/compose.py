@@ -53,7 +53,7 @@ class Case:
         rules: where the donors' share is another one.
         alpha: the donors' share together, or each donor's by name.
         variants: how candidates that set more than alpha are merged.
-        statistics, control_statistics: method -> what it found out of these models, see `measured`.
+        statistics, control_statistics: method's repr -> what it found out of these models, see `measured`.
     """
 
     target: Described
@@ -68,8 +68,8 @@ class Case:
     rules: tuple[Rule, ...] = ()
     alpha: float | Mapping[str, float] = 0.0
     variants: Mapping[Candidate, Merging] = field(default_factory=dict)
-    statistics: Mapping[Method, Statistics | None] = field(default_factory=dict)
-    control_statistics: Mapping[Method, Statistics | None] = field(default_factory=dict)
+    statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
+    control_statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
 
     def at(self, candidate: Candidate) -> "Case":
         """The same models, merged as the candidate says."""
@@ -78,13 +78,6 @@ class Case:
             assert candidate.alpha is not None, candidate
             return replace(self, alpha=candidate.alpha)
         return replace(self, method=found.method, alpha=found.alpha, weights=found.weights, rules=found.rules)
-
-    @property
-    def keeps_target(self) -> bool:
-        """Whether the merged model is the target."""
-        recipe = self.recipe()
-        merged = (slot for slot in recipe.plan.slots if slot.merged)
-        return all(recipe.method.keeps_target(recipe.shares(slot)) for slot in merged)
 
     def recipe(self) -> Recipe:
         """The merged model."""
@@ -102,18 +95,19 @@ class Case:
                 *(self.rules, self.plan.slots, shares),
                 parts or donor_shares(1.0, list(self.donors), self.weights),
             ),
-            self.statistics.get(self.method),
+            self.statistics.get(repr(self.method)),
         )
 
     @property
-    def _methods(self) -> list[Method]:
-        """Those that the candidates are merged by, each once."""
-        return list(dict.fromkeys(merging.method for merging in self.variants.values())) or [self.method]
+    def _methods(self) -> dict[str, Method]:
+        """Those that the candidates are merged by, each once: repr -> method."""
+        methods = [merging.method for merging in self.variants.values()] or [self.method]
+        return {repr(method): method for method in methods}
 
     @property
     def bytes_to_measure(self) -> int:
         """What `measured` goes through, of the target's bytes; 0 if no method asks for anything."""
-        surveys = [method.survey() for method in self._methods]
+        surveys = [method.survey() for method in self._methods.values()]
         passes = sum(survey.passes for survey in surveys if survey is not None and survey.scope == "model")
         plans = [self.plan] if self.control is None else [self.plan, self.control]
         return passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
@@ -121,11 +115,11 @@ class Case:
     def measured(self, advance: Advance) -> "Case":
         """The same with what the methods must know of the whole models: recipes at every alpha share it."""
         found, control = {}, {}
-        for method in self._methods:
+        for name, method in self._methods.items():
             case = replace(self, method=method, alpha=0.0)
-            found[method] = case.recipe().measured(advance=advance).statistics
+            found[name] = case.recipe().measured(advance=advance).statistics
             if self.control is not None:
-                control[method] = case.control_recipe().measured(advance=advance).statistics
+                control[name] = case.control_recipe().measured(advance=advance).statistics
         return replace(
             self,
             statistics=found,
@@ -155,7 +149,7 @@ class Case:
             {CONTROL: alpha},
             ancestor,
             shares_by_slot(self.rules, self.control.slots, {CONTROL: alpha}, {CONTROL: 1.0}),
-            self.control_statistics.get(self.method),
+            self.control_statistics.get(repr(self.method)),
         )
 
     def unmerged(self) -> Recipe:

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoint": {"errors"},
     "data": {"errors"},
     "mapping": {"errors", "architectures", "checkpoint"},
-    "merge": {"errors", "mapping", "checkpoint"},
+    "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
     "search": {"errors", "engines.responses"},

@@ -251,6 +251,11 @@ class Recipe:
             content["exceptions"] = self.exceptions
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
+    @property
+    def changes(self) -> bool:
+        """Whether any tensor is merged, and not the target's own."""
+        return any(self._changes(slot) for slot in self.plan.slots)
+
     def shares(self, slot: Slot) -> dict[str, float]:
         """Donor name -> coefficient, for the donors that have a part in the slot."""
         coefficients = self.exceptions.get(slot.name, self.coefficients)

@@ -3,7 +3,6 @@
 Has the checkpoints opened, makes the plan, and builds the parts that the config groups name.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -11,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import adamms
 from adamms.arguments import check_arguments
-from adamms.engines.responses import ALPHA, Candidate
+from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.grids import configured
 from adamms.mapping.plan import Plan, Slot
@@ -280,26 +278,6 @@ def build(node: DictConfig | None) -> Any:
     checked = check_arguments(hydra.utils.get_object(node._target_), plain, where)
     paths = {key: value for key, value in checked.items() if isinstance(value, Path)}
     return hydra.utils.instantiate(node, _convert_="all", **paths)
-
-
-def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
-    """The plain settings of a config group but those `without`, for people: 'rule=sum, seed=0'."""
-    plain = {
-        str(key): value
-        for key, value in node.items()
-        if not (isinstance(value, DictConfig) and "_target_" in value) and key not in without
-    }
-    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
-
-
-def merge_command(keys: Sequence[str] = (ALPHA,)) -> str:
-    """The command line that merges as this run does, to which values of `keys` are to be appended."""
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else OmegaConf.create([])
-    overrides: Any = OmegaConf.to_container(given, resolve=False)  # as they were written
-    own = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
-    replaced = tuple(f"{key}=" for key in keys)
-    kept = [shlex.quote(item) for item in overrides if not item.startswith((*own, *replaced))]
-    return " ".join(["python run.py mode=merge", *kept])
 
 
 def _progress(target: Described, console: Console) -> AbstractContextManager[object]:

@@ -22,7 +22,7 @@ from adamms.answering import (
 )
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
-from adamms.compose import Case, build, compose_case, merge_command, settings_in_words, variants_of
+from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Responses, axes_of
@@ -32,6 +32,7 @@ from adamms.merge.method import TARGET
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 from adamms.opening import advice
+from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.track.console import Console

@@ -123,23 +123,25 @@ def evaluate(
 ) -> Evaluation:
     """Score the candidates, the parents and the control on the labelled examples.
 
-    `answers` holds what the search generated, and gains the rest.
+    `answers` holds what the search generated, and gains the rest; the references, too, if it was for alpha
+    alone.
     """
     labelled = [example for example in data.examples if example.id in data.answers]
     known = set(next(iter(answers.values())))
     rest = [example for example in labelled if example.id not in known]
-    recipes = {candidate: case.recipe(candidate.alpha) for candidate in answers}
+    recipes = {candidate: case.at(candidate).recipe() for candidate in answers}
     if rest:
         for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
             answers[candidate] |= more
+    alphas = all(candidate.alpha_alone for candidate in answers)
     # Of some methods alpha 0 is another model than the target, which is then asked on its own.
-    apart = case.recipe(0.0).changes
-    wanted = [c for c in REFERENCES if c not in answers and not (apart and c == UNMERGED)]
-    extra = {candidate: case.recipe(candidate.alpha) for candidate in wanted}
+    apart = not alphas or case.at(UNMERGED).recipe().changes
+    wanted = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
+    extra = {candidate: case.at(candidate).recipe() for candidate in wanted}
     answers |= ask(console, "evaluate references", engine, extra, labelled) if extra else {}
     control: Answers = {}
     if config.evaluate.control:
-        recipes = {candidate: case.control_recipe(candidate.alpha) for candidate in answers}
+        recipes = {candidate: case.at(candidate).control_recipe() for candidate in answers}
         control = ask(console, "evaluate control", engine, recipes, labelled)
     target = ask(console, "evaluate target", engine, {UNMERGED: case.unmerged()}, labelled) if apart else {}
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}

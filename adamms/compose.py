@@ -3,20 +3,21 @@
 Has the checkpoints opened, makes the plan, and builds the parts that the config groups name.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import adamms
 from adamms.arguments import check_arguments
+from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.grids import configured
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.sketch import SketchedModel
 from adamms.merge.acting import actionable
@@ -27,6 +28,7 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
+from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
 from adamms.track.console import Console
 
@@ -47,7 +49,9 @@ class Case:
         method: the merge method.
         weights: donor name -> its part of the donors' common share; None for equal parts.
         rules: where the donors' share is another one.
-        statistics, control_statistics: what the method found out of these models, see `measured`.
+        alpha: the donors' share together, or each donor's by name.
+        variants: how candidates that set more than alpha are merged.
+        statistics, control_statistics: method's repr -> what it found out of these models, see `measured`.
     """
 
     target: Described
@@ -60,12 +64,22 @@ class Case:
     method: Method
     weights: Mapping[str, float] | None = None
     rules: tuple[Rule, ...] = ()
-    statistics: Statistics | None = None
-    control_statistics: Statistics | None = None
+    alpha: float | Mapping[str, float] = 0.0
+    variants: Mapping[Candidate, Merging] = field(default_factory=dict)
+    statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
+    control_statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
 
-    def recipe(self, alpha: float | Mapping[str, float]) -> Recipe:
-        """The merged model at alpha, the donors' share together, or each donor's by name."""
-        shares = donor_shares(alpha, list(self.donors), self.weights)
+    def at(self, candidate: Candidate) -> "Case":
+        """The same models, merged as the candidate says."""
+        found = self.variants.get(candidate)
+        if found is None:
+            assert candidate.alpha is not None, candidate
+            return replace(self, alpha=candidate.alpha)
+        return replace(self, method=found.method, alpha=found.alpha, weights=found.weights, rules=found.rules)
+
+    def recipe(self) -> Recipe:
+        """The merged model."""
+        shares = donor_shares(self.alpha, list(self.donors), self.weights)
         total = sum(shares.values())
         parts = {name: share / total for name, share in shares.items()} if total else None
         return Recipe(
@@ -79,26 +93,35 @@ class Case:
                 *(self.rules, self.plan.slots, shares),
                 parts or donor_shares(1.0, list(self.donors), self.weights),
             ),
-            self.statistics,
+            self.statistics.get(repr(self.method)),
         )
 
     @property
+    def _methods(self) -> dict[str, Method]:
+        """Those that the candidates are merged by, each once: repr -> method."""
+        methods = [merging.method for merging in self.variants.values()] or [self.method]
+        return {repr(method): method for method in methods}
+
+    @property
     def bytes_to_measure(self) -> int:
-        """What `measured` goes through, of the target's bytes; 0 if the method asks for nothing."""
-        survey = self.method.survey()
-        if survey is None or survey.scope != "model":
-            return 0
+        """What `measured` goes through, of the target's bytes; 0 if no method asks for anything."""
+        surveys = [method.survey() for method in self._methods.values()]
+        passes = sum(survey.passes for survey in surveys if survey is not None and survey.scope == "model")
         plans = [self.plan] if self.control is None else [self.plan, self.control]
-        return survey.passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
+        return passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
 
     def measured(self, advance: Advance) -> "Case":
-        """The same with what the method must know of the whole models: recipes at every alpha share it."""
-        found = self.recipe(0.0).measured(advance=advance)
-        control = None if self.control is None else self.control_recipe(0.0).measured(advance=advance)
+        """The same with what the methods must know of the whole models: recipes at every alpha share it."""
+        found, control = {}, {}
+        for name, method in self._methods.items():
+            case = replace(self, method=method, alpha=0.0)
+            found[name] = case.recipe().measured(advance=advance).statistics
+            if self.control is not None:
+                control[name] = case.control_recipe().measured(advance=advance).statistics
         return replace(
             self,
-            statistics=found.statistics,
-            control_statistics=None if control is None else control.statistics,
+            statistics=found,
+            control_statistics=control,
         )
 
     @property
@@ -110,25 +133,26 @@ class Case:
         shares = donor_shares(1.0, list(self.donors), self.weights)
         return f"{text}; of alpha " + ", ".join(f"{share:.0%} is {name}'s" for name, share in shares.items())
 
-    def control_recipe(self, alpha: float) -> Recipe:
+    def control_recipe(self) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
         if self.ancestor is None or self.control is None:
             raise AdammsError("there is no control plan: evaluate.control is false")
         ancestor = self.ancestor.checkpoint
+        alpha = sum(self.alpha.values()) if isinstance(self.alpha, Mapping) else float(self.alpha)
         return Recipe(
             self.target.checkpoint,
             {CONTROL: ancestor},
             self.control,
             self.method,
-            {CONTROL: float(alpha)},
+            {CONTROL: alpha},
             ancestor,
-            shares_by_slot(self.rules, self.control.slots, {CONTROL: float(alpha)}, {CONTROL: 1.0}),
-            self.control_statistics,
+            shares_by_slot(self.rules, self.control.slots, {CONTROL: alpha}, {CONTROL: 1.0}),
+            self.control_statistics.get(repr(self.method)),
         )
 
     def unmerged(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
-        return replace(self.recipe(0.0), method=Linear(), exceptions={}, statistics=None)
+        return replace(self, method=Linear(), alpha=0.0, rules=()).recipe()
 
     def alone(self, model: Described) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""
@@ -148,15 +172,21 @@ class Case:
             | {name: format_of(donor) for name, donor in self.donors.items()},
             "checkpoints": {TARGET: self.target.checkpoint.fingerprint}
             | {name: donor.checkpoint.fingerprint for name, donor in self.donors.items()},
-            "method": {"name": self.method.name, "parameters": dict(vars(self.method))},
+            "method": {"name": recipe.method.name, "parameters": dict(vars(recipe.method))},
             "coefficients": dict(recipe.coefficients),
             **({"exceptions": recipe.exceptions} if recipe.exceptions else {}),
             "coverage": [vars(row) for row in self.plan.coverage()],
         }
 
 
-def compose_case(config: DictConfig, console: Console) -> Case:
-    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read."""
+def compose_case(
+    config: DictConfig, console: Console, variants: Mapping[Candidate, Merging] | None = None
+) -> Case:
+    """Open what `config.model` names and map it with `config.mapper`, which decides what has to be read.
+
+    Args:
+        variants: how candidates that set more than alpha are merged, see `variants_of`.
+    """
     models = config.model
     check_donor_names(models.donors)
     weights, rules = weights_of(config), rules_of(config)
@@ -171,6 +201,7 @@ def compose_case(config: DictConfig, console: Console) -> Case:
         sources[ANCESTOR] = (models.ancestor, "model.ancestor")
     if config.evaluate.control and ANCESTOR not in sources:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
+    check_ancestor(method, ANCESTOR in sources)
     opened = {name: open_source(source, where) for name, (source, where) in sources.items()}
     check_sizes(opened[TARGET])
     described = {
@@ -179,7 +210,6 @@ def compose_case(config: DictConfig, console: Console) -> Case:
     }
     target, ancestor = described.pop(TARGET), described.pop(ANCESTOR, None)
     wanted = ancestor is not None and config.evaluate.control
-    check_ancestor(method, ancestor is not None)
     base = ancestor if method.needs_ancestor else None
     origins = {TARGET: origins_of(models.target)} | {str(n): origins_of(d) for n, d in models.donors.items()}
     with _progress(target, console):
@@ -196,7 +226,42 @@ def compose_case(config: DictConfig, console: Console) -> Case:
         method=method,
         weights=weights,
         rules=rules,
+        alpha=alpha_of(config),
+        variants=variants or {},
     )
+
+
+def variants_of(config: DictConfig, candidates: Sequence[Candidate]) -> dict[Candidate, Merging]:
+    """How those candidates are merged that set more than alpha, built and checked.
+
+    Raises:
+        AdammsError: a value that the method, or what the donors share alpha by, refuses; or two candidates
+            that are the same merge.
+    """
+    found: dict[Candidate, Merging] = {}
+    for candidate in candidates:
+        if candidate.parameters:
+            merging = _variant(config, candidate)
+            same = next((other for other in found if found[other] == merging), None)
+            if same is not None:
+                raise AdammsError(
+                    f"search.grid: {same} and {candidate} are the same merge: merge.method reads nothing "
+                    f"that they differ in"
+                )
+            found[candidate] = merging
+    return found
+
+
+def _variant(config: DictConfig, candidate: Candidate) -> Merging:
+    own = configured(config, candidate)
+    try:
+        merging = Merging(build(own.merge.method), alpha_of(own), weights_of(own), rules_of(own))
+        donor_shares(merging.alpha, [str(name) for name in config.model.donors], merging.weights)
+    except (AdammsError, InstantiationException) as error:
+        reason = error if isinstance(error, AdammsError) else error.__cause__ or error
+        keys = ", ".join(f"{key}={value!r}" for key, value in candidate.settings.items())
+        raise AdammsError(f"the candidate {keys}: {reason}") from error
+    return merging
 
 
 def build(node: DictConfig | None) -> Any:
@@ -213,70 +278,6 @@ def build(node: DictConfig | None) -> Any:
     checked = check_arguments(hydra.utils.get_object(node._target_), plain, where)
     paths = {key: value for key, value in checked.items() if isinstance(value, Path)}
     return hydra.utils.instantiate(node, _convert_="all", **paths)
-
-
-def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
-    """merge.alpha: a number, or donor name -> share."""
-    alpha = config.merge.alpha
-    return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
-
-
-def weights_of(config: DictConfig) -> Mapping[str, float] | None:
-    """merge.weights: donor name -> number, or null."""
-    weights = config.merge.get("weights")
-    if weights is not None and not isinstance(weights, DictConfig):
-        plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
-        raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
-    return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
-
-
-def rules_of(config: DictConfig) -> tuple[Rule, ...]:
-    """merge.rules: where the donors' share is another one, in order."""
-    given = config.merge.get("rules")
-    if given is None:
-        return ()
-    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
-        raise AdammsError(
-            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
-        )
-    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
-
-
-def _rule(given: Any, number: int) -> Rule:
-    values = check_arguments(
-        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
-    )
-    settings: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
-    }
-    return Rule(**settings)
-
-
-def check_walks(config: DictConfig) -> None:
-    """Raise AdammsError if merge.alpha is fixed for every donor where a search is to walk along it."""
-    if isinstance(config.merge.alpha, DictConfig):
-        raise AdammsError(
-            "merge.alpha gives every donor its share, but a search walks along their share together; "
-            "merge.weights={donor name: number} says how it is divided"
-        )
-
-
-def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
-    """The plain settings of a config group but those `without`, for people: 'rule=sum, seed=0'."""
-    plain = {
-        str(key): value
-        for key, value in node.items()
-        if not isinstance(value, DictConfig) and key not in without
-    }
-    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in plain.items())
-
-
-def merge_command() -> str:
-    """The command line that merges as this run does, to which `merge.alpha=` is to be appended."""
-    overrides = list(HydraConfig.get().overrides.task) if HydraConfig.initialized() else []
-    own = ("mode=", "output=", "merge.alpha=", "candidate=", "store=", "search", "data", "engine", "evaluate")
-    kept = [shlex.quote(item) for item in overrides if not item.startswith(own)]
-    return " ".join(["python run.py mode=merge", *kept])
 
 
 def _progress(target: Described, console: Console) -> AbstractContextManager[object]:

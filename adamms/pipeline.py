@@ -22,18 +22,19 @@ from adamms.answering import (
 )
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
-from adamms.compose import Case, alpha_of, build, check_walks, compose_case, merge_command, settings_in_words
+from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses, axes_of
 from adamms.errors import AdammsError
-from adamms.merge.coefficients import check_alpha
+from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 from adamms.opening import advice
+from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
-from adamms.search.candidates import grid, subset
+from adamms.search.candidates import subset
 from adamms.track.console import Console
 from adamms.track.report import write_report
 from adamms.track.result import RunResult
@@ -61,12 +62,12 @@ def merge(config: DictConfig) -> None:
     console = Console()
     output = Path(config.output)
     case = compose_case(config, console)
-    case.recipe(alpha_of(config))  # what is wrong with alpha shows before any work
+    case.recipe()  # what is wrong with alpha shows before any work
     _check_output(config, case)
     console.plan(case.plan)
     check_resemblance(console, config, case)
     case = _measured(console, case)
-    recipe = case.recipe(alpha_of(config))
+    recipe = case.recipe()
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
     if instead := advice(case.target):
@@ -78,6 +79,7 @@ def merge(config: DictConfig) -> None:
 def search(config: DictConfig) -> None:
     """Find alpha without labels, write the merged model, then evaluate if there are labels, and report.
 
+    In alpha's place, or beside it, may be any number that the merge has: see `grids`.
     With engine=replay there is no model to load or to write: the answers of the logs are compared.
     """
     logs = replayed(config)
@@ -85,26 +87,27 @@ def search(config: DictConfig) -> None:
         return _search_logs(config, logs)
     console = Console()
     output = Path(config.output)
-    check_walks(config)
-    candidates, selector = grid(config.search.grid), build(config.search.selector)
+    candidates, selector = candidates_of(config), build(config.search.selector)
     selector.check(candidates)
+    variants = variants_of(config, candidates)
     scorer = build(config.evaluate.scorer)
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config, console)
+    case = compose_case(config, console, variants)
     check_runnable(case.target)
-    case.recipe(0.0)  # what is wrong with the models shows before any work
+    for candidate in candidates:
+        case.at(candidate).recipe()  # what is wrong with the models shows before any work
     _check_output(config, case)
     console.plan(case.plan)
     check_resemblance(console, config, case)
     case = _measured(console, case)
-    recipes = {candidate: case.recipe(candidate.alpha) for candidate in candidates}
+    recipes = {candidate: case.at(candidate).recipe() for candidate in candidates}
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(data, searched)
         answers = ask(console, "search", engine, recipes, inputs)
         selection = selector.select(Responses(answers), searched)
-        winner = selection.overall.alpha
+        winner = selection.overall.candidate
         _write_model(console, config, case, recipes[winner], output / "model")
         _write_json(output / "plan.json", case.plan.to_json())
         _write_json(output / "selection.json", selection.to_json())
@@ -127,10 +130,10 @@ def search(config: DictConfig) -> None:
         search=settings_in_words(config.search),
         labelled=len(data.answers) if evaluation else 0,
         timings=console.timings,
-        merged=winner.alpha,
+        merged=winner,
         folder=output / "model",
         load=f"{_loader(case)}({str(output / 'model')!r})",
-        command=merge_command(),
+        command=merge_command(list(axes_of(candidates))),
     )
     console.results(result)
     write_report(output, result)
@@ -175,25 +178,24 @@ def respond(config: DictConfig) -> None:
         raise AdammsError("engine=replay has nothing to generate; it goes with mode=search")
     if config.store is None:
         raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
-    check_alpha("candidate", config.candidate)
-    check_walks(config)
-    candidate = Candidate(config.candidate)
+    candidate = candidate_of(config)
+    variants = variants_of(config, [candidate])
     scored = config.evaluate.scorer is not None
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
-    case = compose_case(config, console)
+    case = compose_case(config, console, variants)
     check_runnable(case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
-    case = _measured(console, case)
+    mine = _measured(console, case).at(candidate)
 
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
-        ask(console, f"respond {candidate}", engine, {candidate: case.recipe(candidate.alpha)}, wanted)
+        ask(console, f"respond {candidate}", engine, {candidate: mine.recipe()}, wanted)
         if scored and labelled and config.evaluate.control:
-            recipes = {candidate: case.control_recipe(candidate.alpha)}
+            recipes = {candidate: mine.control_recipe()}
             ask(console, f"respond {candidate} control", engine, recipes, labelled)
         counts = {"found": engine.found, "generated": engine.generated}
-    _write_json(output / "respond.json", {"candidate": candidate.alpha, **counts})
+    _write_json(output / "respond.json", {"candidate": candidate.to_json(), **counts})
     console.say(f"respond: {output / 'respond.json'}")
 
 

@@ -46,7 +46,18 @@ HEAVY = (
     "peft",
 )
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
-TOP = {"pipeline", "answering", "compose", "opening", "resemblance", "cli", "arguments"}
+TOP = {
+    "pipeline",
+    "answering",
+    "compose",
+    "opening",
+    "resemblance",
+    "cli",
+    "arguments",
+    "grids",
+    "merging",
+    "overrides",
+}
 
 
 def module(file: Path) -> str:

@@ -34,8 +34,7 @@ class Evaluation:
         donors: donor name -> scores of the donor running natively; those that could run.
         control: candidate -> scores of the target interpolated with the ancestor, no donor in it;
             empty when there is no ancestor or the control was not asked for.
-        target: scores of the target itself, if the method makes another model at alpha 0; else None, alpha
-            0 being the target.
+        target: scores of the target itself, if no candidate of alpha 0 is the target; else None.
     """
 
     candidates: Mapping[Candidate, Scores]
@@ -45,7 +44,7 @@ class Evaluation:
 
     @property
     def oracle(self) -> Candidate:
-        """The best candidate on average; the lowest alpha among equals."""
+        """The best candidate on average; the lowest among equals."""
         return max(sorted(self.candidates), key=lambda candidate: self.candidates[candidate].mean)
 
     def task_oracle(self, task: str) -> Candidate:
@@ -67,5 +66,5 @@ class Evaluation:
             "candidates": {str(c): scores.to_json() for c, scores in sorted(self.candidates.items())},
             "donors": {name: scores.to_json() for name, scores in self.donors.items()},
             "control": {str(c): scores.to_json() for c, scores in sorted(self.control.items())},
-            "oracle": self.oracle.alpha,
+            "oracle": self.oracle.to_json(),
         }

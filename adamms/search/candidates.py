@@ -1,10 +1,11 @@
-"""What the search tries, and on which examples: the grid of alphas and the seeded subset."""
+"""What the search tries, and on which examples: grids of candidates and the seeded subset."""
 
+import math
 import random
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import pairwise, product
 
-from adamms.engines.responses import Candidate
+from adamms.engines.responses import ALPHA, Candidate, axes_of
 from adamms.errors import AdammsError
 
 
@@ -18,6 +19,44 @@ def grid(alphas: Sequence[float]) -> list[Candidate]:
     if not candidates or any(a >= b for a, b in pairwise(candidates)):
         raise AdammsError(f"search.grid is {list(alphas)}; expected increasing alphas in [0, 1]")
     return candidates
+
+
+def lattice(axes: Mapping[str, Sequence[float]]) -> list[Candidate]:
+    """Every combination of one value from each axis, in order; of alpha alone, the `grid`.
+
+    Args:
+        axes: key of the configuration -> its values.
+
+    Raises:
+        AdammsError: no axes, an axis without values, or values that are no numbers or do not increase.
+    """
+    if not axes:
+        raise AdammsError("search.grid has no axes; expected alphas, or {key of merge: values}")
+    if list(axes) == [ALPHA]:
+        return grid(axes[ALPHA])
+    for key, values in axes.items():
+        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        if not values or not numbers or not all(map(math.isfinite, values)):
+            raise AdammsError(f"search.grid: {key} is {list(values)}; expected numbers")
+        if any(a >= b for a, b in pairwise(values)):
+            raise AdammsError(f"search.grid: {key} is {list(values)}; expected increasing numbers")
+    combinations = product(*axes.values())
+    return sorted(Candidate.of(dict(zip(axes, values, strict=True))) for values in combinations)
+
+
+def shape_of(candidates: Sequence[Candidate]) -> tuple[int, ...]:
+    """Values on every axis of the lattice that the sorted candidates are, the last axis changing fastest.
+
+    Raises:
+        AdammsError: they are not all combinations of their settings' values.
+    """
+    axes = axes_of(candidates)
+    if list(candidates) != lattice(axes):
+        raise AdammsError(
+            f"{len(candidates)} candidates are no grid; expected all combinations of "
+            + ", ".join(f"{len(values)} values of {key}" for key, values in axes.items())
+        )
+    return tuple(map(len, axes.values()))
 
 
 def subset(examples: Sequence[tuple[str, str]], per_task: int | None, seed: int) -> dict[str, list[str]]:

@@ -5,17 +5,26 @@ Made from answers alone. Knows no labels, models or engines.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError, check_choice
-from adamms.search.consistency import ENDPOINTS, RULES, Array, contributions, eligible, smooth
+from adamms.search.candidates import shape_of
+from adamms.search.consistency import (
+    ENDPOINTS,
+    RULES,
+    Array,
+    Mask,
+    eligible,
+    grid_contributions,
+    grid_eligible,
+    grid_smooth,
+)
 from adamms.search.difference import Difference
-
-TIE_RULES = ("lowest", "middle", "widest_basin")
+from adamms.search.ties import TIE_RULES, Positions, break_tie
 
 
 @dataclass(frozen=True)
@@ -23,7 +32,7 @@ class Choice:
     """The winner over one set of examples.
 
     Args:
-        alpha: the winner.
+        candidate: the winner.
         differences: candidate -> D, after smoothing; candidates that cannot win are left out.
         tied: the candidates with the winner's D, in order.
         confidence: share of bootstrap resamples of the examples in which the winner wins.
@@ -31,7 +40,7 @@ class Choice:
         examples: how many answers per candidate it was made from.
     """
 
-    alpha: Candidate
+    candidate: Candidate
     differences: Mapping[Candidate, float]
     tied: tuple[Candidate, ...]
     confidence: float
@@ -40,10 +49,10 @@ class Choice:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "alpha": self.alpha.alpha,
+            "alpha" if self.candidate.alpha_alone else "candidate": self.candidate.to_json(),
             "differences": {str(candidate): value for candidate, value in self.differences.items()},
             "confidence": self.confidence,
-            "tied": [candidate.alpha for candidate in self.tied],
+            "tied": [candidate.to_json() for candidate in self.tied],
             "wins": {str(candidate): share for candidate, share in self.wins.items()},
             "examples": self.examples,
         }
@@ -70,10 +79,10 @@ class ConsistencySelector:
     Args:
         difference: how much two answers differ.
         rule: `sum`, `either` or `previous` (see `consistency`).
-        endpoints: `interior`, as in the paper, or `one_sided`: alpha = 0 may win too.
-        smoothing: neighbours on either side to average D over; 0 for none.
-        ties: among equal D: the `lowest` alpha, the `middle` one of those tied, or the middle of the
-            `widest_basin`, the longest run of neighbours among them.
+        endpoints: `interior`, as in the paper, or `one_sided`: the first, alpha = 0, may win too.
+        smoothing: neighbours on either side to average D over, along every axis; 0 for none.
+        ties: among equal D: the `lowest` candidate, the `middle` one of those tied, or the middle of the
+            `widest_basin`, the most neighbours among them (see `ties`).
         resamples: bootstrap resamples for the confidence.
         seed: of the bootstrap.
     """
@@ -95,7 +104,9 @@ class ConsistencySelector:
 
     def check(self, candidates: Sequence[Candidate]) -> None:
         """Raise AdammsError if no candidate of this grid has the neighbours that the rule needs."""
-        count = len(candidates)
+        count, shape = len(candidates), shape_of(candidates)
+        if sum(values > 1 for values in shape) > 1:
+            return
         least = 2 if eligible(2, self.rule, self.endpoints).any() else 3
         if count < least:
             raise AdammsError(
@@ -111,31 +122,39 @@ class ConsistencySelector:
             tasks: task -> ids of its examples.
 
         Raises:
-            AdammsError: a grid on which no candidate has the neighbours that the rule needs, or a task
-                without examples.
+            AdammsError: candidates that are no grid, a grid on which no candidate has the neighbours that
+                the rule needs, or a task without examples.
         """
         candidates = responses.candidates
         self.check(candidates)
+        shape = shape_of(candidates)
         empty = [task for task, examples in tasks.items() if not examples]
         if empty or not tasks:
             raise AdammsError(f"no examples to choose from{f' in task {empty[0]!r}' if empty else ''}")
         everything = [example for examples in tasks.values() for example in examples]
         return Selection(
-            {task: self._choose(responses, candidates, examples) for task, examples in tasks.items()},
-            self._choose(responses, candidates, everything),
+            {task: self._choose(responses, candidates, shape, examples) for task, examples in tasks.items()},
+            self._choose(responses, candidates, shape, everything),
         )
 
-    def _choose(self, responses: Responses, candidates: list[Candidate], examples: Sequence[str]) -> Choice:
+    def _choose(
+        self,
+        responses: Responses,
+        candidates: list[Candidate],
+        shape: tuple[int, ...],
+        examples: Sequence[str],
+    ) -> Choice:
         answers = [responses.of(candidate, examples) for candidate in candidates]
-        changes = np.stack([self.difference(a, b) for a, b in pairwise(answers)])
-        added = contributions(changes, self.rule)  # (candidates, examples)
-        allowed = eligible(len(candidates), self.rule, self.endpoints)
-        scores = smooth(added.sum(1), allowed, self.smoothing)
-        tied = self._tied(scores, allowed)
-        winner = self._break_tie(tied)
-        shares = self._bootstrap(added, allowed)
+        added = grid_contributions(self._changes(answers, shape), self.rule)  # (*shape, examples)
+        along = grid_eligible(shape, self.rule, self.endpoints)
+        allowed = reduce(np.logical_and.outer, along).ravel()  # (candidates,)
+        positions = np.argwhere(np.ones(shape, dtype=bool))  # (candidates, axes)
+        scores = grid_smooth(added.sum(-1), along, self.smoothing).ravel()
+        tied = _tied(scores, allowed)
+        winner = tied[break_tie(positions[tied], self.ties)]
+        shares = self._bootstrap(added, along, allowed, positions)
         return Choice(
-            alpha=candidates[winner],
+            candidate=candidates[winner],
             differences={
                 c: float(score) for c, score, ok in zip(candidates, scores, allowed, strict=True) if ok
             },
@@ -145,32 +164,33 @@ class ConsistencySelector:
             examples=len(examples),
         )
 
-    def _tied(self, scores: Array, allowed: np.ndarray) -> list[int]:
-        """Indices of the candidates with the smallest score, up to rounding of fractional differences."""
-        masked = np.where(allowed, scores, np.inf)
-        return [int(i) for i in np.flatnonzero(masked <= masked.min() + 1e-9)]
+    def _changes(self, answers: Sequence[Sequence[str]], shape: tuple[int, ...]) -> list[Array]:
+        """For each axis the differences between neighbours along it; shape (..., n_k - 1, ..., examples)."""
+        places = np.arange(len(answers)).reshape(shape)
+        changes = []
+        for axis, count in enumerate(shape):
+            left = places.take(range(count - 1), axis)
+            right = places.take(range(1, count), axis)
+            pairs = zip(left.ravel().tolist(), right.ravel().tolist(), strict=True)
+            found = [self.difference(answers[a], answers[b]) for a, b in pairs]
+            changes.append(np.reshape(found, (*left.shape, len(answers[0]))))
+        return changes
 
-    def _break_tie(self, tied: list[int]) -> int:
-        if self.ties == "lowest":
-            return tied[0]
-        if self.ties == "middle":
-            return tied[(len(tied) - 1) // 2]
-        runs: list[list[int]] = []
-        for index in tied:
-            if runs and runs[-1][-1] == index - 1:
-                runs[-1].append(index)
-            else:
-                runs.append([index])
-        widest = max(runs, key=len)  # the first of the longest
-        return widest[(len(widest) - 1) // 2]
-
-    def _bootstrap(self, added: Array, allowed: np.ndarray) -> Array:
+    def _bootstrap(self, added: Array, along: Sequence[Mask], allowed: Mask, positions: Positions) -> Array:
         """Share of resamples that each candidate wins; shape (candidates,)."""
         generator = np.random.default_rng(self.seed)
-        count = added.shape[1]
+        *shape, count = added.shape
         weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        scores = smooth(weights @ added.T, allowed, self.smoothing)  # (resamples, candidates)
+        scores = weights @ added.reshape(-1, count).T  # (resamples, candidates)
+        scores = grid_smooth(scores.reshape(-1, *shape), along, self.smoothing).reshape(scores.shape)
         wins = np.zeros(len(allowed))
         for row in scores:
-            wins[self._break_tie(self._tied(row, allowed))] += 1
+            tied = _tied(row, allowed)
+            wins[tied[break_tie(positions[tied], self.ties)]] += 1
         return wins / self.resamples
+
+
+def _tied(scores: Array, allowed: Mask) -> list[int]:
+    """Indices of the candidates with the smallest score, up to rounding of fractional differences."""
+    masked = np.where(allowed, scores, np.inf)
+    return [int(i) for i in np.flatnonzero(masked <= masked.min() + 1e-9)]

@@ -1,6 +1,6 @@
 """The picture of a mapping: how much every merged tensor resembles its counterpart, layer by layer.
 
-With `plots` the only module that imports matplotlib; draws plain data.
+With `plots` and `grid_map` the only module that imports matplotlib; draws plain data.
 """
 
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 """Pictures for the report: difference curves against accuracy, and who wins the bootstrap.
 
-With `heatmap` the only module that imports matplotlib, without pyplot: figures are plain objects
-here, and the same result gives the same bytes. Colours are those of Okabe and Ito, safe for the colour-blind.
+With `heatmap` and `grid_map` the only module that imports matplotlib, without pyplot: figures are plain
+objects here, and the same result gives the same bytes. Colours: Okabe and Ito's, safe for the colour-blind.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from adamms.engines.responses import Candidate
+from adamms.engines.responses import ALPHA, Candidate
+from adamms.engines.responses import short as short_key
 from adamms.evaluate.evaluation import Scores
 from adamms.search.selection import Choice
 from adamms.track import wording
@@ -79,10 +81,10 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
     """Write the pictures that the result has data for into `folder`, and return their paths."""
     pictures: list[tuple[str, Figure]] = []
     with style():
-        if result.selection is not None or result.evaluation is not None:
+        if result.axis is not None:
             pictures.append(("overall.png", overall(result)))
-        if len(result.tasks) > 1:
-            pictures.append(("tasks.png", per_task(result)))
+            if len(result.tasks) > 1:
+                pictures.append(("tasks.png", per_task(result)))
         if result.selection is not None:
             pictures.append(("confidence.png", confidence(result)))
         folder.mkdir(parents=True, exist_ok=True)
@@ -92,12 +94,12 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
 
 
 def overall(result: RunResult) -> Figure:
-    """Mean accuracy above, D over all examples below, on the same alphas."""
+    """Mean accuracy above, D over all examples below, on the same axis."""
     sheet = Sheet(8.0)
     height = 5.0 if result.evaluation else 2.2
     axes = _panels(sheet, Box(0.75, 0.4, 7.05, height), result, None)
     axes[0].set_title(f"{short(result.title, 60)}: all tasks", fontweight="bold")
-    _name_axes(axes, result, f"mean score ({result.unit})", "D (answers)", "alpha, the donors' share")
+    _name_axes(axes, result, f"mean score ({result.unit})", "D (answers)", _axis_name(result))
     return sheet.finish(height + 0.95)
 
 
@@ -112,31 +114,38 @@ def per_task(result: RunResult) -> Figure:
         axes = _panels(sheet, box, result, task)
         choice = result.choice(task)
         if axes:
-            title = f"{short(task, 20)} (chosen: {choice.alpha})" if choice else short(task)
+            title = f"{short(task, 20)} (chosen: {choice.candidate})" if choice else short(task)
             axes[0].set_title(title, fontweight="bold", fontsize="medium")
-        _name_axes(axes, result, f"score ({result.unit})", "D", "alpha")
+        _name_axes(axes, result, f"score ({result.unit})", "D", wording.noun(result.candidates))
     _equal_spans(sheet.figure, percent=result.unit == "%")
     return sheet.finish(height * -(-len(result.tasks) // across))
 
 
 def confidence(result: RunResult) -> Figure:
-    """How often every alpha wins the bootstrap, per task and over all: darker is more often."""
+    """How often every candidate wins the bootstrap, per task and over all: darker is more often."""
     assert result.selection is not None
     named: list[tuple[str, Choice]] = [
         *result.selection.tasks.items(),
         ("ALL TASKS", result.selection.overall),
     ]
     grid = [c for c in result.candidates if any(c in choice.wins for _, choice in named)]
-    wins = np.array([[choice.wins.get(c, 0.0) for c in grid] for _, choice in named])  # (tasks + 1, alphas)
+    wins = np.array(
+        [[choice.wins.get(c, 0.0) for c in grid] for _, choice in named]
+    )  # (tasks + 1, candidates)
     names = [short(name) for name, _ in named]
     labels = 0.5 + 0.085 * max(map(len, names))  # inches
-    size = (max(6.5, labels + 0.62 * len(grid)), 1.3 + 0.36 * len(named))
+    ticks = [c.value(result.axis) if result.axis else str(c) for c in grid]
+    below = 0.55 if result.axis else 0.2 + 0.072 * max(map(len, ticks))
+    size = (
+        max(6.5 if result.axis == ALPHA else labels + 6.3, labels + 0.62 * len(grid)),
+        0.75 + below + 0.36 * len(named),
+    )
     sheet = Sheet(size[0])
-    axes = sheet.add(Box(labels, 0.4, size[0] - labels - 0.15, size[1] - 0.95))
+    axes = sheet.add(Box(labels, 0.4, size[0] - labels - 0.15, size[1] - 0.4 - below))
     axes.imshow(wins, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for y, (_, choice) in enumerate(named):
         for x, candidate in enumerate(grid):
-            chosen = candidate == choice.alpha
+            chosen = candidate == choice.candidate
             if wins[y, x] >= 0.005 or chosen:
                 axes.text(
                     x,
@@ -151,13 +160,14 @@ def confidence(result: RunResult) -> Figure:
                 axes.add_patch(
                     Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=VERMILLION, linewidth=2)
                 )
-    axes.set_xticks(range(len(grid)), [str(c) for c in grid])
+    axes.set_xticks(range(len(grid)), ticks, rotation=0 if result.axis else 90)
     axes.set_yticks(range(len(named)), names)
     axes.axhline(len(named) - 1.5, color=GREY, linewidth=0.8)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    axes.set_xlabel("alpha, the donors' share")
-    axes.set_title("Share of bootstrap resamples that each alpha wins (framed: the choice)", loc="left")
+    axes.set_xlabel(_axis_name(result))
+    noun = wording.noun(result.candidates)
+    axes.set_title(f"Share of bootstrap resamples that each {noun} wins (framed: the choice)", loc="left")
     return sheet.finish(size[1])
 
 
@@ -176,17 +186,17 @@ def _panels(sheet: Sheet, box: Box, result: RunResult, task: str | None) -> list
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelbottom=row == rows[-1])
         if choice is not None:
-            axes.axvline(choice.alpha.alpha, color=GREEN, linewidth=5, alpha=0.25, zorder=0)
+            axes.axvline(_position(choice.candidate, result), color=GREEN, linewidth=5, alpha=0.25, zorder=0)
         panels.append(axes)
         left -= height + gap
     if result.evaluation:
         _draw_scores(panels[0], result, task)
     if choice is not None:
-        _draw_differences(panels[-1], choice, labelled=result.evaluation is not None)
+        _draw_differences(panels[-1], result, choice, labelled=result.evaluation is not None)
     if panels:
-        alphas = [candidate.alpha for candidate in result.candidates]
-        margin = 0.03 * (alphas[-1] - alphas[0] or 1)
-        panels[0].set_xlim(alphas[0] - margin, alphas[-1] + margin)
+        values = [_position(candidate, result) for candidate in result.candidates]
+        margin = 0.03 * (values[-1] - values[0] or 1)
+        panels[0].set_xlim(values[0] - margin, values[-1] + margin)
     return panels
 
 
@@ -206,47 +216,56 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
         if value is not None:
             label = named(f"donor {short(name)} alone", value)
             axes.axhline(value, color=colour, linestyle=(0, (4, 1.5, 1, 1.5)), linewidth=1.5, label=label)
+    line = {"color": GREY, "linestyle": "--", "marker": "", "label": "control, no donor"}
+    _curve(axes, result, result.evaluation.control, task, **line)
     _curve(
-        axes,
-        result.evaluation.control,
-        task,
-        color=GREY,
-        linestyle="--",
-        marker="",
-        label="control, no donor",
+        axes, result, result.evaluation.candidates, task, color=BLUE, marker="o", markersize=4, label="merged"
     )
-    _curve(axes, result.evaluation.candidates, task, color=BLUE, marker="o", markersize=4, label="merged")
     oracle, choice = result.oracle(task), result.choice(task)
     best = result.score(oracle, task)
     if oracle is not None and best is not None:
         label = named("oracle (best by labels)", best)
-        axes.plot(oracle.alpha, best, color=PARENTS[1], marker="*", markersize=13, markeredgecolor=BLACK,
-                  markeredgewidth=0.7, linestyle="", zorder=4, label=label)  # fmt: skip
-    own = result.score(choice.alpha if choice else None, task)
+        axes.plot(_position(oracle, result), best, color=PARENTS[1], marker="*", markersize=13, zorder=4,
+                  markeredgecolor=BLACK, markeredgewidth=0.7, linestyle="", label=label)  # fmt: skip
+    own = result.score(choice.candidate if choice else None, task)
     if choice is not None and own is not None:
         label = named("chosen without labels", own)
-        axes.plot(choice.alpha.alpha, own, color="none", marker="o", markersize=10, markeredgecolor=GREEN,
-                  markeredgewidth=2, linestyle="", zorder=5, label=label)  # fmt: skip
+        axes.plot(_position(choice.candidate, result), own, color="none", marker="o", markersize=10,
+                  markeredgecolor=GREEN, markeredgewidth=2, linestyle="", zorder=5, label=label)  # fmt: skip
     axes.margins(y=0.08)
 
 
-def _curve(axes: Any, points: Any, task: str | None, **line: Any) -> None:
+def _curve(
+    axes: Any, result: RunResult, points: Mapping[Candidate, Scores], task: str | None, **line: Any
+) -> None:
     """A line through the scores of those candidates that have one."""
-    found: list[tuple[Candidate, Scores]] = sorted(points.items(), key=lambda item: item[0])
-    known = [(c.alpha, score_on(scores, task)) for c, scores in found if score_on(scores, task) is not None]
+    found = [(c, score_on(points[c], task)) for c in sorted(points)]
+    known = [(_position(c, result), score) for c, score in found if score is not None]
     if known:
         axes.plot(*zip(*known, strict=True), linewidth=1.6, **line)
 
 
-def _draw_differences(axes: Any, choice: Choice, labelled: bool) -> None:
-    alphas = [candidate.alpha for candidate in choice.differences]
-    axes.plot(alphas, list(choice.differences.values()), color=VERMILLION, marker="s", markersize=3.5,
+def _draw_differences(axes: Any, result: RunResult, choice: Choice, labelled: bool) -> None:
+    places, winner = [_position(c, result) for c in choice.differences], choice.candidate
+    axes.plot(places, list(choice.differences.values()), color=VERMILLION, marker="s", markersize=3.5,
               linewidth=1.6, label="D, changed answers")  # fmt: skip
-    axes.plot(choice.alpha.alpha, choice.differences[choice.alpha], color="none", marker="o", markersize=10,
-              markeredgecolor=GREEN, markeredgewidth=2, linestyle="",
+    axes.plot(_position(winner, result), choice.differences[winner], color="none", marker="o",
+              markersize=10, markeredgecolor=GREEN, markeredgewidth=2, linestyle="",
               label="_" if labelled else "chosen without labels")  # fmt: skip
     low, high = min(0.0, *choice.differences.values()), max(1.0, *choice.differences.values())
     axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+
+
+def _position(candidate: Candidate, result: RunResult) -> float:
+    """Where it is on the only axis."""
+    assert result.axis is not None
+    return candidate.settings[result.axis]
+
+
+def _axis_name(result: RunResult) -> str:
+    if result.axis == ALPHA:
+        return "alpha, the donors' share"
+    return "" if result.axis is None else short_key(result.axis)
 
 
 def _name_axes(panels: list[Any], result: RunResult, scores: str, differences: str, alpha: str) -> None:

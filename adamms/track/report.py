@@ -6,6 +6,7 @@ Arranges what `tables`, `wording` and `plots` say; matplotlib is imported only w
 import re
 from pathlib import Path
 
+from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.selection import Choice
 from adamms.track import tables, wording
@@ -13,9 +14,10 @@ from adamms.track.result import RunResult
 from adamms.track.tables import Cell, Table
 
 CAPTIONS = {
-    "overall.png": "Mean score (above) and D (below) against alpha; lines across are the parents.",
+    "overall.png": "Mean score (above) and D (below) against {noun}; lines across are the parents.",
+    "grid.png": "D, and the mean score, over every two axes of the grid. Framed: the choice.",
     "tasks.png": "The same for every task; a step up or down is as high in one panel as in another.",
-    "confidence.png": "How often every alpha wins when the examples are resampled.",
+    "confidence.png": "How often every {noun} wins when the examples are resampled.",
 }
 
 
@@ -28,11 +30,11 @@ def write_report(folder: Path, result: RunResult) -> Path:
     Raises:
         AdammsError: a folder that cannot be written to.
     """
-    from adamms.track import plots
+    from adamms.track import grid_map, plots
 
     report = folder / "report.md"
     try:
-        pictures = plots.draw(folder / "plots", result)
+        pictures = plots.draw(folder / "plots", result) + grid_map.draw(folder / "plots", result)
         report.write_text(markdown(result, [p.relative_to(folder) for p in pictures]), encoding="utf-8")
     except OSError as error:
         raise AdammsError(f"{report}: cannot be written ({error.strerror or error})") from error
@@ -94,15 +96,17 @@ def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
     legend = "**Bold**: chosen without labels."
     if scored is not None:
         legend += (
-            " ▲: best by labels (the oracle). D: answers that change between neighbouring alphas, all tasks."
+            " ▲: best by labels (the oracle). D: answers that change between neighbouring "
+            f"{wording.plural(result.candidates)}, all tasks."
         )
     blocks = [
-        _picture(pictures, "overall.png"),
+        _picture(pictures, "overall.png", result),
+        _picture(pictures, "grid.png", result),
         _table(tables.summary(result)),
         _table(scored),
         legend if scored else "",
         wording.noise(result),
-        _picture(pictures, "tasks.png"),
+        _picture(pictures, "tasks.png", result),
         _table(tables.choices(result)),
         _table(tables.differences(result)),
         legend if result.selection and not scored else "",
@@ -126,10 +130,11 @@ def _confidence(result: RunResult, pictures: dict[str, Path]) -> list[str]:
         "stable answers are right answers."
     ]
     if tied:
-        lines.append(f"Several alphas have the same smallest D for: {_plain(', '.join(tied))}.")
+        several = wording.plural(result.candidates)
+        lines.append(f"Several {several} have the same smallest D for: {_plain(', '.join(tied))}.")
     if unsure:
         lines.append(f"The choice wins less than half of the resamples for: {_plain(', '.join(unsure))}.")
-    return ["## How sure is the choice?", " ".join(lines), _picture(pictures, "confidence.png")]
+    return ["## How sure is the choice?", " ".join(lines), _picture(pictures, "confidence.png", result)]
 
 
 def _mapping(result: RunResult) -> list[str]:
@@ -148,21 +153,21 @@ def _times(result: RunResult) -> list[str]:
 def _model(result: RunResult) -> list[str]:
     if result.folder is None:
         return []
-    alpha = "" if result.merged is None else f", merged at alpha = {result.merged:g}"
-    blocks = ["## The model", f"It is in `{result.folder}`{alpha}."]
+    merged = "" if result.merged is None else f", merged at {_plain(wording.setting(result.merged))}"
+    blocks = ["## The model", f"It is in `{result.folder}`{merged}."]
     return [*blocks, f"```python\n{result.load}\n```" if result.load else ""]
 
 
 def _winners(result: RunResult) -> list[str]:
-    """Commands that merge the winners of single tasks, one per distinct alpha."""
+    """Commands that merge the winners of single tasks, one per distinct candidate."""
     if result.selection is None or not result.command:
         return []
-    groups: dict[float, list[str]] = {}
+    groups: dict[Candidate, list[str]] = {}
     for task, choice in result.selection.tasks.items():
-        groups.setdefault(choice.alpha.alpha, []).append(task)
+        groups.setdefault(choice.candidate, []).append(task)
     lines = [
-        f"{result.command} merge.alpha={alpha:g}  # {wording.printable(', '.join(tasks))}"
-        for alpha, tasks in sorted(groups.items())
+        f"{result.command} {candidate.overrides}  # {wording.printable(', '.join(tasks))}"
+        for candidate, tasks in sorted(groups.items())
     ]
     return [
         "## One model per task",
@@ -171,10 +176,11 @@ def _winners(result: RunResult) -> list[str]:
     ]
 
 
-def _picture(pictures: dict[str, Path], name: str) -> str:
-    return (
-        f"![{CAPTIONS[name]}]({pictures[name].as_posix()})\n\n*{CAPTIONS[name]}*" if name in pictures else ""
-    )
+def _picture(pictures: dict[str, Path], name: str, result: RunResult) -> str:
+    if name not in pictures:
+        return ""
+    caption = CAPTIONS[name].format(noun=_plain(wording.noun(result.candidates)))
+    return f"![{caption}]({pictures[name].as_posix()})\n\n*{caption}*"
 
 
 def _table(table: Table | None, titled: bool = True) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adamms.engines.responses import Candidate
+from adamms.engines.responses import Candidate, axes_of
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
 from adamms.search.selection import Choice, Selection
@@ -49,10 +49,10 @@ class RunResult:
         unit: of the scores.
         labelled: how many labelled answers of each model the scores are over; 0 if unknown.
         timings: of the stages, in order.
-        merged: the alpha of the model in `folder`.
+        merged: the candidate that the model in `folder` is.
         folder: where the merged model was written.
         load: code that loads it, on one line.
-        command: the command that merges; " merge.alpha=A" is appended to it.
+        command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
         notes: of a search in existing logs, which has no target: where the answers come from.
     """
 
@@ -68,7 +68,7 @@ class RunResult:
     unit: str = "%"
     labelled: int = 0
     timings: Sequence[StageTiming] = field(default=())
-    merged: float | None = None
+    merged: Candidate | None = None
     folder: Path | None = None
     load: str = ""
     command: str = ""
@@ -89,8 +89,14 @@ class RunResult:
         found = set(self.evaluation.candidates) if self.evaluation else set()
         if self.selection:
             for choice in (self.selection.overall, *self.selection.tasks.values()):
-                found |= {choice.alpha, *choice.differences}
+                found |= {choice.candidate, *choice.differences}
         return sorted(found)
+
+    @property
+    def axis(self) -> str | None:
+        """The key that the candidates differ in; None if there are several."""
+        keys = list(axes_of(self.candidates))
+        return keys[0] if len(keys) == 1 else None
 
     def choice(self, task: str | None) -> Choice | None:
         """The choice for a task, or with None for all; None where there is none."""
@@ -115,8 +121,8 @@ class RunResult:
 
     def regret(self, task: str | None) -> float | None:
         """What the choice loses to the oracle, in the scores' unit."""
-        choice = self.choice(task)
-        best, own = self.score(self.oracle(task), task), self.score(choice.alpha if choice else None, task)
+        choice, best = self.choice(task), self.score(self.oracle(task), task)
+        own = self.score(choice.candidate if choice else None, task)
         return None if best is None or own is None else best - own
 
     @property
@@ -151,7 +157,7 @@ class RunResult:
         scores = []
         for task in self.tasks:
             choice = self.choice(task)
-            candidate = self.oracle(task) if of_oracles else choice.alpha if choice else None
+            candidate = self.oracle(task) if of_oracles else choice.candidate if choice else None
             score = self.score(candidate, task)
             if score is None:
                 return None
@@ -160,7 +166,7 @@ class RunResult:
 
     def _evaluated(self, alpha: float) -> Candidate | None:
         for candidate in self.evaluation.candidates if self.evaluation else ():
-            if abs(candidate.alpha - alpha) < 1e-9:
+            if candidate.alpha is not None and candidate.alpha_alone and abs(candidate.alpha - alpha) < 1e-9:
                 return candidate
         return None
 

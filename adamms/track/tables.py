@@ -54,11 +54,13 @@ def scores(result: RunResult) -> Table | None:
         _score_row(f"donor {name}", found, columns, None if overall is None else "")
         for name, found in result.evaluation.donors.items()
     ]
+    if result.evaluation.target is not None:
+        rows.append(_score_row("target", result.evaluation.target, columns, None if overall is None else ""))
     strong = None
     for candidate in sorted(result.evaluation.candidates):
-        label = f"{candidate} target" if candidate.alpha == 0 else str(candidate)
+        label = str(candidate) + (" target" if candidate == result.unmerged else "")
         label += " fixed" if candidate == fixed else ""
-        if overall is not None and candidate == overall.alpha:
+        if overall is not None and candidate == overall.candidate:
             strong = len(rows)
         rows.append(_candidate_row(label, result, candidate, columns))
     if result.best_control is not None:
@@ -66,7 +68,7 @@ def scores(result: RunResult) -> Table | None:
         rows.append(_score_row(f"control {candidate}", found, columns, None if overall is None else ""))
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
-        ("alpha", "mean", *(("D",) if overall else ()), *result.tasks),
+        (wording.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
         tuple(rows),
         strong=frozenset() if strong is None else frozenset({strong}),
     )
@@ -78,7 +80,7 @@ def _candidate_row(
     cells = []
     for task in columns:
         choice = result.choice(task)
-        chosen = choice is not None and choice.alpha == candidate
+        chosen = choice is not None and choice.candidate == candidate
         best = result.oracle(task) == candidate or (chosen and result.regret(task) == 0)
         cells.append(Cell(wording.score(result.score(candidate, task)), chosen, best))
     overall = result.choice(None)
@@ -97,7 +99,7 @@ def _score_row(
 
 
 def differences(result: RunResult) -> Table | None:
-    """D per alpha, over all examples and per task, with the overall bootstrap wins."""
+    """D per candidate, over all examples and per task, with the overall bootstrap wins."""
     overall = result.choice(None)
     if overall is None or result.selection is None:
         return None
@@ -107,16 +109,17 @@ def differences(result: RunResult) -> Table | None:
         if not any(candidate in choice.differences for choice in choices):
             continue
         cells = [
-            Cell(wording.difference(choice.differences.get(candidate)), chosen=choice.alpha == candidate)
+            Cell(wording.difference(choice.differences.get(candidate)), chosen=choice.candidate == candidate)
             for choice in choices
         ]
         cells.insert(1, Cell(wording.share(overall.wins.get(candidate, 0.0))))
         rows.append((Cell(str(candidate)), *cells))
+    noun = wording.noun(result.candidates)
     return Table(
-        "D: answers that change between neighbouring alphas",
-        ("alpha", "all", "wins", *result.selection.tasks),
+        f"D: answers that change between neighbouring {wording.plural(result.candidates)}",
+        (noun, "all", "wins", *result.selection.tasks),
         tuple(rows),
-        note="wins: share of bootstrap resamples of all examples in which the alpha wins",
+        note=f"wins: share of bootstrap resamples of all examples in which the {noun} wins",
     )
 
 
@@ -132,8 +135,8 @@ def choices(result: RunResult) -> Table | None:
         assert choice is not None
         cells = [
             Cell(label),
-            Cell(str(choice.alpha)),
-            Cell(wording.difference(choice.differences[choice.alpha])),
+            Cell(str(choice.candidate)),
+            Cell(wording.difference(choice.differences[choice.candidate])),
             Cell(_ties(choice)),
             Cell(wording.share(choice.confidence)),
             Cell(str(choice.examples)),
@@ -141,7 +144,7 @@ def choices(result: RunResult) -> Table | None:
         if labelled:
             oracle = result.oracle(task)
             cells += [
-                Cell(wording.score(result.score(choice.alpha, task))),
+                Cell(wording.score(result.score(choice.candidate, task))),
                 Cell("-" if oracle is None else str(oracle)),
                 Cell(wording.score(result.score(oracle, task))),
                 Cell(wording.score(result.regret(task))),
@@ -149,7 +152,7 @@ def choices(result: RunResult) -> Table | None:
         rows.append(tuple(cells))
     return Table(
         "The choice, one winner per task and one for all",
-        ("task", "alpha", "D", "ties with", "sure", "examples")
+        ("task", wording.noun(result.candidates), "D", "ties with", "sure", "examples")
         + (("score", "oracle", "its score", "regret") if labelled else ()),
         tuple(rows),
         strong=frozenset({len(rows) - 1}),
@@ -158,9 +161,9 @@ def choices(result: RunResult) -> Table | None:
 
 
 def _ties(choice: Choice) -> str:
-    others = [candidate for candidate in choice.tied if candidate != choice.alpha]
+    others = [candidate for candidate in choice.tied if candidate != choice.candidate]
     text = wording.spans(others, list(choice.differences))
-    return (text if len(text) <= 12 else f"{len(others)} others") or "-"
+    return (text if len(text) <= 12 else f"{len(others)} other{'s' if len(others) > 1 else ''}") or "-"
 
 
 def summary(result: RunResult) -> Table | None:
@@ -168,10 +171,10 @@ def summary(result: RunResult) -> Table | None:
     if result.evaluation is None:
         return None
     overall = result.choice(None)
-    own = result.score(overall.alpha if overall else None, None)
+    own = result.score(overall.candidate if overall else None, None)
     compared: list[tuple[str, str, float | None]] = []
     if overall is not None:
-        compared.append(("chosen, one for all tasks", str(overall.alpha), own))
+        compared.append(("chosen, one for all tasks", str(overall.candidate), own))
         compared.append(("chosen, one per task", "", result.per_task_mean()))
     oracle = result.oracle(None)
     if oracle is not None:
@@ -188,15 +191,15 @@ def summary(result: RunResult) -> Table | None:
         candidate, found = result.best_control
         compared.append(("control's best (no donor)", str(candidate), found.mean))
     rows = []
-    for label, alpha, mean in compared:
-        cells = [Cell(label), Cell(alpha), Cell(wording.score(mean))]
+    for label, setting, mean in compared:
+        cells = [Cell(label), Cell(setting), Cell(wording.score(mean))]
         if own is not None:
             cells.append(Cell(wording.signed(None if mean is None else mean - own)))
         rows.append(tuple(cells))
     missing = [name for name in result.donors if name not in result.evaluation.donors]
     return Table(
         f"Mean over tasks ({result.unit})",
-        ("model", "alpha", "mean", *(("vs chosen",) if own is not None else ())),
+        ("model", wording.noun(result.candidates), "mean", *(("vs chosen",) if own is not None else ())),
         tuple(rows),
         strong=frozenset({0}) if overall is not None else frozenset(),
         note=f"not run natively: donor {wording.listing(missing)}" if missing else "",

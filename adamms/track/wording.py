@@ -5,7 +5,7 @@ Pure text from plain data, the same in the console and in the report.
 
 from collections.abc import Iterable, Sequence
 
-from adamms.engines.responses import Candidate
+from adamms.engines.responses import ALPHA, Candidate, axes_of, short
 from adamms.search.selection import Choice
 from adamms.track.result import RunResult
 
@@ -82,8 +82,32 @@ def listing(words: Iterable[object]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def noun(candidates: Iterable[Candidate]) -> str:
+    """What the candidates are: 'alpha', another parameter's name, or 'candidate' if they set several."""
+    keys = list(axes_of(candidates))
+    return short(keys[0]) if len(keys) == 1 else "candidate"
+
+
+def plural(candidates: Iterable[Candidate]) -> str:
+    return "alphas" if noun(candidates) == "alpha" else "candidates"
+
+
+def setting(candidate: Candidate) -> str:
+    """A candidate in a sentence: 'alpha = 0.3', 'density=0.2, alpha=0.3'."""
+    return f"alpha = {candidate}" if candidate.alpha_alone else str(candidate)
+
+
+def named(candidate: Candidate) -> str:
+    """A candidate in a list: in brackets if it sets several."""
+    return f"({candidate})" if len(candidate.settings) > 1 else str(candidate)
+
+
 def spans(some: Sequence[Candidate], grid: Sequence[Candidate]) -> str:
-    """Candidates as ranges of the grid: 0.2-0.5, 0.7."""
+    """Candidates as ranges, '0.2-0.5, 0.7' or 'density=0.2-0.5'; of a grid of several axes the first few."""
+    keys = list(axes_of(grid))
+    if len(keys) > 1:
+        listed = [named(candidate) for candidate in sorted(some)]
+        return ", ".join(listed if len(listed) < 6 else [*listed[:4], f"{len(listed) - 4} others"])
     runs: list[list[Candidate]] = []
     for candidate in sorted(some):
         place = grid.index(candidate)
@@ -91,8 +115,9 @@ def spans(some: Sequence[Candidate], grid: Sequence[Candidate]) -> str:
             runs[-1].append(candidate)
         else:
             runs.append([candidate])
-    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs]
-    return ", ".join(words)
+    texts = [[candidate.value(keys[0]) for candidate in run] for run in runs]
+    words = [f"{run[0]}-{run[-1]}" if len(run) > 2 else ", ".join(run) for run in texts]
+    return ("" if not words or keys == [ALPHA] else f"{short(keys[0])}=") + ", ".join(words)
 
 
 def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
@@ -111,38 +136,51 @@ def how_sure(choice: Choice) -> str:
     """Sentences: what was chosen, with which ties, and how sure that is."""
     count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
     said = [
-        f"alpha = {choice.alpha} was chosen: its answers change least against its neighbours on the grid, "
-        f"D = {difference(choice.differences[choice.alpha])} over {count}."
+        f"{setting(choice.candidate)} was chosen: its answers change least against its neighbours on the "
+        f"grid, D = {difference(choice.differences[choice.candidate])} over {count}."
     ]
-    if len(choice.differences) > 1 and max(choice.differences.values()) <= 1e-9:
-        return said[0] + (
-            " But no answer changes anywhere on the grid, so the answers do not tell one alpha from another."
-        )
     grid = list(choice.differences)
-    others = [candidate for candidate in choice.tied if candidate != choice.alpha]
+    if len(grid) > 1 and max(choice.differences.values()) <= 1e-9:
+        return said[0] + (
+            f" But no answer changes anywhere on the grid, so the answers do not tell one {noun(grid)} from "
+            f"another."
+        )
+    others = [candidate for candidate in choice.tied if candidate != choice.candidate]
     if others:
         said.append(f"It ties with {spans(others, grid)}; only the tie rule prefers it.")
     said.append(_confidence(choice, grid))
-    if len(grid) > 2 and choice.alpha in (grid[0], grid[-1]):
-        side = "lowest" if choice.alpha == grid[0] else "highest"
+    if edge := _edge(choice.candidate, grid):
         said.append(
-            f"It is the {side} alpha that could win. Answers can also be stable there because hardly "
+            f"{edge} Answers can also be stable there because hardly "
             f"anything is merged yet or any more; compare it with the parents before trusting it."
         )
     return " ".join(said)
+
+
+def _edge(candidate: Candidate, grid: Sequence[Candidate]) -> str:
+    """A sentence if nothing beyond the candidate could win; '' otherwise."""
+    ends = {key: (values[0], values[-1]) for key, values in axes_of(grid).items() if len(values) > 2}
+    own = candidate.settings
+    keys = [key for key in ends if own[key] in ends[key]]
+    if not keys:
+        return ""
+    if len(own) == 1:
+        side = "lowest" if own[keys[0]] == ends[keys[0]][0] else "highest"
+        return f"It is the {side} {noun(grid)} that could win."
+    return f"It is at the edge of what could win along {listing(map(short, keys))}."
 
 
 def _confidence(choice: Choice, grid: list[Candidate]) -> str:
     wins = f"{share(choice.confidence)} of the bootstrap resamples"
     if choice.confidence >= SURE:
         return f"The choice is stable: it wins in {wins}."
-    rivals = sorted((c for c in choice.wins if c != choice.alpha), key=lambda c: (-choice.wins[c], c))
-    named = listing(f"{c} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
+    rivals = sorted((c for c in choice.wins if c != choice.candidate), key=lambda c: (-choice.wins[c], c))
+    others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
     if choice.confidence >= LIKELY:
-        return f"The choice is likely, not certain: it wins in {wins}, {named}."
-    group = sorted({choice.alpha, *likely_winners(choice)})
+        return f"The choice is likely, not certain: it wins in {wins}, {others}."
+    group = sorted({choice.candidate, *likely_winners(choice)})
     return (
-        f"The choice is UNCERTAIN: it wins in only {wins}, {named}. Nine of ten resamples choose among "
+        f"The choice is UNCERTAIN: it wins in only {wins}, {others}. Nine of ten resamples choose among "
         f"{spans(group, grid)}: the data does not tell these {len(group)} apart."
     )
 
@@ -150,18 +188,19 @@ def _confidence(choice: Choice, grid: list[Candidate]) -> str:
 def verdict(result: RunResult) -> str:
     """Sentences: how the choice did by labels, against everything it should be compared with."""
     choice, oracle = result.choice(None), result.oracle(None)
-    own = result.score(choice.alpha if choice else None, None)
+    own = result.score(choice.candidate if choice else None, None)
     regret = result.regret(None)
     if choice is None or result.evaluation is None or own is None or regret is None:
         return ""
-    unit = result.unit
+    unit, best_setting = result.unit, "" if oracle is None else setting(oracle)
     said = [
-        f"By labels, which the search never saw, the model at alpha = {choice.alpha} scores {own:.1f} {unit}"
+        f"By labels, which the search never saw, the model at {setting(choice.candidate)} scores "
+        f"{own:.1f} {unit}"
     ]
     said[0] += (
         ", the best of the grid."
         if regret <= 1e-9
-        else f"; the best of the grid is alpha = {oracle} with {own + regret:.1f} {unit}, a regret of "
+        else f"; the best of the grid is {best_setting} with {own + regret:.1f} {unit}, a regret of "
         f"{regret:.1f} points."
     )
     parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
@@ -177,7 +216,7 @@ def verdict(result: RunResult) -> str:
         else:
             said.append(f"That is NOT better than {name} alone, which has {best:.1f}.")
     fixed = result.score(result.fixed, None)
-    if fixed is not None and result.fixed != choice.alpha:
+    if fixed is not None and result.fixed != choice.candidate:
         said.append(f"Without a search, a fixed alpha = 0.1 would score {fixed:.1f}.")
     return " ".join(said)
 
@@ -185,7 +224,7 @@ def verdict(result: RunResult) -> str:
 def noise(result: RunResult) -> str:
     """A sentence: how exact the mean scores are, if they are percentages of a known number of answers."""
     overall = result.choice(None)
-    value = result.score(overall.alpha if overall else result.oracle(None), None)
+    value = result.score(overall.candidate if overall else result.oracle(None), None)
     if value is None or result.unit != "%" or result.labelled < 1 or not 0 < value < 100:
         return ""
     error = 2 * (value * (100 - value) / result.labelled) ** 0.5
@@ -203,11 +242,11 @@ def control_finding(result: RunResult) -> str:
     candidate, scores = best
     said = (
         f"The control is {result.control}, with no donor in it: what it gains needs no donor, so only what "
-        f"the merge gains beyond it is the donor's. Its best point is alpha = {candidate} with "
+        f"the merge gains beyond it is the donor's. Its best point is {setting(candidate)} with "
         f"{scores.mean:.1f} {result.unit}"
     )
     choice = result.choice(None)
-    own = result.score(choice.alpha if choice else None, None)
+    own = result.score(choice.candidate if choice else None, None)
     if own is None:
         return said + "."
     if own > scores.mean:

@@ -135,8 +135,8 @@ def chosen(answers: list[object], examples: tuple[Example, ...]) -> str:
         tasks.setdefault(example.task, []).append(example.id)
     responses = Responses({Candidate(a): dict(given) for a, given in zip(ALPHAS, answers, strict=True)})
     selection = ConsistencySelector(ExactMatch()).select(responses, tasks)
-    by_task = " ".join(f"{task} {choice.alpha}" for task, choice in selection.tasks.items())
-    return f"{by_task}; all {selection.overall.alpha}"
+    by_task = " ".join(f"{task} {choice.candidate}" for task, choice in selection.tasks.items())
+    return f"{by_task}; all {selection.overall.candidate}"
 
 
 if __name__ == "__main__":

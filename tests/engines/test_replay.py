@@ -147,7 +147,7 @@ def test_the_choice_is_the_authors_on_their_logs(
         )
         assert choice.differences == expected
         assert set(choice.tied) == {a for a, v in expected.items() if v == min(expected.values())}
-        assert choice.alpha in choice.tied
+        assert choice.candidate in choice.tied
     smoothed = ConsistencySelector(ExactMatch(), "either", smoothing=1, resamples=1)
     expected = {Candidate(float(a)): value for a, value in script_llama(answers, smooth=1).items()}
     choice = smoothed.select(found.responses, found.tasks).overall

@@ -66,7 +66,7 @@ def test_the_winner_is_one_of_those_with_the_least_smoothed_difference(
         runs = [span for span in spans if set(span) <= set(best)]
         widest = max(runs, key=lambda run: (len(run), -run[0]))
         winner = widest[(len(widest) - 1) // 2]
-    assert choice.alpha.alpha == winner / 10
+    assert choice.candidate.alpha == winner / 10
     assert choice.examples == len(answers[0])
 
 
@@ -75,18 +75,18 @@ def test_tie_rules_on_an_example(ties: str, winner: float) -> None:
     # changes between neighbours 0-1 ... 7-8; D of `sum` is 2 at 1, 4, 5, 6 and more elsewhere
     choice = select(from_counts([1, 1, 3, 1, 1, 1, 1, 5]), ties=ties)
     assert [c.alpha for c in choice.tied] == [0.1, 0.4, 0.5, 0.6]
-    assert choice.alpha.alpha == winner
+    assert choice.candidate.alpha == winner
 
 
 def test_the_ends_cannot_win_in_the_paper_and_alpha_0_can_one_sided() -> None:
     answers = from_counts([0, 2, 1, 0])
-    assert select(answers).alpha == Candidate(0.3)
-    assert select(answers, endpoints="one_sided").alpha == Candidate(0.0)
+    assert select(answers).candidate == Candidate(0.3)
+    assert select(answers, endpoints="one_sided").candidate == Candidate(0.0)
     assert set(select(answers).differences) == {Candidate(0.1), Candidate(0.2), Candidate(0.3)}
 
 
 def test_previous_lets_the_last_win() -> None:
-    assert select(from_counts([3, 2, 1]), rule="previous").alpha == Candidate(0.3)
+    assert select(from_counts([3, 2, 1]), rule="previous").candidate == Candidate(0.3)
 
 
 def test_answers_that_differ_in_case_only_are_the_same() -> None:
@@ -100,8 +100,8 @@ def test_one_winner_per_task_and_one_overall() -> None:
     both = [a + b + b for a, b in zip(first, second, strict=True)]
     tasks = {"first": [str(e) for e in range(10)], "second": [str(e) for e in range(10, 30)]}
     selection = ConsistencySelector(ExactMatch(), resamples=20).select(responses(both), tasks)
-    assert selection.tasks["first"].alpha == Candidate(0.2)
-    assert selection.tasks["second"].alpha == Candidate(0.4)
+    assert selection.tasks["first"].candidate == Candidate(0.2)
+    assert selection.tasks["second"].candidate == Candidate(0.4)
     assert selection.overall.examples == 30
     assert selection.overall.differences == {
         Candidate(i / 10): selection.tasks["first"].differences[Candidate(i / 10)]
@@ -124,7 +124,7 @@ def test_wins_are_shares_that_add_up_to_1(answers: list[list[str]], seed: int) -
     choice = select(answers, seed=seed, resamples=40)
     assert sum(choice.wins.values()) == pytest.approx(1)
     assert all(0 <= share <= 1 for share in choice.wins.values())
-    assert choice.confidence == choice.wins[choice.alpha]
+    assert choice.confidence == choice.wins[choice.candidate]
     assert choice.wins.keys() == choice.differences.keys()
 
 
@@ -132,7 +132,7 @@ def test_a_certain_case_has_confidence_1() -> None:
     rows = [[f"{i} {e}" for e in range(10)] for i in range(5)]
     rows[2] = rows[1]  # every example says that 1 and 2 agree; 0.1 is the lower of the two
     choice = select(rows, ties="lowest")
-    assert choice.alpha == Candidate(0.1)
+    assert choice.candidate == Candidate(0.1)
     assert choice.confidence == 1.0
 
 
@@ -141,7 +141,7 @@ def test_confidence_is_the_share_of_resamples_that_it_wins() -> None:
     rows = [["0", "0"], ["1", "0"], ["1", "1"], ["1", "2"]]
     choice = select(rows, rule="previous", ties="lowest", resamples=4000)
     # D(0.1) = 1, D(0.2) = 1, D(0.3) = 1 -> ties. Resamples: {0,0}: 0.2; {1,1}: 0.1; {0,1}: all tie: 0.1
-    assert choice.alpha == Candidate(0.1)
+    assert choice.candidate == Candidate(0.1)
     assert choice.wins[Candidate(0.1)] == pytest.approx(0.75, abs=0.03)
     assert choice.wins[Candidate(0.2)] == pytest.approx(0.25, abs=0.03)
     assert choice.wins[Candidate(0.3)] == 0

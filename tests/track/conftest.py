@@ -108,7 +108,7 @@ def result() -> RunResult:
             StageTiming("search", 12.34, 1100, "answers"),
             StageTiming("merge", 4.0, 15_200_000_000, "bytes"),
         ),
-        merged=0.5,
+        merged=Candidate(0.5),
         folder=Path("/runs/2026-11-22/07-45-00/model"),
         load='AutoModelForImageTextToText.from_pretrained("/runs/2026-11-22/07-45-00/model")',
         command="python run.py mode=merge model=custom model.target.path=/models/target",

@@ -55,7 +55,7 @@ def test_scores_of_every_alpha_are_those_of_the_data(result: RunResult):
 def test_choice_and_oracle_are_marked_where_they_are(result: RunResult):
     assert result.selection is not None
     text = printed(result)
-    choice, oracle = result.selection.overall.alpha, result.oracle(None)
+    choice, oracle = result.selection.overall.candidate, result.oracle(None)
     assert choice != oracle
     assert row(text, f"{choice} ")[0].endswith("*")
     assert row(text, f"{oracle} ")[0].endswith("^")
@@ -68,7 +68,7 @@ def test_every_task_has_its_choice_confidence_oracle_and_regret(result: RunResul
     _, table = printed(result).split("The choice, one winner per task")
     for task, choice in result.selection.tasks.items():
         words = row(table, f"{task} ")
-        assert words[:2] == [str(choice.alpha), f"{choice.differences[choice.alpha]:.0f}"]
+        assert words[:2] == [str(choice.candidate), f"{choice.differences[choice.candidate]:.0f}"]
         assert f"{100 * choice.confidence:.0f}%" in words
         assert words[-3:] == [
             str(result.oracle(task)),
@@ -82,7 +82,7 @@ def test_every_task_has_its_choice_confidence_oracle_and_regret(result: RunResul
 def test_the_summary_compares_the_choice_with_all_baselines(result: RunResult):
     assert result.evaluation is not None
     text = printed(result)
-    own = result.score(result.choice(None).alpha, None)
+    own = result.score(result.choice(None).candidate, None)
     control = max(scores.mean for scores in result.evaluation.control.values())
     target = result.score(result.unmerged, None)
     assert row(text, "control's best (no donor)")[1:] == [f"{control:.1f}", f"{control - own:+.1f}"]
@@ -146,7 +146,7 @@ def test_a_task_without_labels_has_no_score_but_its_choice(result: RunResult):
     text = printed(replace(result, evaluation=Evaluation(part, {}, {})))
     _, table = text.split("The choice, one winner per task")
     assert row(table, "parity")[-4:] == ["-", "-", "-", "-"]
-    assert row(table, "parity")[0] == str(result.selection.tasks["parity"].alpha)
+    assert row(table, "parity")[0] == str(result.selection.tasks["parity"].candidate)
     assert "donor a\n" in text.split("not run natively: ")[1]
 
 

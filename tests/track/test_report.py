@@ -60,7 +60,7 @@ def test_tables_hold_the_numbers_of_the_data(result: RunResult):
         assert found[label][0] == f"{scores.mean:.1f}"
         assert found[label][2:] == [f"{value:.1f}" for value in scores.tasks.values()]
     chosen = {row[0]: row[1] for row in cells(text, "The choice, one winner")[2:]}
-    assert chosen == {t: str(c.alpha) for t, c in result.selection.tasks.items()} | {"ALL TASKS": "0.3"}
+    assert chosen == {t: str(c.candidate) for t, c in result.selection.tasks.items()} | {"ALL TASKS": "0.3"}
 
 
 def test_only_the_choice_and_the_oracle_are_marked(result: RunResult):
@@ -91,7 +91,7 @@ def test_one_command_for_each_alpha_that_wins_a_task(result: RunResult):
     assert result.selection is not None
     commands = re.findall(rf"^{re.escape(result.command)} merge\.alpha=(\S+)  # (.+)$", text, re.MULTILINE)
     told = {task: alpha for alpha, tasks in commands for task in tasks.split(", ")}
-    assert told == {task: str(choice.alpha) for task, choice in result.selection.tasks.items()}
+    assert told == {task: str(choice.candidate) for task, choice in result.selection.tasks.items()}
     assert len(commands) == len(set(told.values()))
 
 

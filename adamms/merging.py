@@ -1,0 +1,69 @@
+"""`config.merge` as typed values: alpha, how it is shared by several donors, and the rules of exceptions.
+
+Like `compose`, above the layers. What they amount to is in `adamms.merge`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from adamms.arguments import check_arguments
+from adamms.errors import AdammsError
+from adamms.merge.method import Method
+from adamms.merge.rules import Rule
+
+
+@dataclass(frozen=True)
+class Merging:
+    """How models are merged: what `config.merge` says.
+
+    Args:
+        method: the arithmetic.
+        alpha: the donors' share together, or each donor's by name.
+        weights: donor name -> its part of the donors' common share; None for equal parts.
+        rules: where the donors' share is another one.
+    """
+
+    method: Method
+    alpha: float | Mapping[str, float]
+    weights: Mapping[str, float] | None = None
+    rules: tuple[Rule, ...] = ()
+
+
+def alpha_of(config: DictConfig) -> float | Mapping[str, float]:
+    """merge.alpha: a number, or donor name -> share."""
+    alpha = config.merge.alpha
+    return OmegaConf.to_container(alpha) if isinstance(alpha, DictConfig) else alpha  # type: ignore[return-value]
+
+
+def weights_of(config: DictConfig) -> Mapping[str, float] | None:
+    """merge.weights: donor name -> number, or null."""
+    weights = config.merge.get("weights")
+    if weights is not None and not isinstance(weights, DictConfig):
+        plain = OmegaConf.to_container(weights) if isinstance(weights, ListConfig) else weights
+        raise AdammsError(f"merge.weights is {plain!r}; expected {{donor name: number}}")
+    return None if weights is None else OmegaConf.to_container(weights)  # type: ignore[return-value]
+
+
+def rules_of(config: DictConfig) -> tuple[Rule, ...]:
+    """merge.rules: where the donors' share is another one, in order."""
+    given = config.merge.get("rules")
+    if given is None:
+        return ()
+    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
+        raise AdammsError(
+            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
+        )
+    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
+
+
+def _rule(given: Any, number: int) -> Rule:
+    values = check_arguments(
+        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
+    )
+    settings: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
+    }
+    return Rule(**settings)

@@ -1,0 +1,125 @@
+"""Results of searches over other numbers than alpha, and over several: words, tables and pictures."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.search.candidates import lattice
+from adamms.search.selection import Choice, Selection
+from adamms.track import wording
+from adamms.track.report import write_report
+from adamms.track.result import RunResult
+
+DENSITY = {"merge.density": [0.1, 0.2, 0.4, 0.6, 0.8]}
+THREE = {
+    "merge.density": [0.1, 0.2, 0.4, 0.6, 0.8],
+    "merge.scaling": [1, 1.5, 2, 3],
+    "merge.alpha": [0.3, 0.5],
+}
+
+
+def searched(result: RunResult, axes: dict[str, list[float]]) -> RunResult:
+    """A made-up search: best in the middle of every axis, the ends of the first cannot win."""
+    grid = lattice(axes)
+    inner = [c for c in grid if c.settings["merge.density"] in axes["merge.density"][1:-1]]
+    away = {
+        c: sum(abs(axes[key].index(value) - len(axes[key]) // 2) for key, value in c.settings.items())
+        for c in grid
+    }
+    least = min(away[c] for c in inner)
+    tied = tuple(c for c in inner if away[c] == least)
+    wins = {c: (0.5 if c in tied else 0.0) / len(tied) for c in inner} | {inner[0]: 0.5}
+    choice = Choice(tied[0], {c: 3.0 + 7 * away[c] for c in inner}, tied, wins[tied[0]], wins, 50)
+    return replace(
+        result,
+        selection=Selection({"read": choice, "spell": choice}, choice),
+        evaluation=Evaluation(
+            {c: Scores({"read": 80.0 - 4 * away[c], "spell": 70.0}) for c in grid},
+            {"a": Scores({"read": 60.0, "spell": 50.0})},
+            {},
+            Scores({"read": 61.0, "spell": 65.0}),
+        ),
+        merged=tied[0],
+    )
+
+
+def test_one_other_number_goes_by_its_name(result: RunResult, tmp_path: Path) -> None:
+    text = write_report(tmp_path, searched(result, DENSITY)).read_text(encoding="utf-8")
+    assert "density=0.4 was chosen: its answers change least" in text
+    assert "the model at density=0.4 scores 75.0 %, the best of the grid" in text
+    assert "The better parent, the target, has 63.0" in text
+    assert "| density | mean | D | read | spell |" in text
+    assert "| target | 63.0 |  | 61.0 | 65.0 |" in text
+    assert "Mean score (above) and D (below) against density" in text
+    assert "merged at density=0.4." in text
+    assert f"{result.command} merge.density=0.4  # read, spell" in text
+    assert "alpha" not in text.split("## The choice")[1]
+    links = re.findall(r"\]\((plots/[^)]+)\)", text)
+    assert links == ["plots/overall.png", "plots/tasks.png", "plots/confidence.png"]
+
+
+def test_several_numbers_are_named_together(result: RunResult, tmp_path: Path) -> None:
+    text = write_report(tmp_path, searched(result, THREE)).read_text(encoding="utf-8")
+    assert "density=0.4, scaling=2, alpha=0.5 was chosen" in text
+    assert "| candidate | mean | D | read | spell |" in text
+    assert f"{result.command} merge.density=0.4 merge.scaling=2 merge.alpha=0.5  # read, spell" in text
+    assert re.findall(r"\]\((plots/[^)]+)\)", text) == ["plots/grid.png", "plots/confidence.png"]
+    with Image.open(tmp_path / "plots/grid.png") as picture:
+        assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 10
+    again = write_report(tmp_path / "again", searched(result, THREE)).parent / "plots/grid.png"
+    assert again.read_bytes() == (tmp_path / "plots/grid.png").read_bytes()
+
+
+def test_the_map_has_the_best_over_the_other_axes(result: RunResult) -> None:
+    from adamms.track.grid_map import table
+
+    found = searched(result, THREE)
+    assert found.evaluation is not None
+    means = {c: scores.mean for c, scores in found.evaluation.candidates.items()}
+    got = table(means, THREE, ("merge.density", "merge.alpha"), max)
+    for y, alpha in enumerate(THREE["merge.alpha"]):
+        for x, density in enumerate(THREE["merge.density"]):
+            at = [
+                Candidate.of({"merge.density": density, "merge.scaling": s, "merge.alpha": alpha})
+                for s in THREE["merge.scaling"]
+            ]
+            assert got[y, x] == max(means[c] for c in at)
+    assert found.selection is not None
+    differences = table(
+        dict(found.selection.overall.differences), THREE, ("merge.density", "merge.scaling"), min
+    )
+    assert np.isnan(differences[:, [0, -1]]).all()
+    assert not np.isnan(differences[:, 1:-1]).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"merge.density": 0.1, "merge.scaling": 2.0}, "It is at the edge of what could win along density."),
+        ({"merge.density": 0.1, "merge.scaling": 3.0}, "along density and scaling."),
+        ({"merge.density": 0.4, "merge.scaling": 2.0}, ""),
+    ],
+)
+def test_an_edge_of_several_axes_is_named(settings: dict[str, float], said: str) -> None:
+    grid = lattice({key: THREE[key] for key in settings})
+    winner = Candidate.of(settings)
+    choice = Choice(winner, dict.fromkeys(grid, 9.0) | {winner: 1.0}, (winner,), 1.0, {winner: 1.0}, 10)
+    text = wording.how_sure(choice)
+    assert (said in text) if said else ("edge" not in text)
+
+
+def test_spans_of_other_grids() -> None:
+    one = lattice(DENSITY)
+    assert wording.spans([one[0], one[1], one[2], one[4]], one) == "density=0.1-0.4, 0.8"
+    several = lattice(THREE)
+    assert wording.spans(several[:2], several) == (
+        "(density=0.1, scaling=1, alpha=0.3), (density=0.1, scaling=1, alpha=0.5)"
+    )
+    assert wording.spans(several[:9], several).endswith("5 others")
+    assert wording.spans([], several) == wording.spans([], one) == ""

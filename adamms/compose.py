@@ -190,10 +190,11 @@ def compose_case(
     models = config.model
     check_donor_names(models.donors)
     weights, rules = weights_of(config), rules_of(config)
-    donor_shares(0.0, [str(name) for name in models.donors], weights)
+    shares = donor_shares(0.0, [str(name) for name in models.donors], weights)
     if not isinstance(config.plan.verify, bool):
         raise AdammsError(f"plan.verify is {config.plan.verify!r}; expected true or false")
     mapper, method = build(config.mapper), build(config.merge.method)
+    method.keeps_target(shares)  # raises if there are more donors than it can merge
     build(models.get("prepare"))
     sources = {TARGET: (models.target, "model.target")}
     sources |= {str(name): (donor, f"model.donors.{name}") for name, donor in models.donors.items()}

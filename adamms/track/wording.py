@@ -171,6 +171,8 @@ def _edge(candidate: Candidate, grid: Sequence[Candidate]) -> str:
 
 
 def _confidence(choice: Choice, grid: list[Candidate]) -> str:
+    if len(choice.wins) == 1:
+        return "Nothing else could win: every other candidate lies at an end of the grid."
     wins = f"{share(choice.confidence)} of the bootstrap resamples"
     if choice.confidence >= SURE:
         return f"The choice is stable: it wins in {wins}."

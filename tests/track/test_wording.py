@@ -34,6 +34,12 @@ def test_a_stable_choice():
     )
 
 
+def test_the_only_candidate_that_could_win_is_not_called_stable():
+    said = wording.how_sure(choice(2, {2: 3.0}, {2: 1.0}, (2,)))
+    assert "Nothing else could win: every other candidate lies at an end of the grid." in said
+    assert "stable" not in said
+
+
 def test_a_likely_choice_names_its_rival():
     said = wording.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
     assert "likely, not certain: it wins in 70% of the bootstrap resamples, 0.3 in 30%." in said

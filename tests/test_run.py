@@ -219,7 +219,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has method, alpha, weights. Nearest: alpha",
+        "merge has method, alpha, weights, rules. Nearest: alpha",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),

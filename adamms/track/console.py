@@ -5,7 +5,7 @@ content: that is in `tables` and `wording`.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -101,6 +101,15 @@ class Console:
     def resemblance(self, checks: Verification) -> None:
         """Print, per role, how the merged tensors resemble each other."""
         self._table(resemblance_tables.resemblance(checks))
+
+    def findings(self, found: Sequence[tuple[str, str, str, str]]) -> None:
+        """Print (subject, state, detail, advice) of what was looked at, a line each."""
+        styles = {"ok": "green", "absent": "yellow", "wrong": "bold red"}
+        for subject, state, detail, advice in found:
+            line = Text.assemble((f"{state:7}", styles.get(state, "")), (f"{subject}: ", "bold"), detail)
+            if advice and state != "ok":
+                line.append(f"  -> {advice}", style="cyan")
+            self._rich.print(line, soft_wrap=True)
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""

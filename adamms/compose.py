@@ -15,6 +15,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import adamms
 from adamms.arguments import check_arguments
+from adamms.checkpoint.reader import Checkpoint
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.grids import configured
@@ -30,6 +31,7 @@ from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
 from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
+from adamms.track.card import Origin
 from adamms.track.console import Console
 
 # The ancestor's name where it stands in the donors' place.
@@ -43,7 +45,8 @@ class Case:
     Args:
         target, donors, ancestor: opened checkpoints, as the mapper describes them.
         names: hub ids or folder names for people: "target", each donor's name -> text.
-        origins: hub ids or folder names, target first, then donors; of an adapted model two.
+        cards: where the models come from, for the model card: target first, then donors, then an ancestor
+            that the method needs; of an adapted model two.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
@@ -58,7 +61,7 @@ class Case:
     donors: Mapping[str, Described]
     ancestor: Described | None
     names: Mapping[str, str]
-    origins: Sequence[str]
+    cards: Sequence[Origin]
     plan: Plan
     control: Plan | None
     method: Method
@@ -213,6 +216,7 @@ def compose_case(
     wanted = ancestor is not None and config.evaluate.control
     base = ancestor if method.needs_ancestor else None
     origins = {TARGET: origins_of(models.target)} | {str(n): origins_of(d) for n, d in models.donors.items()}
+    known = origins | ({ANCESTOR: origins_of(models.ancestor)} if method.needs_ancestor else {})
     with _progress(target, console):
         plan = actionable(mapper.plan(target, described, ancestor), method)
         control = actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None
@@ -221,7 +225,7 @@ def compose_case(
         donors=described,
         ancestor=ancestor,
         names={name: " + ".join(parts) for name, parts in origins.items()},
-        origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
+        cards=_cards(known, opened),
         plan=plan,
         control=control,
         method=method,
@@ -230,6 +234,15 @@ def compose_case(
         alpha=alpha_of(config),
         variants=variants or {},
     )
+
+
+def _cards(origins: Mapping[str, Sequence[str]], opened: Mapping[str, Checkpoint]) -> list[Origin]:
+    """Each model once: an adapter, which comes after its base, without the base's licence."""
+    found: dict[str, Origin] = {}
+    for name, parts in origins.items():
+        for number, part in enumerate(parts):
+            found.setdefault(part, Origin.of(part, opened[name].folder) if number == 0 else Origin(part))
+    return list(found.values())
 
 
 def variants_of(config: DictConfig, candidates: Sequence[Candidate]) -> dict[Candidate, Merging]:

@@ -96,12 +96,9 @@ def gpus() -> Iterator[Finding]:
         return
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
+        text = f"{found.name}, {found.total_memory / 1e9:.0f} GB, capability {found.major}.{found.minor}"
         invariant = "" if found.major >= 9 else "; no batch-invariant kernels (capability 9.0 and up)"
-        yield Finding(
-            f"GPU {index}",
-            GOOD,
-            f"{found.name}, {found.total_memory / 1e9:.0f} GB, capability {found.major}.{found.minor}{invariant}",
-        )
+        yield Finding(f"GPU {index}", GOOD, text + invariant)
 
 
 def processors() -> Finding:
@@ -113,7 +110,8 @@ def processors() -> Finding:
 
 def vllm() -> Finding:
     """Which platform an installed vLLM has chosen; it is asked in a process of its own."""
-    code = "import vllm; from vllm.platforms import current_platform as p; print(vllm.__version__, p.device_type)"
+    code = "import vllm; from vllm.platforms import current_platform; "
+    code += "print(vllm.__version__, current_platform.device_type)"
     done = _run([sys.executable, "-c", code])
     if done is None or done.returncode:
         reason = "no answer" if done is None else (done.stderr.strip().splitlines() or ["?"])[-1][:120]
@@ -153,9 +151,7 @@ def hub() -> Finding:
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
-        return Finding(
-            "hub", ABSENT, "HF_HUB_OFFLINE is set: only what is in the cache", "unset it to download"
-        )
+        return Finding("hub", ABSENT, "HF_HUB_OFFLINE is set: its cache and no more", "unset it to download")
     if get_token() is None:
         return Finding("hub", ABSENT, "no token: public models only", "hf auth login, for gated models")
     return Finding("hub", GOOD, "a token is there")

@@ -30,7 +30,7 @@ from adamms.errors import AdammsError
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, write_answers, write_json, write_model
+from adamms.outputs import check_output, complete_card, loader, write_answers, write_json, write_model
 from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
@@ -132,6 +132,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    complete_card(case, recipes[winner], result)
     console.finish(folder, loader(case))
     return result
 

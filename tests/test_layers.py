@@ -51,6 +51,7 @@ HEAVY = (
 TOP = {
     "pipeline",
     "doctor",
+    "pushing",
     "outputs",
     "answering",
     "compose",

@@ -36,6 +36,7 @@ from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
+from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Tracker
@@ -43,6 +44,7 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
@@ -54,6 +56,7 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
+    console.tree(case.plan)
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")

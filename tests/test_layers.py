@@ -29,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
     "track": {
         "errors",
         "data.example",
+        "mapping.expression",
         "mapping.plan",
         "mapping.verification",
         "search.selection",

@@ -14,11 +14,13 @@ from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table as RichTable
 from rich.text import Text
+from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
 from adamms.track import resemblance_tables, tables, wording
 from adamms.track.layout import headings, mark, marked_columns, split
+from adamms.track.plan_tree import Branch, plan_tree
 from adamms.track.progress import Heartbeat, Meter, bar
 from adamms.track.result import RunResult, StageTiming
 from adamms.track.tables import Cell, Table
@@ -98,6 +100,11 @@ class Console:
         ):
             self._table(table(plan))
 
+    def tree(self, plan: Plan) -> None:
+        """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
+        self._rich.print()
+        self._rich.print(_grown(plan_tree(plan)))
+
     def resemblance(self, checks: Verification) -> None:
         """Print, per role, how the merged tensors resemble each other."""
         self._table(resemblance_tables.resemblance(checks))
@@ -173,6 +180,14 @@ def _drawn(table: Table, width: int) -> RichTable:
         style = "bold" if number in table.strong else ""
         drawn.add_row(*(_text(cell, index in marked) for index, cell in enumerate(row)), style=style)
     return drawn
+
+
+def _grown(branch: Branch) -> Tree:
+    """rich's tree of it; its lines fold at the console's width."""
+    tree = Tree(Text(branch.text, overflow="fold"), guide_style="dim")
+    for below in branch.below:
+        tree.add(_grown(below))
+    return tree
 
 
 def _text(cell: Cell, room: bool) -> Text:

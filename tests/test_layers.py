@@ -56,6 +56,7 @@ TOP = {
     "arguments",
     "grids",
     "merging",
+    "multirun",
     "overrides",
 }
 

@@ -55,6 +55,7 @@ TOP = {
     "opening",
     "resemblance",
     "cli",
+    "comparing",
     "arguments",
     "grids",
     "merging",

@@ -59,9 +59,11 @@ TOP = {
     "opening",
     "resemblance",
     "cli",
+    "comparing",
     "arguments",
     "grids",
     "merging",
+    "multirun",
     "overrides",
 }
 

@@ -21,7 +21,7 @@ from adamms.track.result import RunResult
 # What the configuration may name -> the extra that it needs.
 NEEDS = {
     "adamms.engines.vllm.VllmEngine": "vllm",
-    "adamms.track.wandb.WandbTracker": "wandb",
+    "adamms.track.wandb.Wandb": "wandb",
     "adamms.search.difference.Embedding": "embedding",
 }
 

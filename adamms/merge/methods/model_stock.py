@@ -25,6 +25,7 @@ import torch
 
 from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
+from adamms.merge.exactness import divide_, sum_in_order
 from adamms.merge.method import Chunk
 from adamms.merge.products import Products, products_of_vectors, row_products
 from adamms.merge.shares import sharing, sharing_vectors
@@ -75,7 +76,7 @@ class ModelStock:
         """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
         if count == 1:
             return torch.ones(1, dtype=torch.float64, device=cosines.device)
-        cosine = cosines.sum(dim=0) / len(cosines)
+        cosine = divide_(sum_in_order(cosines), len(cosines))
         if self.limit:
             cosine = cosine.clamp(min=0)
         return count * cosine / (1 + (count - 1) * cosine)

@@ -138,9 +138,9 @@ class Conveyor:
             # What the caller has queued, and `work` may use, comes first.
             self.tracks.run(Track.WORK, lambda: None, after=self.tracks.mark())
             for key, tensors in loads:
+                under_way.append(self._launched(key, tensors, work, next(trays)))
                 if len(under_way) == len(self._trays):
                     yield self._landed(under_way.popleft())
-                under_way.append(self._launched(key, tensors, work, next(trays)))
             while under_way:
                 yield self._landed(under_way.popleft())
         finally:
@@ -158,9 +158,9 @@ class Conveyor:
         trays = cycle(self._trays)
         try:
             for key, tensors in loads:
+                under_way.append(self._departed(key, tensors, next(trays)))
                 if len(under_way) == len(self._trays):
                     yield from self._handed_over(under_way.popleft())
-                under_way.append(self._departed(key, tensors, next(trays)))
             while under_way:
                 yield from self._handed_over(under_way.popleft())
         finally:

@@ -22,17 +22,19 @@ import torch
 def divide_(values: torch.Tensor, by: float) -> torch.Tensor:
     """The quotients, correctly rounded; in place."""
     # Of a tensor on the device it is a division everywhere.
-    return values.div_(torch.full((), by, dtype=values.dtype, device=values.device))
+    return values.div_(values.new_full((), by))
 
 
 def positive_(values: torch.Tensor) -> torch.Tensor:
-    """The values above zero, and 0.0 for others; NaN stays; in place."""
-    return torch.threshold_(values, 0.0, 0.0)
+    """0.0 for what is below zero; NaN and the sign of zeros stay; in place."""
+    if values.device.type == "cpu":
+        return values.clamp_(min=0.0)  # which keeps that sign here, and is faster
+    return values.masked_fill_(values < 0, 0.0)
 
 
 def sum_in_order(values: torch.Tensor) -> torch.Tensor:
     """The sum over dimension 0, which is short, from the first to the last."""
     total = values[0].clone()
-    for value in values[1:]:
-        total.add_(value)
+    for place in range(1, len(values)):
+        total.add_(values[place])
     return total

@@ -65,12 +65,11 @@ class ModelStock:
             cosines = torch.tensor(
                 [[found.cosine(*pair)] for pair in combinations(vectors, 2)],
                 dtype=torch.float64,
-                device=chunk.target.device,
             )
         else:
             cosines = _row_cosines(list(vectors.values()))
         ratio = self.ratio(cosines, len(vectors)).reshape(-1, *[1] * (chunk.target.dim() - 1))
-        return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
+        return weighted_sum(vectors, shares).mul_(ratio.to(chunk.target.device)).add_(chunk.base())
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
         """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""

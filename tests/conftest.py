@@ -19,7 +19,7 @@ pytest_plugins = ("miniature", "command")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a GPU the tests that need one are left out, and counted as deselected: nothing can install it."""
+    """Without a GPU the tests that need one are left out, counted as deselected: nothing installs a GPU."""
     if torch.cuda.is_available():
         return
     left_out = [item for item in items if item.get_closest_marker("cuda") is not None]

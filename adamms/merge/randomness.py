@@ -33,7 +33,8 @@ def uniform(seed: int, slot: str, operand: str, start: int, like: torch.Tensor) 
         float64, of `like`'s shape, on its device, where they are computed.
     """
     if like.device.type != "cpu":
-        return _bits_on(like.device, seed, slot, operand, start, like.numel()).mul(2.0**-32).view(like.shape)
+        there = _bits_on(like.device, seed, slot, operand, start, like.numel())
+        return there.double().mul_(2.0**-32).view(like.shape)
     bits = _bits(seed, slot, operand, start, like.numel())
     return torch.from_numpy(bits * 2.0**-32).view(like.shape)
 

@@ -1,6 +1,6 @@
 """How fast adamms merges, and in how much memory, side by side with the plain ways to do it.
 
-    python tests/benchmarks/merge.py --gb 4.8 --rounds 3 [--method ties] [--device cuda]
+    python tests/benchmarks/merge.py --gb 4.8 --rounds 3 [--method ties]
 
 Makes a Qwen2-VL-like target and a LLaVA-OneVision-like donor of the chosen size, then runs in turn,
 each as a process of its own and all files in the page cache:
@@ -176,10 +176,10 @@ def measure(command: list[str], output: Path) -> Measurement:
     return Measurement(wall, peak * 1024 / 1e9)
 
 
-def commands(models: Models, method: str, output: Path, device: str) -> dict[str, list[str]]:
+def commands(models: Models, method: str, output: Path) -> dict[str, list[str]]:
     target, donor = models.target, models.donor
     adamms = [
-        *(sys.executable, str(ROOT / "run.py"), "model=custom", f"merge={method}", f"merge.device={device}"),
+        *(sys.executable, str(ROOT / "run.py"), "model=custom", f"merge={method}"),
         *(f"model.target.path={target}", f"model.donors.a.path={donor}"),
         *([f"model.ancestor.path={models.ancestor}"] if models.ancestor.exists() else ["merge.alpha=0.3"]),
         *(f"output={output}", f"hydra.run.dir={output.parent / 'hydra'}"),
@@ -216,7 +216,6 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the checkpoints go and stay; a temporary folder by default"
     )
-    parser.add_argument("--device", default="cpu", help="merge.device: cpu, cuda or cuda:N")
     parser.add_argument("--method", default="linear", help="one of conf/merge; linear by default")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -227,8 +226,8 @@ def main() -> None:
         for file in folder.rglob("*.safetensors"):  # into the page cache
             subprocess.run(["cat", str(file)], stdout=subprocess.DEVNULL, check=True)
         output = folder / "output"
-        contenders = commands(whole, arguments.method, output, arguments.device)
-        contenders["adamms half"] = commands(half, arguments.method, output, arguments.device)["adamms"]
+        contenders = commands(whole, arguments.method, output)
+        contenders["adamms half"] = commands(half, arguments.method, output)["adamms"]
         runs: dict[str, list[Measurement]] = {name: [] for name in contenders}
         for _ in range(arguments.rounds):
             for name, command in contenders.items():

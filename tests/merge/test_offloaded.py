@@ -43,7 +43,7 @@ from adamms.merge.recipe import Recipe
 METHODS: list[Method] = [
     *(Linear(), TaskArithmetic(0.7), MetaGpt(), MetaGpt(scope="tensor"), Slerp(), Karcher()),
     *(Ties(density=0.3), Ties(density=0.3, scope="tensor", combine="mean", election="weighted"), Ties(1.0)),
-    *(DareLinear(0.3), DareTies(0.3, scope="tensor"), DareTies(0.3, election="weighted", combine="mean")),
+    *(DareLinear(0.7), DareTies(0.7, scope="tensor"), DareTies(0.7, election="weighted", combine="mean")),
     *(Breadcrumbs(0.7, 0.05), Breadcrumbs(0.7, 0.05, scope="row", elect=True, combine="mean")),
     *(Della(), Della(elect=False), Sce(density=0.6), Sce(combine="sum"), ModelStock(), ModelStock("row")),
 ]
@@ -185,7 +185,7 @@ def test_the_device_of_no_metal_differs_where_it_may() -> None:
     """Or the tests here would say less than they seem to."""
     values = torch.linspace(-1, 2, 1000, dtype=torch.float64)
     for operation in (
-        lambda tensor: tensor / 0.3,
+        lambda tensor: tensor / 0.7,
         lambda tensor: tensor.add(tensor, alpha=0.1),
         lambda tensor: tensor.sum()[None],
     ):
@@ -194,9 +194,9 @@ def test_the_device_of_no_metal_differs_where_it_may() -> None:
         Away(values).exp()
     with pytest.raises(AssertionError, match="tensors of the processor and of the device"):
         Away(values) + values
-    quotients = divide_(values.clone(), 0.3)
-    assert torch.equal(divide_(Away(values.clone()), 0.3).cpu(), quotients)
-    assert torch.equal(quotients, values / 0.3)
+    quotients = divide_(values.clone(), 0.7)
+    assert torch.equal(divide_(Away(values.clone()), 0.7).cpu(), quotients)
+    assert torch.equal(quotients, values / 0.7)
     odd = torch.tensor([-0.0, 0.0, -1.0, 1.0, float("inf"), -float("inf"), float("nan")]).double()
     tiny.assert_same_bits(positive_(Away(odd.clone())).cpu(), positive_(odd.clone()))
 

@@ -2,13 +2,12 @@
 
 Its arithmetic is correct, and differs from the processor's wherever neither IEEE 754 nor PyTorch says what is
 right: division by a number is a product with its reciprocal, a sum runs from the last to the first, `clamp`
-and a sort of equal values choose the other one, what may be fused is rounded once.
+and a sort of equal values choose the other one. What may be fused, and so rounded once or twice, it refuses.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -104,12 +103,9 @@ def _divide_(values: torch.Tensor, by: Any) -> torch.Tensor:
     return values.copy_(_divide(values, by))
 
 
-def _fused(values: torch.Tensor, other: Any, *, alpha: float = 1) -> torch.Tensor:
-    """One rounding, by way of long double, of which x86 has 11 more bits: not the same as two."""
-    if alpha in (1, -1) or not values.is_floating_point():
-        return torch.add(values, other, alpha=alpha)
-    exact = values.numpy().astype(np.longdouble) + np.longdouble(alpha) * np.asarray(other, np.longdouble)
-    return torch.from_numpy(exact.astype(np.float64))
+def _added(values: torch.Tensor, other: Any, *, alpha: float = 1) -> torch.Tensor:
+    assert alpha in (1, -1), "add with alpha is not the same on every device"
+    return torch.add(values, other, alpha=alpha)
 
 
 def _clamp_(values: torch.Tensor, low: float | None = None, high: float | None = None) -> torch.Tensor:
@@ -133,8 +129,8 @@ def _sort(values: torch.Tensor, dim: int = -1, descending: bool = False) -> tupl
 ODD: dict[Any, Callable[..., Any]] = {
     aten.div.Tensor: _divide,
     aten.div_.Tensor: _divide_,
-    aten.add.Tensor: _fused,
-    aten.add_.Tensor: lambda values, other, *, alpha=1: values.copy_(_fused(values, other, alpha=alpha)),
+    aten.add.Tensor: _added,
+    aten.add_.Tensor: lambda values, other, *, alpha=1: values.copy_(_added(values, other, alpha=alpha)),
     aten.clamp_.default: _clamp_,
     aten.clamp_min_.default: _clamp_,
     aten.sum.default: _sum,

@@ -46,7 +46,7 @@ def test_a_plan_is_discovered_without_any_spec(
     for name in ("target", "donor", "ancestor"):
         hide(language(kin / name), tmp_path / name)
     folders = [tmp_path / name for name in ("target", "donor", "ancestor")]
-    pipeline.plan(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
+    pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
     said = capsys.readouterr().out
     assert "sketch target: " in said
     assert "sketch a: " in said
@@ -66,7 +66,7 @@ def test_a_plan_is_discovered_without_any_spec(
 def test_a_discovered_pair_merges_as_the_specs_would(kin: Path, tmp_path: Path) -> None:
     for mapper in ("spec", "discover"):
         merge = [f"mapper={mapper}", "merge.alpha=0.3", f"output={tmp_path / mapper}"]
-        pipeline.merge(configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
+        pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
     one, other = (load_file(tmp_path / mapper / "model/model.safetensors") for mapper in ("spec", "discover"))
     assert one.keys() == other.keys()
     for name, tensor in one.items():
@@ -100,7 +100,7 @@ def test_the_control_is_discovered_from_the_same_reading(
 
 def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"model\.donors\.a: .*no such folder"):
-        pipeline.plan(
+        pipeline.run(
             configured(tmp_path, "mode=plan", "mapper=discover", *pair(kin / "target", tmp_path / "none"))
         )
     assert not (tmp_path / "out").exists()
@@ -109,13 +109,13 @@ def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Pa
 def test_unrelated_models_are_refused(kin: Path, strangers: Path, tmp_path: Path) -> None:
     folders = pair(kin / "ancestor", strangers / "ancestor")
     with pytest.raises(AdammsError, match="no ancestor in common"):
-        pipeline.plan(configured(tmp_path, "mode=plan", "mapper=discover", *folders))
+        pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = pair(kin / "target", kin / "donor", kin / "ancestor")
-    pipeline.plan(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+    pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
     said = capsys.readouterr().out
     assert "How the merged tensors resemble the target's" in said
     assert "verify: every merged tensor resembles the target's" in said
@@ -134,9 +134,8 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize("mode", ["plan", "merge"])
 def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, mode: str) -> None:
     donor = swapped(kin, tmp_path / "donor")
-    run = {"plan": pipeline.plan, "merge": pipeline.merge}[mode]
     with pytest.raises(AdammsError) as caught:
-        run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
+        pipeline.run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
     message = str(caught.value)
     assert message.startswith("plan.verify: the mapping does not hold, 2 findings:\n")
     gate = "model.layers.2.mlp.gate_proj.weight"
@@ -152,12 +151,12 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
 def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
     folders = pair(kin / "target", kin / "donor")
     with pytest.raises(AdammsError, match=r"plan\.verify is 'maybe'; expected true or false"):
-        pipeline.plan(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_without_verify_the_same_pair_merges(kin: Path, tmp_path: Path) -> None:
     donor = swapped(kin, tmp_path / "donor")
-    pipeline.merge(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
+    pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
     assert (tmp_path / "out/model").is_dir()
     assert not (tmp_path / "out/plan_verify.json").exists()

@@ -102,7 +102,7 @@ def test_the_same_bytes(
     three: Callable[..., Recipe], made: list[ThreadTracks], tmp_path: Path, method: Method
 ) -> None:
     recipe = three(method)
-    chunk = 240 if hasattr(method, "seed") else 24  # the generator is hundreds of operations
+    chunk = 600 if hasattr(method, "seed") else 24  # the generator is hundreds of operations
     device = elsewhere(recipe, made, chunk)
     surveyed = elsewhere(replace(recipe, statistics=None), made, chunk).measured()
     assert repr(surveyed.statistics) == repr(recipe.statistics)
@@ -184,12 +184,10 @@ def test_random_numbers_on_a_device_are_those_of_the_processor(start: int) -> No
 def test_the_device_of_no_metal_differs_where_it_may() -> None:
     """Or the tests here would say less than they seem to."""
     values = torch.linspace(-1, 2, 1000, dtype=torch.float64)
-    for operation in (
-        lambda tensor: tensor / 0.7,
-        lambda tensor: tensor.add(tensor, alpha=0.1),
-        lambda tensor: tensor.sum()[None],
-    ):
+    for operation in (lambda tensor: tensor / 0.7, lambda tensor: tensor.sum()[None]):
         assert not torch.equal(operation(Away(values)).cpu(), operation(values))
+    with pytest.raises(AssertionError, match="not the same on every device"):
+        Away(values).add(Away(values), alpha=0.1)
     with pytest.raises(AssertionError, match="not the same on every device"):
         Away(values).exp()
     with pytest.raises(AssertionError, match="tensors of the processor and of the device"):

@@ -3,7 +3,8 @@
 The one source of merged weights, for the checkpoint writer and every engine. Streams: nothing is
 held but the chunk at work. Knows nothing of who consumes it.
 
-A little over 300 lines: what is measured, merged, handed on and fingerprinted must agree on the same chunks.
+Over 300 lines: what is measured, merged, handed on, sent elsewhere (see `offloaded`) and fingerprinted must
+agree on the same chunks.
 
 Arithmetic is float64, then one conversion to the target's dtype: as fast as float32 here, because
 merging is bound by memory, and exact for every pair of 16-bit inputs.

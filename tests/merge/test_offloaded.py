@@ -62,7 +62,7 @@ def elsewhere(
     recipe: Recipe, made: list[ThreadTracks], chunk: int = 24, device: torch.device = GPU
 ) -> Offloaded:
     def tracks() -> ThreadTracks:
-        made.append(ThreadTracks(device, pause=0.0005, seed=len(made)))
+        made.append(ThreadTracks(device, pause=0.0002, seed=len(made)))
         return made[-1]
 
     return Offloaded(recipe, tracks, "a device of no metal", chunk)
@@ -102,7 +102,7 @@ def test_the_same_bytes(
     three: Callable[..., Recipe], made: list[ThreadTracks], tmp_path: Path, method: Method
 ) -> None:
     recipe = three(method)
-    chunk = 600 if hasattr(method, "seed") else 24  # the generator is hundreds of operations
+    chunk = 1200 if hasattr(method, "seed") else 60  # the generator is hundreds of operations
     device = elsewhere(recipe, made, chunk)
     surveyed = elsewhere(replace(recipe, statistics=None), made, chunk).measured()
     assert repr(surveyed.statistics) == repr(recipe.statistics)
@@ -110,7 +110,7 @@ def test_the_same_bytes(
     write_tensors(device, tmp_path / "there", 700, workers=2)
     there = {file.name: file.read_bytes() for file in sorted((tmp_path / "there").iterdir())}
     assert there == merging.written(recipe, tmp_path / "here")
-    assert sum(len(tracks.jobs) for tracks in made) > 100  # it did take place there
+    assert sum(len(tracks.jobs) for tracks in made) > 60  # it did take place there
     assert device.fingerprint == recipe.fingerprint
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
@@ -24,8 +25,10 @@ from adamms.mapping.sketch import SketchedModel
 from adamms.merge.acting import actionable
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
+from adamms.merge.device import check_device
 from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
+from adamms.merge.offloaded import Offloaded, on_gpu
 from adamms.merge.recipe import Recipe
 from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
@@ -36,6 +39,7 @@ from adamms.track.console import Console
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Case:
         rules: where the donors' share is another one.
         alpha: the donors' share together, or each donor's by name.
         variants: how candidates that set more than alpha are merged.
+        device: where the arithmetic of what is written and surveyed takes place.
         statistics, control_statistics: method's repr -> what it found out of these models, see `measured`.
     """
 
@@ -69,6 +74,7 @@ class Case:
     rules: tuple[Rule, ...] = ()
     alpha: float | Mapping[str, float] = 0.0
     variants: Mapping[Candidate, Merging] = field(default_factory=dict)
+    device: torch.device = CPU
     statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
     control_statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
 
@@ -118,14 +124,19 @@ class Case:
         found, control = {}, {}
         for name, method in self._methods.items():
             case = replace(self, method=method, alpha=0.0)
-            found[name] = case.recipe().measured(advance=advance).statistics
+            found[name] = self._surveyed(case.recipe(), advance)
             if self.control is not None:
-                control[name] = case.control_recipe().measured(advance=advance).statistics
+                control[name] = self._surveyed(case.control_recipe(), advance)
         return replace(
             self,
             statistics=found,
             control_statistics=control,
         )
+
+    def _surveyed(self, recipe: Recipe, advance: Advance) -> Statistics | None:
+        if self.device == CPU:
+            return recipe.measured(advance=advance).statistics
+        return on_gpu(recipe, self.device).measured(advance).statistics
 
     @property
     def arithmetic(self) -> str:
@@ -164,11 +175,15 @@ class Case:
         ancestor = self.ancestor.checkpoint if self.ancestor is not None else None
         return Recipe(model.checkpoint, {}, Plan(str(model), {}, slots), self.method, {}, ancestor)
 
+    def computed(self, recipe: Recipe) -> Recipe | Offloaded:
+        """What the writer takes the merged tensors from: the recipe, on the case's device."""
+        return recipe if self.device == CPU else on_gpu(recipe, self.device)
+
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""
         return {
             "adamms": adamms.__version__,
-            "fingerprint": recipe.fingerprint,
+            "fingerprint": self.computed(recipe).fingerprint,
             "target": self.names[TARGET],
             "donors": {name: self.names[name] for name in self.donors},
             "architectures": {TARGET: format_of(self.target)}
@@ -192,6 +207,7 @@ def compose_case(
     """
     models = config.model
     check_donor_names(models.donors)
+    device = check_device(config.merge.device)
     weights, rules = weights_of(config), rules_of(config)
     shares = donor_shares(0.0, [str(name) for name in models.donors], weights)
     if not isinstance(config.plan.verify, bool):
@@ -233,6 +249,7 @@ def compose_case(
         rules=rules,
         alpha=alpha_of(config),
         variants=variants or {},
+        device=device,
     )
 
 

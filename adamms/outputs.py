@@ -51,7 +51,8 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
         return folder
     with whole_folder(folder, _bytes_needed(case)) as partial:
         with console.stage("merge", total, "bytes") as advance:
-            write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
+            source = case.computed(recipe)
+            write_tensors(source, partial, int(config.max_shard_gb * 1e9), source.workers, advance)
         copy_side_files(case.target.checkpoint.folder, partial)
         card = model_card(case.cards, record, loader(case))
         (partial / "README.md").write_text(card, encoding="utf-8")

@@ -20,6 +20,7 @@ from adamms.answering import (
     replayed,
     searched_and_labelled,
 )
+from adamms.architectures.spec import ENGINES
 from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case, build, compose_case, variants_of
@@ -42,8 +43,10 @@ from adamms.track.result import RunResult
 RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
-NATIVE_LOADER = "adamms.models.registration.load_model"
+# What loads it, its folder in the place of {}.
+LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+NATIVE_LOADER = "adamms.models.registration.load_model({})"
+VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
 
 
 def plan(config: DictConfig) -> None:
@@ -70,8 +73,8 @@ def merge(config: DictConfig) -> None:
     recipe = case.recipe()
     _write_model(console, config, case, recipe, output / "model")
     _write_json(output / "plan.json", case.plan.to_json())
-    if instead := advice(case.target):
-        console.say(f"The merged model is in {output / 'model'}. {instead}")
+    if all(instead := [advice(case.target, engine) for engine in ENGINES]):
+        console.say(f"The merged model is in {output / 'model'}. {instead[0]}")
     else:
         console.finish(output / "model", _loader(case))
 
@@ -94,7 +97,7 @@ def search(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config, console, variants)
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     for candidate in candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     _check_output(config, case)
@@ -132,7 +135,7 @@ def search(config: DictConfig) -> None:
         timings=console.timings,
         merged=winner,
         folder=output / "model",
-        load=f"{_loader(case)}({str(output / 'model')!r})",
+        load=_loader(case).format(repr(str(output / "model"))),
         command=merge_command(list(axes_of(candidates))),
     )
     console.results(result)
@@ -184,7 +187,7 @@ def respond(config: DictConfig) -> None:
     data: Dataset = build(config.data).load()
     searched = subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
     case = compose_case(config, console, variants)
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
     mine = _measured(console, case).at(candidate)
@@ -221,8 +224,10 @@ def _continues(config: DictConfig) -> bool:
 
 
 def _loader(case: Case) -> str:
-    """The function that loads what is written."""
-    return NATIVE_LOADER if native_family(case.target.checkpoint.folder) is not None else LOADER
+    """The code that loads what is written."""
+    if native_family(case.target.checkpoint.folder) is not None:
+        return NATIVE_LOADER
+    return VLLM_LOADER if advice(case.target, "transformers") else LOADER
 
 
 def _bytes_needed(case: Case) -> int:

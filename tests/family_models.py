@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 64, 4, 2, 16
+HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 128, 4, 2, 32  # the least that vLLM computes with
 LAYERS = 2
 CROSS_LAYERS = [1, 3]  # mllama: of four layers, so that the language model has two
 
@@ -41,7 +41,7 @@ _QWEN_VISION: dict[str, Any] = {
     "spatial_merge_size": 2,
     "out_hidden_size": HIDDEN,
 }
-_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
 
 
 # ---------------------------------------------------------------- language models

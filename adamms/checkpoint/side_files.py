@@ -61,14 +61,14 @@ def copy_side_files(source: Path, destination: Path) -> None:
 def model_card(
     base_models: Sequence[str],
     recipe: Mapping[str, Any],
-    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained",
+    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained({})",
 ) -> str:
     """README.md of a merged model: hub metadata, how it was made, how to load it.
 
     Args:
         base_models: target first, then the donors, as hub ids or folder names.
         recipe: what adamms_recipe.json holds.
-        loader: the function that loads such a folder.
+        loader: code that loads such a folder, with {} where that goes.
     """
     metadata = {
         "base_model": list(base_models),
@@ -89,7 +89,7 @@ def model_card(
 | --- | --- | --- | --- |
 {_coverage_rows(recipe)}
 
-It loads as the target does, e.g. `{loader}(folder)`.
+It loads as the target does, e.g. `{loader.format("folder")}`.
 The full recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
 """
 

@@ -44,14 +44,17 @@ class Server:
 
         from vllm import EngineArgs, LLMEngine, SamplingParams
 
-        from adamms.engines.prompt import load_processor
+        from vllm.model_executor.model_loader import get_model_cls
 
-        self.processor = load_processor(settings.folder)
+        from adamms.engines.prompt import load_processor, reads_parts
+
+        self.processor = load_processor(settings.folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
             model=str(settings.folder),
             dtype=dtype_of(settings.folder) if settings.dtype == "auto" else settings.dtype,
             max_model_len=settings.max_model_len,
             gpu_memory_utilization=settings.gpu_memory_utilization,
+            trust_remote_code=settings.trust_remote_code,
             tensor_parallel_size=settings.tensor_parallel_size,
             limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
             skip_mm_profiling=on_cpu,
@@ -68,6 +71,9 @@ class Server:
         self.sampling = SamplingParams(
             temperature=0.0, max_tokens=settings.max_new_tokens, stop=list(settings.stop) or None
         )
+        self.image_mark: str | None = None
+        if not reads_parts(self.processor):  # then the image's mark is in the text, as vLLM's chat server puts it
+            self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
         self.requests = 0
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
 
@@ -106,7 +112,7 @@ class Server:
         self.requests += 1
         request = str(self.requests)
         try:
-            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example)}
+            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example, self.image_mark)}
             if example.image is not None:
                 inputs["multi_modal_data"] = {"image": open_image(example.image)}
             self.engine.add_request(request, inputs, self.sampling)

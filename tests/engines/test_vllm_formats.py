@@ -1,0 +1,120 @@
+"""Formats that transformers lacks and vLLM has: tiny merged checkpoints load there, answer, are searched, swapped.
+
+At alpha=1 the merged model's language model is the donor's, which transformers runs: their answers to text are
+compared across the two. Engines take some 20 s to start, so each format has one, InternVL a search's besides.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import FAMILIES, save_family, save_language
+from PIL import Image
+from remote_code import make_runnable
+from test_transformers import open_model, write
+from test_vllm import ask, real
+
+from adamms.data.example import Example
+from adamms.engines.vllm import VllmEngine
+from adamms.errors import AdammsError
+from adamms.mapping.resolve import SpecMapper
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
+
+SETTINGS = {"max_new_tokens": 6, "cpu_kv_cache_gb": 1, "max_model_len": 64}
+TEXTS = ("largest digit of the red", "sum of the blue", "colour of the smallest digit")
+
+
+def recipe(target: Path, donor: Path, alpha: float) -> Recipe:
+    first, second = open_model(target), open_model(donor)
+    plan = SpecMapper().plan(first, {"a": second})
+    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
+
+
+def texts() -> tuple[Example, ...]:
+    return tuple(Example(str(i), "t", text) for i, text in enumerate(TEXTS))
+
+
+@torch.no_grad()
+def plain_tokens(language: Path, tokenizer: Path) -> list[tuple[int, ...]]:
+    """What transformers generates with the language model alone, an end token included."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, words = AutoModelForCausalLM.from_pretrained(language).eval(), AutoTokenizer.from_pretrained(tokenizer)
+    found = []
+    for text in TEXTS:
+        ids = words.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        output = model.generate(**ids, max_new_tokens=SETTINGS["max_new_tokens"], do_sample=False)
+        found.append(tuple(output[0, ids["input_ids"].shape[1] :].tolist()))
+    return found
+
+
+def tokens(engine: VllmEngine, examples: tuple[Example, ...]) -> list[tuple[int, ...]]:
+    answers = ask(engine, examples)
+    return [answers[example.id].tokens for example in examples]
+
+
+def models(name: str, folder: Path) -> tuple[Path, Path]:
+    """Target in the format, donor a plain language model of its kind."""
+    target = make_runnable(name, save_family(name, folder / "target", seed=1))
+    return target, save_language(FAMILIES[name].language, folder / "donor", seed=7)
+
+
+def check_swaps(target: Path, donor: Path, merged: Path, examples: tuple[Example, ...]) -> list[tuple[int, ...]]:
+    """Start on the checkpoint that was merged at 0.6, and come back to 0.6 in place; those answers."""
+    with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
+        fresh = tokens(engine, examples)
+        engine.load(recipe(target, donor, 1.0))
+        assert tokens(engine, texts()) == plain_tokens(donor, target)
+        engine.load(recipe(target, donor, 0.0))
+        assert tokens(engine, examples) != fresh
+        engine.load(recipe(target, donor, 0.6))
+        assert tokens(engine, examples) == fresh
+    return fresh
+
+
+@real
+@pytest.mark.parametrize("name", ["minicpm_v"])
+def test_a_merged_checkpoint_answers_and_is_swapped_in_place(name: str, tmp_path: Path) -> None:
+    target, donor = models(name, tmp_path)
+    merged = write(recipe(target, donor, 0.6), tmp_path / "merged")
+    check_swaps(target, donor, merged, texts())
+
+
+@real
+def test_internvl_goes_through_the_whole_search(run: Any, tmp_path: Path) -> None:
+    """InternLM2's grouped wqkv as a target, images of several tiles, a template that joins texts."""
+    target, donor = models("internvl_internlm2", tmp_path)
+    examples = [*texts()]
+    for i, size in enumerate([(32, 32), (70, 30), (30, 60)]):
+        pixels = torch.randint(256, (size[1], size[0], 3), generator=torch.Generator().manual_seed(i))
+        Image.fromarray(pixels.to(torch.uint8).numpy()).save(tmp_path / f"{i}.png")
+        examples.append(Example(f"image {i}", "t", TEXTS[0], tmp_path / f"{i}.png"))
+    lines = [{"id": e.id, "task": e.task, "question": e.question} for e in examples]
+    for line, example in zip(lines, examples, strict=True):
+        line |= {"image": str(example.image)} if example.image else {}
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    done = run(
+        *("model=custom", f"model.target.path={target}", f"model.donors.a.path={donor}"),
+        *("engine=vllm", "engine.trust_remote_code=true", "evaluate=none"),
+        *("data=jsonl", f"data.path={tmp_path / 'data.jsonl'}"),
+        *(f"engine.{key}={value}" for key, value in SETTINGS.items()),
+        *("search.grid=[0.0,0.3,0.6,0.8]", f"output={tmp_path / 'out'}"),
+    )
+    assert done.status == 0, done.err
+    assert f"vllm.LLM('{tmp_path}/out/model', trust_remote_code=True)" in done.out
+    kept = {r["id"]: r["answers"] for r in map(json.loads, (tmp_path / "out/answers.jsonl").read_text().splitlines())}
+    assert len({tuple(kept[e.id][alpha] for e in examples) for alpha in ("0.0", "0.3", "0.6", "0.8")}) == 4
+    winner = json.loads((tmp_path / "out/selection.json").read_text())["overall"]["alpha"]
+    merged = tmp_path / "out/model"
+    assert (merged / "configuration_internvl_chat.py").is_file()
+    with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
+        fresh = ask(engine, tuple(examples))
+        assert {id: answer.text for id, answer in fresh.items()} == {id: kept[id][f"{winner:g}"] for id in kept}
+        assert len({fresh[f"image {i}"].tokens for i in range(3)}) == 3
+        engine.load(recipe(target, donor, 1.0))
+        assert tokens(engine, texts()) == plain_tokens(donor, target)

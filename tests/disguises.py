@@ -58,13 +58,13 @@ _INTERNVL = {
 }
 
 
-def _clip_block(name: str) -> dict[str, tuple[int, ...]]:
+def _clip_block(name: str, width: int = WIDTH, inner: int = FEED_FORWARD) -> dict[str, tuple[int, ...]]:
     """A layer of SigLIP or CLIP."""
     shapes = {}
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-        shapes |= _linear(f"{name}.self_attn.{part}", WIDTH, WIDTH)
-    shapes |= _norm(f"{name}.layer_norm1", WIDTH) | _norm(f"{name}.layer_norm2", WIDTH)
-    return shapes | _linear(f"{name}.mlp.fc1", FEED_FORWARD, WIDTH) | _linear(f"{name}.mlp.fc2", WIDTH, FEED_FORWARD)
+        shapes |= _linear(f"{name}.self_attn.{part}", width, width)
+    shapes |= _norm(f"{name}.layer_norm1", width) | _norm(f"{name}.layer_norm2", width)
+    return shapes | _linear(f"{name}.mlp.fc1", inner, width) | _linear(f"{name}.mlp.fc2", width, inner)
 
 
 _MINICPM_V = {
@@ -82,19 +82,24 @@ _MINICPM_V = {
     **_norm("resampler.ln_kv", HIDDEN),
     **_norm("resampler.ln_post", HIDDEN),
 }
-_TOWER = "model.vision_embed_tokens.img_processor.vision_model"
-_PHI3_V = {
-    f"{_TOWER}.embeddings.class_embedding": (WIDTH,),
-    f"{_TOWER}.embeddings.patch_embedding.weight": (WIDTH, 3, 16, 16),
-    f"{_TOWER}.embeddings.position_embedding.weight": (5, WIDTH),
-    **_norm(f"{_TOWER}.pre_layrnorm", WIDTH),
-    **_clip_block(f"{_TOWER}.encoder.layers.0"),
-    **_norm(f"{_TOWER}.post_layernorm", WIDTH),
-    **_linear("model.vision_embed_tokens.img_projection.0", HIDDEN, 4 * WIDTH),
-    **_linear("model.vision_embed_tokens.img_projection.2", HIDDEN, HIDDEN),
-    "model.vision_embed_tokens.glb_GN": (1, 1, 4 * WIDTH),
-    "model.vision_embed_tokens.sub_GN": (1, 1, 1, 4 * WIDTH),
-}
+
+
+def phi3_v_vision(width: int, inner: int, patch: int, positions: int) -> dict[str, tuple[int, ...]]:
+    """Phi-3-vision's CLIP of one layer with its projector."""
+    module = "model.vision_embed_tokens"
+    tower = f"{module}.img_processor.vision_model"
+    return {
+        f"{tower}.embeddings.class_embedding": (width,),
+        f"{tower}.embeddings.patch_embedding.weight": (width, 3, patch, patch),
+        f"{tower}.embeddings.position_embedding.weight": (positions, width),
+        **_norm(f"{tower}.pre_layrnorm", width),
+        **_clip_block(f"{tower}.encoder.layers.0", width, inner),
+        **_norm(f"{tower}.post_layernorm", width),
+        **_linear(f"{module}.img_projection.0", HIDDEN, 4 * width),
+        **_linear(f"{module}.img_projection.2", HIDDEN, HIDDEN),
+        f"{module}.glb_GN": (1, 1, 4 * width),
+        f"{module}.sub_GN": (1, 1, 1, 4 * width),
+    }
 
 
 @dataclass(frozen=True)
@@ -202,5 +207,8 @@ minicpm_v = Disguise(
     lambda state: _without("llm.", state),
 )
 phi3_v = Disguise(
-    {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT}, _PHI3_V, _plain, _plain
+    {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT},
+    phi3_v_vision(WIDTH, FEED_FORWARD, patch=16, positions=5),
+    _plain,
+    _plain,
 )

@@ -71,10 +71,13 @@ def _mistral() -> Any:
     return MistralForCausalLM(MistralConfig(**TEXT, sliding_window=None))
 
 
-def _phi3() -> Any:
+def phi3(**settings: int) -> Any:
     from transformers import Phi3Config, Phi3ForCausalLM
 
-    return Phi3ForCausalLM(Phi3Config(**TEXT, original_max_position_embeddings=64))
+    config = TEXT | settings
+    return Phi3ForCausalLM(
+        Phi3Config(**config, original_max_position_embeddings=config["max_position_embeddings"])
+    )
 
 
 def _gemma3_text() -> Any:
@@ -88,7 +91,7 @@ LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen3": _qwen3,
     "llama": _llama,
     "mistral": _mistral,
-    "phi3": _phi3,
+    "phi3": phi3,
     "gemma3_text": _gemma3_text,
 }
 

@@ -1,4 +1,4 @@
-"""What makes a folder of tests/disguises.py runnable by vLLM, as its published folder is: code, tokenizer, template.
+"""What makes a folder of tests/disguises.py runnable in vLLM, as the published one is: code and tokenizer.
 
 The code is the little of it that vLLM 0.32 asks for, written for these tests; vLLM has the models themselves.
 """
@@ -6,10 +6,10 @@ The code is the little of it that vLLM 0.32 asks for, written for these tests; v
 import json
 from pathlib import Path
 
-from disguises import FEED_FORWARD, QUERIES, WIDTH
+from disguises import FEED_FORWARD, QUERIES, WIDTH, phi3_v_vision
 from family_models import TEXT
 
-INTERNVL = '''
+INTERNVL = """
 from transformers import PretrainedConfig, Qwen2Config
 
 
@@ -35,8 +35,8 @@ class InternVLChatConfig(PretrainedConfig):
         self.vision_config = InternVisionConfig(**(vision_config or {}))
         self.llm_config = kind(**llm_config)
         super().__init__(**rest)
-'''
-MINICPM_V = '''
+"""
+MINICPM_V = """
 from transformers import PretrainedConfig, Qwen2Config, SiglipVisionConfig
 
 
@@ -46,9 +46,9 @@ class MiniCPMVConfig(Qwen2Config):
     def __init__(self, vision_config=None, **rest):
         self.vision_config = SiglipVisionConfig(**(vision_config or {}))
         super().__init__(**rest)
-'''
+"""
 # One slice for each image, whole patches of 14 pixels along one row, as the published processor lays them.
-MINICPM_V_IMAGES = f'''
+MINICPM_V_IMAGES = f"""
 import torch
 from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
@@ -79,8 +79,8 @@ class MiniCPMVImageProcessor(BaseImageProcessor):
         values = torch.tensor(list(square.tobytes()), dtype=torch.float32).reshape(42, 42, 3) / 127.5 - 1
         rows = values.permute(2, 0, 1).unfold(1, 14, 14)  # (3, 3 rows, 42, 14)
         return rows.permute(0, 3, 1, 2).reshape(3, 14, 3 * 42)
-'''
-MINICPM_V_PROCESSOR = '''
+"""
+MINICPM_V_PROCESSOR = """
 from transformers import ProcessorMixin
 
 
@@ -91,7 +91,54 @@ class MiniCPMVProcessor(ProcessorMixin):
 
     def __init__(self, image_processor=None, tokenizer=None, **rest):
         super().__init__(image_processor, tokenizer, **rest)
-'''
+"""
+PHI3_V = """
+from transformers import Phi3Config
+
+
+class Phi3VConfig(Phi3Config):
+    model_type = "phi3_v"
+"""
+# One crop for each image whatever its shape, and the whole: with their separators 313 tokens.
+PHI3_V_PROCESSOR = """
+import torch
+from transformers import BatchFeature, ProcessorMixin
+from transformers.image_processing_utils import BaseImageProcessor
+
+SIDE = 336
+
+
+class Phi3VImageProcessor(BaseImageProcessor):
+    model_input_names = ["pixel_values", "image_sizes"]
+
+    def __call__(self, images, return_tensors=None, **rest):
+        images = images if isinstance(images, list) else [images]
+        pixels = torch.stack([self._pixels(image) for image in images])
+        sizes = torch.tensor([[SIDE, SIDE]] * len(images))
+        return BatchFeature({"pixel_values": torch.stack([pixels, pixels], 1), "image_sizes": sizes})
+
+    def _pixels(self, image):
+        raw = bytearray(image.convert("RGB").resize((SIDE, SIDE)).tobytes())
+        values = torch.frombuffer(raw, dtype=torch.uint8).float() / 127.5 - 1
+        return values.reshape(SIDE, SIDE, 3).permute(2, 0, 1)
+
+
+class Phi3VProcessor(ProcessorMixin):
+    attributes = ["image_processor", "tokenizer"]
+    image_processor_class = "AutoImageProcessor"
+    tokenizer_class = "AutoTokenizer"
+    img_tokens = [f"<|image_{i}|>" for i in range(1, 3)]
+
+    def __init__(self, image_processor=None, tokenizer=None, **rest):
+        super().__init__(image_processor, tokenizer)
+
+    def calc_num_image_tokens_from_image_size(self, width, height):
+        return 313
+
+    def __call__(self, text, images=None, return_tensors=None, **rest):
+        inputs = dict(self.tokenizer(text, return_tensors="pt"))
+        return BatchFeature(inputs | (dict(self.image_processor(images)) if images else {}))
+"""
 
 _VISION = {
     "hidden_size": WIDTH,
@@ -136,12 +183,43 @@ _MINICPM_V_PREPROCESSOR = {
         "AutoImageProcessor": "image_processing_minicpmv.MiniCPMVImageProcessor",
     },
 }
+# vLLM has CLIP ViT-L/14-336 and the image's token id, 32044, in its code: all but the depth is as published.
+_PHI3_V_WIDTH = 1024
+PHI3_V_VISION = phi3_v_vision(_PHI3_V_WIDTH, inner=4096, patch=14, positions=577)
+PHI3_V_LANGUAGE = {"vocab_size": 32064, "max_position_embeddings": 512}
+_PHI3_V_FIELDS = {
+    "auto_map": {"AutoConfig": "configuration_phi3_v.Phi3VConfig"},
+    **PHI3_V_LANGUAGE,
+    "original_max_position_embeddings": 512,
+    "embd_layer": {
+        **{"embedding_cls": "image", "hd_transform_order": "sub_glb", "projection_cls": "mlp"},
+        **{"use_hd_transform": True, "with_learnable_separator": True},
+    },
+    "img_processor": {
+        **{"image_dim_out": _PHI3_V_WIDTH, "layer_idx": 0, "num_img_tokens": 144},
+        **{"name": "clip_vision_model", "type_feature": "patch"},
+    },
+}
+_PHI3_V_PREPROCESSOR = {
+    "image_processor_type": "Phi3VImageProcessor",
+    "processor_class": "Phi3VProcessor",
+    "auto_map": {
+        "AutoProcessor": "processing_phi3_v.Phi3VProcessor",
+        "AutoImageProcessor": "processing_phi3_v.Phi3VImageProcessor",
+    },
+}
 FIELDS = {
+    "phi3_v": _PHI3_V_FIELDS,
     "internvl_internlm2": _INTERNVL_FIELDS,
     "internvl_qwen2": _INTERNVL_FIELDS,
     "minicpm_v": _MINICPM_V_FIELDS,
 }
 FILES = {
+    "phi3_v": {
+        "configuration_phi3_v.py": PHI3_V,
+        "processing_phi3_v.py": PHI3_V_PROCESSOR,
+        "preprocessor_config.json": json.dumps(_PHI3_V_PREPROCESSOR),
+    },
     "internvl_internlm2": {"configuration_internvl_chat.py": INTERNVL},
     "internvl_qwen2": {"configuration_internvl_chat.py": INTERNVL},
     "minicpm_v": {
@@ -152,7 +230,18 @@ FILES = {
     },
 }
 # Begin, end and padding have the ids of family_models.TEXT: 2, 0 and 0.
-SPECIAL = ("</s>", "<unk>", "<s>", "<img>", "</img>", "<IMG_CONTEXT>", "<image>", "</image>", "<image_id>", "</image_id>")
+SPECIAL = (
+    "</s>",
+    "<unk>",
+    "<s>",
+    "<img>",
+    "</img>",
+    "<IMG_CONTEXT>",
+    "<image>",
+    "</image>",
+    "<image_id>",
+    "</image_id>",
+)
 WORDS = ("(", "./", ")", "0", "largest", "smallest", "digit", "colour", "of", "the", "red", "blue", "sum")
 # ChatML as all these models have it: the content is joined as a text, not looked into for parts.
 TEMPLATE = (
@@ -167,17 +256,17 @@ def make_runnable(name: str, folder: Path) -> Path:
     (folder / "config.json").write_text(json.dumps(config))
     for file, text in FILES[name].items():
         (folder / file).write_text(text)
-    save_tokenizer(folder)
+    save_tokenizer(folder, config.get("vocab_size", TEXT["vocab_size"]))
     return folder
 
 
-def save_tokenizer(folder: Path) -> None:
-    """A word-level tokenizer of as many words as the models have rows."""
+def save_tokenizer(folder: Path, size: int) -> None:
+    """A word-level tokenizer of as many words as the model has rows."""
     from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     words = [*SPECIAL, *WORDS]
-    words += [f"w{i}" for i in range(TEXT["vocab_size"] - len(words))]
+    words += [f"w{i}" for i in range(size - len(words))]
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     inner.add_special_tokens([AddedToken(word, special=True) for word in SPECIAL])

@@ -82,7 +82,9 @@ def prompt(processor: Any, example: Example, image_mark: str | None = None) -> s
         image_mark: that placeholder, for a template that does not put one (see `reads_parts`).
     """
     if image_mark is not None:
-        return _rendered(processor, "\n".join([image_mark] * (example.image is not None) + [example.question]))
+        return _rendered(
+            processor, "\n".join([image_mark] * (example.image is not None) + [example.question])
+        )
     text = {"type": "text", "text": example.question}
     return _rendered(processor, [text] if example.image is None else [{"type": "image"}, text])
 

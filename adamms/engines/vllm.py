@@ -47,8 +47,7 @@ class VllmEngine:
             (compute capability 9.0 and up); elsewhere it changes nothing.
         cpu_kv_cache_gb: memory for keys and values on a machine without a GPU.
         trust_remote_code: whether the Python files in `folder` may run: configurations and processors of
-            models that vLLM implements and transformers lacks. Weights are safetensors or torch's weights-only
-            pickles in any case.
+            models that vLLM implements and transformers does not know.
         source_cache: where the merge's inputs are held between candidates: `mmap`, the page cache; on a GPU
             also `pinned`, page-locked memory, or `gpu`, beside the model. The arithmetic is on the device.
         seed: of vLLM; greedy answers do not depend on it.

@@ -43,7 +43,6 @@ class Server:
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
 
         from vllm import EngineArgs, LLMEngine, SamplingParams
-
         from vllm.model_executor.model_loader import get_model_cls
 
         from adamms.engines.prompt import load_processor, reads_parts
@@ -72,7 +71,9 @@ class Server:
             temperature=0.0, max_tokens=settings.max_new_tokens, stop=list(settings.stop) or None
         )
         self.image_mark: str | None = None
-        if not reads_parts(self.processor):  # then the image's mark is in the text, as vLLM's chat server puts it
+        if not reads_parts(
+            self.processor
+        ):  # then the image's mark is in the text, as vLLM's chat server puts it
             self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
         self.requests = 0
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))

@@ -47,9 +47,10 @@ def side_files(folder: Path) -> list[Path]:
 def _tower(folder: Path) -> Path | None:
     """The vision tower's folder inside `folder`; None if there is none."""
     config = folder / "config.json"
-    named = (
-        json.loads(config.read_text(encoding="utf-8")).get("mm_vision_tower") if config.is_file() else None
-    )
+    try:
+        named = json.loads(config.read_text(encoding="utf-8")).get("mm_vision_tower")
+    except (FileNotFoundError, json.JSONDecodeError):  # which a reader of the configuration reports
+        return None
     inside = folder / named if isinstance(named, str) else folder
     return inside if inside.is_dir() and folder in inside.parents else None
 

@@ -178,6 +178,11 @@ def in_words(error: Exception) -> str:
             "the GPU is out of memory; lower engine.encoder_cache_tokens, engine.max_model_len or "
             f"engine.gpu_memory_utilization, or raise engine.tensor_parallel_size ({str(error)[:200]})"
         )
+    if "trust_remote_code" in str(error):
+        return (
+            "the model needs Python files in its folder to be run; if you trust them, set "
+            f"engine.trust_remote_code=true ({str(error)[:200]})"
+        )
     return f"{type(error).__name__}: {error}"
 
 

@@ -25,7 +25,10 @@ from test_vllm import ask, real
 from tiny import write_state
 
 from adamms.data.example import Example
+from adamms.engines.prompt import load_processor, prompt, reads_parts
 from adamms.engines.vllm import VllmEngine
+from adamms.engines.vllm_process import in_words
+from adamms.errors import AdammsError
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
@@ -112,7 +115,7 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
     examples = (*texts(), *(pictures(tmp_path) if images else ()))
     with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
         fresh = tokens(engine, examples)
-        assert len(set(fresh)) > len(TEXTS) - (not images)  # else equal answers would say nothing
+        assert len(set(fresh)) > (len(TEXTS) if images else 1)  # else equal answers would say nothing
         engine.load(recipe(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
         engine.load(recipe(target, donor, 0.0))
@@ -155,3 +158,36 @@ def test_internvl_goes_through_the_whole_search(run: Any, tmp_path: Path) -> Non
         assert len({fresh[f"image {i}"].tokens for i in range(3)}) == 3
         engine.load(recipe(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
+
+
+def test_without_trust_the_setting_is_named(tmp_path: Path) -> None:
+    target, _ = models("minicpm_v", tmp_path)
+    with pytest.raises(
+        AdammsError, match=r"target: it needs Python files of its own.*trust_remote_code=true"
+    ):
+        load_processor(target)
+    vllms = ValueError(
+        "The repository contains custom code. Please pass the argument `trust_remote_code=True`"
+    )
+    assert "set engine.trust_remote_code=true" in in_words(vllms)
+
+
+def test_a_template_that_joins_texts_gets_the_mark_of_an_image(tmp_path: Path) -> None:
+    words = load_processor(models("minicpm_v", tmp_path)[0], trust_remote_code=True)
+    assert not reads_parts(words)
+    picture = Example("0", "t", TEXTS[0], Path("image.png"))
+    assert prompt(words, picture, "<image>") == f"user <image>\n{TEXTS[0]}\nassistant "
+    assert prompt(words, texts()[0], "<image>") == f"user {TEXTS[0]}\nassistant "
+
+
+def test_engine_transformers_is_refused_before_any_work(run: Any, tmp_path: Path) -> None:
+    target, donor = models("minicpm_v", tmp_path)
+    (tmp_path / "data.jsonl").write_text(json.dumps({"id": "0", "question": TEXTS[0]}))
+    done = run(
+        *("model=custom", f"model.target.path={target}", f"model.donors.a.path={donor}"),
+        *("data=jsonl", f"data.path={tmp_path / 'data.jsonl'}", f"output={tmp_path / 'out'}"),
+    )
+    assert done.status == 2
+    assert f"{target} (minicpm_v) cannot be run with engine=transformers." in done.err
+    assert "engine=vllm engine.trust_remote_code=true runs it" in done.err
+    assert not (tmp_path / "out").exists()

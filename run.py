@@ -12,7 +12,9 @@ from adamms.cli import explain_errors
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    hydra.utils.get_method(config.mode.run)(config)
+    from adamms.pipeline import run  # torch; --help answers without it
+
+    run(config)
 
 
 if __name__ == "__main__":

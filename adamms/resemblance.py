@@ -19,11 +19,14 @@ from adamms.track.console import Console
 LISTED = 6
 
 
-def check_resemblance(console: Console, config: DictConfig, case: Case) -> None:
+def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verification | None:
     """With plan.verify=true compare a sample of every merged tensor, and stop if something is wrong.
 
     Writes plan_verify.json and plots/plan_verify.png. A plan that was found by content has its cosines
     already: they are reported and drawn (plots/discovery.png) in any case.
+
+    Returns:
+        What was compared; None where no weight was looked at.
 
     Raises:
         AdammsError: tensors, or a whole donor, that do not resemble the target as the plan says.
@@ -31,9 +34,10 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> None:
     output = Path(config.output)
     if not config.plan.verify:
         found = Verification(checks_of_discovery(case.plan))
-        if found.checks:
-            _draw(console, found, output / "plots/discovery.png")
-        return
+        if not found.checks:
+            return None
+        _draw(console, found, output / "plots/discovery.png")
+        return found
     values = Values(
         case.target.checkpoint,
         {name: donor.checkpoint for name, donor in case.donors.items()},
@@ -49,6 +53,7 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> None:
     if found.problems:
         raise AdammsError(_message(found.problems, file))
     console.say(f"verify: every merged tensor resembles the target's: {file}")
+    return found
 
 
 def _draw(console: Console, found: Verification, picture: Path) -> None:

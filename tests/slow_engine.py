@@ -99,7 +99,7 @@ def search(overrides: Sequence[str], log: Path, seconds: float) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=list(overrides))
     with log.with_suffix(".out").open("a") as said, redirect_stdout(said):
-        pipeline.search(config)
+        pipeline.run(config)
 
 
 def write_answers(folder: Path, subject: dict[str, str], names: Sequence[str], seed: int) -> None:

@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"errors", "data", "engines.responses"},
     "track": {
         "errors",
+        "data.example",
         "mapping.plan",
         "mapping.verification",
         "search.selection",
@@ -48,6 +49,7 @@ HEAVY = (
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
 TOP = {
     "pipeline",
+    "outputs",
     "answering",
     "compose",
     "opening",

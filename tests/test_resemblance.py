@@ -9,8 +9,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
+from plants import PLANTS, swap_gate_and_up, with_donor
 from relayout import hide, language
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from adamms import pipeline
 from adamms.errors import AdammsError
@@ -29,24 +30,13 @@ def pair(target: Path, donor: Path, ancestor: Path | None = None) -> list[str]:
     return found + ([f"model.ancestor.path={ancestor}"] if ancestor else [])
 
 
-def swapped(kin: Path, folder: Path) -> Path:
-    """The donor with gate and up of one layer exchanged."""
-    folder.mkdir()
-    state = load_file(kin / "donor/model.safetensors")
-    gate, up = (f"language_model.model.layers.2.mlp.{which}_proj.weight" for which in ("gate", "up"))
-    state[gate], state[up] = state[up], state[gate]
-    save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_bytes((kin / "donor/config.json").read_bytes())
-    return folder
-
-
 def test_a_plan_is_discovered_without_any_spec(
     kin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("target", "donor", "ancestor"):
         hide(language(kin / name), tmp_path / name)
     folders = [tmp_path / name for name in ("target", "donor", "ancestor")]
-    pipeline.plan(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
+    pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
     said = capsys.readouterr().out
     assert "sketch target: " in said
     assert "sketch a: " in said
@@ -66,7 +56,7 @@ def test_a_plan_is_discovered_without_any_spec(
 def test_a_discovered_pair_merges_as_the_specs_would(kin: Path, tmp_path: Path) -> None:
     for mapper in ("spec", "discover"):
         merge = [f"mapper={mapper}", "merge.alpha=0.3", f"output={tmp_path / mapper}"]
-        pipeline.merge(configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
+        pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
     one, other = (load_file(tmp_path / mapper / "model/model.safetensors") for mapper in ("spec", "discover"))
     assert one.keys() == other.keys()
     for name, tensor in one.items():
@@ -100,7 +90,7 @@ def test_the_control_is_discovered_from_the_same_reading(
 
 def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"model\.donors\.a: .*no such folder"):
-        pipeline.plan(
+        pipeline.run(
             configured(tmp_path, "mode=plan", "mapper=discover", *pair(kin / "target", tmp_path / "none"))
         )
     assert not (tmp_path / "out").exists()
@@ -109,13 +99,13 @@ def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Pa
 def test_unrelated_models_are_refused(kin: Path, strangers: Path, tmp_path: Path) -> None:
     folders = pair(kin / "ancestor", strangers / "ancestor")
     with pytest.raises(AdammsError, match="no ancestor in common"):
-        pipeline.plan(configured(tmp_path, "mode=plan", "mapper=discover", *folders))
+        pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = pair(kin / "target", kin / "donor", kin / "ancestor")
-    pipeline.plan(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+    pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
     said = capsys.readouterr().out
     assert "How the merged tensors resemble the target's" in said
     assert "verify: every merged tensor resembles the target's" in said
@@ -133,10 +123,9 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("mode", ["plan", "merge"])
 def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, mode: str) -> None:
-    donor = swapped(kin, tmp_path / "donor")
-    run = {"plan": pipeline.plan, "merge": pipeline.merge}[mode]
+    donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
     with pytest.raises(AdammsError) as caught:
-        run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
+        pipeline.run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
     message = str(caught.value)
     assert message.startswith("plan.verify: the mapping does not hold, 2 findings:\n")
     gate = "model.layers.2.mlp.gate_proj.weight"
@@ -149,15 +138,32 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
     assert not (tmp_path / "out/model").exists()
 
 
+@pytest.mark.parametrize("name", PLANTS)
+def test_every_planted_tensor_is_named_and_no_other(kin: Path, tmp_path: Path, name: str) -> None:
+    plant = PLANTS[name]
+    folders = with_donor(kin, tmp_path / "donor", plant.change)
+    with pytest.raises(AdammsError, match=r"plan\.verify: the mapping does not hold"):
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *pair(**folders)))
+    found = json.loads((tmp_path / "out/plan_verify.json").read_text())
+    assert {record["name"] for record in found["tensors"] if record.get("problem")} == plant.tensors
+    assert len(found["problems"]) == len(plant.tensors)
+
+
+def test_a_donor_of_another_ancestor_stops_the_run(kin: Path, strangers: Path, tmp_path: Path) -> None:
+    folders = pair(kin / "target", strangers / "donor")
+    with pytest.raises(AdammsError, match=r"donor a has another ancestor than the target"):
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+
+
 def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
     folders = pair(kin / "target", kin / "donor")
     with pytest.raises(AdammsError, match=r"plan\.verify is 'maybe'; expected true or false"):
-        pipeline.plan(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_without_verify_the_same_pair_merges(kin: Path, tmp_path: Path) -> None:
-    donor = swapped(kin, tmp_path / "donor")
-    pipeline.merge(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
+    donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
+    pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
     assert (tmp_path / "out/model").is_dir()
     assert not (tmp_path / "out/plan_verify.json").exists()

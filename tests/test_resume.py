@@ -173,7 +173,7 @@ class TestRespond:
     def call(mode: str, overrides: list[str]) -> None:
         with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
             config = compose("config", overrides=[*overrides, f"mode={mode}"])
-        getattr(pipeline, mode)(config)
+        pipeline.run(config)
 
     def test_a_search_after_it_generates_nothing(
         self, talkative: Path, undisturbed: bytes, tmp_path: Path

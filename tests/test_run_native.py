@@ -21,7 +21,7 @@ TARGETS: dict[str, Callable[..., Path]] = {"cogvlm": native.save_cogvlm}
 def search(*overrides: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=list(overrides))
-    pipeline.search(config)
+    pipeline.run(config)
 
 
 def write_data(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 
 RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("inplace", "layerwise"))
-# Class in vLLM -> {name in the file: the one that a reload takes it by}. Phi-3-vision's two embeddings are one
+# vLLM's class -> {name in the file: the one that a reload takes it by}. Phi-3-vision's two embeddings are one
 # after the first load, which is of either name; from then on vLLM skips the second and misses the first.
 TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
 

@@ -6,7 +6,7 @@ Made from answers alone. Knows no labels, models or engines.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -70,6 +70,18 @@ class Selection:
             "tasks": {task: choice.to_json() for task, choice in self.tasks.items()},
             "overall": self.overall.to_json(),
         }
+
+
+class Selector(Protocol):
+    """A search strategy: chooses among candidates by their answers alone."""
+
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        """Raise AdammsError if it could choose nothing on this grid, before any answer is made."""
+        ...
+
+    def select(self, responses: Responses, tasks: Mapping[str, Sequence[str]]) -> Selection:
+        """The choice per task (name -> example ids) and over all."""
+        ...
 
 
 @dataclass(frozen=True)

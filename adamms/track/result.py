@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from adamms.data.example import Example
 from adamms.engines.responses import Candidate, axes_of
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
+from adamms.mapping.verification import Verification
 from adamms.search.selection import Choice, Selection
 
 FIXED_ALPHA = 0.1
@@ -33,6 +35,21 @@ class StageTiming:
 
 
 @dataclass(frozen=True)
+class Answered:
+    """One input and what came back.
+
+    Args:
+        example: the input.
+        texts: candidate -> its answer.
+        label: the right answer, where it is known; for people and trackers, long after the search.
+    """
+
+    example: Example
+    texts: Mapping[Candidate, str]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
 class RunResult:
     """Everything that a finished run has to show. What a mode does not make is None or empty.
 
@@ -42,8 +59,10 @@ class RunResult:
         donors: donor name -> what it is, e.g. its folder.
         method: the merge method in words, e.g. "linear: (1 - alpha) * target + alpha * donors".
         plan: which tensors were merged.
+        checks: how the merged tensors resemble each other, where the weights were looked into.
         selection: the label-free choice, per task and overall.
         evaluation: scores by labels, made after the choice.
+        answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
         unit: of the scores.
@@ -61,8 +80,10 @@ class RunResult:
     donors: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
     plan: Plan | None = None
+    checks: Verification | None = None
     selection: Selection | None = None
     evaluation: Evaluation | None = None
+    answered: Sequence[Answered] = field(default=())
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
     unit: str = "%"

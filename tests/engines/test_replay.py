@@ -365,7 +365,7 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
 def call(mode: str, *overrides: str) -> None:
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("config", overrides=[f"mode={mode}", "engine=replay", *overrides])
-    getattr(pipeline, mode)(config)
+    pipeline.run(config)
 
 
 @pytest.mark.parametrize("model", ["demo", "custom"])

@@ -17,10 +17,10 @@ import pytest
 import torch
 from families import FAMILIES, save_family, save_language, save_model
 from family_models import phi3
+from merging import described, published
 from PIL import Image
 from remote_code import PHI3_V_LANGUAGE, PHI3_V_VISION, make_runnable
 from safetensors.torch import load_file
-from test_transformers import open_model, write
 from test_vllm import ask, real
 from tiny import write_state
 
@@ -38,7 +38,7 @@ TEXTS = ("largest digit of the red", "sum of the blue", "colour of the smallest 
 
 
 def recipe(target: Path, donor: Path, alpha: float) -> Recipe:
-    first, second = open_model(target), open_model(donor)
+    first, second = described(target), described(donor)
     plan = SpecMapper().plan(first, {"a": second})
     return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
 
@@ -111,7 +111,7 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
 ) -> None:
     """Started on the checkpoint merged at 0.6, it answers as later, brought back to 0.6 in place."""
     target, donor = make(tmp_path)
-    merged = write(recipe(target, donor, 0.6), tmp_path / "merged")
+    merged = published(recipe(target, donor, 0.6), tmp_path / "merged")
     examples = (*texts(), *(pictures(tmp_path) if images else ()))
     with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
         fresh = tokens(engine, examples)

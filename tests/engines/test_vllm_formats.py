@@ -17,7 +17,7 @@ import pytest
 import torch
 from families import FAMILIES, save_family, save_language, save_model
 from family_models import phi3
-from merging import described, published
+from merging import interpolated, published
 from PIL import Image
 from remote_code import PHI3_V_LANGUAGE, PHI3_V_VISION, make_runnable
 from safetensors.torch import load_file
@@ -29,18 +29,9 @@ from adamms.engines.prompt import load_processor, prompt, reads_parts
 from adamms.engines.vllm import VllmEngine
 from adamms.engines.vllm_process import in_words
 from adamms.errors import AdammsError
-from adamms.mapping.resolve import SpecMapper
-from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import Recipe
 
 SETTINGS = {"max_new_tokens": 6, "cpu_kv_cache_gb": 1}
 TEXTS = ("largest digit of the red", "sum of the blue", "colour of the smallest digit")
-
-
-def recipe(target: Path, donor: Path, alpha: float) -> Recipe:
-    first, second = described(target), described(donor)
-    plan = SpecMapper().plan(first, {"a": second})
-    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
 
 
 def texts() -> tuple[Example, ...]:
@@ -111,16 +102,16 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
 ) -> None:
     """Started on the checkpoint merged at 0.6, it answers as later, brought back to 0.6 in place."""
     target, donor = make(tmp_path)
-    merged = published(recipe(target, donor, 0.6), tmp_path / "merged")
+    merged = published(interpolated(target, donor, 0.6), tmp_path / "merged")
     examples = (*texts(), *(pictures(tmp_path) if images else ()))
     with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
         fresh = tokens(engine, examples)
         assert len(set(fresh)) > (len(TEXTS) if images else 1)  # else equal answers would say nothing
-        engine.load(recipe(target, donor, 1.0))
+        engine.load(interpolated(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
-        engine.load(recipe(target, donor, 0.0))
+        engine.load(interpolated(target, donor, 0.0))
         assert tokens(engine, examples) != fresh
-        engine.load(recipe(target, donor, 0.6))
+        engine.load(interpolated(target, donor, 0.6))
         assert tokens(engine, examples) == fresh
 
 
@@ -156,7 +147,7 @@ def test_internvl_goes_through_the_whole_search(run: Any, tmp_path: Path) -> Non
             id: kept[id][f"{winner:g}"] for id in kept
         }
         assert len({fresh[f"image {i}"].tokens for i in range(3)}) == 3
-        engine.load(recipe(target, donor, 1.0))
+        engine.load(interpolated(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
 
 

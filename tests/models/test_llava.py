@@ -13,7 +13,7 @@ import numpy as np
 import paper_models
 import pytest
 import torch
-from merging import described
+from merging import interpolated
 from PIL import Image
 from torch.nn import functional
 
@@ -22,9 +22,6 @@ from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, prompt
 from adamms.engines.transformers import TransformersEngine
 from adamms.errors import AdammsError
-from adamms.mapping.resolve import SpecMapper
-from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import Recipe
 from adamms.models.llava.modeling import IMAGE_TOKEN_ID
 from adamms.models.registration import load_model
 
@@ -140,10 +137,8 @@ def test_prompts_and_pixels(folders: dict[str, Path], tmp_path: Path) -> None:
 def test_a_yi_vl_target_is_swapped_in_place_and_its_tower_comes_along(
     folders: dict[str, Path], run: Any, tmp_path: Path
 ) -> None:
-    target, donor = (described(folders[name]) for name in ("yi_vl", "llava"))
     assert Path("vit/clip/model.safetensors") in side_files(folders["yi_vl"])
-    plan = SpecMapper().plan(target, {"a": donor})
-    recipe = Recipe(target.checkpoint, {"a": donor.checkpoint}, plan, Linear(), {"a": 0.5})
+    recipe = interpolated(folders["yi_vl"], folders["llava"], 0.5)
     examples = []
     for i in range(3):
         noise = np.random.default_rng(i).integers(0, 256, (30 + 20 * i, 40, 3), dtype=np.uint8)

@@ -15,6 +15,7 @@ from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
+from adamms.opening import advice
 from adamms.track.card import model_card
 from adamms.track.console import Console
 from adamms.track.result import Answered, RunResult
@@ -22,8 +23,10 @@ from adamms.track.result import Answered, RunResult
 RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
-NATIVE_LOADER = "adamms.models.registration.load_model"
+# What loads it, its folder in the place of {}.
+LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+NATIVE_LOADER = "adamms.models.registration.load_model({})"
+VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
 
 
 def check_output(config: DictConfig, case: Case) -> None:
@@ -33,8 +36,10 @@ def check_output(config: DictConfig, case: Case) -> None:
 
 
 def loader(case: Case) -> str:
-    """The function that loads what is written."""
-    return NATIVE_LOADER if native_family(case.target.checkpoint.folder) is not None else LOADER
+    """The code that loads what is written."""
+    if native_family(case.target.checkpoint.folder) is not None:
+        return NATIVE_LOADER
+    return VLLM_LOADER if advice(case.target, "transformers") else LOADER
 
 
 def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe) -> Path:

@@ -22,6 +22,7 @@ from adamms.answering import (
     replayed,
     searched_and_labelled,
 )
+from adamms.architectures.spec import ENGINES
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset
 from adamms.engines.replay import Replay
@@ -75,8 +76,8 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = _measured(console, case)
     folder = write_model(console, config, case, case.recipe())
     write_json(output / "plan.json", case.plan.to_json())
-    if instead := advice(case.target):
-        console.say(f"The merged model is in {folder}. {instead}")
+    if all(instead := [advice(case.target, engine) for engine in ENGINES]):
+        console.say(f"The merged model is in {folder}. {instead[0]}")
     else:
         console.finish(folder, loader(case))
     return replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
@@ -94,7 +95,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     output = Path(config.output)
     task = _task(config)
     case = compose_case(config, console, variants_of(config, task.candidates))
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     for candidate in task.candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     check_output(config, case)
@@ -206,7 +207,7 @@ def respond(config: DictConfig, console: Console) -> RunResult:
     scored = config.evaluate.scorer is not None
     data, searched = _data(config)
     case = compose_case(config, console, variants)
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
     mine = _measured(console, case).at(candidate)
@@ -257,4 +258,4 @@ def _answered(data: Dataset, answers: Answers) -> tuple[Answered, ...]:
 
 def _code(case: Case, folder: Path) -> str:
     """What loads the model that was written."""
-    return f"{loader(case)}({str(folder)!r})"
+    return loader(case).format(repr(str(folder)))

@@ -4,6 +4,7 @@ Owns which files those are. Knows nothing of tensors.
 """
 
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -21,9 +22,11 @@ REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
 def side_files(folder: Path) -> list[Path]:
     """Paths relative to `folder` of the files that a merged model takes over, sorted.
 
-    Python files and chat templates may lie in subfolders; hidden folders are left out.
+    Python files and chat templates may lie in subfolders; hidden folders are left out. A vision tower in a
+    folder of its own, as the original LLaVA's config.json names it (Yi-VL's `vit`), comes along whole.
     """
     found = []
+    tower = _tower(folder)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in relative.parts):
@@ -31,9 +34,21 @@ def side_files(folder: Path) -> list[Path]:
         top_level = len(relative.parts) == 1
         wanted = path.suffix in SUFFIXES if top_level else path.suffix in (".py", ".jinja")
         bare = top_level and path.name.upper().startswith(BARE_NAMES)
-        if (wanted or bare) and str(relative) not in REPLACED:
+        whole = tower is not None and path.is_relative_to(tower)
+        if (wanted or bare or whole) and str(relative) not in REPLACED:
             found.append(relative)
     return found
+
+
+def _tower(folder: Path) -> Path | None:
+    """The vision tower's folder inside `folder`; None if there is none."""
+    config = folder / "config.json"
+    try:
+        named = json.loads(config.read_text(encoding="utf-8")).get("mm_vision_tower")
+    except (FileNotFoundError, json.JSONDecodeError):  # which a reader of the configuration reports
+        return None
+    inside = folder / named if isinstance(named, str) else folder
+    return inside if inside.is_dir() and folder in inside.parents else None
 
 
 def fingerprint(folder: Path) -> str:

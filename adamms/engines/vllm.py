@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from adamms.data.example import Example
 from adamms.engines.devices import shares
@@ -46,6 +46,8 @@ class VllmEngine:
         batch_invariant: kernels whose results do not depend on the batch, on GPUs that have them
             (compute capability 9.0 and up); elsewhere it changes nothing.
         cpu_kv_cache_gb: memory for keys and values on a machine without a GPU.
+        trust_remote_code: whether the Python files in `folder` may run: configurations and processors of
+            models that vLLM implements and transformers does not know.
         source_cache: where the merge's inputs are held between candidates: `mmap`, the page cache; on a GPU
             also `pinned`, page-locked memory, or `gpu`, beside the model. The arithmetic is on the device.
         seed: of vLLM; greedy answers do not depend on it.
@@ -58,6 +60,8 @@ class VllmEngine:
         AdammsError: bad settings or no vLLM at once; later, a model that vLLM cannot run, an example
             that it refuses, a process that has died or does not answer, each with the cause.
     """
+
+    name: ClassVar[str] = "vllm"
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class VllmEngine:
         enforce_eager: bool | None = None,
         batch_invariant: bool = True,
         cpu_kv_cache_gb: int = 4,
+        trust_remote_code: bool = False,
         source_cache: str = "mmap",
         seed: int = 0,
         stop: Sequence[str] = (),
@@ -109,6 +114,7 @@ class VllmEngine:
             tensor_parallel_size=tensor_parallel_size,
             images_per_prompt=images_per_prompt,
             encoder_cache_tokens=encoder_cache_tokens,
+            trust_remote_code=trust_remote_code,
             source_cache=source_cache,
             enforce_eager=enforce_eager,
             batch_invariant=batch_invariant,

@@ -52,7 +52,7 @@ def model_card(
     Args:
         origins: target first, then donors, then the ancestor where the method needs it.
         recipe: what adamms_recipe.json holds.
-        loader: the function that loads such a folder.
+        loader: code that loads such a folder, with {} where that goes.
         result: of the search that chose it; None for a merge at a given alpha.
     """
     target = origins[0].name
@@ -66,7 +66,7 @@ def model_card(
         "| action | reason | tensors | parameters |\n| --- | --- | --- | --- |\n" + _coverage(recipe),
         "The full recipe is in `adamms_recipe.json`.",
         "## Use",
-        f"It loads as the target does:\n\n```python\n{_import(loader)}model = {_call(loader)}(folder)\n```",
+        f"It loads as the target does:\n\n```python\n{_code(loader)}\n```",
         "## Citation",
         f"```bibtex\n{CITATION}\n```",
     ]
@@ -141,14 +141,13 @@ def _coverage(recipe: Mapping[str, Any]) -> str:
     )
 
 
-def _import(loader: str) -> str:
-    package, _, name = loader.removesuffix(".from_pretrained").rpartition(".")
-    return f"from {package} import {name}\n\n"
-
-
-def _call(loader: str) -> str:
-    whole = loader.removesuffix(".from_pretrained").rpartition(".")[2]
-    return whole + (".from_pretrained" if loader.endswith(".from_pretrained") else "")
+def _code(loader: str) -> str:
+    """`package.Name.method({})` as an import and a call."""
+    dotted, _, arguments = loader.partition("(")
+    parts = dotted.split(".")
+    name = next((place for place, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
+    call = f"{'.'.join(parts[name:])}({arguments}".format("folder")
+    return f"from {'.'.join(parts[:name])} import {parts[name]}\n\nmodel = {call}"
 
 
 def _front_matter(file: Path) -> Mapping[str, Any]:

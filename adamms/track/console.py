@@ -147,9 +147,9 @@ class Console:
 
         Args:
             folder: of the model.
-            loader: name of the function that loads it, given the folder.
+            loader: code that loads it, with {} where the folder goes.
         """
-        code = f"{loader}({str(folder)!r})"
+        code = loader.format(repr(str(folder)))
         self._rich.print()
         self._rich.print(
             Text.assemble(

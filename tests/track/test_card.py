@@ -12,7 +12,7 @@ from adamms.search.selection import Choice, Selection
 from adamms.track.card import Origin, model_card
 from adamms.track.result import RunResult
 
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
+LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
 RECIPE = {
     "method": {"name": "linear"},
     "coefficients": {"onevision": 0.30000000000000004},
@@ -104,10 +104,13 @@ def test_results_are_in_the_text_and_in_the_index() -> None:
     assert ModelCard(card).data.eval_results[0].metric_value == 70.0
 
 
-@pytest.mark.parametrize("loader", [LOADER, "adamms.models.registration.load_model"])
+@pytest.mark.parametrize(
+    "loader", [LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)"]
+)
 def test_the_code_on_the_card_names_what_there_is(loader: str) -> None:
     code = model_card([TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {}
     exec(code.splitlines()[0], names)
-    call = code.splitlines()[2].removeprefix("model = ").removesuffix("(folder)")
+    call, arguments = code.splitlines()[2].removeprefix("model = ").split("(")
     assert callable(eval(call, names))
+    assert f"({arguments}" == loader[loader.index("(") :].format("folder")

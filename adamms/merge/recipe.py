@@ -216,6 +216,7 @@ class Recipe:
             ancestor=exact.get(ANCESTOR),
             coefficients=self.shares(slot),
             statistics=found,
+            role=slot.role,
         )
 
     def _kept_pieces(self, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:

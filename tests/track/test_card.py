@@ -104,9 +104,10 @@ def test_results_are_in_the_text_and_in_the_index() -> None:
     assert ModelCard(card).data.eval_results[0].metric_value == 70.0
 
 
-@pytest.mark.parametrize(
-    "loader", [LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)"]
-)
+LOADERS = (LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)")
+
+
+@pytest.mark.parametrize("loader", LOADERS)
 def test_the_code_on_the_card_names_what_there_is(loader: str) -> None:
     code = model_card([TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {}

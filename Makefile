@@ -33,6 +33,7 @@ bench: $(READY_VLLM) $(READY_MERGEKIT)
 	$(BIN)/python tests/benchmarks/merge.py --mergekit --gb 3.3 --method linear,ties
 	$(BIN)/python tests/benchmarks/merge.py --methods all --rounds 1
 	$(BIN)/python tests/benchmarks/discover.py
+	$(BIN)/python tests/benchmarks/discover_demo.py --seeds 2
 	$(BIN)/python tests/benchmarks/vllm_search.py
 
 clean:

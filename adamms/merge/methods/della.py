@@ -31,6 +31,7 @@ import torch
 
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
+from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk, Statistics
 from adamms.merge.parameters import check_density, check_number
 from adamms.merge.randomness import uniform
@@ -115,7 +116,7 @@ class Della:
             most = len(ordered) - 1
             places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
             places.add_(torch.searchsorted(ordered, magnitudes))
-        share = places.double().div_(2 * most) if most else torch.full_like(magnitudes, 0.5)
+        share = divide_(places.double(), 2 * most) if most else torch.full_like(magnitudes, 0.5)
         return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
 
 

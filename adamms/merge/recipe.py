@@ -45,6 +45,9 @@ KEPT_PIECE_ELEMENTS = 1 << 24
 Operands = Mapping[str, Mapping[str, Rows]]
 
 
+WHOLE_TENSOR_WORKERS = 2
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A merged model, not yet computed.
@@ -82,8 +85,12 @@ class Recipe:
                 )
 
     @property
-    def workers(self) -> None:
-        """How many threads the writer takes: its own default; see `Offloaded.workers`."""
+    def workers(self) -> int | None:
+        """How many threads may ask for tensors; None for the consumer's own choice.
+
+        Each that works on a matrix as a whole holds several copies of it in float64.
+        """
+        return None if self.method.elementwise else WHOLE_TENSOR_WORKERS
 
     def layout(self) -> Sequence[TensorEntry]:
         """Name, shape and dtype of every tensor of the result: those of the target."""
@@ -253,13 +260,13 @@ class Recipe:
         Args:
             only_mapped: leave out the tensors that the files in the target's folder hold as they are: those
                 that the plan keeps and no adapter changes.
-            workers: threads; the processors at hand by default.
+            workers: threads; by default those that `workers` allows.
             names: these tensors instead, in this order.
             sources: where the inputs are read and the arithmetic takes place.
         """
         if names is None:
             names = self.mapped if only_mapped else [slot.name for slot in self.plan.slots]
-        workers = workers or default_workers()
+        workers = workers or self.workers or default_workers()
         with chunk_pool(workers) as pool:
             ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
             for name in names:

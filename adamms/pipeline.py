@@ -1,4 +1,4 @@
-"""The modes: plan, merge, search, respond. The only module that knows the order in which parts run.
+"""The modes: plan, merge, search, respond (evaluate: see `evaluating`). The only module that knows the order in which parts run.
 
 Each takes the composed configuration, checks what can be checked before any work, writes its results into
 `output` and returns what it found. `run` tells it to whoever keeps track.
@@ -27,10 +27,11 @@ from adamms.data.example import Dataset
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses, axes_of
 from adamms.errors import AdammsError
+from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, write_answers, write_json, write_model
+from adamms.outputs import check_output, loader, model_folder, write_answers, write_json, write_model
 from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
@@ -67,6 +68,7 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = compose_case(config, console)
     case.recipe()  # what is wrong with alpha shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
@@ -76,7 +78,9 @@ def merge(config: DictConfig, console: Console) -> RunResult:
         console.say(f"The merged model is in {folder}. {instead}")
     else:
         console.finish(folder, loader(case))
-    return replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    return outside.add_to(
+        replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    )
 
 
 def search(config: DictConfig, console: Console) -> RunResult:
@@ -95,6 +99,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     for candidate in task.candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
@@ -132,6 +137,9 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    if outside:  # after the report, which a failure there leaves
+        result = outside.add_to(result)
+        write_report(output, result)
     console.finish(folder, loader(case))
     return result
 

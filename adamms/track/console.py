@@ -117,6 +117,14 @@ class Console:
                 self._rich.print()
                 self._rich.print(Text(paragraph))
 
+    def scores(self, result: RunResult) -> None:
+        """Print the scores of a model that was evaluated by itself."""
+        self._table(tables.own_scores(result))
+
+    def lmms_eval(self, result: RunResult) -> None:
+        """Print what lmms-eval found."""
+        self._table(tables.lmms_eval(result))
+
     def finish(self, folder: Path, loader: str) -> None:
         """Print the last line: where the merged model is, and the code that loads it.
 

@@ -1,7 +1,7 @@
-"""The modes: plan, merge, search, respond (evaluate: see `evaluating`). The only module that knows the order in which parts run.
+"""The modes: plan, merge, search, respond. The only module that knows the order in which parts run.
 
 Each takes the composed configuration, checks what can be checked before any work, writes its results into
-`output` and returns what it found. `run` tells it to whoever keeps track.
+`output` and returns what it found. `run` tells it to whoever keeps track. mode=evaluate is in `evaluating`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -91,6 +91,8 @@ def search(config: DictConfig, console: Console) -> RunResult:
     """
     logs = replayed(config)
     if logs is not None:
+        if config.evaluate.get("lmms_eval") is not None:
+            raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
         return _search_logs(config, console, logs)
     output = Path(config.output)
     task = _task(config)

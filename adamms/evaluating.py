@@ -76,14 +76,14 @@ def evaluate(config: DictConfig, console: Console) -> RunResult:
     data: Dataset | None = None if scorer is None else build(config.data).load()
     checkpoint = open_checkpoint(locate(str(config.model_folder)))
     outside = Outside(config, console, checkpoint.folder)
-    if data is not None and not data.answers:
+    labelled = data is not None and bool(data.answers)
+    if not outside and not labelled:
+        why = "evaluate.scorer is null" if data is None else "the data has no labels"
+        raise AdammsError(f"mode=evaluate has nothing to do: {why}, and there is no evaluate.lmms_eval")
+    if data is not None and not labelled:
         console.warn("the data has no labels, so there is no accuracy")
-    if not outside and (data is None or not data.answers):
-        raise AdammsError(
-            "mode=evaluate has nothing to do: evaluate=accuracy needs labels, see also lmms_eval"
-        )
     result = RunResult(f"Evaluation of {checkpoint.folder.name}", notes=[f"Model: {checkpoint.folder}"])
-    if scorer is not None and data is not None and data.answers:
+    if scorer is not None and data is not None and labelled:
         result = _scored(config, console, checkpoint, data, scorer, result)
     result = outside.add_to(result)
     report = write_report(Path(config.output), result)

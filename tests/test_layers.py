@@ -161,6 +161,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm, adamms.engines.child",
+        "adamms.evaluate.lmms_eval, adamms.evaluating",
         "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.pipeline",
     ],
 )

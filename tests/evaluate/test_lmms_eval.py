@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from adamms.engines.responses import Candidate
 from adamms.engines.transformers import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms_eval import Backend, LmmsEval
+from adamms.evaluate.lmms_guest import MARK
 from adamms.evaluate.lmms_results import LmmsResults
 from adamms.track.console import Console
 
@@ -97,20 +99,30 @@ class Searched:
 
 
 @pytest.fixture(scope="module")
-def searched(
+def unmerged_later(
     talkative: Path, task: DigitsTask, python: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Future[LmmsResults]]:
+    """lmms-eval on the target as it is, while the search runs."""
+    evaluator, output = LmmsEval(**settings(python, task)), tmp_path_factory.mktemp("unmerged")
+    backend, stage = Backend("?", "pretrained"), Console(file=io.StringIO()).stage
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(evaluator.run, talkative / "donor", output, backend, stage)
+
+
+@pytest.fixture(scope="module")
+def searched(
+    talkative: Path,
+    task: DigitsTask,
+    python: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    unmerged_later: Future[LmmsResults],
 ) -> Searched:
     return Searched(talkative, task, python, tmp_path_factory.mktemp("searched"))
 
 
 @pytest.fixture(scope="module")
-def unmerged(
-    talkative: Path, task: DigitsTask, python: Path, tmp_path_factory: pytest.TempPathFactory
-) -> LmmsResults:
-    """lmms-eval on the target as it is."""
-    evaluator = LmmsEval(**settings(python, task))
-    backend, stage = Backend("?", "pretrained"), Console(file=io.StringIO()).stage
-    return evaluator.run(talkative / "donor", tmp_path_factory.mktemp("unmerged"), backend, stage)
+def unmerged(unmerged_later: Future[LmmsResults]) -> LmmsResults:
+    return unmerged_later.result()
 
 
 def sampled(found: LmmsResults) -> dict[str, list[str]]:
@@ -135,10 +147,10 @@ def test_its_accuracy_is_ours_on_the_merged_model(searched: Searched) -> None:
 
 @lmms
 def test_its_answers_are_ours_string_by_string(searched: Searched, unmerged: LmmsResults) -> None:
-    """At alpha 0, where the target is as it is, and says something else to most questions."""
+    """At alpha 0, where the target is as it is, and has something of its own to say to several questions."""
     ours = searched.answers("0")
     assert sampled(unmerged) == ours
-    assert all(len(set(answers)) > PER_TASK / 2 for answers in ours.values())
+    assert all(len(set(answers)) > 2 for answers in ours.values())
     assert {sample.question.split()[0] for sample in unmerged.samples} == {"read", "parity"}
 
 
@@ -194,7 +206,7 @@ def interpreter(file: Path, script: str) -> Path:
     return file
 
 
-def run(python: Path, folder: Path) -> LmmsResults:
+def run_it(python: Path, folder: Path) -> LmmsResults:
     evaluator = LmmsEval(python=python, tasks=["mme"])
     stage = Console(file=io.StringIO()).stage
     return evaluator.run(folder / "model", folder / "out", Backend("0", "model"), stage)
@@ -208,7 +220,7 @@ def test_a_crash_shows_its_last_lines_and_keeps_the_model(tmp_path: Path, script
     bars = "printf 'Model Responding:   0%%|  | 0/4 [00:00<?]\\rModel Responding:  50%%|# | 2/4 [00:01<?]\\n'"
     python = interpreter(tmp_path / "python", f"echo first; {bars}; echo 'CUDA out of memory' >&2; {script}")
     with pytest.raises(AdammsError) as error:
-        run(python, tmp_path)
+        run_it(python, tmp_path)
     assert str(error.value) == (
         f"lmms-eval {how} on {tmp_path / 'model'}, which is kept; its log is {tmp_path / 'out/log.txt'} "
         "and ends:\n    first\n    CUDA out of memory"
@@ -216,11 +228,30 @@ def test_a_crash_shows_its_last_lines_and_keeps_the_model(tmp_path: Path, script
     assert (tmp_path / "model").is_dir()
 
 
+def test_a_crash_after_a_merge_leaves_the_model(
+    run: Callable[..., Outcome], miniature: Path, tmp_path: Path
+) -> None:
+    answer = json.dumps({"version": "0", "folder_argument": "pretrained"})
+    script = f"if [ $3 = look ]; then echo '{MARK}{answer}'; else echo out of luck; exit 3; fi"
+    done = run(
+        *("mode=merge", "model=custom", f"model.target.path={miniature / 'target'}", "merge.alpha=0.5"),
+        *(f"model.donors.a.path={miniature / 'donor'}", "evaluate=lmms_eval", f"output={tmp_path / 'out'}"),
+        *(
+            "evaluate.lmms_eval.tasks=[mme]",
+            f"evaluate.lmms_eval.python={interpreter(tmp_path / 'p', script)}",
+        ),
+    )
+    assert done.status == 2
+    assert "out/lmms_eval/log.txt and ends:\n    out of luck\n" in done.err
+    assert (tmp_path / "out/model/model.safetensors").is_file()
+    assert f"The merged model is in {tmp_path / 'out/model'}" in done.out
+
+
 def test_old_results_are_not_taken_for_new_ones(tmp_path: Path) -> None:
     (tmp_path / "out/m").mkdir(parents=True)
     (tmp_path / "out/m/20250101_000000_results.json").write_text("{}")
     with pytest.raises(AdammsError, match="wrote no results"):
-        run(interpreter(tmp_path / "python", "exit 0"), tmp_path)
+        run_it(interpreter(tmp_path / "python", "exit 0"), tmp_path)
 
 
 def test_it_ends_with_us_and_so_does_what_it_has_started(tmp_path: Path) -> None:
@@ -229,7 +260,7 @@ def test_it_ends_with_us_and_so_does_what_it_has_started(tmp_path: Path) -> None
     python = interpreter(tmp_path / "python", f"sleep 600 & echo $! > {pids}; echo started; exit 3")
     start = time.monotonic()
     with pytest.raises(AdammsError, match="status 3"):
-        run(python, tmp_path)
+        run_it(python, tmp_path)
     assert time.monotonic() - start < 60
     gone(int(pids.read_text()))
 

@@ -31,12 +31,21 @@ from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, model_folder, write_answers, write_json, write_model
+from adamms.outputs import (
+    check_output,
+    complete_card,
+    loader,
+    model_folder,
+    write_answers,
+    write_json,
+    write_model,
+)
 from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
+from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Tracker
@@ -44,6 +53,7 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
@@ -55,6 +65,7 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
+    console.tree(case.plan)
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
@@ -139,6 +150,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    complete_card(case, recipes[winner], result)
     if outside:  # after the report, which a failure there leaves
         result = outside.add_to(result)
         write_report(output, result)

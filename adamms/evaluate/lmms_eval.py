@@ -243,9 +243,9 @@ class LmmsEval:
             env=self._environment,
             start_new_session=True,
         )
-        threading.Thread(target=_end_orphans, args=(process,), daemon=True).start()
         with process:
             try:
+                threading.Thread(target=_end_orphans, args=(process,), daemon=True).start()
                 yield process
             finally:
                 if process.poll() is None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -266,24 +267,30 @@ def test_it_ends_with_us_and_so_does_what_it_has_started(tmp_path: Path) -> None
 
 
 def test_an_interrupt_ends_it(tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    python = interpreter(tmp_path / "python", f"echo $$ > {pids}; exec sleep 600")
+    bar = "Model Responding:  50%%|# | 2/4 [00:01<?]"
+    python = interpreter(
+        tmp_path / "python", f"echo $$ > {tmp_path / 'pid'}; printf '{bar}\\n'; exec sleep 600"
+    )
     code = (
-        "import io, sys; from pathlib import Path; from adamms.evaluate.lmms_eval import Backend, LmmsEval\n"
+        "import sys; from pathlib import Path; from adamms.evaluate.lmms_eval import Backend, LmmsEval\n"
         "from adamms.track.console import Console\n"
         "LmmsEval(python=Path(sys.argv[1]), tasks=['mme']).run(Path('m'), Path(sys.argv[2]), "
-        "Backend('0', 'model'), Console(file=io.StringIO()).stage)"
+        "Backend('0', 'model'), Console().stage)"
     )
-    path = {**os.environ, "PYTHONPATH": str(ROOT)}
     ours = subprocess.Popen(
-        [sys.executable, "-c", code, str(python), str(tmp_path / "out")], env=path, stderr=subprocess.DEVNULL
+        [sys.executable, "-uc", code, str(python), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
-    while not (pids.exists() and pids.read_text().strip()):
-        time.sleep(0.05)
-        assert ours.poll() is None
-    ours.send_signal(2)
-    ours.wait(60)
-    gone(int(pids.read_text()))
+    with ours:
+        assert ours.stdout is not None
+        while "start lmms-eval" not in ours.stdout.readline():
+            assert ours.poll() is None
+        ours.send_signal(signal.SIGINT)  # while it answers
+        assert ours.wait(60) != 0
+    gone(int((tmp_path / "pid").read_text()))
 
 
 def gone(pid: int) -> None:

@@ -103,11 +103,11 @@ def ask(
     with console.stage(title, len(recipes) * len(examples), "answers") as advance:
         for candidate, recipe in recipes.items():
             engine.load(recipe)
-            answers[candidate] = _collect(engine, examples, advance)
+            answers[candidate] = collect(engine, examples, advance)
     return answers
 
 
-def _collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
+def collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
     """All answers of the model that is live now."""
     answers = {}
     for example, answer in engine.generate(examples):
@@ -151,9 +151,7 @@ def evaluate(
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
     def scores(given: Mapping[str, str]) -> Scores:
-        tasks = dict.fromkeys(example.task for example in labelled)
-        truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
-        return Scores({task: scorer(given, truth) for task, truth in truths.items()})
+        return score_tasks(scorer, data, labelled, given)
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
@@ -161,6 +159,15 @@ def evaluate(
         control={candidate: scores(given) for candidate, given in sorted(control.items())},
         target=scores(target[UNMERGED]) if apart else None,
     )
+
+
+def score_tasks(
+    scorer: Score, data: Dataset, labelled: Sequence[Example], given: Mapping[str, str]
+) -> Scores:
+    """The score of one model's answers on every task."""
+    tasks = dict.fromkeys(example.task for example in labelled)
+    truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
+    return Scores({task: scorer(given, truth) for task, truth in truths.items()})
 
 
 def _answer_natively(
@@ -177,7 +184,7 @@ def _answer_natively(
             ):
                 if donor.checkpoint.adapted:
                     engine.load(case.alone(donor))
-                answers[name] = _collect(engine, examples, advance)
+                answers[name] = collect(engine, examples, advance)
         except AdammsError as error:
             console.warn(f"the donor {name} is not evaluated: {error}")
     return answers

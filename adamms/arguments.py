@@ -35,7 +35,9 @@ def check_arguments(target: Callable[..., Any], values: Mapping[str, Any], where
         hint = hints.get(name, Parameter.empty)
         if not _matches(value, hint):
             raise AdammsError(f"{where}.{name} is {value!r}; expected {_words(hint)}")
-        checked[name] = Path(value).expanduser() if hint is Path and isinstance(value, str) else value
+        checked[name] = (
+            Path(value).expanduser() if Path in (hint, *get_args(hint)) and isinstance(value, str) else value
+        )
     return checked
 
 

@@ -29,10 +29,15 @@ NATIVE_LOADER = "adamms.models.registration.load_model({})"
 VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
 
 
+def model_folder(config: DictConfig) -> Path:
+    """Where the merged model goes."""
+    return Path(config.output) / "model"
+
+
 def check_output(config: DictConfig, case: Case) -> None:
     """Fail before any work if the model could not be written at the end."""
     if not _continues(config):
-        check_writable(Path(config.output) / "model", _bytes_needed(case))
+        check_writable(model_folder(config), _bytes_needed(case))
 
 
 def loader(case: Case) -> str:
@@ -48,7 +53,7 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
     Returns:
         Its folder, OUTPUT/model.
     """
-    folder = Path(config.output) / "model"
+    folder = model_folder(config)
     total = sum(entry.nbytes for entry in recipe.layout())
     record = case.record(recipe)
     if _continues(config) and _read_json(folder / RECORD) == json.loads(json.dumps(record)):

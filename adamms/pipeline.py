@@ -1,7 +1,7 @@
 """The modes: plan, merge, search, respond. The only module that knows the order in which parts run.
 
 Each takes the composed configuration, checks what can be checked before any work, writes its results into
-`output` and returns what it found. `run` tells it to whoever keeps track.
+`output` and returns what it found. `run` tells it to whoever keeps track. mode=evaluate is in `evaluating`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,10 +28,19 @@ from adamms.data.example import Dataset
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses, axes_of
 from adamms.errors import AdammsError
+from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, complete_card, loader, write_answers, write_json, write_model
+from adamms.outputs import (
+    check_output,
+    complete_card,
+    loader,
+    model_folder,
+    write_answers,
+    write_json,
+    write_model,
+)
 from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
@@ -71,6 +80,7 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = compose_case(config, console)
     case.recipe()  # what is wrong with alpha shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
@@ -80,7 +90,9 @@ def merge(config: DictConfig, console: Console) -> RunResult:
         console.say(f"The merged model is in {folder}. {instead[0]}")
     else:
         console.finish(folder, loader(case))
-    return replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    return outside.add_to(
+        replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    )
 
 
 def search(config: DictConfig, console: Console) -> RunResult:
@@ -91,6 +103,8 @@ def search(config: DictConfig, console: Console) -> RunResult:
     """
     logs = replayed(config)
     if logs is not None:
+        if config.evaluate.get("lmms_eval") is not None:
+            raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
         return _search_logs(config, console, logs)
     output = Path(config.output)
     task = _task(config)
@@ -99,6 +113,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     for candidate in task.candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
@@ -137,6 +152,9 @@ def search(config: DictConfig, console: Console) -> RunResult:
     console.results(result)
     write_report(output, result)
     complete_card(case, recipes[winner], result)
+    if outside:  # after the report, which a failure there leaves
+        result = outside.add_to(result)
+        write_report(output, result)
     console.finish(folder, loader(case))
     return result
 

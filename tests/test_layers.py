@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         "mapping.verification",
         "search.selection",
         "evaluate.evaluation",
+        "evaluate.lmms_results",
         "engines.responses",
     },
     "demo": {"errors", "data", "track.console"},
@@ -55,6 +56,7 @@ TOP = {
     "pushing",
     "outputs",
     "answering",
+    "evaluating",
     "compose",
     "opening",
     "resemblance",
@@ -165,6 +167,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm, adamms.engines.child",
+        "adamms.evaluate.lmms_eval, adamms.evaluating",
         "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.pipeline",
     ],
 )

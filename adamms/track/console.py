@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
-from adamms.track import comparison_tables, resemblance_tables, tables, wording
+from adamms.track import comparison_tables, model_tables, resemblance_tables, tables, wording
 from adamms.track.comparison import Comparison
 from adamms.track.layout import headings, mark, marked_columns, split
 from adamms.track.plan_tree import Branch, plan_tree
@@ -133,6 +133,14 @@ class Console:
             if paragraph:
                 self._rich.print()
                 self._rich.print(Text(paragraph))
+
+    def scores(self, result: RunResult) -> None:
+        """Print the scores of a model that was evaluated by itself."""
+        self._table(model_tables.own_scores(result))
+
+    def lmms_eval(self, result: RunResult) -> None:
+        """Print what lmms-eval found."""
+        self._table(model_tables.lmms_eval(result))
 
     def comparison(self, comparison: Comparison) -> None:
         """Print what the searches of a multirun found, side by side."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.selection import Choice
-from adamms.track import tables, wording
+from adamms.track import model_tables, tables, wording
 from adamms.track.markdown import plain as _plain
 from adamms.track.markdown import table_text as _table
 from adamms.track.result import RunResult
@@ -54,6 +54,7 @@ def markdown(result: RunResult, pictures: list[Path]) -> str:
         _merged(result),
         _choice(result, choice),
         _results(result, {picture.name: picture for picture in pictures}),
+        _lmms_eval(result),
         _control(result),
         _confidence(result, {picture.name: picture for picture in pictures}),
         _mapping(result),
@@ -67,6 +68,8 @@ def markdown(result: RunResult, pictures: list[Path]) -> str:
 def _merged(result: RunResult) -> list[str]:
     if not result.target:
         lines = [f"- {_plain(note)}" for note in result.notes]
+        if result.selection is None:
+            return ["## What was evaluated", "\n".join(lines)]
         return [
             "## Where the answers come from",
             "\n".join([*lines, f"- **Search**: {_plain(result.search)}"]),
@@ -104,6 +107,7 @@ def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
         _picture(pictures, "grid.png", result),
         _table(tables.summary(result)),
         _table(scored),
+        _table(model_tables.own_scores(result)),
         legend if scored else "",
         wording.noise(result),
         _picture(pictures, "tasks.png", result),
@@ -112,6 +116,11 @@ def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
         legend if result.selection and not scored else "",
     ]
     return ["## Results", *blocks] if any(blocks) else []
+
+
+def _lmms_eval(result: RunResult) -> list[str]:
+    found = model_tables.lmms_eval(result)
+    return ["## lmms-eval", _table(found)] if found else []
 
 
 def _control(result: RunResult) -> list[str]:

@@ -166,7 +166,8 @@ def _twice_places_in_rows(rows: torch.Tensor) -> torch.Tensor:
     torch.ne(values[:, 1:], values[:, :-1], out=begins[:, 1:])
     # Runs of equal values, none of which goes on in the next row.
     first = begins.view(-1).nonzero().view(-1)
-    lengths = first.diff(append=first.new_tensor([rows.numel()]))
+    end = torch.full((1,), rows.numel(), dtype=first.dtype, device=first.device)
+    lengths = first.diff(append=end)
     twice = (first % count).mul_(2).add_(lengths).sub_(1)
     places = twice.repeat_interleave(lengths, output_size=rows.numel()).view(rows.shape)
     return torch.empty_like(positions).scatter_(1, positions, places)

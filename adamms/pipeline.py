@@ -31,7 +31,7 @@ from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
 from adamms.outputs import check_output, loader, write_answers, write_json, write_model
-from adamms.overrides import merge_command, settings_in_words
+from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
@@ -46,7 +46,7 @@ def run(config: DictConfig) -> None:
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    with tracker.run(settings) as record:
+    with tracker.run(settings, this_job()) as record:
         record(hydra.utils.get_method(config.mode.run)(config, console))
 
 

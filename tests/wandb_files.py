@@ -5,13 +5,18 @@ length and kind (whole, first, middle, last), holding serialised `wandb_internal
 """
 
 import json
+import os
+import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BLOCK, HEADER = 1 << 15, 7
+PATIENCE = 30  # seconds
 WHOLE, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 
@@ -20,6 +25,7 @@ class OfflineRun:
     """What the records of one run say, and where its files are."""
 
     folder: Path
+    started: int = 0  # nanoseconds
     id: str = ""
     project: str = ""
     group: str = ""
@@ -49,9 +55,17 @@ class OfflineRun:
 
 
 def offline_runs(folder: Path) -> list[OfflineRun]:
-    """Those below the folder, in the order in which they began."""
-    logs = sorted(folder.rglob("run-*.wandb"), key=lambda file: file.stat().st_mtime_ns)
-    return [read(log) for log in logs if not log.parent.is_symlink()]
+    """Those below the folder, in the order in which they began, all of them ended.
+
+    wandb's service writes the end of an offline run after `finish` has returned.
+    """
+    logs = [log for log in folder.rglob("run-*.wandb") if not log.parent.is_symlink()]
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        runs = sorted(map(read, logs), key=lambda run: run.started)
+        if all(run.exit_code is not None for run in runs) or time.monotonic() > deadline:
+            return runs
+        time.sleep(0.05)
 
 
 def read(log: Path) -> OfflineRun:
@@ -70,6 +84,7 @@ def _take(run: OfflineRun, record: Any) -> None:
     if kind == "run":
         own = record.run
         run.id, run.project, run.group, run.job_type = own.run_id, own.project, own.run_group, own.job_type
+        run.started = own.start_time.ToNanoseconds()
         run.name, run.sweep, run.tags = own.display_name, own.sweep_id, tuple(own.tags)
         run.config |= {item.key: json.loads(item.value_json) for item in own.config.update}
     elif kind == "config":
@@ -102,7 +117,11 @@ def _contents(log: bytes) -> Iterator[bytes]:
         if room < HEADER:
             at += room
             continue
-        checksum, length, kind = int.from_bytes(log[at : at + 4], "little"), log[at + 4] | log[at + 5] << 8, log[at + 6]
+        checksum, length, kind = (
+            int.from_bytes(log[at : at + 4], "little"),
+            log[at + 4] | log[at + 5] << 8,
+            log[at + 6],
+        )
         data = log[at + HEADER : at + HEADER + length]
         assert zlib.crc32(bytes([kind]) + data) == checksum, f"damaged at {at}"
         parts.append(data)
@@ -110,3 +129,11 @@ def _contents(log: bytes) -> Iterator[bytes]:
             yield b"".join(parts)
             parts = []
         at += HEADER + length
+
+
+def separate(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Nobody's login, settings or directories: wandb finds what a new user has, below `folder`."""
+    for name in [name for name in os.environ if name.startswith("WANDB_") and name != "WANDB_SERVICE"]:
+        monkeypatch.delenv(name)
+    for name, place in (("WANDB_CACHE_DIR", "cache"), ("WANDB_CONFIG_DIR", "config"), ("HOME", "home")):
+        monkeypatch.setenv(name, str(folder / "wandb-home" / place))

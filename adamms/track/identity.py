@@ -36,7 +36,9 @@ def run_id(settings: Mapping[str, Any]) -> str:
     told = {key: value for key, value in settings.items() if key not in APART}
     inputs = {key: told[key] for key in INPUTS if key in told}
     places = sorted({text for text in _texts(inputs) if _is_input(text, cache)})
-    content = [_canonical(told, cache), [[place, _content(Path(place).expanduser())] for place in places]]
+    output = Path(str(settings.get("output") or os.devnull)).absolute()
+    contents = [[place, _content(Path(place).expanduser().absolute(), output)] for place in places]
+    content = [_canonical(told, cache), contents]
     text = json.dumps(content, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:ID_DIGITS]
 
@@ -73,11 +75,17 @@ def _is_input(text: str, cache: str) -> bool:
     return bool(text) and not _below(text, cache) and os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111
 
 
-def _content(path: Path) -> str:
-    """A digest of a file's, or of all a folder's files', names, sizes and samples of bytes."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def _content(path: Path, output: Path) -> str:
+    """A digest of a file's, or of all a folder's files', names, sizes and samples of bytes.
+
+    Of a folder that the results go into, too, the part with the results is left out.
+    """
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    if output.is_relative_to(path):
+        results = path.joinpath(*output.relative_to(path).parts[:1])
+        files = [file for file in files if not file.is_relative_to(results)]
     digest = hashlib.sha256()
-    for file in files:
+    for file in sorted(files):
         size = file.stat().st_size
         digest.update(f"{file.relative_to(path).as_posix()}\0{size}\0".encode())
         with file.open("rb") as stream:

@@ -5,6 +5,7 @@ and the artifacts are in `wandb_files`. The package wandb is imported when a run
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -125,13 +126,14 @@ class Wandb:
             )
         except wandb.Error as error:
             raise AdammsError(
-                f"track=wandb: {error}. `wandb login` once, or track.mode=offline and `wandb sync` later"
+                f"track=wandb: {str(error).rstrip('. ')}. Run `wandb login` once, or use track.mode=offline "
+                "and `wandb sync` later"
             ) from error
         if self.mode != "disabled":
             if run.summary.get("error") is not None:  # of the attempt before this one
                 del run.summary["error"]
-            where = run.url if self.mode == "online" else f"wandb sync {Path(run.dir).parent}"
-            Console().say(f"wandb: {where}")
+            here = f"offline, to be uploaded by: wandb sync {shlex.quote(str(Path(run.dir).parent))}"
+            Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
         return run
 
     def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:

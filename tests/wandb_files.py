@@ -6,6 +6,7 @@ length and kind (whole, first, middle, last), holding serialised `wandb_internal
 
 import json
 import os
+import struct
 import time
 import zlib
 from collections.abc import Iterator
@@ -117,11 +118,7 @@ def _contents(log: bytes) -> Iterator[bytes]:
         if room < HEADER:
             at += room
             continue
-        checksum, length, kind = (
-            int.from_bytes(log[at : at + 4], "little"),
-            log[at + 4] | log[at + 5] << 8,
-            log[at + 6],
-        )
+        checksum, length, kind = struct.unpack_from("<IHB", log, at)
         data = log[at + HEADER : at + HEADER + length]
         assert zlib.crc32(bytes([kind]) + data) == checksum, f"damaged at {at}"
         parts.append(data)

@@ -141,7 +141,9 @@ def group(settings: Mapping[str, Any], job: Job) -> str | None:
 def name(settings: Mapping[str, Any], job: Job) -> str | None:
     """For people: the pair, the method, and the settings typed that neither of them says."""
     said = ("model", "merge=", "mode=", "track", "output=", "cache=", "store=", "hydra", "experiment=")
+    first = ("merge", "search", "mapper")  # what variants differ in, before a long name is cut
     rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
+    rest.sort(key=lambda item: not item.lstrip("+~").startswith(first))
     words = [pair(settings, job), *(tags(settings, job)[1:2]), *rest]
     return shortened(" ".join(word for word in words if word), LONGEST_NAME) or None
 

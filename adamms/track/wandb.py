@@ -129,6 +129,10 @@ class Wandb:
                 f"track=wandb: {str(error).rstrip('. ')}. Run `wandb login` once, or use track.mode=offline "
                 "and `wandb sync` later"
             ) from error
+        if not own:  # what the sweep sets, e.g. merge=ties, is in the settings' place and locked
+            hidden = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
+            shadowed = {key: value for key, value in hidden.items() if isinstance(run.config.get(key), str)}
+            run.config.update({f"{key}_settings": value for key, value in shadowed.items()})
         if self.mode != "disabled":
             if run.summary.get("error") is not None:  # of the attempt before this one
                 del run.summary["error"]

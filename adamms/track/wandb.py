@@ -7,7 +7,7 @@ and the artifacts are in `wandb_files`. The package wandb is imported when a run
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -90,14 +90,20 @@ class Wandb:
                 "leave -m out of the sweep's command"
             )
         with _staging(self.folder / "wandb"):
-            run = self._start(wandb, settings, job)
+            run = None
+            with _tolerant(wandb):
+                run = self._start(wandb, settings, job)
             try:
                 yield partial(self._record, wandb, run, settings)
             except BaseException as error:
-                run.summary["error"] = f"{type(error).__name__}: {error}"[:1000]
-                run.finish(exit_code=1)
+                with _tolerant(wandb):
+                    if run is not None:
+                        run.summary["error"] = f"{type(error).__name__}: {error}"[:1000]
+                        run.finish(exit_code=1)
                 raise
-            run.finish(exit_code=0)
+            with _tolerant(wandb):
+                if run is not None:
+                    run.finish(exit_code=0)
 
     def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
         own = SWEEP not in os.environ
@@ -142,8 +148,11 @@ class Wandb:
 
     def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
         """Log what the run found; nothing of it is needed for what is in the output folder."""
-        if self.mode == "disabled":
-            return
+        if self.mode != "disabled" and run is not None:
+            with _tolerant(wandb):
+                self._log(wandb, run, settings, result)
+
+    def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
         _draw(run, metrics.curves(result))
         found = metrics.overall(result)
         if found:
@@ -183,6 +192,24 @@ def _package() -> ModuleType:
     except ImportError as error:
         raise AdammsError("track=wandb needs the extra `wandb`: pip install -e '.[wandb]'") from error
     return wandb
+
+
+@contextmanager
+def _tolerant(wandb: ModuleType) -> Iterator[None]:
+    """Warn, and go on without W&B, where wandb or its service fails under a run that does not need them.
+
+    SLURM's signal before a requeue ends the service at once, while the job may still work for a while: it
+    must not be taken for a failed one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        Console().warn(f"W&B: {type(error).__name__} {error}; the run goes on without it")
+        # The next run of this process then has a service of its own; ending a broken one may fail, too.
+        with suppress(OSError, SystemExit):
+            wandb.teardown()
 
 
 @contextmanager

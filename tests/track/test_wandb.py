@@ -5,6 +5,8 @@ import builtins
 import hashlib
 import json
 import os
+import signal
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -86,6 +88,20 @@ def output(folder: Path, result: RunResult) -> RunResult:
     (model / "adamms_recipe.json").write_text(json.dumps({"fingerprint": "f00", "coefficients": {"a": 0.5}}))
     (model / "model.safetensors").write_bytes(b"weights")
     return replace(result, folder=model, answered=())
+
+
+def end_service() -> None:
+    """Send SIGTERM to the service that wandb has started for this process, and wait until it is gone."""
+    stats = [file.read_text() for file in Path("/proc").glob("[0-9]*/stat")]
+    found = [stat.split(" ", 1)[0] for stat in stats if f"(wandb-core) S {os.getpid()} " in stat]
+    assert len(found) == 1
+    os.kill(int(found[0]), signal.SIGTERM)
+    for _ in range(200):
+        place = Path("/proc", found[0], "stat")
+        if not place.exists() or ") Z " in place.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the service goes on")
 
 
 class TestWhatARunSays:
@@ -204,6 +220,21 @@ class TestEnds:
         assert [run.config["merge"]["alpha"] for run in runs] == [0.1, 0.2, 0.1]
         assert runs[0].id == runs[2].id != runs[1].id
         assert ["all_alpha" in run.summary for run in runs] == [False, True, False]
+
+    def test_a_run_outlives_wandbs_service(
+        self, result: RunResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """As in a SLURM job that is requeued: the signal ends the service, while the job still works."""
+        tracker = Wandb(mode="offline", folder=tmp_path / "killed")
+        with tracker.run(settings(tmp_path), JOB) as record:
+            end_service()
+            record(output(tmp_path / "killed", result))
+        assert "the run goes on without it" in capfd.readouterr().out
+        with Wandb(mode="offline", folder=tmp_path / "next").run(settings(tmp_path), JOB) as record:
+            record(result)
+        (run,) = offline_runs(tmp_path / "next")
+        assert run.exit_code == 0
+        assert run.summary["all_alpha"] == 0.3
 
     def test_disabled_writes_nothing(self, result: RunResult, tmp_path: Path) -> None:
         with Wandb(mode="disabled", folder=tmp_path / "out").run(settings(tmp_path), JOB) as record:

@@ -110,7 +110,7 @@ def _key(item: Any) -> str:
 
 
 def _contents(log: bytes) -> Iterator[bytes]:
-    """What each record holds, checksums checked."""
+    """What each whole record holds, checksums checked."""
     assert log[:4] == b":W&B", log[:HEADER]
     at, parts = HEADER, []
     while at + HEADER <= len(log):
@@ -120,6 +120,8 @@ def _contents(log: bytes) -> Iterator[bytes]:
             continue
         checksum, length, kind = struct.unpack_from("<IHB", log, at)
         data = log[at + HEADER : at + HEADER + length]
+        if len(data) < length:
+            return  # it is being written
         assert zlib.crc32(bytes([kind]) + data) == checksum, f"damaged at {at}"
         parts.append(data)
         if kind in (WHOLE, LAST):

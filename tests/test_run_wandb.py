@@ -28,6 +28,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: Path) -> None:
     """Two methods by three rules, one after the other in one process."""
     data = write_jsonl(tmp_path, per_task=1)
+    data.write_text("\n".join(data.read_text().splitlines()[:2]))  # of two tasks
     done = run(
         *("-m", "merge=linear,slerp", "search.rule=sum,either,previous", *pair(talkative), *SMALL, *OFFLINE),
         *("data=jsonl", f"data.path={data}", f"hydra.sweep.dir={tmp_path / 'night/one'}"),
@@ -46,7 +47,7 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
         assert found.folder.is_relative_to(tmp_path / f"night/one/{index}/wandb")
         assert [row["alpha"] for row in found.history if "alpha" in row] == [0, 0.1, 0.4, 0.8]
         assert found.summary["all_alpha"] == found.metadata("model")["merged_at"]["merge.alpha"]
-        assert len(found.table("answers")) == 8
+        assert len(found.table("answers")) == 2
         assert {"recipe", "report", "model", "run_table"} == set(found.artifacts)
         assert found.name.startswith("donor into target {} search.rule={}".format(*wanted[index]))
     assert "W&B: offline" in done.out

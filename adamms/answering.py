@@ -37,10 +37,14 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def check_runnable(model: Described) -> None:
-    """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
-    if instead := advice(model):
-        raise AdammsError(f"{model} cannot be run. {instead}")
+def check_runnable(config: DictConfig, model: Described) -> None:
+    """Raise AdammsError if the model's format is one that the configured engine cannot run.
+
+    The message says what to do instead. An engine from elsewhere is not known, and so is not refused.
+    """
+    engine = getattr(build(config.engine).func, "name", "")
+    if instead := advice(model, engine):
+        raise AdammsError(f"{model} cannot be run with engine={engine}. {instead}")
 
 
 def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
@@ -166,7 +170,7 @@ def _answer_natively(
     answers = {}
     for name, donor in case.donors.items():
         try:
-            check_runnable(donor)
+            check_runnable(config, donor)
             with (
                 open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,

@@ -22,6 +22,7 @@ from adamms.answering import (
     replayed,
     searched_and_labelled,
 )
+from adamms.architectures.spec import ENGINES
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset
 from adamms.engines.replay import Replay
@@ -30,12 +31,13 @@ from adamms.errors import AdammsError
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, write_answers, write_json, write_model
+from adamms.outputs import check_output, complete_card, loader, write_answers, write_json, write_model
 from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
+from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Tracker
@@ -43,6 +45,7 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
@@ -54,6 +57,7 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
+    console.tree(case.plan)
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
@@ -72,8 +76,8 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = _measured(console, case)
     folder = write_model(console, config, case, case.recipe())
     write_json(output / "plan.json", case.plan.to_json())
-    if instead := advice(case.target):
-        console.say(f"The merged model is in {folder}. {instead}")
+    if all(instead := [advice(case.target, engine) for engine in ENGINES]):
+        console.say(f"The merged model is in {folder}. {instead[0]}")
     else:
         console.finish(folder, loader(case))
     return replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
@@ -91,7 +95,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     output = Path(config.output)
     task = _task(config)
     case = compose_case(config, console, variants_of(config, task.candidates))
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     for candidate in task.candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     check_output(config, case)
@@ -132,6 +136,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    complete_card(case, recipes[winner], result)
     console.finish(folder, loader(case))
     return result
 
@@ -202,7 +207,7 @@ def respond(config: DictConfig, console: Console) -> RunResult:
     scored = config.evaluate.scorer is not None
     data, searched = _data(config)
     case = compose_case(config, console, variants)
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
     mine = _measured(console, case).at(candidate)
@@ -253,4 +258,4 @@ def _answered(data: Dataset, answers: Answers) -> tuple[Answered, ...]:
 
 def _code(case: Case, folder: Path) -> str:
     """What loads the model that was written."""
-    return f"{loader(case)}({str(folder)!r})"
+    return loader(case).format(repr(str(folder)))

@@ -1,122 +1,103 @@
-"""Every sweep in sweeps/: what wandb's agent would run composes, value by value, and its metric is logged."""
+"""The recipes in sweeps/: every job that they ask for composes into a search that can run."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.compose import build
-from adamms.engines.responses import Candidate
-from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.compose import build, variants_of
 from adamms.grids import candidates_of
-from adamms.mapping.plan import Plan
-from adamms.search.selection import Choice, Selection
-from adamms.track import metrics
-from adamms.track.result import RunResult
+from adamms.merge.catalogue import check_ancestor, known_methods
+from adamms.search.candidates import shape_of
 
 ROOT = Path(__file__).resolve().parents[1]
-SWEEPS = sorted((ROOT / "sweeps").glob("*.yaml"))
-PROPERTIES = {"program", "method", "metric", "parameters", "command", "run_cap", "description", "name"}
+TUNED = sorted(file.stem for file in (ROOT / "conf/tune").glob("*.yaml"))
+RECIPES = ("all_methods", "table1", "pairs")
+BASELINES = ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "metagpt"]
 
 
-def content(sweep: Path) -> dict[str, Any]:
-    found: dict[str, Any] = yaml.safe_load(sweep.read_text())
-    return found
+def params(recipe: str) -> dict[str, str]:
+    """What the recipe varies: key -> values, as Hydra's sweeper takes them."""
+    content = OmegaConf.load(ROOT / f"sweeps/{recipe}.yaml")
+    assert isinstance(content, DictConfig)
+    assert content.hydra.mode == "MULTIRUN"
+    return {str(key): str(value) for key, value in content.hydra.sweeper.params.items()}
 
 
-def values(parameter: dict[str, Any]) -> list[Any]:
-    """All values, or those at the ends and in the middle of a distribution."""
-    if "value" in parameter:
-        return [parameter["value"]]
-    if "values" in parameter:
-        return list(parameter["values"])
-    assert parameter["distribution"] == "uniform", parameter
-    low, high = parameter["min"], parameter["max"]
-    return [low, high, low + (high - low) * 0.123456789012345, min(low + 1e-5, high)]
+def jobs(recipe: str) -> list[list[str]]:
+    """The overrides of every job, by Hydra's own sweeper."""
+    given = [f"{key}={values}" for key, values in params(recipe).items()]
+    [batch] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)
+    return batch
 
 
-def settings(sweep: Path) -> Iterator[dict[str, Any]]:
-    """Every value of every parameter once, the others at their first."""
-    parameters = {name: values(parameter) for name, parameter in content(sweep)["parameters"].items()}
-    first = {name: found[0] for name, found in parameters.items()}
-    yield first
-    for name, found in parameters.items():
-        for value in found[1:]:
-            yield first | {name: value}
+def composed(recipe: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
+        where = [f"hydra.searchpath=[file://{ROOT / 'conf'}]", "output=out", "cache=cache"]
+        return compose(recipe, overrides=[*where, *overrides])
 
 
-def command(sweep: Path, chosen: dict[str, Any]) -> list[str]:
-    """What wandb's agent runs, put together by its own functions."""
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
-
-    own = create_sweep_command(content(sweep)["command"])
-    macros = create_sweep_command_args({"args": {name: {"value": value} for name, value in chosen.items()}})
-    macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [content(sweep)["program"]]}
-    parts: list[str] = []
-    for part in own:
-        macro = part.startswith("${") and part.endswith("}")
-        parts += macros[part[2:-1]] if macro else [part]
-    return parts
+def check(config: DictConfig) -> None:
+    """All that mode=search checks before it opens a model."""
+    candidates = candidates_of(config)
+    build(config.search.selector).check(candidates)
+    variants_of(config, candidates)
+    check_ancestor(build(config.merge.method), config.model.ancestor.path is not None)
 
 
-def composed(overrides: list[str]) -> DictConfig:
+@pytest.mark.parametrize("method", TUNED)
+def test_a_tuned_method_has_a_grid_that_it_can_search(method: str) -> None:
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        return compose("config", [*overrides, "output=out", "cache=cache"], return_hydra_config=True)
+        config = compose("config", overrides=[f"tune={method}", "output=out", "cache=cache"])
+        other = compose(
+            "config", overrides=[f"tune={method}", "search.grid=[0,0.5,1]", "output=out", "cache=cache"]
+        )
+    assert build(config.merge.method).name == method
+    check(config)
+    assert min(shape_of(candidates_of(config))) >= 5  # so that three at least can win along each axis
+    assert len(candidates_of(other)) == 3
 
 
-@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.stem)
-def test_every_value_composes_to_what_it_says(sweep: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
-    monkeypatch.setenv("WANDB_RUN_ID", "r1")
-    count = 0
-    for chosen in settings(sweep):
-        parts = command(sweep, chosen)
-        assert parts[:3] == ["/usr/bin/env", "python", "run.py"]
-        config = composed(parts[3:])
-        options = config.hydra.runtime.choices
-        for name, value in chosen.items():
-            found = options[name] if name in options else OmegaConf.select(config, name)
-            found = OmegaConf.to_container(found) if OmegaConf.is_config(found) else found
-            assert found == value, name
-        assert options["track"] == "wandb"
-        assert config.hydra.run.dir == "outputs/sweeps/s1/r1"
-        build(config.track)
-        build(config.merge.method)
-        if config.mode.name == "search":
-            build(config.search.selector).check(candidates_of(config))
-        count += 1
-    assert count == 1 + sum(len(values(each)) - 1 for each in content(sweep)["parameters"].values())
+def test_all_methods_are_all() -> None:
+    assert sorted(method.name for method in known_methods()) == TUNED
+    values = params("all_methods")["tune"].split(",")
+    assert sorted(values) == TUNED
+    assert values[: len(BASELINES)] == BASELINES
+    assert len(jobs("all_methods")) == len(TUNED)
 
 
-def tracked() -> set[str]:
-    """The names that a run of a search with labels has in W&B."""
-    candidate = Candidate(0.5)
-    choice = Choice(candidate, {candidate: 1.0}, (candidate,), 1.0, {candidate: 1.0}, 1)
-    scores = {Candidate(alpha): Scores({"read": 1.0}) for alpha in (0.0, 0.5)}
-    selection, evaluation = Selection({"read": choice}, choice), Evaluation(scores, {}, {})
-    result = RunResult("", plan=Plan("", {}, ()), selection=selection, evaluation=evaluation)
-    return {*metrics.overall(result), *metrics.details(result)}
+def test_table1_is_the_papers_rows() -> None:
+    assert jobs("table1") == [["experiment=paper_qwen2vl", f"merge={method}"] for method in BASELINES]
+    for overrides in jobs("table1"):
+        config = composed("table1", [*overrides, "data.path=questions.jsonl"])
+        assert config.model.target.path == "Qwen/Qwen2-VL-7B-Instruct"
+        assert [candidate.alpha for candidate in candidates_of(config)] == [i / 10 for i in range(7)]
+        check(config)
+        # The paper's baselines take equal shares and are not searched: that is on the grid, as configured.
+        assert config.merge.alpha == (0.3 if overrides[1] == "merge=linear" else 0.5)
 
 
-@pytest.mark.parametrize("sweep", SWEEPS, ids=lambda sweep: sweep.stem)
-def test_it_is_a_sweep_and_its_metric_is_one_that_runs_have(sweep: Path) -> None:
-    found = content(sweep)
-    assert set(found) <= PROPERTIES
-    assert (ROOT / found["program"]).is_file()
-    assert found["method"] in ("grid", "random", "bayes")
-    if "metric" in found:
-        assert found["metric"]["name"] in tracked()
-        assert found["metric"]["goal"] in ("minimize", "maximize")
-    else:
-        assert found["method"] == "grid"
-    for name, parameter in found["parameters"].items():
-        assert set(parameter) in ({"value"}, {"values"}, {"distribution", "min", "max"}), name
-        assert found["method"] != "grid" or "distribution" not in parameter, name
+def test_pairs_are_the_papers_experiments_that_can_be_searched_here() -> None:
+    found = jobs("pairs")
+    experiments = list(dict.fromkeys(overrides[0] for overrides in found))
+    known = {f"experiment={file.stem}" for file in (ROOT / "conf/experiment").glob("paper_*.yaml")}
+    elsewhere = {"experiment=paper_cambrian_yi_vl", "experiment=paper_sharegpt4v_llava"}
+    assert set(experiments) == known - elsewhere
+    assert len(found) == len(experiments) * len(BASELINES)
+    for number, experiment in enumerate(experiments):
+        # Pairs and methods are independent groups: every pair with one method, each method with some pair.
+        method = f"merge={BASELINES[number % len(BASELINES)]}"
+        assert [experiment, method] in found
+        check(composed("pairs", [experiment, method, "data.path=questions.jsonl"]))
 
 
-def test_there_is_a_sweep_of_each_kind() -> None:
-    assert {content(sweep)["method"] for sweep in SWEEPS} == {"grid", "bayes"}
+def test_every_recipe_in_the_folder_is_tested() -> None:
+    mine = {
+        file.stem
+        for file in (ROOT / "sweeps").glob("*.yaml")
+        if "hydra" in OmegaConf.to_container(OmegaConf.load(file))
+    }
+    assert mine == set(RECIPES)

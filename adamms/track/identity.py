@@ -13,8 +13,9 @@ from typing import Any
 
 from adamms.track.tracker import Job
 
-# What changes where things lie or who is told, and no result: answers in the store are kept by content.
-APART = ("output", "cache", "store", "track")
+# What changes where things lie, who is told and how loudly, and no result: answers in the store are kept by
+# content.
+APART = ("output", "cache", "store", "track", "verbose")
 # Where the inputs are: what these name on this machine belongs to a run's identity.
 INPUTS = ("model", "data", "engine")
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16

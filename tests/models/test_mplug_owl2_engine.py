@@ -173,7 +173,7 @@ def test_a_whole_search_from_the_command_line(
         "search.grid=[0,0.3,0.6,0.9]",
         "engine.max_new_tokens=4",
         "engine.accelerator=cpu",
-        "evaluate.donors=false",  # the original format of LLaVA-1.5 is none of transformers'
+        "evaluate.donors=false",  # the tiny donor has neither vision tower nor tokenizer
         f"output={out}",
     ]
     monkeypatch.setattr(sys, "argv", ["run.py", *overrides])

@@ -1,4 +1,4 @@
-"""Every sweep of W&B's in sweeps/: what wandb's agent would run composes, value by value, and its metric is logged."""
+"""W&B's sweeps in sweeps/: what wandb's agent would run composes, value by value; their metrics are logged."""
 
 from collections.abc import Iterator
 from pathlib import Path

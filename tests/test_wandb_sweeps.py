@@ -1,4 +1,4 @@
-"""W&B's sweeps in sweeps/: what wandb's agent would run composes, value by value; their metrics are logged."""
+"""W&B's sweeps in sweeps/: what wandb's agent would run composes, value by value; its metrics are logged."""
 
 from collections.abc import Iterator
 from pathlib import Path

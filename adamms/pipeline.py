@@ -41,7 +41,7 @@ from adamms.outputs import (
     write_json,
     write_model,
 )
-from adamms.overrides import merge_command, settings_in_words
+from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
@@ -58,7 +58,7 @@ def run(config: DictConfig) -> None:
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    with tracker.run(settings) as record:
+    with tracker.run(settings, this_job()) as record:
         record(hydra.utils.get_method(config.mode.run)(config, console))
 
 

@@ -168,6 +168,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm, adamms.engines.child",
         "adamms.evaluate.lmms_eval, adamms.evaluating",
+        "adamms.track.wandb, adamms.track.wandb_files, adamms.track.tracker",
         "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.pipeline",
     ],
 )

@@ -30,7 +30,6 @@ INSTALL = "`make lmms-eval` makes one that has it: evaluate.lmms_eval.python=.ve
 LOG = "log.txt"
 TAIL = 15  # lines of lmms-eval's own words that an error shows
 GRACE_SECONDS = 10.0
-LOOK_SECONDS = 600.0
 # A progress bar of a model that answers, as tqdm draws it: "Model Responding:  12%|#2   | 5/40 [00:01<...".
 BAR = re.compile(r"Responding:\s+\d+%\|.*\|\s*(\d+)/(\d+)")
 OTHER_BAR = re.compile(r"\d+%\|.*\|\s*\d+/\d+")
@@ -99,9 +98,8 @@ class LmmsEval:
         """Ask the other interpreter, before any work, whether this could run on `folder`, there or not yet.
 
         Raises:
-            AdammsError: no such interpreter, no lmms-eval in it, an unknown backend or one that does not
-                import there, an unknown task, model argument or include_path, a folder that lmms-eval
-                cannot be told.
+            AdammsError: no such interpreter, no lmms-eval in it, a backend, task, model argument or
+                include_path that is not there, a folder that lmms-eval cannot be told.
         """
         if "," in str(folder.absolute()):
             raise AdammsError(f"{folder.absolute()}: lmms-eval cannot be given a path with a comma in it")
@@ -211,7 +209,6 @@ class LmmsEval:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=LOOK_SECONDS,
             env=self._environment,
             check=False,
         )

@@ -104,13 +104,14 @@
     return image;
   };
   const item = (row) => {
-    const made = element("li", undefined, "row"), body = element("div");
-    body.append(element("h3", row.question || row.id));
+    const made = element("li", undefined, "row"), body = element("div"), head = element("div", undefined, "head");
+    head.append(element("h3", row.question || row.id));
     const meta = element("p", `${row.task} · ${row.id}`, "meta");
     if (row.label !== null) meta.append(" · label: ", element("b", row.label));
     meta.append(` · ${row.changes} ${row.changes === 1 ? "change" : "changes"}`);
     const brief = row.texts.every((text) => text.length <= SHORT && !text.includes("\n"));
-    body.append(meta, brief && data.candidates.every((name) => name.length <= 6) ? strip(row) : listed(row));
+    head.append(meta);
+    body.append(head, brief && data.candidates.every((name) => name.length <= 6) ? strip(row) : listed(row));
     made.append(picture(row), body);
     return made;
   };

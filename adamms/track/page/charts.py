@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import floor, log10
 
 LEFT, RIGHT, TOP, BELOW, GAP = 62.0, 14.0, 16.0, 52.0, 18.0
-MOST_TICKS = 12  # along x; of more candidates some are not written
+TICK = 42.0  # room for a name along x; of more candidates some are not written
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,8 @@ class Frame:
 
     @property
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        step = -(-len(self.places) // MOST_TICKS)
+        most = max(2, int((self.width - LEFT - RIGHT) / TICK))
+        step = -(-len(self.places) // most)
         return tuple((self.x(value), name) for value, name in self.places[::step])
 
 

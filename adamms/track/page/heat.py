@@ -148,7 +148,8 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
     for check in checks:
         farthest[check.role] = max(farthest.get(check.role, 0.0), check.distance or 0.0)
     shown = set(sorted(everything, key=lambda role: -farthest[role])[:MOST_ROLES])
-    roles = [role for role in everything if role in shown]
+    outside = {check.role for check in checks if check.layer is None}
+    roles = sorted((role for role in everything if role in shown), key=lambda role: role in outside)
     layers: list[int | None] = [*sorted({c.layer for c in checks if c.layer is not None})]
     layers += [None] if any(check.layer is None and check.role in shown for check in checks) else []
     cells: dict[tuple[str, int | None], list[Check]] = {}
@@ -169,7 +170,7 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
     left_out = len(everything) - len(roles)
     return Heat(
         f"{who}: relative distance from the target",
-        *("role", "layer", tuple("-" if layer is None else str(layer) for layer in layers), tuple(roles)),
+        *("role", "layer", tuple("none" if layer is None else str(layer) for layer in layers), tuple(roles)),
         tuple(tuple(square(role, layer) for layer in layers) for role in roles),
         *(_number(low), _number(high), "distance"),
         f"The {len(roles)} roles that are farthest; {left_out} others are left out." if left_out else "",

@@ -58,6 +58,7 @@ TOP = {
     "arguments",
     "grids",
     "merging",
+    "multirun",
     "overrides",
 }
 

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
-from adamms.track import resemblance_tables, tables, wording
+from adamms.track import comparison_tables, resemblance_tables, tables, wording
+from adamms.track.comparison import Comparison
 from adamms.track.layout import headings, mark, marked_columns, split
 from adamms.track.progress import Heartbeat, Meter, bar
 from adamms.track.result import RunResult, StageTiming
@@ -116,6 +117,14 @@ class Console:
             if paragraph:
                 self._rich.print()
                 self._rich.print(Text(paragraph))
+
+    def comparison(self, comparison: Comparison) -> None:
+        """Print what the searches of a multirun found, side by side."""
+        self._table(comparison_tables.overview(comparison))
+        for line in comparison_tables.legend(comparison):
+            self._rich.print(Text(line, style="dim"))
+        for line in comparison_tables.failures(comparison):
+            self.warn(line)
 
     def finish(self, folder: Path, loader: str) -> None:
         """Print the last line: where the merged model is, and the code that loads it.

@@ -4,14 +4,14 @@ Arranges what `tables`, `wording` and `plots` say; matplotlib and jinja2 are imp
 page is `page`'s.
 """
 
-import re
 from pathlib import Path
 
 from adamms.errors import AdammsError
 from adamms.search.selection import Choice
 from adamms.track import tables, wording
+from adamms.track.markdown import plain as _plain
+from adamms.track.markdown import table_text as _table
 from adamms.track.result import RunResult
-from adamms.track.tables import Cell, Table
 
 CAPTIONS = {
     "overall.png": "Mean score (above) and D (below) against {noun}; lines across are the parents.",
@@ -176,30 +176,3 @@ def _picture(pictures: dict[str, Path], name: str, result: RunResult) -> str:
         return ""
     caption = CAPTIONS[name].format(noun=_plain(wording.noun(result.candidates)))
     return f"![{caption}]({pictures[name].as_posix()})\n\n*{caption}*"
-
-
-def _table(table: Table | None, titled: bool = True) -> str:
-    if table is None:
-        return ""
-    ruler = [":---" if index < table.texts else "---:" for index in range(len(table.columns))]
-    lines = [list(map(_plain, table.columns)), ruler]
-    marks = any(cell.chosen for cells in table.rows for cell in cells)  # then bold has another meaning
-    lines += [
-        [_cell(cell, row in table.strong and (index == 0 or not marks)) for index, cell in enumerate(cells)]
-        for row, cells in enumerate(table.rows)
-    ]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    title = f"**{_plain(table.title)}**\n\n" if titled else ""
-    return title + text + (f"\n\n{_plain(table.note)}" if table.note else "")
-
-
-def _cell(cell: Cell, strong: bool) -> str:
-    text = _plain(cell.text)
-    if text and (cell.chosen or strong):
-        text = f"**{text}**"
-    return text + (" ▲" if cell.best else "")
-
-
-def _plain(text: str) -> str:
-    """With markdown's own characters escaped."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", wording.printable(text))

@@ -54,6 +54,7 @@ class Panel:
         spots: what is marked.
         low, high: the ends of its axis.
         digits: after the point of its values.
+        told: whether its values are said at the stops.
     """
 
     label: str
@@ -62,6 +63,7 @@ class Panel:
     low: float = 0.0
     high: float = 1.0
     digits: int = 1
+    told: bool = True
 
 
 @dataclass(frozen=True)
@@ -219,6 +221,7 @@ def _stops(frame: Frame, panels: Sequence[Panel], noun: str) -> tuple[Stop, ...]
         rows = [
             (series.kind, series.name, f"{found:.{panel.digits}f}")
             for panel in panels
+            if panel.told
             for series in panel.series
             if (found := series.at(value)) is not None
         ]

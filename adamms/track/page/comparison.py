@@ -20,7 +20,8 @@ from adamms.track.tables import Cell, Table
 
 SCRIPTS = ("page.js", "jobs.js")
 COLOURS = 10  # of the style sheet; then they come again
-WIDTH = 960.0
+DASHES = 3
+WIDTH = 720.0
 
 
 @dataclass(frozen=True)
@@ -100,17 +101,15 @@ def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
         Fact("Searches", str(len(ended)), f"{others} without a result" if others else "all have ended",
              "bad" if others else "")
     ]  # fmt: skip
-    for index, job in enumerate(comparison.jobs):
-        if job.number in comparison.best and job.found is not None:
-            overall = job.found.overall
-            facts.insert(
-                0, Fact("Highest mean score of a choice", wording.score(overall.score), names[index], "good")
-            )
-            facts.append(
-                Fact(f"Its choice, job {job.number}", overall.candidate,
-                     f"wins {wording.share(overall.confidence)} of the resamples")
-            )  # fmt: skip
-            break
+    best = [index for index, job in enumerate(comparison.jobs) if job.number in comparison.best]
+    first = comparison.jobs[best[0]].found if best else None
+    if first is not None:
+        chosen = first.overall
+        equal = f", and {len(best) - 1} more" if len(best) > 1 else ""
+        words = f"chosen by {names[best[0]]}{equal}"
+        facts.insert(0, Fact("Highest mean score, by labels", wording.score(chosen.score), words, "good"))
+        sure = f"wins {wording.share(chosen.confidence)} of the resamples"
+        facts.insert(1, Fact("That choice", chosen.candidate, sure))
     seconds = [job.seconds for job in comparison.jobs if job.seconds is not None]
     if seconds:
         facts.append(Fact("Time of all jobs", wording.seconds(sum(seconds)), "added up"))
@@ -156,7 +155,7 @@ def _chart(comparison: Comparison, names: Sequence[str], axis: str, curves: dict
     places = sorted({x for panel in panels for series in panel.series for x, _ in series.points})
     frame = Frame(
         WIDTH,
-        [270.0, 130.0][: len(panels)],
+        [260.0, 130.0][: len(panels)],
         [(place, f"{place:.10g}") for place in places],
         axis="alpha, the donors' share" if axis == ALPHA else short(axis),
     )
@@ -172,12 +171,13 @@ def _panel(
     for index, found in values.items():
         if not found:
             continue
-        series.append(Series(names[index], f"j{index} c{index % COLOURS}", tuple(sorted(found.items()))))
+        kind = f"j{index} c{index % COLOURS} s{index % DASHES}"
+        series.append(Series(names[index], kind, tuple(sorted(found.items()))))
         job = comparison.jobs[index]
         assert job.found is not None
         (chosen,) = job.found.overall.settings.values()
         if chosen in found:
-            spots.append(Spot(f"chosen j{index} c{index % COLOURS}", chosen, found[chosen]))
+            spots.append(Spot(f"chosen {kind}", chosen, found[chosen]))
     panel = Panel(label, tuple(series), tuple(spots))
     low, high = limits([panel], ceiling=100.0 if label.startswith("mean") else None)
     return replace(panel, low=-0.06 * high if label == "D" else low, high=max(high, low + 1))

@@ -42,6 +42,7 @@ HEAVY = (
     "transformers",
     "lightning",
     "matplotlib",
+    "jinja2",
     "sentence_transformers",
     "openpyxl",
     "peft",

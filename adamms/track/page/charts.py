@@ -6,7 +6,7 @@ Geometry only: colours and sizes of letters are the style sheet's, the elements 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import floor, log10
+from math import ceil, floor, log10
 
 LEFT, RIGHT, TOP, BELOW, GAP = 62.0, 14.0, 16.0, 52.0, 18.0
 TICK = 42.0  # room for a name along x; of more candidates some are not written
@@ -236,5 +236,5 @@ def round_values(low: float, high: float, about: int = 4) -> list[float]:
     span = (high - low) or 1.0
     power = 10.0 ** floor(log10(span / about))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= about + 1)
-    first, last = -(-low // step), high // step
-    return [round(number * step, 10) for number in range(int(first), int(last) + 1)]
+    first, last = ceil(low / step - 1e-9), floor(high / step + 1e-9)
+    return [round(number * step, 10) for number in range(first, last + 1)]

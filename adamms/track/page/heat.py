@@ -12,7 +12,7 @@ from adamms.engines.responses import axes_of, short
 from adamms.mapping.verification import Check, Verification
 from adamms.track import wording
 from adamms.track.result import RunResult
-from adamms.track.surfaces import quantities, surface
+from adamms.track.surfaces import Quantity, quantities, surface
 
 SHADES = 10  # the darkest; 0 is the page's own colour
 MOST_ROLES = 60  # per model; where names say nothing of layers, every tensor is a role of its own
@@ -101,33 +101,38 @@ def surfaces(result: RunResult) -> list[Heat]:
             chosen = (y, x)
         for quantity in quantities(result):
             values = surface(quantity, axes, pair).tolist()
-            known = [value for row in values for value in row if value == value]
-            if not known:
-                continue
-            less = quantity.kind == "difference"  # is better: the darker of two, as with scores
-            light, dark = (max(known), min(known)) if less else (min(known), max(known))
-            squares = tuple(
-                tuple(
-                    _valued(
-                        value,
-                        quantity.words(value),
-                        (value - light) / ((dark - light) or 1.0),
-                        f"{short(pair[0])}={columns[x]}, {short(pair[1])}={rows[y]}",
-                        "chosen" if (y, x) == chosen else "",
-                    )
-                    for x, value in enumerate(row)
-                )
-                for y, row in enumerate(values)
-            )
             rest = ", the best of the other axes" if len(axes) > 2 else ""
-            found.append(
-                Heat(
-                    *(quantity.name + rest, short(pair[1]), short(pair[0]), tuple(columns), tuple(rows)),
-                    *(squares, quantity.words(light), quantity.words(dark), quantity.kind),
-                    "Framed: the choice.",
-                )
-            )
+            names = (short(pair[1]), short(pair[0]), tuple(columns), tuple(rows))
+            if any(value == value for row in values for value in row):
+                found.append(_surface(quantity, values, (quantity.name + rest, *names), chosen))
     return found
+
+
+def _surface(
+    quantity: Quantity,
+    values: list[list[float]],
+    names: tuple[str, str, str, tuple[str, ...], tuple[str, ...]],
+    chosen: tuple[int, int] | None,
+) -> Heat:
+    """One quantity over two axes; nan where nothing was tried."""
+    known = [value for row in values for value in row if value == value]
+    # Where less is better, less is darker.
+    light, dark = min(known), max(known)
+    if quantity.kind == "difference":
+        light, dark = dark, light
+    _, rows_are, columns_are, columns, rows = names
+
+    def square(y: int, x: int) -> Square:
+        value, where = values[y][x], f"{columns_are}={columns[x]}, {rows_are}={rows[y]}"
+        if value != value:
+            return Square("-", None, f"{where}: none")
+        shade = round(SHADES * (value - light) / ((dark - light) or 1.0))
+        text = quantity.words(value)
+        return Square(text, shade, f"{where}: {text}", "chosen" if (y, x) == chosen else "")
+
+    squares = tuple(tuple(square(y, x) for x in range(len(columns))) for y in range(len(rows)))
+    ends = (quantity.words(light), quantity.words(dark))
+    return Heat(*names, squares, *ends, quantity.kind, "Framed: the choice.")
 
 
 def distances(checks: Verification) -> list[Heat]:
@@ -144,10 +149,11 @@ def distances(checks: Verification) -> list[Heat]:
 
 def _distances(source: str, checks: Sequence[Check], low: float, high: float) -> Heat:
     everything = list(dict.fromkeys(check.role for check in checks))
-    farthest: dict[str, float] = {}
+    farthest: dict[str, tuple[bool, float]] = {}
     for check in checks:
-        farthest[check.role] = max(farthest.get(check.role, 0.0), check.distance or 0.0)
-    shown = set(sorted(everything, key=lambda role: -farthest[role])[:MOST_ROLES])
+        own = (bool(check.problem), check.distance or 0.0)
+        farthest[check.role] = max(farthest.get(check.role, own), own)
+    shown = set(sorted(everything, key=lambda role: farthest[role], reverse=True)[:MOST_ROLES])
     outside = {check.role for check in checks if check.layer is None}
     roles = sorted((role for role in everything if role in shown), key=lambda role: role in outside)
     layers: list[int | None] = [*sorted({c.layer for c in checks if c.layer is not None})]
@@ -157,14 +163,15 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
         cells.setdefault((check.role, check.layer), []).append(check)
 
     def square(role: str, layer: int | None) -> Square:
-        mine = [check for check in cells.get((role, layer), ()) if check.distance is not None]
+        mine = cells.get((role, layer), [])
         if not mine:
             return Square("", None, f"{role}: no tensor")
-        worst = max(mine, key=lambda check: check.distance or 0.0)
-        value = worst.distance or 0.0
-        place = log(max(value, low) / low) / log(high / low) if value > 0 else 0.0
-        problem = any(check.problem for check in mine)
-        return Square(_number(value), round(SHADES * place), _said(worst), "problem" if problem else "")
+        worst = max(mine, key=lambda check: (bool(check.problem), check.distance or 0.0))
+        frame = "problem" if worst.problem else ""
+        if worst.distance is None:
+            return Square("-", None, _said(worst), frame)
+        place = log(max(worst.distance, low) / low) / log(high / low)
+        return Square(_number(worst.distance), round(SHADES * place), _said(worst), frame)
 
     who = "the ancestor" if source == "ancestor" else f"donor {source}"
     left_out = len(everything) - len(roles)
@@ -173,7 +180,9 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
         *("role", "layer", tuple("none" if layer is None else str(layer) for layer in layers), tuple(roles)),
         tuple(tuple(square(role, layer) for layer in layers) for role in roles),
         *(_number(low), _number(high), "distance"),
-        f"The {len(roles)} roles that are farthest; {left_out} others are left out." if left_out else "",
+        f"{len(roles)} roles, those with problems and the farthest; {left_out} others are left out."
+        if left_out
+        else "",
     )
 
 
@@ -187,12 +196,6 @@ def _said(check: Check) -> str:
     }
     said = [f"{name} {_number(value)}" for name, value in numbers.items() if value is not None]
     return f"{check.name}: " + ", ".join(said) + (f". {check.problem}" if check.problem else "")
-
-
-def _valued(value: float, text: str, place: float, where: str, frame: str) -> Square:
-    if value != value:
-        return Square("-", None, f"{where}: not tried")
-    return Square(text, round(SHADES * place), f"{where}: {text}", frame)
 
 
 def _number(value: float) -> str:

@@ -27,6 +27,7 @@ bench: $(READY_VLLM)
 	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/merge.py
 	$(BIN)/python tests/benchmarks/discover.py
+	$(BIN)/python tests/benchmarks/discover_demo.py --seeds 2
 	$(BIN)/python tests/benchmarks/vllm_search.py
 
 clean:

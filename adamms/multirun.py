@@ -18,7 +18,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.cli import explain
-from adamms.errors import AdammsError
 from adamms.track.comparison import RECORD, gather
 
 # Where the multirun of this command lies. Hydra tells its callbacks when one starts, but of one in which a
@@ -59,8 +58,9 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
         "mode": str(config.mode.name),
         "output": str(Path(config.output).absolute()),
     }
-    file = folder / RECORD
-    file.write_text(json.dumps(content | how, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial = folder / f"{RECORD}.partial"  # a job that is killed leaves a whole record, or the one before
+    partial.write_text(json.dumps(content | how, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(folder / RECORD)
 
 
 @contextmanager
@@ -78,22 +78,6 @@ def compared() -> Iterator[None]:
         folder = _folder.get()
         _folder.reset(before)
         if folder is not None and gather(folder).jobs:
-            _show(folder)
+            from adamms.comparing import show  # numpy and more; a command that only queues jobs does without
 
-
-def compare(config: DictConfig) -> None:
-    """The mode `compare`: do it again, e.g. after jobs that went on when the command was interrupted."""
-    folder = Path(str(config.mode.folder)).expanduser()
-    if not gather(folder).jobs:
-        raise AdammsError(f"{folder}: no searches of a multirun are in it (expected NUMBER/{RECORD})")
-    _show(folder)
-
-
-def _show(folder: Path) -> None:
-    # Not before the end: this module is loaded whenever the command is, also just to queue jobs.
-    from adamms.track.comparison_report import write_comparison
-    from adamms.track.console import Console
-
-    console, comparison = Console(), gather(folder)
-    console.comparison(comparison)
-    console.say(f"comparison: {write_comparison(comparison)}")
+            show(folder)

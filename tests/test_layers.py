@@ -56,6 +56,7 @@ TOP = {
     "opening",
     "resemblance",
     "cli",
+    "comparing",
     "arguments",
     "grids",
     "merging",

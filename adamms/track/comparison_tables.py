@@ -67,7 +67,7 @@ def legend(comparison: Comparison) -> list[str]:
     lines = ["D: answers that change between neighbours; sure: resamples that the choice wins"]
     if any(each.overall.score is not None for each in found):
         lines = [
-            "mean: of the one model chosen for all tasks; per task: of one for each task",
+            "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",
             "oracle: the best mean of all that was tried; regret: what the choice lacks",
             *lines,
         ]

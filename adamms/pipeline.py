@@ -134,6 +134,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
     return result
 

@@ -79,7 +79,7 @@ def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> 
         examples=len(rows),
         changed=sum(count > 0 for count in counts),
         labelled=any(one.right for one in result.answered),
-        notes=tuple(_notes(len(counts) - len(rows), cut, album)),
+        notes=tuple(_notes(len(counts) - len(rows), cut, album, bool(result.target))),
     )
 
 
@@ -127,7 +127,8 @@ def _clipped(text: str) -> str:
     return f"{text[:MOST_TEXT]} ... ({len(text) - MOST_TEXT} more characters)"
 
 
-def _notes(missing: int, cut: int, album: Album) -> list[str]:
+def _notes(missing: int, cut: int, album: Album, generated: bool) -> list[str]:
+    """What is not in the page; answers that were not generated come from logs."""
     notes = []
     if missing:
         notes.append(
@@ -144,4 +145,5 @@ def _notes(missing: int, cut: int, album: Album) -> list[str]:
     if album.unreadable:
         file, why = next(iter(album.unreadable.items()))
         notes.append(f"{len(album.unreadable)} images could not be read, the first: {file} ({why}).")
-    return [*notes, "answers.jsonl beside this page has all."] if notes else []
+    where = "answers.jsonl beside this page has all." if generated else "The logs have all."
+    return [*notes, where] if notes else []

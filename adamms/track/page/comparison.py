@@ -64,7 +64,7 @@ def view(comparison: Comparison) -> ComparisonView:
         facts=tuple(_facts(comparison, names)),
         overview=overview,
         links={i: link for i, job in enumerate(comparison.jobs) if (link := _link(comparison, job))},
-        legend=tuple(comparison_tables.legend(comparison)),
+        legend=tuple(line.replace("^", "★") for line in comparison_tables.legend(comparison)),
         failures=tuple(comparison_tables.failures(comparison)),
         charts=tuple(
             _chart(comparison, names, axis, {i: c for i, c in curves.items() if c.axis == axis})

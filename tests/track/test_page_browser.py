@@ -206,6 +206,8 @@ def test_curves_tell_their_values_by_pointer_and_by_keys(
 ) -> None:
     one = opened(report)
     svg = one.page.locator("#choice .chart svg")
+    svg.scroll_into_view_if_needed()  # scrolling hides what is said
+    one.page.wait_for_timeout(100)
     svg.locator(".stop").nth(3).hover()
     tip = one.page.locator("#tip")
     assert tip.locator("strong").inner_text() == "alpha 0.3"

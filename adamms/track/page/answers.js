@@ -107,7 +107,7 @@
     const made = element("li", undefined, "row"), body = element("div"), head = element("div", undefined, "head");
     head.append(element("h3", row.question || row.id));
     const meta = element("p", `${row.task} · ${row.id}`, "meta");
-    if (row.label !== null) meta.append(" · label: ", element("b", row.label));
+    if (row.label) meta.append(" · label: ", element("b", row.label));
     meta.append(` · ${row.changes} ${row.changes === 1 ? "change" : "changes"}`);
     const brief = row.texts.every((text) => text.length <= SHORT && !text.includes("\n"));
     head.append(meta);

@@ -49,7 +49,7 @@ def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> 
     """
     if not result.answered:
         return None
-    album = Album() if album is None else album
+    album, left = Album() if album is None else album, room
     candidates = sorted({candidate for one in result.answered for candidate in one.texts})
     counts = [changes(one, candidates, result.axis is not None) for one in result.answered]
     order = sorted(range(len(counts)), key=lambda index: (-counts[index], index))
@@ -58,9 +58,9 @@ def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> 
     for index in order:
         row, clipped = _row(result.answered[index], candidates, album)
         size = sum(map(len, (row["id"], row["question"], row["label"] or "", *row["texts"])))
-        if size > room:
+        if size > left:
             break
-        room -= size
+        left -= size
         cut += clipped
         rows[index] = row | {"changes": counts[index]}
     choice = result.choice(None)
@@ -79,7 +79,7 @@ def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> 
         examples=len(rows),
         changed=sum(count > 0 for count in counts),
         labelled=any(one.right for one in result.answered),
-        notes=tuple(_notes(len(counts) - len(rows), cut, album, bool(result.target))),
+        notes=tuple(_notes(len(counts) - len(rows), room, cut, album, bool(result.target))),
     )
 
 
@@ -127,12 +127,12 @@ def _clipped(text: str) -> str:
     return f"{text[:MOST_TEXT]} ... ({len(text) - MOST_TEXT} more characters)"
 
 
-def _notes(missing: int, cut: int, album: Album, generated: bool) -> list[str]:
+def _notes(missing: int, room: int, cut: int, album: Album, generated: bool) -> list[str]:
     """What is not in the page; answers that were not generated come from logs."""
     notes = []
     if missing:
         notes.append(
-            f"{missing} examples are not in this page, which has room for {wording.scaled(ROOM, 'B')} of "
+            f"{missing} examples are not in this page, which has room for {wording.scaled(room, 'B')} of "
             f"text; those whose answers change most came first."
         )
     if cut:

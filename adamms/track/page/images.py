@@ -38,7 +38,10 @@ class Album:
         """The index of a file's picture among the addresses; None where it is not in the page."""
         if file in self._files:
             return self._files[file]
-        if file in self.left_out or file in self.unreadable:
+        if file in self.unreadable:
+            return None
+        if self.left_out:  # full: of very many pictures, no more are read
+            self.left_out.add(file)
             return None
         try:
             content = file.read_bytes()

@@ -30,7 +30,7 @@
   for (const button of document.querySelectorAll(".sortable thead button"))
     button.addEventListener("click", () => sort(button.closest("th")));
 
-  const tip = document.getElementById("tip");
+  const tip = document.getElementById("tip"), MOST = 12; // values that it has room for
   const element = (name, text, kind) => {
     const made = document.createElement(name);
     if (text !== undefined) made.textContent = text;
@@ -42,13 +42,17 @@
     for (const end of ["x1", "x2"]) pointer.setAttribute(end, stop.dataset.x);
     pointer.classList.add("on");
     const table = element("table");
-    for (const [kind, name, value] of JSON.parse(stop.dataset.rows)) {
+    let rows = JSON.parse(stop.dataset.rows);
+    const more = rows.length - MOST;
+    if (more > 0) rows = rows.sort((a, b) => Number(b[2]) - Number(a[2])).slice(0, MOST);
+    for (const [kind, name, value] of rows) {
       const row = table.insertRow();
       row.insertCell().append(element("i", undefined, kind));
       row.insertCell().textContent = name;
       row.append(element("td", value, "number"));
     }
     tip.replaceChildren(element("strong", stop.dataset.heading), table);
+    if (more > 0) tip.append(`the highest; ${more} more`);
     tip.hidden = false;
     const place = stop.getBoundingClientRect(), own = tip.getBoundingClientRect();
     const left = place.right + 10 + own.width < innerWidth ? place.right + 10 : place.left - 10 - own.width;
@@ -65,6 +69,7 @@
     for (const stop of stops) {
       stop.querySelector("title").remove(); // said by the box below, and once is enough
       stop.addEventListener("pointerenter", () => show(stop));
+      stop.addEventListener("pointermove", () => { if (tip.hidden) show(stop); });
     }
     svg.addEventListener("pointerleave", () => hide(svg));
     svg.addEventListener("blur", () => hide(svg));

@@ -108,6 +108,7 @@ def test_the_policy_stops_whatever_else_would_load_or_run(opened: Any, report: P
     one = opened(report)
     blocked = one.page.evaluate("""() => new Promise(done => {
         const found = [];
+        setTimeout(() => done(found), 5000);
         document.addEventListener("securitypolicyviolation", event => {
             found.push(event.effectiveDirective);
             if (found.length === 3) done(found.sort());

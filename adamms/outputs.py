@@ -10,13 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
+from adamms.checkpoint.side_files import copy_side_files, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
+from adamms.track.card import model_card
 from adamms.track.console import Console
-from adamms.track.result import Answered
+from adamms.track.result import Answered, RunResult
 
 RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
@@ -50,13 +51,21 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
         return folder
     with whole_folder(folder, _bytes_needed(case)) as partial:
         with console.stage("merge", total, "bytes") as advance:
-            write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
+            source = case.computed(recipe)
+            write_tensors(source, partial, int(config.max_shard_gb * 1e9), source.workers, advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        card = model_card(case.origins, record, loader(case))
+        card = model_card(case.cards, record, loader(case))
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     return folder
+
+
+def complete_card(case: Case, recipe: Recipe, result: RunResult) -> None:
+    """Add to the card of the model in `result.folder` how it was chosen and how it scored."""
+    assert result.folder is not None
+    card = model_card(case.cards, case.record(recipe), loader(case), result)
+    (result.folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def write_answers(file: Path, answered: Sequence[Answered]) -> None:

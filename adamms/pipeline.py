@@ -31,12 +31,13 @@ from adamms.errors import AdammsError
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, write_answers, write_json, write_model
+from adamms.outputs import check_output, complete_card, loader, write_answers, write_json, write_model
 from adamms.overrides import merge_command, settings_in_words
 from adamms.resemblance import check_resemblance, distances
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
+from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Tracker
@@ -44,6 +45,7 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
@@ -55,6 +57,7 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
+    console.tree(case.plan)
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
@@ -134,6 +137,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    complete_card(case, recipes[winner], result)
     console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
     return result

@@ -1,15 +1,11 @@
 """Everything of a checkpoint folder but its weights: copied, so that the result loads as the target does.
 
-Owns which files those are, and the model card. Knows nothing of tensors.
+Owns which files those are. Knows nothing of tensors.
 """
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from adamms.checkpoint.reader import INDEX_NAMES
 
@@ -56,46 +52,3 @@ def copy_side_files(source: Path, destination: Path) -> None:
     for relative in side_files(source):
         (destination / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, destination / relative)
-
-
-def model_card(
-    base_models: Sequence[str],
-    recipe: Mapping[str, Any],
-    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained",
-) -> str:
-    """README.md of a merged model: hub metadata, how it was made, how to load it.
-
-    Args:
-        base_models: target first, then the donors, as hub ids or folder names.
-        recipe: what adamms_recipe.json holds.
-        loader: the function that loads such a folder.
-    """
-    metadata = {
-        "base_model": list(base_models),
-        "base_model_relation": "merge",
-        "library_name": "transformers",
-        "tags": ["merge", "adamms"],
-    }
-    shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
-    return f"""---
-{yaml.safe_dump(metadata, sort_keys=False).strip()}
----
-
-# Merged with adamms
-
-`{base_models[0]}`, whose architecture it has, merged by `{recipe["method"]["name"]}` with {shares}.
-
-| action | reason | tensors | parameters |
-| --- | --- | --- | --- |
-{_coverage_rows(recipe)}
-
-It loads as the target does, e.g. `{loader}(folder)`.
-The full recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
-"""
-
-
-def _coverage_rows(recipe: Mapping[str, Any]) -> str:
-    return "\n".join(
-        f"| {row['action']} | {row['reason']} | {row['tensors']} | {row['parameters']:,} |"
-        for row in recipe["coverage"]
-    )

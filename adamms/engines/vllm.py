@@ -52,6 +52,7 @@ class VllmEngine:
         stop: texts before which an answer ends.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
+        verbose: show the log of vLLM's process on standard error as it is written.
 
     Raises:
         AdammsError: bad settings or no vLLM at once; later, a model that vLLM cannot run, an example
@@ -78,21 +79,20 @@ class VllmEngine:
         stop: Sequence[str] = (),
         start_timeout: float = 1800.0,
         timeout: float = 600.0,
+        verbose: bool = False,
     ) -> None:
         check_choice("engine.dtype", dtype, DTYPES)
         check_choice("engine.source_cache", source_cache, CACHES)
-        for name, value in {
-            "batch_size": batch_size,
-            "max_new_tokens": max_new_tokens,
-            "max_model_len": 1 if max_model_len is None else max_model_len,
-            "tensor_parallel_size": tensor_parallel_size,
-            "data_parallel_size": data_parallel_size,
-            "images_per_prompt": images_per_prompt,
-            "encoder_cache_tokens": encoder_cache_tokens,
-            "cpu_kv_cache_gb": cpu_kv_cache_gb,
-        }.items():
-            if value < 1:
-                raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
+        _check_counts(
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            max_model_len=1 if max_model_len is None else max_model_len,
+            tensor_parallel_size=tensor_parallel_size,
+            data_parallel_size=data_parallel_size,
+            images_per_prompt=images_per_prompt,
+            encoder_cache_tokens=encoder_cache_tokens,
+            cpu_kv_cache_gb=cpu_kv_cache_gb,
+        )
         if not 0 < gpu_memory_utilization <= 1:
             raise AdammsError(f"engine.gpu_memory_utilization is {gpu_memory_utilization}; expected (0, 1]")
         if timeout <= 0 or start_timeout <= 0:
@@ -121,6 +121,7 @@ class VllmEngine:
                 {"VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gb), **environment},
                 start_timeout,
                 timeout,
+                verbose,
             )
             for environment in shares(data_parallel_size, tensor_parallel_size)
         ]
@@ -168,6 +169,12 @@ class VllmEngine:
         count = len(self.clients)
         dealt = [_answers(client, batches[turn::count]) for turn, client in enumerate(self.clients)]
         yield from interleaved(dealt) if count > 1 else dealt[0]
+
+
+def _check_counts(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
 
 
 def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Answer]:

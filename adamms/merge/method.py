@@ -93,8 +93,8 @@ class Survey(Protocol):
     share what a survey of the model finds.
 
     Attributes:
-        scope: `model`: over all slots that are merged, once, on the CPU; `tensor`: over the chunks of one
-            slot, each time that this slot is merged, on the device where it is.
+        scope: `model`: over all slots that are merged, once; `tensor`: over the chunks of one slot, each time
+            that this slot is merged. On any device, with the same result: see `exactness`.
         passes: how many there are, this and those after it, for the progress shown.
     """
 

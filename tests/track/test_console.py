@@ -176,3 +176,12 @@ def test_paths_are_not_broken_nor_brackets_interpreted(capsys: pytest.CaptureFix
     text = "plan: /" + "x" * 100 + " [bold]not markup[/bold]"
     Console(width=80).say(text)
     assert capsys.readouterr().out == text + "\n"
+
+
+def test_the_tree_of_a_plan_fits_the_width(result: RunResult):
+    assert result.plan is not None
+    file = io.StringIO()
+    Console(file, width=60).tree(result.plan)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum(line.lstrip().startswith(("├── merged", "├── kept", "└── kept")) for line in lines) >= 2

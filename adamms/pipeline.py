@@ -192,7 +192,7 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
     )
     console.results(result)
     write_report(output, result)
-    console.say(f"search: {output / 'report.md'}")
+    console.say(f"report: {output / 'report.html'}")
     return result
 
 

@@ -154,11 +154,18 @@ def search(config: DictConfig, console: Console) -> RunResult:
     console.results(result)
     write_report(output, result)
     complete_card(case, recipes[winner], result)
-    if outside:  # after the report, which a failure there leaves
-        result = outside.add_to(result)
-        write_report(output, result)
+    result = _judged(outside, output, result)
     console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
+    return result
+
+
+def _judged(outside: Outside, output: Path, result: RunResult) -> RunResult:
+    """With what lmms-eval says, if it was asked: after the report, which a failure there leaves."""
+    if not outside:
+        return result
+    result = outside.add_to(result)
+    write_report(output, result)
     return result
 
 

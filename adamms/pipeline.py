@@ -104,8 +104,6 @@ def search(config: DictConfig, console: Console) -> RunResult:
     """
     logs = replayed(config)
     if logs is not None:
-        if config.evaluate.get("lmms_eval") is not None:
-            raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
         return _search_logs(config, console, logs)
     output = Path(config.output)
     task = _task(config)
@@ -196,6 +194,8 @@ def _data(config: DictConfig) -> tuple[Dataset, Mapping[str, Sequence[str]]]:
 
 def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResult:
     """Find alpha from answers that other tools have logged; write selection.json and the report."""
+    if config.evaluate.get("lmms_eval") is not None:
+        raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
     output = Path(config.output)
     selector = build(config.search.selector)
     selector.check(logs.candidates)

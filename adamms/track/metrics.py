@@ -98,7 +98,19 @@ def details(result: RunResult) -> Row:
     if result.evaluation is not None:
         for donor, scores in result.evaluation.donors.items():
             row[f"donor_{identifier(donor)}_score"] = scores.mean
-    return row | _coverage(result) | _times(result.timings)
+    if result.scores is not None:
+        row |= {f"task_{identifier(task)}_score": value for task, value in result.scores.tasks.items()}
+        row["all_score"] = result.scores.mean
+    return row | _lmms_eval(result) | _coverage(result) | _times(result.timings)
+
+
+def _lmms_eval(result: RunResult) -> Row:
+    """Its metrics in its own units: `lmms_eval_mme_perception_score`; with the filter where there is one."""
+    row: Row = {}
+    for metric in result.lmms_eval.metrics if result.lmms_eval else ():
+        chosen = "" if metric.filter == "none" else f"_{metric.filter}"
+        row[f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"] = metric.value
+    return row
 
 
 def _choice(result: RunResult, task: str | None, scope: str) -> Row:

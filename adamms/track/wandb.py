@@ -25,6 +25,7 @@ from adamms.track.wandb_files import (
     model_artifact,
     recipe_artifact,
     report_artifact,
+    samples_table,
 )
 
 Mode = Literal["online", "offline", "disabled"]
@@ -160,6 +161,8 @@ class Wandb:
         run.summary.update(metrics.details(result))
         if result.answered:
             run.log({"answers": answers_table(wandb, result, self.image_size)})
+        if result.lmms_eval is not None:
+            run.log({"lmms_eval_samples": samples_table(wandb, result.lmms_eval)})
         output = Path(str(settings.get("output", self.folder)))
         inputs = checkpoints(wandb, settings)
         if self.mode == "online":  # wandb refuses it offline; there the model's metadata names them

@@ -12,6 +12,7 @@ from typing import Any
 from PIL import Image
 
 from adamms.engines.responses import Candidate
+from adamms.evaluate.lmms_results import LmmsResults
 from adamms.track.metrics import identifier
 from adamms.track.result import RunResult
 
@@ -39,6 +40,17 @@ def answers_table(wandb: ModuleType, result: RunResult, image_size: int) -> Any:
         table.add_data(
             *(example.task, example.id, image, example.question, *([one.label] if labelled else [])),
             *(len({text for text in texts if text is not None}), *texts),
+        )
+    return table
+
+
+def samples_table(wandb: ModuleType, found: LmmsResults) -> Any:
+    """A row per sample of lmms-eval: what was asked, what was right, and what came back."""
+    table = wandb.Table(columns=["task", "number", "question", "target", "answer", "raw", "scores"])
+    for sample in found.samples[: wandb.Table.MAX_ROWS]:
+        scores = json.dumps(dict(sample.scores), sort_keys=True)
+        table.add_data(
+            *(sample.task, sample.number, sample.question, sample.target, sample.answer, sample.raw, scores)
         )
     return table
 

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.evaluate.lmms_results import LmmsResults, Metric
 from adamms.search.selection import Choice, Selection
 from adamms.track import metrics
 from adamms.track.result import RunResult, StageTiming
@@ -104,3 +106,19 @@ def test_a_run_without_search_or_labels_has_what_there_is(result: RunResult) -> 
     unlabelled = metrics.overall(replace(result, evaluation=None))
     assert set(unlabelled) == {"all_alpha", "all_difference", "all_confidence"}
     assert metrics.details(replace(result, selection=None, evaluation=None))["plan_merged_tensors"] == 4
+
+
+def test_what_lmms_eval_found_has_names_of_its_own() -> None:
+    numbers = (
+        Metric("mme", "perception", "none", 1500.5, None, 10, True),
+        Metric("gqa-lite", "exact_match", "strict-match", 0.25, 0.01, 4, True),
+    )
+    found = LmmsResults("0.7.3", "vllm", Path("logs"), numbers, ())
+    row = metrics.details(RunResult("t", lmms_eval=found, scores=Scores({"read it": 50.0, "add": 100.0})))
+    assert row == {
+        "lmms_eval_mme_perception": 1500.5,
+        "lmms_eval_gqa_lite_exact_match_strict_match": 0.25,
+        "task_read_it_score": 50.0,
+        "task_add_score": 100.0,
+        "all_score": 75.0,
+    }

@@ -13,6 +13,7 @@ from PIL import Image
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation
+from adamms.evaluate.lmms_results import LmmsResults, Metric
 from adamms.mapping.verification import Check, Verification
 from adamms.track.page import curves, heat
 from adamms.track.page.answers import MOST_TEXT, answers
@@ -79,6 +80,14 @@ def test_sections_are_there_for_what_the_run_has(answered: RunResult, tmp_path: 
     assert "plan.verify=true" in written(replace(merged, checks=None), tmp_path)
     scored = replace(answered, selection=None, answered=(), config="")
     assert sections(scored) == ["choice", *everything[1:4], *everything[5:]]
+
+
+def test_what_lmms_eval_found_is_a_table(tmp_path: Path):
+    numbers = (Metric("mme<b>", "perception", "none", 0.25, None, 10),)
+    text = written(RunResult("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, ())), tmp_path)
+    assert "lmms-eval 0.7.3, vllm" in text
+    assert "mme&lt;b&gt;" in text
+    assert "0.25" in text
 
 
 def test_without_labels_the_page_does_not_talk_of_scores(answered: RunResult, tmp_path: Path):

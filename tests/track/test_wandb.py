@@ -20,6 +20,7 @@ from wandb_files import OfflineRun, offline_runs
 from adamms.data.example import Example
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.evaluate.lmms_results import LmmsResults, Metric, Sample
 from adamms.track import metrics
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Job
@@ -145,6 +146,15 @@ class TestWhatARunSays:
 
 
 class TestTableAndArtifacts:
+    def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
+        sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
+        numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)
+        run = told(RunResult("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
+        (row,) = run.table("lmms_eval_samples")
+        asked = {"task": "digits", "number": 3, "question": "read red", "target": "7", "answer": "7"}
+        assert row == {**asked, "raw": " 7", "scores": '{"exact_match": 1.0}'}
+        assert run.summary["lmms_eval_digits_exact_match"] == 1.0
+
     def test_answers_of_all_candidates_with_the_images(self, told, result: RunResult, tmp_path: Path) -> None:
         run = told(replace(result, answered=answered(tmp_path / "images")), image_size=300)
         rows = run.table("answers")

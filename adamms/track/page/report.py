@@ -6,7 +6,7 @@ Arranges what `tables`, `wording` and the other modules of this folder say; how 
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamms.track import resemblance_tables, tables, wording
+from adamms.track import model_tables, resemblance_tables, tables, wording
 from adamms.track.page import curves, heat
 from adamms.track.page.answers import Answers, answers
 from adamms.track.page.charts import Chart
@@ -55,6 +55,7 @@ class ReportView:
     confidence: Heat | None
     summary: Table | None
     scores: Table | None
+    lmms_eval: Table | None
     choices: Table | None
     differences: Table | None
     answers: Answers | None
@@ -104,6 +105,7 @@ def view(result: RunResult) -> ReportView:
         confidence=heat.confidence(result),
         summary=tables.summary(result),
         scores=tables.scores(result),
+        lmms_eval=model_tables.lmms_eval(result),
         choices=tables.choices(result),
         differences=tables.differences(result),
         answers=answers(result),

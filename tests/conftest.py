@@ -26,15 +26,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of a file stay together, the heavy ones follow each other; those that need a GPU need one.
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tests of a file stay together, the heavy ones follow each other; xdist reads it before `modifyitems`."""
+    heavy = any(item.get_closest_marker(name) is not None for name in HEAVY)
+    item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.path.name))
 
-    Without a GPU they are left out, counted as deselected: nothing installs a GPU.
-    """
-    for item in items:
-        heavy = any(item.get_closest_marker(name) is not None for name in HEAVY)
-        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else str(item.path)))
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a GPU the tests that need one are left out, counted as deselected: nothing installs a GPU."""
     if torch.cuda.is_available():
         return
     left_out = [item for item in items if item.get_closest_marker("cuda") is not None]

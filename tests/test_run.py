@@ -219,7 +219,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has method, alpha, weights, rules. Nearest: alpha",
+        "merge has method, alpha, weights, rules, device. Nearest: alpha",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),
@@ -270,7 +270,7 @@ BAD_SEARCHES = {
     "alpha above 1": (None, ["search.grid=[0,0.5,1.5]"], "alpha is 1.5; expected a number in [0, 1]"),
     "short grid": (None, ["search.grid=[0,0.5]"], "needs at least 3"),
     "bad rule": (None, ["search.rule=som"], "search.rule is 'som'; expected one of: sum, either, previous"),
-    "no samples": (None, ["search.samples=0"], "search.samples is 0; expected at least 1"),
+    "no samples": (None, ["search.samples=0"], "search.samples is 0; expected a whole number at least 1"),
     "engine type": (None, ["engine.batch_size=many"], "engine.batch_size is 'many'; expected a whole number"),
     "control without ancestor": (None, ["evaluate.control=true"], "needs an ancestor"),
     "path missing": (None, ["data.path=null"], "data.path"),

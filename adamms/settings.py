@@ -134,6 +134,12 @@ SECTIONS: dict[str, type] = {
     "model.ancestor": SourceSettings,
 }
 
+# What has to be an object, unless it is null.
+OBJECTS = (
+    *("mapper", "merge.method", "data", "engine", "search.difference", "search.selector", "track"),
+    *("evaluate.scorer", "evaluate.lmms_eval", "model.prepare"),
+)
+
 
 def check_settings(config: DictConfig) -> None:
     """Look at every key and value of the composed configuration.
@@ -145,6 +151,7 @@ def check_settings(config: DictConfig) -> None:
     _check_experiment()
     read = set(_references(config))
     _check_section(Settings, config, "", read)
+    check_arguments(ModeSettings, {"name": config.mode.get("name")}, "mode")
     _check_section(MODES.get(str(config.mode.get("name")), ModeSettings), config.mode, "mode", read)
     for where, schema in SECTIONS.items():
         node = OmegaConf.select(config, where)
@@ -154,6 +161,11 @@ def check_settings(config: DictConfig) -> None:
         raise AdammsError("model.donors is empty; name a donor: +model.donors.NAME.path=FOLDER")
     for name, donor in config.model.donors.items():
         _check_section(SourceSettings, donor, f"model.donors.{name}", read)
+    for where in OBJECTS:
+        node = OmegaConf.select(config, where)
+        if node is not None and node.get("_target_") is None:
+            group = where.replace(".", "/")
+            raise AdammsError(f"{where} has no _target_; choose an option of its group: {group}=...")
     for node in _objects(config):
         where = str(node._get_full_key(None))
         check_arguments(_found(node._target_, f"{where}._target_"), plain_values(node), where, keys_of(node))
@@ -198,6 +210,10 @@ def _check_section(schema: type, node: Any, where: str, read: set[str]) -> None:
         plain = OmegaConf.to_container(node) if isinstance(node, ListConfig) else node
         raise AdammsError(f"{where} is {'null' if plain is None else repr(plain)}; expected a mapping")
     extra = [key.removeprefix(prefix).split(".")[0] for key in sorted(read) if key.startswith(prefix)]
+    for name in node:  # what an object below takes is repeated here, to be set in one place
+        child = node._get_node(name)
+        if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
+            extra += [str(key) for key in child if not str(key).startswith("_")]
     # Objects count as mappings here; what is in them is looked at on its own.
     values: dict[str, Any] = {}
     for name in node:
@@ -208,7 +224,7 @@ def _check_section(schema: type, node: Any, where: str, read: set[str]) -> None:
     check_arguments(schema, values, where, keys_of(node), extra)
     for name in schema.__dataclass_fields__:  # type: ignore[attr-defined]
         needed = name not in vars(schema)  # has no default
-        if needed and node._get_node(name) is None:
+        if needed and name not in set(map(str, node)):
             raise AdammsError(f"{prefix}{name} is missing; leave ~{prefix}{name} out")
 
 

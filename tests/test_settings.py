@@ -77,7 +77,7 @@ def check_wrong_values(config: DictConfig, key: str) -> None:
     plain = None if OmegaConf.is_missing(parent, last) else parent[last]
     wrong: list[object] = [{"wrong": [1]}]
     if isinstance(plain, bool | int | float):
-        wrong += ["wrong", [1], float("nan")]
+        wrong += ["wrong", float("nan")]
     for value in wrong:
         with open_dict(parent):
             parent[last] = value

@@ -3,46 +3,78 @@
 A constructor's annotations are the schema of its config node, so nothing has to be written twice.
 """
 
+import math
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from adamms.errors import AdammsError, nearest
 
+WORDS = {
+    bool: "true or false",
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    Path: "a path",
+    type(None): "null",
+}
 
-def check_arguments(target: Callable[..., Any], values: Mapping[str, Any], where: str) -> dict[str, Any]:
+
+def check_arguments(
+    target: Callable[..., Any],
+    values: Mapping[str, Any],
+    where: str,
+    names: Mapping[str, str] | None = None,
+    extra: Collection[str] = (),
+) -> dict[str, Any]:
     """The values for `target`'s parameters, with texts for paths turned into paths.
 
     Args:
         target: a class or function with annotated parameters.
         values: parameter name -> configured value.
         where: the config node, for messages.
+        names: parameter name -> the full key that its value was read from, where that is another one.
+        extra: names that are known without being parameters.
 
     Raises:
-        AdammsError: an unknown parameter (with the nearest), or a value of another type.
+        AdammsError: an unknown parameter (with the nearest), or a value of another type or out of range.
     """
     known = signature(target).parameters
-    hints = get_type_hints(vars(target).get("__init__", target) if isinstance(target, type) else target)
+    function = vars(target).get("__init__", target) if isinstance(target, type) else target
+    hints = get_type_hints(function, include_extras=True)
+    choices = list(dict.fromkeys([*known, *extra]))
     for name in values:
-        if name not in known:
-            raise AdammsError(
-                f"unknown key {where}.{name}; expected {', '.join(known)}.{nearest(name, known)}"
-            )
+        if name not in choices:
+            key = _key(where, name)
+            raise AdammsError(f"unknown key {key}; expected {', '.join(choices)}.{nearest(name, choices)}")
     checked = {}
     for name, value in values.items():
         hint = hints.get(name, Parameter.empty)
         if not _matches(value, hint):
-            raise AdammsError(f"{where}.{name} is {value!r}; expected {_words(hint)}")
+            key = (names or {}).get(name, _key(where, name))
+            raise AdammsError(f"{key} is {_shown(value)}; expected {_words(hint)}{_nearest(value, hint)}")
         checked[name] = (
             Path(value).expanduser() if Path in (hint, *get_args(hint)) and isinstance(value, str) else value
         )
     return checked
 
 
+def _key(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else repr(value)
+
+
 def _matches(value: Any, hint: Any) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
+    if hint in (Any, object, Parameter.empty):
+        return True
+    if origin is Annotated:
+        return _matches(value, inner[0]) and all(value in limits for limits in inner[1:])
     if origin in (Union, types.UnionType):
         return any(_matches(value, option) for option in inner)
     if origin is Literal:
@@ -52,7 +84,7 @@ def _matches(value: Any, hint: Any) -> bool:
     if isinstance(value, bool) or hint is bool:
         return hint is bool and isinstance(value, bool)
     if hint is float:
-        return isinstance(value, int | float)
+        return isinstance(value, int | float) and math.isfinite(value)
     if hint in (int, str):
         return isinstance(value, hint)
     if hint is Path:
@@ -60,19 +92,32 @@ def _matches(value: Any, hint: Any) -> bool:
     if origin in (tuple, list, Sequence):
         items = isinstance(value, Sequence) and not isinstance(value, str)
         return items and all(_matches(item, inner[0]) for item in value)
-    return True  # objects that other nodes describe, and parameters without a simple type
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _matches(key, inner[0]) and _matches(item, inner[1]) for key, item in value.items()
+        )
+    # An object, which another node describes; what is plain describes none.
+    return not isinstance(value, str | int | float | Sequence | Mapping | None)
 
 
 def _words(hint: Any) -> str:
-    """The type in words: 'int or null', 'a list of str'."""
+    """The type in words: 'a whole number or null', 'a list of a text'."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return f"{_words(inner[0])} {' '.join(map(str, inner[1:]))}"
     if origin in (Union, types.UnionType):
         return " or ".join(_words(option) for option in inner)
     if origin is Literal:
         return "one of " + ", ".join(str(option) for option in inner)
-    if hint is type(None):
-        return "null"
     if origin in (tuple, list, Sequence):
         return f"a list of {_words(inner[0])}"
-    words = {bool: "true or false", float: "a number", int: "a whole number", str: "a text", Path: "a path"}
-    return words.get(hint, str(hint))
+    if origin is Mapping:
+        return "a mapping" if inner[1] is Any else f"{{name: {_words(inner[1])}}}"
+    return WORDS.get(hint, "a mapping with _target_, as the options of its group have")
+
+
+def _nearest(value: Any, hint: Any) -> str:
+    """'. Nearest: X.' where one of a few words is expected."""
+    options = [hint, *get_args(hint)]
+    words = [word for o in options if get_origin(o) is Literal for word in get_args(o)]
+    return f".{found}" if (found := nearest(str(value), map(str, words))) else ""

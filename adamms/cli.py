@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -54,6 +55,8 @@ def explain(error: BaseException) -> str | None:
             return _unknown_choice(link)
         if isinstance(link, MissingMandatoryValue):
             return f"{link.full_key} has no value; give it as {link.full_key}=..."
+    if (override := _group_without_option(error)) is not None:
+        return f"{override}: a config group takes the name of one of its options; --help lists them"
     if isinstance(error, HydraException | OmegaConfBaseException) or _comes_from(error, "submitit"):
         return str(error).strip()
     return None
@@ -72,6 +75,15 @@ def _comes_from(error: BaseException, package: str) -> bool:
     return package in (type(error).__module__.partition(".")[0], raiser.partition(".")[0])
 
 
+def _group_without_option(error: BaseException) -> str | None:
+    """The override, e.g. 'engine=null', that Hydra refuses without saying which it was."""
+    if not isinstance(error, ValueError) or not str(error).startswith("Config group override must be"):
+        return None
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    override = frame.f_locals.get("override")
+    return str(getattr(override, "input_line", error))
+
+
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     full_key, node = str(error.full_key), error.parent_node
     try:
@@ -79,8 +91,27 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     except OmegaConfBaseException:
         known = []
     place = full_key.rpartition(".")[0] or "the configuration"
-    hint = nearest(str(error.key), known)
+    elsewhere = [] if node is None else _ending_in(node._get_root(), str(error.key))
+    hint = nearest(str(error.key), known) or nearest(full_key, elsewhere)
+    if not hint and elsewhere:
+        hint = f" Nearest: {', '.join(elsewhere[:3])}."
+    if node is not None and not known:
+        hint = f" Add it: +{full_key}=..."
     return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
+
+
+def _ending_in(node: object, word: str, where: str = "") -> list[str]:
+    """The full keys, anywhere in the configuration, whose last part is `word`."""
+    found: list[str] = []
+    if not isinstance(node, DictConfig) or node._is_none():
+        return found
+    for key in map(str, node):
+        full = f"{where}{key}"
+        inner = node._get_node(key)
+        found += [full] if key == word else []
+        if key != "hydra" and isinstance(inner, DictConfig) and not inner._is_interpolation():
+            found += _ending_in(inner, word, f"{full}.")
+    return found
 
 
 def _unknown_choice(error: MissingConfigException) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import hydra
 import torch
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import DictConfig
 
 import adamms
 from adamms.arguments import check_arguments
@@ -34,6 +34,7 @@ from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
 from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
+from adamms.settings import keys_of, plain_values
 from adamms.track.card import Origin
 from adamms.track.console import Console
 
@@ -209,9 +210,7 @@ def compose_case(
     check_donor_names(models.donors)
     device = check_device(config.merge.device)
     weights, rules = weights_of(config), rules_of(config)
-    shares = donor_shares(0.0, [str(name) for name in models.donors], weights)
-    if not isinstance(config.plan.verify, bool):
-        raise AdammsError(f"plan.verify is {config.plan.verify!r}; expected true or false")
+    shares = donor_shares(alpha_of(config), [str(name) for name in models.donors], weights)
     mapper, method = build(config.mapper), build(config.merge.method)
     method.keeps_target(shares)  # raises if there are more donors than it can merge
     build(models.get("prepare"))
@@ -300,13 +299,9 @@ def build(node: DictConfig | None) -> Any:
     if node is None:
         return None
     where = str(node._get_full_key(None))
-    values = {key: value for key, value in node.items() if not str(key).startswith("_")}
-    plain = {
-        str(key): OmegaConf.to_container(value) if isinstance(value, ListConfig) else value
-        for key, value in values.items()
-        if not isinstance(value, DictConfig)
-    }
-    checked = check_arguments(hydra.utils.get_object(node._target_), plain, where)
+    for key in node:
+        node[key]  # raises if it has no value
+    checked = check_arguments(hydra.utils.get_object(node._target_), plain_values(node), where, keys_of(node))
     paths = {key: value for key, value in checked.items() if isinstance(value, Path)}
     return hydra.utils.instantiate(node, _convert_="all", **paths)
 

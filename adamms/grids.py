@@ -33,6 +33,8 @@ def candidates_of(config: DictConfig) -> list[Candidate]:
     if not isinstance(given, Sequence) or isinstance(given, str):
         raise AdammsError(f"search.grid is {given!r}; expected alphas, or {{key of merge: values}}")
     check_walks(config)
+    for alpha in given:
+        check_alpha("search.grid: alpha", alpha)
     return grid(given)
 
 

@@ -46,6 +46,7 @@ from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance, distances
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
+from adamms.settings import check_settings
 from adamms.track.console import Console
 from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
@@ -55,6 +56,7 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    check_settings(config)
     quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)

@@ -20,7 +20,8 @@ OPTIONS = sorted(
 
 def compose_option(option: str) -> DictConfig:
     group, _, name = option.rpartition("/")
-    override = f"+checkpoint@published={name}" if group == "checkpoint" else f"{group}={name}"
+    places = {"checkpoint": "+checkpoint@published", "hydra/usage": "hydra/usage@hydra.help"}
+    override = f"{places.get(group, group)}={name}"
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=[override, "output=out", "cache=cache"])
 

@@ -238,9 +238,18 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has method, alpha, weights, rules. Nearest: alpha",
+        "merge has method, alpha, weights, rules, device. Nearest: alpha",
+    ),
+    "unknown key of a donor": (
+        None,
+        ["+model.donors.a.pathh=x"],
+        "unknown key model.donors.a.pathh; expected",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
+    "unknown experiment": (None, ["experiment=demmo"], "experiment is 'demmo'; expected one of: demo, "),
+    "no choice": (None, ["merge=null"], "merge=null: a config group takes the name of one of its options"),
+    "key without its group": (None, ["alpha=0.3"], "Nearest: merge.alpha."),
+    "another mode's engine": (None, ["engine=replay"], "engine=replay goes with mode=search"),
     "unknown group": (None, ["mergee=linear"], "Nearest: merge"),
     "wrong type": (
         None,
@@ -289,9 +298,10 @@ BAD_SEARCHES = {
     "alpha above 1": (None, ["search.grid=[0,0.5,1.5]"], "alpha is 1.5; expected a number in [0, 1]"),
     "short grid": (None, ["search.grid=[0,0.5]"], "needs at least 3"),
     "bad rule": (None, ["search.rule=som"], "search.rule is 'som'; expected one of: sum, either, previous"),
-    "no samples": (None, ["search.samples=0"], "search.samples is 0; expected at least 1"),
+    "no samples": (None, ["search.samples=0"], "search.samples is 0; expected a whole number at least 1"),
     "engine type": (None, ["engine.batch_size=many"], "engine.batch_size is 'many'; expected a whole number"),
     "control without ancestor": (None, ["evaluate.control=true"], "needs an ancestor"),
+    "late engine setting": (None, ["engine.precision=bf61"], "engine.precision is 'bf61'; expected one of"),
     "path missing": (None, ["data.path=null"], "data.path"),
 }
 

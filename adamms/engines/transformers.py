@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from lightning.fabric import Fabric
@@ -17,6 +17,7 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
+from adamms.bounds import Count
 from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
@@ -26,6 +27,8 @@ from adamms.errors import AdammsError, check_choice
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import load_model
 
+Accelerator = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "32-true", "bf16-true", "16-true"]
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
@@ -52,15 +55,15 @@ class TransformersEngine:
     def __init__(
         self,
         folder: Path,
-        batch_size: int = 32,
-        max_new_tokens: int = 32,
-        accelerator: str = "auto",
-        precision: str = "auto",
+        batch_size: Count = 32,
+        max_new_tokens: Count = 32,
+        accelerator: Accelerator = "auto",
+        precision: Precision = "auto",
         stop: Sequence[str] = (),
         prompt_files: PromptFiles | None = None,
     ) -> None:
-        check_choice("engine.precision", precision, ("auto", *PRECISIONS.values()))
-        check_choice("engine.accelerator", accelerator, ("auto", "cpu", "cuda"))
+        check_choice("engine.precision", precision, get_args(Precision))
+        check_choice("engine.accelerator", accelerator, get_args(Accelerator))
         if batch_size < 1 or max_new_tokens < 1:
             raise AdammsError("engine.batch_size and engine.max_new_tokens must be at least 1")
         self.folder = folder

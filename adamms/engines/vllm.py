@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self, get_args
 
+from adamms.bounds import Count, Natural, Positive, Share
 from adamms.data.example import Example
 from adamms.engines.devices import shares
 from adamms.engines.replicas import interleaved, together
@@ -22,7 +23,8 @@ from adamms.merge.recipe import Recipe
 from adamms.merge.sources import CACHES
 from adamms.models.registration import native_family
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+SourceCache = Literal["mmap", "pinned", "gpu"]
 
 
 class VllmEngine:
@@ -66,27 +68,27 @@ class VllmEngine:
     def __init__(
         self,
         folder: Path,
-        batch_size: int = 64,
-        max_new_tokens: int = 32,
-        dtype: str = "auto",
-        max_model_len: int | None = None,
-        gpu_memory_utilization: float = 0.9,
-        tensor_parallel_size: int = 1,
-        data_parallel_size: int = 1,
-        images_per_prompt: int = 1,
-        encoder_cache_tokens: int = 131072,
+        batch_size: Count = 64,
+        max_new_tokens: Count = 32,
+        dtype: Dtype = "auto",
+        max_model_len: Count | None = None,
+        gpu_memory_utilization: Share = 0.9,
+        tensor_parallel_size: Count = 1,
+        data_parallel_size: Count = 1,
+        images_per_prompt: Count = 1,
+        encoder_cache_tokens: Count = 131072,
         enforce_eager: bool | None = None,
         batch_invariant: bool = True,
-        cpu_kv_cache_gb: int = 4,
+        cpu_kv_cache_gb: Count = 4,
         trust_remote_code: bool = False,
-        source_cache: str = "mmap",
-        seed: int = 0,
+        source_cache: SourceCache = "mmap",
+        seed: Natural = 0,
         stop: Sequence[str] = (),
-        start_timeout: float = 1800.0,
-        timeout: float = 600.0,
+        start_timeout: Positive = 1800.0,
+        timeout: Positive = 600.0,
         verbose: bool = False,
     ) -> None:
-        check_choice("engine.dtype", dtype, DTYPES)
+        check_choice("engine.dtype", dtype, get_args(Dtype))
         check_choice("engine.source_cache", source_cache, CACHES)
         _check_counts(
             batch_size=batch_size,

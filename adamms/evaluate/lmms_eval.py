@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamms.bounds import Count, Positive
 from adamms.errors import AdammsError, nearest
 from adamms.evaluate.lmms_guest import MARK
 from adamms.evaluate.lmms_results import LmmsResults, read_results, result_files
@@ -76,8 +77,8 @@ class LmmsEval:
     tasks: Sequence[str]
     model: str = "vllm"
     model_args: Mapping[str, Any] | None = None
-    batch_size: int = 1
-    limit: float | None = None
+    batch_size: Count = 1
+    limit: Positive | None = None
     include_path: Path | None = None
     gen_kwargs: Mapping[str, Any] | None = None
     arguments: Sequence[str] = ()

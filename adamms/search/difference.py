@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from adamms.bounds import Count
 from adamms.errors import AdammsError
 
 
@@ -46,7 +47,7 @@ class Embedding:
         self,
         model: str = "sentence-transformers/all-MiniLM-L6-v2",
         device: str | None = None,
-        batch_size: int = 64,
+        batch_size: Count = 64,
     ) -> None:
         self.model = model
         self.device = device

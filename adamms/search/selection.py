@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from adamms.bounds import Count, Natural
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError, check_choice
 from adamms.search.candidates import shape_of
@@ -102,10 +103,10 @@ class ConsistencySelector:
     difference: Difference
     rule: str = "sum"
     endpoints: str = "interior"
-    smoothing: int = 0
+    smoothing: Natural = 0
     ties: str = "middle"
-    resamples: int = 1000
-    seed: int = 0
+    resamples: Count = 1000
+    seed: Natural = 0
 
     def __post_init__(self) -> None:
         check_choice("search.rule", self.rule, RULES)

@@ -18,18 +18,9 @@ settings.load_profile("adamms")
 pytest_plugins = ("miniature", "command")
 
 
-# Tests that fill the machine by themselves, or wait for a cluster of one node: never two at once.
-HEAVY = ("vllm", "slurm", "lmms", "cuda")
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, and what they start
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tests of a file stay together, the heavy ones follow each other; xdist reads it before `modifyitems`."""
-    heavy = any(item.get_closest_marker(name) is not None for name in HEAVY)
-    item.add_marker(pytest.mark.xdist_group("heavy" if heavy else item.path.name))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import test_layers
+import test_sweeps
 import tiny
 import torch
 from command import ROOT, Outcome
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from test_conf import given, nodes
@@ -30,6 +33,7 @@ CONF = ROOT / "conf"
 GROUPS = sorted(
     {str(file.parent.relative_to(CONF)) for file in CONF.rglob("*.yaml") if file.parent != CONF}, key=len
 )
+FILES = (".html", ".json", ".jsonl", ".py", ".safetensors", ".yaml")
 PYTHON = re.compile(r"(\S*/)?python")
 
 
@@ -68,19 +72,22 @@ def commands(page: Path) -> Iterator[list[str]]:
 
 
 def jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """Every value of every sweep once, beside the first of the others."""
+    """Every option and the extreme values of every sweep, each beside the first of the others."""
     parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [
-        [f"{each.key_or_group}={value}" for value in each.sweep_string_iterator()]
-        if each.is_sweep_override()
-        else [str(each.input_line)]
-        for each in parsed
-    ]
-    first = [values[0] for values in choices]
+    choices = [values(each) for each in parsed if each.key_or_group != "output"]
+    first = [found[0] for found in choices]
     yield first
-    for position, values in enumerate(choices):
-        for value in values[1:]:
+    for position, found in enumerate(choices):
+        for value in found[1:]:
             yield [*first[:position], value, *first[position + 1 :]]
+
+
+def values(override: Override) -> list[str]:
+    """All options of a group; of a key the first value and the last."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    found = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+    return found if override.key_or_group in GROUPS else [found[0], found[-1]]
 
 
 def arguments(command: list[str]) -> tuple[str, str, bool, list[str]]:
@@ -91,12 +98,19 @@ def arguments(command: list[str]) -> tuple[str, str, bool, list[str]]:
         if word == "-cd":
             folder = next(rest)
         elif word == "-cn":
-            config = next(rest)
+            config, multirun = next(rest), True  # as each recipe says of itself
         elif word == "-m":
             multirun = True
         elif word != "...":
             overrides.append(word)
     return folder, config, multirun, overrides
+
+
+def recipe(config: str, overrides: list[str]) -> list[str]:
+    """The first value of what a recipe varies, where it is not overridden; test_sweeps has all of them."""
+    varied = test_sweeps.params(config) if config != "config" else {}
+    chosen = {override.partition("=")[0] for override in overrides}
+    return [f"{key}={values.split(',')[0]}" for key, values in varied.items() if key not in chosen]
 
 
 def composed() -> set[tuple[str, str, tuple[str, ...]]]:
@@ -107,22 +121,17 @@ def composed() -> set[tuple[str, str, tuple[str, ...]]]:
             if script != "run.py" or "--help" in command or "--info" in command:
                 continue
             folder, config, multirun, overrides = arguments(command)
-            every = list(jobs(overrides))
+            every = list(jobs([*recipe(config, overrides), *overrides]))
             assert multirun or len(every) == 1, f"{name(page)}: {command} is a sweep without -m"
-            found |= {(folder, config, tuple(job)) for job in every}
+            found |= {(folder, config, tuple(sorted(job))) for job in every}
     return found
 
 
 def check(config: DictConfig) -> None:
     """Everything that needs no file: parts are built or their values bound, nothing that is needed lacks."""
     for node in nodes(config):
-        build_for_real = node._get_full_key(None) in ("merge.method", "mapper", "search.selector")
-        if build_for_real:
-            build(node)
-        else:
-            from hydra.utils import get_object
-
-            check_arguments(get_object(node._target_), given(node), str(node._get_full_key(None)))
+        check_arguments(get_object(node._target_), given(node), str(node._get_full_key(None)))
+    build(config.mapper)
     replayed = str(config.engine._target_).endswith("Replay")
     lacking = {key for key in OmegaConf.missing_keys(config) if not (replayed and key.startswith("model."))}
     assert not lacking, f"it lacks {', '.join(sorted(lacking))}"
@@ -186,13 +195,14 @@ def test_make_has_every_target(page: Path) -> None:
 # Names ---------------------------------------------------------------------------------------------------
 
 
-def known_keys() -> set[str]:
+@pytest.fixture(scope="module")
+def keys() -> set[str]:
     """Every key of every option, under its group: 'merge.density'; and those without a group."""
-    keys: set[str] = set()
+    found: set[str] = set()
 
     def collect(node: object, place: str) -> None:
         if place:
-            keys.add(place)
+            found.add(place)
         if isinstance(node, dict):
             for key, value in node.items():
                 if key != "defaults":
@@ -202,7 +212,7 @@ def known_keys() -> set[str]:
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         package = "" if "@package _global_" in file.read_text() else str(file.parent.relative_to(CONF))
         collect(content, "" if package == "." else package.replace("/", "."))
-    return keys | {"search.difference"}
+    return found | {"search.difference"}
 
 
 def inline(page: Path) -> list[str]:
@@ -210,12 +220,15 @@ def inline(page: Path) -> list[str]:
 
 
 @pages
-def test_settings_exist(page: Path) -> None:
+def test_settings_exist(page: Path, keys: set[str]) -> None:
     """`group=option`, `key=value` and `key.of.a.group` in running text and tables."""
-    keys = known_keys()
-    for code in inline(page):
+    for code in [part for whole in inline(page) for part in words(whole)]:
         match = re.fullmatch(r"([a-z_/]+(?:\.[a-z_]+)*)(?:=(.*))?", code)
-        if match is None or Path(code).suffix in (".json", ".jsonl", ".py", ".yaml", ".html", ".safetensors"):
+        if (
+            match is None
+            or code.endswith("...")
+            or Path(code).suffix in (".json", ".jsonl", ".py", ".yaml", ".html", ".safetensors")
+        ):
             continue
         key, value = re.sub(r"^model\.donors\.\w+", "model.donors.a", match[1]), match[2]
         if key in GROUPS and value:
@@ -229,7 +242,7 @@ def test_settings_exist(page: Path) -> None:
 def test_files_exist(page: Path) -> None:
     """What is named in code and starts with a folder of this repository."""
     tops = {path.name for path in ROOT.iterdir() if path.is_dir()} - {".git", ".venv", "outputs", "multirun"}
-    for code in [part for code in inline(page) for part in words(code)]:
+    for code in [part for whole in inline(page) for part in words(whole)]:
         if "/" in code and code.split("/")[0] in tops and code not in GROUPS and "=" not in code:
             assert list(ROOT.glob(code.rstrip("/"))), code
 
@@ -267,7 +280,9 @@ def test_tables_name_options_that_exist(page: Path) -> None:
 
 def test_the_modes_are_all_there() -> None:
     text = (ROOT / "docs/running.md").read_text()
-    assert {file.stem for file in (CONF / "mode").glob("*.yaml")} <= set(re.findall(r"^\| `(\w+)`", text, re.M))
+    assert {file.stem for file in (CONF / "mode").glob("*.yaml")} <= set(
+        re.findall(r"^\| `(\w+)`", text, re.M)
+    )
 
 
 def test_the_picture_of_the_packages_is_how_they_import() -> None:
@@ -304,7 +319,8 @@ def as_tern(state: tiny.State) -> tiny.State:
             f"{new}.attn.out.weight": state[f"{old}.self_attn.o_proj.weight"],
         }
         found |= {
-            f"{new}.mlp.{part}.weight": state[f"{old}.mlp.{part}_proj.weight"] for part in ("gate", "up", "down")
+            f"{new}.mlp.{part}.weight": state[f"{old}.mlp.{part}_proj.weight"]
+            for part in ("gate", "up", "down")
         }
     return found
 

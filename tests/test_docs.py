@@ -5,7 +5,7 @@ import re
 import shlex
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -48,11 +48,13 @@ pages = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
 def blocks(text: str) -> str:
-    """Indented lines outside fences, where continued ones are joined; and the commands in inline code."""
-    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    indented = [line.strip() for line in outside.replace("\\\n", "").splitlines() if line.startswith("    ")]
+    """Indented and fenced lines, continued ones joined; and inline code, each on a line of its own."""
+    fence = re.compile(r"^```.*\n((?:.*\n)*?)^```", flags=re.MULTILINE)
+    fenced, outside = "".join(fence.findall(text)), fence.sub("", text)
+    indented = "\n".join(re.findall(r"^    (.*)", outside, flags=re.MULTILINE))
     inline = re.findall(r"`([^`]+)`", re.sub(r"^    .*", "", outside, flags=re.MULTILINE))
-    return "\n".join([*indented, *(" ".join(code.split()) for code in inline)])
+    code = re.sub(r"\\\n\s*", "", f"{fenced}\n{indented}")
+    return "\n".join([code, *(" ".join(part.split()) for part in inline)])
 
 
 def words(line: str) -> list[str]:
@@ -124,10 +126,13 @@ def composed() -> set[tuple[str, str, tuple[str, ...]]]:
     return found
 
 
-def check(config: DictConfig) -> None:
-    """Everything that needs no file: parts are built or their values bound, nothing that is needed lacks."""
+def check(config: DictConfig, overrides: Iterable[str]) -> None:
+    """Everything that needs no file: what was set binds, and nothing that is needed lacks."""
+    touched = {re.split("[.=/]", override.lstrip("+"))[0] for override in overrides}
     for node in nodes(config):
-        check_arguments(get_object(node._target_), given(node), str(node._get_full_key(None)))
+        place = str(node._get_full_key(None))
+        if place.partition(".")[0] in touched:
+            check_arguments(get_object(node._target_), given(node), place)
     build(config.mapper)
     replayed = str(config.engine._target_).endswith("Replay")
     lacking = {key for key in OmegaConf.missing_keys(config) if not (replayed and key.startswith("model."))}
@@ -157,7 +162,7 @@ def test_every_run_composes() -> None:
                     whole = compose(config, given, return_hydra_config=True)
                     OmegaConf.set_struct(whole, False)
                     del whole["hydra"]
-                    check(whole)
+                    check(whole, overrides)
                 except Exception as error:
                     raise AssertionError(f"run.py {shlex.join(overrides)}: {error}") from error
                 modes.add(str(whole.mode.name))

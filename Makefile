@@ -24,7 +24,7 @@ demo: $(READY)
 	$(BIN)/python run.py
 
 test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -104,8 +104,6 @@ def search(config: DictConfig, console: Console) -> RunResult:
     """
     logs = replayed(config)
     if logs is not None:
-        if config.evaluate.get("lmms_eval") is not None:
-            raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
         return _search_logs(config, console, logs)
     output = Path(config.output)
     task = _task(config)
@@ -154,11 +152,18 @@ def search(config: DictConfig, console: Console) -> RunResult:
     console.results(result)
     write_report(output, result)
     complete_card(case, recipes[winner], result)
-    if outside:  # after the report, which a failure there leaves
-        result = outside.add_to(result)
-        write_report(output, result)
+    result = _judged(outside, output, result)
     console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
+    return result
+
+
+def _judged(outside: Outside, output: Path, result: RunResult) -> RunResult:
+    """With what lmms-eval says, if it was asked: after the report, which a failure there leaves."""
+    if not outside:
+        return result
+    result = outside.add_to(result)
+    write_report(output, result)
     return result
 
 
@@ -189,6 +194,8 @@ def _data(config: DictConfig) -> tuple[Dataset, Mapping[str, Sequence[str]]]:
 
 def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResult:
     """Find alpha from answers that other tools have logged; write selection.json and the report."""
+    if config.evaluate.get("lmms_eval") is not None:
+        raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
     output = Path(config.output)
     selector = build(config.search.selector)
     selector.check(logs.candidates)

@@ -18,8 +18,23 @@ settings.load_profile("adamms")
 pytest_plugins = ("miniature", "command")
 
 
+# Tests that fill the machine by themselves, or wait for a cluster of one node: never two at once.
+HEAVY = ("vllm", "slurm", "lmms", "cuda")
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, and what they start
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without a GPU the tests that need one are left out, counted as deselected: nothing installs a GPU."""
+    """Tests of a file stay together, the heavy ones follow each other; those that need a GPU need one.
+
+    Without a GPU they are left out, counted as deselected: nothing installs a GPU.
+    """
+    for item in items:
+        heavy = any(item.get_closest_marker(name) is not None for name in HEAVY)
+        item.add_marker(pytest.mark.xdist_group("heavy" if heavy else str(item.path)))
     if torch.cuda.is_available():
         return
     left_out = [item for item in items if item.get_closest_marker("cuda") is not None]

@@ -191,7 +191,9 @@ def raise_error(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[s
 
 
 def time_out(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
-    engine.clients[0].timeout = 0.0001
+    """The process stands still, so that nothing can come however slow this one is."""
+    os.kill(engine.clients[0].process.pid, signal.SIGSTOP)
+    engine.clients[0].timeout = 0.5
     yield from (example for example, _ in engine.generate(examples))
 
 
@@ -206,7 +208,7 @@ def kill(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
     ("target", "case", "end", "message"),
     [
         ("target", (0.3, ()), raise_error, "something else went wrong"),
-        ("target", (0.6, ()), time_out, r"vLLM: nothing came for 0\.0001 s while answering 6 examples from"),
+        ("target", (0.6, ()), time_out, r"vLLM: nothing came for 0\.5 s while answering 6 examples from"),
         ("target", (1.0, ()), kill, r"vLLM: its process was killed \(SIGKILL\), as the system does when mem"),
         ("target", HALF, leave, ""),
         ("donor", (0.3, ()), leave, ""),

@@ -1,0 +1,362 @@
+"""The documentation is true: its commands compose, its names exist, its links resolve, its example works."""
+
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+import test_layers
+import test_sweeps
+import tiny
+import torch
+from command import ROOT, Outcome
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.utils import get_object
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+from test_conf import given, nodes
+
+from adamms.arguments import check_arguments
+from adamms.compose import build, variants_of
+from adamms.grids import candidate_of, candidates_of
+from adamms.merge.catalogue import check_ancestor
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps/README.md"]
+CONF = ROOT / "conf"
+GROUPS = sorted(
+    {str(file.parent.relative_to(CONF)) for file in CONF.rglob("*.yaml") if file.parent != CONF}, key=len
+)
+FILES = (".html", ".json", ".jsonl", ".py", ".safetensors", ".yaml")
+PYTHON = re.compile(r"(\S*/)?python")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+pages = pytest.mark.parametrize("page", PAGES, ids=name)
+
+
+# Commands ------------------------------------------------------------------------------------------------
+
+
+def blocks(text: str) -> str:
+    """Indented and fenced lines, continued ones joined; and inline code, each on a line of its own."""
+    fence = re.compile(r"^```.*\n((?:.*\n)*?)^```", flags=re.MULTILINE)
+    fenced, outside = "".join(fence.findall(text)), fence.sub("", text)
+    indented = "\n".join(re.findall(r"^    (.*)", outside, flags=re.MULTILINE))
+    inline = re.findall(r"`([^`]+)`", re.sub(r"^    .*", "", outside, flags=re.MULTILINE))
+    code = re.sub(r"\\\n\s*", "", f"{fenced}\n{indented}")
+    return "\n".join([code, *(" ".join(part.split()) for part in inline)])
+
+
+def words(line: str) -> list[str]:
+    """As the shell splits the line, without its comment; [] if it is no line of a shell."""
+    try:
+        return shlex.split(line, comments=True)
+    except ValueError:
+        return []
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """What is given to Python: everything after the interpreter."""
+    for line in blocks(page.read_text()).splitlines():
+        found = words(line)
+        if len(found) > 1 and PYTHON.fullmatch(found[0]):
+            yield found[1:]
+
+
+def jobs(overrides: list[str]) -> Iterator[list[str]]:
+    """As few as have every value that `values` picks of every sweep."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [values(each) for each in parsed if each.key_or_group != "output"]
+    for number in range(max(map(len, choices), default=1)):
+        yield [found[number % len(found)] for found in choices]
+
+
+def values(override: Override) -> list[str]:
+    """All options of a group; of a key the first value and the last."""
+    if not override.is_sweep_override():
+        return [str(override.input_line)]
+    found = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
+    return found if override.key_or_group in GROUPS else [found[0], found[-1]]
+
+
+def arguments(command: list[str]) -> tuple[str, str, bool, list[str]]:
+    """(config folder, config, whether it is a multirun, overrides) of what follows `run.py`."""
+    folder, config, multirun, overrides = "conf", "config", False, []
+    rest = iter(command)
+    for word in rest:
+        if word == "-cd":
+            folder = next(rest)
+        elif word == "-cn":
+            config, multirun = next(rest), True  # as each recipe says of itself
+        elif word == "-m":
+            multirun = True
+        elif word != "...":
+            overrides.append(word)
+    return folder, config, multirun, overrides
+
+
+def recipe(config: str, overrides: list[str]) -> list[str]:
+    """The first value of what a recipe varies, where it is not overridden; test_sweeps has all of them."""
+    varied = test_sweeps.params(config) if config != "config" else {}
+    chosen = {override.partition("=")[0] for override in overrides}
+    return [f"{key}={values.split(',')[0]}" for key, values in varied.items() if key not in chosen]
+
+
+def composed() -> set[tuple[str, str, tuple[str, ...]]]:
+    """All jobs of all pages, each once: config folder, config, overrides."""
+    found = set()
+    for page in PAGES:
+        for script, *command in commands(page):
+            if script != "run.py" or "--help" in command or "--info" in command:
+                continue
+            folder, config, multirun, overrides = arguments(command)
+            every = list(jobs([*recipe(config, overrides), *overrides]))
+            assert multirun or len(every) == 1, f"{name(page)}: {command} is a sweep without -m"
+            found |= {(folder, config, tuple(sorted(job))) for job in every}
+    return found
+
+
+def check(config: DictConfig, overrides: Iterable[str]) -> None:
+    """Everything that needs no file: what was set binds, and nothing that is needed lacks."""
+    touched = {re.split("[.=/]", override.lstrip("+"))[0] for override in overrides}
+    for node in nodes(config):
+        place = str(node._get_full_key(None))
+        if place.partition(".")[0] in touched:
+            check_arguments(get_object(node._target_), given(node), place)
+    build(config.mapper)
+    replayed = str(config.engine._target_).endswith("Replay")
+    lacking = {key for key in OmegaConf.missing_keys(config) if not (replayed and key.startswith("model."))}
+    assert not lacking, f"it lacks {', '.join(sorted(lacking))}"
+    mode = config.mode.name
+    if mode in ("search", "plan", "merge", "respond"):
+        check_ancestor(build(config.merge.method), replayed or config.model.ancestor.path is not None)
+    if mode == "search" and not replayed:
+        candidates = candidates_of(config)
+        build(config.search.selector).check(candidates)
+        variants_of(config, candidates)
+    if mode == "respond":
+        candidate_of(config)
+
+
+def test_every_run_composes() -> None:
+    """By Hydra itself, with the checks that come before any file is opened."""
+    found = sorted(composed())
+    assert len(found) > 50
+    modes = set()
+    for folder in sorted({folder for folder, _, _ in found}):
+        extra = [] if folder == "conf" else [f"hydra.searchpath=[file://{CONF}]"]
+        with initialize_config_dir(str(ROOT / folder), version_base="1.3"):
+            for _, config, overrides in (job for job in found if job[0] == folder):
+                given = [*extra, "output=out", "cache=cache", *overrides]
+                try:
+                    whole = compose(config, given, return_hydra_config=True)
+                    OmegaConf.set_struct(whole, False)
+                    del whole["hydra"]
+                    check(whole, overrides)
+                except Exception as error:
+                    raise AssertionError(f"run.py {shlex.join(overrides)}: {error}") from error
+                modes.add(str(whole.mode.name))
+    assert not GlobalHydra.instance().is_initialized()
+    assert modes == {file.stem for file in (CONF / "mode").glob("*.yaml")}, "a mode without an example"
+
+
+@pages
+def test_other_programs_and_their_options_exist(page: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    markers = [line.split(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]]
+    for script, *rest in commands(page):
+        if script.startswith("tests/"):
+            text = (ROOT / script).read_text()
+            assert all(f'"{word}"' in text for word in rest if word.startswith("--")), (script, rest)
+        elif script == "-m" and rest[0] == "pytest":
+            assert rest[1] == "-m"
+            assert rest[2] in markers
+    extras = re.findall(r"'\.\[([\w-]+)\]'", page.read_text())
+    assert set(extras) <= set(project["project"]["optional-dependencies"])
+
+
+@pages
+def test_make_has_every_target(page: Path) -> None:
+    found = (words(line) for line in blocks(page.read_text()).splitlines())
+    targets = sorted({parts[1] for parts in found if len(parts) == 2 and parts[0] == "make"})
+    if targets:
+        done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+# Names ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def keys() -> set[str]:
+    """Every key of every option, under its group: 'merge.density'; and those without a group."""
+    found: set[str] = set()
+
+    def collect(node: object, place: str) -> None:
+        if place:
+            found.add(place)
+        if isinstance(node, dict):
+            for key, value in node.items():
+                if key != "defaults":
+                    collect(value, f"{place}.{key}".lstrip("."))
+
+    for file in sorted(CONF.rglob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+        package = "" if "@package _global_" in file.read_text() else str(file.parent.relative_to(CONF))
+        collect(content, "" if package == "." else package.replace("/", "."))
+    return found | {"search.difference"}
+
+
+def inline(page: Path) -> list[str]:
+    return [" ".join(code.split()) for code in re.findall(r"`([^`\n]+)`", page.read_text())]
+
+
+@pages
+def test_settings_exist(page: Path, keys: set[str]) -> None:
+    """`group=option`, `key=value` and `key.of.a.group` in running text and tables."""
+    for code in [part for whole in inline(page) for part in words(whole)]:
+        match = re.fullmatch(r"([a-z_/]+(?:\.[a-z_]+)*)(?:=(.*))?", code)
+        if (
+            match is None
+            or code.endswith("...")
+            or Path(code).suffix in (".json", ".jsonl", ".py", ".yaml", ".html", ".safetensors")
+        ):
+            continue
+        key, value = re.sub(r"^model\.donors\.\w+", "model.donors.a", match[1]), match[2]
+        if key in GROUPS and value:
+            for option in re.findall(r"[a-z]\w*", re.sub(r"[A-Z]{2,}", "", value)):
+                assert (CONF / key / f"{option}.yaml").is_file(), code
+        elif value is not None or (key.partition(".")[0] in GROUPS and "." in key):
+            assert key in keys or key in GROUPS, code
+
+
+@pages
+def test_files_exist(page: Path) -> None:
+    """What is named in code and starts with a folder of this repository."""
+    tops = {path.name for path in ROOT.iterdir() if path.is_dir()} - {".git", ".venv", "outputs", "multirun"}
+    for code in [part for whole in inline(page) for part in words(whole)]:
+        if "/" in code and code.split("/")[0] in tops and code not in GROUPS and "=" not in code:
+            assert list(ROOT.glob(code.rstrip("/"))), code
+
+
+def anchors(page: Path) -> set[str]:
+    """The fragments that GitHub gives the page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pages
+def test_links_resolve(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if link.startswith("http"):
+            continue
+        file, _, anchor = link.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), link
+        assert not anchor or anchor in anchors(there), link
+
+
+def test_the_readme_leads_everywhere() -> None:
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert {name(page) for page in PAGES[1:]} <= set(links)
+
+
+@pages
+def test_tables_name_options_that_exist(page: Path) -> None:
+    """A table whose first column is headed `group=` lists that group's options."""
+    for group, body in re.findall(r"^\| `([a-z/]+)=` .*\n\|[ -|]+\n((?:\|.*\n)+)", page.read_text(), re.M):
+        for row in body.splitlines():
+            for option in re.findall(r"`(\w+)`", row.split("|")[1]):
+                assert (CONF / group / f"{option}.yaml").is_file(), f"{group}={option}"
+
+
+def test_the_modes_are_all_there() -> None:
+    text = (ROOT / "docs/running.md").read_text()
+    assert {file.stem for file in (CONF / "mode").glob("*.yaml")} <= set(
+        re.findall(r"^\| `(\w+)`", text, re.M)
+    )
+
+
+def test_the_picture_of_the_packages_is_how_they_import() -> None:
+    text = (ROOT / "docs/architecture.md").read_text()
+    arrows = set(re.findall(r"^    (\w+) --> (\w+)$", text.partition("## Packages")[2], flags=re.MULTILINE))
+    allowed = {
+        (own, other.partition(".")[0])
+        for own, others in test_layers.ALLOWED.items()
+        for other in others
+        if other != "errors"
+    }
+    assert arrows == allowed
+
+
+# The worked example --------------------------------------------------------------------------------------
+
+
+def as_tern(state: tiny.State) -> tiny.State:
+    """A Llama's weights in the names of the family that docs/models.md makes up."""
+    found = {
+        "transformer.wte.weight": state["model.embed_tokens.weight"],
+        "transformer.ln_f.weight": state["model.norm.weight"],
+        "head.weight": state["lm_head.weight"],
+        "eyes.patch.weight": torch.ones(3, 2),
+        "bridge.0.weight": torch.ones(3, 2),
+    }
+    for i in range(2):
+        old, new = f"model.layers.{i}", f"transformer.h.{i}"
+        qkv = [state[f"{old}.self_attn.{part}_proj.weight"] for part in "qkv"]
+        found |= {
+            f"{new}.ln_1.weight": state[f"{old}.input_layernorm.weight"],
+            f"{new}.ln_2.weight": state[f"{old}.post_attention_layernorm.weight"],
+            f"{new}.attn.qkv.weight": torch.cat(qkv),
+            f"{new}.attn.out.weight": state[f"{old}.self_attn.o_proj.weight"],
+        }
+        found |= {
+            f"{new}.mlp.{part}.weight": state[f"{old}.mlp.{part}_proj.weight"]
+            for part in ("gate", "up", "down")
+        }
+    return found
+
+
+def test_a_family_of_ones_own_merges_by_the_spec_in_the_page(
+    run: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    [text] = re.findall(r"^```yaml\n(.+?)^```", (ROOT / "docs/models.md").read_text(), re.M | re.DOTALL)
+    spec = tmp_path / "tern.yaml"
+    target, donor = tiny.llama_state(0), tiny.llama_state(1)
+    # Keys and values of fewer heads than the queries, so that an equal split would be wrong.
+    for state in (target, donor):
+        for key in [key for key in state if "k_proj" in key or "v_proj" in key]:
+            state[key] = state[key][:3].clone()
+    a = tiny.write_model(tmp_path / "a", target)
+    b = tiny.write_model(tmp_path / "b", as_tern(donor), "TernForConditionalGeneration")
+    config = json.loads((b / "config.json").read_text())
+    (b / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2, "num_key_value_heads": 1}))
+    given = ["mode=merge", "model=custom", f"model.target.path={a}", f"model.donors.a.path={b}"]
+    unknown = run(*given, f"output={tmp_path / 'out'}")
+    assert unknown.status == 2
+    assert "unknown architecture: config.json declares TernForConditionalGeneration." in unknown.err
+
+    given += [f"model.donors.a.architecture={spec}", "merge.alpha=0.25", f"output={tmp_path / 'out'}"]
+    spec.write_text(text.rsplit("\n", 2)[0] + "\n")
+    lacking = run(*given)
+    assert lacking.status == 2
+    assert "1 tensors are not described by the architecture 'tern', first 'bridge.0.weight'" in lacking.err
+
+    spec.write_text(text)
+    done = run(*given)
+    assert done.status == 0, done.err
+    merged = load_file(tmp_path / "out/model/model.safetensors")
+    assert merged.keys() == target.keys()
+    for key, tensor in merged.items():  # 0.75 and 0.25 are exact: one rounding from float64 to float32
+        expected = 0.75 * target[key].double() + 0.25 * donor[key].double()
+        assert torch.equal(tensor, expected.to(torch.float32)), key

@@ -35,7 +35,8 @@ def check_arguments(target: Callable[..., Any], values: Mapping[str, Any], where
         hint = hints.get(name, Parameter.empty)
         if not _matches(value, hint):
             raise AdammsError(f"{where}.{name} is {value!r}; expected {_words(hint)}")
-        checked[name] = Path(value).expanduser() if hint is Path and isinstance(value, str) else value
+        is_path = hint is Path or (Path in get_args(hint) and str not in get_args(hint))
+        checked[name] = Path(value).expanduser() if is_path and isinstance(value, str) else value
     return checked
 
 

@@ -103,7 +103,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(task.data, task.searched)
         answers = ask(console, "search", engine, recipes, inputs)
-        selection = task.selector.select(Responses(answers), task.searched)
+        selection = task.selector.select(Responses.of_engine(answers), task.searched)
         winner = selection.overall.candidate
         folder = write_model(console, config, case, recipes[winner])
         write_json(output / "plan.json", case.plan.to_json())
@@ -245,7 +245,9 @@ def _answered(data: Dataset, answers: Answers) -> tuple[Answered, ...]:
     """The examples that somebody has answered, in the dataset's order."""
     found = []
     for example in data.examples:
-        texts = {candidate: given[example.id] for candidate, given in answers.items() if example.id in given}
+        texts = {
+            candidate: given[example.id].text for candidate, given in answers.items() if example.id in given
+        }
         if texts:
             found.append(Answered(example, texts, data.answers.get(example.id)))
     return tuple(found)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from adamms.data.example import Example
+from adamms.engines import answer
 from adamms.engines.devices import shares
 from adamms.engines.replicas import interleaved, together
 from adamms.engines.stop import checked_stop
@@ -22,6 +23,7 @@ from adamms.merge.recipe import Recipe
 from adamms.merge.sources import CACHES
 from adamms.models.registration import native_family
 
+MOST_LOGPROBS = 20
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
@@ -50,6 +52,8 @@ class VllmEngine:
             also `pinned`, page-locked memory, or `gpu`, beside the model. The arithmetic is on the device.
         seed: of vLLM; greedy answers do not depend on it.
         stop: texts before which an answer ends.
+        logprobs: how many likeliest tokens are kept, with their log-probabilities, at every place of an
+            answer, at most 20; 0 for none.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
 
@@ -76,6 +80,7 @@ class VllmEngine:
         source_cache: str = "mmap",
         seed: int = 0,
         stop: Sequence[str] = (),
+        logprobs: int = 0,
         start_timeout: float = 1800.0,
         timeout: float = 600.0,
     ) -> None:
@@ -95,6 +100,8 @@ class VllmEngine:
                 raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
         if not 0 < gpu_memory_utilization <= 1:
             raise AdammsError(f"engine.gpu_memory_utilization is {gpu_memory_utilization}; expected (0, 1]")
+        if not 0 <= logprobs <= MOST_LOGPROBS:
+            raise AdammsError(f"engine.logprobs is {logprobs}; expected 0 to {MOST_LOGPROBS}, vLLM's limit")
         if timeout <= 0 or start_timeout <= 0:
             raise AdammsError("engine.timeout and engine.start_timeout must be more than 0 seconds")
         self.version = installed_version()
@@ -113,6 +120,7 @@ class VllmEngine:
             enforce_eager=enforce_eager,
             batch_invariant=batch_invariant,
             seed=seed,
+            logprobs=logprobs,
         )
         self.batch_size = batch_size
         self.clients = [
@@ -133,6 +141,7 @@ class VllmEngine:
             f"max_model_len={s.max_model_len} batch_size={self.batch_size} "
             f"tensor_parallel_size={s.tensor_parallel_size} enforce_eager={s.enforce_eager} "
             f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}"
+            f"{f' logprobs={s.logprobs}' if s.logprobs else ''}"
         )
 
     def __enter__(self) -> Self:
@@ -154,9 +163,9 @@ class VllmEngine:
         pickled = pickle.dumps(recipe)
         together(self.clients, lambda client: client.load(pickled))
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
-        for answer in self.replies(examples):
-            yield answer.example, answer.text
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, answer.Answer]]:
+        for reply in self.replies(examples):
+            yield reply.example, answer.Answer(reply.text, reply.logprobs)
 
     def replies(self, examples: Sequence[Example]) -> Iterator[Answer]:
         """As `generate`, with the token ids, too.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamms.data.example import Example
+from adamms.engines.answer import Token
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Settings:
     enforce_eager: bool | None
     batch_invariant: bool
     seed: int
+    logprobs: int
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,15 @@ class Ask:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one example: its text and the ids of the generated tokens, special ones included."""
+    """The answer to one example: its text and the ids of the generated tokens, special ones included.
+
+    `logprobs` has an entry for each token where they were asked for.
+    """
 
     example: str
     text: str
     tokens: tuple[int, ...]
+    logprobs: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from adamms.cli import explain_errors
+from adamms.multirun import compared
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
@@ -18,5 +19,5 @@ def main(config: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    with explain_errors():
+    with explain_errors(), compared():
         main()

@@ -38,10 +38,14 @@ def replayed(config: DictConfig) -> Replay | None:
     return engine if isinstance(engine, Replay) else None
 
 
-def check_runnable(model: Described) -> None:
-    """Raise AdammsError if the model is in a format that no engine can run; it says what to do instead."""
-    if instead := advice(model):
-        raise AdammsError(f"{model} cannot be run. {instead}")
+def check_runnable(config: DictConfig, model: Described) -> None:
+    """Raise AdammsError if the model's format is one that the configured engine cannot run.
+
+    The message says what to do instead. An engine from elsewhere is not known, and so is not refused.
+    """
+    engine = getattr(build(config.engine).func, "name", "")
+    if instead := advice(model, engine):
+        raise AdammsError(f"{model} cannot be run with engine={engine}. {instead}")
 
 
 def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) -> StoredEngine:
@@ -100,11 +104,11 @@ def ask(
     with console.stage(title, len(recipes) * len(examples), "answers") as advance:
         for candidate, recipe in recipes.items():
             engine.load(recipe)
-            answers[candidate] = _collect(engine, examples, advance)
+            answers[candidate] = collect(engine, examples, advance)
     return answers
 
 
-def _collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, Answer]:
+def collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, Answer]:
     """All answers of the model that is live now."""
     answers = {}
     for example, answer in engine.generate(examples):
@@ -147,11 +151,8 @@ def evaluate(
     target = ask(console, "evaluate target", engine, {UNMERGED: case.unmerged()}, labelled) if apart else {}
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
-    def scores(found: Mapping[str, Answer]) -> Scores:
-        given = texts(found)
-        tasks = dict.fromkeys(example.task for example in labelled)
-        truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
-        return Scores({task: scorer(given, truth) for task, truth in truths.items()})
+    def scores(given: Mapping[str, Answer]) -> Scores:
+        return score_tasks(scorer, data, labelled, texts(given))
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
@@ -161,6 +162,15 @@ def evaluate(
     )
 
 
+def score_tasks(
+    scorer: Score, data: Dataset, labelled: Sequence[Example], given: Mapping[str, str]
+) -> Scores:
+    """The score of one model's answers on every task."""
+    tasks = dict.fromkeys(example.task for example in labelled)
+    truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
+    return Scores({task: scorer(given, truth) for task, truth in truths.items()})
+
+
 def _answer_natively(
     console: Console, config: DictConfig, case: Case, examples: Sequence[Example]
 ) -> dict[str, dict[str, Answer]]:
@@ -168,14 +178,14 @@ def _answer_natively(
     answers = {}
     for name, donor in case.donors.items():
         try:
-            check_runnable(donor)
+            check_runnable(config, donor)
             with (
                 open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
                 console.stage(f"evaluate {name}", len(examples), "answers") as advance,
             ):
                 if donor.checkpoint.adapted:
                     engine.load(case.alone(donor))
-                answers[name] = _collect(engine, examples, advance)
+                answers[name] = collect(engine, examples, advance)
         except AdammsError as error:
             console.warn(f"the donor {name} is not evaluated: {error}")
     return answers

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import torch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 import adamms
 from adamms.arguments import check_arguments
+from adamms.checkpoint.reader import Checkpoint
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.grids import configured
@@ -23,17 +25,21 @@ from adamms.mapping.sketch import SketchedModel
 from adamms.merge.acting import actionable
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
+from adamms.merge.device import check_device
 from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
+from adamms.merge.offloaded import Offloaded, on_gpu
 from adamms.merge.recipe import Recipe
 from adamms.merge.rules import Rule, shares_by_slot
 from adamms.merge.statistics import Advance
 from adamms.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.opening import Described, check_sizes, describe, format_of, open_source, origins_of
+from adamms.track.card import Origin
 from adamms.track.console import Console
 
 # The ancestor's name where it stands in the donors' place.
 CONTROL = "control"
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,8 @@ class Case:
     Args:
         target, donors, ancestor: opened checkpoints, as the mapper describes them.
         names: hub ids or folder names for people: "target", each donor's name -> text.
-        origins: hub ids or folder names, target first, then donors; of an adapted model two.
+        cards: where the models come from, for the model card: target first, then donors, then an ancestor
+            that the method needs; of an adapted model two.
         plan: every target tensor's slot.
         control: the plan with the ancestor as the only donor, when evaluate.control asks for it.
         method: the merge method.
@@ -51,6 +58,7 @@ class Case:
         rules: where the donors' share is another one.
         alpha: the donors' share together, or each donor's by name.
         variants: how candidates that set more than alpha are merged.
+        device: where the arithmetic of what is written and surveyed takes place.
         statistics, control_statistics: method's repr -> what it found out of these models, see `measured`.
     """
 
@@ -58,7 +66,7 @@ class Case:
     donors: Mapping[str, Described]
     ancestor: Described | None
     names: Mapping[str, str]
-    origins: Sequence[str]
+    cards: Sequence[Origin]
     plan: Plan
     control: Plan | None
     method: Method
@@ -66,6 +74,7 @@ class Case:
     rules: tuple[Rule, ...] = ()
     alpha: float | Mapping[str, float] = 0.0
     variants: Mapping[Candidate, Merging] = field(default_factory=dict)
+    device: torch.device = CPU
     statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
     control_statistics: Mapping[str, Statistics | None] = field(default_factory=dict)
 
@@ -115,14 +124,19 @@ class Case:
         found, control = {}, {}
         for name, method in self._methods.items():
             case = replace(self, method=method, alpha=0.0)
-            found[name] = case.recipe().measured(advance=advance).statistics
+            found[name] = self._surveyed(case.recipe(), advance)
             if self.control is not None:
-                control[name] = case.control_recipe().measured(advance=advance).statistics
+                control[name] = self._surveyed(case.control_recipe(), advance)
         return replace(
             self,
             statistics=found,
             control_statistics=control,
         )
+
+    def _surveyed(self, recipe: Recipe, advance: Advance) -> Statistics | None:
+        if self.device == CPU:
+            return recipe.measured(advance=advance).statistics
+        return on_gpu(recipe, self.device).measured(advance).statistics
 
     @property
     def arithmetic(self) -> str:
@@ -161,11 +175,15 @@ class Case:
         ancestor = self.ancestor.checkpoint if self.ancestor is not None else None
         return Recipe(model.checkpoint, {}, Plan(str(model), {}, slots), self.method, {}, ancestor)
 
+    def computed(self, recipe: Recipe) -> Recipe | Offloaded:
+        """What the writer takes the merged tensors from: the recipe, on the case's device."""
+        return recipe if self.device == CPU else on_gpu(recipe, self.device)
+
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""
         return {
             "adamms": adamms.__version__,
-            "fingerprint": recipe.fingerprint,
+            "fingerprint": self.computed(recipe).fingerprint,
             "target": self.names[TARGET],
             "donors": {name: self.names[name] for name in self.donors},
             "architectures": {TARGET: format_of(self.target)}
@@ -189,6 +207,7 @@ def compose_case(
     """
     models = config.model
     check_donor_names(models.donors)
+    device = check_device(config.merge.device)
     weights, rules = weights_of(config), rules_of(config)
     shares = donor_shares(0.0, [str(name) for name in models.donors], weights)
     if not isinstance(config.plan.verify, bool):
@@ -213,6 +232,7 @@ def compose_case(
     wanted = ancestor is not None and config.evaluate.control
     base = ancestor if method.needs_ancestor else None
     origins = {TARGET: origins_of(models.target)} | {str(n): origins_of(d) for n, d in models.donors.items()}
+    known = origins | ({ANCESTOR: origins_of(models.ancestor)} if method.needs_ancestor else {})
     with _progress(target, console):
         plan = actionable(mapper.plan(target, described, ancestor), method)
         control = actionable(mapper.plan(target, {CONTROL: ancestor}, base), method) if wanted else None
@@ -221,7 +241,7 @@ def compose_case(
         donors=described,
         ancestor=ancestor,
         names={name: " + ".join(parts) for name, parts in origins.items()},
-        origins=list(dict.fromkeys(part for parts in origins.values() for part in parts)),
+        cards=_cards(known, opened),
         plan=plan,
         control=control,
         method=method,
@@ -229,7 +249,17 @@ def compose_case(
         rules=rules,
         alpha=alpha_of(config),
         variants=variants or {},
+        device=device,
     )
+
+
+def _cards(origins: Mapping[str, Sequence[str]], opened: Mapping[str, Checkpoint]) -> list[Origin]:
+    """Each model once: an adapter, which comes after its base, without the base's licence."""
+    found: dict[str, Origin] = {}
+    for name, parts in origins.items():
+        for number, part in enumerate(parts):
+            found.setdefault(part, Origin.of(part, opened[name].folder) if number == 0 else Origin(part))
+    return list(found.values())
 
 
 def variants_of(config: DictConfig, candidates: Sequence[Candidate]) -> dict[Candidate, Merging]:

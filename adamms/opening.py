@@ -92,6 +92,6 @@ def format_of(model: Described) -> str | None:
     return model.architecture.name if isinstance(model, Model) else None
 
 
-def advice(model: Described) -> str:
-    """What to do instead of running the model, where no engine can; '' where one may."""
-    return model.architecture.inference if isinstance(model, Model) else ""
+def advice(model: Described, engine: str) -> str:
+    """What to do instead of running the model in `engine`, where that cannot; '' where it may."""
+    return model.architecture.inference.get(engine, "") if isinstance(model, Model) else ""

@@ -10,30 +10,41 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
+from adamms.checkpoint.side_files import copy_side_files, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.compose import Case
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
+from adamms.opening import advice
+from adamms.track.card import model_card
 from adamms.track.console import Console
-from adamms.track.result import Answered
+from adamms.track.result import Answered, RunResult
 
 RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained"
-NATIVE_LOADER = "adamms.models.registration.load_model"
+# What loads it, its folder in the place of {}.
+LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+NATIVE_LOADER = "adamms.models.registration.load_model({})"
+VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
+
+
+def model_folder(config: DictConfig) -> Path:
+    """Where the merged model goes."""
+    return Path(config.output) / "model"
 
 
 def check_output(config: DictConfig, case: Case) -> None:
     """Fail before any work if the model could not be written at the end."""
     if not _continues(config):
-        check_writable(Path(config.output) / "model", _bytes_needed(case))
+        check_writable(model_folder(config), _bytes_needed(case))
 
 
 def loader(case: Case) -> str:
-    """The function that loads what is written."""
-    return NATIVE_LOADER if native_family(case.target.checkpoint.folder) is not None else LOADER
+    """The code that loads what is written."""
+    if native_family(case.target.checkpoint.folder) is not None:
+        return NATIVE_LOADER
+    return VLLM_LOADER if advice(case.target, "transformers") else LOADER
 
 
 def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe) -> Path:
@@ -42,7 +53,7 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
     Returns:
         Its folder, OUTPUT/model.
     """
-    folder = Path(config.output) / "model"
+    folder = model_folder(config)
     total = sum(entry.nbytes for entry in recipe.layout())
     record = case.record(recipe)
     if _continues(config) and _read_json(folder / RECORD) == json.loads(json.dumps(record)):
@@ -50,13 +61,21 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
         return folder
     with whole_folder(folder, _bytes_needed(case)) as partial:
         with console.stage("merge", total, "bytes") as advance:
-            write_tensors(recipe, partial, int(config.max_shard_gb * 1e9), advance=advance)
+            source = case.computed(recipe)
+            write_tensors(source, partial, int(config.max_shard_gb * 1e9), source.workers, advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        card = model_card(case.origins, record, loader(case))
+        card = model_card(case.cards, record, loader(case))
         (partial / "README.md").write_text(card, encoding="utf-8")
         write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     return folder
+
+
+def complete_card(case: Case, recipe: Recipe, result: RunResult) -> None:
+    """Add to the card of the model in `result.folder` how it was chosen and how it scored."""
+    assert result.folder is not None
+    card = model_card(case.cards, case.record(recipe), loader(case), result)
+    (result.folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def write_answers(file: Path, answered: Sequence[Answered]) -> None:

@@ -1,4 +1,4 @@
-"""The run's own settings in words: for the report, and as a command line that merges what a search found.
+"""The run's own settings in words: for the report, for trackers, and as a command line that merges.
 
 Like `compose`, above the layers.
 """
@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.engines.responses import ALPHA
+from adamms.track.tracker import Job
 
 
 def settings_in_words(node: DictConfig, without: Sequence[str] = ()) -> str:
@@ -31,3 +32,16 @@ def merge_command(keys: Sequence[str] = (ALPHA,)) -> str:
     replaced = tuple(f"{key}=" for key in keys)
     kept = [shlex.quote(item) for item in overrides if not item.startswith((*own, *replaced))]
     return " ".join(["python run.py mode=merge", *kept])
+
+
+def this_job() -> Job:
+    """What was chosen and typed for this run, and the multirun that it is part of."""
+    if not HydraConfig.initialized():
+        return Job()
+    hydra = HydraConfig.get()
+    choices = {
+        str(group): str(option) for group, option in hydra.runtime.choices.items() if option is not None
+    }
+    overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+    alone = OmegaConf.is_missing(hydra.job, "num")
+    return Job(choices, tuple(overrides), None if alone else str(hydra.sweep.dir))

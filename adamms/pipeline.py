@@ -1,7 +1,7 @@
 """The modes: plan, merge, search, respond. The only module that knows the order in which parts run.
 
 Each takes the composed configuration, checks what can be checked before any work, writes its results into
-`output` and returns what it found. `run` tells it to whoever keeps track.
+`output` and returns what it found. `run` tells it to whoever keeps track. mode=evaluate is in `evaluating`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,20 +22,31 @@ from adamms.answering import (
     replayed,
     searched_and_labelled,
 )
+from adamms.architectures.spec import ENGINES
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate, Responses, axes_of
 from adamms.errors import AdammsError
+from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.method import TARGET
 from adamms.opening import advice
-from adamms.outputs import check_output, loader, write_answers, write_json, write_model
-from adamms.overrides import merge_command, settings_in_words
+from adamms.outputs import (
+    check_output,
+    complete_card,
+    loader,
+    model_folder,
+    write_answers,
+    write_json,
+    write_model,
+)
+from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
+from adamms.track.loudness import quiet_libraries
 from adamms.track.report import write_report
 from adamms.track.result import Answered, RunResult
 from adamms.track.tracker import Tracker
@@ -43,10 +54,11 @@ from adamms.track.tracker import Tracker
 
 def run(config: DictConfig) -> None:
     """Run the mode that the configuration names, and have its result recorded."""
+    quiet_libraries(config.verbose)
     console = Console()
     tracker: Tracker = build(config.track)
     settings: Any = OmegaConf.to_container(config, resolve=True)
-    with tracker.run(settings) as record:
+    with tracker.run(settings, this_job()) as record:
         record(hydra.utils.get_method(config.mode.run)(config, console))
 
 
@@ -54,6 +66,7 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
+    console.tree(case.plan)
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
@@ -67,16 +80,19 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = compose_case(config, console)
     case.recipe()  # what is wrong with alpha shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
     folder = write_model(console, config, case, case.recipe())
     write_json(output / "plan.json", case.plan.to_json())
-    if instead := advice(case.target):
-        console.say(f"The merged model is in {folder}. {instead}")
+    if all(instead := [advice(case.target, engine) for engine in ENGINES]):
+        console.say(f"The merged model is in {folder}. {instead[0]}")
     else:
         console.finish(folder, loader(case))
-    return replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    return outside.add_to(
+        replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    )
 
 
 def search(config: DictConfig, console: Console) -> RunResult:
@@ -87,14 +103,17 @@ def search(config: DictConfig, console: Console) -> RunResult:
     """
     logs = replayed(config)
     if logs is not None:
+        if config.evaluate.get("lmms_eval") is not None:
+            raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
         return _search_logs(config, console, logs)
     output = Path(config.output)
     task = _task(config)
     case = compose_case(config, console, variants_of(config, task.candidates))
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     for candidate in task.candidates:
         case.at(candidate).recipe()  # what is wrong with the models shows before any work
     check_output(config, case)
+    outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
     checks = check_resemblance(console, config, case)
     case = _measured(console, case)
@@ -132,6 +151,10 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
+    complete_card(case, recipes[winner], result)
+    if outside:  # after the report, which a failure there leaves
+        result = outside.add_to(result)
+        write_report(output, result)
     console.finish(folder, loader(case))
     return result
 
@@ -202,7 +225,7 @@ def respond(config: DictConfig, console: Console) -> RunResult:
     scored = config.evaluate.scorer is not None
     data, searched = _data(config)
     case = compose_case(config, console, variants)
-    check_runnable(case.target)
+    check_runnable(config, case.target)
     inputs, labelled = searched_and_labelled(data, searched)
     wanted = list(dict.fromkeys([*inputs, *labelled])) if scored else inputs
     mine = _measured(console, case).at(candidate)
@@ -255,4 +278,4 @@ def _answered(data: Dataset, answers: Answers) -> tuple[Answered, ...]:
 
 def _code(case: Case, folder: Path) -> str:
     """What loads the model that was written."""
-    return f"{loader(case)}({str(folder)!r})"
+    return loader(case).format(repr(str(folder)))

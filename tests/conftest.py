@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 from hypothesis import HealthCheck, settings
 
 # The same cases on every machine and in every run, however slow the machine.
@@ -15,6 +16,16 @@ settings.register_profile(
 settings.load_profile("adamms")
 
 pytest_plugins = ("miniature", "command")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without a GPU the tests that need one are left out, counted as deselected: nothing installs a GPU."""
+    if torch.cuda.is_available():
+        return
+    left_out = [item for item in items if item.get_closest_marker("cuda") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("cuda") is None]
 
 
 @pytest.hookimpl(wrapper=True)

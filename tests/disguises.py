@@ -12,6 +12,9 @@ import torch
 from family_models import HEAD_DIM, HEADS, HIDDEN, KEY_VALUE_HEADS, LAYERS, TEXT
 from tiny import State
 
+WIDTH, FEED_FORWARD = 64, 48  # of the vision encoders, one layer each
+QUERIES = 4  # of MiniCPM-V's resampler
+
 _INTERNLM2_NAMES = {
     "model.embed_tokens": "model.tok_embeddings",
     "lm_head": "output",
@@ -22,37 +25,81 @@ _INTERNLM2_NAMES = {
     "input_layernorm": "attention_norm",
     "post_attention_layernorm": "ffn_norm",
 }
+
+
+def _linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+
+
+def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.{part}": (width,) for part in ("weight", "bias")}
+
+
+def _patches(name: str, patch: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (WIDTH, 3, patch, patch), f"{name}.bias": (WIDTH,)}
+
+
+_BLOCK = "vision_model.encoder.layers.0"
 _INTERNVL = {
-    "vision_model.embeddings.class_embedding": (1, 1, 32),
-    "vision_model.embeddings.position_embedding": (1, 5, 32),
-    "vision_model.embeddings.patch_embedding.weight": (32, 3, 16, 16),
-    "vision_model.encoder.layers.0.attn.qkv.weight": (96, 32),
-    "vision_model.encoder.layers.0.attn.proj.weight": (32, 32),
-    "vision_model.encoder.layers.0.mlp.fc1.weight": (48, 32),
-    "vision_model.encoder.layers.0.norm1.weight": (32,),
-    "vision_model.encoder.layers.0.ls1": (32,),
-    "mlp1.0.weight": (128,),
-    "mlp1.1.weight": (HIDDEN, 128),
-    "mlp1.3.weight": (HIDDEN, HIDDEN),
+    "vision_model.embeddings.class_embedding": (1, 1, WIDTH),
+    "vision_model.embeddings.position_embedding": (1, 5, WIDTH),
+    **_patches("vision_model.embeddings.patch_embedding", 16),
+    **_linear(f"{_BLOCK}.attn.qkv", 3 * WIDTH, WIDTH),
+    **_linear(f"{_BLOCK}.attn.proj", WIDTH, WIDTH),
+    **_linear(f"{_BLOCK}.mlp.fc1", FEED_FORWARD, WIDTH),
+    **_linear(f"{_BLOCK}.mlp.fc2", WIDTH, FEED_FORWARD),
+    **_norm(f"{_BLOCK}.norm1", WIDTH),
+    **_norm(f"{_BLOCK}.norm2", WIDTH),
+    f"{_BLOCK}.ls1": (WIDTH,),
+    f"{_BLOCK}.ls2": (WIDTH,),
+    **_norm("mlp1.0", 4 * WIDTH),
+    **_linear("mlp1.1", HIDDEN, 4 * WIDTH),
+    **_linear("mlp1.3", HIDDEN, HIDDEN),
 }
+
+
+def _clip_block(name: str, width: int = WIDTH, inner: int = FEED_FORWARD) -> dict[str, tuple[int, ...]]:
+    """A layer of SigLIP or CLIP."""
+    shapes = {}
+    for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        shapes |= _linear(f"{name}.self_attn.{part}", width, width)
+    shapes |= _norm(f"{name}.layer_norm1", width) | _norm(f"{name}.layer_norm2", width)
+    return shapes | _linear(f"{name}.mlp.fc1", inner, width) | _linear(f"{name}.mlp.fc2", width, inner)
+
+
 _MINICPM_V = {
-    "vpm.embeddings.patch_embedding.weight": (32, 3, 14, 14),
-    "vpm.encoder.layers.0.self_attn.q_proj.weight": (32, 32),
-    "vpm.encoder.layers.0.mlp.fc1.bias": (48,),
-    "vpm.post_layernorm.weight": (32,),
-    "resampler.query": (4, HIDDEN),
+    **_patches("vpm.embeddings.patch_embedding", 14),
+    "vpm.embeddings.position_embedding.weight": (25, WIDTH),
+    **_clip_block("vpm.encoder.layers.0"),
+    **_norm("vpm.post_layernorm", WIDTH),
+    "resampler.query": (QUERIES, HIDDEN),
     "resampler.proj": (HIDDEN, HIDDEN),
-    "resampler.kv_proj.weight": (HIDDEN, 32),
+    "resampler.kv_proj.weight": (HIDDEN, WIDTH),
     "resampler.attn.in_proj_weight": (3 * HIDDEN, HIDDEN),
+    "resampler.attn.in_proj_bias": (3 * HIDDEN,),
+    **_linear("resampler.attn.out_proj", HIDDEN, HIDDEN),
+    **_norm("resampler.ln_q", HIDDEN),
+    **_norm("resampler.ln_kv", HIDDEN),
+    **_norm("resampler.ln_post", HIDDEN),
 }
-_PHI3_V = {
-    "model.vision_embed_tokens.img_processor.vision_model.embeddings.class_embedding": (32,),
-    "model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.mlp.fc1.weight": (48, 32),
-    "model.vision_embed_tokens.img_projection.0.weight": (HIDDEN, 128),
-    "model.vision_embed_tokens.img_projection.2.bias": (HIDDEN,),
-    "model.vision_embed_tokens.glb_GN": (1, 1, 128),
-    "model.vision_embed_tokens.sub_GN": (1, 1, 1, 128),
-}
+
+
+def phi3_v_vision(width: int, inner: int, patch: int, positions: int) -> dict[str, tuple[int, ...]]:
+    """Phi-3-vision's CLIP of one layer with its projector."""
+    module = "model.vision_embed_tokens"
+    tower = f"{module}.img_processor.vision_model"
+    return {
+        f"{tower}.embeddings.class_embedding": (width,),
+        f"{tower}.embeddings.patch_embedding.weight": (width, 3, patch, patch),
+        f"{tower}.embeddings.position_embedding.weight": (positions, width),
+        **_norm(f"{tower}.pre_layrnorm", width),
+        **_clip_block(f"{tower}.encoder.layers.0", width, inner),
+        **_norm(f"{tower}.post_layernorm", width),
+        **_linear(f"{module}.img_projection.0", HIDDEN, 4 * width),
+        **_linear(f"{module}.img_projection.2", HIDDEN, HIDDEN),
+        f"{module}.glb_GN": (1, 1, 4 * width),
+        f"{module}.sub_GN": (1, 1, 1, 4 * width),
+    }
 
 
 @dataclass(frozen=True)
@@ -160,5 +207,8 @@ minicpm_v = Disguise(
     lambda state: _without("llm.", state),
 )
 phi3_v = Disguise(
-    {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT}, _PHI3_V, _plain, _plain
+    {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT},
+    phi3_v_vision(WIDTH, FEED_FORWARD, patch=16, positions=5),
+    _plain,
+    _plain,
 )

@@ -51,21 +51,22 @@ BUILT = [name for name in FAMILIES if name not in DISGUISED]
 
 def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
     """A tiny language model of one of the kinds in family_models.LANGUAGE."""
-    return _save(models.LANGUAGE[kind], folder, seed)
+    return save_model(models.LANGUAGE[kind], folder, seed)
 
 
 def save_family(name: str, folder: Path, seed: int = 0) -> Path:
     """A tiny model of one of FAMILIES."""
     family = FAMILIES[name]
     if not isinstance(family.source, Disguise):
-        return _save(family.source, folder, seed)
+        return save_model(family.source, folder, seed)
     plain = save_language(family.language, folder.with_name(f"{folder.name}-plain"), seed)
     write_state(family.source.put_on(load_file(plain / "model.safetensors")), folder)
     (folder / "config.json").write_text(json.dumps(family.source.config))
     return folder
 
 
-def _save(build: Callable[[], Any], folder: Path, seed: int) -> Path:
+def save_model(build: Callable[[], Any], folder: Path, seed: int) -> Path:
+    """What `build` makes, drawn from `seed`."""
     torch.manual_seed(seed)
     model = build()
     with torch.no_grad():  # norms and biases are otherwise all ones and zeros

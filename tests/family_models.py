@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 64, 4, 2, 16
+HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 128, 4, 2, 32  # the least that vLLM computes with
 LAYERS = 2
 CROSS_LAYERS = [1, 3]  # mllama: of four layers, so that the language model has two
 
@@ -41,7 +41,7 @@ _QWEN_VISION: dict[str, Any] = {
     "spatial_merge_size": 2,
     "out_hidden_size": HIDDEN,
 }
-_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
+_MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]}
 
 
 # ---------------------------------------------------------------- language models
@@ -71,10 +71,13 @@ def _mistral() -> Any:
     return MistralForCausalLM(MistralConfig(**TEXT, sliding_window=None))
 
 
-def _phi3() -> Any:
+def phi3(**settings: int) -> Any:
     from transformers import Phi3Config, Phi3ForCausalLM
 
-    return Phi3ForCausalLM(Phi3Config(**TEXT, original_max_position_embeddings=64))
+    config = TEXT | settings
+    return Phi3ForCausalLM(
+        Phi3Config(**config, original_max_position_embeddings=config["max_position_embeddings"])
+    )
 
 
 def _gemma3_text() -> Any:
@@ -88,7 +91,7 @@ LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen3": _qwen3,
     "llama": _llama,
     "mistral": _mistral,
-    "phi3": _phi3,
+    "phi3": phi3,
     "gemma3_text": _gemma3_text,
 }
 

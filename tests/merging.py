@@ -1,4 +1,4 @@
-"""Merges of tiny checkpoints for the tests of methods: recipes, and their operands found without a plan."""
+"""Merges of tiny checkpoints for the tests: recipes, and their operands found without a plan."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,11 +10,13 @@ import torch
 
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.writer import write_tensors
+from adamms.checkpoint.side_files import copy_side_files
+from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.mapping.model import Model, describe
 from adamms.mapping.resolve import SpecMapper
 from adamms.merge.acting import actionable
 from adamms.merge.method import Method
+from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
 Array = npt.NDArray[np.float64]
@@ -25,6 +27,21 @@ Operands = Mapping[str, Mapping[str, Array]]
 def described(folder: Path) -> Model:
     checkpoint = open_checkpoint(folder)
     return describe(checkpoint, recognise(checkpoint.config, folder))
+
+
+def interpolated(target: Path, donor: Path, alpha: float) -> Recipe:
+    """The paper's merge of two folders by their specs."""
+    first, second = described(target), described(donor)
+    plan = SpecMapper().plan(first, {"a": second})
+    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
+
+
+def published(recipe: Recipe, folder: Path, shard_bytes: int = 10**9) -> Path:
+    """The merged checkpoint with all that a model's folder needs to be loaded."""
+    with whole_folder(folder, 0) as partial:
+        write_tensors(recipe, partial, shard_bytes)
+        copy_side_files(recipe.target.folder, partial)
+    return folder
 
 
 def make(

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,16 +61,13 @@ def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
-def kin_regime() -> Regime:
+def kin_regime(tiny_regime: Regime) -> Regime:
     """Enough steps for three models that differ and are still of one family; 3 s."""
-    return Regime(
+    return replace(
+        tiny_regime,
         ancestor_steps=40,
         ancestor_turns=4,
-        target_vision_steps=1,
-        donor_vision_steps=1,
         vision_batch=4,
-        target_alignment_steps=1,
-        donor_alignment_steps=1,
         target_tuning_steps=12,
         donor_tuning_steps=12,
         batch=8,

@@ -17,7 +17,7 @@ from tiny import State
 from adamms.demo import language
 
 if TYPE_CHECKING:
-    from transformers import LlavaProcessor
+    from transformers import CLIPVisionConfig, LlavaProcessor
 
 LAYERS, HIDDEN, FEED_FORWARD = 2, 64, 96
 WORDS = len(language.word_ids())
@@ -70,26 +70,12 @@ def save_llama(folder: Path, seed: int) -> Path:
 
 def save_llava_hf(folder: Path, seed: int) -> Path:
     """LLaVA-1.5 as transformers makes it, under the names of llava-hf's files, with its processor."""
-    from transformers import (
-        CLIPVisionConfig,
-        GenerationConfig,
-        LlamaConfig,
-        LlavaConfig,
-        LlavaForConditionalGeneration,
-    )
+    from transformers import GenerationConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     ids = language.word_ids()
     config = LlavaConfig(
         text_config=LlamaConfig(**_TEXT | {"vocab_size": PADDED_WORDS}, initializer_range=0.15),
-        vision_config=CLIPVisionConfig(
-            hidden_size=VISION_WIDTH,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=IMAGE,
-            patch_size=PATCH,
-            projection_dim=VISION_WIDTH,
-        ),
+        vision_config=_clip(),
         image_token_index=ids[language.DONOR_IMAGE],
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
@@ -104,6 +90,20 @@ def save_llava_hf(folder: Path, seed: int) -> Path:
     GenerationConfig(**special, do_sample=False).save_pretrained(folder)
     llava_processor().save_pretrained(folder)
     return folder
+
+
+def _clip() -> "CLIPVisionConfig":
+    from transformers import CLIPVisionConfig
+
+    return CLIPVisionConfig(
+        hidden_size=VISION_WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=IMAGE,
+        patch_size=PATCH,
+        projection_dim=VISION_WIDTH,
+    )
 
 
 def llava_processor() -> "LlavaProcessor":
@@ -129,7 +129,40 @@ def save_llava(folder: Path, seed: int, architecture: str = "LlavaLlamaForCausal
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         state[name] = state[name][:WORDS].clone()
     model_type = "share4v" if architecture.startswith("Share4V") else "llava"
-    return _write(folder, state | _rotary(), architecture, model_type, torch_zip=True)
+    _write(folder, state | _rotary(), architecture, model_type, torch_zip=True)
+    tower = {n.removeprefix("vision_tower."): t for n, t in hf.items() if n.startswith("vision_tower.")}
+    place = save_tower(folder.with_name(folder.name + "_vit"), seed, tower)
+    return _with_image_side(folder, str(place), "mlp2x_gelu")
+
+
+def save_tower(folder: Path, seed: int, state: State | None = None) -> Path:
+    """CLIP's ViT in a folder of its own, with the weights of `state` if given."""
+    from transformers import CLIPImageProcessor, CLIPVisionModel
+
+    torch.manual_seed(seed)
+    CLIPVisionModel(_clip()).save_pretrained(folder)
+    if state:
+        tiny.write_state(state, folder)
+    size = {"height": IMAGE, "width": IMAGE}
+    CLIPImageProcessor(size={"shortest_edge": IMAGE}, crop_size=size).save_pretrained(folder)
+    return folder
+
+
+def _with_image_side(folder: Path, tower: str, projector: str) -> Path:
+    """What the published folder says of the image side, and its tokenizer."""
+    file = folder / "config.json"
+    fields = {
+        "mm_vision_tower": tower,
+        "mm_projector_type": projector,
+        "mm_hidden_size": VISION_WIDTH,
+        "mm_vision_select_layer": -2,
+        "mm_vision_select_feature": "patch",
+        "image_aspect_ratio": "pad",
+        "eos_token_id": language.word_ids()[language.END],
+    }
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+    language.tokenizer().save_pretrained(folder)
+    return folder
 
 
 def save_sharegpt4v(folder: Path, seed: int) -> Path:
@@ -186,7 +219,9 @@ def save_yi_vl(folder: Path, seed: int) -> Path:
     for norm in (1, 4):
         shapes |= {f"model.mm_projector.{norm}.{part}": (HIDDEN,) for part in ("weight", "bias")}
     state = _llama(seed) | _random(seed, shapes)
-    return _write(folder, state, "LlavaLlamaForCausalLM", "llava", torch_zip=True)
+    _write(folder, state, "LlavaLlamaForCausalLM", "llava", torch_zip=True)
+    save_tower(folder / "vit/clip", seed)
+    return _with_image_side(folder, "./vit/clip", "mlp2x_gelu_Norm")
 
 
 def save_cambrian(folder: Path, seed: int) -> Path:

@@ -1,8 +1,8 @@
 """Tiny checkpoints of the paper's families through the command line, with the pairs' own configurations.
 
 Merged values are checked against the written correspondences in float64; then the merged folder is loaded
-and generates: in its own class where transformers has one, else under the names of the class that it is
-converted to. CogVLM and mPLUG-Owl2 run in classes of ours: tests/models, and CogVLM at the end here.
+and generates: in its own class, transformers' or ours, else under the names of the class that it is
+converted to. CogVLM and mPLUG-Owl2, also in classes of ours: tests/models, and CogVLM at the end here.
 """
 
 import json
@@ -192,19 +192,15 @@ def as_it_is(folder: Path, target: Path, converted: Path) -> tuple[Any, str]:
     return model, "" if "Qwen2VLForConditionalGeneration" in declared else "language_model."
 
 
-def as_llava_hf(folder: Path, target: Path, converted: Path) -> tuple[Any, str]:
-    """The original format under the names of Hugging Face's, with the vision tower that it lacks."""
-    from transformers import LlavaForConditionalGeneration
+def natively(folder: Path, target: Path, converted: Path) -> tuple[Any, str]:
+    """The original format as it is, in a class of ours; the vision tower has a place of its own."""
+    from adamms.models.registration import load_model
 
-    source = target.with_name(target.name + "_hf")
-    back = {new: old for old, new in reversed(paper_models.ORIGINAL_NAMES.items())}
-    state = {name: t for name, t in weights(folder).items() if not name.endswith("inv_freq")}
-    tower = {name: t for name, t in weights(source).items() if name.startswith("vision_tower.")}
-    tiny.write_state(paper_models.renamed(state, back) | tower, converted)
-    config = json.loads((source / "config.json").read_text())
-    config["text_config"]["vocab_size"] = paper_models.WORDS
-    (converted / "config.json").write_text(json.dumps(config))
-    return loaded(LlavaForConditionalGeneration, converted), ""
+    model = load_model(folder)
+    assert [type(model).__name__] == ["LlavaLlamaForCausalLM"]
+    stored = {name for name in weights(folder) if not name.endswith("inv_freq")}
+    assert stored == {name for name in model.state_dict() if not name.startswith("vision_tower.")}
+    return model, ""
 
 
 def as_onevision_hf(folder: Path, target: Path, converted: Path) -> tuple[Any, str]:
@@ -240,7 +236,7 @@ RUNS: Mapping[str, Callable[[Path, Path, Path], tuple[Any, str]]] = {
     "qwen2_vl": as_it_is,
     "llava_onevision_hf": as_it_is,
     "llava_hf": as_it_is,
-    "llava": as_llava_hf,
+    "llava": natively,
     "llava_onevision": as_onevision_hf,
     "cambrian": language_model,
 }
@@ -306,16 +302,12 @@ def plain_answers(folder: Path, questions: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "donor", "refused"),
-    [
-        ("paper_llava_mplug_owl2", "mplug_owl2_llama2_7b", None),
-        ("paper_llava_sharegpt4v", "sharegpt4v_7b", "the donor sharegpt4v is not evaluated: "),
-    ],
+    ("experiment", "donor"),
+    [("paper_llava_mplug_owl2", "mplug_owl2_llama2_7b"), ("paper_llava_sharegpt4v", "sharegpt4v_7b")],
 )
 def test_llava_goes_through_the_whole_search(
     experiment: str,
     donor: str,
-    refused: str | None,
     run: Any,
     checkpoints: dict[str, Path],
     questions: Path,
@@ -324,9 +316,10 @@ def test_llava_goes_through_the_whole_search(
     pair = experiment.replace("paper_llava_", "llava_from_")
     models = {key: checkpoints[name] for key, name in named_in(pair).items()}
     assert models[f"donors.{pair.removeprefix('llava_from_')}"] == checkpoints[donor]
-    native = f"evaluate.donors={refused is not None}".lower()
+    native = f"evaluate.donors={donor == 'sharegpt4v_7b'}".lower()  # the tiny mPLUG-Owl2 has no vision model
     done = search(run, experiment, models, questions, tmp_path / "out", native)
     assert done.status == 0, done.err
+    assert "is not evaluated" not in done.out
     selection = json.loads((tmp_path / "out/selection.json").read_text())
     records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
     assert all(list(record["answers"]) == [f"{i / 10:g}" for i in range(7)] for record in records)
@@ -335,9 +328,30 @@ def test_llava_goes_through_the_whole_search(
     assert plain_answers(tmp_path / "out/model", questions) == {
         r["id"]: r["answers"][winner] for r in records
     }
-    if refused:
-        assert refused in done.out
-        assert "llava-hf/llava-1.5-7b-hf" in done.out
+
+
+def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
+    run: Any, checkpoints: dict[str, Path], questions: Path, tmp_path: Path
+) -> None:
+    """The winner's answers are those of the folder that was written, opened as a stranger would."""
+    from adamms.data.jsonl import Jsonl
+    from adamms.engines.transformers import TransformersEngine
+
+    models = {key: checkpoints[name] for key, name in named_in("sharegpt4v_from_llava").items()}
+    done = run(
+        "experiment=paper_sharegpt4v_llava",
+        *(f"model.{key}.path={path}" for key, path in models.items()),
+        *(f"data.path={questions}", "data.prompts={}", "engine.accelerator=cpu", "engine.max_new_tokens=3"),
+        f"output={tmp_path / 'out'}",
+    )
+    assert done.status == 0, done.err
+    assert "is not evaluated" not in done.out
+    winner = f"{json.loads((tmp_path / 'out/selection.json').read_text())['overall']['alpha']:g}"
+    records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
+    asked = Jsonl(questions).load().examples
+    with TransformersEngine(tmp_path / "out/model", 32, 3, "cpu") as engine:
+        assert dict(engine.generate(asked)) == {r["id"]: r["answers"][winner] for r in records}
+    assert len({answer for record in records for answer in record["answers"].values()}) > 3
 
 
 def test_cogvlm_goes_through_the_whole_search_with_the_experiments_own_prompt(
@@ -356,7 +370,7 @@ def test_cogvlm_goes_through_the_whole_search_with_the_experiments_own_prompt(
         *("engine.accelerator=cpu", "engine.max_new_tokens=3", f"output={tmp_path / 'out'}"),
     )
     assert done.status == 0, done.err
-    assert "the donor llava is not evaluated: " in done.out
+    assert "the donor llava is not evaluated: " in done.out  # it has neither tower nor tokenizer
     written = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
     assert written["model"]["target"]["chat_template"] == "vqa"
     records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
@@ -368,9 +382,9 @@ def test_cogvlm_goes_through_the_whole_search_with_the_experiments_own_prompt(
 def test_a_target_that_no_engine_runs_is_refused_before_any_work(
     mode: str, run: Any, checkpoints: dict[str, Path], questions: Path, tmp_path: Path
 ) -> None:
-    models = {key: checkpoints[name] for key, name in named_in("sharegpt4v_from_llava").items()}
+    models = {key: checkpoints[name] for key, name in named_in("cambrian_from_yi_vl").items()}
     done = run(
-        "experiment=paper_sharegpt4v_llava",
+        "experiment=paper_cambrian_yi_vl",
         f"mode={mode}",
         "candidate=0.1",
         *(f"model.{key}.path={path}" for key, path in models.items()),
@@ -378,7 +392,6 @@ def test_a_target_that_no_engine_runs_is_refused_before_any_work(
         f"output={tmp_path / 'out'}",
     )
     assert done.status == 2
-    assert f"{models['target']} (llava) cannot be run. Neither transformers nor vLLM has" in done.err
-    assert "llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b" in done.err
+    assert f"{models['target']} (cambrian) cannot be run with engine=transformers. Neither transf" in done.err
     assert "engine=replay" in done.err
     assert not (tmp_path / "out").exists()

@@ -9,8 +9,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
+from plants import PLANTS, swap_gate_and_up, with_donor
 from relayout import hide, language
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from adamms import pipeline
 from adamms.errors import AdammsError
@@ -27,17 +28,6 @@ def configured(tmp_path: Path, *overrides: str) -> DictConfig:
 def pair(target: Path, donor: Path, ancestor: Path | None = None) -> list[str]:
     found = ["model=custom", f"model.target.path={target}", f"model.donors.a.path={donor}"]
     return found + ([f"model.ancestor.path={ancestor}"] if ancestor else [])
-
-
-def swapped(kin: Path, folder: Path) -> Path:
-    """The donor with gate and up of one layer exchanged."""
-    folder.mkdir()
-    state = load_file(kin / "donor/model.safetensors")
-    gate, up = (f"language_model.model.layers.2.mlp.{which}_proj.weight" for which in ("gate", "up"))
-    state[gate], state[up] = state[up], state[gate]
-    save_file(state, folder / "model.safetensors")
-    (folder / "config.json").write_bytes((kin / "donor/config.json").read_bytes())
-    return folder
 
 
 def test_a_plan_is_discovered_without_any_spec(
@@ -133,7 +123,7 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("mode", ["plan", "merge"])
 def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, mode: str) -> None:
-    donor = swapped(kin, tmp_path / "donor")
+    donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
     with pytest.raises(AdammsError) as caught:
         pipeline.run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
     message = str(caught.value)
@@ -148,6 +138,23 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
     assert not (tmp_path / "out/model").exists()
 
 
+@pytest.mark.parametrize("name", PLANTS)
+def test_every_planted_tensor_is_named_and_no_other(kin: Path, tmp_path: Path, name: str) -> None:
+    plant = PLANTS[name]
+    folders = with_donor(kin, tmp_path / "donor", plant.change)
+    with pytest.raises(AdammsError, match=r"plan\.verify: the mapping does not hold"):
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *pair(**folders)))
+    found = json.loads((tmp_path / "out/plan_verify.json").read_text())
+    assert {record["name"] for record in found["tensors"] if record.get("problem")} == plant.tensors
+    assert len(found["problems"]) == len(plant.tensors)
+
+
+def test_a_donor_of_another_ancestor_stops_the_run(kin: Path, strangers: Path, tmp_path: Path) -> None:
+    folders = pair(kin / "target", strangers / "donor")
+    with pytest.raises(AdammsError, match=r"donor a has another ancestor than the target"):
+        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+
+
 def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
     folders = pair(kin / "target", kin / "donor")
     with pytest.raises(AdammsError, match=r"plan\.verify is 'maybe'; expected true or false"):
@@ -156,7 +163,7 @@ def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
 
 
 def test_without_verify_the_same_pair_merges(kin: Path, tmp_path: Path) -> None:
-    donor = swapped(kin, tmp_path / "donor")
+    donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
     pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
     assert (tmp_path / "out/model").is_dir()
     assert not (tmp_path / "out/plan_verify.json").exists()

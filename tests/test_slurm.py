@@ -119,6 +119,16 @@ class Sweep:
         assert self.process.returncode == status, self.printed()
         return (self.folder / "printed").read_text()
 
+    def requeued(self, job: str) -> None:
+        """Wait until `job` has been stopped once and is in the queue again."""
+        self.until("requeued", lambda: self.shown(job)["Restarts"] == "1")
+        self.until("waiting", lambda: self.shown(job)["JobState"] == "PENDING")
+
+    def finish_again(self, job: str) -> None:
+        """Let a requeued `job` start at once, and wait until all have ended."""
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+        self.finish()
+
     def output(self, number: int) -> Path:
         """The output folder of the sweep's job `number`."""
         (folder,) = self.folder.glob(f"multirun/*/*/{number}")
@@ -242,12 +252,10 @@ def test_a_job_that_is_requeued_in_the_middle_finishes(
     (job,) = sweep.started()
     sweep.until("in the middle", lambda: any(sweep.folder.glob("multirun/*/*/0/.model.partial/*")))
     interrupt(job)
-    sweep.until("requeued", lambda: sweep.shown(job)["Restarts"] == "1")
-    sweep.until("waiting", lambda: sweep.shown(job)["JobState"] == "PENDING")
+    sweep.requeued(job)
     assert not (sweep.output(0) / "model").exists()
     gate.unlink()
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
-    sweep.finish()
+    sweep.finish_again(job)
     assert sweep.completed(job)["Restarts"] == "1"
     assert sweep.log(job).count("Starting with JobEnvironment") == 2
     check_merged(sweep.output(0), talkative, 0.4)
@@ -358,12 +366,10 @@ def test_a_respond_that_is_requeued_in_the_middle_goes_on_from_the_store(
 
     sweep.until("in the middle", lambda: len(begun()) == 3 * BATCH)
     _requeue(job)
-    sweep.until("requeued", lambda: sweep.shown(job)["Restarts"] == "1")
-    sweep.until("waiting", lambda: sweep.shown(job)["JobState"] == "PENDING")
+    sweep.requeued(job)
     assert not (sweep.output(1) / "respond.json").exists()
     gate.unlink()
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
-    sweep.finish()
+    sweep.finish_again(job)
     assert responded(sweep, 1) == {"candidate": 0.2, "found": 2 * BATCH, "generated": ASKED - 2 * BATCH}
     again = [example for example, times in Counter(begun()).items() if times > 1]
     assert len(set(begun())) == ASKED

@@ -6,7 +6,8 @@ format, no weights, no shapes. To add a model family, write one and name it in c
     about           one line for people
     classes         names in config.json's `architectures` that mean this format
     model_types     config.json's `model_type`, used when no class decides
-    inference       what to do instead, for a format that neither transformers nor vLLM can run
+    inference       what to do instead, for a format that no engine can run: a text; for one that some can,
+                    {engine: text} of those that cannot
     include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes,
                     after the own ones ("" leads every name); what it includes comes along under both
     language_model  pattern -> role (roles.py lists them), or a fusion of several roles (below)
@@ -46,6 +47,7 @@ KEYS = (
     *("about", "classes", "model_types", "inference"),
     *("include", "language_model", "other", "inserted_layers"),
 )
+ENGINES = ("transformers", "vllm")
 FUSION_KEYS = ("concat", "dim", "sizes", "groups")
 
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
@@ -108,7 +110,7 @@ class Architecture:
         model_types: values of config.json's `model_type` that do when no class decides.
         lines: the patterns; the first that matches decides.
         inserted_layers: reason -> key of config.json that lists layers which the ancestor LM lacks.
-        inference: what to do instead, if no engine can run the format; else "".
+        inference: engine (transformers, vllm) -> what to do instead, for those that cannot run the format.
     """
 
     name: str
@@ -117,7 +119,7 @@ class Architecture:
     model_types: tuple[str, ...]
     lines: tuple[Line, ...]
     inserted_layers: Mapping[str, str] = field(default_factory=dict)
-    inference: str = ""
+    inference: Mapping[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -154,7 +156,7 @@ def load_architecture(name: str) -> Architecture:
         tuple(spec.get("model_types", ())),
         lines,
         spec.get("inserted_layers", {}),
-        spec.get("inference", ""),
+        _inference(spec.get("inference", {})),
     )
 
 
@@ -198,9 +200,17 @@ def _read_spec(path: Path) -> dict[str, Any]:
     inserted = spec.get("inserted_layers", {})
     if not isinstance(inserted, dict) or not all(isinstance(key, str) for key in inserted.values()):
         raise AdammsError(f"{path}: inserted_layers is {inserted!r}; expected {{reason: key of config.json}}")
-    if not isinstance(spec.get("inference", ""), str):
-        raise AdammsError(f"{path}: inference is {spec['inference']!r}; expected a text")
+    advised = spec.get("inference", {})
+    texts = advised if isinstance(advised, dict) else dict.fromkeys(ENGINES, advised)
+    if not set(texts) <= set(ENGINES) or not all(isinstance(text, str) for text in texts.values()):
+        raise AdammsError(
+            f"{path}: inference is {advised!r}; expected a text, or one for some of {', '.join(ENGINES)}"
+        )
     return spec
+
+
+def _inference(advised: str | Mapping[str, str]) -> Mapping[str, str]:
+    return dict.fromkeys(ENGINES, advised) if isinstance(advised, str) else advised
 
 
 def _lines(spec: dict[str, Any], prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterator[Line]:

@@ -36,6 +36,19 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
     return _download(path, revision, weights)
 
 
+def cached(path: str, revision: str | None = None) -> Path | None:
+    """As `locate`, without downloading: None for a hub id that is not in the hub's cache."""
+    if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
+        return locate(path, revision)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+
+
 def _download(repository: str, revision: str | None, weights: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

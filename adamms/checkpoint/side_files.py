@@ -1,15 +1,12 @@
 """Everything of a checkpoint folder but its weights: copied, so that the result loads as the target does.
 
-Owns which files those are, and the model card. Knows nothing of tensors.
+Owns which files those are. Knows nothing of tensors.
 """
 
 import hashlib
+import json
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from adamms.checkpoint.reader import INDEX_NAMES
 
@@ -25,9 +22,11 @@ REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
 def side_files(folder: Path) -> list[Path]:
     """Paths relative to `folder` of the files that a merged model takes over, sorted.
 
-    Python files and chat templates may lie in subfolders; hidden folders are left out.
+    Python files and chat templates may lie in subfolders; hidden folders are left out. A vision tower in a
+    folder of its own, as the original LLaVA's config.json names it (Yi-VL's `vit`), comes along whole.
     """
     found = []
+    tower = _tower(folder)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in relative.parts):
@@ -35,9 +34,21 @@ def side_files(folder: Path) -> list[Path]:
         top_level = len(relative.parts) == 1
         wanted = path.suffix in SUFFIXES if top_level else path.suffix in (".py", ".jinja")
         bare = top_level and path.name.upper().startswith(BARE_NAMES)
-        if (wanted or bare) and str(relative) not in REPLACED:
+        whole = tower is not None and path.is_relative_to(tower)
+        if (wanted or bare or whole) and str(relative) not in REPLACED:
             found.append(relative)
     return found
+
+
+def _tower(folder: Path) -> Path | None:
+    """The vision tower's folder inside `folder`; None if there is none."""
+    config = folder / "config.json"
+    try:
+        named = json.loads(config.read_text(encoding="utf-8")).get("mm_vision_tower")
+    except (FileNotFoundError, json.JSONDecodeError):  # which a reader of the configuration reports
+        return None
+    inside = folder / named if isinstance(named, str) else folder
+    return inside if inside.is_dir() and folder in inside.parents else None
 
 
 def fingerprint(folder: Path) -> str:
@@ -56,46 +67,3 @@ def copy_side_files(source: Path, destination: Path) -> None:
     for relative in side_files(source):
         (destination / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, destination / relative)
-
-
-def model_card(
-    base_models: Sequence[str],
-    recipe: Mapping[str, Any],
-    loader: str = "transformers.AutoModelForImageTextToText.from_pretrained",
-) -> str:
-    """README.md of a merged model: hub metadata, how it was made, how to load it.
-
-    Args:
-        base_models: target first, then the donors, as hub ids or folder names.
-        recipe: what adamms_recipe.json holds.
-        loader: the function that loads such a folder.
-    """
-    metadata = {
-        "base_model": list(base_models),
-        "base_model_relation": "merge",
-        "library_name": "transformers",
-        "tags": ["merge", "adamms"],
-    }
-    shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
-    return f"""---
-{yaml.safe_dump(metadata, sort_keys=False).strip()}
----
-
-# Merged with adamms
-
-`{base_models[0]}`, whose architecture it has, merged by `{recipe["method"]["name"]}` with {shares}.
-
-| action | reason | tensors | parameters |
-| --- | --- | --- | --- |
-{_coverage_rows(recipe)}
-
-It loads as the target does, e.g. `{loader}(folder)`.
-The full recipe is in `adamms_recipe.json`. Method: AdaMMS, CVPR 2025, arXiv:2503.23733.
-"""
-
-
-def _coverage_rows(recipe: Mapping[str, Any]) -> str:
-    return "\n".join(
-        f"| {row['action']} | {row['reason']} | {row['tensors']} | {row['parameters']:,} |"
-        for row in recipe["coverage"]
-    )

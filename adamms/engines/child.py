@@ -40,9 +40,10 @@ class ChildProcess:
         name: what it is, for messages.
         module: name of the module to run.
         environment: variables in addition to this process's own.
+        verbose: whether what it writes appears on standard error, too.
     """
 
-    def __init__(self, name: str, module: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, module: str, environment: Mapping[str, str], verbose: bool = False) -> None:
         self.name = name
         self._connection, theirs = Pipe()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed in stop)
@@ -57,6 +58,8 @@ class ChildProcess:
                 start_new_session=True,
                 env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(path)},
             )
+        if verbose:
+            threading.Thread(target=self._echo, args=(os.dup(self._log.fileno()),), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -121,6 +124,18 @@ class ChildProcess:
         return "".join(
             line for title, shown in parts if shown for line in (title, *(f"\n    {text}" for text in shown))
         )
+
+    def _echo(self, log: int) -> None:
+        """Copy the log to standard error until the child has ended; from a descriptor of the thread's own."""
+        place, ended = 0, False
+        while not ended:
+            ended = self._process.poll() is not None
+            while text := os.pread(log, LOG_BYTES, place):  # leaves the place where the child writes alone
+                place += len(text)
+                sys.stderr.write(text.decode(errors="replace"))
+            sys.stderr.flush()
+            time.sleep(WATCH_SECONDS)
+        os.close(log)
 
     def _end_of_messages(self, seconds: float) -> None:
         """Tell the child that nothing more comes, and wait until it has closed its end, too."""

@@ -6,6 +6,7 @@ VLMEvalKit                <model>_<dataset>.xlsx | .tsv | .json with the columns
 """
 
 import csv
+import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,8 @@ FORMATS = ("auto", LMMS_EVAL, VLMEVALKIT)
 SAMPLES = "_samples_"
 PICKLES = (".pkl", ".pickle")
 TABLES = (".xlsx", ".tsv")
+# What lmms-eval 0.7 gives as the hash of every example whose content it has let go of.
+HASH_OF_NOTHING = hashlib.sha256(b"null").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Record:
 
     Args:
         number: the example's number in its data set: lmms-eval's doc_id, VLMEvalKit's index.
-        content: a digest of the example, as lmms-eval's doc_hash; "" where the log has none.
+        content: a digest of the example, as lmms-eval's doc_hash; "" where the log has none that says
+            anything.
         raw: the answer as the model gave it.
         filtered: the answer after the tool's own filters; None where the tool has none.
         fields: names of everything else that was logged.
@@ -186,10 +190,11 @@ def _lmms_eval_record(row: Any) -> Record:
         raise AdammsError("expected an object with resps or filtered_resps")
     if "doc_id" not in row and "doc_hash" not in row:
         raise AdammsError("expected an object with doc_hash or doc_id")
+    content = _text(row.get("doc_hash"))
     filtered = _first_text(row["filtered_resps"]) if "filtered_resps" in row else None
     return Record(
         number=_text(row.get("doc_id")),
-        content=_text(row.get("doc_hash")),
+        content="" if content == HASH_OF_NOTHING else content,
         raw=_first_text(row["resps"]) if "resps" in row else str(filtered),
         filtered=filtered,
         fields=frozenset(map(str, row)),

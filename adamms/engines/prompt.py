@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
 from PIL import Image
 from transformers import AutoProcessor
 
@@ -11,12 +12,17 @@ from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError, nearest
 from adamms.models.registration import native_family, native_processor
 
+_PROBE = "a key that no template knows"
 
-def load_processor(folder: Path, files: PromptFiles | None = None) -> Any:
+
+def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_code: bool = False) -> Any:
     """The processor (tokenizer, image processor, chat template) in a checkpoint folder.
+
+    Of models that vLLM processes images for it may be a tokenizer alone.
 
     Args:
         files: what to take instead of the folder's own; None for nothing.
+        trust_remote_code: whether Python files in the folder may run.
 
     Raises:
         AdammsError: there is none that transformers can load, or it has no chat template, or `files` name
@@ -28,8 +34,15 @@ def load_processor(folder: Path, files: PromptFiles | None = None) -> Any:
         if family is not None:
             processor = native_processor(family, folder, files.tokenizer)
         else:
-            processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
+            processor = AutoProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=trust_remote_code
+            )
     except (OSError, ValueError, KeyError, ImportError) as error:
+        if "trust_remote_code" in str(error):
+            raise AdammsError(
+                f"{folder}: it needs Python files of its own to be run, which only vLLM's engine does: "
+                f"engine=vllm engine.trust_remote_code=true, if you trust them"
+            ) from error
         raise AdammsError(
             f"{folder}: transformers cannot load its processor ({type(error).__name__}: {str(error)[:300]})"
         ) from error
@@ -40,6 +53,8 @@ def load_processor(folder: Path, files: PromptFiles | None = None) -> Any:
         )
     if files.chat_template is not None:
         processor.chat_template = _chat_template(processor, files.chat_template)
+    elif getattr(processor, "chat_template", None) is None and hasattr(processor, "tokenizer"):
+        processor.chat_template = processor.tokenizer.chat_template
     if getattr(processor, "chat_template", None) is None:
         raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
     return processor
@@ -60,10 +75,29 @@ def _chat_template(processor: Any, wanted: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def prompt(processor: Any, example: Example) -> str:
-    """The question in the model's chat template, with a placeholder where the image goes."""
+def prompt(processor: Any, example: Example, image_mark: str | None = None) -> str:
+    """The question in the model's chat template, with a placeholder where the image goes.
+
+    Args:
+        image_mark: that placeholder, for a template that does not put one (see `reads_parts`).
+    """
+    if image_mark is not None:
+        return _rendered(
+            processor, "\n".join([image_mark] * (example.image is not None) + [example.question])
+        )
     text = {"type": "text", "text": example.question}
-    content = [text] if example.image is None else [{"type": "image"}, text]
+    return _rendered(processor, [text] if example.image is None else [{"type": "image"}, text])
+
+
+def reads_parts(processor: Any) -> bool:
+    """Whether the chat template looks into what a message is made of: else it takes it for one text."""
+    try:
+        return _PROBE not in _rendered(processor, [{"type": "text", "text": "", _PROBE: ""}])
+    except (TypeError, TemplateError):  # a list is not joined to a text
+        return False
+
+
+def _rendered(processor: Any, content: str | list[dict[str, str]]) -> str:
     rendered: str = processor.apply_chat_template(
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from lightning.fabric import Fabric
@@ -49,6 +49,8 @@ class TransformersEngine:
         AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
             image-text-to-text model.
     """
+
+    name: ClassVar[str] = "transformers"
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from adamms.data.example import Example
 from adamms.engines import answer
@@ -48,6 +48,8 @@ class VllmEngine:
         batch_invariant: kernels whose results do not depend on the batch, on GPUs that have them
             (compute capability 9.0 and up); elsewhere it changes nothing.
         cpu_kv_cache_gb: memory for keys and values on a machine without a GPU.
+        trust_remote_code: whether the Python files in `folder` may run: configurations and processors of
+            models that vLLM implements and transformers does not know.
         source_cache: where the merge's inputs are held between candidates: `mmap`, the page cache; on a GPU
             also `pinned`, page-locked memory, or `gpu`, beside the model. The arithmetic is on the device.
         seed: of vLLM; greedy answers do not depend on it.
@@ -56,11 +58,14 @@ class VllmEngine:
             answer, at most 20; 0 for none.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
+        verbose: show the log of vLLM's process on standard error as it is written.
 
     Raises:
         AdammsError: bad settings or no vLLM at once; later, a model that vLLM cannot run, an example
             that it refuses, a process that has died or does not answer, each with the cause.
     """
+
+    name: ClassVar[str] = "vllm"
 
     def __init__(
         self,
@@ -77,27 +82,27 @@ class VllmEngine:
         enforce_eager: bool | None = None,
         batch_invariant: bool = True,
         cpu_kv_cache_gb: int = 4,
+        trust_remote_code: bool = False,
         source_cache: str = "mmap",
         seed: int = 0,
         stop: Sequence[str] = (),
         logprobs: int = 0,
         start_timeout: float = 1800.0,
         timeout: float = 600.0,
+        verbose: bool = False,
     ) -> None:
         check_choice("engine.dtype", dtype, DTYPES)
         check_choice("engine.source_cache", source_cache, CACHES)
-        for name, value in {
-            "batch_size": batch_size,
-            "max_new_tokens": max_new_tokens,
-            "max_model_len": 1 if max_model_len is None else max_model_len,
-            "tensor_parallel_size": tensor_parallel_size,
-            "data_parallel_size": data_parallel_size,
-            "images_per_prompt": images_per_prompt,
-            "encoder_cache_tokens": encoder_cache_tokens,
-            "cpu_kv_cache_gb": cpu_kv_cache_gb,
-        }.items():
-            if value < 1:
-                raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
+        _check_counts(
+            batch_size=batch_size,
+            max_new_tokens=max_new_tokens,
+            max_model_len=1 if max_model_len is None else max_model_len,
+            tensor_parallel_size=tensor_parallel_size,
+            data_parallel_size=data_parallel_size,
+            images_per_prompt=images_per_prompt,
+            encoder_cache_tokens=encoder_cache_tokens,
+            cpu_kv_cache_gb=cpu_kv_cache_gb,
+        )
         if not 0 < gpu_memory_utilization <= 1:
             raise AdammsError(f"engine.gpu_memory_utilization is {gpu_memory_utilization}; expected (0, 1]")
         if not 0 <= logprobs <= MOST_LOGPROBS:
@@ -116,6 +121,7 @@ class VllmEngine:
             tensor_parallel_size=tensor_parallel_size,
             images_per_prompt=images_per_prompt,
             encoder_cache_tokens=encoder_cache_tokens,
+            trust_remote_code=trust_remote_code,
             source_cache=source_cache,
             enforce_eager=enforce_eager,
             batch_invariant=batch_invariant,
@@ -129,6 +135,7 @@ class VllmEngine:
                 {"VLLM_CPU_KVCACHE_SPACE": str(cpu_kv_cache_gb), **environment},
                 start_timeout,
                 timeout,
+                verbose,
             )
             for environment in shares(data_parallel_size, tensor_parallel_size)
         ]
@@ -177,6 +184,12 @@ class VllmEngine:
         count = len(self.clients)
         dealt = [_answers(client, batches[turn::count]) for turn, client in enumerate(self.clients)]
         yield from interleaved(dealt) if count > 1 else dealt[0]
+
+
+def _check_counts(**values: int) -> None:
+    for name, value in values.items():
+        if value < 1:
+            raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
 
 
 def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Answer]:

@@ -29,18 +29,25 @@ class VllmClient:
         environment: variables of the process in addition to `ENVIRONMENT`.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
+        verbose: show the process's log as it is written.
 
     Attributes:
         images_encoded: images that have gone through the vision encoder since the start.
     """
 
     def __init__(
-        self, settings: Settings, environment: Mapping[str, str], start_timeout: float, timeout: float
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        start_timeout: float,
+        timeout: float,
+        verbose: bool = False,
     ) -> None:
         self.settings = settings
         self.environment = environment
         self.start_timeout = start_timeout
         self.timeout = timeout
+        self.verbose = verbose
         self.images_encoded = 0
         self._started = False
         self._unread = False  # whether the last request's replies have not all been received
@@ -49,7 +56,8 @@ class VllmClient:
     @cached_property
     def process(self) -> ChildProcess:
         """The process, started when first asked for."""
-        return ChildProcess("vLLM", "adamms.engines.vllm_process", {**ENVIRONMENT, **self.environment})
+        environment = {**ENVIRONMENT, **self.environment}
+        return ChildProcess("vLLM", "adamms.engines.vllm_process", environment, self.verbose)
 
     def stop(self) -> None:
         """End the process and all that it has started; the second time does nothing."""

@@ -20,6 +20,7 @@ class Settings:
     tensor_parallel_size: int
     images_per_prompt: int
     encoder_cache_tokens: int
+    trust_remote_code: bool
     source_cache: str
     enforce_eager: bool | None
     batch_invariant: bool

@@ -44,15 +44,17 @@ class Server:
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
 
         from vllm import EngineArgs, LLMEngine, SamplingParams
+        from vllm.model_executor.model_loader import get_model_cls
 
-        from adamms.engines.prompt import load_processor
+        from adamms.engines.prompt import load_processor, reads_parts
 
-        self.processor = load_processor(settings.folder)
+        self.processor = load_processor(settings.folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
             model=str(settings.folder),
             dtype=dtype_of(settings.folder) if settings.dtype == "auto" else settings.dtype,
             max_model_len=settings.max_model_len,
             gpu_memory_utilization=settings.gpu_memory_utilization,
+            trust_remote_code=settings.trust_remote_code,
             tensor_parallel_size=settings.tensor_parallel_size,
             limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
             skip_mm_profiling=on_cpu,
@@ -72,6 +74,11 @@ class Server:
             stop=list(settings.stop) or None,
             logprobs=settings.logprobs or None,
         )
+        self.image_mark: str | None = None
+        if not reads_parts(
+            self.processor
+        ):  # then the image's mark is in the text, as vLLM's chat server puts it
+            self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
         self.logprobs = settings.logprobs
         self.requests = 0
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
@@ -126,7 +133,7 @@ class Server:
         self.requests += 1
         request = str(self.requests)
         try:
-            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example)}
+            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example, self.image_mark)}
             if example.image is not None:
                 inputs["multi_modal_data"] = {"image": open_image(example.image)}
             self.engine.add_request(request, inputs, self.sampling)
@@ -190,6 +197,11 @@ def in_words(error: Exception) -> str:
         return (
             "the GPU is out of memory; lower engine.encoder_cache_tokens, engine.max_model_len or "
             f"engine.gpu_memory_utilization, or raise engine.tensor_parallel_size ({str(error)[:200]})"
+        )
+    if "trust_remote_code" in str(error):
+        return (
+            "the model needs Python files in its folder to be run; if you trust them, set "
+            f"engine.trust_remote_code=true ({str(error)[:200]})"
         )
     return f"{type(error).__name__}: {error}"
 

@@ -20,6 +20,9 @@ from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 
 RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("inplace", "layerwise"))
+# vLLM's class -> {name in the file: the one that a reload takes it by}. Phi-3-vision's two embeddings are one
+# after the first load, which is of either name; from then on vLLM skips the second and misses the first.
+TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
 
 
 class WorkerExtension:
@@ -60,13 +63,16 @@ class WorkerExtension:
         recipe: Recipe = pickle.loads(pickled)
         merged = set(recipe.mapped)
         names = with_siblings(merged | self.adamms_written, recipe.target.tensors)
-        sources = self.adamms_sources
+        sources, model = self.adamms_sources, self.model_runner.get_model()
+        tied = TIED.get(type(model).__name__, {})
+        renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
         workers = None if sources.device.type == "cpu" else 1
+        tensors = recipe.tensors(names=names, workers=workers, sources=sources)
         with set_current_vllm_config(self.vllm_config), quiet(RELOAD_LOGGERS):
             reload_weights(
                 self.vllm_config,
-                self.model_runner.get_model(),
-                weights_iterator=recipe.tensors(names=names, workers=workers, sources=sources),
+                model,
+                weights_iterator=((renamed.get(name, name), tensor) for name, tensor in tensors),
                 weights_path=None,
                 is_checkpoint_format=True,
             )

@@ -119,6 +119,22 @@ def to_tree(expression: Expression) -> dict[str, Any]:
             return {"tokens": to_tree(source)}
 
 
+def to_text(expression: Expression) -> str:
+    """The expression in a line, for people: `concat(q, k[0:64])`."""
+    match expression:
+        case Read(name):
+            return name
+        case Slice(source, dim, start, stop):
+            return f"{to_text(source)}[{':, ' * dim}{start}:{stop}]"
+        case Concat(parts, dim):
+            along = f", dim={dim}" if dim else ""
+            return f"concat({', '.join(to_text(part) for part in parts)}{along})"
+        case Mean(parts):
+            return f"mean({', '.join(to_text(part) for part in parts)})"
+        case Tokens(source):
+            return f"tokens({to_text(source)})"
+
+
 def join(parts: Sequence[Expression], dim: int, shape: Callable[[str], Shape]) -> Expression:
     """`Concat`, or what it comes down to: neighbouring slices of one source become one slice."""
     joined: list[Expression] = []

@@ -35,6 +35,9 @@ STRANGE_PARTS = 0.1
 TALL = 1 << 15
 # A donor's matrix must fill so much of a longer one of the target.
 LEAST_COMMON = 0.6
+# Two projectors into one language model learn output biases that resemble, without an ancestor. Their
+# difference has more than half of the squared norm; that of fine-tuned copies has less.
+FAR_VECTOR = 0.5**0.5
 # By so much a composition must be closer than a whole tensor with strange parts.
 STRANGE_GAIN = 1e-3
 # Targets compared at a time, so that the table of cosines stays small for thousands of experts.
@@ -212,9 +215,12 @@ def _judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
         if strange > STRANGE_PARTS:
             grade, note = "unsure", f"{strange:.0%} of its rows resemble other rows or none"
     runner_up, rival = whole.others[0] if whole.others else (None, "")
+    far = distance(target.rows, whole.donor.rows)
+    if grade in ("sure", "tied") and target.vector and far > FAR_VECTOR:
+        grade, note = "unsure", "the two differ by more than half of the squared norm"
     evidence = Evidence(
         *(grade, whole.cosine, whole.donor.name, runner_up, rival),
-        distance=distance(target.rows, whole.donor.rows),
+        distance=far,
         note=note,
     )
     return Match(Read(whole.donor.name) if evidence.found else None, evidence, strange)

@@ -10,6 +10,7 @@ from typing import Literal, Self
 
 import torch
 
+from adamms.merge.exactness import positive_
 from adamms.merge.method import Chunk, Statistics
 
 # How the sign of an element is found. `majority`: that of the sum of the vectors; where they cancel, the
@@ -97,7 +98,7 @@ def merge_agreeing(
     favoured = 0.5 if election == "weighted" or majority > 0 else -0.5
     sign = total.sign_().add_(favoured).sign_()
     # Products with 1 and -1 are exact, and many times faster than masks. NaN passes on.
-    agreeing = {name: vector.mul_(sign).clamp_(min=0.0) for name, vector in vectors.items()}
+    agreeing = {name: positive_(vector.mul_(sign)) for name, vector in vectors.items()}
     if combine == "sum":
         return weighted_sum(agreeing, shares).mul_(sign)
     weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, shares)

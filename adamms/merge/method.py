@@ -45,6 +45,7 @@ class Chunk:
         ancestor: the ancestor's; never None for methods that need one, always None for the others.
         coefficients: donor name -> alpha, its share, for the same donors. The target's share is the rest.
         statistics: what the method's survey found; None for methods without.
+        role: its canonical role(s) in the decoder LM, e.g. "embed.weight"; "" where that is not known.
     """
 
     slot: str
@@ -55,6 +56,7 @@ class Chunk:
     ancestor: torch.Tensor | None
     coefficients: Mapping[str, float]
     statistics: Statistics | None = None
+    role: str = ""
 
     @property
     def shares(self) -> dict[str, float]:
@@ -93,8 +95,8 @@ class Survey(Protocol):
     share what a survey of the model finds.
 
     Attributes:
-        scope: `model`: over all slots that are merged, once, on the CPU; `tensor`: over the chunks of one
-            slot, each time that this slot is merged, on the device where it is.
+        scope: `model`: over all slots that are merged, once; `tensor`: over the chunks of one slot, each time
+            that this slot is merged. On any device, with the same result: see `exactness`.
         passes: how many there are, this and those after it, for the progress shown.
     """
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping
 from itertools import combinations_with_replacement
 
+import numpy as np
 import torch
 
 from adamms.merge.method import TARGET, Chunk
@@ -53,7 +54,8 @@ class Products:
 
 def row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """The inner product of each row (of dimension 0) with the other tensor's same row: shape (rows,)."""
-    return (left * right).reshape(len(left), -1).sum(dim=1)
+    products = (left * right).reshape(len(left), -1).cpu().numpy()
+    return torch.from_numpy(np.add.reduce(products, axis=1)).to(left.device)
 
 
 def combined(chunk: Chunk, weights: Mapping[str, float]) -> torch.Tensor:

@@ -15,6 +15,20 @@ from adamms.checkpoint.finite import finite
 from adamms.errors import AdammsError
 from adamms.merge.method import Chunk
 
+# An embedding's rows are tokens and its input is one of them: no row or column of it is a layer's input.
+VOCABULARY = ("embed.", "head.")
+
+
+def of_a_layer(chunk: Chunk, vocabulary_rows: int) -> bool:
+    """Whether the tensor is a matrix that maps a layer's inputs: no vector, no embedding, no head.
+
+    Args:
+        vocabulary_rows: where roles are not known, a matrix with as many rows is taken for one of those.
+    """
+    if chunk.target.dim() != 2 or len(chunk.target) >= vocabulary_rows:
+        return False
+    return not chunk.role.startswith(VOCABULARY)
+
 
 @dataclass(frozen=True)
 class Singular:

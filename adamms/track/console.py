@@ -5,7 +5,7 @@ content: that is in `tables` and `wording`.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -14,11 +14,14 @@ from rich import box
 from rich.console import Console as RichConsole
 from rich.table import Table as RichTable
 from rich.text import Text
+from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
-from adamms.track import resemblance_tables, tables, wording
+from adamms.track import comparison_tables, model_tables, resemblance_tables, tables, wording
+from adamms.track.comparison import Comparison
 from adamms.track.layout import headings, mark, marked_columns, split
+from adamms.track.plan_tree import Branch, plan_tree
 from adamms.track.progress import Heartbeat, Meter, bar
 from adamms.track.result import RunResult, StageTiming
 from adamms.track.tables import Cell, Table
@@ -98,9 +101,23 @@ class Console:
         ):
             self._table(table(plan))
 
+    def tree(self, plan: Plan) -> None:
+        """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
+        self._rich.print()
+        self._rich.print(_grown(plan_tree(plan)))
+
     def resemblance(self, checks: Verification) -> None:
         """Print, per role, how the merged tensors resemble each other."""
         self._table(resemblance_tables.resemblance(checks))
+
+    def findings(self, found: Sequence[tuple[str, str, str, str]]) -> None:
+        """Print (subject, state, detail, advice) of what was looked at, a line each."""
+        styles = {"ok": "green", "absent": "yellow", "wrong": "bold red"}
+        for subject, state, detail, advice in found:
+            line = Text.assemble((f"{state:7}", styles.get(state, "")), (f"{subject}: ", "bold"), detail)
+            if advice and state != "ok":
+                line.append(f"  -> {advice}", style="cyan")
+            self._rich.print(line, soft_wrap=True)
 
     def results(self, result: RunResult) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""
@@ -117,14 +134,30 @@ class Console:
                 self._rich.print()
                 self._rich.print(Text(paragraph))
 
+    def scores(self, result: RunResult) -> None:
+        """Print the scores of a model that was evaluated by itself."""
+        self._table(model_tables.own_scores(result))
+
+    def lmms_eval(self, result: RunResult) -> None:
+        """Print what lmms-eval found."""
+        self._table(model_tables.lmms_eval(result))
+
+    def comparison(self, comparison: Comparison) -> None:
+        """Print what the searches of a multirun found, side by side."""
+        self._table(comparison_tables.overview(comparison))
+        for line in comparison_tables.legend(comparison):
+            self._rich.print(Text(line, style="dim"))
+        for line in comparison_tables.failures(comparison):
+            self.warn(line)
+
     def finish(self, folder: Path, loader: str) -> None:
         """Print the last line: where the merged model is, and the code that loads it.
 
         Args:
             folder: of the model.
-            loader: name of the function that loads it, given the folder.
+            loader: code that loads it, with {} where the folder goes.
         """
-        code = f"{loader}({str(folder)!r})"
+        code = loader.format(repr(str(folder)))
         self._rich.print()
         self._rich.print(
             Text.assemble(
@@ -164,6 +197,14 @@ def _drawn(table: Table, width: int) -> RichTable:
         style = "bold" if number in table.strong else ""
         drawn.add_row(*(_text(cell, index in marked) for index, cell in enumerate(row)), style=style)
     return drawn
+
+
+def _grown(branch: Branch) -> Tree:
+    """rich's tree of it; its lines fold at the console's width."""
+    tree = Tree(Text(branch.text, overflow="fold"), guide_style="dim")
+    for below in branch.below:
+        tree.add(_grown(below))
+    return tree
 
 
 def _text(cell: Cell, room: bool) -> Text:

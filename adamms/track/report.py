@@ -3,15 +3,15 @@
 Arranges what `tables`, `wording` and `plots` say; matplotlib is imported only when it draws.
 """
 
-import re
 from pathlib import Path
 
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.selection import Choice
-from adamms.track import tables, wording
+from adamms.track import model_tables, tables, wording
+from adamms.track.markdown import plain as _plain
+from adamms.track.markdown import table_text as _table
 from adamms.track.result import RunResult
-from adamms.track.tables import Cell, Table
 
 CAPTIONS = {
     "overall.png": "Mean score (above) and D (below) against {noun}; lines across are the parents.",
@@ -54,6 +54,7 @@ def markdown(result: RunResult, pictures: list[Path]) -> str:
         _merged(result),
         _choice(result, choice),
         _results(result, {picture.name: picture for picture in pictures}),
+        _lmms_eval(result),
         _control(result),
         _confidence(result, {picture.name: picture for picture in pictures}),
         _mapping(result),
@@ -67,6 +68,8 @@ def markdown(result: RunResult, pictures: list[Path]) -> str:
 def _merged(result: RunResult) -> list[str]:
     if not result.target:
         lines = [f"- {_plain(note)}" for note in result.notes]
+        if result.selection is None:
+            return ["## What was evaluated", "\n".join(lines)]
         return [
             "## Where the answers come from",
             "\n".join([*lines, f"- **Search**: {_plain(result.search)}"]),
@@ -104,6 +107,7 @@ def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
         _picture(pictures, "grid.png", result),
         _table(tables.summary(result)),
         _table(scored),
+        _table(model_tables.own_scores(result)),
         legend if scored else "",
         wording.noise(result),
         _picture(pictures, "tasks.png", result),
@@ -112,6 +116,11 @@ def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
         legend if result.selection and not scored else "",
     ]
     return ["## Results", *blocks] if any(blocks) else []
+
+
+def _lmms_eval(result: RunResult) -> list[str]:
+    found = model_tables.lmms_eval(result)
+    return ["## lmms-eval", _table(found)] if found else []
 
 
 def _control(result: RunResult) -> list[str]:
@@ -181,30 +190,3 @@ def _picture(pictures: dict[str, Path], name: str, result: RunResult) -> str:
         return ""
     caption = CAPTIONS[name].format(noun=_plain(wording.noun(result.candidates)))
     return f"![{caption}]({pictures[name].as_posix()})\n\n*{caption}*"
-
-
-def _table(table: Table | None, titled: bool = True) -> str:
-    if table is None:
-        return ""
-    ruler = [":---" if index < table.texts else "---:" for index in range(len(table.columns))]
-    lines = [list(map(_plain, table.columns)), ruler]
-    marks = any(cell.chosen for cells in table.rows for cell in cells)  # then bold has another meaning
-    lines += [
-        [_cell(cell, row in table.strong and (index == 0 or not marks)) for index, cell in enumerate(cells)]
-        for row, cells in enumerate(table.rows)
-    ]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    title = f"**{_plain(table.title)}**\n\n" if titled else ""
-    return title + text + (f"\n\n{_plain(table.note)}" if table.note else "")
-
-
-def _cell(cell: Cell, strong: bool) -> str:
-    text = _plain(cell.text)
-    if text and (cell.chosen or strong):
-        text = f"**{text}**"
-    return text + (" ▲" if cell.best else "")
-
-
-def _plain(text: str) -> str:
-    """With markdown's own characters escaped."""
-    return re.sub(r"([\\`*_|<>\[\]])", r"\\\1", wording.printable(text))

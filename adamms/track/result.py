@@ -10,6 +10,7 @@ from pathlib import Path
 from adamms.data.example import Example
 from adamms.engines.responses import Candidate, axes_of
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.evaluate.lmms_results import LmmsResults
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
 from adamms.search.selection import Choice, Selection
@@ -62,6 +63,8 @@ class RunResult:
         checks: how the merged tensors resemble each other, where the weights were looked into.
         selection: the label-free choice, per task and overall.
         evaluation: scores by labels, made after the choice.
+        scores: of a model that was evaluated by itself (mode=evaluate).
+        lmms_eval: what lmms-eval found of the model in `folder`, or of the one evaluated by itself.
         answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
@@ -72,7 +75,7 @@ class RunResult:
         folder: where the merged model was written.
         load: code that loads it, on one line.
         command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
-        notes: of a search in existing logs, which has no target: where the answers come from.
+        notes: of a run that has no target: where the answers come from, what was evaluated.
     """
 
     title: str
@@ -83,6 +86,8 @@ class RunResult:
     checks: Verification | None = None
     selection: Selection | None = None
     evaluation: Evaluation | None = None
+    scores: Scores | None = None
+    lmms_eval: LmmsResults | None = None
     answered: Sequence[Answered] = field(default=())
     control: str = "the target interpolated with the common ancestor"
     search: str = ""

@@ -22,6 +22,11 @@ def score(value: float | None) -> str:
     return "-" if value is None else f"{value:.1f}"
 
 
+def metric(value: float | None) -> str:
+    """A number in a unit of somebody else's: four digits, and all of those before the point."""
+    return "-" if value is None else f"{value:.{max(0, 4 - len(str(int(abs(value)))))}f}"
+
+
 def signed(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1f}"
 

@@ -56,7 +56,7 @@ other:
     )
     assert (mine.name, mine.about) == ("mine", "a test")
     assert (mine.classes, mine.model_types) == (("MineForCausalLM", "MineTwo"), ("mine",))
-    assert mine.inference == "Use yours."
+    assert mine.inference == {"transformers": "Use yours.", "vllm": "Use yours."}
     assert mine.label("emb.weight") == mine.label("model.emb.weight") == role("embed.weight")
     assert mine.label("model.layers.12.bias_of_q") == role("layers.12.attn.q.bias")
     assert mine.label("lm.layers.0.weight_of_q") == role("layers.0.attn.q.weight")
@@ -168,6 +168,7 @@ BAD = {
         r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
     ),
     "advice that is no text": ("inference: [vllm]", r"mine\.yaml: inference is \['vllm'\]; expected a text"),
+    "advice for no engine": ("inference: {sglang: No.}", r"is \{'sglang': 'No\.'\}; .* transformers, vllm"),
     "fusion of one": (
         "language_model: {a: {concat: [embed.weight], dim: 0}}",
         r"a: concat is \['embed\.weight'\]; expected a list of two or more roles",
@@ -367,13 +368,15 @@ def test_formats_that_share_a_model_type_are_told_apart(config: dict[str, object
     assert recognise(config, Path("x")).name == expected
 
 
-def test_formats_that_no_engine_runs_say_what_does() -> None:
+def test_formats_that_an_engine_lacks_say_what_to_do() -> None:
     advised = {name: load_architecture(name).inference for name in known_architectures()}
-    assert "llava-hf/llava-1.5-7b-hf for liuhaotian/llava-v1.5-7b" in advised["llava"]
-    assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"]
-    assert "engine=replay" in advised["cambrian"]
-    for name in ("llama", "qwen2", "qwen2_vl", "llava_hf", "llava_onevision_hf", "cogvlm", "mplug_owl2"):
-        assert not advised[name]
+    for engine in ("transformers", "vllm"):
+        assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"][engine]
+        assert "engine=replay" in advised["cambrian"][engine]
+    for name in ("internvl", "minicpm_v", "phi3_v"):
+        assert "engine=vllm engine.trust_remote_code=true" in advised[name].pop("transformers")
+    for name in advised.keys() - {"llava_onevision", "cambrian"}:
+        assert not advised[name], name
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""How fast adamms merges, and in how much memory, side by side with the plain ways to do it.
+"""How fast adamms merges, and in how much memory, side by side with other ways to do it.
 
     python tests/benchmarks/merge.py --gb 4.8 --rounds 3 [--method ties]
 
@@ -12,10 +12,18 @@ each as a process of its own and all files in the page cache:
     adamms plan   the command line without the merge: what starting Python and mapping cost
 
 `--method ties` (any of conf/merge) runs the adamms commands with that method, and with a third model as
-the ancestor.
+the ancestor. `--methods all` does that for every method but those that decompose or optimise each matrix,
+and compares no others.
 
-Wall is the whole process, interpreter start included. Peak anonymous memory is sampled from /proc
-every 10 ms; mapped files, which the system can drop, do not count.
+    python tests/benchmarks/merge.py --mergekit .venv/mergekit/bin/python --gb 3.3 --method linear,ties
+
+merges two models of one architecture, since mergekit can do no other, with mergekit and with adamms, and
+beside them a target of another architecture, larger by its vision tower, with adamms. `ties` is mergekit's
+algorithm then (trimmed per tensor), and `ties, whole model` the one of AdaMMS' scripts.
+
+Wall is the whole process, interpreter start included; `cpu` is the time on all processors, which other
+processes on the machine disturb less. Peak anonymous memory is sampled from /proc every 10 ms; mapped
+files, which the system can drop, do not count.
 """
 
 import argparse
@@ -27,17 +35,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from safetensors.torch import save_file
+from merge_models import Models, heterogeneous, make_target, of_one_architecture
 
 ROOT = Path(__file__).resolve().parents[2]
-HIDDEN, INTERMEDIATE, VOCABULARY, KEY_VALUE = 2048, 11008, 151936, 256
-VISION_BLOCKS = 12
-SHARD_BYTES = 2_000_000_000
+# `make bench` puts it there.
+MERGEKIT = Path(sys.prefix) / "mergekit/bin/python"
+PER_MATRIX = ("tsv", "iso_c", "wudi")
+WITHOUT_ANCESTOR = ("linear", "slerp", "karcher")
 
 STATE_DICT_MERGE = """
 import sys
@@ -61,150 +69,193 @@ save_file(merged, out / "model.safetensors", metadata={"format": "pt"})
 
 
 @dataclass(frozen=True)
-class Measurement:
-    """One run: seconds of the whole process, and its peak anonymous memory in GB."""
+class Contender:
+    """A command to measure.
 
-    wall: float
-    anonymous_gb: float
+    Args:
+        command: makes the output folder.
+        reads: folders whose files are brought into the page cache before.
+        gigabytes: of the model that it makes.
+    """
 
-
-def language_model(layers: int, scale: float) -> Iterator[tuple[str, torch.Tensor]]:
-    """Names and values of a Qwen2 decoder in bfloat16."""
-    generator = torch.Generator().manual_seed(0)
-
-    def values(*shape: int) -> torch.Tensor:
-        return (torch.randn(*shape, generator=generator) * scale).bfloat16()
-
-    yield "model.embed_tokens.weight", values(VOCABULARY, HIDDEN)
-    yield "lm_head.weight", values(VOCABULARY, HIDDEN)
-    yield "model.norm.weight", values(HIDDEN)
-    rows = {"q": HIDDEN, "k": KEY_VALUE, "v": KEY_VALUE}
-    matrix = values(INTERMEDIATE, HIDDEN)
-    for layer in range(layers):
-        prefix = f"model.layers.{layer}."
-        shifted = matrix * (1 + layer / 64)  # drawing every layer afresh would take longer than the benchmark
-        yield f"{prefix}input_layernorm.weight", values(HIDDEN)
-        yield f"{prefix}post_attention_layernorm.weight", values(HIDDEN)
-        for part, size in rows.items():
-            yield f"{prefix}self_attn.{part}_proj.weight", shifted[:size].clone()
-            yield f"{prefix}self_attn.{part}_proj.bias", values(size)
-        yield f"{prefix}self_attn.o_proj.weight", shifted[:HIDDEN].clone()
-        yield f"{prefix}mlp.gate_proj.weight", shifted
-        yield f"{prefix}mlp.up_proj.weight", shifted.flip(0)
-        yield f"{prefix}mlp.down_proj.weight", shifted.t().contiguous()
-
-
-def write_model(folder: Path, tensors: Iterator[tuple[str, torch.Tensor]], config: dict[str, object]) -> None:
-    """A sharded checkpoint, one shard in memory at a time."""
-    folder.mkdir(parents=True)
-    weight_map: dict[str, str] = {}
-    shard: dict[str, torch.Tensor] = {}
-
-    def flush() -> None:
-        name = f"model-{len(set(weight_map.values())) + 1:05d}.safetensors"
-        save_file(shard, folder / name, metadata={"format": "pt"})
-        weight_map.update(dict.fromkeys(shard, name))
-        shard.clear()
-
-    for name, tensor in tensors:
-        shard[name] = tensor
-        if sum(value.nbytes for value in shard.values()) > SHARD_BYTES:
-            flush()
-    flush()
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    (folder / "config.json").write_text(json.dumps(config))
+    command: Sequence[str]
+    reads: Sequence[Path]
+    gigabytes: float
 
 
 @dataclass(frozen=True)
-class Models:
-    """Folders of what is merged."""
+class Measurement:
+    """One run: seconds of the whole process, seconds of processors, and its peak anonymous memory in GB."""
 
-    target: Path
-    donor: Path
-    ancestor: Path
-
-
-def make_models(folder: Path, gigabytes: float, ancestor: bool) -> Models:
-    """Models of which the target weighs about `gigabytes`; the ancestor is made if it is wanted."""
-    models = Models(folder / "target", folder / "donor", folder / "ancestor")
-    target, donor = models.target, models.donor
-    vision = {
-        f"visual.blocks.{i}.mlp.fc1.weight": torch.ones(INTERMEDIATE, 1280).bfloat16()
-        for i in range(VISION_BLOCKS)
-    }
-    fixed = 2 * VOCABULARY * HIDDEN + sum(tensor.numel() for tensor in vision.values())
-    per_layer = 3 * INTERMEDIATE * HIDDEN + 2 * HIDDEN * HIDDEN + 2 * KEY_VALUE * HIDDEN
-    layers = max(1, round((gigabytes * 1e9 / 2 - fixed) / per_layer))
-    config = {"num_hidden_layers": layers, "tie_word_embeddings": False}
-    if not target.exists():
-        tensors = [*vision.items()]
-        write_model(
-            target,
-            (pair for part in (language_model(layers, 0.02), iter(tensors)) for pair in part),
-            config | {"architectures": ["Qwen2VLForConditionalGeneration"]},
-        )
-        write_model(
-            donor,
-            ((f"language_model.{name}", tensor) for name, tensor in language_model(layers, 0.03)),
-            config | {"architectures": ["LlavaOnevisionForConditionalGeneration"]},
-        )
-    if ancestor and not models.ancestor.exists():
-        names = {"architectures": ["Qwen2ForCausalLM"]}
-        write_model(models.ancestor, language_model(layers, 0.025), config | names)
-    return models
+    wall: float
+    cpu: float
+    anonymous_gb: float
 
 
-def measure(command: list[str], output: Path) -> Measurement:
-    """Run `command`, which makes `output`, once; the output is removed and the disk settled before."""
+Runs = Mapping[str, Sequence[Measurement]]
+
+
+def measure(contender: Contender, output: Path) -> Measurement:
+    """Run it once; the output is removed, the disk settled and the inputs read before."""
     shutil.rmtree(output, ignore_errors=True)
     os.sync()
+    files = [str(file) for folder in contender.reads for file in sorted(folder.glob("*.safetensors"))]
+    subprocess.run(["cat", *files], stdout=subprocess.DEVNULL, check=True)
+    log = output.with_name("log.txt")
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=output.parent)
+    with log.open("w") as sink:
+        process = subprocess.Popen(
+            contender.command, stdout=sink, stderr=subprocess.STDOUT, cwd=output.parent
+        )
     peak = 0
-    status = Path(f"/proc/{process.pid}/status")
-    while process.poll() is None:
-        try:
-            lines = status.read_text().splitlines()
-        except OSError:
+    while True:
+        peak = max(peak, anonymous_kib(process.pid))
+        found, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if found:
             break
-        peak = max([peak, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
         time.sleep(0.01)
-    out, _ = process.communicate()
     wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"{command[0]} failed:\n{out}")
-    return Measurement(wall, peak * 1024 / 1e9)
+        sys.exit(f"{contender.command} failed:\n{log.read_text()}")
+    return Measurement(wall, usage.ru_utime + usage.ru_stime, peak * 1024 / 1e9)
 
 
-def commands(models: Models, method: str, output: Path) -> dict[str, list[str]]:
-    target, donor = models.target, models.donor
-    adamms = [
-        *(sys.executable, str(ROOT / "run.py"), "model=custom", f"merge={method}"),
-        *(f"model.target.path={target}", f"model.donors.a.path={donor}"),
-        *([f"model.ancestor.path={models.ancestor}"] if models.ancestor.exists() else ["merge.alpha=0.3"]),
+def anonymous_kib(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return max([0, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
+
+
+def adamms(models: Models, method: str, output: Path, mode: str = "merge") -> Contender:
+    needs = method not in WITHOUT_ANCESTOR
+    reads = [models.target, models.donor, *([models.ancestor] if needs else [])]
+    command = [
+        *(sys.executable, str(ROOT / "run.py"), f"mode={mode}", "model=custom", f"merge={method}"),
+        *(f"model.target.path={models.target}", f"model.donors.a.path={models.donor}", "merge.alpha=0.3"),
+        *([f"model.ancestor.path={models.ancestor}"] if needs else []),
         *(f"output={output}", f"hydra.run.dir={output.parent / 'hydra'}"),
     ]
+    return Contender(command, reads, models.target_gb)
+
+
+def mergekit(python: Path, models: Models, method: str, output: Path) -> Contender:
+    """`mergekit-yaml` on the CPU; it maps safetensors anyhow, and has no tokenizer to copy."""
+    reads = [models.target, models.donor, *([models.ancestor] if method == "ties" else [])]
+    config: dict[str, object] = {
+        "merge_method": method,
+        "models": [
+            {"model": str(models.target), "parameters": {"weight": 0.7, "density": 0.5}},
+            {"model": str(models.donor), "parameters": {"weight": 0.3, "density": 0.5}},
+        ],
+        "dtype": "bfloat16",
+    }
+    if method == "ties":
+        config["base_model"] = str(models.ancestor)
+    else:
+        for model in config["models"]:  # type: ignore[attr-defined]
+            del model["parameters"]["density"]
+    file = output.with_name(f"{method}.yaml")
+    file.write_text(json.dumps(config))
+    options = ["--no-cuda", "--lazy-unpickle", "--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
+    command = [str(python), "-m", "mergekit.scripts.run_yaml", str(file), str(output), *options]
+    return Contender(command, reads, models.target_gb)
+
+
+def plain_ways(models: Models, output: Path) -> dict[str, Contender]:
+    target, donor, size = models.target, models.donor, models.target_gb
+    script = [sys.executable, "-c", STATE_DICT_MERGE, str(target), str(donor), str(output)]
     return {
-        "cp": ["cp", "-r", str(target), str(output)],
-        "state dicts": [sys.executable, "-c", STATE_DICT_MERGE, str(target), str(donor), str(output)],
-        "adamms": [*adamms, "mode=merge"],
-        "adamms plan": [*adamms, "mode=plan"],
+        "cp": Contender(["cp", "-r", str(target), str(output)], [target], size),
+        "state dicts": Contender(script, [target, donor], size),
     }
 
 
-def report(gigabytes: float, runs: dict[str, list[Measurement]]) -> None:
+def run_all(contenders: Mapping[str, Contender], rounds: int, output: Path) -> Runs:
+    runs: dict[str, list[Measurement]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            runs[name].append(measure(contender, output))
+            found, load = runs[name][-1], os.getloadavg()[0]
+            print(
+                f"{name}: {found.wall:.2f} s, cpu {found.cpu:.2f} s, {found.anonymous_gb:.2f} GB; "
+                f"load {load:.1f}",
+                flush=True,
+            )
+    shutil.rmtree(output, ignore_errors=True)
+    return runs
+
+
+def report(title: str, contenders: Mapping[str, Contender], runs: Runs, references: Sequence[str]) -> None:
     """Medians, and ratios taken round by round, so that they hold when the machine's speed drifts."""
 
-    def ratio(name: str, other: str) -> float:
-        return statistics.median(a.wall / b.wall for a, b in zip(runs[name], runs[other], strict=True))
+    def ratio(name: str, other: str, what: str) -> float:
+        """Per byte of the model that is made."""
+        scale = contenders[other].gigabytes / contenders[name].gigabytes
+        pairs = zip(runs[name], runs[other], strict=True)
+        return scale * statistics.median(getattr(a, what) / getattr(b, what) for a, b in pairs)
 
-    print(f"\ntarget of {gigabytes:.2f} GB, {len(runs['cp'])} rounds, {os.cpu_count()} processors; medians")
-    print(f"{'':14}{'wall s':>8}{'/ cp':>8}{'/ state dicts':>15}{'anonymous GB':>14}")
+    rounds, load = len(next(iter(runs.values()))), os.getloadavg()[0]
+    print(
+        f"\n{title}; {rounds} rounds, {os.cpu_count()} processors, load {load:.1f}; medians, ratios per byte"
+    )
+    heads = "".join(f"{'/ ' + name:>15}{'(cpu)':>8}" for name in references)
+    print(f"{'':24}{'GB':>6}{'wall s':>8}{'cpu s':>8}{'anonymous GB':>14}{heads}")
     for name, measured in runs.items():
-        wall = statistics.median(run.wall for run in measured)
-        memory = statistics.median(run.anonymous_gb for run in measured)
-        ratios = f"{ratio(name, 'cp'):8.2f}{ratio(name, 'state dicts'):15.2f}"
-        print(f"{name:14}{wall:8.2f}{ratios}{memory:14.2f}")
+        wall, cpu, memory = (
+            statistics.median(getattr(run, what) for run in measured)
+            for what in ("wall", "cpu", "anonymous_gb")
+        )
+        ratios = "".join(
+            f"{ratio(name, other, 'wall'):15.2f}{ratio(name, other, 'cpu'):8.2f}" for other in references
+        )
+        size = contenders[name].gigabytes
+        print(f"{name:24}{size:6.2f}{wall:8.2f}{cpu:8.2f}{memory:14.2f}{ratios}", flush=True)
+
+
+def against_plain_ways(folder: Path, gigabytes: float, method: str, rounds: int) -> None:
+    needs, output = method not in WITHOUT_ANCESTOR, folder / "output"
+    whole = heterogeneous(folder / "whole", gigabytes, needs)
+    half = heterogeneous(folder / "half", gigabytes / 2, needs)
+    contenders = plain_ways(whole, output) | {
+        "adamms": adamms(whole, method, output),
+        "adamms plan": adamms(whole, method, output, "plan"),
+        "adamms half": adamms(half, method, output),
+    }
+    report(f"merge={method}", contenders, run_all(contenders, rounds, output), ("cp", "state dicts"))
+
+
+def against_mergekit(folder: Path, gigabytes: float, method: str, rounds: int, python: Path) -> None:
+    output, needs = folder / "output", method not in WITHOUT_ANCESTOR
+    alike = of_one_architecture(folder / "same", gigabytes, needs)
+    larger = Models(folder / "same" / "target", alike.donor, alike.ancestor)
+    make_target(larger.target, json.loads((alike.target / "config.json").read_text())["num_hidden_layers"])
+    same_work = "ties_mergekit" if method == "ties" else method
+    contenders = {
+        "mergekit": mergekit(python, alike, method, output),
+        "adamms": adamms(alike, same_work, output),
+        "adamms, other target": adamms(larger, same_work, output),
+    }
+    if method == "ties":
+        contenders["adamms, whole model"] = adamms(alike, method, output)
+    report(f"merge={method}", contenders, run_all(contenders, rounds, output), ("mergekit",))
+
+
+def every_method(folder: Path, gigabytes: float, rounds: int) -> None:
+    """Wall and memory of each at the whole and the half size."""
+    output = folder / "output"
+    whole = heterogeneous(folder / "whole", gigabytes, ancestor=True)
+    half = heterogeneous(folder / "half", gigabytes / 2, ancestor=True)
+    methods = sorted(file.stem for file in (ROOT / "conf/merge").glob("*.yaml"))
+    contenders = {
+        f"{method}{name}": adamms(models, method, output)
+        for models, name in ((whole, ""), (half, ", half"))
+        for method in methods
+        if method not in PER_MATRIX
+    }
+    report("every method", contenders, run_all(contenders, rounds, output), ("linear",))
 
 
 def main() -> None:
@@ -216,27 +267,26 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the checkpoints go and stay; a temporary folder by default"
     )
-    parser.add_argument("--method", default="linear", help="one of conf/merge; linear by default")
+    parser.add_argument("--method", default="linear", help="of conf/merge; several with commas")
+    parser.add_argument("--methods", choices=["all"], help="every method's time and memory instead")
+    parser.add_argument(
+        "--mergekit", type=Path, nargs="?", const=MERGEKIT, help="compare with the mergekit of this python"
+    )
     arguments = parser.parse_args()
+    if arguments.mergekit and not arguments.mergekit.exists():
+        parser.error(f"--mergekit: there is no {arguments.mergekit}; `make bench` makes {MERGEKIT}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
-        ancestor = arguments.method != "linear"
-        whole = make_models(folder / "whole", arguments.gb, ancestor)
-        half = make_models(folder / "half", arguments.gb / 2, ancestor)
-        for file in folder.rglob("*.safetensors"):  # into the page cache
-            subprocess.run(["cat", str(file)], stdout=subprocess.DEVNULL, check=True)
-        output = folder / "output"
-        contenders = commands(whole, arguments.method, output)
-        contenders["adamms half"] = commands(half, arguments.method, output)["adamms"]
-        runs: dict[str, list[Measurement]] = {name: [] for name in contenders}
-        for _ in range(arguments.rounds):
-            for name, command in contenders.items():
-                runs[name].append(measure(command, output))
-                print(f"{name}: {runs[name][-1]}", flush=True)
-        shutil.rmtree(output, ignore_errors=True)
-        size = sum(file.stat().st_size for file in whole.target.glob("*.safetensors")) / 1e9
-        print(f"\nmerge={arguments.method}")
-        report(size, runs)
+        folder.mkdir(parents=True, exist_ok=True)
+        if arguments.methods:
+            every_method(folder, arguments.gb, arguments.rounds)
+            return
+        for method in arguments.method.split(","):
+            if arguments.mergekit:
+                python = arguments.mergekit.absolute()
+                against_mergekit(folder, arguments.gb, method, arguments.rounds, python)
+            else:
+                against_plain_ways(folder, arguments.gb, method, arguments.rounds)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
-from adamms.checkpoint.side_files import copy_side_files, model_card, side_files
+from adamms.checkpoint.side_files import copy_side_files, side_files
 
 COPIED = [
     "LICENSE",
@@ -77,26 +75,3 @@ def test_links_are_followed_because_a_hub_cache_is_made_of_them(tmp_path: Path) 
     (blobs / "123abc").unlink()
     assert not (destination / "config.json").is_symlink()
     assert (destination / "config.json").read_text() == "{}"
-
-
-def test_the_model_card_holds_the_hubs_metadata_and_the_recipe() -> None:
-    recipe = {
-        "method": {"name": "linear"},
-        "coefficients": {"onevision": 0.30000000000000004},
-        "coverage": [
-            {"action": "merge", "reason": "", "tensors": 339, "parameters": 7615616512},
-            {"action": "keep", "reason": "vision encoder", "tensors": 391, "parameters": 675759104},
-        ],
-    }
-    names = ["Qwen/Qwen2-VL-7B-Instruct", "a: [strange] 'name' # of a folder"]
-    card = model_card(names, recipe)
-    _, front, text = card.split("---\n", 2)
-    assert yaml.safe_load(front) == {
-        "base_model": names,
-        "base_model_relation": "merge",
-        "library_name": "transformers",
-        "tags": ["merge", "adamms"],
-    }
-    assert "merged by `linear` with 0.3 of onevision" in text
-    assert "| merge |  | 339 | 7,615,616,512 |" in text
-    assert "| keep | vision encoder | 391 | 675,759,104 |" in text

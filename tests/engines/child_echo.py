@@ -24,5 +24,8 @@ while (message := connection.recv()) is not None:
             connection.send(other.pid)
         case "pid":
             connection.send(os.getpid())
+        case "speak":
+            print("something is said", flush=True)
+            connection.send(None)
         case _:
             connection.send(message)

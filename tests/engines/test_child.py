@@ -125,3 +125,21 @@ def test_a_killed_owner_takes_all_with_it(monkeypatch: pytest.MonkeyPatch) -> No
             assert wait_until(lambda: not alive(child) and not alive(other))
         finally:
             os.kill(fork, signal.SIGKILL)
+
+
+def test_a_verbose_one_is_heard_as_it_speaks(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    heard = ""
+    for verbose in (False, True):
+        child = ChildProcess("the echo", "child_echo", {}, verbose)
+        ask(child, "speak")
+
+        def spoken() -> bool:
+            nonlocal heard
+            heard += capfd.readouterr().err
+            return "something is said" in heard
+
+        assert wait_until(spoken, seconds=20 if verbose else 1) == verbose
+        child.stop(grace=0)

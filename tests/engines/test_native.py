@@ -7,20 +7,13 @@ import native
 import numpy as np
 import pytest
 import torch
+from merging import interpolated, published
 from PIL import Image
 
-from adamms.architectures.spec import recognise
-from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.side_files import copy_side_files
-from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.engines.transformers import TransformersEngine
-from adamms.mapping.model import Model, describe
-from adamms.mapping.resolve import SpecMapper
-from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_config, register
 
 TARGETS: dict[str, Callable[..., Path]] = {"cogvlm": native.save_cogvlm}
@@ -51,23 +44,6 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
     return tuple(made)
 
 
-def recipe(pair: Path, alpha: float) -> Recipe:
-    def open_model(folder: Path) -> Model:
-        checkpoint = open_checkpoint(folder)
-        return describe(checkpoint, recognise(checkpoint.config, folder))
-
-    target, donor = open_model(pair / "target"), open_model(pair / "donor")
-    plan = SpecMapper().plan(target, {"a": donor})
-    return Recipe(target.checkpoint, {"a": donor.checkpoint}, plan, Linear(), {"a": alpha})
-
-
-def write(recipe: Recipe, folder: Path) -> Path:
-    with whole_folder(folder, 0) as partial:
-        write_tensors(recipe, partial, 10**9)
-        copy_side_files(recipe.target.folder, partial)
-    return folder
-
-
 def engine(pair: Path, folder: Path | None = None) -> TransformersEngine:
     files = PromptFiles(pair / "tokenizer")
     return TransformersEngine(folder or pair / "target", **SETTINGS, prompt_files=files)
@@ -96,10 +72,10 @@ def test_live_model_answers_as_the_written_folder_does_when_loaded_anew(
     seen = []
     with engine(pair) as live:
         for alpha in (0.5, 0.0, 0.3, 1.0):
-            merged = recipe(pair, alpha)
+            merged = interpolated(pair / "target", pair / "donor", alpha)
             live.load(merged)
             answers = dict(live.generate(examples))
-            written = write(merged, tmp_path / f"{alpha}")
+            written = published(merged, tmp_path / f"{alpha}")
             with engine(pair, written) as fresh:
                 assert dict(fresh.generate(examples)) == answers
             assert plain_answers(written, pair / "tokenizer", examples) == answers
@@ -111,14 +87,14 @@ def test_live_model_answers_as_the_written_folder_does_when_loaded_anew(
 def test_swapping_back_gives_the_first_answers(pair: Path, examples: tuple[Example, ...]) -> None:
     with engine(pair) as live:
         untouched = dict(live.generate(examples))
-        live.load(recipe(pair, 0.6))
+        live.load(interpolated(pair / "target", pair / "donor", 0.6))
         assert dict(live.generate(examples)) != untouched
-        live.load(recipe(pair, 0.0))
+        live.load(interpolated(pair / "target", pair / "donor", 0.0))
         assert dict(live.generate(examples)) == untouched
 
 
 def test_live_parameters_are_the_merged_tensors_and_the_rest_stays(pair: Path) -> None:
-    merged = recipe(pair, 0.3)
+    merged = interpolated(pair / "target", pair / "donor", 0.3)
     with engine(pair) as live:
         live.load(merged)
         parameters = live.live.parameters

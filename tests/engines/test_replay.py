@@ -253,6 +253,18 @@ class TestLmmsEval:
         with pytest.raises(AdammsError, match="no example is in the logs of every alpha"):
             replay(files, align="content")
 
+    def test_the_hash_of_nothing_says_nothing(self, tmp_path: Path) -> None:
+        """lmms-eval 0.7 hashes what it has let go of, so that all examples have one: of JSON's null."""
+        nothing = "74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b"
+        rows = [as_written_by_0_7(i, f"{i}", doc_hash=nothing) for i in range(4)]
+        files = {
+            0: jsonl(tmp_path / "a_samples_mme.jsonl", rows),
+            1: jsonl(tmp_path / "b_samples_mme.jsonl", [rows[3], rows[0], rows[2]]),  # without 1
+        }
+        found = replay(files)
+        assert texts(found) == {0.0: ["0", "2", "3"], 1.0: ["0", "2", "3"]}
+        assert "3 examples, aligned by number" in found.notes[0]
+
     def test_only_what_all_have_with_counts_of_the_rest(self, tmp_path: Path) -> None:
         files = {
             c: jsonl(

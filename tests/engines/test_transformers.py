@@ -6,43 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+from merging import interpolated, published
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from adamms.architectures.spec import recognise
-from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.side_files import copy_side_files
-from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.base import PromptFiles
 from adamms.engines.transformers import TransformersEngine
 from adamms.errors import AdammsError
-from adamms.mapping.model import Model, describe
-from adamms.mapping.resolve import SpecMapper
-from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import Recipe
 
 SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
-
-
-def open_model(folder: Path) -> Model:
-    checkpoint = open_checkpoint(folder)
-    return describe(checkpoint, recognise(checkpoint.config, folder))
-
-
-def recipe(pair: Path, alpha: float, target: str = "target", donor: str = "donor") -> Recipe:
-    first, second = open_model(pair / target), open_model(pair / donor)
-    plan = SpecMapper().plan(first, {"a": second})
-    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
-
-
-def write(recipe: Recipe, folder: Path) -> Path:
-    with whole_folder(folder, 0) as partial:
-        write_tensors(recipe, partial, 10**9)
-        copy_side_files(recipe.target.folder, partial)
-    return folder
 
 
 def plain_inputs(processor: Any, example: Example) -> Any:
@@ -78,10 +53,10 @@ def test_live_model_answers_as_the_written_folder_in_plain_transformers(
 ) -> None:
     with TransformersEngine(talkative / target, **SETTINGS) as engine:
         for alpha in (0.5, 0.0, 0.3, 1.0):
-            merged = recipe(talkative, alpha, target, donor)
+            merged = interpolated(talkative / target, talkative / donor, alpha)
             engine.load(merged)
             live = texts(dict(engine.generate(examples)))
-            assert live == plain_answers(write(merged, tmp_path / f"{alpha}"), examples)
+            assert live == plain_answers(published(merged, tmp_path / f"{alpha}"), examples)
 
 
 def test_log_probabilities_are_those_of_a_plain_forward_pass(
@@ -120,16 +95,16 @@ def test_swapping_back_gives_the_first_answers_and_alphas_differ(
 ) -> None:
     with TransformersEngine(talkative / "target", **SETTINGS) as engine:
         untouched = dict(engine.generate(examples))
-        engine.load(recipe(talkative, 0.6))
+        engine.load(interpolated(talkative / "target", talkative / "donor", 0.6))
         other = dict(engine.generate(examples))
-        engine.load(recipe(talkative, 0.0))
+        engine.load(interpolated(talkative / "target", talkative / "donor", 0.0))
         assert dict(engine.generate(examples)) == untouched
         assert other != untouched
         assert len(set(untouched.values())) > 3  # else equal answers would say nothing
 
 
 def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talkative: Path) -> None:
-    merged = recipe(talkative, 0.3)
+    merged = interpolated(talkative / "target", talkative / "donor", 0.3)
     with TransformersEngine(talkative / "target", **SETTINGS) as engine:
         engine.load(merged)
         for name, tensor in merged.tensors():
@@ -157,7 +132,7 @@ def test_text_only_examples_in_order(talkative: Path) -> None:
 def test_a_recipe_from_another_process_gives_the_same_model(
     talkative: Path, examples: tuple[Example, ...]
 ) -> None:
-    merged = recipe(talkative, 0.4)
+    merged = interpolated(talkative / "target", talkative / "donor", 0.4)
     with TransformersEngine(talkative / "target", **SETTINGS) as engine:
         engine.load(merged)
         first = dict(engine.generate(examples))
@@ -173,6 +148,6 @@ def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None
     with pytest.raises(AdammsError, match=r"engine\.precision is 'bf16'; expected one of"):
         TransformersEngine(talkative / "target", precision="bf16")
     with TransformersEngine(talkative / "target", **SETTINGS) as engine:
-        foreign = recipe(talkative, 0.3, "donor", "target")
+        foreign = interpolated(talkative / "donor", talkative / "target", 0.3)
         with pytest.raises(AdammsError, match="no parameter that is stored as"):
             engine.load(foreign)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from merging import described, published
 from PIL import Image
 from test_child import alive, wait_until
-from test_transformers import open_model, write
 
 from adamms.data.digits import Digits
 from adamms.data.example import Example
@@ -70,8 +70,8 @@ class Record:
 
 
 def recipe(pair: Path, case: Case, target: str) -> Recipe:
-    first = open_model(pair / target)
-    second = open_model(pair / {"target": "donor", "donor": "target"}[target])
+    first = described(pair / target)
+    second = described(pair / {"target": "donor", "donor": "target"}[target])
     alpha, exclude = case
     plan = SpecMapper(exclude=exclude).plan(first, {"a": second})
     return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
@@ -220,7 +220,7 @@ def test_a_fresh_engine_on_the_written_checkpoint_gives_the_same_tokens(
 ) -> None:
     """alpha = 0 is the target itself, whose fresh engine is the live one before its first swap."""
     live = next(answers for visited, answers in records(target).visits if visited == case)
-    written = write(recipe(talkative, case, target), tmp_path / "written")
+    written = published(recipe(talkative, case, target), tmp_path / "written")
     kept: list[str] = []
     with ExitStack() as stack:
         if message:

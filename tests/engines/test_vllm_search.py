@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from test_transformers import write
+from merging import published
 from test_vllm import ask, real, recipe
 from watch_jobs import NOTES
 
@@ -85,7 +85,7 @@ def test_the_choice_is_that_of_separately_written_checkpoints(
     examples = Digits(folder=tmp_path / "digits", per_task=PER_TASK).load().examples
     answers = {}
     for alpha in GRID:
-        written = write(recipe(talkative, (alpha, ()), "target"), tmp_path / str(alpha))
+        written = published(recipe(talkative, (alpha, ()), "target"), tmp_path / str(alpha))
         with VllmEngine(written, **ENGINE) as engine:
             answers[Candidate(alpha)] = {id: reply.text for id, reply in ask(engine, examples).items()}
     tasks: dict[str, list[str]] = {}

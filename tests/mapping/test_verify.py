@@ -1,56 +1,19 @@
 """Planted faults are flagged and named, a right mapping is not; models really tuned from one ancestor."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from plants import FORMATS, PLANTS, State, flagged, layer, planned, verified, with_donor
 from relayout import fused, grouped, language
 from safetensors.torch import load_file, save_file
 
-from adamms.architectures.spec import load_architecture
-from adamms.checkpoint.reader import Checkpoint, open_checkpoint
+from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.expression import Read, Slice, Tokens, names_in
-from adamms.mapping.model import describe
 from adamms.mapping.plan import Plan, Slot
-from adamms.mapping.resolve import SpecMapper
 from adamms.mapping.values import Values
-from adamms.mapping.verification import Verification
 from adamms.mapping.verify import verify_plan
-
-State = dict[str, torch.Tensor]
-FORMATS = {"target": "qwen2_vl", "donor": "llava_onevision_hf", "ancestor": "qwen2"}
-
-
-def planned(folders: dict[str, Path]) -> tuple[Plan, Values]:
-    """The plan by specs, and the models."""
-    opened: dict[str, Checkpoint] = {name: open_checkpoint(folder) for name, folder in folders.items()}
-    models = {name: describe(opened[name], load_architecture(FORMATS[name])) for name in opened}
-    plan = SpecMapper().plan(models["target"], {"a": models["donor"]}, models.get("ancestor"))
-    return plan, Values(opened["target"], {"a": opened["donor"]}, opened.get("ancestor"))
-
-
-def verified(folders: dict[str, Path]) -> Verification:
-    return verify_plan(*planned(folders))
-
-
-def with_donor(kin: Path, folder: Path, change: Callable[[State], None]) -> dict[str, Path]:
-    """The pair with a donor whose file was changed."""
-    state = load_file(kin / "donor/model.safetensors")
-    change(state)
-    folder.mkdir(exist_ok=True)
-    save_file({name: t.contiguous() for name, t in state.items()}, folder / "model.safetensors")
-    (folder / "config.json").write_bytes((kin / "donor/config.json").read_bytes())
-    return {"target": kin / "target", "donor": folder}
-
-
-def flagged(found: Verification) -> dict[str, str]:
-    return {check.name: check.problem for check in found.checks if check.problem}
-
-
-def layer(index: int, name: str) -> str:
-    return f"language_model.model.layers.{index}.{name}"
 
 
 def test_a_right_mapping_has_no_findings(kin: Path) -> None:
@@ -84,15 +47,11 @@ def test_small_tensors_are_read_whole(kin: Path) -> None:
 
 
 def test_a_permutation_of_heads_is_flagged(kin: Path, tmp_path: Path) -> None:
-    name = layer(1, "self_attn.q_proj.weight")
-
-    def swap(state: State) -> None:
-        q = state[name]
-        state[name] = torch.cat([q[32:64], q[:32], q[64:]])
-
-    found = flagged(verified(with_donor(kin, tmp_path / "donor", swap)))
-    assert list(found) == ["model.layers.1.self_attn.q_proj.weight"]
+    plant = PLANTS["heads permuted"]
+    found = flagged(verified(with_donor(kin, tmp_path / "donor", plant.change)))
+    assert set(found) == plant.tensors
     (message,) = found.values()
+    name = layer(1, "self_attn.q_proj.weight")
     assert f"donor a's {name} holds its rows in another order (0:32 <- 32:64, 32:64 <- 0:32)" in message
 
 

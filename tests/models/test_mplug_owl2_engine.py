@@ -10,25 +10,19 @@ import pytest
 import tiny
 import tiny_mplug_owl2
 import torch
+from merging import interpolated, published
 from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
-from adamms.architectures.spec import recognise
-from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.side_files import copy_side_files
-from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, prompt
 from adamms.engines.transformers import TransformersEngine
-from adamms.mapping.model import Model, describe
-from adamms.mapping.resolve import SpecMapper
-from adamms.merge.methods.linear import Linear
-from adamms.merge.recipe import Recipe
 from adamms.models.registration import register
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARD_BYTES = 40_000  # several shards
 SETTINGS = {"batch_size": 5, "max_new_tokens": 6, "accelerator": "cpu"}
 
 
@@ -70,24 +64,6 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
     return (*seen, Example("a", "text", "read red"), Example("b", "text", "largest digit"))
 
 
-def open_model(folder: Path) -> Model:
-    checkpoint = open_checkpoint(folder)
-    return describe(checkpoint, recognise(checkpoint.config, folder))
-
-
-def recipe(target: Path, donor: Path, alpha: float) -> Recipe:
-    first, second = open_model(target), open_model(donor)
-    plan = SpecMapper().plan(first, {"a": second})
-    return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
-
-
-def write(recipe: Recipe, folder: Path) -> Path:
-    with whole_folder(folder, 0) as partial:
-        write_tensors(recipe, partial, 40_000)  # bytes: several shards
-        copy_side_files(recipe.target.folder, partial)
-    return folder
-
-
 def plain_tokens(folder: Path, examples: tuple[Example, ...]) -> dict[str, list[int]]:
     """Tokens of a model freshly loaded from a folder, one example at a time."""
     register()
@@ -120,12 +96,14 @@ def test_the_live_model_answers_as_one_freshly_loaded_from_the_written_folder(
     seen = set()
     with TransformersEngine(target, **SETTINGS) as engine:
         for alpha in (0.5, 0.0, 0.3, 1.0):
-            merged = recipe(target, donor, alpha)
+            merged = interpolated(target, donor, alpha)
             engine.load(merged)
             for name, tensor in merged.tensors(only_mapped=True):
                 tiny.assert_same_bits(engine.live.parameters[name].detach(), tensor)
             live = dict(engine.generate(examples))
-            with TransformersEngine(write(merged, tmp_path / f"{alpha}"), **SETTINGS) as fresh:
+            with TransformersEngine(
+                published(merged, tmp_path / f"{alpha}", SHARD_BYTES), **SETTINGS
+            ) as fresh:
                 assert live == dict(fresh.generate(examples))
             seen.add(tuple(live.values()))
     assert len(seen) == 4
@@ -137,16 +115,16 @@ def test_the_live_model_answers_as_plain_transformers_one_example_at_a_time(
 ) -> None:
     """In float32, where what is in a batch beside an example does not turn its answer."""
     target = make_target(tmp_path / "target", torch.float32)
-    merged = recipe(target, donor, 0.4)
+    merged = interpolated(target, donor, 0.4)
     with TransformersEngine(target, **SETTINGS) as engine:
         engine.load(merged)
         live = dict(engine.generate(examples))
-    expected = plain_tokens(write(merged, tmp_path / "written"), examples)
+    expected = plain_tokens(published(merged, tmp_path / "written", SHARD_BYTES), examples)
     assert live == {example: words(tokens) for example, tokens in expected.items()}
 
 
 def test_every_merged_tensor_is_a_live_parameter_under_its_name(target: Path, donor: Path) -> None:
-    merged = {name for name, _ in recipe(target, donor, 0.3).tensors(only_mapped=True)}
+    merged = {name for name, _ in interpolated(target, donor, 0.3).tensors(only_mapped=True)}
     stored = set(load_names(target))
     with TransformersEngine(target, **SETTINGS) as engine:
         live = set(engine.live.parameters)
@@ -162,7 +140,7 @@ def load_names(folder: Path) -> list[str]:
 def test_a_merged_folder_keeps_constants_and_the_image_part(
     target: Path, donor: Path, tmp_path: Path
 ) -> None:
-    folder = write(recipe(target, donor, 0.4), tmp_path / "merged")
+    folder = published(interpolated(target, donor, 0.4), tmp_path / "merged", SHARD_BYTES)
     merged: dict[str, torch.Tensor] = {}
     original: dict[str, torch.Tensor] = {}
     for file in folder.glob("*.safetensors"):
@@ -195,7 +173,7 @@ def test_a_whole_search_from_the_command_line(
         "search.grid=[0,0.3,0.6,0.9]",
         "engine.max_new_tokens=4",
         "engine.accelerator=cpu",
-        "evaluate.donors=false",  # the original format of LLaVA-1.5 is none of transformers'
+        "evaluate.donors=false",  # the tiny donor has neither vision tower nor tokenizer
         f"output={out}",
     ]
     monkeypatch.setattr(sys, "argv", ["run.py", *overrides])
@@ -215,6 +193,7 @@ def test_a_whole_search_from_the_command_line(
     assert str(out / "model") in printed.splitlines()[-1]
     examples = tuple(Example(str(i), "t", question) for i, question in enumerate(("read red", "find blue")))
     expected = plain_tokens(
-        write(recipe(target, donor, selection["overall"]["alpha"]), tmp_path / "w"), examples
+        published(interpolated(target, donor, selection["overall"]["alpha"]), tmp_path / "w", SHARD_BYTES),
+        examples,
     )
     assert plain_tokens(out / "model", examples) == expected

@@ -122,7 +122,7 @@ def test_off_a_terminal_there_are_no_control_characters(result: RunResult, plan:
     console.plan(plan)
     console.results(renamed(result, {task: f"{task}\x1b[31m\n" for task in result.tasks}))
     console.warn("careful \x07")
-    console.finish(Path("/somewhere"), "load")
+    console.finish(Path("/somewhere"), "load({})")
     assert all(letter.isprintable() or letter == "\n" for letter in file.getvalue())
 
 
@@ -166,7 +166,7 @@ def test_the_plan_accounts_for_all_tensors(plan: Plan):
 
 def test_the_last_line_can_be_copied_whole(capsys: pytest.CaptureFixture[str]):
     folder = Path("/runs") / ("long" * 40) / "model"
-    Console(width=80).finish(folder, "transformers.AutoModel.from_pretrained")
+    Console(width=80).finish(folder, "transformers.AutoModel.from_pretrained({})")
     last = capsys.readouterr().out.splitlines()[-1]
     assert f" {folder};" in last
     assert last.endswith(f"transformers.AutoModel.from_pretrained('{folder}')")
@@ -176,3 +176,12 @@ def test_paths_are_not_broken_nor_brackets_interpreted(capsys: pytest.CaptureFix
     text = "plan: /" + "x" * 100 + " [bold]not markup[/bold]"
     Console(width=80).say(text)
     assert capsys.readouterr().out == text + "\n"
+
+
+def test_the_tree_of_a_plan_fits_the_width(result: RunResult):
+    assert result.plan is not None
+    file = io.StringIO()
+    Console(file, width=60).tree(result.plan)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum(line.lstrip().startswith(("├── merged", "├── kept", "└── kept")) for line in lines) >= 2

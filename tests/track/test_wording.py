@@ -149,3 +149,11 @@ def test_long_times_are_in_minutes_and_hours():
         "2 min 30 s",
         "3 h 02 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "-"), (0.85, "0.850"), (1523.25, "1523"), (62.5, "62.50"), (-0.5, "-0.500"), (12345.6, "12346")],
+)
+def test_a_number_in_somebody_elses_unit(value: float | None, said: str) -> None:
+    assert wording.metric(value) == said

@@ -17,6 +17,7 @@ from typing import ClassVar
 import torch
 
 from adamms.merge.election import weighted_sum
+from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk
 from adamms.merge.parameters import check_density, check_number
 from adamms.merge.randomness import kept
@@ -65,5 +66,5 @@ def thinned(chunk: Chunk, density: float, seed: int) -> dict[str, torch.Tensor]:
     if density < 1:
         for name, vector in vectors.items():
             stays = kept(density, seed, chunk.slot, name, chunk.start, vector)
-            vector.div_(density).mul_(stays)
+            divide_(vector, density).mul_(stays)
     return vectors

@@ -9,9 +9,9 @@ Source: Iso-C (arXiv:2502.04959), section 4, and the authors' code. The paper ha
 task vectors is `scaling` = N at equal shares for N models (alpha 0.5 and scaling 2 for one donor), times
 the paper's alpha, which it chooses on validation data.
 
-Only matrices have singular vectors. Tensors of other dimensions (norms, biases) and matrices with
-`vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m, as they are
-averaged in the authors' code; there, embeddings do not occur.
+Only matrices have singular vectors. Tensors of other dimensions (norms, biases), embeddings and heads
+(where roles are not known, matrices with `vocabulary_rows` rows or more) become ancestor + scaling *
+sum_m w_m tau_m, as they are averaged in the authors' code; there, embeddings do not occur.
 
 Differences: singular vectors of values that are numerically zero are arbitrary; the authors' code gives
 them the mean value as well. Here they are left out, and the mean is over the rest, so that the
@@ -33,7 +33,7 @@ from adamms.merge.method import Chunk
 from adamms.merge.parameters import check_number
 from adamms.merge.ranges import check_whole
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.singular import check_finite, decompose
+from adamms.merge.singular import check_finite, decompose, of_a_layer
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,8 @@ class IsoC:
 
     Args:
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: matrices with as many rows or more are averaged.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
+            embeddings and heads are.
     """
 
     scaling: float = 1.0
@@ -65,7 +66,7 @@ class IsoC:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
         merged = weighted_sum(sharing_vectors(chunk), sharing(chunk))

@@ -25,6 +25,7 @@ import torch
 
 from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
+from adamms.merge.exactness import divide_, sum_in_order
 from adamms.merge.method import Chunk
 from adamms.merge.products import Products, products_of_vectors, row_products
 from adamms.merge.shares import sharing, sharing_vectors
@@ -64,18 +65,17 @@ class ModelStock:
             cosines = torch.tensor(
                 [[found.cosine(*pair)] for pair in combinations(vectors, 2)],
                 dtype=torch.float64,
-                device=chunk.target.device,
             )
         else:
             cosines = _row_cosines(list(vectors.values()))
         ratio = self.ratio(cosines, len(vectors)).reshape(-1, *[1] * (chunk.target.dim() - 1))
-        return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
+        return weighted_sum(vectors, shares).mul_(ratio.to(chunk.target.device)).add_(chunk.base())
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
         """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
         if count == 1:
             return torch.ones(1, dtype=torch.float64, device=cosines.device)
-        cosine = cosines.sum(dim=0) / len(cosines)
+        cosine = divide_(sum_in_order(cosines), len(cosines))
         if self.limit:
             cosine = cosine.clamp(min=0)
         return count * cosine / (1 + (count - 1) * cosine)

@@ -29,6 +29,7 @@ import torch
 
 from adamms.errors import check_choice
 from adamms.merge.election import COMBINES, Combine, weighted_sum
+from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk, Statistics, Survey
 from adamms.merge.parameters import check_density, check_number
 from adamms.merge.shares import sharing, sharing_vectors
@@ -155,4 +156,4 @@ def _variance(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         square = (one - other).square_()
         total = square if total is None else total.add_(square)
     assert total is not None, "a slot that is merged has a donor"
-    return total.div_(len(vectors) ** 2)
+    return divide_(total, len(vectors) ** 2)

@@ -10,10 +10,10 @@ Source: Task Singular Vectors (arXiv:2412.00081), TSV-Merge, and the authors' co
 has no weights: its sum of task vectors is `scaling` = N at equal shares (alpha 0.5 and scaling 2 for one
 donor). `rank` is 1 / N by default, as in the paper; 1 keeps all (the authors' lossless variant).
 
-Only matrices have singular vectors. Tensors of other dimensions (norms, biases) and matrices with
-`vocabulary_rows` rows or more (embeddings, heads: their rows are tokens, not neurons, and too many to
-decompose) become ancestor + scaling * sum_m w_m tau_m, as tensors of other dimensions are averaged in the
-authors' code; there, embeddings do not occur.
+Only matrices have singular vectors. Tensors of other dimensions (norms, biases), embeddings and heads (their
+rows are tokens, not neurons, and too many to decompose; where roles are not known, matrices with
+`vocabulary_rows` rows or more) become ancestor + scaling * sum_m w_m tau_m, as tensors of other
+dimensions are averaged in the authors' code; there, embeddings do not occur.
 
 Differences: singular values that are numerically zero have arbitrary vectors, which the authors'
 code mixes into the orthogonalisation; here they are left out, so that the result is determined (for models
@@ -34,7 +34,7 @@ from adamms.merge.method import Chunk
 from adamms.merge.parameters import check_number
 from adamms.merge.ranges import check_between, check_whole
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.singular import check_finite, decompose, orthogonalised
+from adamms.merge.singular import check_finite, decompose, of_a_layer, orthogonalised
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Tsv:
     Args:
         rank: the share of the singular values that each model keeps, in (0, 1]; None for 1 / N.
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: matrices with as many rows or more are averaged.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
+            embeddings and heads are.
     """
 
     rank: float | None = None
@@ -72,7 +73,7 @@ class Tsv:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
         vectors, shares = sharing_vectors(chunk), sharing(chunk)

@@ -26,9 +26,9 @@ goes down from `mean` with `solver=sgd` (momentum 0.9) at `rate` 1e-4. It needs 
 together have about as many rows as there are columns, so that its minimum fits all of them, at the price of
 large values in between (`exact` is for comparison).
 
-Only matrices have rows that span inputs. Tensors of other dimensions (norms, biases) and matrices with
-`vocabulary_rows` rows or more (embeddings, heads) become ancestor + scaling * sum_m w_m tau_m; the authors
-average the former and leave out the latter.
+Only matrices have rows that span inputs. Tensors of other dimensions (norms, biases), embeddings and heads
+(where roles are not known, matrices with `vocabulary_rows` rows or more) become ancestor + scaling *
+sum_m w_m tau_m; the authors average the former and leave out the latter.
 
 Memory: the whole tensor in float64. Where columns are more than the N * rows that the D_m have, A is formed
 in the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
@@ -47,7 +47,7 @@ from adamms.merge.method import Chunk
 from adamms.merge.parameters import check_number
 from adamms.merge.ranges import check_between, check_whole
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.singular import check_finite, decompose
+from adamms.merge.singular import check_finite, decompose, of_a_layer
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
@@ -66,7 +66,8 @@ class Wudi:
         power: of the norms in the denominator, 1 or 2.
         least: eigenvalues of A up to this share of the largest count as zero.
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: matrices with as many rows or more are averaged.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
+            embeddings and heads are.
     """
 
     variant: Literal["wudi", "optmerge", "optmerge_adapters"] = "wudi"
@@ -103,7 +104,7 @@ class Wudi:
         return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = chunk.target.dim() != 2 or len(chunk.target) >= self.vocabulary_rows
+        averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
         vectors, shares = sharing_vectors(chunk), sharing(chunk)

@@ -74,6 +74,11 @@ def merged(
     return np.concatenate([method.merge(chunk).numpy().copy() for chunk in chunks(alphas, found)])
 
 
+def of_vocabulary(slot: str) -> bool:
+    """Whether a tensor of this name is an embedding or a head."""
+    return slot.endswith(("embed_tokens.weight", "lm_head.weight"))
+
+
 def assert_close(found: Array, expected: Array) -> None:
     """Within rounding of float64 in sums and decompositions: far below that of any stored dtype."""
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-10)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
+from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
 from adamms.errors import AdammsError
 from adamms.merge.methods.iso_c import IsoC
@@ -15,7 +15,7 @@ def formula(method: IsoC) -> Reference:
         slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]
     ) -> Array:
         total = sum(shares[name] * (model - ancestor) for name, model in models.items())
-        if ancestor.ndim == 2 and len(ancestor) < method.vocabulary_rows:
+        if ancestor.ndim == 2 and len(ancestor) < method.vocabulary_rows and not of_vocabulary(slot):
             left, strengths, right = np.linalg.svd(total, full_matrices=False)
             total = strengths.mean() * left @ right
         return ancestor + method.scaling * total

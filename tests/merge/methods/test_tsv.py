@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
-from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
+from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
 from adamms.errors import AdammsError
 from adamms.merge.methods.tsv import Tsv
@@ -20,7 +20,7 @@ def formula(method: Tsv) -> Reference:
         slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]
     ) -> Array:
         tau = [shares[name] * (model - ancestor) for name, model in models.items()]
-        if ancestor.ndim != 2 or len(ancestor) >= method.vocabulary_rows:
+        if ancestor.ndim != 2 or len(ancestor) >= method.vocabulary_rows or of_vocabulary(slot):
             return ancestor + method.scaling * sum(tau)
         least = min(ancestor.shape)
         count = max(1, least // len(tau) if method.rank is None else int(method.rank * least))

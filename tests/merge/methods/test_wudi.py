@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 import torch
-from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
+from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
 from adamms.errors import AdammsError
 from adamms.merge.methods.wudi import Wudi
@@ -58,7 +58,7 @@ def formula(method: Wudi) -> Reference:
         slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]
     ) -> Array:
         tau = {name: model - ancestor for name, model in models.items()}
-        if ancestor.ndim != 2 or len(ancestor) >= method.vocabulary_rows:
+        if ancestor.ndim != 2 or len(ancestor) >= method.vocabulary_rows or of_vocabulary(slot):
             return ancestor + method.scaling * sum(shares[name] * vector for name, vector in tau.items())
         start, objective = terms(method, list(tau.values()), [shares[name] for name in tau])
         found = exact(start, objective) if method.solver == "exact" else descent(method, start, objective)

@@ -1,0 +1,75 @@
+"""What runs in lmms-eval's own interpreter, which need not have adamms: given to it as text (`-c`).
+
+Needs the standard library and lmms-eval, Python 3.10 or newer.
+
+look REQUEST   whether lmms-eval could run REQUEST = {"model", "tasks", "include_path"}: prints MARK and JSON
+run ARGS...    lmms-eval itself, ended with all that it has started when its parent ends
+"""
+
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+from importlib import metadata
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Any
+
+MARK = "lmms-eval says: "
+WATCH_SECONDS = 0.5
+
+
+def look(request: dict[str, Any]) -> dict[str, Any]:
+    """{"version", "folder_argument"}; with "models", "tasks" or "failure" if it could not run."""
+    answer: dict[str, Any] = {"version": metadata.version("lmms_eval")}
+    from lmms_eval import models
+
+    known = getattr(models, "list_available_models", lambda include_aliases: sorted(models.AVAILABLE_MODELS))
+    names = known(include_aliases=True)
+    if request["model"] not in names:
+        return answer | {"models": names}
+    try:
+        parameters = list(signature(models.get_model(request["model"])).parameters.values())
+    except Exception as error:  # noqa: BLE001  (whatever a backend's module raises when it is imported)
+        return answer | {"failure": f"{type(error).__name__}: {error}"}
+    answer["folder_argument"] = parameters[0].name
+    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        answer["arguments"] = [parameter.name for parameter in parameters]
+    missing, names = _missing_tasks(request["tasks"], request["include_path"])
+    return answer | ({"missing": missing, "tasks": names} if missing else {})
+
+
+def _missing_tasks(wanted: list[str], include_path: str | None) -> tuple[list[str], list[str]]:
+    """Those that lmms-eval does not know, and all that it knows. Its own thousands only where needed."""
+    from lmms_eval.tasks import TaskManager
+
+    for own in (False, True):
+        if own or include_path is not None:
+            manager = TaskManager("ERROR", include_path=include_path, include_defaults=own)
+            missing = [task for task in wanted if not manager.match_tasks([task]) and not Path(task).exists()]
+            if not missing:
+                break
+    return missing, list(manager.all_tasks)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+def main(arguments: list[str]) -> None:
+    what, *rest = arguments
+    if what == "look":
+        print(MARK + json.dumps(look(json.loads(rest[0]))))
+        return
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    sys.argv = ["lmms_eval", *rest]
+    runpy.run_module("lmms_eval", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

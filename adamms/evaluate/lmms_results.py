@@ -1,0 +1,177 @@
+"""What lmms-eval found, as plain data: metrics of tasks, and every sample with its answer.
+
+Owns the files of lmms-eval 0.3 and later; does not know how it was run.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adamms.errors import AdammsError
+
+RESULTS, SAMPLES = "_results.json", "_samples_"
+# Endings of keys that are a metric's error, not a metric.
+STDERR = "_stderr"
+ERRORS = (STDERR, "_stderr_clt", "_stderr_clustered")
+# Fields of a sample that every task has; numbers beside them are its metrics.
+COMMON = ("doc_id", "target", "input", "resps", "filtered_resps", "doc_hash", "input_media", "token_counts")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number of one task, in the task's own unit.
+
+    Args:
+        task: a task or a group of tasks.
+        name: of the metric, e.g. "exact_match".
+        filter: of the answers before scoring; "none" where there is none.
+        value: as lmms-eval gives it, often in [0, 1].
+        stderr: its standard error, where lmms-eval has one.
+        samples: how many samples it is over; None of a group.
+        higher_is_better: None where the task does not say.
+    """
+
+    task: str
+    name: str
+    filter: str
+    value: float
+    stderr: float | None = None
+    samples: int | None = None
+    higher_is_better: bool | None = None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question as lmms-eval put it, and what came back.
+
+    Args:
+        task: where it belongs.
+        number: lmms-eval's doc_id.
+        question: the text, without the model's chat template.
+        target: the right answer.
+        answer: what is scored: after the task's filters.
+        raw: as the model gave it.
+        images: what else was shown, where lmms-eval can name it.
+        scores: metric -> score of this sample; those that are numbers.
+    """
+
+    task: str
+    number: int
+    question: str
+    target: str
+    answer: str
+    raw: str
+    images: tuple[str, ...] = ()
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LmmsResults:
+    """What one run of lmms-eval left.
+
+    Args:
+        version: of lmms-eval.
+        model: its name for what ran the model, e.g. "vllm".
+        folder: where its files are; `engine.logs` takes it.
+        metrics: task by task.
+        samples: task by task, by number.
+    """
+
+    version: str
+    model: str
+    folder: Path
+    metrics: Sequence[Metric]
+    samples: Sequence[Sample]
+
+    def to_json(self) -> dict[str, Any]:
+        """Without the samples: those are in the folder."""
+        metrics = [dict(vars(metric)) for metric in self.metrics]
+        return {"version": self.version, "model": self.model, "metrics": metrics}
+
+
+def result_files(folder: Path) -> set[Path]:
+    """All files of results in the folder and below."""
+    return set(folder.rglob(f"*{RESULTS}"))
+
+
+def read_results(file: Path, folder: Path, version: str) -> LmmsResults:
+    """What lmms-eval wrote at one time: `<time>_results.json` and the samples beside it.
+
+    Args:
+        file: the results.
+        folder: the run's.
+        version: of lmms-eval.
+
+    Raises:
+        AdammsError: a file that cannot be read, or not what lmms-eval writes.
+    """
+    start = file.name.removesuffix(RESULTS) + SAMPLES
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        samples: list[Sample] = []
+        for task in content["results"]:
+            log = file.with_name(f"{start}{task}.jsonl")
+            if log.is_file():
+                samples += _samples(task, log)
+        return LmmsResults(
+            version, str(content["config"]["model"]), folder, _metrics(content, samples), samples
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AdammsError(
+            f"{file}: not results as lmms-eval writes them ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _metrics(content: Mapping[str, Any], samples: Sequence[Sample]) -> list[Metric]:
+    """The numbers of every task; a task that leaves a file to be submitted has none."""
+    found = []
+    for task, values in content["results"].items():
+        better = content.get("higher_is_better", {}).get(task) or {}
+        count = sum(sample.task == task for sample in samples)
+        for key, value in values.items():
+            name, comma, kind = key.partition(",")
+            number = _number(value)
+            if comma and number is not None and not name.endswith(ERRORS):
+                stderr = _number(values.get(f"{name}{STDERR},{kind}"))
+                found.append(Metric(task, name, kind, number, stderr, count or None, better.get(name)))
+    return found
+
+
+def _samples(task: str, file: Path) -> list[Sample]:
+    with file.open(encoding="utf-8") as lines:
+        found = [_sample(task, json.loads(line)) for line in lines if line.strip()]
+    return sorted(found, key=lambda sample: sample.number)
+
+
+def _sample(task: str, row: Mapping[str, Any]) -> Sample:
+    """`resps` is left out where it says the same as `filtered_resps`."""
+    numbers = {key: _number(value) for key, value in row.items() if key not in COMMON}
+    answer = _first(row["filtered_resps"])
+    return Sample(
+        task=task,
+        number=int(row["doc_id"]),
+        question=str(row.get("input", "")),
+        target=str(row["target"]),
+        answer=answer,
+        raw=_first(row["resps"]) if "resps" in row else answer,
+        images=tuple(medium for medium in row.get("input_media") or () if isinstance(medium, str)),
+        scores={key: number for key, number in numbers.items() if number is not None},
+    )
+
+
+def _number(value: Any) -> float | None:
+    """A finite number; None for what is none, as "N/A"."""
+    usual = isinstance(value, int | float) and math.isfinite(value)
+    return float(value) if usual else None
+
+
+def _first(answer: Any) -> str:
+    """The text in "a", ["a"], [["a"]] ...; of several the first."""
+    while isinstance(answer, list):
+        if not answer:
+            return ""
+        answer = answer[0]
+    return str(answer)

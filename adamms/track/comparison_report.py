@@ -1,0 +1,46 @@
+"""`comparison.md` and `comparison.json`: a multirun's searches for a reader who was not there.
+
+Arranges what `comparison_tables` says.
+"""
+
+import json
+from pathlib import Path
+
+from adamms.errors import AdammsError
+from adamms.track import comparison_tables
+from adamms.track.comparison import Comparison
+from adamms.track.markdown import plain, table_text
+
+
+def write_comparison(comparison: Comparison) -> Path:
+    """Write both files into the multirun's folder.
+
+    Returns:
+        The path of comparison.md.
+
+    Raises:
+        AdammsError: a folder that cannot be written to.
+    """
+    report = comparison.folder / "comparison.md"
+    try:
+        report.write_text(markdown(comparison), encoding="utf-8")
+        content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
+        (comparison.folder / "comparison.json").write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        raise AdammsError(f"{report}: cannot be written ({error.strerror or error})") from error
+    return report
+
+
+def markdown(comparison: Comparison) -> str:
+    """The text of comparison.md."""
+    outputs = [f"- job {job.number}: `{job.output}`" for job in comparison.jobs]
+    sections = [
+        f"# {len(comparison.jobs)} searches compared",
+        table_text(comparison_tables.overview(comparison), titled=False),
+        "\n".join(f"- {plain(line)}" for line in comparison_tables.legend(comparison)),
+        "\n".join(f"- {plain(line)}" for line in comparison_tables.failures(comparison)),
+        table_text(comparison_tables.hyperparameters(comparison)),
+        table_text(comparison_tables.choices(comparison)),
+        "\n".join(outputs),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"

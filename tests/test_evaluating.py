@@ -1,0 +1,61 @@
+"""mode=evaluate: a model that is there already, by our own accuracy; lmms-eval has tests of its own."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from command import Outcome, pair, write_jsonl
+
+from adamms.evaluate.scorers import ExactAccuracy
+
+Run = Callable[..., Outcome]
+
+
+def test_scores_answers_and_a_report_of_a_folder(run: Run, talkative: Path, tmp_path: Path) -> None:
+    data, out = write_jsonl(tmp_path, per_task=2), tmp_path / "out"
+    given = ["mode=evaluate", f"model_folder={talkative / 'target'}", "data=jsonl", f"data.path={data}"]
+    done = run(*given, "engine.max_new_tokens=2", f"output={out}")
+    assert done.status == 0, done.err
+    rows = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert len(rows) == 16
+    assert len({row["answer"] for row in rows}) > 4
+    scores = json.loads((out / "evaluation.json").read_text())["model"]
+    for task, score in scores["tasks"].items():
+        own = [row for row in rows if row["task"] == task]
+        answers = {row["id"]: row["answer"] for row in own}
+        assert ExactAccuracy()(answers, {row["id"]: row["label"] for row in own}) == score
+    report = (out / "report.md").read_text()
+    assert "# Evaluation of target\n" in report
+    assert "## What was evaluated" in report
+    assert f"| **mean** | **{scores['mean']:.1f}** |" in report
+    assert "Scores (%)" in done.out
+    assert not (out / "model").exists()
+
+
+def test_the_answers_are_those_of_a_search_at_alpha_0(run: Run, talkative: Path, tmp_path: Path) -> None:
+    data = [f"data.path={write_jsonl(tmp_path, per_task=2)}", "data=jsonl", "engine.max_new_tokens=2"]
+    for mode, output in ((["mode=search", "search.grid=[0,0.5,1]"], "a"), (["mode=evaluate"], "b")):
+        folder = f"model_folder={talkative / 'target'}"
+        done = run(*mode, *pair(talkative), *data, folder, f"output={tmp_path / output}", "store=null")
+        assert done.status == 0, done.err
+    searched = json.loads((tmp_path / "a/evaluation.json").read_text())["candidates"]["0"]
+    assert json.loads((tmp_path / "b/evaluation.json").read_text()) == {"model": searched}
+
+
+def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp_path: Path) -> None:
+    folder = f"model_folder={talkative / 'target'}"
+    unlabelled = write_jsonl(tmp_path, per_task=1, labels=False)
+    for given, said in (
+        ([], "model_folder=FOLDER"),
+        ([folder, "evaluate=none"], "nothing to do"),
+        ([folder, "data=jsonl", f"data.path={unlabelled}"], "the data has no labels"),
+        ([folder, "engine=replay", "engine.logs={0.0:x}"], "no model to evaluate"),
+        (["model_folder=no/such"], "no/such"),
+        (["mode=search", "engine=replay", "engine.logs={0.0:x}", "evaluate=lmms_eval"], "writes no model"),
+    ):
+        done = run(
+            *(given if "mode=search" in given else ["mode=evaluate", *given]), f"output={tmp_path / 'out'}"
+        )
+        assert done.status == 2
+        assert said in done.err
+        assert "Traceback" not in done.err

@@ -1,0 +1,101 @@
+"""`track=wandb` from the command line: multiruns, crashes and wandb's own agent, all of it offline."""
+
+import os
+import shutil
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import wandb_files
+from command import ROOT, pair, write_jsonl
+from wandb_files import offline_runs
+
+SMALL = [
+    "search.grid=[0,0.4,0.8]",
+    "engine.max_new_tokens=2",
+    "engine.accelerator=cpu",
+    "evaluate.donors=false",
+]
+OFFLINE = ["track=wandb", "track.mode=offline"]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wandb_files.separate(monkeypatch, tmp_path)
+
+
+def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: Path) -> None:
+    """Two methods by three rules, one after the other in one process."""
+    data = write_jsonl(tmp_path, per_task=1)
+    data.write_text("\n".join(data.read_text().splitlines()[:2]))  # of two tasks
+    done = run(
+        *("-m", "merge=linear,slerp", "search.rule=sum,either,previous", *pair(talkative), *SMALL, *OFFLINE),
+        *("data=jsonl", f"data.path={data}", f"hydra.sweep.dir={tmp_path / 'night/one'}"),
+    )
+    assert done.status == 0, done.err
+    runs = offline_runs(tmp_path)
+    assert len({found.id for found in runs}) == len(runs) == 6
+    assert {found.group for found in runs} == {"night/one"}
+    assert {(found.job_type, found.exit_code) for found in runs} == {("search", 0)}
+    assert Counter(found.tags for found in runs) == {
+        ("donor into target", method, "transformers"): 3 for method in ("linear", "slerp")
+    }
+    wanted = [(method, rule) for method in ("linear", "slerp") for rule in ("sum", "either", "previous")]
+    assert [(f.config["options"]["merge"], f.config["search"]["rule"]) for f in runs] == wanted
+    for index, found in enumerate(runs):
+        assert found.folder.is_relative_to(tmp_path / f"night/one/{index}/wandb")
+        assert [row["alpha"] for row in found.history if "alpha" in row] == [0, 0.1, 0.4, 0.8]
+        assert found.summary["all_alpha"] == found.metadata("model")["merged_at"]["merge.alpha"]
+        assert len(found.table("answers")) == 2
+        assert {"recipe", "report", "model", "run_table"} == set(found.artifacts)
+        assert found.name.startswith("donor into target {} search.rule={}".format(*wanted[index]))
+    assert "W&B: offline" in done.out
+    assert "wandb:" not in done.out + done.err
+
+
+def test_a_job_that_is_repeated_is_the_same_run_and_one_that_crashes_has_failed(
+    run, talkative: Path, tmp_path: Path
+) -> None:
+    models = shutil.copytree(talkative, tmp_path / "models")
+    plan = ["mode=plan", *pair(models), *OFFLINE, f"hydra.run.dir={tmp_path / 'out'}"]
+    assert run(*plan).status == 0
+    assert run(*plan).status == 0
+    first, again = offline_runs(tmp_path / "out")
+    assert first.id == again.id
+    assert first.exit_code == again.exit_code == 0
+    assert first.job_type == "plan"
+    assert set(first.artifacts) == {"recipe"}
+    (models / "donor/model.safetensors").unlink()
+    assert run(*plan).status == 2
+    crashed = offline_runs(tmp_path / "out")[-1]
+    assert crashed.exit_code == 1
+    assert crashed.summary["error"].startswith("AdammsError: ")
+    assert str(models / "donor") in crashed.summary["error"]
+    assert crashed.id != first.id  # it had other inputs
+
+
+def test_a_process_of_wandbs_agent_is_the_run_that_the_agent_expects(
+    monkeypatch: pytest.MonkeyPatch, talkative: Path, tmp_path: Path
+) -> None:
+    """The agent itself, without the server that would tell it what to run."""
+    from wandb.wandb_agent import Agent
+
+    for name, value in {"WANDB_SWEEP_ID": "s1", "WANDB_RUN_ID": "", "WANDB_SWEEP_PARAM_PATH": ""}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    monkeypatch.setenv("ADAMMS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    agent = Agent(api=None, queue=None, sweep_id="s1")
+    place = "hydra.run.dir=" + str(tmp_path) + "/${oc.env:WANDB_SWEEP_ID}/${oc.env:WANDB_RUN_ID}"
+    fixed = ["mode=plan", *pair(talkative), *OFFLINE, place]
+    agent._sweep_command = ["${env}", "${interpreter}", "${program}", *fixed, "${args_no_hyphens}"]
+    arguments = {"merge": {"value": "linear"}, "merge.alpha": {"value": 0.25}}
+    agent._command_run({"program": str(ROOT / "run.py"), "run_id": "r7", "args": arguments})
+    assert agent._run_processes["r7"].wait(timeout=120) == 0
+    (found,) = offline_runs(tmp_path / "s1/r7")
+    assert (found.id, found.sweep, found.exit_code) == ("r7", "s1", 0)
+    assert found.config["merge.alpha"] == 0.25
+    assert found.config["merge"] == "linear"  # as the sweep says it
+    assert found.config["merge_settings"]["alpha"] == 0.25
+    assert found.config["options"]["merge"] == "linear"

@@ -1,0 +1,103 @@
+"""The recipes in sweeps/: every job that they ask for composes into a search that can run."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+
+from adamms.compose import build, variants_of
+from adamms.grids import candidates_of
+from adamms.merge.catalogue import check_ancestor, known_methods
+from adamms.search.candidates import shape_of
+
+ROOT = Path(__file__).resolve().parents[1]
+TUNED = sorted(file.stem for file in (ROOT / "conf/tune").glob("*.yaml"))
+RECIPES = ("all_methods", "table1", "pairs")
+BASELINES = ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "metagpt"]
+
+
+def params(recipe: str) -> dict[str, str]:
+    """What the recipe varies: key -> values, as Hydra's sweeper takes them."""
+    content = OmegaConf.load(ROOT / f"sweeps/{recipe}.yaml")
+    assert isinstance(content, DictConfig)
+    assert content.hydra.mode == "MULTIRUN"
+    return {str(key): str(value) for key, value in content.hydra.sweeper.params.items()}
+
+
+def jobs(recipe: str) -> list[list[str]]:
+    """The overrides of every job, by Hydra's own sweeper."""
+    given = [f"{key}={values}" for key, values in params(recipe).items()]
+    [batch] = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(given), None)
+    return batch
+
+
+def composed(recipe: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "sweeps"), version_base="1.3"):
+        where = [f"hydra.searchpath=[file://{ROOT / 'conf'}]", "output=out", "cache=cache"]
+        return compose(recipe, overrides=[*where, *overrides])
+
+
+def check(config: DictConfig) -> None:
+    """All that mode=search checks before it opens a model."""
+    candidates = candidates_of(config)
+    build(config.search.selector).check(candidates)
+    variants_of(config, candidates)
+    check_ancestor(build(config.merge.method), config.model.ancestor.path is not None)
+
+
+@pytest.mark.parametrize("method", TUNED)
+def test_a_tuned_method_has_a_grid_that_it_can_search(method: str) -> None:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=[f"tune={method}", "output=out", "cache=cache"])
+        other = compose(
+            "config", overrides=[f"tune={method}", "search.grid=[0,0.5,1]", "output=out", "cache=cache"]
+        )
+    assert build(config.merge.method).name == method
+    check(config)
+    assert min(shape_of(candidates_of(config))) >= 5  # so that three at least can win along each axis
+    assert len(candidates_of(other)) == 3
+
+
+def test_all_methods_are_all() -> None:
+    assert sorted(method.name for method in known_methods()) == TUNED
+    values = params("all_methods")["tune"].split(",")
+    assert sorted(values) == TUNED
+    assert values[: len(BASELINES)] == BASELINES
+    assert len(jobs("all_methods")) == len(TUNED)
+
+
+def test_table1_is_the_papers_rows() -> None:
+    assert jobs("table1") == [["experiment=paper_qwen2vl", f"merge={method}"] for method in BASELINES]
+    for overrides in jobs("table1"):
+        config = composed("table1", [*overrides, "data.path=questions.jsonl"])
+        assert config.model.target.path == "Qwen/Qwen2-VL-7B-Instruct"
+        assert [candidate.alpha for candidate in candidates_of(config)] == [i / 10 for i in range(7)]
+        check(config)
+        # The paper's baselines take equal shares and are not searched: that is on the grid, as configured.
+        assert config.merge.alpha == (0.3 if overrides[1] == "merge=linear" else 0.5)
+
+
+def test_pairs_are_the_papers_experiments_that_can_be_searched_here() -> None:
+    found = jobs("pairs")
+    experiments = list(dict.fromkeys(overrides[0] for overrides in found))
+    known = {f"experiment={file.stem}" for file in (ROOT / "conf/experiment").glob("paper_*.yaml")}
+    elsewhere = {"experiment=paper_cambrian_yi_vl", "experiment=paper_sharegpt4v_llava"}
+    assert set(experiments) == known - elsewhere
+    assert len(found) == len(experiments) * len(BASELINES)
+    for number, experiment in enumerate(experiments):
+        # Pairs and methods are independent groups: every pair with one method, each method with some pair.
+        method = f"merge={BASELINES[number % len(BASELINES)]}"
+        assert [experiment, method] in found
+        check(composed("pairs", [experiment, method, "data.path=questions.jsonl"]))
+
+
+def test_every_recipe_in_the_folder_is_tested() -> None:
+    mine = {
+        file.stem
+        for file in (ROOT / "sweeps").glob("*.yaml")
+        if "hydra" in OmegaConf.to_container(OmegaConf.load(file))
+    }
+    assert mine == set(RECIPES)

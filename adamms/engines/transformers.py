@@ -110,6 +110,7 @@ class TransformersEngine:
             self.precision,
             self.max_new_tokens,
             self.stop,
+            self.logprobs,
             self.prompt_files,
         )
 
@@ -131,7 +132,7 @@ class TransformersEngine:
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for batch, inputs in self._batches(tuple(examples)):
-            answers = self.live.respond(inputs, self.logprobs)
+            answers = self.live.respond(inputs)
             yield from zip((example.id for example in batch), answers, strict=True)
 
     def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
@@ -157,6 +158,7 @@ class LiveModel:
         precision: str,
         max_new_tokens: int,
         stop: tuple[str, ...],
+        logprobs: int,
         prompt_files: PromptFiles,
     ) -> None:
         self.processor = load_processor(folder, prompt_files)
@@ -171,38 +173,32 @@ class LiveModel:
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
         self.stop = stop
-        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
+        self.logprobs = logprobs
+        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens, logprobs)
         self.parameters = _by_checkpoint_name(model)
 
     @torch.inference_mode()
-    def respond(self, inputs: Any, logprobs: int) -> list[Answer]:
-        """One answer per row of the batch, with so many likeliest tokens at every place."""
+    def respond(self, inputs: Any) -> list[Answer]:
+        """One answer per row of the batch."""
         inputs = self.fabric.to_device(inputs)
         prompt_length = inputs["input_ids"].shape[1]
         ends = StoppingCriteriaList(
             [StopText(self.processor.tokenizer, self.stop, prompt_length)] if self.stop else []
         )
-        output = self.model.generate(
-            **inputs,
-            generation_config=self.generation,
-            stopping_criteria=ends,
-            return_dict_in_generate=True,
-            output_logits=logprobs > 0,
-        )
+        output = self.model.generate(**inputs, generation_config=self.generation, stopping_criteria=ends)
         new = output.sequences[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
-        tokens = self._tokens(new, output.logits, logprobs) if logprobs else [()] * len(texts)
+        tokens = self._tokens(new, output.logits) if self.logprobs else [()] * len(texts)
         return [Answer(before(self.stop, text).strip(), row) for text, row in zip(texts, tokens, strict=True)]
 
-    def _tokens(
-        self, new: torch.Tensor, logits: tuple[torch.Tensor, ...], count: int
-    ) -> list[tuple[Token, ...]]:
+    def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.
 
         Args:
             new: generated ids, shape (batch, steps).
             logits: of each step, shape (batch, vocabulary).
         """
+        count = self.logprobs
         steps = torch.stack(logits, dim=1).float().log_softmax(-1)  # (batch, steps, vocabulary)
         chosen = steps.gather(-1, new[..., None])[..., 0].tolist()
         top = steps.topk(min(count, steps.shape[-1]), dim=-1)
@@ -282,7 +278,7 @@ def _prompt_identity(files: PromptFiles) -> str:
     return f"{tokenizer} chat_template={template}"
 
 
-def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
+def _greedy(model: Any, tokenizer: Any, max_new_tokens: int, logprobs: int) -> GenerationConfig:
     """Plain greedy decoding: of the checkpoint's own generation config only the special tokens."""
     own = model.generation_config
     end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
@@ -290,7 +286,12 @@ def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig
     if pad is None:
         pad = end[0] if isinstance(end, list) else end
     return GenerationConfig(
-        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=pad
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=end,
+        pad_token_id=pad,
+        return_dict_in_generate=True,
+        output_logits=logprobs > 0,
     )
 
 

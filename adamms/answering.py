@@ -30,6 +30,7 @@ Answers = dict[Candidate, dict[str, Answer]]
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
 UNMERGED = Candidate(0.0)
 REFERENCES = (UNMERGED, Candidate(0.1))
+HALF = 50.0  # percent
 
 
 def replayed(config: DictConfig) -> Replay | None:
@@ -169,6 +170,18 @@ def score_tasks(
     tasks = dict.fromkeys(example.task for example in labelled)
     truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
     return Scores({task: scorer(given, truth) for task, truth in truths.items()})
+
+
+def judge(texts: Mapping[Candidate, str], label: str, scorer: Score) -> dict[Candidate, bool]:
+    """Whether each answer to one example is right: alone, it has more than half of what can be had.
+
+    Args:
+        texts: candidate -> its answer.
+        label: the right answer.
+        scorer: from answers and labels to percent.
+    """
+    right = {text: scorer({"": text}, {"": label}) > HALF for text in set(texts.values())}
+    return {candidate: right[text] for candidate, text in texts.items()}
 
 
 def _answer_natively(

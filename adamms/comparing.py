@@ -28,7 +28,7 @@ def compare(config: DictConfig, console: Console) -> RunResult:
 
 
 def show(folder: Path, console: Console | None = None) -> None:
-    """Print the table, and write comparison.md and comparison.json into the multirun's folder."""
+    """Print the table, and write comparison.html, .md and .json into the multirun's folder."""
     console, comparison = console or Console(), gather(folder)
     console.comparison(comparison)
     console.say(f"comparison: {write_comparison(comparison)}")

@@ -18,14 +18,15 @@ from adamms.answering import (
     ask,
     check_runnable,
     evaluate,
+    judge,
     open_engine,
     replayed,
     searched_and_labelled,
 )
 from adamms.architectures.spec import ENGINES
 from adamms.compose import Case, build, compose_case, variants_of
-from adamms.data.example import Dataset
-from adamms.engines.replay import Replay
+from adamms.data.example import Dataset, Example
+from adamms.engines.replay import Replay, Replayed
 from adamms.engines.responses import Candidate, Responses, axes_of
 from adamms.errors import AdammsError
 from adamms.evaluating import Outside
@@ -42,7 +43,7 @@ from adamms.outputs import (
     write_model,
 )
 from adamms.overrides import merge_command, settings_in_words, this_job
-from adamms.resemblance import check_resemblance
+from adamms.resemblance import check_resemblance, distances
 from adamms.search.candidates import subset
 from adamms.search.selection import Selector
 from adamms.track.console import Console
@@ -115,7 +116,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     check_output(config, case)
     outside = Outside(config, console, model_folder(config))
     console.plan(case.plan)
-    checks = check_resemblance(console, config, case)
+    checks = check_resemblance(console, config, case) or distances(console, case)
     case = _measured(console, case)
     recipes = {candidate: case.at(candidate).recipe() for candidate in task.candidates}
 
@@ -131,7 +132,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
         if task.scorer is not None and task.data.answers:
             evaluation = evaluate(console, config, case, engine, task.data, answers, task.scorer)
             write_json(output / "evaluation.json", evaluation.to_json())
-        answered = _answered(task.data, answers)
+        answered = _answered(task.data, answers, task.scorer)
         write_answers(output / "answers.jsonl", answered)
         if engine.found:
             console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
@@ -148,6 +149,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
         folder=folder,
         load=_code(case, folder),
         command=merge_command(list(axes_of(task.candidates))),
+        config=OmegaConf.to_yaml(config, resolve=True),
     )
     console.results(result)
     write_report(output, result)
@@ -155,6 +157,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     if outside:  # after the report, which a failure there leaves
         result = outside.add_to(result)
         write_report(output, result)
+    console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
     return result
 
@@ -203,10 +206,12 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
         search=settings_in_words(config.search, without=["grid"]),
         timings=console.timings,
         notes=[*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes],
+        answered=_logged(found),
+        config=OmegaConf.to_yaml(config, resolve=True),
     )
     console.results(result)
     write_report(output, result)
-    console.say(f"search: {output / 'report.md'}")
+    console.say(f"report: {output / 'report.html'}")
     return result
 
 
@@ -264,15 +269,27 @@ def _found(case: Case, console: Console) -> RunResult:
     )
 
 
-def _answered(data: Dataset, answers: Answers) -> tuple[Answered, ...]:
-    """The examples that somebody has answered, in the dataset's order."""
+def _logged(found: Replayed) -> tuple[Answered, ...]:
+    """The examples of logs, which tell of no question."""
+    given = found.responses.answers
+    return tuple(
+        Answered(Example(id, task, question=""), {candidate: given[candidate][id] for candidate in given})
+        for task, ids in found.tasks.items()
+        for id in ids
+    )
+
+
+def _answered(data: Dataset, answers: Answers, scorer: Score | None = None) -> tuple[Answered, ...]:
+    """The examples that somebody has answered, in the dataset's order; judged if there is a scorer."""
     found = []
     for example in data.examples:
         texts = {
             candidate: given[example.id].text for candidate, given in answers.items() if example.id in given
         }
         if texts:
-            found.append(Answered(example, texts, data.answers.get(example.id)))
+            label = data.answers.get(example.id)
+            right = {} if scorer is None or label is None else judge(texts, label, scorer)
+            found.append(Answered(example, texts, label, right))
     return tuple(found)
 
 

@@ -12,7 +12,7 @@ from adamms.compose import Case
 from adamms.errors import AdammsError
 from adamms.mapping.values import Values
 from adamms.mapping.verification import Verification, checks_of_discovery
-from adamms.mapping.verify import verify_plan
+from adamms.mapping.verify import measure_distances, verify_plan
 from adamms.track.console import Console
 
 # Problems that the message lists; the file has all.
@@ -38,14 +38,8 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verif
             return None
         _draw(console, found, output / "plots/discovery.png")
         return found
-    values = Values(
-        case.target.checkpoint,
-        {name: donor.checkpoint for name, donor in case.donors.items()},
-        None if case.ancestor is None else case.ancestor.checkpoint,
-    )
-    merged = sum(slot.merged for slot in case.plan.slots)
-    with console.stage("verify", merged, "tensors") as advance:
-        found = verify_plan(case.plan, values, advance)
+    with console.stage("verify", _merged(case), "tensors") as advance:
+        found = verify_plan(case.plan, _values(case), advance)
     console.resemblance(found)
     _draw(console, found, output / "plots/plan_verify.png")
     file = output / "plan_verify.json"
@@ -54,6 +48,24 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verif
         raise AdammsError(_message(found.problems, file))
     console.say(f"verify: every merged tensor resembles the target's: {file}")
     return found
+
+
+def distances(console: Console, case: Case) -> Verification:
+    """How far the models are from the target, layer by layer, from a few rows of every merged tensor."""
+    with console.stage("distances", _merged(case), "tensors") as advance:
+        return measure_distances(case.plan, _values(case), advance)
+
+
+def _merged(case: Case) -> int:
+    return sum(slot.merged for slot in case.plan.slots)
+
+
+def _values(case: Case) -> Values:
+    return Values(
+        case.target.checkpoint,
+        {name: donor.checkpoint for name, donor in case.donors.items()},
+        None if case.ancestor is None else case.ancestor.checkpoint,
+    )
 
 
 def _draw(console: Console, found: Verification, picture: Path) -> None:

@@ -45,6 +45,7 @@ HEAVY = (
     "transformers",
     "lightning",
     "matplotlib",
+    "jinja2",
     "sentence_transformers",
     "openpyxl",
     "peft",

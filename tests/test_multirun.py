@@ -1,6 +1,7 @@
 """Multiruns end with a comparison of their searches, whatever became of the jobs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,9 @@ def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Pa
     assert any(line.startswith("1   ties") and "failed" in line for line in printed)
     assert any("job 1: failed: merge=ties needs an ancestor" in line for line in printed)
     assert (sweep / "comparison.md").read_text().startswith("# 3 searches compared")
+    links = re.findall(r'href="([^#"]+html)"', (sweep / "comparison.html").read_text())
+    assert set(links) == {"0/report.html", "2/report.html"}
+    assert all((sweep / link).is_file() for link in links)
 
     again = run("mode=compare", f"mode.folder={sweep}")
     assert again.status == 0

@@ -117,6 +117,21 @@ class TestSearch:
         answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
         assert len(answers) == 24
         assert (out / "report.md").exists()
+        page = (out / "report.html").read_text()
+        shown = json.loads(page.split('id="answers-data">')[1].partition("</script>")[0])
+        rows = {row["id"]: row for row in shown["rows"]}
+        for line in answers:
+            row = rows[line["id"]]
+            given = {
+                c: row["texts"][at]
+                for c, at in zip(shown["candidates"], row["given"], strict=True)
+                if at >= 0
+            }
+            assert given == line["answers"]
+            assert row["right"] == [_plain(text) == _plain(row["label"]) for text in row["texts"]]
+            assert row["image"] is not None
+        assert page.count('class="heat distance') == 1
+        assert "max_new_tokens: 4" in page
         wide = [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]
         assert not wide
 
@@ -143,6 +158,10 @@ class TestSearch:
         assert selections[0] == selections[1]
         assert not (tmp_path / "without/out/evaluation.json").exists()
         assert (tmp_path / "without/out/report.md").exists()
+
+
+def _plain(text: str) -> str:
+    return text.strip().removesuffix(".").strip().casefold()
 
 
 def _truncate(folder: Path) -> None:

@@ -48,7 +48,7 @@ class Values:
 
     def target_rows(self, slot: Slot, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the target's own."""
-        tensor = self.target.read(slot.name)
+        tensor = self.target.rows(slot.name)
         return _joined([tensor[part.start : part.stop] for part in rows])
 
     def rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
@@ -56,8 +56,8 @@ class Values:
         checkpoint = self.ancestor if source == ANCESTOR else self.donors[source]
         assert checkpoint is not None
         expression = self.expression(slot, source)
-        tensors = {name: checkpoint.read(name) for name in names_in(expression)}
-        target = self.target.read(slot.name)
+        tensors = {name: checkpoint.rows(name) for name in names_in(expression)}
+        target = self.target.rows(slot.name)
         return _joined([evaluate_rows(expression, tensors, part.start, part.stop, target) for part in rows])
 
 

@@ -22,6 +22,8 @@ from adamms.mapping.verification import Check, Verification, place
 
 # Rows read of each matrix, evenly spread: two or more of every head of models with up to 64.
 SAMPLE_ROWS = 128
+# The same where only distances are wanted, of every run that loads the models anyway.
+DISTANCE_ROWS = 16
 # A tensor is odd below this share of the usual cosine; a matrix also where so many rows are strange.
 FAR_BELOW, STRANGE_ROWS = 0.5, 0.02
 # Odd tensors that are compared with all others to say what they are; with more, something general is wrong.
@@ -41,12 +43,8 @@ def verify_plan(
     """
     slots = {slot.name: slot for slot in plan.slots if slot.merged and slot.shape}
 
-    def work(slot: Slot) -> list[Check]:
-        found = _checks(slot, values)
-        advance(1)
-        return found
-
     with chunk_pool(workers or default_workers()) as pool:
+        work = partial(_checks, values, SAMPLE_ROWS, advance)
         checks = [check for found in pool.map(work, slots.values()) for check in found]
         strangers = _strangers(checks, slots)
         usual = {source: _Usual.of(checks, slots, source) for source in {check.source for check in checks}}
@@ -64,14 +62,30 @@ def verify_plan(
     return Verification(tuple(checks), strangers)
 
 
-def _checks(slot: Slot, values: Values) -> list[Check]:
-    """The slot's sample against each of its sources."""
-    rows = spread_rows(slot, SAMPLE_ROWS)
+def measure_distances(
+    plan: Plan, values: Values, advance: Advance = lambda count: None, workers: int | None = None
+) -> Verification:
+    """The same numbers from fewer rows, for people to look at: nothing is called wrong.
+
+    Args:
+        plan, values, advance, workers: as of `verify_plan`.
+    """
+    slots = [slot for slot in plan.slots if slot.merged and slot.shape]
+    with chunk_pool(workers or default_workers()) as pool:
+        found = pool.map(partial(_checks, values, DISTANCE_ROWS, advance), slots)
+        return Verification(tuple(check for checks in found for check in checks))
+
+
+def _checks(values: Values, count: int, advance: Advance, slot: Slot) -> list[Check]:
+    """About `count` rows of the slot against each of its sources."""
+    rows = spread_rows(slot, count)
     if not rows:
+        advance(1)
         return []
     target = values.target_rows(slot, rows)
     others = {source: values.rows(slot, source, rows) for source in values.sources(slot)}
     base = others.get(ANCESTOR)
+    advance(1)
     return [
         Check(
             *(slot.name, source, *place(slot)),

@@ -1,6 +1,6 @@
-"""`comparison.md` and `comparison.json`: a multirun's searches for a reader who was not there.
+"""`comparison.md`, `.json` and `.html`: a multirun's searches for a reader who was not there.
 
-Arranges what `comparison_tables` says.
+Arranges what `comparison_tables` says; the page is `page`'s, and jinja2 is imported only when it is written.
 """
 
 import json
@@ -13,7 +13,7 @@ from adamms.track.markdown import plain, table_text
 
 
 def write_comparison(comparison: Comparison) -> Path:
-    """Write both files into the multirun's folder.
+    """Write the three files into the multirun's folder.
 
     Returns:
         The path of comparison.md.
@@ -21,11 +21,14 @@ def write_comparison(comparison: Comparison) -> Path:
     Raises:
         AdammsError: a folder that cannot be written to.
     """
+    from adamms.track.page.comparison import write_page
+
     report = comparison.folder / "comparison.md"
     try:
         report.write_text(markdown(comparison), encoding="utf-8")
         content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
         (comparison.folder / "comparison.json").write_text(content + "\n", encoding="utf-8")
+        write_page(comparison.folder / "comparison.html", comparison)
     except OSError as error:
         raise AdammsError(f"{report}: cannot be written ({error.strerror or error})") from error
     return report

@@ -3,7 +3,7 @@
 With `plots` and `heatmap` the only module that imports matplotlib; draws plain data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
-from adamms.engines.responses import Candidate, axes_of
+from adamms.engines.responses import axes_of
 from adamms.engines.responses import short as short_key
-from adamms.track import wording
 from adamms.track.plots import BLACK, DPI, GREY, VERMILLION, Box, Sheet, short, style
 from adamms.track.result import RunResult
+from adamms.track.surfaces import Quantity, quantities, surface
 
+COLOURS = {"difference": "Blues_r", "good": "Oranges"}  # darker is better
 CELL = (0.58, 0.34)  # inches
 LEFT, ABOVE, BELOW = 0.85, 0.45, 0.65  # of a panel, in inches
-
-Better = Callable[[float, float], float]
 
 
 def draw(folder: Path, result: RunResult) -> list[Path]:
     """Write grid.png if the candidates differ along several axes, and return its path."""
     axes = {key: values for key, values in axes_of(result.candidates).items() if len(values) > 1}
     pairs = list(combinations(axes, 2))
-    panels = [panel for panel in _quantities(result) if panel[1]]
+    panels = quantities(result)
     if not pairs or not panels:
         return []
     with style():
@@ -36,13 +35,14 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
         sheet = Sheet(len(panels) * (LEFT + width) + 0.2)
         for pair in pairs:
             height = CELL[1] * len(axes[pair[1]])
-            for column, (name, values, better, colours) in enumerate(panels):
+            for column, quantity in enumerate(panels):
                 left = LEFT + column * (LEFT + width)
                 box = Box(left, top + ABOVE, CELL[0] * len(axes[pair[0]]), height)
                 panel = sheet.add(box)
-                _map(panel, result, table(values, axes, pair, better), pair, colours)
+                _map(panel, quantity, surface(quantity, axes, pair))
                 rest = ", best of the others" if len(axes) > 2 else ""
-                panel.set_title(short(name + rest, 40), loc="left", fontweight="bold", fontsize="medium")
+                name = short(quantity.name + rest, 40)
+                panel.set_title(name, loc="left", fontweight="bold", fontsize="medium")
                 _name(panel, result, axes, pair)
             top += ABOVE + height + BELOW
         figure = sheet.finish(top)
@@ -52,44 +52,19 @@ def draw(folder: Path, result: RunResult) -> list[Path]:
     return [file]
 
 
-def _quantities(result: RunResult) -> list[tuple[str, dict[Candidate, float], Better, str]]:
-    """Title, value of every candidate, which of two is better, and colours: darker is better."""
-    choice = result.choice(None)
-    found = result.evaluation.candidates if result.evaluation else {}
-    means = {candidate: scores.mean for candidate, scores in found.items()}
-    return [
-        ("D, all tasks", dict(choice.differences) if choice else {}, min, "Blues_r"),
-        (f"mean score ({result.unit})", means, max, "Oranges"),
-    ]
-
-
-def table(
-    values: Mapping[Candidate, float], axes: Mapping[str, list[float]], pair: tuple[str, str], better: Better
-) -> npt.NDArray[np.float64]:
-    """The best value over the other axes; shape (values of pair[1], values of pair[0])."""
-    best = np.full((len(axes[pair[1]]), len(axes[pair[0]])), np.nan)
-    for candidate, value in values.items():
-        x, y = (axes[key].index(candidate.settings[key]) for key in pair)
-        best[y, x] = value if np.isnan(best[y, x]) else better(best[y, x], value)
-    return best
-
-
-def _map(
-    panel: Any, result: RunResult, values: npt.NDArray[np.float64], pair: tuple[str, str], colours: str
-) -> None:
+def _map(panel: Any, quantity: Quantity, values: npt.NDArray[np.float64]) -> None:
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     span = (high - low) or 1.0
+    less = quantity.kind == "difference"  # is better
     panel.set_facecolor("#EEEEEE")
     # Colours stop short of the darkest, so that numbers can be read.
     panel.imshow(
-        np.ma.masked_invalid(values), cmap=colours, vmin=low - 0.6 * span if colours.endswith("_r") else low,
-        vmax=high if colours.endswith("_r") else high + 0.6 * span, aspect="auto", origin="lower",
+        np.ma.masked_invalid(values), cmap=COLOURS[quantity.kind], vmin=low - 0.6 * span if less else low,
+        vmax=high if less else high + 0.6 * span, aspect="auto", origin="lower",
     )  # fmt: skip
     for y, x in np.ndindex(*values.shape):
         value = float(values[y, x])
-        text = "-" if np.isnan(value) else wording.difference(value)
-        if not np.isnan(value) and not colours.endswith("_r"):
-            text = wording.score(value)
+        text = "-" if np.isnan(value) else quantity.words(value)
         panel.text(x, y, text, ha="center", va="center", color=GREY if text == "-" else BLACK)
 
 

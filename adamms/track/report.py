@@ -1,11 +1,11 @@
-"""`report.md` and its pictures: the whole run for a reader who was not there.
+"""`report.md` and its pictures, with `report.html` beside them: the whole run for a reader who was not there.
 
-Arranges what `tables`, `wording` and `plots` say; matplotlib is imported only when it draws.
+Arranges what `tables`, `wording` and `plots` say; matplotlib and jinja2 are imported only when they draw. The
+page is `page`'s.
 """
 
 from pathlib import Path
 
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.selection import Choice
 from adamms.track import model_tables, tables, wording
@@ -22,20 +22,22 @@ CAPTIONS = {
 
 
 def write_report(folder: Path, result: RunResult) -> Path:
-    """Write `report.md` and `plots/*.png` into `folder`, which is made if need be.
+    """Write `report.md`, `report.html` and `plots/*.png` into `folder`, which is made if need be.
 
     Returns:
-        The path of the report.
+        The path of `report.md`.
 
     Raises:
         AdammsError: a folder that cannot be written to.
     """
     from adamms.track import grid_map, plots
+    from adamms.track.page.report import write_page
 
     report = folder / "report.md"
     try:
         pictures = plots.draw(folder / "plots", result) + grid_map.draw(folder / "plots", result)
         report.write_text(markdown(result, [p.relative_to(folder) for p in pictures]), encoding="utf-8")
+        write_page(folder / "report.html", result)
     except OSError as error:
         raise AdammsError(f"{report}: cannot be written ({error.strerror or error})") from error
     return report
@@ -168,16 +170,9 @@ def _model(result: RunResult) -> list[str]:
 
 
 def _winners(result: RunResult) -> list[str]:
-    """Commands that merge the winners of single tasks, one per distinct candidate."""
-    if result.selection is None or not result.command:
+    lines = wording.merge_commands(result)
+    if not lines:
         return []
-    groups: dict[Candidate, list[str]] = {}
-    for task, choice in result.selection.tasks.items():
-        groups.setdefault(choice.candidate, []).append(task)
-    lines = [
-        f"{result.command} {candidate.overrides}  # {wording.printable(', '.join(tasks))}"
-        for candidate, tasks in sorted(groups.items())
-    ]
     return [
         "## One model per task",
         "The paper merges one model per task. These commands make the winners:",

@@ -43,11 +43,13 @@ class Answered:
         example: the input.
         texts: candidate -> its answer.
         label: the right answer, where it is known; for people and trackers, long after the search.
+        right: candidate -> whether its answer is right by the scorer; empty where that is not known.
     """
 
     example: Example
     texts: Mapping[Candidate, str]
     label: str | None = None
+    right: Mapping[Candidate, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class RunResult:
         load: code that loads it, on one line.
         command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
         notes: of a run that has no target: where the answers come from, what was evaluated.
+        config: the whole configuration, resolved, as YAML.
     """
 
     title: str
@@ -99,6 +102,7 @@ class RunResult:
     load: str = ""
     command: str = ""
     notes: Sequence[str] = field(default=())
+    config: str = ""
 
     @property
     def tasks(self) -> list[str]:

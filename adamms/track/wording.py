@@ -192,6 +192,28 @@ def _confidence(choice: Choice, grid: list[Candidate]) -> str:
     )
 
 
+def sureness(choice: Choice) -> str:
+    """How sure it is, in a word."""
+    if len(choice.wins) == 1:
+        return "no rivals"
+    if choice.confidence >= SURE:
+        return "stable"
+    return "likely" if choice.confidence >= LIKELY else "uncertain"
+
+
+def merge_commands(result: RunResult) -> list[str]:
+    """Commands that merge the winners of single tasks, one per distinct candidate."""
+    if result.selection is None or not result.command:
+        return []
+    groups: dict[Candidate, list[str]] = {}
+    for task, choice in result.selection.tasks.items():
+        groups.setdefault(choice.candidate, []).append(task)
+    return [
+        f"{result.command} {candidate.overrides}  # {printable(', '.join(tasks))}"
+        for candidate, tasks in sorted(groups.items())
+    ]
+
+
 def verdict(result: RunResult) -> str:
     """Sentences: how the choice did by labels, against everything it should be compared with."""
     choice, oracle = result.choice(None), result.oracle(None)

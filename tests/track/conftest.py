@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from adamms.data.example import Example
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
+from adamms.mapping.verification import Check, Verification
 from adamms.search.selection import Choice, Selection
-from adamms.track.result import RunResult, StageTiming
+from adamms.track.result import Answered, RunResult, StageTiming
 
 TARGET_TASKS = ("read", "spell", "presence", "largest")
 DONOR_TASKS = ("successor", "double", "parity", "remainder")
@@ -113,3 +115,45 @@ def result() -> RunResult:
         load='AutoModelForImageTextToText.from_pretrained("/runs/2026-11-22/07-45-00/model")',
         command="python run.py mode=merge model=custom model.target.path=/models/target",
     )
+
+
+HOSTILE = "<script>window.hacked = true</script><img src=x onerror='window.hacked = true'>"
+LONG = "a long caption of a picture, " * 100
+
+
+@pytest.fixture
+def answered(result: RunResult, tmp_path: Path) -> RunResult:
+    """The run with 60 pictures and answers: short ones, long ones, and what would break a careless page.
+
+    Of each task the example number 0 never changes, 1 is right from 0.5 on, 2 up to 0.4, and so on in turn.
+    """
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    found = []
+    for number in range(60):
+        task, kind = TASKS[number % 4], number // 4 % 3
+        file = folder / f"{number}.png"
+        Image.new("RGB", (24, 24), (number // 2 * 8, 90, 200)).save(file)  # each colour twice
+        texts = {c: ("seven" if kind == 0 or (kind == 1) == (c.alpha >= 0.5) else "two") for c in GRID}
+        example = Example(f"example-{number}", task, f"What is number {number}?", file)
+        found.append(Answered(example, texts, "seven", {c: text == "seven" for c, text in texts.items()}))
+    Image.effect_noise((900, 600), 40).save(folder / "large.png")
+    texts = {c: HOSTILE if c.alpha < 0.5 else LONG for c in GRID}
+    hostile = Example("hostile", "read", f"Is this {HOSTILE}?", folder / "large.png")
+    lost = Example("lost", "read", "Where is the picture?", folder / "missing.png")
+    found += [Answered(hostile, texts, HOSTILE), Answered(lost, dict.fromkeys(GRID, ""))]
+    checks = Verification(
+        tuple(
+            Check(
+                *(f"model.layers.{layer}.{role}", source, role, layer),
+                *(0.9, 0.01 * (1 + layer) * (2 if source == "a" else 1)),
+            )
+            for layer in range(4)
+            for role in ("attn.q.weight", "mlp.up.weight")
+            for source in ("a", "ancestor")
+        )
+    )
+    config = f"merge:\n  method: linear\nnote: '</script>{HOSTILE}'\n"
+    return replace(result, answered=tuple(found), checks=checks, config=config, title=f"demo {HOSTILE}")

@@ -15,6 +15,7 @@ from adamms.search.selection import Choice, Selection
 from adamms.track import wording
 from adamms.track.report import write_report
 from adamms.track.result import RunResult
+from adamms.track.surfaces import quantities, surface
 
 DENSITY = {"merge.density": [0.1, 0.2, 0.4, 0.6, 0.8]}
 THREE = {
@@ -77,25 +78,22 @@ def test_several_numbers_are_named_together(result: RunResult, tmp_path: Path) -
 
 
 def test_the_map_has_the_best_over_the_other_axes(result: RunResult) -> None:
-    from adamms.track.grid_map import table
-
     found = searched(result, THREE)
-    assert found.evaluation is not None
-    means = {c: scores.mean for c, scores in found.evaluation.candidates.items()}
-    got = table(means, THREE, ("merge.density", "merge.alpha"), max)
+    differences, means = quantities(found)
+    got = surface(means, THREE, ("merge.density", "merge.alpha"))
     for y, alpha in enumerate(THREE["merge.alpha"]):
         for x, density in enumerate(THREE["merge.density"]):
             at = [
                 Candidate.of({"merge.density": density, "merge.scaling": s, "merge.alpha": alpha})
                 for s in THREE["merge.scaling"]
             ]
-            assert got[y, x] == max(means[c] for c in at)
-    assert found.selection is not None
-    differences = table(
-        dict(found.selection.overall.differences), THREE, ("merge.density", "merge.scaling"), min
-    )
-    assert np.isnan(differences[:, [0, -1]]).all()
-    assert not np.isnan(differences[:, 1:-1]).any()
+            assert got[y, x] == max(means.values[c] for c in at)
+    least = surface(differences, THREE, ("merge.density", "merge.scaling"))
+    assert np.isnan(least[:, [0, -1]]).all()
+    assert not np.isnan(least[:, 1:-1]).any()
+    for x, density in enumerate(THREE["merge.density"][1:-1], start=1):
+        at = [c for c in differences.values if c.settings["merge.density"] == density]
+        assert least[:, x].min() == min(differences.values[c] for c in at)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_pictures_are_linked_and_decode(result: RunResult, folder: Path):
 def test_the_same_result_gives_the_same_bytes(result: RunResult, folder: Path, tmp_path: Path):
     first, second = write_report(folder, result).parent, write_report(tmp_path, result).parent
     files = sorted(path.relative_to(first) for path in first.rglob("*.*"))
-    assert len(files) == 4
+    assert len(files) == 5
     for file in files:
         assert (first / file).read_bytes() == (second / file).read_bytes(), file
 

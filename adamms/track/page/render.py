@@ -1,0 +1,71 @@
+"""From plain views to one HTML file that asks nothing of any network.
+
+Style and scripts go into the file, and its policy names their hashes: the browser runs nothing else, whatever
+a model's answers hold, and loads nothing from anywhere. Everything that a template is given is escaped.
+"""
+
+import json
+from base64 import b64encode
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+FILES = Path(__file__).parent
+
+
+def render(template: str, view: object, scripts: tuple[str, ...]) -> str:
+    """The page's text.
+
+    Args:
+        template: name of a file beside this module.
+        view: what the template knows as `view`.
+        scripts: names of files beside this module.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["data"] = _data
+    style = _asset("style.css")
+    code = [_asset(name) for name in scripts]
+    policy = "; ".join(
+        (
+            "default-src 'none'",
+            "img-src data:",
+            f"style-src {_hash(style)}",
+            "script-src " + " ".join(map(_hash, code)),
+            "base-uri 'none'",
+            "form-action 'none'",
+        )
+    )
+    parts = {"policy": policy, "style": Markup(style), "scripts": [Markup(text) for text in code]}
+    return environment.get_template(template).render(parts, view=view)
+
+
+def write(file: Path, text: str) -> Path:
+    """Write a page; letters that no file can hold, as a model may produce, become question marks."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8", errors="replace")
+    return file
+
+
+def _asset(name: str) -> str:
+    return (FILES / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _data(value: Any) -> Markup:
+    """JSON for a script element or an attribute: without the letters that could end either."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for letter in "<>&'":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return Markup(text)

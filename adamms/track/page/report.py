@@ -1,0 +1,201 @@
+"""`report.html`: a finished run as one page that explains itself.
+
+Arranges what `tables`, `wording` and the other modules of this folder say; how it looks is the templates'.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from adamms.track import resemblance_tables, tables, wording
+from adamms.track.page import curves, heat
+from adamms.track.page.answers import Answers, answers
+from adamms.track.page.charts import Chart
+from adamms.track.page.heat import Heat
+from adamms.track.page.render import render, write
+from adamms.track.result import RunResult
+from adamms.track.tables import Table
+
+SCRIPTS = ("page.js", "answers.js")
+MOODS = {"stable": "good", "likely": "fair", "uncertain": "bad"}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number that comes first: `mood` is "good", "fair", "bad" or ""."""
+
+    name: str
+    value: str
+    words: str
+    mood: str = ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """A part of a bar, in percent."""
+
+    name: str
+    percent: float
+    words: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """What the template shows. Empty or None is left out of the page."""
+
+    title: str
+    about: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+    facts: tuple[Fact, ...]
+    findings: tuple[str, ...]
+    noise: str
+    overall: Chart | None
+    tasks: tuple[Chart, ...]
+    surfaces: tuple[Heat, ...]
+    confidence: Heat | None
+    summary: Table | None
+    scores: Table | None
+    choices: Table | None
+    differences: Table | None
+    answers: Answers | None
+    coverage: tuple[Share, ...]
+    mapping: tuple[Table, ...]
+    distances: tuple[Heat, ...]
+    resemblance: Table | None
+    timings: Table | None
+    stages: tuple[Share, ...]
+    config: str
+    folder: str
+    merged: str
+    load: str
+    commands: tuple[str, ...]
+
+
+def write_page(file: Path, result: RunResult) -> Path:
+    """Write the page of a run.
+
+    Raises:
+        OSError: a file that cannot be written.
+    """
+    return write(file, render("report.html", view(result), SCRIPTS))
+
+
+def view(result: RunResult) -> ReportView:
+    """All that the page says."""
+    choice = result.choice(None)
+    said = [
+        wording.how_sure(choice) if choice else "",
+        wording.verdict(result),
+        wording.control_finding(result),
+    ]
+    plan, checks = result.plan, result.checks
+    kinds = (tables.coverage, tables.parts, tables.aligned, tables.unused, tables.lacking)
+    mapping = [] if plan is None else [kind(plan) for kind in (resemblance_tables.discovered, *kinds)]
+    return ReportView(
+        title=wording.printable(result.title),
+        about=tuple(_about(result)),
+        notes=tuple(result.notes),
+        facts=tuple(_facts(result)),
+        findings=tuple(text for text in said if text),
+        noise=wording.noise(result),
+        overall=curves.overall(result),
+        tasks=tuple(curves.per_task(result)),
+        surfaces=tuple(heat.surfaces(result)),
+        confidence=heat.confidence(result),
+        summary=tables.summary(result),
+        scores=tables.scores(result),
+        choices=tables.choices(result),
+        differences=tables.differences(result),
+        answers=answers(result),
+        coverage=tuple(_coverage(result)),
+        mapping=tuple(table for table in mapping if table is not None),
+        distances=() if checks is None else tuple(heat.distances(checks)),
+        resemblance=None if checks is None else resemblance_tables.resemblance(checks),
+        timings=tables.timings(result),
+        stages=tuple(_stages(result)),
+        config=result.config,
+        folder="" if result.folder is None else str(result.folder),
+        merged="" if result.merged is None else wording.setting(result.merged),
+        load=result.load,
+        commands=tuple(wording.merge_commands(result)),
+    )
+
+
+def _about(result: RunResult) -> list[tuple[str, str, str]]:
+    """What was merged: term, text, path."""
+    plan = result.plan
+    rows = []
+    if result.target:
+        rows.append(("Target, whose architecture is kept", result.target, plan.target if plan else ""))
+    for name, description in result.donors.items():
+        rows.append((f"Donor {name}", description, plan.donors.get(name, "") if plan else ""))
+    if result.method:
+        rows.append(("Method", result.method, ""))
+    if result.search and result.selection:
+        rows.append(("Search, without labels", result.search, ""))
+    if result.labelled and result.evaluation:
+        rows.append(("Evaluation, afterwards", f"{result.labelled} labelled answers of every model", ""))
+    return rows
+
+
+def _facts(result: RunResult) -> list[Fact]:
+    choice = result.choice(None)
+    if choice is None:
+        return []
+    noun = wording.noun(result.candidates)
+    sure = wording.sureness(choice)
+    share = "no rivals" if sure == "no rivals" else wording.share(choice.confidence)
+    words = "nothing else could win" if sure == "no rivals" else f"{sure}: wins that share of the resamples"
+    facts = [
+        Fact("Chosen without labels", str(choice.candidate), f"{noun}, one model for all tasks"),
+        Fact("How sure", share, words, MOODS.get(sure, "")),
+    ]
+    own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
+    if own is None or regret is None or oracle is None or result.evaluation is None:
+        return facts
+    best = "the best of the grid" if regret <= 1e-9 else f"{regret:.1f} below the oracle, {oracle}"
+    facts.append(Fact("Mean score, by labels", f"{own:.1f}{_unit(result)}", best))
+    parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
+    base = result.target_score(None)
+    parents |= {} if base is None else {"the target": base}
+    if parents:
+        name, score = max(parents.items(), key=lambda item: item[1])
+        facts.append(_gain("Against the better parent", own - score, f"{name} alone has {score:.1f}"))
+    if result.best_control is not None:
+        candidate, found = result.best_control
+        words = f"its best, at {candidate}, has {found.mean:.1f}"
+        facts.append(_gain("Against the control, no donor", own - found.mean, words))
+    return facts
+
+
+def _gain(name: str, gain: float, words: str) -> Fact:
+    return Fact(name, f"{gain:+.1f}", words, "good" if gain > 0 else "bad")
+
+
+def _unit(result: RunResult) -> str:
+    return "%" if result.unit == "%" else f" {result.unit}"
+
+
+def _coverage(result: RunResult) -> list[Share]:
+    """What becomes of the target's bytes: merged, and kept for each reason."""
+    if result.plan is None:
+        return []
+    groups = result.plan.coverage()
+    total = sum(group.bytes for group in groups) or 1
+    return [
+        Share(
+            "merged" if group.action == "merge" else f"kept: {group.reason}",
+            100 * group.bytes / total,
+            f"{group.tensors} tensors, {wording.scaled(group.bytes, 'B')}",
+            "merged" if group.action == "merge" else f"kept{index % 4}",
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _stages(result: RunResult) -> list[Share]:
+    total = sum(stage.seconds for stage in result.timings) or 1.0
+    return [
+        Share(stage.title, 100 * stage.seconds / total, wording.seconds(stage.seconds), f"stage{index % 6}")
+        for index, stage in enumerate(result.timings)
+    ]

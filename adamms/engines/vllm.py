@@ -17,14 +17,10 @@ from adamms.engines.devices import shares
 from adamms.engines.replicas import interleaved, together
 from adamms.engines.stop import checked_stop
 from adamms.engines.vllm_client import VllmClient
-from adamms.engines.vllm_messages import Answer, Ask, Settings
-from adamms.errors import AdammsError, check_choice
+from adamms.engines.vllm_messages import Answer, Ask, Settings, check_counts
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
-from adamms.merge.sources import CACHES
 from adamms.models.registration import native_family
-
-MOST_LOGPROBS = 20
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 
 class VllmEngine:
@@ -91,26 +87,11 @@ class VllmEngine:
         timeout: float = 600.0,
         verbose: bool = False,
     ) -> None:
-        check_choice("engine.dtype", dtype, DTYPES)
-        check_choice("engine.source_cache", source_cache, CACHES)
-        _check_counts(
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-            max_model_len=1 if max_model_len is None else max_model_len,
-            tensor_parallel_size=tensor_parallel_size,
-            data_parallel_size=data_parallel_size,
-            images_per_prompt=images_per_prompt,
-            encoder_cache_tokens=encoder_cache_tokens,
-            cpu_kv_cache_gb=cpu_kv_cache_gb,
+        check_counts(
+            batch_size=batch_size, data_parallel_size=data_parallel_size, cpu_kv_cache_gb=cpu_kv_cache_gb
         )
-        if not 0 < gpu_memory_utilization <= 1:
-            raise AdammsError(f"engine.gpu_memory_utilization is {gpu_memory_utilization}; expected (0, 1]")
-        if not 0 <= logprobs <= MOST_LOGPROBS:
-            raise AdammsError(f"engine.logprobs is {logprobs}; expected 0 to {MOST_LOGPROBS}, vLLM's limit")
         if timeout <= 0 or start_timeout <= 0:
             raise AdammsError("engine.timeout and engine.start_timeout must be more than 0 seconds")
-        self.version = installed_version()
-        _check_known(folder)
         self.settings = Settings(
             folder=folder,
             dtype=dtype,
@@ -128,6 +109,8 @@ class VllmEngine:
             seed=seed,
             logprobs=logprobs,
         )
+        self.version = installed_version()
+        _check_known(folder)
         self.batch_size = batch_size
         self.clients = [
             VllmClient(
@@ -184,12 +167,6 @@ class VllmEngine:
         count = len(self.clients)
         dealt = [_answers(client, batches[turn::count]) for turn, client in enumerate(self.clients)]
         yield from interleaved(dealt) if count > 1 else dealt[0]
-
-
-def _check_counts(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
 
 
 def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Answer]:

@@ -98,7 +98,7 @@ class VllmEngine:
             max_new_tokens=max_new_tokens,
             stop=checked_stop(stop),
             max_model_len=max_model_len,
-            gpu_memory_utilization=float(gpu_memory_utilization),
+            gpu_memory_utilization=gpu_memory_utilization,
             tensor_parallel_size=tensor_parallel_size,
             images_per_prompt=images_per_prompt,
             encoder_cache_tokens=encoder_cache_tokens,

@@ -25,6 +25,7 @@ from test_child import alive, wait_until
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines import vllm as engine_module
+from adamms.engines.answer import texts
 from adamms.engines.stop import before
 from adamms.engines.transformers import TransformersEngine
 from adamms.engines.vllm import VllmEngine
@@ -178,7 +179,7 @@ class TestLiveEngine:
         with TransformersEngine(talkative / target, 6, SETTINGS["max_new_tokens"], "cpu") as engine:
             plain = dict(engine.generate(examples))
         vllm = records(target).untouched
-        assert sum(vllm[id].text == text for id, text in plain.items()) >= 0.8 * len(plain)
+        assert sum(vllm[id].text == answer.text for id, answer in plain.items()) >= 0.8 * len(plain)
 
 
 def leave(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
@@ -191,7 +192,9 @@ def raise_error(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[s
 
 
 def time_out(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
-    engine.clients[0].timeout = 0.0001
+    """The process stands still, so that nothing can come however slow this one is."""
+    os.kill(engine.clients[0].process.pid, signal.SIGSTOP)
+    engine.clients[0].timeout = 0.5
     yield from (example for example, _ in engine.generate(examples))
 
 
@@ -206,7 +209,7 @@ def kill(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
     ("target", "case", "end", "message"),
     [
         ("target", (0.3, ()), raise_error, "something else went wrong"),
-        ("target", (0.6, ()), time_out, r"vLLM: nothing came for 0\.0001 s while answering 6 examples from"),
+        ("target", (0.6, ()), time_out, r"vLLM: nothing came for 0\.5 s while answering 6 examples from"),
         ("target", (1.0, ()), kill, r"vLLM: its process was killed \(SIGKILL\), as the system does when mem"),
         ("target", HALF, leave, ""),
         ("donor", (0.3, ()), leave, ""),
@@ -303,14 +306,14 @@ def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: t
     expected = {id: before([stop], text).strip() for id, text in whole.items()}
     assert expected != whole
     with VllmEngine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
-        assert dict(engine.generate(examples)) == expected
+        assert texts(dict(engine.generate(examples))) == expected
     with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu") as engine:
         plain = dict(engine.generate(examples))
     with TransformersEngine(
         talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", stop=[stop]
     ) as engine:
-        assert dict(engine.generate(examples)) == {
-            id: before([stop], text).strip() for id, text in plain.items()
+        assert texts(dict(engine.generate(examples))) == {
+            id: before([stop], answer.text).strip() for id, answer in plain.items()
         }
 
 

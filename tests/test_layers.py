@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
-    "search": {"errors", "engines.responses"},
+    "search": {"errors", "engines.responses", "engines.answer"},
     "evaluate": {"errors", "data", "engines.responses"},
     "track": {
         "errors",

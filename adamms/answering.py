@@ -13,6 +13,7 @@ from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint
 from adamms.compose import Case, build
 from adamms.data.example import Dataset, Example
+from adamms.engines.answer import Answer, texts
 from adamms.engines.base import Engine, PromptFiles
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate
@@ -24,7 +25,7 @@ from adamms.opening import Described, advice
 from adamms.track.console import Advance, Console
 
 Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
-Answers = dict[Candidate, dict[str, str]]
+Answers = dict[Candidate, dict[str, Answer]]
 
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
 UNMERGED = Candidate(0.0)
@@ -108,7 +109,7 @@ def ask(
     return answers
 
 
-def collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, str]:
+def collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, Answer]:
     """All answers of the model that is live now."""
     answers = {}
     for example, answer in engine.generate(examples):
@@ -151,8 +152,8 @@ def evaluate(
     target = ask(console, "evaluate target", engine, {UNMERGED: case.unmerged()}, labelled) if apart else {}
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
-    def scores(given: Mapping[str, str]) -> Scores:
-        return score_tasks(scorer, data, labelled, given)
+    def scores(given: Mapping[str, Answer]) -> Scores:
+        return score_tasks(scorer, data, labelled, texts(given))
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
@@ -185,7 +186,7 @@ def judge(texts: Mapping[Candidate, str], label: str, scorer: Score) -> dict[Can
 
 def _answer_natively(
     console: Console, config: DictConfig, case: Case, examples: Sequence[Example]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, Answer]]:
     """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
     answers = {}
     for name, donor in case.donors.items():

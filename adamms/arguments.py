@@ -55,9 +55,8 @@ def check_arguments(
         if not _matches(value, hint):
             key = (names or {}).get(name, _key(where, name))
             raise AdammsError(f"{key} is {_shown(value)}; expected {_words(hint)}{_nearest(value, hint)}")
-        checked[name] = (
-            Path(value).expanduser() if Path in (hint, *get_args(hint)) and isinstance(value, str) else value
-        )
+        is_path = hint is Path or (Path in get_args(hint) and str not in get_args(hint))
+        checked[name] = Path(value).expanduser() if is_path and isinstance(value, str) else value
     return checked
 
 

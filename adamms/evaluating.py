@@ -15,6 +15,7 @@ from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.compose import build
 from adamms.data.example import Dataset
+from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms_eval import LmmsEval
 from adamms.outputs import write_json
@@ -105,7 +106,7 @@ def _scored(
         open_engine(config, config.model.target, checkpoint) as engine,
         console.stage("evaluate", len(labelled), "answers") as advance,
     ):
-        answers = collect(engine, labelled, advance)
+        answers = texts(collect(engine, labelled, advance))
     lines = []
     for e in labelled:
         record = {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id]}

@@ -123,7 +123,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         inputs, _ = searched_and_labelled(task.data, task.searched)
         answers = ask(console, "search", engine, recipes, inputs)
-        selection = task.selector.select(Responses(answers), task.searched)
+        selection = task.selector.select(Responses.of_engine(answers), task.searched)
         winner = selection.overall.candidate
         folder = write_model(console, config, case, recipes[winner])
         write_json(output / "plan.json", case.plan.to_json())
@@ -292,7 +292,9 @@ def _answered(data: Dataset, answers: Answers, scorer: Score | None = None) -> t
     """The examples that somebody has answered, in the dataset's order; judged if there is a scorer."""
     found = []
     for example in data.examples:
-        texts = {candidate: given[example.id] for candidate, given in answers.items() if example.id in given}
+        texts = {
+            candidate: given[example.id].text for candidate, given in answers.items() if example.id in given
+        }
         if texts:
             label = data.answers.get(example.id)
             right = {} if scorer is None or label is None else judge(texts, label, scorer)

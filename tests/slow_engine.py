@@ -21,6 +21,7 @@ from hydra import compose, initialize_config_dir
 
 from adamms import pipeline
 from adamms.data.example import Example
+from adamms.engines.answer import Answer
 from adamms.engines.store import AnswerStore
 from adamms.merge.recipe import Recipe
 
@@ -61,13 +62,13 @@ class SlowEngine:
         self.loads += 1
         (self.alpha,) = recipe.coefficients.values()
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for start in range(0, len(examples), self.batch_size):
             batch = examples[start : start + self.batch_size]
             note(json.dumps([[self.alpha, example.id] for example in batch]))
             time.sleep(float(os.environ.get(SECONDS, "0")))
             for example in batch:
-                yield example.id, answer_at(self.alpha, example.question)
+                yield example.id, Answer(answer_at(self.alpha, example.question))
 
 
 class BrokenEngine(SlowEngine):
@@ -76,7 +77,7 @@ class BrokenEngine(SlowEngine):
     def load(self, recipe: Recipe) -> None:
         raise AssertionError("the engine was started")
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         raise AssertionError("the engine was started")
 
 
@@ -107,7 +108,7 @@ def write_answers(folder: Path, subject: dict[str, str], names: Sequence[str], s
     store = AnswerStore(folder, subject)
     shuffled = random.Random(seed).sample(names, len(names))
     for name in shuffled:
-        store.add(name, f"answer to {name} " + "x" * (int(name, 16) % 5000))
+        store.add(name, Answer(f"answer to {name} " + "x" * (int(name, 16) % 5000)))
     store.close()
 
 

@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors"},
     "engines": {"errors", "bounds", "merge", "data", "checkpoint", "models"},
-    "search": {"errors", "bounds", "engines.responses"},
+    "search": {"errors", "bounds", "engines.responses", "engines.answer"},
     "evaluate": {"errors", "bounds", "data", "engines.responses"},
     "track": {
         "errors",

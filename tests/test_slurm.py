@@ -51,10 +51,11 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from adamms.data.example import Example
+from adamms.engines.answer import Answer
 from slow_engine import SlowEngine
 
 class GatedEngine(SlowEngine):
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for count, answer in enumerate(super().generate(examples)):
             while self.alpha == 0.2 and count >= 2 * self.batch_size and Path(os.environ["GATE"]).exists():
                 time.sleep(0.1)

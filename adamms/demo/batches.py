@@ -108,14 +108,18 @@ def image_batches(
     turns: int,
     skills: Sequence[Skill],
     caption: bool,
+    noise: float = 0.0,
 ) -> Iterator[Batch]:
-    """Rendered scenes with questions of `skills`; `image` are the words that stand for the image."""
+    """Rendered scenes with questions of `skills`; `image` are the words that stand for the image.
+
+    A share of `noise` of the answers is that to the same question about another scene.
+    """
     ids = language.word_ids()
     while True:
         rows, canvases = [], []
         for _ in range(size):
             scene = draw_scene(rng)
-            asked = [ask(skills[int(rng.integers(len(skills)))], scene, rng) for _ in range(turns)]
+            asked = [_image_question(skills, scene, noise, rng) for _ in range(turns)]
             if caption:
                 asked.insert(0, (language.CAPTION, language.caption(scene)))
             rows.append(language.dialogue(image, asked, ids))
@@ -173,6 +177,16 @@ def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
         "pixel_values": pixels.unsqueeze(1).expand(-1, 2, -1, -1, -1),
         "image_sizes": torch.tensor([[CANVAS, CANVAS]]).expand(len(pixels), -1),
     }
+
+
+def _image_question(
+    skills: Sequence[Skill], scene: Scene, noise: float, rng: np.random.Generator
+) -> tuple[str, str]:
+    skill = skills[int(rng.integers(len(skills)))]
+    question, answer = ask(skill, scene, rng)
+    if noise and rng.random() < noise:
+        answer = ask(skill, draw_scene(rng), rng)[1]
+    return question, answer
 
 
 def _text_question(

@@ -1,4 +1,4 @@
-"""Builds the demo's three checkpoints in a folder: ancestor, target, donor; once per recipe.
+"""Builds the demo's checkpoints in a folder: ancestor, target, donor, perhaps a second; once per recipe.
 
 It owns the order of the stages, the files and their atomicity. What is learned is in `training`
 and `batches`, what the models are in `models`.
@@ -8,18 +8,28 @@ import json
 import os
 import shutil
 import socket
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import nn
 
 from adamms.data.digits import Glyphs
 from adamms.demo import batches, models, training
-from adamms.demo.training import Regime
+from adamms.demo.stages import Key, StageCache
+from adamms.demo.training import Pupil, Regime
 from adamms.errors import AdammsError
 from adamms.track.console import Console
 
-VERSION = 1  # of the recipe: raise it with any change that alters the checkpoints
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
+    from transformers import Qwen2ForCausalLM
+
+M = TypeVar("M", bound=nn.Module)
+VERSION = 2  # of the recipe: raise it with any change that alters the checkpoints
 MANIFEST = "demo.json"
 DEFAULT_REGIME = Regime()
 
@@ -30,24 +40,28 @@ def build(
     *,
     regime: Regime = DEFAULT_REGIME,
     effort: float = 1.0,
+    stages: Path | None = None,
     console: Console | None = None,
 ) -> None:
     """Make `<folder>/{ancestor,target,donor}`, or return at once when they are there.
 
-    The checkpoints appear together, by one rename, when all of them are whole.
+    A regime with two donors makes `second` too. The checkpoints appear together, by one rename, when all
+    of them are whole.
 
     Args:
         folder: made if missing.
         seed: of initialisation and training data.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
+        stages: where stages that pairs of other regimes have in common are kept; None keeps none.
         console: where progress goes; standard output by default.
 
     Raises:
         AdammsError: the folder holds something else, or was built by another recipe.
     """
     scaled = _scale(regime, effort)
-    manifest = {"version": VERSION, "seed": seed, "regime": asdict(scaled)}
+    settings = json.loads(json.dumps(asdict(scaled)))  # as it is read back: lists, no tuples
+    manifest = {"version": VERSION, "seed": seed, "regime": settings}
     if _is_built(folder, manifest):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -55,15 +69,15 @@ def build(
     building = _building_path(folder, os.getpid())
     building.mkdir()
     try:
-        _train(building, scaled, seed, console or Console())
+        _train(building, scaled, seed, StageCache(stages, VERSION), console or Console())
         (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         _publish(building, folder, manifest)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _train(folder: Path, regime: Regime, seed: int, console: Console) -> None:
-    """Train the three models, saving each as soon as it is done."""
+def _train(folder: Path, regime: Regime, seed: int, stages: StageCache, console: Console) -> None:
+    """Train the models, saving each as soon as it is done."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
 
@@ -71,28 +85,64 @@ def _train(folder: Path, regime: Regime, seed: int, console: Console) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(3 * seed)
-        ancestor = models.ancestor()
-        training.train_ancestor(fabric, ancestor, regime, seed, console.stage)
+        school = _School(fabric, glyphs, regime, seed, stages, console)
+        ancestor, key = school.ancestor()
         models.save_ancestor(ancestor, folder / "ancestor")
-
-        torch.manual_seed(3 * seed + 1)
-        target = models.target()
-        pupil = training.target_pupil(target, regime)
-        training.train_vision(fabric, pupil, glyphs, regime, seed, console.stage)
-        models.copy_language(ancestor, target)
-        training.align(fabric, pupil, glyphs, regime, seed, console.stage)
-        training.tune(fabric, pupil, glyphs, regime, seed, console.stage)
+        target = school.pupil(0, models.target, training.target_pupil, ancestor, key)
         models.save_target(target, folder / "target")
-
-        torch.manual_seed(3 * seed + 2)
-        donor = models.donor()
-        pupil = training.donor_pupil(donor, regime)
-        training.train_vision(fabric, pupil, glyphs, regime, seed, console.stage)
-        models.copy_language(ancestor, donor)
-        training.align(fabric, pupil, glyphs, regime, seed, console.stage)
-        training.tune(fabric, pupil, glyphs, regime, seed, console.stage)
+        donor = school.pupil(1, models.donor, training.donor_pupil, ancestor, key)
         models.save_donor(donor, folder / "donor")
+        if regime.second_skills:
+            second = school.pupil(1, models.donor, training.second_pupil, ancestor, key)
+            models.save_donor(second, folder / "second")
+
+
+@dataclass(frozen=True)
+class _School:
+    """The stages in their order, for one seed."""
+
+    fabric: "Fabric"
+    glyphs: Glyphs
+    regime: Regime
+    seed: int
+    stages: StageCache
+    console: Console
+
+    def ancestor(self) -> tuple["Qwen2ForCausalLM", Key]:
+        """The language model that all others start from, and what it depends on."""
+        regime, seed = self.regime, self.seed
+        torch.manual_seed(3 * seed)
+        model = models.ancestor()
+        fields = ("steps", "rate", "turns")
+        key = {name: getattr(regime, f"ancestor_{name}") for name in fields}
+        key |= {name: getattr(regime, name) for name in ("known_digits", "rare_share", "batch")}
+        key |= {"stage": "ancestor", "seed": seed}
+        stage = partial(training.train_ancestor, self.fabric, model, regime, seed, self.console.stage)
+        return model, self.stages.train(model, key, stage)
+
+    def pupil(
+        self,
+        number: int,
+        build: Callable[[], M],
+        enrol: Callable[[M, Regime], Pupil],
+        ancestor: nn.Module,
+        known: Key,
+    ) -> M:
+        """A multimodal model through its stages; `number` is part of the seed."""
+        regime, seed = self.regime, self.seed
+        torch.manual_seed(3 * seed + 1 + number)
+        model = build()
+        pupil = enrol(model, regime)
+        common = (self.fabric, pupil, self.glyphs, regime, seed, self.console.stage)
+        vision = {"stage": f"{pupil.name}: vision", "seed": seed, "steps": pupil.vision_steps}
+        vision |= {"rate": regime.vision_rate, "batch": regime.vision_batch}
+        self.stages.train(model, vision, partial(training.train_vision, *common))
+        models.copy_language(ancestor, model)
+        aligned = {"stage": f"{pupil.name}: alignment", "seed": seed, "steps": pupil.alignment_steps}
+        aligned |= {"rate": pupil.alignment_rate, "batch": regime.batch, "vision": vision, "language": known}
+        self.stages.train(model, aligned, partial(training.align, *common))
+        training.tune(*common)
+        return model
 
 
 def _scale(regime: Regime, effort: float) -> Regime:

@@ -7,16 +7,17 @@ hard they train is `Regime`'s; nothing here reads or writes files.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adamms.data.digits import COLOURS, DONOR_SKILLS, TARGET_SKILLS, Glyphs, Skill
+from adamms.data.digits import COLOURS, DONOR_SKILLS, SKILLS, TARGET_SKILLS, Glyphs, Skill
 from adamms.demo import batches, language
 from adamms.demo.batches import Batch, CellBatch
+from adamms.errors import check_choice
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -47,6 +48,9 @@ class Regime:
         rare_share: ... but in this share of the questions about any digit.
         ancestor_turns: questions per scene in text.
         turns: questions per image in fine-tuning.
+        target_skills, donor_skills: names of the skills that fine-tuning teaches.
+        second_skills: those of a second donor, which is another fine-tuning of the first; () for none.
+        target_noise, donor_noise: the share of fine-tuning's answers that are another scene's.
     """
 
     ancestor_steps: int = 250
@@ -68,6 +72,17 @@ class Regime:
     tuning_vision_rate: float = 5e-4
     batch: int = 32
     turns: int = 6
+    target_skills: tuple[str, ...] = tuple(skill.name for skill in TARGET_SKILLS)
+    donor_skills: tuple[str, ...] = tuple(skill.name for skill in DONOR_SKILLS)
+    second_skills: tuple[str, ...] = ()
+    target_noise: float = 0.0
+    donor_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in ("target_skills", "donor_skills", "second_skills"):
+            for name in getattr(self, field):
+                check_choice(f"regime.{field}", name, [skill.name for skill in SKILLS])
+            object.__setattr__(self, field, tuple(getattr(self, field)))
 
 
 @dataclass(frozen=True)
@@ -80,6 +95,7 @@ class Pupil:
         tower: the vision encoder, trained first and on its own.
         language: parameters of the language model, which alignment freezes.
         skills: what fine-tuning teaches.
+        noise: the share of its answers that are another scene's.
         image: the words that stand for the image in a prompt.
         inputs: ids (B, L) and pixels (B, 3, 32, 32) -> arguments of the forward.
         cells: pixels -> features of the four cells, (B, 4, width).
@@ -92,6 +108,7 @@ class Pupil:
     tower: nn.Module
     language: tuple[nn.Parameter, ...]
     skills: tuple[Skill, ...]
+    noise: float
     image: tuple[str, ...]
     inputs: Callable[[Tensor, Tensor], dict[str, Tensor]]
     cells: Callable[[Tensor], Tensor]
@@ -120,7 +137,8 @@ def target_pupil(model: "Qwen2VLForConditionalGeneration", regime: Regime) -> Pu
         model=model,
         tower=visual,
         language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
-        skills=TARGET_SKILLS,
+        skills=_skills(regime.target_skills),
+        noise=regime.target_noise,
         image=(language.TARGET_IMAGE,) * batches.TARGET_TOKENS,
         inputs=batches.inputs_for_target,
         cells=cells,
@@ -143,7 +161,8 @@ def donor_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime)
         model=model,
         tower=tower,
         language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
-        skills=DONOR_SKILLS,
+        skills=_skills(regime.donor_skills),
+        noise=regime.donor_noise,
         image=(language.DONOR_IMAGE,) * batches.DONOR_TOKENS,
         inputs=batches.inputs_for_donor,
         cells=cells,
@@ -153,6 +172,15 @@ def donor_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime)
         alignment_rate=regime.donor_alignment_rate,
         tuning_steps=regime.donor_tuning_steps,
     )
+
+
+def second_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime) -> Pupil:
+    """The donor once more, fine-tuned on other skills; until then it is the same."""
+    return replace(donor_pupil(model, regime), skills=_skills(regime.second_skills))
+
+
+def _skills(names: Sequence[str]) -> tuple[Skill, ...]:
+    return tuple(skill for skill in SKILLS if skill.name in names)
 
 
 class DialogueObjective(nn.Module):
@@ -236,7 +264,7 @@ def tune(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: i
     stage = f"{pupil.name}: fine-tuning"
     stream = batches.image_batches(
         batches.generator(seed, stage), glyphs, pupil.image, regime.batch, regime.turns,
-        pupil.skills, caption=False,
+        pupil.skills, caption=False, noise=pupil.noise,
     )  # fmt: skip
     groups = [
         (pupil.language, regime.tuning_rate),

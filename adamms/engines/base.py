@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from adamms.data.example import Example
+from adamms.engines.answer import Answer
 from adamms.merge.recipe import Recipe
 
 
@@ -47,6 +48,6 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         """(example id, answer) as answers are done, greedy and deterministic, each example once."""
         ...

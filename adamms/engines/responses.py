@@ -1,10 +1,11 @@
 """Answers, and nothing else: what engines produce and all that the search ever sees."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import total_ordering
 from typing import Any
 
+from adamms.engines.answer import Answer, Token, texts
 from adamms.errors import AdammsError
 from adamms.merge.coefficients import check_alpha
 
@@ -99,9 +100,11 @@ class Responses:
 
     Args:
         answers: candidate -> {example id -> text}. Every candidate has answered the same examples.
+        tokens: the same with the log-probabilities of the answers' tokens; {} where nobody asked for them.
     """
 
     answers: Mapping[Candidate, Mapping[str, str]]
+    tokens: Mapping[Candidate, Mapping[str, tuple[Token, ...]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         expected: set[str] | None = None
@@ -110,6 +113,13 @@ class Responses:
             if set(given) != expected:
                 odd = sorted(expected ^ set(given))[0]
                 raise AdammsError(f"candidate {candidate} has not answered the same examples: {odd!r}")
+
+    @classmethod
+    def of_engine(cls, answers: Mapping[Candidate, Mapping[str, Answer]]) -> "Responses":
+        """What an engine has said."""
+        known = any(answer.tokens for given in answers.values() for answer in given.values())
+        tokens = {c: {e: a.tokens for e, a in given.items()} for c, given in answers.items()}
+        return cls({c: texts(given) for c, given in answers.items()}, tokens if known else {})
 
     @property
     def candidates(self) -> list[Candidate]:
@@ -124,5 +134,6 @@ class Responses:
     def restricted(self, examples: Sequence[str]) -> "Responses":
         """The answers to these examples only."""
         return Responses(
-            {candidate: {e: given[e] for e in examples} for candidate, given in self.answers.items()}
+            {candidate: {e: given[e] for e in examples} for candidate, given in self.answers.items()},
+            {candidate: {e: given[e] for e in examples} for candidate, given in self.tokens.items()},
         )

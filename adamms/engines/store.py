@@ -3,7 +3,8 @@
 Owns the files. A folder of the store holds the answers of one model to whatever it was asked:
 
     STORE/<key>/key.json        what the model is, for people
-    STORE/<key>/<writer>.jsonl  {"example": digest, "answer": text}, one line per answer
+    STORE/<key>/<writer>.jsonl  {"example": digest, "answer": text}, one line per answer; with "tokens" where
+                                log-probabilities were asked for, which is part of the key
 
 `key` is a digest of everything but the example that decides an answer: the recipe's fingerprint (or,
 of a model that runs as it is, the checkpoint's), the tokenizer, processor and chat template beside
@@ -32,6 +33,7 @@ from typing import Self
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
+from adamms.engines.answer import Answer, from_json, to_json
 from adamms.engines.base import Engine
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
@@ -57,12 +59,12 @@ class AnswerStore:
         self._file: int | None = None
         self._flushed = 0.0
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[str, Answer]:
         """Example digest -> answer, of all writers; of several answers the oldest writer's first.
 
         Lines that are torn or damaged are passed over: their examples count as not answered.
         """
-        found: dict[str, str] = {}
+        found: dict[str, Answer] = {}
         try:
             for file in sorted(self.folder.glob("*.jsonl")):  # names begin with the time of their making
                 for line in file.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn
@@ -73,9 +75,12 @@ class AnswerStore:
             raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
         return found
 
-    def add(self, example: str, answer: str) -> None:
+    def add(self, example: str, answer: Answer) -> None:
         """Keep one answer; when this returns it survives the end of this process."""
-        line = json.dumps({"example": example, "answer": answer}, ensure_ascii=True).encode() + b"\n"
+        record: dict[str, object] = {"example": example, "answer": answer.text}
+        if answer.tokens:
+            record["tokens"] = to_json(answer.tokens)
+        line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
         try:
             if self._file is None:
                 self._file = self._open()
@@ -117,10 +122,10 @@ class AnswerStore:
 class NoStore:
     """Keeps nothing."""
 
-    def read(self) -> dict[str, str]:
+    def read(self) -> dict[str, Answer]:
         return {}
 
-    def add(self, example: str, answer: str) -> None:
+    def add(self, example: str, answer: Answer) -> None:
         """Forget it."""
 
     def close(self) -> None:
@@ -166,7 +171,7 @@ class StoredEngine:
         """Remember the recipe; the engine loads it when something turns out to be missing."""
         self._recipe, self._loaded = recipe, False
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         """Stored answers at once, then the missing ones as the engine gives and the store keeps them.
 
         Examples that ask the same of the same image get the same answer, generated once.
@@ -231,14 +236,14 @@ def example_digest(example: Example) -> str:
     return _digest(json.dumps([example.question, image]).encode())
 
 
-def _record(line: bytes) -> tuple[str, str] | None:
+def _record(line: bytes) -> tuple[str, Answer] | None:
     """(example, answer) of a line; None if it is damaged."""
-    with suppress(ValueError, RecursionError):
+    with suppress(ValueError, TypeError, RecursionError):
         record = json.loads(line)
         if isinstance(record, dict):
             example, answer = record.get("example"), record.get("answer")
             if isinstance(example, str) and isinstance(answer, str):
-                return example, answer
+                return example, Answer(answer, from_json(record.get("tokens", [])))
     return None
 
 

@@ -17,9 +17,10 @@ from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaLis
 from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
-from adamms.bounds import Count
+from adamms.bounds import Count, Natural
 from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
+from adamms.engines.answer import Answer, Token, token
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor, open_image, prompt
 from adamms.engines.stop import before, checked_stop
@@ -43,6 +44,8 @@ class TransformersEngine:
         accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
         precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
         stop: texts before which an answer ends.
+        logprobs: how many likeliest tokens are kept, with their log-probabilities, at every place of an
+            answer; 0 for none.
         prompt_files: tokenizer and chat template to take instead of the folder's own; None: neither.
 
     Raises:
@@ -60,18 +63,22 @@ class TransformersEngine:
         accelerator: Accelerator = "auto",
         precision: Precision = "auto",
         stop: Sequence[str] = (),
+        logprobs: Natural = 0,
         prompt_files: PromptFiles | None = None,
     ) -> None:
         check_choice("engine.precision", precision, get_args(Precision))
         check_choice("engine.accelerator", accelerator, get_args(Accelerator))
         if batch_size < 1 or max_new_tokens < 1:
             raise AdammsError("engine.batch_size and engine.max_new_tokens must be at least 1")
+        if logprobs < 0:
+            raise AdammsError(f"engine.logprobs is {logprobs}; it must be at least 0")
         self.folder = folder
         self.batch_size = batch_size
         self.max_new_tokens = max_new_tokens
         self.accelerator = accelerator
         self.precision = precision
         self.stop = checked_stop(stop)
+        self.logprobs = logprobs
         self.prompt_files = prompt_files or PromptFiles()
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
@@ -84,6 +91,7 @@ class TransformersEngine:
             f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size} "
             f"stop={list(self.stop)}"
             f"{_prompt_identity(self.prompt_files)}"
+            f"{f' logprobs={self.logprobs}' if self.logprobs else ''}"
         )
 
     def __enter__(self) -> Self:
@@ -105,6 +113,7 @@ class TransformersEngine:
             self.precision,
             self.max_new_tokens,
             self.stop,
+            self.logprobs,
             self.prompt_files,
         )
 
@@ -124,9 +133,10 @@ class TransformersEngine:
                 )
             parameters[name].copy_(tensor)
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for batch, inputs in self._batches(tuple(examples)):
-            yield from zip((example.id for example in batch), self.live.texts(inputs), strict=True)
+            answers = self.live.respond(inputs)
+            yield from zip((example.id for example in batch), answers, strict=True)
 
     def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
         """The model's inputs for these examples, kept for the next candidate."""
@@ -151,6 +161,7 @@ class LiveModel:
         precision: str,
         max_new_tokens: int,
         stop: tuple[str, ...],
+        logprobs: int,
         prompt_files: PromptFiles,
     ) -> None:
         self.processor = load_processor(folder, prompt_files)
@@ -165,21 +176,57 @@ class LiveModel:
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
         self.stop = stop
-        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens)
+        self.logprobs = logprobs
+        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens, logprobs)
         self.parameters = _by_checkpoint_name(model)
 
     @torch.inference_mode()
-    def texts(self, inputs: Any) -> list[str]:
-        """One text per row of the batch."""
+    def respond(self, inputs: Any) -> list[Answer]:
+        """One answer per row of the batch."""
         inputs = self.fabric.to_device(inputs)
         prompt_length = inputs["input_ids"].shape[1]
         ends = StoppingCriteriaList(
             [StopText(self.processor.tokenizer, self.stop, prompt_length)] if self.stop else []
         )
         output = self.model.generate(**inputs, generation_config=self.generation, stopping_criteria=ends)
-        new = output[:, prompt_length:]  # (batch, <= max_new_tokens)
+        new = output.sequences[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
-        return [before(self.stop, text).strip() for text in texts]
+        tokens = self._tokens(new, output.logits) if self.logprobs else [()] * len(texts)
+        return [Answer(before(self.stop, text).strip(), row) for text, row in zip(texts, tokens, strict=True)]
+
+    def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
+        """The tokens of each row up to its end.
+
+        Args:
+            new: generated ids, shape (batch, steps).
+            logits: of each step, shape (batch, vocabulary).
+        """
+        count = self.logprobs
+        steps = torch.stack(logits, dim=1).float().log_softmax(-1)  # (batch, steps, vocabulary)
+        chosen = steps.gather(-1, new[..., None])[..., 0].tolist()
+        top = steps.topk(min(count, steps.shape[-1]), dim=-1)
+        values, names = top.values.tolist(), top.indices.tolist()
+        rows = []
+        for row, ids in enumerate(new.tolist()):
+            length = self._length(ids)
+            rows.append(
+                tuple(
+                    token(
+                        ids[place],
+                        dict(zip(names[row][place], values[row][place], strict=True)),
+                        chosen[row][place],
+                        count,
+                    )
+                    for place in range(length)
+                )
+            )
+        return rows
+
+    def _length(self, ids: list[int]) -> int:
+        """Up to the first token that ends an answer, which counts; all of it where there is none."""
+        end = self.generation.eos_token_id
+        ends = end if isinstance(end, list) else [end]
+        return next((place + 1 for place, name in enumerate(ids) if name in ends), len(ids))
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
@@ -234,7 +281,7 @@ def _prompt_identity(files: PromptFiles) -> str:
     return f"{tokenizer} chat_template={template}"
 
 
-def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig:
+def _greedy(model: Any, tokenizer: Any, max_new_tokens: int, logprobs: int) -> GenerationConfig:
     """Plain greedy decoding: of the checkpoint's own generation config only the special tokens."""
     own = model.generation_config
     end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
@@ -242,7 +289,12 @@ def _greedy(model: Any, tokenizer: Any, max_new_tokens: int) -> GenerationConfig
     if pad is None:
         pad = end[0] if isinstance(end, list) else end
     return GenerationConfig(
-        do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=end, pad_token_id=pad
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        eos_token_id=end,
+        pad_token_id=pad,
+        return_dict_in_generate=True,
+        output_logits=logprobs > 0,
     )
 
 

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Literal, Self, get_args
+from typing import ClassVar, Literal, Self
 
 from adamms.bounds import Count, Natural, Positive, Share
 from adamms.data.example import Example
+from adamms.engines import answer
 from adamms.engines.devices import shares
 from adamms.engines.replicas import interleaved, together
 from adamms.engines.stop import checked_stop
 from adamms.engines.vllm_client import VllmClient
-from adamms.engines.vllm_messages import Answer, Ask, Settings
-from adamms.errors import AdammsError, check_choice
+from adamms.engines.vllm_messages import Answer, Ask, Settings, check_counts
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
-from adamms.merge.sources import CACHES
 from adamms.models.registration import native_family
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
@@ -54,6 +54,8 @@ class VllmEngine:
             also `pinned`, page-locked memory, or `gpu`, beside the model. The arithmetic is on the device.
         seed: of vLLM; greedy answers do not depend on it.
         stop: texts before which an answer ends.
+        logprobs: how many likeliest tokens are kept, with their log-probabilities, at every place of an
+            answer, at most 20; 0 for none.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
         verbose: show the log of vLLM's process on standard error as it is written.
@@ -84,35 +86,23 @@ class VllmEngine:
         source_cache: SourceCache = "mmap",
         seed: Natural = 0,
         stop: Sequence[str] = (),
+        logprobs: Natural = 0,
         start_timeout: Positive = 1800.0,
         timeout: Positive = 600.0,
         verbose: bool = False,
     ) -> None:
-        check_choice("engine.dtype", dtype, get_args(Dtype))
-        check_choice("engine.source_cache", source_cache, CACHES)
-        _check_counts(
-            batch_size=batch_size,
-            max_new_tokens=max_new_tokens,
-            max_model_len=1 if max_model_len is None else max_model_len,
-            tensor_parallel_size=tensor_parallel_size,
-            data_parallel_size=data_parallel_size,
-            images_per_prompt=images_per_prompt,
-            encoder_cache_tokens=encoder_cache_tokens,
-            cpu_kv_cache_gb=cpu_kv_cache_gb,
+        check_counts(
+            batch_size=batch_size, data_parallel_size=data_parallel_size, cpu_kv_cache_gb=cpu_kv_cache_gb
         )
-        if not 0 < gpu_memory_utilization <= 1:
-            raise AdammsError(f"engine.gpu_memory_utilization is {gpu_memory_utilization}; expected (0, 1]")
         if timeout <= 0 or start_timeout <= 0:
             raise AdammsError("engine.timeout and engine.start_timeout must be more than 0 seconds")
-        self.version = installed_version()
-        _check_known(folder)
         self.settings = Settings(
             folder=folder,
             dtype=dtype,
             max_new_tokens=max_new_tokens,
             stop=checked_stop(stop),
             max_model_len=max_model_len,
-            gpu_memory_utilization=float(gpu_memory_utilization),
+            gpu_memory_utilization=gpu_memory_utilization,
             tensor_parallel_size=tensor_parallel_size,
             images_per_prompt=images_per_prompt,
             encoder_cache_tokens=encoder_cache_tokens,
@@ -121,7 +111,10 @@ class VllmEngine:
             enforce_eager=enforce_eager,
             batch_invariant=batch_invariant,
             seed=seed,
+            logprobs=logprobs,
         )
+        self.version = installed_version()
+        _check_known(folder)
         self.batch_size = batch_size
         self.clients = [
             VllmClient(
@@ -142,6 +135,7 @@ class VllmEngine:
             f"max_model_len={s.max_model_len} batch_size={self.batch_size} "
             f"tensor_parallel_size={s.tensor_parallel_size} enforce_eager={s.enforce_eager} "
             f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}"
+            f"{f' logprobs={s.logprobs}' if s.logprobs else ''}"
         )
 
     def __enter__(self) -> Self:
@@ -163,9 +157,9 @@ class VllmEngine:
         pickled = pickle.dumps(recipe)
         together(self.clients, lambda client: client.load(pickled))
 
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, str]]:
-        for answer in self.replies(examples):
-            yield answer.example, answer.text
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, answer.Answer]]:
+        for reply in self.replies(examples):
+            yield reply.example, answer.Answer(reply.text, reply.logprobs)
 
     def replies(self, examples: Sequence[Example]) -> Iterator[Answer]:
         """As `generate`, with the token ids, too.
@@ -177,12 +171,6 @@ class VllmEngine:
         count = len(self.clients)
         dealt = [_answers(client, batches[turn::count]) for turn, client in enumerate(self.clients)]
         yield from interleaved(dealt) if count > 1 else dealt[0]
-
-
-def _check_counts(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise AdammsError(f"engine.{name} is {value}; it must be at least 1")
 
 
 def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Answer]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
+from adamms.engines.answer import Token, token
 from adamms.engines.child import parent_connection
 from adamms.engines.vllm_messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
 from adamms.errors import AdammsError
@@ -68,13 +69,17 @@ class Server:
         scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
         self.engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
         self.sampling = SamplingParams(
-            temperature=0.0, max_tokens=settings.max_new_tokens, stop=list(settings.stop) or None
+            temperature=0.0,
+            max_tokens=settings.max_new_tokens,
+            stop=list(settings.stop) or None,
+            logprobs=settings.logprobs or None,
         )
         self.image_mark: str | None = None
         if not reads_parts(
             self.processor
         ):  # then the image's mark is in the text, as vLLM's chat server puts it
             self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
+        self.logprobs = settings.logprobs
         self.requests = 0
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
 
@@ -99,9 +104,24 @@ class Server:
             for output in self.engine.step():
                 if output.finished:
                     done = output.outputs[0]
-                    yield Answer(asked.pop(output.request_id).id, done.text.strip(), tuple(done.token_ids))
+                    example_id, ids = asked.pop(output.request_id).id, tuple(done.token_ids)
+                    yield Answer(example_id, done.text.strip(), ids, self._tokens(ids, done.logprobs))
         if refusal is not None:
             raise refusal
+
+    def _tokens(self, ids: tuple[int, ...], logprobs: Any) -> tuple[Token, ...]:
+        """What vLLM says of each generated token: {token id: Logprob}, the chosen one among them."""
+        if logprobs is None:
+            return ()
+        return tuple(
+            token(
+                name,
+                {other: entry.logprob for other, entry in found.items()},
+                found[name].logprob,
+                self.logprobs,
+            )
+            for name, found in zip(ids, logprobs, strict=True)
+        )
 
     def images_encoded(self) -> int:
         return int(self.engine.collective_rpc("adamms_encoded_images")[0])

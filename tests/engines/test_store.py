@@ -12,6 +12,7 @@ import pytest
 from slow_engine import BrokenEngine, SlowEngine, answer_at, processes, write_answers
 
 from adamms.data.example import Example
+from adamms.engines.answer import Answer, Token
 from adamms.engines.store import AnswerStore, StoredEngine, example_digest
 from adamms.errors import AdammsError
 
@@ -56,7 +57,7 @@ def stored(engine: object, model: Model, store: Path, recipe: Model | None = Non
 class TestStoredEngine:
     def test_the_second_run_starts_no_engine(self, model, examples, tmp_path: Path) -> None:
         first = dict(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples))
-        assert first == {e.id: answer_at(0.25, e.question) for e in examples}
+        assert first == {e.id: Answer(answer_at(0.25, e.question)) for e in examples}
         again = stored(BrokenEngine(model.folder), model, tmp_path / "s", model)
         assert dict(again.generate(examples)) == first
         assert (again.found, again.generated) == (10, 0)
@@ -77,12 +78,12 @@ class TestStoredEngine:
         )
         again = stored(BrokenEngine(model.folder), model, tmp_path / "s", model)
         asked = [Example("x", "other", "q"), Example("y", "t", "q")]
-        assert dict(again.generate(asked)) == dict.fromkeys(("x", "y"), answer_at(0.25, "q"))
+        assert dict(again.generate(asked)) == dict.fromkeys(("x", "y"), Answer(answer_at(0.25, "q")))
 
     def test_the_same_question_twice_is_generated_once(self, model, tmp_path: Path) -> None:
         wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
         given = list(wrapped.generate([Example("x", "t", "q"), Example("y", "t", "q")]))
-        assert given == [("x", answer_at(0.25, "q")), ("y", answer_at(0.25, "q"))]
+        assert given == [("x", Answer(answer_at(0.25, "q"))), ("y", Answer(answer_at(0.25, "q")))]
         assert [len(f.read_text().splitlines()) for f in (tmp_path / "s").rglob("*.jsonl")] == [1]
 
     @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ class TestStoredEngine:
 class TestFiles:
     def test_the_key_says_what_it_is_of(self, tmp_path: Path) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
-        store.add("e", "a")
+        store.add("e", Answer("a"))
         store.close()
         assert json.loads((store.folder / "key.json").read_text()) == {"format": "1", **SUBJECT}
 
@@ -175,62 +176,69 @@ class TestFiles:
     )
     def test_any_text_comes_back(self, tmp_path: Path, text: str) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
-        store.add("e", text)
-        store.add("f", "next")
-        assert AnswerStore(tmp_path, SUBJECT).read() == {"e": text, "f": "next"}
+        store.add("e", Answer(text))
+        store.add("f", Answer("next"))
+        assert AnswerStore(tmp_path, SUBJECT).read() == {"e": Answer(text), "f": Answer("next")}
         store.close()
 
     def test_the_first_writer_wins_and_a_later_one_never_changes_an_answer(self, tmp_path: Path) -> None:
         for answer in ("first", "second", "third"):
             store = AnswerStore(tmp_path, SUBJECT)
-            store.add("e", answer)
-            store.add("e", answer + " again")
+            store.add("e", Answer(answer))
+            store.add("e", Answer(answer + " again"))
             store.close()
-            assert store.read() == {"e": "first"}
+            assert store.read() == {"e": Answer("first")}
+
+    def test_log_probabilities_come_back(self, tmp_path: Path) -> None:
+        answer = Answer("a", (Token(-0.25, ((3, -0.25), (7, -1.5))), Token(-1e-5, ((0, -1e-5),))))
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", answer)
+        store.close()
+        assert store.read() == {"e": answer}
 
     @pytest.mark.parametrize("cut", range(1, 40, 3))
     def test_a_torn_last_line_counts_as_not_answered(self, tmp_path: Path, cut: int) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
-        store.add("e", "whole")
-        store.add("f", "an answer that is torn")
+        store.add("e", Answer("whole"))
+        store.add("f", Answer("an answer that is torn"))
         store.close()
         (file,) = store.folder.glob("*.jsonl")
         file.write_bytes(file.read_bytes()[:-cut])
-        assert store.read() == {"e": "whole"}
+        assert store.read() == {"e": Answer("whole")}
         later = AnswerStore(tmp_path, SUBJECT)
-        later.add("f", "anew")
+        later.add("f", Answer("anew"))
         later.close()
-        assert store.read() == {"e": "whole", "f": "anew"}
+        assert store.read() == {"e": Answer("whole"), "f": Answer("anew")}
 
     @pytest.mark.parametrize(
         "damage", [b"\x00" * 50, b"\xff\xfe", b"[1]", b"{}", b'{"example": "f", "answer": 1}', b"[" * 100_000]
     )
     def test_damage_in_the_middle_costs_only_its_line(self, tmp_path: Path, damage: bytes) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
-        store.add("e", "whole")
+        store.add("e", Answer("whole"))
         (file,) = store.folder.glob("*.jsonl")
         with file.open("ab") as stream:
             stream.write(damage + b"\n")
-        store.add("g", "after")
+        store.add("g", Answer("after"))
         store.close()
-        assert store.read() == {"e": "whole", "g": "after"}
+        assert store.read() == {"e": Answer("whole"), "g": Answer("after")}
 
     def test_a_full_disk_is_said_and_what_was_kept_stays(self, tmp_path: Path, monkeypatch) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
-        store.add("e", "whole")
+        store.add("e", Answer("whole"))
         real = os.write
         monkeypatch.setattr(os, "write", lambda file, line: real(file, line[:9]))
         with pytest.raises(AdammsError, match="is the disk full"):
-            store.add("f", "torn")
+            store.add("f", Answer("torn"))
         monkeypatch.setattr(os, "write", real)
-        store.add("f", "anew")
+        store.add("f", Answer("anew"))
         store.close()
-        assert store.read() == {"e": "whole", "f": "anew"}
+        assert store.read() == {"e": Answer("whole"), "f": Answer("anew")}
 
     def test_a_store_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "store").write_text("a file where the folder should be")
         with pytest.raises(AdammsError, match=r"store: .*store.*Not a directory"):
-            AnswerStore(tmp_path / "store", SUBJECT).add("e", "a")
+            AnswerStore(tmp_path / "store", SUBJECT).add("e", Answer("a"))
 
 
 def together(work: Callable[[int], tuple[Callable[..., None], tuple[object, ...]]], count: int) -> None:
@@ -253,7 +261,7 @@ class TestConcurrentWriters:
         together(lambda n: (write_answers, (tmp_path, SUBJECT, names[n], n)), 8)
         found = AnswerStore(tmp_path, SUBJECT).read()
         assert sorted(found) == sorted(name for some in names for name in some)
-        assert all(answer.startswith(f"answer to {name} ") for name, answer in found.items())
+        assert all(answer.text.startswith(f"answer to {name} ") for name, answer in found.items())
 
     def test_eight_writers_of_the_same_answers_leave_one_each(self, tmp_path: Path) -> None:
         names = [f"{index:06x}" for index in range(500)]
@@ -262,7 +270,7 @@ class TestConcurrentWriters:
         assert len(list(store.folder.glob("*.jsonl"))) == 8
         found = store.read()
         assert sorted(found) == names
-        assert all(found[n] == f"answer to {n} " + "x" * (int(n, 16) % 5000) for n in names)
+        assert all(found[n].text == f"answer to {n} " + "x" * (int(n, 16) % 5000) for n in names)
 
 
 def test_labels_are_not_in_reach_of_the_keys(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from merging import interpolated, published
+from PIL import Image
+from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from adamms.data.digits import Digits
 from adamms.data.example import Example
+from adamms.engines.answer import texts
 from adamms.engines.base import PromptFiles
 from adamms.engines.transformers import TransformersEngine
 from adamms.errors import AdammsError
@@ -16,21 +20,22 @@ from adamms.errors import AdammsError
 SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
 
 
+def plain_inputs(processor: Any, example: Example) -> Any:
+    content = [{"type": "image"}, {"type": "text", "text": example.question}]
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    with Image.open(example.image) as image:
+        return processor(text=[prompt], images=[image], return_tensors="pt")
+
+
 def plain_answers(folder: Path, examples: tuple[Example, ...]) -> dict[str, str]:
     """What a user of transformers gets, one example at a time, with nothing of ours but the folder."""
-    from PIL import Image
-    from transformers import AutoModelForImageTextToText, AutoProcessor
-
     model = AutoModelForImageTextToText.from_pretrained(folder)
     processor = AutoProcessor.from_pretrained(folder)
     answers = {}
     for example in examples:
-        content = [{"type": "image"}, {"type": "text", "text": example.question}]
-        prompt = processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-        )
-        with Image.open(example.image) as image:
-            inputs = processor(text=[prompt], images=[image], return_tensors="pt")
+        inputs = plain_inputs(processor, example)
         output = model.generate(**inputs, max_new_tokens=SETTINGS["max_new_tokens"], do_sample=False)
         new = output[:, inputs["input_ids"].shape[1] :]
         answers[example.id] = processor.batch_decode(new, skip_special_tokens=True)[0].strip()
@@ -50,8 +55,39 @@ def test_live_model_answers_as_the_written_folder_in_plain_transformers(
         for alpha in (0.5, 0.0, 0.3, 1.0):
             merged = interpolated(talkative / target, talkative / donor, alpha)
             engine.load(merged)
-            live = dict(engine.generate(examples))
+            live = texts(dict(engine.generate(examples)))
             assert live == plain_answers(published(merged, tmp_path / f"{alpha}"), examples)
+
+
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    """float32 in another order of sums: 1e-4 is a hundred times what it makes here."""
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        silent = dict(engine.generate(examples))
+    with TransformersEngine(talkative / "target", **SETTINGS, logprobs=5) as engine:
+        told = dict(engine.generate(examples))
+    assert texts(told) == texts(silent)
+    assert not any(answer.tokens for answer in silent.values())
+    model = AutoModelForImageTextToText.from_pretrained(talkative / "target").eval()
+    processor = AutoProcessor.from_pretrained(talkative / "target")
+    for example in examples[:4]:
+        inputs = plain_inputs(processor, example)
+        start = inputs["input_ids"].shape[1]
+        with torch.inference_mode():
+            made = model.generate(
+                **inputs, max_new_tokens=5, do_sample=False, return_dict_in_generate=True, output_logits=True
+            )
+        tokens = told[example.id].tokens
+        assert len(tokens) == made.sequences.shape[1] - start
+        for place, (token, logits) in enumerate(zip(tokens, made.logits, strict=True)):
+            expected = logits[0].double().log_softmax(-1)
+            name = int(made.sequences[0, start + place])
+            assert token.logprob == pytest.approx(float(expected[name]), abs=1e-4)
+            assert token.likeliest[0][0] == name  # greedy
+            assert len(token.likeliest) == 5
+            for other, value in token.likeliest:
+                assert value == pytest.approx(float(expected[other]), abs=1e-4)
 
 
 def test_swapping_back_gives_the_first_answers_and_alphas_differ(

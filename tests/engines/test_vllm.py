@@ -25,6 +25,7 @@ from test_child import alive, wait_until
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines import vllm as engine_module
+from adamms.engines.answer import texts
 from adamms.engines.stop import before
 from adamms.engines.transformers import TransformersEngine
 from adamms.engines.vllm import VllmEngine
@@ -178,7 +179,7 @@ class TestLiveEngine:
         with TransformersEngine(talkative / target, 6, SETTINGS["max_new_tokens"], "cpu") as engine:
             plain = dict(engine.generate(examples))
         vllm = records(target).untouched
-        assert sum(vllm[id].text == text for id, text in plain.items()) >= 0.8 * len(plain)
+        assert sum(vllm[id].text == answer.text for id, answer in plain.items()) >= 0.8 * len(plain)
 
 
 def leave(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
@@ -305,14 +306,14 @@ def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: t
     expected = {id: before([stop], text).strip() for id, text in whole.items()}
     assert expected != whole
     with VllmEngine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
-        assert dict(engine.generate(examples)) == expected
+        assert texts(dict(engine.generate(examples))) == expected
     with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu") as engine:
         plain = dict(engine.generate(examples))
     with TransformersEngine(
         talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", stop=[stop]
     ) as engine:
-        assert dict(engine.generate(examples)) == {
-            id: before([stop], text).strip() for id, text in plain.items()
+        assert texts(dict(engine.generate(examples))) == {
+            id: before([stop], answer.text).strip() for id, answer in plain.items()
         }
 
 

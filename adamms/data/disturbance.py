@@ -1,0 +1,32 @@
+"""Harmless changes of an input, to which the answer should stay. Of images; questions are left alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adamms.data.example import Example
+
+SHIFT = 1  # pixels, at most, in each direction
+BRIGHTNESS = (0.85, 1.1)
+NOISE = 6.0  # standard deviation, of 255
+
+
+def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
+    """The example with its image a little brighter or darker, shifted and noisy; written into `folder`.
+
+    The same example is always changed in the same way. One without an image is returned as it is.
+    """
+    if example.image is None:
+        return example
+    rng = np.random.default_rng([seed, *example.id.encode()])
+    with Image.open(example.image) as image:
+        values = np.asarray(image.convert("RGB")).astype(np.float64)  # (height, width, 3)
+    values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
+    shift = rng.integers(-SHIFT, SHIFT, size=2, endpoint=True)
+    values = np.roll(values, shift, axis=(0, 1))
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{example.image.stem}-{seed}.png"
+    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(file)
+    return replace(example, image=file)

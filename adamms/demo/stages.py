@@ -1,0 +1,57 @@
+"""Training stages that several pairs have in common, trained once and kept on disk.
+
+A stage is named by all that it depends on: the seed, its settings, and the stages before it. Knows files
+and state dicts, nothing of what is learned.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+# What a stage depends on: plain data, the stage before it among them.
+Key = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageCache:
+    """Weights after a stage, by its key.
+
+    Args:
+        folder: made if missing; None keeps nothing.
+        version: of the recipe; another one finds nothing of this one's.
+    """
+
+    folder: Path | None
+    version: int
+
+    def train(self, model: nn.Module, key: Key, run: Callable[[], None]) -> Key:
+        """Leave `model` as it is after the stage: loaded if it was trained before, else trained by `run`.
+
+        Two processes may train the same stage at once; both write the same weights, whole or not at all.
+
+        Returns:
+            The key, for the stages that come after it.
+        """
+        from safetensors.torch import load_file, save_file
+
+        if self.folder is None:
+            run()
+            return key
+        text = json.dumps({"version": self.version, "torch": torch.__version__, **key}, sort_keys=True)
+        file = self.folder / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
+        if file.exists():
+            model.load_state_dict(load_file(file))
+            return key
+        run()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.{os.getpid()}")
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
+        partial.replace(file)
+        return key

@@ -1,0 +1,71 @@
+"""One answer: its text and, where the engine was asked for them, the log-probabilities behind it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# Digits after the point that log-probabilities are kept with: more of them is noise of the arithmetic.
+DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token and what else might have come in its place.
+
+    Args:
+        logprob: of the token, natural logarithm.
+        likeliest: (token id, log-probability) of the likeliest tokens at its place, in falling order.
+    """
+
+    logprob: float
+    likeliest: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said.
+
+    Args:
+        text: decoded, without special tokens and white space around it.
+        tokens: of the text and of the end; () where no log-probabilities were asked for.
+    """
+
+    text: str
+    tokens: tuple[Token, ...] = ()
+
+
+def token(chosen: int, likeliest: Mapping[int, float], logprob: float, count: int) -> Token:
+    """A token as it is kept: the `count` likeliest, the lower id first among equals.
+
+    Args:
+        chosen: id of the generated token.
+        likeliest: token id -> log-probability; `chosen` among them or not.
+        logprob: of `chosen`.
+    """
+    rounded = {name: round(value, DIGITS) for name, value in likeliest.items()}
+    rounded[chosen] = round(logprob, DIGITS)
+    order = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
+    return Token(rounded[chosen], tuple(order[:count]))
+
+
+def texts(answers: Mapping[str, Answer]) -> dict[str, str]:
+    """Example id -> text."""
+    return {example: answer.text for example, answer in answers.items()}
+
+
+def to_json(tokens: Sequence[Token]) -> list[list[object]]:
+    """Plain data: [log-probability, [[id, log-probability], ...]] for each token."""
+    return [[one.logprob, [list(pair) for pair in one.likeliest]] for one in tokens]
+
+
+def from_json(data: object) -> tuple[Token, ...]:
+    """The tokens of `to_json`.
+
+    Raises:
+        ValueError, TypeError: anything else.
+    """
+    if not isinstance(data, list):
+        raise ValueError("no list of tokens")
+    return tuple(
+        Token(float(logprob), tuple((int(name), float(value)) for name, value in likeliest))
+        for logprob, likeliest in data
+    )

@@ -1,0 +1,92 @@
+"""All that a search without labels can look at, and what a signal makes of it.
+
+Made of models' answers alone. Knows no labels, models or engines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from adamms.engines.answer import Answer
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+
+Array = npt.NDArray[np.float64]
+Answers = Mapping[str, Answer]  # example id -> answer
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Answers to the same examples.
+
+    Args:
+        candidates: candidate -> its answers.
+        donors: donor name -> its own answers, as a model of its own architecture.
+        control: candidate -> answers of the target merged with the ancestor in the donors' place.
+        disturbed: candidate -> its answers to harmless changes of the examples (`data.disturbance`).
+    """
+
+    candidates: Mapping[Candidate, Answers]
+    donors: Mapping[str, Answers] = field(default_factory=dict)
+    control: Mapping[Candidate, Answers] = field(default_factory=dict)
+    disturbed: Mapping[Candidate, Answers] = field(default_factory=dict)
+
+    @property
+    def order(self) -> list[Candidate]:
+        """The candidates in increasing order, which is that of every signal's rows."""
+        return sorted(self.candidates)
+
+
+class Signal(Protocol):
+    """Says without labels how good every candidate seems to be.
+
+    Attributes:
+        needs: fields of `Evidence` beside the candidates, and "tokens" for log-probabilities.
+    """
+
+    needs: ClassVar[tuple[str, ...]]
+
+    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+        """What every example says for every candidate, larger is better: shape (candidates, examples).
+
+        A candidate's score is the mean of its row: examples count alike, so that they can be resampled.
+
+        Raises:
+            AdammsError: evidence that it needs is not there.
+        """
+        ...
+
+
+def texts(answers: Answers, examples: Sequence[str]) -> npt.NDArray[np.str_]:
+    """The answers' texts, case-folded as `ExactMatch` compares them: shape (examples,)."""
+    return np.array([answers[example].text.casefold() for example in examples], dtype=np.str_)
+
+
+def table(answers: Mapping[Candidate, Answers], examples: Sequence[str]) -> npt.NDArray[np.str_]:
+    """The same of all candidates in increasing order: shape (candidates, examples)."""
+    return np.stack([texts(answers[candidate], examples) for candidate in sorted(answers)])
+
+
+def log_probability(answer: Answer) -> float:
+    """Of the whole answer: the sum over its tokens.
+
+    Raises:
+        AdammsError: the engine was not asked for log-probabilities.
+    """
+    if not answer.tokens:
+        raise AdammsError("this signal needs log-probabilities: search.logprobs=10")
+    return sum(token.logprob for token in answer.tokens)
+
+
+def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
+    """Of every answer: shape (examples,)."""
+    return np.array([log_probability(answers[example]) for example in examples])
+
+
+def given(evidence: Evidence, field_name: str) -> None:
+    """Raise AdammsError unless the evidence has that field."""
+    if not getattr(evidence, field_name):
+        raise AdammsError(f"this signal needs evidence that is not there: {field_name}")

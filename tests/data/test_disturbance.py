@@ -1,0 +1,31 @@
+"""The disturbed example is another image of the same thing, always the same one."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from adamms.data.disturbance import disturbed
+from adamms.data.example import Example
+
+
+def test_the_image_changes_a_little_and_always_alike(tmp_path: Path) -> None:
+    values = np.tile(np.linspace(60, 200, 32), (32, 1)).astype(np.uint8)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    example = Example("1", "t", "q", tmp_path / "x.png")
+    one, again = disturbed(example, tmp_path / "a"), disturbed(example, tmp_path / "b")
+    other = disturbed(example, tmp_path / "a", seed=1)
+    assert (one.id, one.task, one.question) == ("1", "t", "q")
+    images = [np.asarray(Image.open(e.image)).astype(int) for e in (one, again, other)]
+    assert (images[0] == images[1]).all()
+    assert (images[0] != images[2]).any()
+    before = np.stack([values] * 3, axis=-1).astype(int)
+    assert images[0].shape == before.shape
+    assert (images[0] != before).mean() > 0.5
+    # Inside the border that the shift wraps around, brightness and noise make no more than this.
+    assert np.abs(images[0] - before)[2:-2, 2:-2].mean() < 0.15 * 200 + 6
+
+
+def test_without_an_image_nothing_changes(tmp_path: Path) -> None:
+    example = Example("1", "t", "q")
+    assert disturbed(example, tmp_path) is example

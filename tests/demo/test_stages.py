@@ -1,0 +1,71 @@
+"""Regimes of controlled pairs: stages that they have in common are trained once and change no byte."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adamms.data.digits import SKILLS, Glyphs
+from adamms.demo import batches, factory, training
+from adamms.demo.training import Regime
+from adamms.errors import AdammsError
+from adamms.track.console import Console
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    return {file.parent.name: file.read_bytes() for file in sorted(folder.glob("*/model.safetensors"))}
+
+
+def test_stages_in_common_are_trained_once_and_the_models_are_the_same(
+    miniature: Path, tmp_path: Path, silent: Console, tiny_regime: Regime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = tmp_path / "stages"
+    factory.build(tmp_path / "a", regime=tiny_regime, stages=stages, console=silent)
+    assert weights(tmp_path / "a") == weights(miniature)
+    assert len(list(stages.iterdir())) == 5  # the ancestor; vision and alignment of target and donor
+
+    trained = []
+    real = training.fit
+
+    def fit(fabric: object, stage: str, *rest: object) -> None:
+        trained.append(stage)
+        real(fabric, stage, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training, "fit", fit)
+    other = replace(tiny_regime, donor_tuning_steps=2, second_skills=("parity",))
+    factory.build(tmp_path / "b", regime=other, stages=stages, console=silent)
+    assert trained == ["target: fine-tuning", "donor: fine-tuning", "donor: fine-tuning"]
+    mine = weights(tmp_path / "b")
+    assert list(mine) == ["ancestor", "donor", "second", "target"]
+    assert mine["target"] == weights(miniature)["target"]
+    assert len({mine["donor"], mine["second"], weights(miniature)["donor"]}) == 3
+
+
+def test_another_ancestor_shares_vision_alone(tmp_path: Path, silent: Console, tiny_regime: Regime) -> None:
+    for name, regime in {"a": tiny_regime, "b": replace(tiny_regime, ancestor_rate=1e-3)}.items():
+        factory.build(tmp_path / name, regime=regime, stages=tmp_path / "stages", console=silent)
+    assert len(list((tmp_path / "stages").iterdir())) == 5 + 3
+    assert all(weights(tmp_path / "a")[name] != weights(tmp_path / "b")[name] for name in ("target", "donor"))
+
+
+def answers(noise: float) -> Iterator[tuple[int, ...]]:
+    """The labels of a few hundred lessons, as tokens."""
+    skill = next(skill for skill in SKILLS if skill.name == "double")
+    rng = np.random.default_rng(0)
+    stream = batches.image_batches(rng, Glyphs.load("train"), ("<image>",), 200, 1, [skill], False, noise)
+    for row in next(stream).labels.tolist():
+        yield tuple(token for token in row if token >= 0)
+
+
+def test_noise_is_the_share_of_lessons_about_another_scene() -> None:
+    """A tenth and more of the other scenes have the same answer: of 200 noisy lessons, some are right."""
+    clean = list(answers(0.0))
+    assert clean == list(answers(0.0))
+    assert 120 <= sum(a != b for a, b in zip(clean, answers(1.0), strict=True)) < 200
+
+
+def test_a_skill_that_is_none_is_named(tiny_regime: Regime) -> None:
+    with pytest.raises(AdammsError, match=r"regime.donor_skills is 'duble'; expected one of: .* double"):
+        replace(tiny_regime, donor_skills=("duble",))

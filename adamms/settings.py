@@ -73,6 +73,7 @@ class SearchSettings:
     seed: Natural
     difference: Node
     selector: Node
+    logprobs: Natural = 0
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ class SlowEngine:
         accelerator: str = "auto",
         precision: str = "auto",
         stop: Sequence[str] = (),
+        logprobs: int = 0,
     ) -> None:
         self.batch_size = batch_size
         self.identity = f"slow 1 max_new_tokens={max_new_tokens}"

@@ -100,8 +100,8 @@ BAD = {
     "density": (["merge=ties", "merge.density=20"], "merge.density is 20; expected a number in (0, 1]"),
     "dare": (["merge=dare_linear", "merge.density=0"], "merge.density is 0; expected a number in (0, 1]"),
     "scope": (["merge=ties", "merge.scope=layer"], "expected one of model, tensor"),
-    "seed": (["merge=dare_ties", "merge.seed=a"], "merge.method.seed is 'a'; expected a whole number"),
-    "scaling": (["merge=metagpt", "merge.scaling=inf"], "merge.scaling is inf; expected a finite number"),
+    "seed": (["merge=dare_ties", "merge.seed=a"], "merge.seed is 'a'; expected a whole number"),
+    "scaling": (["merge=metagpt", "merge.scaling=inf"], "merge.scaling is inf; expected a number"),
 }
 
 

@@ -18,6 +18,7 @@ from command import ROOT, Outcome
 from lmms_task import DigitsTask, write_digits_task
 
 from adamms.data.digits import Digits
+from adamms.engines.answer import texts
 from adamms.engines.replay import Replay
 from adamms.engines.responses import Candidate
 from adamms.engines.transformers import TransformersEngine
@@ -44,7 +45,7 @@ def task(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> DigitsTas
     """Half of the labels are what the target says, which is untrained: so it is right now and then."""
     folder = tmp_path_factory.mktemp("digits")
     data = Digits(folder=folder / "images", per_task=PER_TASK, tasks=SKILLS).load()
-    said = dict(TransformersEngine(talkative / "donor", 1, max_new_tokens=2).generate(data.examples))
+    said = texts(dict(TransformersEngine(talkative / "donor", 1, max_new_tokens=2).generate(data.examples)))
     labels = {id: said[id] if i % 2 else label for i, (id, label) in enumerate(data.answers.items())}
     return write_digits_task(folder, replace(data, answers=labels))
 
@@ -309,7 +310,7 @@ def gone(pid: int) -> None:
         ({"python": sys.executable}, f"{sys.executable} has no lmms_eval; `make lmms-eval` makes one"),
         ({"include_path": "no/tasks"}, "include_path: no/tasks: no such folder"),
         ({"tasks": "[]"}, "tasks is empty"),
-        ({"limit": "0"}, "limit more than 0"),
+        ({"limit": "0"}, "limit is 0; expected a number above 0"),
         ({"arguments": "['--output_path=x']"}, "'--output_path=x', which has a key of its own"),
         ({"batch_sise": "4"}, "batch_sise"),
     ],

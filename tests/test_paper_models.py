@@ -335,6 +335,7 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
 ) -> None:
     """The winner's answers are those of the folder that was written, opened as a stranger would."""
     from adamms.data.jsonl import Jsonl
+    from adamms.engines.answer import texts
     from adamms.engines.transformers import TransformersEngine
 
     models = {key: checkpoints[name] for key, name in named_in("sharegpt4v_from_llava").items()}

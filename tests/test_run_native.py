@@ -64,7 +64,8 @@ def test_the_search_ends_with_a_model_that_runs_like_the_target(
     evaluation = json.loads((tmp_path / "out/evaluation.json").read_text())
     assert set(evaluation["candidates"]) == {"0", "0.1", "0.3", "0.6", "0.9"}
     model = tmp_path / "out/model"
-    assert "`adamms.models.registration.load_model(folder)`" in (model / "README.md").read_text()
+    card = (model / "README.md").read_text()
+    assert "from adamms.models.registration import load_model\n\nmodel = load_model(folder)" in card
     assert (model / "config.json").read_bytes() == (tmp_path / "target/config.json").read_bytes()
 
     # The written model as the target of another search: its alpha 0 answers as the winner did.

@@ -1,16 +1,19 @@
-"""How much other libraries say: their errors only, or all that they have to tell."""
+"""How much other libraries say: what goes wrong, or all that they have to tell."""
 
 import logging
 import os
 
 # Those whose logs are about their own affairs. vLLM's process keeps a log, which its errors quote.
-LIBRARIES = ("transformers", "lightning", "huggingface_hub", "httpx", "matplotlib", "submitit", "wandb")
+LIBRARIES = ("lightning", "huggingface_hub", "httpx", "matplotlib", "submitit", "wandb")
 
 
 def quiet_libraries(verbose: bool) -> None:
-    """Set the level of the libraries' loggers, loaded or not yet."""
-    level = logging.INFO if verbose else logging.ERROR
+    """Set the level of the libraries' loggers, loaded or not yet.
+
+    The warnings of transformers stay: that a checkpoint lacks a weight is one of them.
+    """
     for name in LIBRARIES:
-        logging.getLogger(name).setLevel(level)
+        logging.getLogger(name).setLevel(logging.INFO if verbose else logging.ERROR)
     # transformers sets its logger anew when it is loaded.
-    os.environ["TRANSFORMERS_VERBOSITY"] = "info" if verbose else "error"
+    os.environ["TRANSFORMERS_VERBOSITY"] = "info" if verbose else "warning"
+    logging.getLogger("transformers").setLevel(logging.INFO if verbose else logging.WARNING)

@@ -34,8 +34,11 @@ def registered() -> None:
 def said(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What transformers logs as a warning or worse."""
     transformers_logging.enable_propagation()
+    ours = logging.Filter("transformers")  # other libraries' threads may still have something to say
+    caplog.handler.addFilter(ours)
     with caplog.at_level(logging.WARNING):
         yield caplog
+    caplog.handler.removeFilter(ours)
     transformers_logging.disable_propagation()
 
 

@@ -2,6 +2,7 @@
 
 Each takes the composed configuration, checks what can be checked before any work, writes its results into
 `output` and returns what it found. `run` tells it to whoever keeps track. mode=evaluate is in `evaluating`.
+A little over 300 lines: one function a mode, and what they have in common.
 """
 
 from collections.abc import Mapping, Sequence

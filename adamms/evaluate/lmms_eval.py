@@ -1,7 +1,7 @@
 """lmms-eval on a model's folder: checks that it can run, runs it in its own interpreter, shows its progress.
 
 Owns the command line and the process. What it leaves is read by `lmms_results`; what runs over there is
-`lmms_guest`. lmms-eval itself is never imported here: it pins packages of its own.
+`lmms_guest`. lmms-eval itself is never imported here: it pins packages of its own. (A line over 300.)
 """
 
 import json

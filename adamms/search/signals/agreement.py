@@ -32,6 +32,7 @@ class Disagreement:
     """The share of all candidates and donors that give another answer."""
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS,)
+    reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
@@ -50,6 +51,7 @@ class Vote:
     weighted: bool = True
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
@@ -72,6 +74,7 @@ class SurestParent:
     difference: Difference = field(default_factory=ExactMatch)
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")
@@ -88,6 +91,7 @@ class ParentsDivergence:
     """
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")

@@ -29,6 +29,10 @@ class Consistency:
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)
 
+    @property
+    def reach(self) -> int | None:
+        return 1 + self.smoothing
+
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers = table(evidence.candidates, examples)
         found = contributions((answers[1:] != answers[:-1]).astype(np.float64), self.rule)
@@ -57,6 +61,10 @@ class Basin:
         if self.width < 1:
             raise AdammsError(f"signal.width is {self.width}; expected at least 1")
 
+    @property
+    def reach(self) -> int | None:
+        return self.width
+
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers = table(evidence.candidates, examples)
         alike = np.zeros(answers.shape)
@@ -81,6 +89,7 @@ class NeighbourDivergence:
     rule: str = "sum"
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from adamms.bounds import Natural, Share
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
-from adamms.search.evidence import Array, Ask, Evidence, Signal, texts
+from adamms.search.evidence import Array, Ask, Evidence, Signal, table, texts
 
 Places = npt.NDArray[np.intp]
 # Sums of fractions that are the same but for rounding.
@@ -32,11 +33,13 @@ class Asked:
     Args:
         held: what every example holds against every candidate; NaN where it was not asked. Shape
             (candidates, examples).
+        said: the candidates' answers, as they are compared; shape of held, anything where it is NaN.
         strata: number of each example's stratum, from which the examples were drawn at random; shape
             (examples,).
     """
 
     held: Array
+    said: npt.NDArray[Any]
     strata: npt.NDArray[np.int_]
 
     @property
@@ -76,9 +79,9 @@ class Asked:
         return expected, variance**0.5
 
 
-def known(held: Array) -> Asked:
-    """All of it is known: what is held against every candidate, shape (candidates, examples)."""
-    return Asked(held, np.zeros(held.shape[1], dtype=np.int_))
+def known(held: Array, said: npt.NDArray[Any]) -> Asked:
+    """All of it is known: what is held against every candidate and what it said, (candidates, examples)."""
+    return Asked(held, said, np.zeros(held.shape[1], dtype=np.int_))
 
 
 @dataclass(frozen=True)
@@ -111,26 +114,29 @@ class Race:
         Args:
             candidates: of the grid, in increasing order.
         """
-        strata = _strata(ask([], examples), examples)
+        asked = Asked(
+            np.full((len(candidates), len(examples)), np.nan),
+            np.full((len(candidates), len(examples)), "", dtype=object),
+            _strata(ask([], examples), examples),
+        )
         order = np.random.default_rng(self.seed).permutation(len(examples))
-        held = np.full((len(candidates), len(examples)), np.nan)
         # The fine candidates wait, unless the coarse ones cannot be judged without them.
         alive = list(range(len(candidates)))
         waiting = alive[1:-1:2] if signal.reach == 0 and len(alive) > 3 else []
         alive = [place for place in alive if place not in waiting]
         for number, part in enumerate(self.parts):
             later = self.parts[min(number + 1, len(self.parts) - 1)]
-            seen = _drawn(order, strata, (part, later))
-            self._extend(ask, signal, candidates, examples, held, alive, seen)
-            alive = self._left(Asked(held, strata), alive)
+            seen = _drawn(order, asked.strata, (part, later))
+            extend(ask, signal, candidates, examples, asked, alive, seen)
+            alive = self._left(asked, alive)
             if waiting:
                 near = {place + step for place in alive for step in (-1, 1)}
                 alive, waiting = sorted({*alive, *(near & set(waiting))}), []
-                self._extend(ask, signal, candidates, examples, held, alive, seen)
-                alive = self._left(Asked(held, strata), alive)
+                extend(ask, signal, candidates, examples, asked, alive, seen)
+                alive = self._left(asked, alive)
             if len(alive) == 1:
                 break
-        return Finish(Asked(held, strata), tuple(alive))
+        return Finish(asked, tuple(alive))
 
     def _left(self, asked: Asked, alive: list[int]) -> list[int]:
         """Those of `alive` that may still win."""
@@ -142,25 +148,6 @@ class Race:
             for place in alive
             if place == leader or (gap := asked.behind(place, leader))[0] <= limit * gap[1] + SAME
         ]
-
-    def _extend(
-        self,
-        ask: Ask,
-        signal: Signal,
-        candidates: Sequence[Candidate],
-        examples: Sequence[str],
-        held: Array,
-        alive: Sequence[int],
-        seen: Places,
-    ) -> None:
-        """Fill in what the living candidates have against them on the examples that are seen."""
-        reach = len(candidates) if signal.reach is None else signal.reach
-        wanted = [p for p in range(len(candidates)) if any(abs(p - place) <= reach for place in alive)]
-        named = [examples[place] for place in seen]
-        evidence = ask([candidates[place] for place in wanted], named)
-        rows = signal.differences(evidence, named)
-        for place in alive:
-            held[place, seen] = rows[wanted.index(place)]
 
 
 @dataclass(frozen=True)
@@ -178,7 +165,29 @@ class Finish:
     def of(self, examples: Sequence[int]) -> "Finish":
         """The same of these places of the examples."""
         asked = self.asked
-        return Finish(Asked(asked.held[:, examples], asked.strata[list(examples)]), self.left)
+        columns = list(examples)
+        part = Asked(asked.held[:, columns], asked.said[:, columns], asked.strata[columns])
+        return Finish(part, self.left)
+
+
+def extend(
+    ask: Ask,
+    signal: Signal,
+    candidates: Sequence[Candidate],
+    examples: Sequence[str],
+    asked: Asked,
+    alive: Sequence[int],
+    seen: Places,
+) -> None:
+    """Fill in what the living candidates say, and have against them, on the examples that are seen."""
+    reach = len(candidates) if signal.reach is None else signal.reach
+    wanted = [p for p in range(len(candidates)) if any(abs(p - place) <= reach for place in alive)]
+    named = [examples[place] for place in seen]
+    evidence = ask([candidates[place] for place in wanted], named)
+    rows, said = signal.differences(evidence, named), table(evidence.candidates, named)
+    for place in alive:
+        asked.held[place, seen] = rows[wanted.index(place)]
+        asked.said[place, seen] = said[wanted.index(place)]
 
 
 def _strata(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]:

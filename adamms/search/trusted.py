@@ -14,10 +14,11 @@ from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError, check_choice
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
-from adamms.search.choice import Choice, Selection, Trust
-from adamms.search.evidence import Array, Ask, Signal
-from adamms.search.racing import SAME, Asked, Finish, Places, Race, known
+from adamms.search.choice import Choice, Selection
+from adamms.search.evidence import Array, Ask, Signal, table
+from adamms.search.racing import SAME, Finish, Places, Race, known
 from adamms.search.ties import TIE_RULES, Positions, break_tie
+from adamms.search.trust import trust
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,10 @@ class TrustedSelector:
         if self.bisection is not None:
             ask = self.bisection.over(ask, self.needs, candidates)
         if self.race is None:
-            held = self.signal.differences(ask(candidates, everything), everything)
-            finish = Finish(known(held), tuple(range(len(candidates))))
+            evidence = ask(candidates, everything)
+            held = self.signal.differences(evidence, everything)
+            asked = known(held, table(evidence.candidates, everything))
+            finish = Finish(asked, tuple(range(len(candidates))))
         else:
             finish = self.race.run(ask, self.signal, candidates, everything)
         columns = {example: place for place, example in enumerate(everything)}
@@ -84,23 +87,26 @@ class TrustedSelector:
         """The choice among the candidates, in increasing order, that are left."""
         positions = np.argwhere(np.ones(shape_of(candidates), dtype=bool))  # (candidates, axes)
         asked, left = finish.asked, np.array(finish.left)
-        scores = asked.scores
+        count, scores = asked.held.shape[1], asked.scores
         winner, tied = self._winner(scores, left, positions)
-        gaps = self._resampled(asked, winner)  # (resamples, candidates)
+        weights = self._resamples(count)
+        # Candidates are compared with the winner on the examples that both were asked.
+        gaps = weights @ np.nan_to_num((asked.held - asked.held[winner]) * asked.scale).T / count
+        apart = weights @ ((asked.said != asked.said[winner]) * asked.scale).T / count
+        judged = np.isfinite(scores)
+        gaps[:, ~judged], apart[:, ~judged] = np.inf, 0.0
         wins = np.zeros(len(candidates))
         for row in gaps:
             wins[self._winner(row, left, positions)[0]] += 1 / self.resamples
-        near = gaps.min(1) >= -self.tolerance / 100 * asked.held.shape[1] - SAME
-        judged = np.isfinite(scores)
         return Choice(
             candidate=candidates[winner],
             differences={c: float(d) for c, d, ok in zip(candidates, scores, judged, strict=True) if ok},
             tied=tuple(candidates[place] for place in tied),
             confidence=float(wins[winner]),
             wins={c: float(w) for c, w, ok in zip(candidates, wins, judged, strict=True) if ok},
-            examples=asked.held.shape[1],
+            examples=count,
             because=self.because,
-            trust=Trust(float(near.mean()), self.tolerance),
+            trust=trust(gaps, apart, winner, self.tolerance, self.seed),
         )
 
     def _winner(self, scores: Array, left: Places, positions: Positions) -> tuple[int, list[int]]:
@@ -108,18 +114,10 @@ class TrustedSelector:
         tied = left[scores[left] <= scores[left].min() + SAME].tolist()
         return tied[break_tie(positions[tied], self.ties)], tied
 
-    def _resampled(self, asked: Asked, winner: int) -> Array:
-        """By how much every candidate's sum exceeds the winner's, over examples drawn anew again and again.
-
-        Candidates are compared with the winner on the examples that both were asked: (resamples, candidates),
-        inf for those that were asked nothing.
-        """
-        count = asked.held.shape[1]
+    def _resamples(self, count: int) -> Array:
+        """How often every example is drawn when as many are drawn anew: shape (resamples, examples)."""
         generator = np.random.default_rng(self.seed)
-        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        gaps: Array = weights @ np.nan_to_num((asked.held - asked.held[winner]) * asked.scale).T
-        gaps[:, np.isnan(asked.held).all(1)] = np.inf
-        return gaps
+        return generator.multinomial(count, np.full(count, 1 / count), size=self.resamples).astype(float)
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:

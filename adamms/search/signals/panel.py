@@ -26,8 +26,8 @@ class Panel:
         object.__setattr__(self, "weights", tuple(self.weights))
         if not self.members or len(self.members) != len(self.weights) or min(self.weights) < 0:
             raise AdammsError(
-                f"search.signal has {len(self.members)} members and the weights {list(self.weights)}; expected "
-                f"as many weights, none negative"
+                f"search.signal has {len(self.members)} members and the weights {list(self.weights)}; "
+                f"expected as many weights, none negative"
             )
 
     @property

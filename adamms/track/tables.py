@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Scores
 from adamms.mapping.plan import Plan
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice
 from adamms.track import wording
 from adamms.track.result import RunResult, score_on
 

@@ -6,7 +6,7 @@ Pure text from plain data, the same in the console and in the report.
 from collections.abc import Iterable, Sequence
 
 from adamms.engines.responses import ALPHA, Candidate, axes_of, short
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice
 from adamms.track.result import RunResult
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so

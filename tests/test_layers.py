@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "evaluate.lmms_results",
         "engines.responses",
     },
-    "demo": {"errors", "data", "track.console"},
+    "demo": {"errors", "data", "models", "track.console"},
 }
 HEAVY = (
     "vllm",

@@ -83,7 +83,7 @@ def test_what_is_to_come_is_as_uncertain_as_it_turns_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "parts, error", list(product([(0.5, 0.2, 1.0), (0.5,), ()], [0.05])) + [((1.0,), 0.0)]
+    ("parts", "error"), [((0.5, 0.2, 1.0), 0.05), ((0.5,), 0.05), ((), 0.05), ((1.0,), 0.0)]
 )
 def test_bad_settings_are_named(parts: tuple[float, ...], error: float) -> None:
     with pytest.raises(AdammsError, match=r"search\.race"):

@@ -58,9 +58,9 @@ class Pair:
         return [example for ids in self.tasks.values() for example in ids]
 
 
-def configured(regime: str, seed: int) -> DictConfig:
+def configured(regime: str, seed: int, *overrides: str) -> DictConfig:
     """The demo's search, with that pair."""
-    own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", f"data.seed={seed}"]
+    own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", f"data.seed={seed}", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", overrides=[*own, "experiment=demo", "output=unused", "search.logprobs=10"])
 

@@ -66,7 +66,7 @@ class MergeSettings:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """`grids` looks at the grid."""
+    """`grids` looks at the grid and at the space."""
 
     grid: Any
     samples: Count | None
@@ -74,6 +74,7 @@ class SearchSettings:
     difference: Node
     selector: Node
     logprobs: Natural = 0
+    space: Any = None
 
 
 @dataclass(frozen=True)

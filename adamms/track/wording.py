@@ -1,12 +1,13 @@
 """Numbers and findings in words: formats, and sentences that say how sure a choice is.
 
-Pure text from plain data, the same in the console and in the report.
+Pure text from plain data, the same in the console and in the report. A little over 300 lines: every
+sentence that people read about a choice.
 """
 
 from collections.abc import Iterable, Sequence
 
 from adamms.engines.responses import ALPHA, Candidate, axes_of, short
-from adamms.search.choice import Choice
+from adamms.search.choice import Choice, Several
 from adamms.track.result import RunResult
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
@@ -141,8 +142,8 @@ def how_sure(choice: Choice) -> str:
     """Sentences: what was chosen, with which ties, and how sure that is."""
     count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
     said = [
-        f"{setting(choice.candidate)} was chosen: its answers change least against its neighbours on the "
-        f"grid, D = {difference(choice.differences[choice.candidate])} over {count}."
+        f"{setting(choice.candidate)} was chosen: {choice.because}, "
+        f"D = {difference(choice.differences[choice.candidate])} over {count}."
     ]
     grid = list(choice.differences)
     if len(grid) > 1 and max(choice.differences.values()) <= 1e-9:
@@ -159,7 +160,31 @@ def how_sure(choice: Choice) -> str:
             f"{edge} Answers can also be stable there because hardly "
             f"anything is merged yet or any more; compare it with the parents before trusting it."
         )
+    if choice.several is not None:
+        said.append(several(choice.several))
     return " ".join(said)
+
+
+def several(found: Several) -> str:
+    """A sentence: whether several coefficients are better than the choice on the grid."""
+    single = setting(found.single)
+    if found.best == found.single:
+        return (
+            f"Several coefficients are no better than {single}: over the {found.seen} examples that the "
+            f"optimiser saw, none of {found.tried} candidates has a smaller D."
+        )
+    before, after = map(difference, found.differences)
+    where = f"over {found.examples} examples that the optimiser did not see"
+    if found.better:
+        return (
+            f"Several coefficients are better than {single}: {where}, D is {after} instead of {before}, and "
+            f"smaller in {share(found.confidence)} of the resamples."
+        )
+    return (
+        f"Several coefficients are no better than {single}: {where}, the best of {found.tried} candidates, "
+        f"{setting(found.best)}, has D = {after} instead of {before}, and a smaller one in only "
+        f"{share(found.confidence)} of the resamples; {share(found.level)} are asked for."
+    )
 
 
 def _edge(candidate: Candidate, grid: Sequence[Candidate]) -> str:

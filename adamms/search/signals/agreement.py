@@ -32,6 +32,7 @@ class Disagreement:
     """The share of all candidates and donors that give another answer."""
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS,)
+    joint: ClassVar[bool] = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
@@ -50,6 +51,7 @@ class Vote:
     weighted: bool = True
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    joint: ClassVar[bool] = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)

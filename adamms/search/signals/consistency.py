@@ -25,6 +25,7 @@ class Consistency:
     smoothing: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    joint: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)
@@ -52,6 +53,7 @@ class Basin:
     width: int = 3
 
     needs: ClassVar[tuple[str, ...]] = ()
+    joint: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -81,6 +83,7 @@ class NeighbourDivergence:
     rule: str = "sum"
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    joint: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)

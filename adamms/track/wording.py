@@ -227,10 +227,13 @@ def sureness(choice: Choice) -> str:
 
 
 def merge_commands(result: RunResult) -> list[str]:
-    """Commands that merge the winners of single tasks, one per distinct candidate."""
+    """Commands that merge the winners of single tasks, one per candidate, and several coefficients first."""
     if result.selection is None or not result.command:
         return []
     groups: dict[Candidate, list[str]] = {}
+    overall = result.selection.overall
+    if overall.several is not None and overall.several.better:
+        groups[overall.candidate] = ["all tasks"]
     for task, choice in result.selection.tasks.items():
         groups.setdefault(choice.candidate, []).append(task)
     return [

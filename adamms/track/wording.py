@@ -139,7 +139,12 @@ def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
 
 
 def how_sure(choice: Choice) -> str:
-    """Sentences: what was chosen, with which ties, and how sure that is."""
+    """Sentences: what was chosen, with which ties, how sure that is, and if several coefficients do more."""
+    said = _how_sure(choice)
+    return said if choice.several is None else f"{said} {several(choice.several)}"
+
+
+def _how_sure(choice: Choice) -> str:
     count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
     said = [
         f"{setting(choice.candidate)} was chosen: {choice.because}, "
@@ -160,8 +165,6 @@ def how_sure(choice: Choice) -> str:
             f"{edge} Answers can also be stable there because hardly "
             f"anything is merged yet or any more; compare it with the parents before trusting it."
         )
-    if choice.several is not None:
-        said.append(several(choice.several))
     return " ".join(said)
 
 

@@ -91,8 +91,8 @@ class Asker:
     def asked(self) -> int:
         """Answers so far, the donors' among them."""
         given = [*self.answers.values(), *self.control.values(), *self.changed.values()]
-        own = 0 if self._is_candidate else len(self.target)
-        return own + sum(map(len, [*given, *self.donors.values()]))
+        own = [] if self.target in given else [self.target]
+        return sum(map(len, [*given, *own, *self.donors.values()]))
 
     def _can_be_merged(self, candidate: Candidate) -> bool:
         """Whether its settings go together; from now on the case knows it."""
@@ -111,18 +111,14 @@ class Asker:
     def _control(self, candidate: Candidate) -> Recipe:
         return self.case.at(candidate).control_recipe()
 
-    @property
-    def _is_candidate(self) -> bool:
-        """Whether the target is what the candidate of alpha 0 is."""
-        return UNMERGED in self.answers and not self._merged(UNMERGED).changes
-
     def _ask_target(self, questions: Sequence[Example]) -> None:
-        if self._is_candidate:
-            self._ask("search target", self.answers, [UNMERGED], self._merged, questions)
-            self.target = self.answers[UNMERGED]
-        else:
+        """Of most methods it is the candidate of alpha 0."""
+        if self._merged(UNMERGED).changes:
             held = {UNMERGED: self.target}
             self._ask("search target", held, [UNMERGED], lambda _: self.case.unmerged(), questions)
+        else:
+            self._ask("search target", self.answers, [UNMERGED], self._merged, questions)
+            self.target = self.answers.get(UNMERGED, {})
 
     def _ask(
         self,

@@ -24,6 +24,7 @@ class Wishful:
     otherwise: float = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ()
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         values = [candidate.settings.get(self.key, self.otherwise) for candidate in evidence.order]

@@ -16,7 +16,8 @@ from adamms.errors import AdammsError
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several, Trust
 from adamms.search.evidence import Array, Ask
-from adamms.search.trusted import SAME, TrustedSelector, examples_of
+from adamms.search.racing import SAME
+from adamms.search.trusted import TrustedSelector, examples_of
 
 # D that a candidate is charged for its squared distance from the start: decides among equals only.
 NEAR = 1e-3
@@ -54,7 +55,7 @@ class CoefficientsSelector(TrustedSelector):
     def check(self, candidates: Sequence[Candidate]) -> None:
         """Raise AdammsError if it has nowhere to go from this grid, or its signal needs a grid."""
         super().check(candidates)
-        if getattr(self.signal, "joint", False):
+        if self.signal.reach != 0:
             raise AdammsError(
                 f"search.signal is {type(self.signal).__name__}, which judges candidates by each other; "
                 "several coefficients need a signal that judges each alone, as SurestParent"
@@ -84,7 +85,7 @@ class CoefficientsSelector(TrustedSelector):
         best = min(tried, key=lambda c: (round(tried[c], 9), self._distance(c, single)))
         held = self._held(ask, [single, best], kept)
         before, after = held[single], held[best]
-        resampled = self._resampled(np.stack([before, after]))  # (resamples, 2)
+        resampled = self._redrawn(np.stack([before, after]))  # (resamples, 2)
         several = Several(
             single=single,
             best=best,
@@ -109,8 +110,10 @@ class CoefficientsSelector(TrustedSelector):
         kept: Sequence[str],
     ) -> Choice:
         """The choice of the optimiser's candidate, over the examples that were kept from it."""
-        held = self._held(ask, [*candidates, several.best], kept)
-        resampled = self._resampled(np.stack(list(held.values())))
+        spared = self.race is not None or self.bisection is not None
+        rivals = [c for c in candidates if not spared or overall.wins.get(c, 0) > 0 or c == several.single]
+        held = self._held(ask, [*rivals, several.best], kept)
+        resampled = self._redrawn(np.stack(list(held.values())))
         own = resampled[:, list(held).index(several.best)]
         allowed = resampled.min(1) + self.tolerance / 100 * len(kept) + SAME
         return replace(
@@ -182,6 +185,14 @@ class CoefficientsSelector(TrustedSelector):
         if not evidence.candidates:
             return {}
         return dict(zip(evidence.order, self.signal.differences(evidence, examples), strict=True))
+
+    def _redrawn(self, held: Array) -> Array:
+        """The sums over examples drawn anew, again and again: shape (resamples, candidates)."""
+        count = held.shape[1]
+        generator = np.random.default_rng(self.seed)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
+        sums: Array = weights @ held.T
+        return sums
 
     def _halves(self, tasks: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
         """The examples that the optimiser sees, and those kept from it: half of every task.

@@ -5,7 +5,7 @@ Made of models' answers alone. Knows no labels, models or engines.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -62,10 +62,15 @@ class Signal(Protocol):
 
     Attributes:
         needs: some of PARENTS, CONTROL, DISTURBED, TOKENS.
-        joint: whether what it says of a candidate depends on the others; not, where it does not say.
+        reach: steps along the grid to the farthest candidates whose answers count for a candidate's own; None
+            for all of them.
     """
 
-    needs: ClassVar[tuple[str, ...]]
+    @property
+    def needs(self) -> tuple[str, ...]: ...
+
+    @property
+    def reach(self) -> int | None: ...
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         """What every example holds against every candidate, never negative: shape (candidates, examples).

@@ -8,18 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from adamms.bounds import Count, Natural, Positive
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError, check_choice
+from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection, Trust
 from adamms.search.evidence import Array, Ask, Signal
+from adamms.search.racing import SAME, Asked, Finish, Places, Race, known
 from adamms.search.ties import TIE_RULES, Positions, break_tie
-
-# Sums of fractions that are the same but for rounding.
-SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,8 @@ class TrustedSelector:
     Args:
         signal: what speaks against a candidate.
         because: why its winner wins, for people.
+        bisection: how answers are inferred from others; None asks for all of them.
+        race: how candidates drop out; None lets all of them answer everything.
         ties: among equal sums: the `lowest`, the `middle` or the middle of the `widest_basin` (see `ties`).
         tolerance: points of accuracy that a good choice may lose; what `Trust` speaks of.
         resamples: bootstrap resamples for the confidence.
@@ -37,6 +37,8 @@ class TrustedSelector:
 
     signal: Signal
     because: str
+    bisection: Bisection | None = None
+    race: Race | None = None
     ties: str = "middle"
     tolerance: Positive = 2.0
     resamples: Count = 1000
@@ -57,55 +59,67 @@ class TrustedSelector:
     def search(
         self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
     ) -> Selection:
-        """Ask every candidate everything, then choose per task and over all."""
+        """Ask every candidate everything, or what is not spared; then choose per task and over all.
+
+        After a race a task's choice is among those that did not drop out of it.
+        """
         everything = examples_of(tasks)
-        evidence = ask(candidates, everything)
-        held = self.signal.differences(evidence, everything)  # (candidates, examples)
+        if self.bisection is not None:
+            ask = self.bisection.over(ask, self.needs, candidates)
+        if self.race is None:
+            held = self.signal.differences(ask(candidates, everything), everything)
+            finish = Finish(known(held), tuple(range(len(candidates))))
+        else:
+            finish = self.race.run(ask, self.signal, candidates, everything)
         columns = {example: place for place, example in enumerate(everything)}
         return Selection(
             {
-                task: self.choose(evidence.order, held[:, [columns[example] for example in examples]])
+                task: self.choose(candidates, finish.of([columns[example] for example in examples]))
                 for task, examples in tasks.items()
             },
-            self.choose(evidence.order, held),
+            self.choose(candidates, finish),
         )
 
-    def choose(self, candidates: Sequence[Candidate], held: Array) -> Choice:
-        """The choice of these candidates, in increasing order, from what is held against them.
-
-        Args:
-            held: shape (candidates, examples).
-        """
+    def choose(self, candidates: Sequence[Candidate], finish: Finish) -> Choice:
+        """The choice among the candidates, in increasing order, that are left."""
         positions = np.argwhere(np.ones(shape_of(candidates), dtype=bool))  # (candidates, axes)
-        scores = held.sum(1)
-        winner, tied = self._winner(scores, positions)
-        resampled = self._resampled(held)  # (resamples, candidates)
+        asked, left = finish.asked, np.array(finish.left)
+        scores = asked.scores
+        winner, tied = self._winner(scores, left, positions)
+        gaps = self._resampled(asked, winner)  # (resamples, candidates)
         wins = np.zeros(len(candidates))
-        for row in resampled:
-            wins[self._winner(row, positions)[0]] += 1 / self.resamples
-        allowed = resampled.min(1) + self.tolerance / 100 * held.shape[1] + SAME
+        for row in gaps:
+            wins[self._winner(row, left, positions)[0]] += 1 / self.resamples
+        near = gaps.min(1) >= -self.tolerance / 100 * asked.held.shape[1] - SAME
+        judged = np.isfinite(scores)
         return Choice(
             candidate=candidates[winner],
-            differences=dict(zip(candidates, scores.tolist(), strict=True)),
+            differences={c: float(d) for c, d, ok in zip(candidates, scores, judged, strict=True) if ok},
             tied=tuple(candidates[place] for place in tied),
             confidence=float(wins[winner]),
-            wins=dict(zip(candidates, wins.tolist(), strict=True)),
-            examples=held.shape[1],
+            wins={c: float(w) for c, w, ok in zip(candidates, wins, judged, strict=True) if ok},
+            examples=asked.held.shape[1],
             because=self.because,
-            trust=Trust(float((resampled[:, winner] <= allowed).mean()), self.tolerance),
+            trust=Trust(float(near.mean()), self.tolerance),
         )
 
-    def _winner(self, scores: Array, positions: Positions) -> tuple[int, list[int]]:
-        """The place of the winner, and of all that are as good."""
-        tied = np.flatnonzero(scores <= scores.min() + SAME).tolist()
+    def _winner(self, scores: Array, left: Places, positions: Positions) -> tuple[int, list[int]]:
+        """The place of the winner among those left, and of all that are as good."""
+        tied = left[scores[left] <= scores[left].min() + SAME].tolist()
         return tied[break_tie(positions[tied], self.ties)], tied
 
-    def _resampled(self, held: Array) -> npt.NDArray[np.float64]:
-        """The sums over examples drawn anew, again and again: shape (resamples, candidates)."""
-        count = held.shape[1]
+    def _resampled(self, asked: Asked, winner: int) -> Array:
+        """By how much every candidate's sum exceeds the winner's, over examples drawn anew again and again.
+
+        Candidates are compared with the winner on the examples that both were asked: (resamples, candidates),
+        inf for those that were asked nothing.
+        """
+        count = asked.held.shape[1]
         generator = np.random.default_rng(self.seed)
         weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        return weights @ held.T
+        gaps: Array = weights @ np.nan_to_num((asked.held - asked.held[winner]) * asked.scale).T
+        gaps[:, np.isnan(asked.held).all(1)] = np.inf
+        return gaps
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:

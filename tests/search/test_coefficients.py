@@ -15,7 +15,9 @@ from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
 from adamms.search.coefficients import CoefficientsSelector
 from adamms.search.evidence import Array, Evidence, Signal
+from adamms.search.racing import Race
 from adamms.search.signals.agreement import Vote
+from adamms.search.trusted import TrustedSelector
 
 ATTN, MLP = "merge.rules.attn.factor", "merge.rules.mlp.factor"
 SPACE = {ALPHA: Axis(0, 1, 0.3), ATTN: Axis(0, 2, 1), MLP: Axis(0, 2, 1)}
@@ -29,6 +31,7 @@ class Wrong:
     """1 where the answer is wrong."""
 
     needs: ClassVar[tuple[str, ...]] = ()
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given = [[evidence.candidates[c][e].text == "wrong" for e in examples] for c in evidence.order]
@@ -131,9 +134,18 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    assert replace(plain.overall, several=None) == selector().choose(
-        GRID, selector().signal.differences(World(ON_THE_GRID, luck)(GRID, everything()), everything())
-    )
+    alone = TrustedSelector(Wrong(), "it is right").search(World(ON_THE_GRID, luck), GRID, TASKS)
+    assert replace(plain, overall=replace(plain.overall, several=None)) == alone
+
+
+def test_goes_on_from_a_race_without_what_dropped_out() -> None:
+    plain, raced = World(ELSEWHERE), World(ELSEWHERE)
+    found = search(raced, race=Race()).overall
+    assert found.candidate == search(plain).overall.candidate
+    assert found.several is not None
+    assert {found.several.single, found.candidate} <= set(found.differences)
+    counts = [len({key for key in world.asked if key[0] in GRID}) for world in (raced, plain)]
+    assert counts[0] < counts[1] == len(GRID) * len(everything())
 
 
 def test_luck_passes_for_better_no_more_often_than_is_said() -> None:

@@ -32,7 +32,7 @@ class Disagreement:
     """The share of all candidates and donors that give another answer."""
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS,)
-    joint: ClassVar[bool] = True
+    reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
@@ -51,7 +51,7 @@ class Vote:
     weighted: bool = True
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
-    joint: ClassVar[bool] = True
+    reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
@@ -74,6 +74,7 @@ class SurestParent:
     difference: Difference = field(default_factory=ExactMatch)
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")
@@ -90,6 +91,7 @@ class ParentsDivergence:
     """
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")

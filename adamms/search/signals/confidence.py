@@ -19,6 +19,7 @@ class Surprisal:
     """Minus the log-probability (nats) of the whole answer."""
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         return -np.stack([log_probabilities(evidence.candidates[c], examples) for c in evidence.order])
@@ -29,6 +30,7 @@ class Doubt:
     """One minus the probability of the whole answer: one sure answer more counts as much as any other."""
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         return 1 - np.exp(-Surprisal().differences(evidence, examples))
@@ -39,6 +41,7 @@ class Entropy:
     """The entropy (nats) of the likeliest tokens at each place, summed over the answer."""
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         return np.array(

@@ -25,10 +25,13 @@ class Consistency:
     smoothing: int = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
-    joint: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)
+
+    @property
+    def reach(self) -> int | None:
+        return 1 + self.smoothing
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers = table(evidence.candidates, examples)
@@ -53,11 +56,14 @@ class Basin:
     width: int = 3
 
     needs: ClassVar[tuple[str, ...]] = ()
-    joint: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.width < 1:
             raise AdammsError(f"signal.width is {self.width}; expected at least 1")
+
+    @property
+    def reach(self) -> int | None:
+        return self.width
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers = table(evidence.candidates, examples)
@@ -83,7 +89,7 @@ class NeighbourDivergence:
     rule: str = "sum"
 
     needs: ClassVar[tuple[str, ...]] = (TOKENS,)
-    joint: ClassVar[bool] = True
+    reach: ClassVar[int | None] = 1
 
     def __post_init__(self) -> None:
         check_choice("signal.rule", self.rule, RULES)

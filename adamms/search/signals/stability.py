@@ -14,6 +14,7 @@ class Instability:
     """1 where the answer to the disturbed example is another."""
 
     needs: ClassVar[tuple[str, ...]] = (DISTURBED,)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "disturbed")

@@ -18,6 +18,7 @@ class LikeControl:
     """1 where the answer is that of the control at the same alpha."""
 
     needs: ClassVar[tuple[str, ...]] = (CONTROL,)
+    reach: ClassVar[int | None] = 0
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "control")

@@ -4,20 +4,36 @@ What a strategy asks for, and no more; each answer once. Like `answering`, above
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from adamms.answering import UNMERGED, Answers, fill
-from adamms.compose import Case
+from adamms.compose import Case, build
 from adamms.data.disturbance import disturbed
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
+from adamms.grids import space_of
 from adamms.merge.recipe import Recipe
+from adamms.merging import Merging
+from adamms.search.choice import Selector
+from adamms.search.coefficients import CoefficientsSelector
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Ask, Evidence
 from adamms.track.console import Console
+
+
+def selector_of(config: DictConfig) -> Selector:
+    """The strategy that the configuration names, with the space that it walks in.
+
+    Raises:
+        AdammsError: a space that is none.
+    """
+    selector: Selector = build(config.search.selector)
+    return selector.within(space_of(config)) if isinstance(selector, CoefficientsSelector) else selector
 
 
 @dataclass
@@ -32,6 +48,7 @@ class Asker:
         needs: what the strategy needs beside the candidates' answers.
         donors: donor name -> its own answers, given before: one model is live at a time.
         folder: where disturbed images go.
+        merging: how candidates that the case does not know are merged, as `variants_of` says it.
         answers, target, control, changed: everything that was answered so far.
     """
 
@@ -42,6 +59,7 @@ class Asker:
     needs: Sequence[str]
     donors: Mapping[str, Mapping[str, Answer]]
     folder: Path
+    merging: Callable[[Sequence[Candidate]], Mapping[Candidate, Merging]] = lambda _: {}
     answers: Answers = field(default_factory=dict)
     target: dict[str, Answer] = field(default_factory=dict)
     control: Answers = field(default_factory=dict)
@@ -49,6 +67,7 @@ class Asker:
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
+        candidates = [candidate for candidate in candidates if self._can_be_merged(candidate)]
         self._ask("search", self.answers, candidates, self._merged, questions)
         if PARENTS in self.needs:
             self._ask_target(questions)
@@ -74,6 +93,17 @@ class Asker:
         given = [*self.answers.values(), *self.control.values(), *self.changed.values()]
         own = [] if self.target in given else [self.target]
         return sum(map(len, [*given, *own, *self.donors.values()]))
+
+    def _can_be_merged(self, candidate: Candidate) -> bool:
+        """Whether its settings go together; from now on the case knows it."""
+        try:
+            if candidate.parameters and candidate not in self.case.variants:
+                known = {**self.case.variants, **self.merging([candidate])}
+                self.case = replace(self.case, variants=known)
+            self._merged(candidate)
+        except AdammsError:
+            return False
+        return True
 
     def _merged(self, candidate: Candidate) -> Recipe:
         return self.case.at(candidate).recipe()

@@ -3,6 +3,7 @@
 Like `compose`, above the layers. Knows which keys there are and what they hold, not what they mean.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any
@@ -12,9 +13,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError, nearest
 from adamms.merge.coefficients import check_alpha
-from adamms.search.candidates import grid, lattice
+from adamms.search.candidates import Axis, grid, lattice
 
 METHOD = "merge.method."
+# What several coefficients are: where they may lie at most, and where they are searched if nothing is said.
+LIMITS = {ALPHA: (0.0, 1.0), "factor": (0.0, math.inf), "alpha": (0.0, 1.0), "weights": (0.0, math.inf)}
+USUAL = {ALPHA: (0.0, 1.0), "factor": (0.0, 2.0), "alpha": (0.0, 1.0), "weights": (0.0, 2.0)}
+NAMES = (
+    "name rules, merge.rules={attn: {roles: [attn], factor: 1}}, or weigh donors, merge.weights={a: 1, b: 1}"
+)
 
 
 def candidates_of(config: DictConfig) -> list[Candidate]:
@@ -36,6 +43,67 @@ def candidates_of(config: DictConfig) -> list[Candidate]:
     for alpha in given:
         check_alpha("search.grid: alpha", alpha)
     return grid(given)
+
+
+def space_of(config: DictConfig) -> dict[str, Axis]:
+    """The coefficients of search.space: {key of merge: [lowest, highest]}.
+
+    Null stands for alpha, the numbers of all named rules, and the donors' weights, where they are given.
+
+    Raises:
+        AdammsError: a key that is no coefficient or holds no number, or a range that is none or in which the
+            number is not that merge has now.
+    """
+    held = _coefficients(config)
+    given = _plain(config.search.space)
+    if given is None:
+        given = {key: list(USUAL[kind]) for key, (kind, _) in held.items()}
+    if not isinstance(given, Mapping):
+        raise AdammsError(f"search.space is {given!r}; expected {{key of merge: [lowest, highest]}}")
+    found = {}
+    for key, span in given.items():
+        if key not in held:
+            known = ", ".join(held)
+            few = f" To have more, {NAMES}." if len(held) < 2 else ""
+            raise AdammsError(
+                f"search.space: {key!r} is no coefficient; these are {known}.{nearest(str(key), held)}{few}"
+            )
+        found[key] = _axis(key, span, *held[key])
+    if len(found) < 2:
+        raise AdammsError(
+            f"search.space has {', '.join(found) or 'nothing'}; expected at least 2 keys: {NAMES}"
+        )
+    return found
+
+
+def _coefficients(config: DictConfig) -> dict[str, tuple[str, float]]:
+    """Key -> (its kind in LIMITS, the number that it holds now)."""
+    check_walks(config)
+    found = {ALPHA: (ALPHA, float(config.merge.alpha))}
+    for key, value in _leaves(config.merge, "merge").items():
+        parts = key.split(".")
+        if parts[1] == "weights" and len(config.model.donors) < 2:
+            continue
+        if _is_number(value) and parts[1] in ("rules", "weights") and len(parts) > 2:
+            kind = parts[-1] if parts[1] == "rules" else "weights"
+            if kind in LIMITS:
+                found[key] = (kind, float(value))  # type: ignore[arg-type]
+    return found
+
+
+def _axis(key: str, span: object, kind: str, now: float) -> Axis:
+    least, most = LIMITS[kind]
+    numbers = isinstance(span, Sequence) and len(span) == 2 and all(map(_is_number, span))
+    if not numbers or not least <= span[0] < span[1] <= most or span[1] == math.inf:  # type: ignore[index]
+        limits = f"in [{least:g}, {most:g}]" if most < math.inf else f"that are at least {least:g}"
+        raise AdammsError(f"search.space: {key} is {span!r}; expected [lowest, highest], numbers {limits}")
+    lowest, highest = map(float, span)  # type: ignore[call-overload]
+    if kind != ALPHA and not lowest <= now <= highest:
+        raise AdammsError(
+            f"search.space: {key} is [{lowest:g}, {highest:g}], but {key}={now:g}; the search starts from "
+            f"there, so the range must have it"
+        )
+    return Axis(lowest, highest, now)
 
 
 def candidate_of(config: DictConfig) -> Candidate:

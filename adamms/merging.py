@@ -3,6 +3,7 @@
 Like `compose`, above the layers. What they amount to is in `adamms.merge`.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from adamms.arguments import check_arguments
 from adamms.errors import AdammsError
 from adamms.merge.method import Method
 from adamms.merge.rules import Rule
+
+NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,31 @@ def weights_of(config: DictConfig) -> Mapping[str, float] | None:
 
 
 def rules_of(config: DictConfig) -> tuple[Rule, ...]:
-    """merge.rules: where the donors' share is another one, in order."""
+    """merge.rules: where the donors' share is another one, in order; a list, or a mapping of named rules.
+
+    A number of a named rule has a key, as merge.rules.attn.factor, by which a search can reach it.
+    """
     given = config.merge.get("rules")
     if given is None:
         return ()
-    if not isinstance(given, ListConfig) or not all(isinstance(rule, DictConfig) for rule in given):
+    named: list[tuple[str, Any]] = []
+    if isinstance(given, DictConfig):
+        for name in given:
+            if not NAME.fullmatch(str(name)):
+                raise AdammsError(f"merge.rules: the name {name!r} is no key; expected letters, digits and _")
+        named = [(f"merge.rules.{name!s}", given[name]) for name in given]
+    elif isinstance(given, ListConfig):
+        named = [(f"merge.rules[{number}]", rule) for number, rule in enumerate(given)]
+    if not isinstance(given, DictConfig | ListConfig) or not all(isinstance(r, DictConfig) for _, r in named):
         raise AdammsError(
-            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...]"
+            "merge.rules is not a list of rules; expected [{roles: [attn], factor: [0.5, 1]}, ...], or a "
+            "mapping of named ones, {attn: {roles: [attn], factor: 1}, ...}"
         )
-    return tuple(_rule(OmegaConf.to_container(rule), number) for number, rule in enumerate(given))
+    return tuple(_rule(OmegaConf.to_container(rule), where) for where, rule in named)
 
 
-def _rule(given: Any, number: int) -> Rule:
-    values = check_arguments(
-        Rule, {str(key): value for key, value in given.items()}, f"merge.rules[{number}]"
-    )
+def _rule(given: Any, where: str) -> Rule:
+    values = check_arguments(Rule, {str(key): value for key, value in given.items()}, where)
     settings: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in values.items()
     }

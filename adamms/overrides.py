@@ -30,7 +30,11 @@ def merge_command(keys: Sequence[str] = (ALPHA,)) -> str:
     overrides: Any = OmegaConf.to_container(given, resolve=False)  # as they were written
     own = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
     replaced = tuple(f"{key}=" for key in keys)
-    kept = [shlex.quote(item) for item in overrides if not item.startswith((*own, *replaced))]
+    kept = [
+        shlex.quote(item)
+        for item in overrides
+        if not (item.startswith(replaced) or item.lstrip("+~").startswith(own))
+    ]
     return " ".join(["python run.py mode=merge", *kept])
 
 

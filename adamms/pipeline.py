@@ -7,6 +7,7 @@ A little over 300 lines: one function a mode, and what they have in common.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from adamms.answering import (
     searched_and_labelled,
 )
 from adamms.architectures.spec import ENGINES
-from adamms.asking import Asker, check_recorded, recorded
+from adamms.asking import Asker, check_recorded, recorded, selector_of
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay, Replayed
@@ -122,7 +123,6 @@ def search(config: DictConfig, console: Console) -> RunResult:
     console.plan(case.plan)
     checks = check_resemblance(console, config, case) or distances(console, case)
     case = _measured(console, case)
-    recipes = {candidate: case.at(candidate).recipe() for candidate in task.candidates}
 
     inputs, _ = searched_and_labelled(task.data, task.searched)
     needs = task.selector.needs
@@ -132,11 +132,15 @@ def search(config: DictConfig, console: Console) -> RunResult:
     }
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
         folder = Path(config.cache) / "disturbed"
-        asker = Asker(console, case, engine, {e.id: e for e in inputs}, needs, donors, folder)
+        examples = {e.id: e for e in inputs}
+        merging = partial(variants_of, config)
+        asker = Asker(console, case, engine, examples, needs, donors, folder, merging)
         selection = task.selector.search(asker, task.candidates, task.searched)
-        answers = {candidate: asker.answers.get(candidate, {}) for candidate in task.candidates}
-        winner = selection.overall.candidate
-        folder = write_model(console, config, case, recipes[winner])
+        winner, case = selection.overall.candidate, asker.case  # which knows what was not on the grid, too
+        shown = dict.fromkeys([*task.candidates, winner])
+        answers = {candidate: asker.answers.get(candidate, {}) for candidate in shown}
+        recipe = case.at(winner).recipe()
+        folder = write_model(console, config, case, recipe)
         write_json(output / "plan.json", case.plan.to_json())
         write_json(output / "selection.json", selection.to_json())
         evaluation = None
@@ -164,7 +168,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     )
     console.results(result)
     write_report(output, result)
-    complete_card(case, recipes[winner], result)
+    complete_card(case, recipe, result)
     result = _judged(outside, output, result)
     console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
@@ -192,7 +196,7 @@ class _Task:
 
 
 def _task(config: DictConfig) -> _Task:
-    candidates, selector = candidates_of(config), build(config.search.selector)
+    candidates, selector = candidates_of(config), selector_of(config)
     selector.check(candidates)
     scorer = build(config.evaluate.scorer)
     data, searched = _data(config)
@@ -210,7 +214,7 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
     if config.evaluate.get("lmms_eval") is not None:
         raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
     output = Path(config.output)
-    selector: Selector = build(config.search.selector)
+    selector = selector_of(config)
     selector.check(logs.candidates)
     check_recorded(selector.needs)
     with console.stage("read logs"):

@@ -17,6 +17,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from adamms.arguments import check_arguments
 from adamms.bounds import Count, Natural, Positive
 from adamms.errors import AdammsError, check_choice
+from adamms.grids import space_of
 from adamms.merge.coefficients import donor_shares
 from adamms.merging import alpha_of, rules_of, weights_of
 
@@ -66,7 +67,7 @@ class MergeSettings:
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """`grids` looks at the grid."""
+    """`grids` looks at the grid and at the space."""
 
     grid: Any
     samples: Count | None
@@ -74,6 +75,7 @@ class SearchSettings:
     difference: Node
     selector: Node
     logprobs: Natural = 0
+    space: Any = None
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,8 @@ def check_settings(config: DictConfig) -> None:
         check_arguments(_found(node._target_, f"{where}._target_"), plain_values(node), where, keys_of(node))
     _found(config.mode.run, "mode.run")
     rules_of(config)
+    if config.search.get("space") is not None:
+        space_of(config)
     donor_shares(alpha_of(config), [str(name) for name in config.model.donors], weights_of(config))
     if config.engine.get("_target_") == REPLAY and config.mode.name in ("merge", "plan"):
         raise AdammsError(

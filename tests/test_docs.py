@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 from test_conf import given, nodes
 
 from adamms.arguments import check_arguments
+from adamms.asking import selector_of
 from adamms.compose import build, variants_of
 from adamms.grids import candidate_of, candidates_of
 from adamms.merge.catalogue import check_ancestor
@@ -142,7 +143,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> None:
         check_ancestor(build(config.merge.method), replayed or config.model.ancestor.path is not None)
     if mode == "search" and not replayed:
         candidates = candidates_of(config)
-        build(config.search.selector).check(candidates)
+        selector_of(config).check(candidates)
         variants_of(config, candidates)
     if mode == "respond":
         candidate_of(config)

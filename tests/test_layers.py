@@ -46,6 +46,7 @@ HEAVY = (
     "transformers",
     "lightning",
     "matplotlib",
+    "cma",
     "jinja2",
     "sentence_transformers",
     "openpyxl",

@@ -3,10 +3,34 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 
 from adamms.engines.responses import ALPHA, Candidate, axes_of
 from adamms.errors import AdammsError
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Where a coefficient may lie.
+
+    Args:
+        lowest, highest: both included.
+        start: what it is if nothing else is said.
+    """
+
+    lowest: float
+    highest: float
+    start: float
+
+    def value(self, place: float) -> float:
+        """At a place in [0, 1], to about a thousandth of the range."""
+        span = self.highest - self.lowest
+        value = round(self.lowest + place * span, 3 - math.floor(math.log10(span)))
+        return min(max(value, self.lowest), self.highest)
+
+    def place(self, value: float) -> float:
+        return (value - self.lowest) / (self.highest - self.lowest)
 
 
 def grid(alphas: Sequence[float]) -> list[Candidate]:

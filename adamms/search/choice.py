@@ -27,6 +27,38 @@ class Trust:
 
 
 @dataclass(frozen=True)
+class Several:
+    """How several coefficients compare with the choice on the grid, over examples that no optimiser has seen.
+
+    Args:
+        single: the choice on the grid.
+        best: the best that the optimiser found over the examples it saw; `single` where nothing was better.
+        tried: how many candidates it asked.
+        seen: how many examples it saw.
+        examples: how many others they are compared on.
+        differences: D of `single` and of `best` over those.
+        confidence: share of bootstrap resamples of those in which `best` has the smaller D.
+        level: from which confidence on `best` is taken.
+    """
+
+    single: Candidate
+    best: Candidate
+    tried: int
+    seen: int
+    examples: int
+    differences: tuple[float, float]
+    confidence: float
+    level: float
+
+    @property
+    def better(self) -> bool:
+        return self.best != self.single and self.confidence >= self.level
+
+    def to_json(self) -> dict[str, Any]:
+        return vars(self) | {"single": self.single.to_json(), "best": self.best.to_json()}
+
+
+@dataclass(frozen=True)
 class Choice:
     """The winner over one set of examples.
 
@@ -39,6 +71,7 @@ class Choice:
         examples: how many answers per candidate it was made from.
         because: why the winner wins, for people.
         trust: how probably the choice is a good one, if the strategy says so.
+        several: whether several coefficients are better than one, if they were tried.
     """
 
     candidate: Candidate
@@ -49,6 +82,7 @@ class Choice:
     examples: int
     because: str = NEIGHBOURS
     trust: "Trust | None" = None
+    several: "Several | None" = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -59,6 +93,7 @@ class Choice:
             "wins": {str(candidate): share for candidate, share in self.wins.items()},
             "examples": self.examples,
             **({} if self.trust is None else {"because": self.because, "trust": vars(self.trust)}),
+            **({} if self.several is None else {"several": self.several.to_json()}),
         }
 
 

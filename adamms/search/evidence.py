@@ -50,7 +50,10 @@ class Ask(Protocol):
     """Has questions answered, or finds the answers where they were given before."""
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        """What these candidates say of these examples, with all that the strategy `needs` beside it."""
+        """What these candidates say of these examples, with all that the strategy `needs` beside it.
+
+        A candidate whose settings cannot be merged is left out; those of the grid all can.
+        """
         ...
 
 

@@ -89,7 +89,7 @@ class Race:
     """How candidates are raced.
 
     Args:
-        error: the chance that the winner of the whole grid drops out, over all comparisons of a race.
+        error: the chance that one comparison drops a candidate that would have won it.
         parts: the parts of the examples that are known after each round; those on which the parents
             disagree, where that is known, come a round earlier.
         seed: of the order in which examples are asked.
@@ -141,8 +141,7 @@ class Race:
     def _left(self, asked: Asked, alive: list[int]) -> list[int]:
         """Those of `alive` that may still win."""
         leader = min(alive, key=lambda place: (asked.scores[place], place))
-        comparisons = max(1, len(asked.held) * (len(self.parts) - 1))
-        limit = NormalDist().inv_cdf(1 - self.error / comparisons)
+        limit = NormalDist().inv_cdf(1 - self.error)
         return [
             place
             for place in alive

@@ -56,8 +56,14 @@ class Console:
 
     @property
     def timings(self) -> tuple[StageTiming, ...]:
-        """Of the stages that have ended well, in order."""
-        return tuple(self._timings)
+        """Of the stages that have ended well, in order; those of one name count together."""
+        found: dict[tuple[str, str], StageTiming] = {}
+        for stage in self._timings:
+            key = (stage.title, stage.unit)
+            known = found.get(key, StageTiming(stage.title, 0.0, 0, stage.unit))
+            seconds, count = known.seconds + stage.seconds, known.count + stage.count
+            found[key] = StageTiming(stage.title, seconds, count, stage.unit)
+        return tuple(found.values())
 
     @contextmanager
     def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:

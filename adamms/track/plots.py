@@ -135,7 +135,7 @@ def confidence(result: RunResult) -> Figure:
     )  # (tasks + 1, candidates)
     names = [short(name) for name, _ in named]
     labels = 0.5 + 0.085 * max(map(len, names))  # inches
-    ticks = [c.value(result.axis) if result.axis else str(c) for c in grid]
+    ticks = [c.value(result.axis) if result.axis else result.label(c) for c in grid]
     below = 0.55 if result.axis else 0.2 + 0.072 * max(map(len, ticks))
     size = (
         max(6.5 if result.axis == ALPHA else labels + 6.3, labels + 0.62 * len(grid)),

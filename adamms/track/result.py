@@ -16,6 +16,7 @@ from adamms.mapping.verification import Verification
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
+SEVERAL = "several"
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,13 @@ class RunResult:
             for choice in (self.selection.overall, *self.selection.tasks.values()):
                 found |= {choice.candidate, *choice.differences}
         return sorted(found)
+
+    def label(self, candidate: Candidate) -> str:
+        """A candidate in a table: 'several' is the one of several coefficients that was chosen."""
+        choice = self.choice(None)
+        found = None if choice is None else choice.several
+        taken = found is not None and found.better and found.best == candidate
+        return SEVERAL if taken else str(candidate)
 
     @property
     def axis(self) -> str | None:

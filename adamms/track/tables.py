@@ -12,7 +12,7 @@ from adamms.evaluate.evaluation import Scores
 from adamms.mapping.plan import Plan
 from adamms.search.choice import Choice
 from adamms.track import wording
-from adamms.track.result import RunResult, score_on
+from adamms.track.result import SEVERAL, RunResult, score_on
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,30 @@ def scores(result: RunResult) -> Table | None:
         rows.append(_score_row("target", result.evaluation.target, columns, None if overall is None else ""))
     strong = None
     for candidate in sorted(result.evaluation.candidates):
-        label = str(candidate) + (" target" if candidate == result.unmerged else "")
+        label = result.label(candidate) + (" target" if candidate == result.unmerged else "")
         label += " fixed" if candidate == fixed else ""
         if overall is not None and candidate == overall.candidate:
             strong = len(rows)
         rows.append(_candidate_row(label, result, candidate, columns))
     if result.best_control is not None:
         candidate, found = result.best_control
-        rows.append(_score_row(f"control {candidate}", found, columns, None if overall is None else ""))
+        rows.append(
+            _score_row(f"control {result.label(candidate)}", found, columns, None if overall is None else "")
+        )
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
         (wording.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
         tuple(rows),
         strong=frozenset() if strong is None else frozenset({strong}),
+        note=_several(result),
     )
+
+
+def _several(result: RunResult) -> str:
+    """What 'several' stands for, where it was chosen."""
+    choice = result.choice(None)
+    label = "" if choice is None else result.label(choice.candidate)
+    return f"{label}: {choice.candidate}" if choice is not None and label == SEVERAL else ""
 
 
 def _candidate_row(
@@ -114,7 +124,7 @@ def differences(result: RunResult) -> Table | None:
             for choice in choices
         ]
         cells.insert(1, Cell(wording.share(overall.wins.get(candidate, 0.0))))
-        rows.append((Cell(str(candidate)), *cells))
+        rows.append((Cell(result.label(candidate)), *cells))
     noun = wording.noun(result.candidates)
     return Table(
         f"D: answers that change between neighbouring {wording.plural(result.candidates)}"
@@ -138,7 +148,7 @@ def choices(result: RunResult) -> Table | None:
         assert choice is not None
         cells = [
             Cell(label),
-            Cell(str(choice.candidate)),
+            Cell(result.label(choice.candidate)),
             Cell(wording.difference(choice.differences[choice.candidate])),
             Cell(_ties(choice)),
             Cell(wording.share(choice.confidence)),
@@ -149,7 +159,7 @@ def choices(result: RunResult) -> Table | None:
             oracle = result.oracle(task)
             cells += [
                 Cell(wording.score(result.score(choice.candidate, task))),
-                Cell("-" if oracle is None else str(oracle)),
+                Cell("-" if oracle is None else result.label(oracle)),
                 Cell(wording.score(result.score(oracle, task))),
                 Cell(wording.score(result.regret(task))),
             ]
@@ -181,11 +191,11 @@ def summary(result: RunResult) -> Table | None:
     own = result.score(overall.candidate if overall else None, None)
     compared: list[tuple[str, str, float | None]] = []
     if overall is not None:
-        compared.append(("chosen, one for all tasks", str(overall.candidate), own))
+        compared.append(("chosen, one for all tasks", result.label(overall.candidate), own))
         compared.append(("chosen, one per task", "", result.per_task_mean()))
     oracle = result.oracle(None)
     if oracle is not None:
-        compared.append(("oracle (best by labels)", str(oracle), result.score(oracle, None)))
+        compared.append(("oracle (best by labels)", result.label(oracle), result.score(oracle, None)))
     if overall is not None:
         compared.append(("oracle per task", "", result.per_task_mean(of_oracles=True)))
     if result.fixed is not None:
@@ -196,7 +206,7 @@ def summary(result: RunResult) -> Table | None:
     compared += [(f"donor {name} alone", "", found.mean) for name, found in result.evaluation.donors.items()]
     if result.best_control is not None:
         candidate, found = result.best_control
-        compared.append(("control's best (no donor)", str(candidate), found.mean))
+        compared.append(("control's best (no donor)", result.label(candidate), found.mean))
     rows = []
     for label, setting, mean in compared:
         cells = [Cell(label), Cell(setting), Cell(wording.score(mean))]

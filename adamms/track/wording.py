@@ -1,12 +1,13 @@
 """Numbers and findings in words: formats, and sentences that say how sure a choice is.
 
-Pure text from plain data, the same in the console and in the report.
+Pure text from plain data, the same in the console and in the report. A little over 300 lines: every
+sentence that people read about a choice.
 """
 
 from collections.abc import Iterable, Sequence
 
 from adamms.engines.responses import ALPHA, Candidate, axes_of, short
-from adamms.search.choice import Choice, Trust
+from adamms.search.choice import Choice, Several, Trust
 from adamms.track.result import RunResult
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
@@ -139,7 +140,12 @@ def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
 
 
 def how_sure(choice: Choice) -> str:
-    """Sentences: what was chosen, with which ties, and how sure that is."""
+    """Sentences: what was chosen, with which ties, how sure that is, and if several coefficients do more."""
+    said = _how_sure(choice)
+    return said if choice.several is None else f"{said} {several(choice.several)}"
+
+
+def _how_sure(choice: Choice) -> str:
     count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
     said = [
         f"{setting(choice.candidate)} was chosen: {choice.because}, "
@@ -174,6 +180,28 @@ def trusted(trust: Trust) -> str:
     return said + (
         " That is LOW: keep the target, give the search more examples (search.samples), or compare the "
         "candidates' answers before using the merge."
+    )
+
+
+def several(found: Several) -> str:
+    """A sentence: whether several coefficients are better than the choice on the grid."""
+    single = setting(found.single)
+    if found.best == found.single:
+        return (
+            f"Several coefficients are no better than {single}: over the {found.seen} examples that the "
+            f"optimiser saw, none of {found.tried} candidates has a smaller D."
+        )
+    before, after = map(difference, found.differences)
+    where = f"over {found.examples} examples that the optimiser did not see"
+    if found.better:
+        return (
+            f"Several coefficients are better than {single}: {where}, D is {after} instead of {before}, and "
+            f"smaller in {share(found.confidence)} of the resamples."
+        )
+    return (
+        f"Several coefficients are no better than {single}: {where}, the best of {found.tried} candidates, "
+        f"{setting(found.best)}, has D = {after} instead of {before}, and a smaller one in only "
+        f"{share(found.confidence)} of the resamples; {share(found.level)} are asked for."
     )
 
 
@@ -217,10 +245,13 @@ def sureness(choice: Choice) -> str:
 
 
 def merge_commands(result: RunResult) -> list[str]:
-    """Commands that merge the winners of single tasks, one per distinct candidate."""
+    """Commands that merge the winners of single tasks, one per candidate, and several coefficients first."""
     if result.selection is None or not result.command:
         return []
     groups: dict[Candidate, list[str]] = {}
+    overall = result.selection.overall
+    if overall.several is not None and overall.several.better:
+        groups[overall.candidate] = ["all tasks"]
     for task, choice in result.selection.tasks.items():
         groups.setdefault(choice.candidate, []).append(task)
     return [

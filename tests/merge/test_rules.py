@@ -147,6 +147,17 @@ def test_the_written_model_has_each_tensors_own_share(
     assert recipe["exceptions"]["lm_head.weight"] == {"a": 0.9}
     assert "model.layers.0.mlp.up_proj.weight" not in recipe["exceptions"]
 
+    names = [
+        "z: {roles: [norm], alpha: 0}",
+        "attn: {roles: [attn], factor: [0, 2]}",
+        "a: {match: lm_head, alpha: 1}",
+    ]
+    given = [f"merge.rules={{{', '.join(names)}}}", "merge.rules.a.alpha=0.9"]
+    named = run(*pair(talkative), "mode=merge", "merge.alpha=0.4", *given, f"output={tmp_path / 'named'}")
+    assert named.status == 0, named.err
+    for file in ("model.safetensors", "adamms_recipe.json"):
+        assert (tmp_path / "named/model" / file).read_bytes() == (out / "model" / file).read_bytes()
+
 
 def test_rules_move_with_the_search_and_make_answers_of_their_own(
     run: Callable[..., Outcome], talkative: Path, tmp_path: Path
@@ -169,6 +180,9 @@ def test_rules_move_with_the_search_and_make_answers_of_their_own(
     [
         ("[{role: [norm], alpha: 0}]", "unknown key merge.rules[0].role; expected roles, layers"),
         ("[{roles: norm, alpha: 0}]", "merge.rules[0].roles is 'norm'; expected a list of a text"),
+        ("{n: {role: [norm], alpha: 0}}", "unknown key merge.rules.n.role; expected roles, layers"),
+        ("{a-b: {alpha: 0}}", "merge.rules: the name 'a-b' is no key; expected letters, digits and _"),
+        ("{n: norm}", "merge.rules is not a list of rules; expected [{roles: [attn]"),
         ("[norm]", "merge.rules is not a list of rules; expected [{roles: [attn]"),
         ("[{match: nothing, alpha: 0}]", "merge.rules[0] applies to no tensor that is merged"),
     ],

@@ -6,7 +6,7 @@ import pytest
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.search.choice import Choice, Selection
+from adamms.search.choice import Choice, Selection, Several
 from adamms.track import wording
 from adamms.track.result import RunResult
 
@@ -157,3 +157,29 @@ def test_long_times_are_in_minutes_and_hours():
 )
 def test_a_number_in_somebody_elses_unit(value: float | None, said: str) -> None:
     assert wording.metric(value) == said
+
+
+TRIED = Candidate(0.5, (("merge.rules.attn.factor", 0.7),))
+UNSEEN = "over 40 examples that the optimiser did not see,"
+
+
+@pytest.mark.parametrize(
+    ("best", "differences", "confidence", "said"),
+    [
+        (TRIED, (12.0, 7.0), 0.96, f"better than alpha = 0.2: {UNSEEN} D is 7 instead of 12, and smaller in "
+         "96% of the resamples."),
+        (TRIED, (12.0, 11.0), 0.6, f"no better than alpha = 0.2: {UNSEEN} the best of 30 candidates, "
+         "rules.attn.factor=0.7, alpha=0.5, has D = 11 instead of 12, and a smaller one in only 60% of the "
+         "resamples; 90% are asked for."),
+        (A[2], (12.0, 12.0), 0.0, "no better than alpha = 0.2: over the 50 examples that the optimiser saw, "
+         "none of 30 candidates has a smaller D."),
+    ],
+)  # fmt: skip
+def test_several_coefficients(
+    best: Candidate, differences: tuple[float, float], confidence: float, said: str
+) -> None:
+    found = Several(A[2], best, 30, 50, 40, differences, confidence, 0.9)
+    said = f"Several coefficients are {said}"
+    assert wording.several(found) == said
+    alone = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,))
+    assert wording.how_sure(replace(alone, several=found)) == f"{wording.how_sure(alone)} {said}"

@@ -149,7 +149,7 @@ def _facts(result: RunResult) -> list[Fact]:
     share = "no rivals" if sure == "no rivals" else wording.share(choice.confidence)
     words = "nothing else could win" if sure == "no rivals" else f"{sure}: wins that share of the resamples"
     facts = [
-        Fact("Chosen without labels", str(choice.candidate), f"{noun}, one model for all tasks"),
+        Fact("Chosen without labels", result.label(choice.candidate), f"{noun}, one model for all tasks"),
         Fact("How sure", share, words, MOODS.get(sure, "")),
     ]
     if choice.trust is not None:
@@ -171,7 +171,7 @@ def _facts(result: RunResult) -> list[Fact]:
         facts.append(_gain("Against the better parent", own - score, f"{name} alone has {score:.1f}"))
     if result.best_control is not None:
         candidate, found = result.best_control
-        words = f"its best, at {candidate}, has {found.mean:.1f}"
+        words = f"its best, at {result.label(candidate)}, has {found.mean:.1f}"
         facts.append(_gain("Against the control, no donor", own - found.mean, words))
     return facts
 

@@ -13,16 +13,16 @@ and three images (tests/benchmarks/guests). Ends with status 1 unless, of every 
 CHECKOUT is the root of the repository, cloned by you, INTERPRETER a Python that imports it. None of its
 packages is needed in adamms' own environment, nor adamms there:
 
-    --family            repository (commit tried)                    beside transformers==4.40.2, what it
-                                                                     brings, torch (2.13 tried) and numpy<2
-    cambrian            github.com/cambrian-mllm/cambrian (539ffc3)  timm==0.9.16 diffusers==0.27.2
-                                                                     huggingface-hub==0.24.7 open_clip_torch
-                                                                     torchvision ezcolorlog
-    internvl_internlm2  github.com/OpenGVLab/InternVL (2410d1d)      timm peft==0.10.0 einops accelerate
-    internvl_qwen2      the same                                     the same
-    llava_onevision     github.com/LLaVA-VL/LLaVA-NeXT (df17966)     open_clip_torch torchvision einops
-    minicpm_v           huggingface.co/openbmb/MiniCPM-V-2_6, the    torchvision
-                        folder's Python files
+    --family                            repository (commit tried)
+    cambrian                            github.com/cambrian-mllm/cambrian (539ffc3)
+    internvl_internlm2, internvl_qwen2  github.com/OpenGVLab/InternVL (2410d1d)
+    llava_onevision                     github.com/LLaVA-VL/LLaVA-NeXT (df17966)
+    minicpm_v                           huggingface.co/openbmb/MiniCPM-V-2_6, the Python files (a copy of
+                                        October 2024)
+
+One environment did for all: transformers==4.40.2 huggingface-hub==0.24.7 numpy==1.26.4 torch==2.13.0
+torchvision==0.28.0 timm==0.9.16 peft==0.10.0 diffusers==0.27.2 open_clip_torch==2.32.0 ezcolorlog==1.0.3
+einops==0.8.2 accelerate==1.15.0.
 
 Nothing is downloaded, and no weights are needed.
 """

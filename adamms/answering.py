@@ -109,6 +109,30 @@ def ask(
     return answers
 
 
+def fill(
+    console: Console,
+    title: str,
+    engine: Engine,
+    answers: Answers,
+    candidates: Sequence[Candidate],
+    recipe: Callable[[Candidate], Recipe],
+    examples: Sequence[Example],
+) -> None:
+    """Have `answers` hold what every candidate says of the examples: what it lacks is asked for."""
+    missing = {
+        candidate: [example for example in examples if example.id not in answers.get(candidate, {})]
+        for candidate in candidates
+    }
+    total = sum(map(len, missing.values()))
+    if not total:
+        return
+    with console.stage(title, total, "answers") as advance:
+        for candidate, wanted in missing.items():
+            if wanted:
+                engine.load(recipe(candidate))
+                answers.setdefault(candidate, {}).update(collect(engine, wanted, advance))
+
+
 def collect(engine: Engine, examples: Sequence[Example], advance: Advance) -> dict[str, Answer]:
     """All answers of the model that is live now."""
     answers = {}
@@ -133,12 +157,7 @@ def evaluate(
     alone.
     """
     labelled = [example for example in data.examples if example.id in data.answers]
-    known = set(next(iter(answers.values())))
-    rest = [example for example in labelled if example.id not in known]
-    recipes = {candidate: case.at(candidate).recipe() for candidate in answers}
-    if rest:
-        for candidate, more in ask(console, "evaluate", engine, recipes, rest).items():
-            answers[candidate] |= more
+    fill(console, "evaluate", engine, answers, list(answers), lambda c: case.at(c).recipe(), labelled)
     alphas = all(candidate.alpha_alone for candidate in answers)
     # Of some methods alpha 0 is another model than the target, which is then asked on its own.
     apart = not alphas or case.at(UNMERGED).recipe().changes
@@ -189,16 +208,28 @@ def _answer_natively(
 ) -> dict[str, dict[str, Answer]]:
     """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
     answers = {}
-    for name, donor in case.donors.items():
+    for name in case.donors:
         try:
-            check_runnable(config, donor)
-            with (
-                open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
-                console.stage(f"evaluate {name}", len(examples), "answers") as advance,
-            ):
-                if donor.checkpoint.adapted:
-                    engine.load(case.alone(donor))
-                answers[name] = collect(engine, examples, advance)
+            answers[name] = ask_donor(console, f"evaluate {name}", config, case, name, examples)
         except AdammsError as error:
             console.warn(f"the donor {name} is not evaluated: {error}")
     return answers
+
+
+def ask_donor(
+    console: Console, title: str, config: DictConfig, case: Case, name: str, examples: Sequence[Example]
+) -> dict[str, Answer]:
+    """A donor's own answers, as a model of its own architecture.
+
+    Raises:
+        AdammsError: the configured engine cannot run it.
+    """
+    donor = case.donors[name]
+    check_runnable(config, donor)
+    with (
+        open_engine(config, config.model.donors[name], donor.checkpoint) as engine,
+        console.stage(title, len(examples), "answers") as advance,
+    ):
+        if donor.checkpoint.adapted:
+            engine.load(case.alone(donor))
+        return collect(engine, examples, advance)

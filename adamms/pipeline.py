@@ -17,6 +17,7 @@ from adamms.answering import (
     Answers,
     Score,
     ask,
+    ask_donor,
     check_runnable,
     evaluate,
     judge,
@@ -25,10 +26,11 @@ from adamms.answering import (
     searched_and_labelled,
 )
 from adamms.architectures.spec import ENGINES
+from adamms.asking import Asker, check_recorded, recorded
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay, Replayed
-from adamms.engines.responses import Candidate, Responses, axes_of
+from adamms.engines.responses import Candidate, axes_of
 from adamms.errors import AdammsError
 from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
@@ -46,7 +48,8 @@ from adamms.outputs import (
 from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance, distances
 from adamms.search.candidates import subset
-from adamms.search.selection import Selector
+from adamms.search.choice import Selector
+from adamms.search.evidence import PARENTS
 from adamms.settings import check_settings
 from adamms.track.console import Console
 from adamms.track.loudness import quiet_libraries
@@ -121,10 +124,17 @@ def search(config: DictConfig, console: Console) -> RunResult:
     case = _measured(console, case)
     recipes = {candidate: case.at(candidate).recipe() for candidate in task.candidates}
 
+    inputs, _ = searched_and_labelled(task.data, task.searched)
+    needs = task.selector.needs
+    donors = {
+        name: ask_donor(console, f"search {name}", config, case, name, inputs)
+        for name in (case.donors if PARENTS in needs else ())
+    }
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
-        inputs, _ = searched_and_labelled(task.data, task.searched)
-        answers = ask(console, "search", engine, recipes, inputs)
-        selection = task.selector.select(Responses.of_engine(answers), task.searched)
+        folder = Path(config.cache) / "disturbed"
+        asker = Asker(console, case, engine, {e.id: e for e in inputs}, needs, donors, folder)
+        selection = task.selector.search(asker, task.candidates, task.searched)
+        answers = {candidate: asker.answers.get(candidate, {}) for candidate in task.candidates}
         winner = selection.overall.candidate
         folder = write_model(console, config, case, recipes[winner])
         write_json(output / "plan.json", case.plan.to_json())
@@ -200,15 +210,16 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
     if config.evaluate.get("lmms_eval") is not None:
         raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
     output = Path(config.output)
-    selector = build(config.search.selector)
+    selector: Selector = build(config.search.selector)
     selector.check(logs.candidates)
+    check_recorded(selector.needs)
     with console.stage("read logs"):
         found = logs.read()
     for note in found.notes:
         console.say(note)
     examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
     searched = subset(examples, config.search.samples, config.search.seed)
-    selection = selector.select(found.responses, searched)
+    selection = selector.search(recorded(found.responses), logs.candidates, searched)
     write_json(output / "selection.json", selection.to_json())
     result = RunResult(
         title="Search in existing logs",

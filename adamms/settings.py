@@ -188,7 +188,9 @@ def plain_values(node: DictConfig) -> dict[str, Any]:
         if key.startswith("_") or OmegaConf.is_missing(node, name):
             continue
         value = node[name]
-        if isinstance(value, DictConfig) and "_target_" in value:
+        if _is_object(value) or (
+            isinstance(value, ListConfig) and len(value) and all(map(_is_object, value))
+        ):
             continue
         found[key] = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
     return found
@@ -254,10 +256,16 @@ def _objects(node: DictConfig) -> Iterator[DictConfig]:
         yield node
     for name in node:
         inner = node._get_node(name)
+        if isinstance(inner, ListConfig) and not inner._is_none() and not inner._is_interpolation():
+            yield from (found for item in inner if isinstance(item, DictConfig) for found in _objects(item))
         if isinstance(inner, DictConfig) and not (
             inner._is_none() or inner._is_interpolation() or inner._is_missing()
         ):
             yield from _objects(inner)
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, DictConfig) and "_target_" in value
 
 
 def _found(target: Any, where: str) -> Any:

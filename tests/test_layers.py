@@ -33,12 +33,12 @@ ALLOWED: dict[str, set[str]] = {
         "mapping.expression",
         "mapping.plan",
         "mapping.verification",
-        "search.selection",
+        "search.choice",
         "evaluate.evaluation",
         "evaluate.lmms_results",
         "engines.responses",
     },
-    "demo": {"errors", "data", "track.console"},
+    "demo": {"errors", "data", "models", "track.console"},
 }
 HEAVY = (
     "vllm",
@@ -58,6 +58,7 @@ TOP = {
     "pushing",
     "outputs",
     "answering",
+    "asking",
     "evaluating",
     "compose",
     "opening",
@@ -179,3 +180,21 @@ def test_no_heavy_package_is_loaded_before_it_is_used(imported: str) -> None:
     code = f"import sys, {imported}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_plan_loads_nothing_that_generates(qwen2_vl: Path, onevision_hub: Path, tmp_path: Path) -> None:
+    """Checking the settings of an engine that is not used must not cost seconds."""
+    arguments = [
+        *("run.py", "mode=plan", "model=custom", f"model.target.path={qwen2_vl}"),
+        *(f"model.donors.a.path={onevision_hub}", f"output={tmp_path}", f"hydra.run.dir={tmp_path}"),
+    ]
+    heavy = tuple(name for name in HEAVY if name not in ("jinja2", "openpyxl"))
+    code = (
+        f"import runpy, sys; sys.argv = {arguments!r}\n"
+        f"runpy.run_path('run.py', run_name='__main__')\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT.parent
+    )
+    assert done.stdout.splitlines()[-1] == "[]"

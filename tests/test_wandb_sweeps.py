@@ -14,7 +14,7 @@ from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.grids import candidates_of
 from adamms.mapping.plan import Plan
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track import metrics
 from adamms.track.result import RunResult
 

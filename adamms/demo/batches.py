@@ -1,7 +1,7 @@
 """Endless training batches: text dialogues, image dialogues, labelled cells.
 
 Every stream is a generator seeded by its caller. It knows scenes and the language, not models;
-`inputs_for_target` and `inputs_for_donor` put pixels into the layout that each model's processor gives.
+`inputs_for_target` and `inputs_for_donor` put pixels into the layout that the first pair's processors give.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,34 +1,32 @@
 """Builds the demo's checkpoints in a folder: ancestor, target, donor, perhaps a second; once per recipe.
 
 It owns the order of the stages, the files and their atomicity. What is learned is in `training`
-and `batches`, what the models are in `models`.
+and `batches`, what the models are in `pairs`.
 """
 
 import json
 import os
 import shutil
 import socket
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from adamms.data.digits import Glyphs
 from adamms.demo import batches, models, training
+from adamms.demo.pairs import PAIRS, Member, Pair
 from adamms.demo.stages import Key, StageCache
-from adamms.demo.training import Pupil, Regime
-from adamms.errors import AdammsError
+from adamms.demo.training import Lessons, Pupil, Regime
+from adamms.errors import AdammsError, check_choice
 from adamms.track.console import Console
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-    from transformers import Qwen2ForCausalLM
 
-M = TypeVar("M", bound=nn.Module)
 VERSION = 2  # of the recipe: raise it with any change that alters the checkpoints
 MANIFEST = "demo.json"
 DEFAULT_REGIME = Regime()
@@ -38,6 +36,7 @@ def build(
     folder: Path,
     seed: int = 0,
     *,
+    pair: str = "qwen2",
     regime: Regime = DEFAULT_REGIME,
     effort: float = 1.0,
     stages: Path | None = None,
@@ -51,6 +50,7 @@ def build(
     Args:
         folder: made if missing.
         seed: of initialisation and training data.
+        pair: which architectures; a name in `pairs.PAIRS`.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
         stages: where stages that pairs of other regimes have in common are kept; None keeps none.
@@ -59,9 +59,10 @@ def build(
     Raises:
         AdammsError: the folder holds something else, or was built by another recipe.
     """
+    check_choice("The demo's pair", pair, PAIRS)
     scaled = _scale(regime, effort)
     settings = json.loads(json.dumps(asdict(scaled)))  # as it is read back: lists, no tuples
-    manifest = {"version": VERSION, "seed": seed, "regime": settings}
+    manifest = {"version": VERSION, "seed": seed, "regime": settings} | PAIRS[pair].mark
     if _is_built(folder, manifest):
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -69,14 +70,15 @@ def build(
     building = _building_path(folder, os.getpid())
     building.mkdir()
     try:
-        _train(building, scaled, seed, StageCache(stages, VERSION), console or Console())
+        kept = StageCache(stages, VERSION)
+        _train(building, PAIRS[pair], scaled, seed, kept, console or Console())
         (building / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
         _publish(building, folder, manifest)
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _train(folder: Path, regime: Regime, seed: int, stages: StageCache, console: Console) -> None:
+def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCache, console: Console) -> None:
     """Train the models, saving each as soon as it is done."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
@@ -85,16 +87,16 @@ def _train(folder: Path, regime: Regime, seed: int, stages: StageCache, console:
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
     with torch.random.fork_rng(devices=[]):
-        school = _School(fabric, glyphs, regime, seed, stages, console)
+        school = _School(fabric, glyphs, pair, regime, seed, stages, console)
         ancestor, key = school.ancestor()
-        models.save_ancestor(ancestor, folder / "ancestor")
-        target = school.pupil(0, models.target, training.target_pupil, ancestor, key)
-        models.save_target(target, folder / "target")
-        donor = school.pupil(1, models.donor, training.donor_pupil, ancestor, key)
-        models.save_donor(donor, folder / "donor")
+        pair.save_ancestor(ancestor, folder / "ancestor")
+        target = school.pupil(0, pair.target, training.target_lessons(regime), ancestor, key)
+        pair.target.save(target, folder / "target")
+        donor = school.pupil(1, pair.donor, training.donor_lessons(regime), ancestor, key)
+        pair.donor.save(donor, folder / "donor")
         if regime.second_skills:
-            second = school.pupil(1, models.donor, training.second_pupil, ancestor, key)
-            models.save_donor(second, folder / "second")
+            second = school.pupil(1, pair.donor, training.second_lessons(regime), ancestor, key)
+            pair.donor.save(second, folder / "second")
 
 
 @dataclass(frozen=True)
@@ -103,43 +105,44 @@ class _School:
 
     fabric: "Fabric"
     glyphs: Glyphs
+    pair: Pair
     regime: Regime
     seed: int
     stages: StageCache
     console: Console
 
-    def ancestor(self) -> tuple["Qwen2ForCausalLM", Key]:
+    def ancestor(self) -> tuple[Any, Key]:
         """The language model that all others start from, and what it depends on."""
         regime, seed = self.regime, self.seed
         torch.manual_seed(3 * seed)
-        model = models.ancestor()
+        model = self.pair.ancestor()
         fields = ("steps", "rate", "turns")
         key = {name: getattr(regime, f"ancestor_{name}") for name in fields}
         key |= {name: getattr(regime, name) for name in ("known_digits", "rare_share", "batch")}
-        key |= {"stage": "ancestor", "seed": seed}
+        key |= {"stage": "ancestor", "seed": seed} | self.pair.mark
         stage = partial(training.train_ancestor, self.fabric, model, regime, seed, self.console.stage)
         return model, self.stages.train(model, key, stage)
 
     def pupil(
-        self,
-        number: int,
-        build: Callable[[], M],
-        enrol: Callable[[M, Regime], Pupil],
-        ancestor: nn.Module,
-        known: Key,
-    ) -> M:
+        self, number: int, member: Member[Any], lessons: Lessons, ancestor: nn.Module, known: Key
+    ) -> Any:
         """A multimodal model through its stages; `number` is part of the seed."""
         regime, seed = self.regime, self.seed
         torch.manual_seed(3 * seed + 1 + number)
-        model = build()
-        pupil = enrol(model, regime)
+        model = member.build()
+        pupil = Pupil(model, member.dissect(model), lessons)
         common = (self.fabric, pupil, self.glyphs, regime, seed, self.console.stage)
-        vision = {"stage": f"{pupil.name}: vision", "seed": seed, "steps": pupil.vision_steps}
-        vision |= {"rate": regime.vision_rate, "batch": regime.vision_batch}
+        vision = {"stage": f"{lessons.name}: vision", "seed": seed, "steps": lessons.vision_steps}
+        vision |= {"rate": regime.vision_rate, "batch": regime.vision_batch} | self.pair.mark
         self.stages.train(model, vision, partial(training.train_vision, *common))
         models.copy_language(ancestor, model)
-        aligned = {"stage": f"{pupil.name}: alignment", "seed": seed, "steps": pupil.alignment_steps}
-        aligned |= {"rate": pupil.alignment_rate, "batch": regime.batch, "vision": vision, "language": known}
+        aligned = {"stage": f"{lessons.name}: alignment", "seed": seed, "steps": lessons.alignment_steps}
+        aligned |= {
+            "rate": lessons.alignment_rate,
+            "batch": regime.batch,
+            "vision": vision,
+            "language": known,
+        }
         self.stages.train(model, aligned, partial(training.align, *common))
         training.tune(*common)
         return model

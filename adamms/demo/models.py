@@ -1,9 +1,10 @@
-"""Fresh tiny models and their processors: Qwen2 (ancestor), Qwen2-VL (target), LLaVA-OneVision (donor).
+"""The first pair's models and processors: Qwen2 (ancestor), Qwen2-VL (target), LLaVA-OneVision (donor).
 
-All three share one vocabulary and one language-model shape, so embeddings and head have equal rows.
+All three are tiny and share vocabulary and language-model shape, so embeddings and head have equal rows.
 This module knows shapes and file formats; it knows nothing of training.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,9 +40,11 @@ DONOR_PATCH = 16  # pixels; one patch per cell, seen twice (base image and its o
 PIXEL_MEAN = [0.5, 0.5, 0.5]
 PIXEL_STD = [0.5, 0.5, 0.5]
 
+_COPY = re.compile(r"\.multiway\.\d+(?=\.)")  # which of mPLUG-Owl2's copies for text and image tokens
 
-def _text_settings() -> dict[str, object]:
-    """Config fields that Qwen2 and Qwen2-VL's text part share."""
+
+def text_settings() -> dict[str, object]:
+    """Config fields that all language models here share."""
     ids = language.word_ids()
     return {
         "vocab_size": len(ids),
@@ -65,7 +68,7 @@ def ancestor() -> "Qwen2ForCausalLM":
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
-    config = Qwen2Config(**_text_settings(), rope_parameters=rope)
+    config = Qwen2Config(**text_settings(), rope_parameters=rope)
     return Qwen2ForCausalLM(config)
 
 
@@ -76,7 +79,7 @@ def target() -> "Qwen2VLForConditionalGeneration":
     ids = language.word_ids()
     rope = {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": MROPE_SECTION}
     config = Qwen2VLConfig(
-        text_config={**_text_settings(), "rope_parameters": rope},
+        text_config={**text_settings(), "rope_parameters": rope},
         vision_config={
             "depth": 2,
             "embed_dim": VISION_WIDTH,
@@ -108,7 +111,7 @@ def donor() -> "LlavaOnevisionForConditionalGeneration":
     ids = language.word_ids()
     rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
     config = LlavaOnevisionConfig(
-        text_config=Qwen2Config(**_text_settings(), rope_parameters=rope),
+        text_config=Qwen2Config(**text_settings(), rope_parameters=rope),
         vision_config=SiglipVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
@@ -177,7 +180,10 @@ def donor_processor() -> "LlavaOnevisionProcessor":
 
 
 def copy_language(source: nn.Module, destination: nn.Module) -> None:
-    """Give `destination` the language model of `source`; both are in transformers' module names."""
+    """Give `destination` the language model of `source`, each of its copies where it has several.
+
+    Both are in transformers' module names, or in those of `adamms.models`.
+    """
     weights = {_language_name(name): value for name, value in source.state_dict().items()}
     with torch.no_grad():
         for name, value in destination.state_dict().items():
@@ -186,7 +192,7 @@ def copy_language(source: nn.Module, destination: nn.Module) -> None:
 
 
 def _language_name(name: str) -> str:
-    return name.replace("model.language_model.", "model.", 1)
+    return _COPY.sub("", name.replace("model.language_model.", "model.", 1))
 
 
 def save_ancestor(model: "Qwen2ForCausalLM", folder: Path) -> None:
@@ -195,14 +201,14 @@ def save_ancestor(model: "Qwen2ForCausalLM", folder: Path) -> None:
     AutoTokenizer takes any tokenizer beside a model of type qwen2 for Qwen's own byte-level one;
     `PreTrainedTokenizerFast.from_pretrained` reads this one as it is.
     """
-    _save(model, {}, folder)
+    save(model, {}, folder)
     language.tokenizer().save_pretrained(folder)
 
 
 def save_target(model: "Qwen2VLForConditionalGeneration", folder: Path) -> None:
     """A Qwen2-VL checkpoint in the names of its hub files, with its processor."""
     names = {"model.language_model.": "model.", "model.visual.": "visual."}
-    _save(model, names, folder)
+    save(model, names, folder)
     target_processor().save_pretrained(folder)
 
 
@@ -218,11 +224,11 @@ def save_donor(model: "LlavaOnevisionForConditionalGeneration", folder: Path) ->
         "model.multi_modal_projector.": "multi_modal_projector.",
         "model.image_newline": "image_newline",
     }
-    _save(model, names, folder)
+    save(model, names, folder)
     donor_processor().save_pretrained(folder)
 
 
-def _save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) -> None:
+def save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) -> None:
     """Weights with `prefixes` renamed, config, and a generation config for one-word greedy answers."""
     from safetensors.torch import save_file
     from transformers import GenerationConfig

@@ -2,7 +2,6 @@
 
 Each stage trains a given model in place. What the stages feed on is in `batches`, how long and how
 hard they train is `Regime`'s; nothing here reads or writes files.
-A little over 300 lines, half of them what `Regime` and `Pupil` say of themselves.
 """
 
 import math
@@ -17,16 +16,12 @@ from torch.nn import functional
 
 from adamms.data.digits import COLOURS, DONOR_SKILLS, SKILLS, TARGET_SKILLS, Glyphs, Skill
 from adamms.demo import batches, language
+from adamms.demo.anatomy import Anatomy
 from adamms.demo.batches import Batch, CellBatch
 from adamms.errors import check_choice
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
-    from transformers import (
-        LlavaOnevisionForConditionalGeneration,
-        Qwen2ForCausalLM,
-        Qwen2VLForConditionalGeneration,
-    )
 
 # Shows one stage's progress, as `Console.stage` does: title, steps, "steps" -> context of advance(1).
 Stages = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
@@ -87,63 +82,43 @@ class Regime:
 
 
 @dataclass(frozen=True)
-class Pupil:
-    """A multimodal model as the stages see it.
+class Lessons:
+    """One model's part of a `Regime`.
 
     Args:
-        name: for progress.
-        model: the whole model; its forward takes what `inputs` returns.
-        tower: the vision encoder, trained first and on its own.
-        language: parameters of the language model, which alignment freezes.
+        name: for progress, and of its streams of scenes.
         skills: what fine-tuning teaches.
         noise: the share of its answers that are another scene's.
-        image: the words that stand for the image in a prompt.
-        inputs: ids (B, L) and pixels (B, 3, 32, 32) -> arguments of the forward.
-        cells: pixels -> features of the four cells, (B, 4, width).
-        width: of those features.
-        vision_steps, alignment_steps, alignment_rate, tuning_steps: its part of `Regime`.
     """
 
     name: str
-    model: nn.Module
-    tower: nn.Module
-    language: tuple[nn.Parameter, ...]
     skills: tuple[Skill, ...]
     noise: float
-    image: tuple[str, ...]
-    inputs: Callable[[Tensor, Tensor], dict[str, Tensor]]
-    cells: Callable[[Tensor], Tensor]
-    width: int
     vision_steps: int
     alignment_steps: int
     alignment_rate: float
     tuning_steps: int
 
+
+@dataclass(frozen=True)
+class Pupil:
+    """A multimodal model as the stages see it: the whole of it, its parts, what it is to learn."""
+
+    model: nn.Module
+    anatomy: Anatomy
+    lessons: Lessons
+
     def beside_language(self) -> list[nn.Parameter]:
         """Vision tower, projector and the like."""
-        frozen = {id(parameter) for parameter in self.language}
+        frozen = {id(parameter) for parameter in self.anatomy.language}
         return [p for p in self.model.parameters() if id(p) not in frozen]
 
 
-def target_pupil(model: "Qwen2VLForConditionalGeneration", regime: Regime) -> Pupil:
-    visual = model.model.visual
-
-    def cells(pixels: Tensor) -> Tensor:
-        patches = batches.target_patches(pixels)
-        merged = visual(patches["pixel_values"], grid_thw=patches["image_grid_thw"]).pooler_output
-        return merged.unflatten(0, (len(pixels), 4))
-
-    return Pupil(
+def target_lessons(regime: Regime) -> Lessons:
+    return Lessons(
         name="target",
-        model=model,
-        tower=visual,
-        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
         skills=_skills(regime.target_skills),
         noise=regime.target_noise,
-        image=(language.TARGET_IMAGE,) * batches.TARGET_TOKENS,
-        inputs=batches.inputs_for_target,
-        cells=cells,
-        width=visual.config.hidden_size,
         vision_steps=regime.target_vision_steps,
         alignment_steps=regime.target_alignment_steps,
         alignment_rate=regime.target_alignment_rate,
@@ -151,23 +126,11 @@ def target_pupil(model: "Qwen2VLForConditionalGeneration", regime: Regime) -> Pu
     )
 
 
-def donor_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime) -> Pupil:
-    tower = model.model.vision_tower
-
-    def cells(pixels: Tensor) -> Tensor:
-        return tower(pixels, output_hidden_states=True).hidden_states[-1]
-
-    return Pupil(
+def donor_lessons(regime: Regime) -> Lessons:
+    return Lessons(
         name="donor",
-        model=model,
-        tower=tower,
-        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
         skills=_skills(regime.donor_skills),
         noise=regime.donor_noise,
-        image=(language.DONOR_IMAGE,) * batches.DONOR_TOKENS,
-        inputs=batches.inputs_for_donor,
-        cells=cells,
-        width=tower.config.hidden_size,
         vision_steps=regime.donor_vision_steps,
         alignment_steps=regime.donor_alignment_steps,
         alignment_rate=regime.donor_alignment_rate,
@@ -175,9 +138,9 @@ def donor_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime)
     )
 
 
-def second_pupil(model: "LlavaOnevisionForConditionalGeneration", regime: Regime) -> Pupil:
+def second_lessons(regime: Regime) -> Lessons:
     """The donor once more, fine-tuned on other skills; until then it is the same."""
-    return replace(donor_pupil(model, regime), skills=_skills(regime.second_skills))
+    return replace(donor_lessons(regime), skills=_skills(regime.second_skills))
 
 
 def _skills(names: Sequence[str]) -> tuple[Skill, ...]:
@@ -224,9 +187,7 @@ class CellObjective(nn.Module):
         )
 
 
-def train_ancestor(
-    fabric: "Fabric", model: "Qwen2ForCausalLM", regime: Regime, seed: int, stages: Stages
-) -> None:
+def train_ancestor(fabric: "Fabric", model: nn.Module, regime: Regime, seed: int, stages: Stages) -> None:
     """All skills, over scenes in text."""
     rng = batches.generator(seed, "ancestor")
     stream = batches.text_batches(
@@ -241,38 +202,38 @@ def train_vision(
     fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages
 ) -> None:
     """What each cell shows; stands in for the pretraining of a vision encoder."""
-    stage = f"{pupil.name}: vision"
+    stage = f"{pupil.lessons.name}: vision"
     stream = batches.cell_batches(batches.generator(seed, stage), glyphs, regime.vision_batch)
-    objective = CellObjective(pupil.tower, pupil.cells, pupil.width)
+    objective = CellObjective(pupil.anatomy.tower, pupil.anatomy.cells, pupil.anatomy.width)
     groups = [(list(objective.parameters()), regime.vision_rate)]
-    fit(fabric, stage, objective, groups, stream, pupil.vision_steps, stages)
+    fit(fabric, stage, objective, groups, stream, pupil.lessons.vision_steps, stages)
 
 
 def align(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages) -> None:
     """Captions and reading with the language model frozen: vision learns to speak its language."""
-    stage = f"{pupil.name}: alignment"
+    stage = f"{pupil.lessons.name}: alignment"
     reading = TARGET_SKILLS[:1]
     stream = batches.image_batches(
-        batches.generator(seed, stage), glyphs, pupil.image, regime.batch, 2, reading, caption=True
+        batches.generator(seed, stage), glyphs, pupil.anatomy.image, regime.batch, 2, reading, caption=True
     )
-    groups = [(pupil.beside_language(), pupil.alignment_rate)]
-    objective = DialogueObjective(pupil.model, pupil.inputs)
-    fit(fabric, stage, objective, groups, stream, pupil.alignment_steps, stages)
+    groups = [(pupil.beside_language(), pupil.lessons.alignment_rate)]
+    objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
+    fit(fabric, stage, objective, groups, stream, pupil.lessons.alignment_steps, stages)
 
 
 def tune(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages) -> None:
     """The pupil's own skills on images, nothing frozen."""
-    stage = f"{pupil.name}: fine-tuning"
+    stage = f"{pupil.lessons.name}: fine-tuning"
     stream = batches.image_batches(
-        batches.generator(seed, stage), glyphs, pupil.image, regime.batch, regime.turns,
-        pupil.skills, caption=False, noise=pupil.noise,
+        batches.generator(seed, stage), glyphs, pupil.anatomy.image, regime.batch, regime.turns,
+        pupil.lessons.skills, caption=False, noise=pupil.lessons.noise,
     )  # fmt: skip
     groups = [
-        (pupil.language, regime.tuning_rate),
+        (pupil.anatomy.language, regime.tuning_rate),
         (pupil.beside_language(), regime.tuning_vision_rate),
     ]
-    objective = DialogueObjective(pupil.model, pupil.inputs)
-    fit(fabric, stage, objective, groups, stream, pupil.tuning_steps, stages)
+    objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
+    fit(fabric, stage, objective, groups, stream, pupil.lessons.tuning_steps, stages)
 
 
 def fit(

@@ -1,11 +1,11 @@
-"""All that a search without labels can look at, and what a signal makes of it.
+"""All that a search without labels can look at, who is asked for it, and what a signal makes of it.
 
 Made of models' answers alone. Knows no labels, models or engines.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,12 +24,14 @@ class Evidence:
 
     Args:
         candidates: candidate -> its answers.
+        target: the target's own answers, whether or not it is a candidate.
         donors: donor name -> its own answers, as a model of its own architecture.
         control: candidate -> answers of the target merged with the ancestor in the donors' place.
         disturbed: candidate -> its answers to harmless changes of the examples (`data.disturbance`).
     """
 
     candidates: Mapping[Candidate, Answers]
+    target: Answers = field(default_factory=dict)
     donors: Mapping[str, Answers] = field(default_factory=dict)
     control: Mapping[Candidate, Answers] = field(default_factory=dict)
     disturbed: Mapping[Candidate, Answers] = field(default_factory=dict)
@@ -40,19 +42,37 @@ class Evidence:
         return sorted(self.candidates)
 
 
+# What a signal may need beside the candidates' answers.
+PARENTS, CONTROL, DISTURBED, TOKENS = "parents", "control", "disturbed", "tokens"
+
+
+class Ask(Protocol):
+    """Has questions answered, or finds the answers where they were given before."""
+
+    def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        """What these candidates say of these examples, with all that the strategy `needs` beside it."""
+        ...
+
+
 class Signal(Protocol):
     """Says without labels how good every candidate seems to be.
 
     Attributes:
-        needs: fields of `Evidence` beside the candidates, and "tokens" for log-probabilities.
+        needs: some of PARENTS, CONTROL, DISTURBED, TOKENS.
+        reach: steps along the grid to the farthest candidates whose answers count for a candidate's own; None
+            for all of them.
     """
 
-    needs: ClassVar[tuple[str, ...]]
+    @property
+    def needs(self) -> tuple[str, ...]: ...
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        """What every example says for every candidate, larger is better: shape (candidates, examples).
+    @property
+    def reach(self) -> int | None: ...
 
-        A candidate's score is the mean of its row: examples count alike, so that they can be resampled.
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+        """What every example holds against every candidate, never negative: shape (candidates, examples).
+
+        A candidate's D is the sum of its row: examples count alike, so that they can be resampled.
 
         Raises:
             AdammsError: evidence that it needs is not there.
@@ -84,6 +104,29 @@ def log_probability(answer: Answer) -> float:
 def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
     """Of every answer: shape (examples,)."""
     return np.array([log_probability(answers[example]) for example in examples])
+
+
+def first_token(answer: Answer) -> dict[int, float]:
+    """Token id -> probability, of the likeliest tokens in the first place.
+
+    Raises:
+        AdammsError: the engine was not asked for log-probabilities.
+    """
+    log_probability(answer)
+    return {name: float(np.exp(value)) for name, value in answer.tokens[0].likeliest}
+
+
+def jensen_shannon(one: Mapping[int, float], other: Mapping[int, float]) -> float:
+    """Divergence (nats) of two distributions; what one of them lacks counts as nothing there."""
+    names = sorted(one.keys() | other.keys())
+    left = np.array([one.get(name, 0.0) for name in names])
+    right = np.array([other.get(name, 0.0) for name in names])
+    middle = (left + right) / 2
+    total = 0.0
+    for side in (left, right):
+        known = side > 0
+        total += float((side[known] * np.log(side[known] / middle[known])).sum()) / 2
+    return max(0.0, total)
 
 
 def given(evidence: Evidence, field_name: str) -> None:

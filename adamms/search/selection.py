@@ -1,4 +1,4 @@
-"""Which candidate wins: per task and overall, with its ties and with how sure the choice is.
+"""The paper's choice: the candidate whose answers change least, with its ties and how sure it is.
 
 Made from answers alone. Knows no labels, models or engines.
 """
@@ -6,7 +6,7 @@ Made from answers alone. Knows no labels, models or engines.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Protocol
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from adamms.bounds import Count, Natural
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError, check_choice
 from adamms.search.candidates import shape_of
+from adamms.search.choice import Choice, Selection
 from adamms.search.consistency import (
     ENDPOINTS,
     RULES,
@@ -25,64 +26,8 @@ from adamms.search.consistency import (
     grid_smooth,
 )
 from adamms.search.difference import Difference
+from adamms.search.evidence import Ask
 from adamms.search.ties import TIE_RULES, Positions, break_tie
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The winner over one set of examples.
-
-    Args:
-        candidate: the winner.
-        differences: candidate -> D, after smoothing; candidates that cannot win are left out.
-        tied: the candidates with the winner's D, in order.
-        confidence: share of bootstrap resamples of the examples in which the winner wins.
-        wins: candidate -> share of resamples that it wins.
-        examples: how many answers per candidate it was made from.
-    """
-
-    candidate: Candidate
-    differences: Mapping[Candidate, float]
-    tied: tuple[Candidate, ...]
-    confidence: float
-    wins: Mapping[Candidate, float]
-    examples: int
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "alpha" if self.candidate.alpha_alone else "candidate": self.candidate.to_json(),
-            "differences": {str(candidate): value for candidate, value in self.differences.items()},
-            "confidence": self.confidence,
-            "tied": [candidate.to_json() for candidate in self.tied],
-            "wins": {str(candidate): share for candidate, share in self.wins.items()},
-            "examples": self.examples,
-        }
-
-
-@dataclass(frozen=True)
-class Selection:
-    """One choice per task and one over all examples."""
-
-    tasks: Mapping[str, Choice]
-    overall: Choice
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "tasks": {task: choice.to_json() for task, choice in self.tasks.items()},
-            "overall": self.overall.to_json(),
-        }
-
-
-class Selector(Protocol):
-    """A search strategy: chooses among candidates by their answers alone."""
-
-    def check(self, candidates: Sequence[Candidate]) -> None:
-        """Raise AdammsError if it could choose nothing on this grid, before any answer is made."""
-        ...
-
-    def select(self, responses: Responses, tasks: Mapping[str, Sequence[str]]) -> Selection:
-        """The choice per task (name -> example ids) and over all."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -108,6 +53,8 @@ class ConsistencySelector:
     resamples: Count = 1000
     seed: Natural = 0
 
+    needs: ClassVar[tuple[str, ...]] = ()
+
     def __post_init__(self) -> None:
         check_choice("search.rule", self.rule, RULES)
         check_choice("search.endpoints", self.endpoints, ENDPOINTS)
@@ -126,6 +73,13 @@ class ConsistencySelector:
                 f"search.grid has {count} candidates; search.rule={self.rule} with "
                 f"search.endpoints={self.endpoints} needs at least {least}"
             )
+
+    def search(
+        self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
+    ) -> Selection:
+        """Ask every candidate everything, as the paper does, and `select`."""
+        everything = [example for examples in tasks.values() for example in examples]
+        return self.select(Responses.of_engine(ask(candidates, everything).candidates), tasks)
 
     def select(self, responses: Responses, tasks: Mapping[str, Sequence[str]]) -> Selection:
         """Choose per task and over all.

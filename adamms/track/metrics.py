@@ -121,6 +121,8 @@ def _choice(result: RunResult, task: str | None, scope: str) -> Row:
         row |= {f"{scope}_{identifier(short(key))}": v for key, v in choice.candidate.settings.items()}
         row[f"{scope}_difference"] = choice.differences[choice.candidate]
         row[f"{scope}_confidence"] = choice.confidence
+        if choice.trust is not None:
+            row[f"{scope}_trust"] = choice.trust.probability
     if oracle is not None:
         row |= {f"{scope}_oracle_{identifier(short(key))}": v for key, v in oracle.settings.items()}
     for name, value in (

@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from adamms.engines.responses import ALPHA, Candidate
 from adamms.engines.responses import short as short_key
 from adamms.evaluate.evaluation import Scores
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice
 from adamms.track import wording
 from adamms.track.result import RunResult, score_on
 

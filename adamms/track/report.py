@@ -7,7 +7,7 @@ page is `page`'s.
 from pathlib import Path
 
 from adamms.errors import AdammsError
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice
 from adamms.track import model_tables, tables, wording
 from adamms.track.markdown import plain as _plain
 from adamms.track.markdown import table_text as _table

@@ -13,7 +13,7 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms_results import LmmsResults
 from adamms.mapping.plan import Plan
 from adamms.mapping.verification import Verification
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Scores
 from adamms.mapping.plan import Plan
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice
 from adamms.track import wording
 from adamms.track.result import RunResult, score_on
 
@@ -117,7 +117,9 @@ def differences(result: RunResult) -> Table | None:
         rows.append((Cell(str(candidate)), *cells))
     noun = wording.noun(result.candidates)
     return Table(
-        f"D: answers that change between neighbouring {wording.plural(result.candidates)}",
+        f"D: answers that change between neighbouring {wording.plural(result.candidates)}"
+        if result.selection.overall.trust is None
+        else f"D: what speaks against each {noun}",
         (noun, "all", "wins", *result.selection.tasks),
         tuple(rows),
         note=f"wins: share of bootstrap resamples of all examples in which the {noun} wins",
@@ -128,7 +130,7 @@ def choices(result: RunResult) -> Table | None:
     """The choice per task and overall, how sure it is and what it cost."""
     if result.selection is None:
         return None
-    labelled = result.evaluation is not None
+    labelled, trust = result.evaluation is not None, result.selection.overall.trust
     rows = []
     named: list[tuple[str, str | None]] = [(task, task) for task in result.selection.tasks]
     for label, task in [*named, ("ALL TASKS", None)]:
@@ -140,6 +142,7 @@ def choices(result: RunResult) -> Table | None:
             Cell(wording.difference(choice.differences[choice.candidate])),
             Cell(_ties(choice)),
             Cell(wording.share(choice.confidence)),
+            *([] if choice.trust is None else [Cell(wording.share(choice.trust.probability))]),
             Cell(str(choice.examples)),
         ]
         if labelled:
@@ -153,11 +156,14 @@ def choices(result: RunResult) -> Table | None:
         rows.append(tuple(cells))
     return Table(
         "The choice, one winner per task and one for all",
-        ("task", wording.noun(result.candidates), "D", "ties with", "sure", "examples")
+        ("task", wording.noun(result.candidates), "D", "ties with", "sure")
+        + (("good",) if trust is not None else ())
+        + ("examples",)
         + (("score", "oracle", "its score", "regret") if labelled else ()),
         tuple(rows),
         strong=frozenset({len(rows) - 1}),
-        note="sure: share of bootstrap resamples of the examples in which the choice wins",
+        note="sure: share of bootstrap resamples of the examples in which the choice wins"
+        + ("" if trust is None else f"; good: probability that nothing is {trust.tolerance:g} points better"),
     )
 
 

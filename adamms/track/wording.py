@@ -6,10 +6,11 @@ Pure text from plain data, the same in the console and in the report.
 from collections.abc import Iterable, Sequence
 
 from adamms.engines.responses import ALPHA, Candidate, axes_of, short
-from adamms.search.selection import Choice
+from adamms.search.choice import Choice, Trust
 from adamms.track.result import RunResult
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
+TRUSTED = 0.8  # stated probability below which a choice wants a second look
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -141,8 +142,8 @@ def how_sure(choice: Choice) -> str:
     """Sentences: what was chosen, with which ties, and how sure that is."""
     count = f"{choice.examples} example{'s' if choice.examples != 1 else ''}"
     said = [
-        f"{setting(choice.candidate)} was chosen: its answers change least against its neighbours on the "
-        f"grid, D = {difference(choice.differences[choice.candidate])} over {count}."
+        f"{setting(choice.candidate)} was chosen: {choice.because}, "
+        f"D = {difference(choice.differences[choice.candidate])} over {count}."
     ]
     grid = list(choice.differences)
     if len(grid) > 1 and max(choice.differences.values()) <= 1e-9:
@@ -154,12 +155,26 @@ def how_sure(choice: Choice) -> str:
     if others:
         said.append(f"It ties with {spans(others, grid)}; only the tie rule prefers it.")
     said.append(_confidence(choice, grid))
+    if choice.trust is not None:
+        return " ".join([*said, trusted(choice.trust)])
     if edge := _edge(choice.candidate, grid):
         said.append(
             f"{edge} Answers can also be stable there because hardly "
             f"anything is merged yet or any more; compare it with the parents before trusting it."
         )
     return " ".join(said)
+
+
+def trusted(trust: Trust) -> str:
+    """Sentences: how probably the choice is a good one, and what to do if that is little."""
+    points = f"{trust.tolerance:g} point{'' if trust.tolerance == 1 else 's'}"
+    said = f"With a probability of {share(trust.probability)} it is within {points} of the best on the grid."
+    if trust.probability >= TRUSTED:
+        return said
+    return said + (
+        " That is LOW: keep the target, give the search more examples (search.samples), or compare the "
+        "candidates' answers before using the merge."
+    )
 
 
 def _edge(candidate: Candidate, grid: Sequence[Candidate]) -> str:

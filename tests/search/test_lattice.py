@@ -13,8 +13,9 @@ from test_selection import responses as alpha_responses
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
 from adamms.search.candidates import grid, lattice, shape_of
+from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch
-from adamms.search.selection import Choice, ConsistencySelector
+from adamms.search.selection import ConsistencySelector
 
 KEYS = ("merge.density", "merge.scaling", "merge.alpha")
 Place = tuple[int, ...]

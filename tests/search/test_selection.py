@@ -11,8 +11,9 @@ from test_consistency import brute_force, grids, smooth_list
 
 from adamms.engines.responses import Candidate, Responses
 from adamms.errors import AdammsError
+from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch
-from adamms.search.selection import Choice, ConsistencySelector
+from adamms.search.selection import ConsistencySelector
 
 long_enough = grids.filter(lambda answers: len(answers) > 2)
 

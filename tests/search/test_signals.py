@@ -2,9 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +15,12 @@ from scipy.stats import entropy
 from adamms.engines.answer import Answer, Token
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
-from adamms.search.evidence import Evidence, Signal
-from adamms.search.signals.agreement import Agreement, SurestParent, Vote
-from adamms.search.signals.confidence import LogProbability, NegativeEntropy, Probability
-from adamms.search.signals.consistency import Consistency, NeighbourDivergence
-from adamms.search.signals.stability import Stability
-from adamms.search.signals.transfer import BeyondControl
+from adamms.search.evidence import PARENTS, TOKENS, Evidence, Signal
+from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
+from adamms.search.signals.confidence import Doubt, Entropy, Surprisal
+from adamms.search.signals.consistency import Basin, Consistency, NeighbourDivergence
+from adamms.search.signals.stability import Instability
+from adamms.search.signals.transfer import LikeControl
 
 WORDS = ("one", "Two", "two", "three")
 GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.3, 0.6, 1.0))
@@ -47,37 +48,50 @@ def evidences(draw: st.DrawFn) -> Evidence:
 
     return Evidence(
         {candidate: given_by() for candidate in reversed(GRID)},
+        given_by(),
         {"x": given_by(), "y": given_by()},
         {candidate: given_by() for candidate in GRID},
         {candidate: given_by() for candidate in GRID},
     )
 
 
-def said(answers: dict[str, Answer], example: str) -> str:
+def said(answers: Mapping[str, Answer], example: str) -> str:
     return answers[example].text.casefold()
+
+
+def first(answers: Mapping[str, Answer], example: str) -> npt.NDArray[np.float64]:
+    """Probabilities of the three tokens in the first place, by id."""
+    return np.exp([value for _, value in sorted(answers[example].tokens[0].likeliest)])
 
 
 def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> float:
     """The formula for one candidate and one example."""
     all_of = [evidence.candidates[candidate] for candidate in GRID]
     voters = [*all_of, *evidence.donors.values()]
-    own = all_of[row][example]
+    own, mine = all_of[row][example], said(all_of[row], example)
     around = [at for at in (row - 1, row + 1) if 0 <= at < len(GRID)]
     around = around * 2 if len(around) == 1 else around
     match signal:
-        case Consistency():
-            return -sum(said(all_of[at], example) != said(all_of[row], example) for at in around)
+        case Consistency(_, smoothing):
+            if smoothing:
+                window = range(max(0, row - smoothing), min(len(GRID), row + smoothing + 1))
+                return np.mean([expected(Consistency(), evidence, at, example) for at in window]).item()
+            return sum(said(all_of[at], example) != mine for at in around)
+        case Basin(width):
+            steps = [row + step for step in range(-width, width + 1) if step]
+            inside = [0 <= at < len(GRID) and said(all_of[at], example) == mine for at in steps]
+            return 1 - sum(inside) / len(steps)
         case NeighbourDivergence():
-            first = [np.exp([v for _, v in sorted(g[example].tokens[0].likeliest)]) for g in all_of]
-            return -sum(jensenshannon(first[at], first[row]) ** 2 for at in around)
-        case LogProbability():
-            return sum(token.logprob for token in own.tokens)
-        case Probability():
-            return math.prod(math.exp(token.logprob) for token in own.tokens)
-        case NegativeEntropy():
-            return -sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
-        case Agreement():
-            return sum(said(v, example) == said(all_of[row], example) for v in voters) / len(voters)
+            rows = [first(given, example) for given in all_of]
+            return sum(jensenshannon(rows[at], rows[row]) ** 2 for at in around)
+        case Surprisal():
+            return -sum(token.logprob for token in own.tokens)
+        case Doubt():
+            return 1 - math.prod(math.exp(token.logprob) for token in own.tokens)
+        case Entropy():
+            return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
+        case Disagreement():
+            return sum(said(v, example) != mine for v in voters) / len(voters)
         case Vote(weighted):
             votes: Counter[str] = Counter()
             for voter in voters:
@@ -85,21 +99,26 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
                 votes[said(voter, example)] += weight  # type: ignore[assignment]
             best = max(votes.values())
             winner = min(word for word, count in votes.items() if count > best - 1e-12)
-            return said(all_of[row], example) == winner
+            return mine != winner
         case SurestParent():
-            parents = [all_of[0], *evidence.donors.values()]
+            parents = [evidence.target, *evidence.donors.values()]
             sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
-            return said(all_of[row], example) == said(parents[sure.index(max(sure))], example)
-        case Stability():
-            return said(evidence.disturbed[GRID[row]], example) == said(all_of[row], example)
-        case BeyondControl():
-            return said(evidence.control[GRID[row]], example) != said(all_of[row], example)
+            return mine != said(parents[sure.index(max(sure))], example)
+        case ParentsDivergence():
+            parents = [evidence.target, *evidence.donors.values()]
+            mean = np.mean([first(parent, example) for parent in parents], axis=0)
+            return jensenshannon(first(all_of[row], example), mean) ** 2
+        case Instability():
+            return said(evidence.disturbed[GRID[row]], example) != mine
+        case LikeControl():
+            return said(evidence.control[GRID[row]], example) == mine
     raise AssertionError(signal)
 
 
 SIGNALS: Sequence[Signal] = (
-    *(Consistency(), NeighbourDivergence(), LogProbability(), Probability(), NegativeEntropy()),
-    *(Agreement(), Vote(), Vote(weighted=False), SurestParent(), Stability(), BeyondControl()),
+    *(Consistency(), Consistency(smoothing=1), Basin(), Basin(1), NeighbourDivergence()),
+    *(Surprisal(), Doubt(), Entropy(), Disagreement(), Vote(), Vote(weighted=False)),
+    *(SurestParent(), ParentsDivergence(), Instability(), LikeControl()),
 )
 
 
@@ -108,20 +127,22 @@ SIGNALS: Sequence[Signal] = (
 def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
     """1e-9: sums of a few float64 in another order."""
     examples = EXAMPLES[::-1]
-    found = signal.contributions(evidence, examples)
+    found = signal.differences(evidence, examples)
     wanted = [[expected(signal, evidence, row, e) for e in examples] for row in range(len(GRID))]
     np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert (found >= 0).all()
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
 def test_what_is_missing_is_named(signal: Signal) -> None:
     plain = {candidate: {example: Answer("x") for example in EXAMPLES} for candidate in GRID}
     if not signal.needs:
-        assert not signal.contributions(Evidence(plain), EXAMPLES).any()
+        found = signal.differences(Evidence(plain), EXAMPLES)
+        assert (found == found[:, :1]).all()
         return
-    message = "search.logprobs=10" if signal.needs == ("tokens",) else signal.needs[0]
+    message = {TOKENS: "search.logprobs=10", PARENTS: "donors"}.get(signal.needs[0], signal.needs[0])
     with pytest.raises(AdammsError, match=message):
-        signal.contributions(Evidence(plain), EXAMPLES)
+        signal.differences(Evidence(plain), EXAMPLES)
 
 
 def test_the_surest_parent_is_told_apart_one_by_one() -> None:
@@ -134,5 +155,5 @@ def test_the_surest_parent_is_told_apart_one_by_one() -> None:
     target = {"a": answer("yes", -0.1), "b": answer("no", -2.0)}
     donor = {"a": answer("no", -1.0), "b": answer("yes", -0.1)}
     middle = {"a": answer("yes", -0.5), "b": answer("YES", -0.5)}
-    evidence = Evidence(dict(zip(grid, (target, middle, donor), strict=True)), {"d": donor})
-    assert SurestParent().contributions(evidence, ["a", "b"]).mean(1).tolist() == [0.5, 1.0, 0.5]
+    evidence = Evidence(dict(zip(grid, (target, middle, donor), strict=True)), target, {"d": donor})
+    assert SurestParent().differences(evidence, ["a", "b"]).sum(1).tolist() == [1, 0, 1]

@@ -11,7 +11,7 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.verification import Check, Verification
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track.result import Answered, RunResult, StageTiming
 
 TARGET_TASKS = ("read", "spell", "presence", "largest")

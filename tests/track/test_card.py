@@ -8,7 +8,7 @@ from huggingface_hub import ModelCard
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track.card import Origin, model_card
 from adamms.track.result import RunResult
 

@@ -11,7 +11,7 @@ import pytest
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track import comparison_tables
 from adamms.track.comparison import Comparison, gather
 from adamms.track.comparison_report import write_comparison

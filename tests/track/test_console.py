@@ -8,7 +8,7 @@ import pytest
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
-from adamms.search.selection import Selection
+from adamms.search.choice import Selection
 from adamms.track.console import Console
 from adamms.track.result import RunResult
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms_results import LmmsResults, Metric
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track import metrics
 from adamms.track.result import RunResult, StageTiming
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adamms.search.selection import Selection
+from adamms.search.choice import Selection
 from adamms.track.comparison import gather
 from adamms.track.comparison_report import write_comparison
 from adamms.track.page.report import write_page

@@ -11,7 +11,7 @@ from PIL import Image
 
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track import wording
 from adamms.track.report import markdown, write_report
 from adamms.track.result import RunResult

@@ -6,7 +6,7 @@ import pytest
 
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.search.selection import Choice, Selection
+from adamms.search.choice import Choice, Selection
 from adamms.track import wording
 from adamms.track.result import RunResult
 

@@ -1,32 +1,47 @@
-"""How far a candidate agrees with others: all of them, or the parent that is the surer of the answer.
+"""How far a candidate disagrees with others: all of them, or the parent that is the surer of the answer.
 
-The parents are the target (the first candidate) and the donors, which answer as models of their own.
+The parents are the target and the donors, which answer as models of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from adamms.search.evidence import Array, Evidence, given, log_probabilities, table, texts
+from adamms.engines.answer import Answer
+from adamms.search.difference import Difference, ExactMatch
+from adamms.search.evidence import (
+    PARENTS,
+    TOKENS,
+    Answers,
+    Array,
+    Evidence,
+    first_token,
+    given,
+    jensen_shannon,
+    log_probabilities,
+    table,
+    texts,
+)
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """The share of all candidates and donors that give the same answer, the candidate among them."""
+class Disagreement:
+    """The share of all candidates and donors that give another answer."""
 
-    needs: ClassVar[tuple[str, ...]] = ("donors",)
+    needs: ClassVar[tuple[str, ...]] = (PARENTS,)
+    reach: ClassVar[int | None] = None
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
-        return np.mean(answers[:, None] == voters[None], axis=1)
+        return np.mean(answers[:, None] != voters[None], axis=1)
 
 
 @dataclass(frozen=True)
 class Vote:
-    """Whether the answer is that which all candidates and donors together vote for.
+    """1 where the answer is not the one that all candidates and donors together vote for.
 
     Args:
         weighted: by the probability that each voter gives its own answer; else one vote each. Among equals
@@ -35,33 +50,81 @@ class Vote:
 
     weighted: bool = True
 
-    needs: ClassVar[tuple[str, ...]] = ("donors", "tokens")
+    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = None
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         answers, voters = _voters(evidence, examples)
         weights = np.exp(_sureness(evidence, examples)) if self.weighted else np.ones(voters.shape)
         winners = [_most(voters[:, place], weights[:, place]) for place in range(len(examples))]
-        return (answers == np.array(winners)).astype(np.float64)
+        return (answers != np.array(winners)).astype(np.float64)
 
 
 @dataclass(frozen=True)
 class SurestParent:
-    """Whether the answer is that of the parent which gives its own the highest probability.
+    """How much the answer differs from that of the parent which gives its own the highest probability.
 
     A parent that was taught a skill is sure of it, one that forgot it or never had it less so: the answers
     to be kept of each are told apart one by one. Among equally sure parents the target counts.
+
+    Args:
+        difference: how much two answers differ.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ("donors", "tokens")
+    difference: Difference = field(default_factory=ExactMatch)
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
+
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")
-        answers = table(evidence.candidates, examples)
-        parents = [evidence.candidates[evidence.order[0]], *evidence.donors.values()]
-        said = np.stack([texts(parent, examples) for parent in parents])  # (parents, examples)
-        sure = np.stack([log_probabilities(parent, examples) for parent in parents])
-        wanted = said[sure.argmax(axis=0), np.arange(len(examples))]
-        return (answers == wanted).astype(np.float64)
+        wanted = surest(evidence, examples)
+        answers = [[evidence.candidates[c][example].text for example in examples] for c in evidence.order]
+        return np.stack([self.difference(row, wanted) for row in answers])
+
+
+@dataclass(frozen=True)
+class ParentsDivergence:
+    """The Jensen-Shannon divergence (nats) between the distributions of the first token: own, parents' mean.
+
+    Token ids must mean the same to all of them.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
+    reach: ClassVar[int | None] = 0
+
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+        given(evidence, "donors")
+        means = {example: _mean([p[example] for p in parents(evidence)]) for example in examples}
+        return np.array(
+            [
+                [
+                    jensen_shannon(first_token(evidence.candidates[c][example]), means[example])
+                    for example in examples
+                ]
+                for c in evidence.order
+            ]
+        )
+
+
+def parents(evidence: Evidence) -> list[Answers]:
+    """The target's answers, then the donors'."""
+    return [evidence.target, *evidence.donors.values()]
+
+
+def surest(evidence: Evidence, examples: Sequence[str]) -> list[str]:
+    """To each example the answer of the parent that gives its own the highest probability."""
+    known = parents(evidence)
+    sure = np.stack([log_probabilities(parent, examples) for parent in known])  # (parents, examples)
+    pairs = zip(sure.argmax(axis=0).tolist(), examples, strict=True)
+    return [known[parent][example].text for parent, example in pairs]
+
+
+def _mean(answers: Sequence[Answer]) -> dict[int, float]:
+    """Of the first token's distributions."""
+    found = [first_token(answer) for answer in answers]
+    names = {name for one in found for name in one}
+    return {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in names}
 
 
 def _voters(evidence: Evidence, examples: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:

@@ -1,4 +1,4 @@
-"""Whether a candidate answers the same when the input changes in a way that should not matter."""
+"""Whether a candidate answers otherwise when the input changes in a way that should not matter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,16 +6,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from adamms.search.evidence import Array, Evidence, given, table
+from adamms.search.evidence import DISTURBED, Array, Evidence, given, table
 
 
 @dataclass(frozen=True)
-class Stability:
-    """1 where the answer to the disturbed example is the same."""
+class Instability:
+    """1 where the answer to the disturbed example is another."""
 
-    needs: ClassVar[tuple[str, ...]] = ("disturbed",)
+    needs: ClassVar[tuple[str, ...]] = (DISTURBED,)
+    reach: ClassVar[int | None] = 0
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "disturbed")
-        same = table(evidence.candidates, examples) == table(evidence.disturbed, examples)
-        return same.astype(np.float64)
+        other = table(evidence.candidates, examples) != table(evidence.disturbed, examples)
+        return other.astype(np.float64)

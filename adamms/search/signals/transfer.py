@@ -10,16 +10,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from adamms.search.evidence import Array, Evidence, given, table
+from adamms.search.evidence import CONTROL, Array, Evidence, given, table
 
 
 @dataclass(frozen=True)
-class BeyondControl:
-    """1 where the answer is not that of the control at the same alpha."""
+class LikeControl:
+    """1 where the answer is that of the control at the same alpha."""
 
-    needs: ClassVar[tuple[str, ...]] = ("control",)
+    needs: ClassVar[tuple[str, ...]] = (CONTROL,)
+    reach: ClassVar[int | None] = 0
 
-    def contributions(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "control")
-        other = table(evidence.candidates, examples) != table(evidence.control, examples)
-        return other.astype(np.float64)
+        same = table(evidence.candidates, examples) == table(evidence.control, examples)
+        return same.astype(np.float64)

@@ -152,6 +152,12 @@ def _facts(result: RunResult) -> list[Fact]:
         Fact("Chosen without labels", str(choice.candidate), f"{noun}, one model for all tasks"),
         Fact("How sure", share, words, MOODS.get(sure, "")),
     ]
+    if choice.trust is not None:
+        near, low = choice.trust, choice.trust.probability < wording.TRUSTED
+        words = f"probability that nothing on the grid is {near.tolerance:g} points better"
+        facts.append(
+            Fact("How good", wording.share(near.probability), words, MOODS["uncertain"] if low else "")
+        )
     own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
     if own is None or regret is None or oracle is None or result.evaluation is None:
         return facts

@@ -1,0 +1,170 @@
+"""The second pair's models and their processors: Llama (ancestor), mPLUG-Owl2 (target), LLaVA-1.5 (donor).
+
+Sizes, vocabulary and chat format are those of `models`. mPLUG-Owl2 has keys, values and norms twice, for
+text and for image tokens. This module knows shapes, files and the forwards' arguments, nothing of training.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from adamms.data.digits import CANVAS
+from adamms.demo import language
+from adamms.demo.models import PIXEL_MEAN, PIXEL_STD, ROPE_THETA, VISION_WIDTH, save, text_settings
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPImageProcessor,
+        LlamaForCausalLM,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
+    from adamms.models.mplug_owl2.processing import MPLUGOwl2Processor
+
+PATCH = 16  # pixels; one patch per cell
+GRID = CANVAS // PATCH
+HEADS = 3  # of the vision encoders
+QUERIES = 4  # of the abstractor, one per cell
+TARGET_TOKENS = QUERIES + 1  # each query's and `vit_eos`
+DONOR_TOKENS = GRID**2  # the patches; CLIP's class token is left out
+
+
+def _rope() -> dict[str, object]:
+    return {"rope_type": "default", "rope_theta": ROPE_THETA}
+
+
+def ancestor() -> "LlamaForCausalLM":
+    """A Llama language model of about 0.8 M parameters, freshly initialised."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**text_settings(), rope_parameters=_rope()))
+
+
+def target() -> "MPLUGOwl2LlamaForCausalLM":
+    """An mPLUG-Owl2; an image becomes 5 tokens."""
+    from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
+    from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
+
+    text = text_settings()
+    sizes = {
+        "hidden_size": VISION_WIDTH,
+        "num_attention_heads": HEADS,
+        "initializer_range": text["initializer_range"],
+    }
+    encoder = {
+        "intermediate_size": 4 * VISION_WIDTH,
+        "num_hidden_layers": 2,
+        "image_size": CANVAS,
+        "patch_size": PATCH,
+    }
+    abstractor = {
+        "intermediate_size": 2 * VISION_WIDTH,
+        "num_hidden_layers": 1,
+        "encoder_hidden_size": VISION_WIDTH,
+        "num_learnable_queries": QUERIES,
+        "grid_size": GRID,
+    }
+    config = MPLUGOwl2Config(
+        **text,
+        rope_parameters=_rope(),
+        visual_config={"visual_model": sizes | encoder, "visual_abstractor": sizes | abstractor},
+    )
+    return MPLUGOwl2LlamaForCausalLM(config)
+
+
+def donor() -> "LlavaForConditionalGeneration":
+    """A LLaVA-1.5 with a CLIP tower; an image becomes 4 tokens."""
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    config = LlavaConfig(
+        text_config=LlamaConfig(**text_settings(), rope_parameters=_rope()),
+        vision_config=CLIPVisionConfig(
+            hidden_size=VISION_WIDTH,
+            intermediate_size=4 * VISION_WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=HEADS,
+            image_size=CANVAS,
+            patch_size=PATCH,
+            projection_dim=VISION_WIDTH,
+        ),
+        image_token_index=language.word_ids()[language.DONOR_IMAGE],
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        tie_word_embeddings=False,
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+def target_processor() -> "MPLUGOwl2Processor":
+    """mPLUG-Owl2's processor, for 32 x 32 pixels and the demo's chat format."""
+    from adamms.models.mplug_owl2.processing import IMAGE_TOKEN, MPLUGOwl2Processor
+
+    return MPLUGOwl2Processor(
+        _image_processor(),
+        language.tokenizer(),
+        chat_template=language.chat_template(IMAGE_TOKEN),
+        image_seq_length=TARGET_TOKENS,
+    )
+
+
+def donor_processor() -> "LlavaProcessor":
+    """LLaVA-1.5's processor, for 32 x 32 pixels and the demo's chat format."""
+    from transformers import LlavaProcessor
+
+    return LlavaProcessor(
+        image_processor=_image_processor(),
+        tokenizer=language.tokenizer(),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        chat_template=language.chat_template(language.DONOR_IMAGE),
+        image_token=language.DONOR_IMAGE,
+        num_additional_image_tokens=1,
+    )
+
+
+def _image_processor() -> "CLIPImageProcessor":
+    from transformers import CLIPImageProcessor
+
+    return CLIPImageProcessor(
+        size={"shortest_edge": CANVAS},
+        crop_size={"height": CANVAS, "width": CANVAS},
+        image_mean=PIXEL_MEAN,
+        image_std=PIXEL_STD,
+    )
+
+
+def inputs_for_mplug_owl2(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """Arguments of mPLUG-Owl2's forward; the image follows the vision-start token in every row."""
+    types = torch.zeros_like(ids)
+    types[:, 1 : 1 + TARGET_TOKENS] = 1
+    return {"input_ids": ids, "token_type_ids": types, "pixel_values": pixels}
+
+
+def inputs_for_llava(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
+    """Arguments of LLaVA-1.5's forward."""
+    return {"input_ids": ids, "pixel_values": pixels}
+
+
+def save_target(model: "MPLUGOwl2LlamaForCausalLM", folder: Path) -> None:
+    """An mPLUG-Owl2 checkpoint in its published names, with its processor."""
+    save(model, {}, folder)
+    target_processor().save_pretrained(folder)
+
+
+def save_donor(model: "LlavaForConditionalGeneration", folder: Path) -> None:
+    """A LLaVA-1.5 checkpoint in the names of its hub files, with its processor.
+
+    `save_pretrained` would drop the level `vision_model.`, as it would of LLaVA-OneVision's.
+    """
+    names = {
+        "model.language_model.": "language_model.model.",
+        "lm_head.": "language_model.lm_head.",
+        "model.vision_tower.": "vision_tower.vision_model.",
+        "model.multi_modal_projector.": "multi_modal_projector.",
+    }
+    save(model, names, folder)
+    donor_processor().save_pretrained(folder)

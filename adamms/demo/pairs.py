@@ -1,0 +1,68 @@
+"""The pairs of architectures that the factory can build: which models, their parts, their files.
+
+A pair is data: another one is another entry of `PAIRS`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from torch import nn
+
+from adamms.demo import anatomy, llamas, models
+from adamms.demo.anatomy import Anatomy
+from adamms.demo.stages import Key
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Member(Generic[M]):
+    """A multimodal model of a pair.
+
+    Args:
+        build: it, freshly initialised.
+        dissect: its parts.
+        save: it and its processor as a checkpoint folder.
+    """
+
+    build: Callable[[], M]
+    dissect: Callable[[M], Anatomy]
+    save: Callable[[M, Path], None]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Ancestor, target and donor.
+
+    Args:
+        mark: what tells its stages and checkpoints from another pair's; the first pair's, which are
+            older than pairs, have none.
+        ancestor: the language model, freshly initialised.
+        save_ancestor: it and its tokenizer as a checkpoint folder.
+    """
+
+    mark: Key
+    ancestor: Callable[[], Any]
+    save_ancestor: Callable[[Any, Path], None]
+    target: Member[Any]
+    donor: Member[Any]
+
+
+PAIRS: Mapping[str, Pair] = {
+    "qwen2": Pair(
+        mark={},
+        ancestor=models.ancestor,
+        save_ancestor=models.save_ancestor,
+        target=Member(models.target, anatomy.qwen2_vl, models.save_target),
+        donor=Member(models.donor, anatomy.llava_onevision, models.save_donor),
+    ),
+    "llama": Pair(
+        mark={"pair": "llama"},
+        ancestor=llamas.ancestor,
+        save_ancestor=models.save_ancestor,
+        target=Member(llamas.target, anatomy.mplug_owl2, llamas.save_target),
+        donor=Member(llamas.donor, anatomy.llava, llamas.save_donor),
+    ),
+}

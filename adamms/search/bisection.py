@@ -1,0 +1,117 @@
+"""Bisection: where two candidates answer alike, those between them are taken to answer so, too.
+
+Along alpha an answer changes once or twice, so most of a grid need not be asked: a few candidates are, and
+where two neighbours among them differ, the one in the middle, and so on. How often that infers a wrong answer
+is found by asking a sample of what was inferred. Knows no signals and no labels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from adamms.bounds import Count, Natural, Share
+from adamms.engines.answer import Answer
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+from adamms.search.candidates import shape_of
+from adamms.search.evidence import PARENTS, Answers, Ask, Evidence
+
+# Inferred answers that are asked at least, where there are so many.
+LEAST = 20
+
+
+@dataclass(frozen=True)
+class Bisection:
+    """How the answers of a grid are inferred.
+
+    Args:
+        parts: into how many parts the candidates that are always asked divide the grid.
+        checked: the share of the inferred answers that is asked nonetheless, drawn at random.
+        error: if a larger share of those is wrong, all that was inferred is asked.
+        seed: of the draw.
+    """
+
+    parts: Count = 3
+    checked: Share = 0.05
+    error: Share = 0.05
+    seed: Natural = 0
+
+    def __post_init__(self) -> None:
+        if self.parts < 1 or not 0 < self.checked <= 1 or not 0 <= self.error <= 1:
+            raise AdammsError(
+                f"search.bisection: parts is {self.parts}, checked {self.checked}, error {self.error}; "
+                f"expected at least 1 part, and shares"
+            )
+
+    def over(self, ask: Ask, needs: Sequence[str], candidates: Sequence[Candidate]) -> Ask:
+        """An `Ask` that infers; the one given where it cannot.
+
+        That is where more is needed than texts of candidates and parents, and on a grid of several axes.
+        """
+        if set(needs) - {PARENTS} or sum(count > 1 for count in shape_of(candidates)) > 1:
+            return ask
+
+        def inferring(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+            return self._inferred(ask, candidates, examples)
+
+        return inferring
+
+    def _inferred(self, ask: Ask, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        if len(candidates) < 3:
+            return ask(candidates, examples)
+        places = _spread(len(candidates), self.parts)
+        first = ask([candidates[place] for place in places], examples)
+        said = {place: dict(first.candidates[candidates[place]]) for place in places}
+        inferred: list[tuple[int, str]] = []
+        gaps = [(left, right, list(examples)) for left, right in pairwise(places)]
+        while gaps:
+            left, right, named = gaps.pop(0)
+            between = range(left + 1, right)
+            apart = [e for e in named if not _same(said[left][e], said[right][e])] if between else []
+            for place in between:
+                alike = {e: said[left][e] for e in named if e not in set(apart)}
+                said.setdefault(place, {}).update(alike)
+                inferred += [(place, example) for example in alike]
+            if apart:
+                middle = (left + right) // 2
+                said[middle].update(_answers(ask, candidates[middle], apart))
+                gaps += [(left, middle, apart), (middle, right, apart)]
+        if self._wrong(ask, candidates, said, inferred) > self.error:
+            return ask(candidates, examples)
+        answers = {candidate: said[place] for place, candidate in enumerate(candidates)}
+        return Evidence(answers, first.target, first.donors)
+
+    def _wrong(
+        self,
+        ask: Ask,
+        candidates: Sequence[Candidate],
+        said: Mapping[int, dict[str, Answer]],
+        inferred: Sequence[tuple[int, str]],
+    ) -> float:
+        """The share of wrong ones among those inferred that are asked now, and put right."""
+        count = min(len(inferred), max(LEAST, round(self.checked * len(inferred))))
+        drawn = np.random.default_rng(self.seed).permutation(len(inferred))[:count]
+        wanted: dict[int, list[str]] = {}
+        for place, example in sorted(inferred[number] for number in drawn.tolist()):
+            wanted.setdefault(place, []).append(example)
+        wrong = 0
+        for place, named in wanted.items():
+            found = _answers(ask, candidates[place], named)
+            wrong += sum(not _same(found[example], said[place][example]) for example in named)
+            said[place].update(found)
+        return wrong / max(1, count)
+
+
+def _spread(count: int, parts: int) -> list[int]:
+    """Both ends of `count` places and those that divide them into equal parts, rounded down."""
+    return sorted({(count - 1) * part // parts for part in range(parts + 1)})
+
+
+def _answers(ask: Ask, candidate: Candidate, examples: Sequence[str]) -> Answers:
+    return ask([candidate], examples).candidates[candidate]
+
+
+def _same(one: Answer, other: Answer) -> bool:
+    return one.text.casefold() == other.text.casefold()

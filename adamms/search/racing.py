@@ -1,0 +1,208 @@
+"""Racing: who cannot win any more, at a stated error rate, is asked nothing further.
+
+What the whole grid would choose is a question about a finite set of examples, of which more and more are
+known: what is still to come is foretold from what was drawn (sampling without replacement, in strata), and a
+candidate drops out when it would lose to the leader but for the error rate. First every second candidate
+races, then those between the ones that are left. Races of this kind: Maron & Moore, "Hoeffding Races"
+(NeurIPS 1993); F-Race (Birattari et al., 2002). Knows signals and no labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from adamms.bounds import Natural, Share
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+from adamms.search.evidence import Array, Ask, Evidence, Signal, table, texts
+
+Places = npt.NDArray[np.intp]
+# Sums of fractions that are the same but for rounding.
+SAME = 1e-9
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is known of whom.
+
+    Args:
+        held: what every example holds against every candidate; NaN where it was not asked. Shape
+            (candidates, examples).
+        said: the candidates' answers, as they are compared; shape of held, anything where it is NaN.
+        strata: number of each example's stratum, from which the examples were drawn at random; shape
+            (examples,).
+    """
+
+    held: Array
+    said: npt.NDArray[Any]
+    strata: npt.NDArray[np.int_]
+
+    @property
+    def scale(self) -> Array:
+        """For how many examples of its stratum every known one stands, 0 for the unknown: shape of held."""
+        known = ~np.isnan(self.held)
+        scale = np.zeros(self.held.shape)
+        for stratum in np.unique(self.strata):
+            inside = self.strata == stratum
+            counts = known[:, inside].sum(1)
+            parts = np.divide(inside.sum(), counts, out=np.zeros(len(counts)), where=counts > 0)
+            scale[:, inside] = known[:, inside] * parts[:, None]
+        return scale
+
+    @property
+    def scores(self) -> Array:
+        """The sum over all examples, estimated where some are unknown, inf where all are: (candidates,)."""
+        found = (np.nan_to_num(self.held) * self.scale).sum(1)
+        found[np.isnan(self.held).all(1)] = np.inf
+        return found
+
+    def behind(self, one: int, leader: int) -> tuple[float, float]:
+        """What will be between two candidates' sums when all is known: expected value, standard deviation."""
+        gap = self.held[one] - self.held[leader]
+        expected = variance = 0.0
+        for stratum in np.unique(self.strata):
+            part = gap[self.strata == stratum]
+            known = part[~np.isnan(part)]
+            rest = len(part) - len(known)
+            if not len(known):
+                return 0.0, np.inf
+            expected += known.sum() + rest * known.mean()
+            if rest:
+                # One more difference of 1/2 to either side, so that few equal ones do not pass for all.
+                spread = (((known - known.mean()) ** 2).sum() + 0.5) / len(known)
+                variance += rest**2 * spread * (1 / len(known) + 1 / rest)
+        return expected, variance**0.5
+
+
+def known(held: Array, said: npt.NDArray[Any]) -> Asked:
+    """All of it is known: what is held against every candidate and what it said, (candidates, examples)."""
+    return Asked(held, said, np.zeros(held.shape[1], dtype=np.int_))
+
+
+@dataclass(frozen=True)
+class Race:
+    """How candidates are raced.
+
+    Args:
+        error: the chance that the winner of the whole grid drops out, over all comparisons of a race.
+        parts: the parts of the examples that are known after each round; those on which the parents
+            disagree, where that is known, come a round earlier.
+        seed: of the order in which examples are asked.
+    """
+
+    error: Share = 0.05
+    parts: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
+    seed: Natural = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+        if not self.parts or self.parts[-1] != 1 or any(a >= b for a, b in pairwise((0.0, *self.parts))):
+            raise AdammsError(f"search.race.parts is {list(self.parts)}; expected increasing parts up to 1")
+        if not 0 < self.error < 1:
+            raise AdammsError(f"search.race.error is {self.error}; expected a share between 0 and 1")
+
+    def run(
+        self, ask: Ask, signal: Signal, candidates: Sequence[Candidate], examples: Sequence[str]
+    ) -> "Finish":
+        """Race them over the examples.
+
+        Args:
+            candidates: of the grid, in increasing order.
+        """
+        asked = Asked(
+            np.full((len(candidates), len(examples)), np.nan),
+            np.full((len(candidates), len(examples)), "", dtype=object),
+            _strata(ask([], examples), examples),
+        )
+        order = np.random.default_rng(self.seed).permutation(len(examples))
+        # The fine candidates wait, unless the coarse ones cannot be judged without them.
+        alive = list(range(len(candidates)))
+        waiting = alive[1:-1:2] if signal.reach == 0 and len(alive) > 3 else []
+        alive = [place for place in alive if place not in waiting]
+        for number, part in enumerate(self.parts):
+            later = self.parts[min(number + 1, len(self.parts) - 1)]
+            seen = _drawn(order, asked.strata, (part, later))
+            extend(ask, signal, candidates, examples, asked, alive, seen)
+            alive = self._left(asked, alive)
+            if waiting:
+                near = {place + step for place in alive for step in (-1, 1)}
+                alive, waiting = sorted({*alive, *(near & set(waiting))}), []
+                extend(ask, signal, candidates, examples, asked, alive, seen)
+                alive = self._left(asked, alive)
+            if len(alive) == 1:
+                break
+        return Finish(asked, tuple(alive))
+
+    def _left(self, asked: Asked, alive: list[int]) -> list[int]:
+        """Those of `alive` that may still win."""
+        leader = min(alive, key=lambda place: (asked.scores[place], place))
+        comparisons = max(1, len(asked.held) * (len(self.parts) - 1))
+        limit = NormalDist().inv_cdf(1 - self.error / comparisons)
+        return [
+            place
+            for place in alive
+            if place == leader or (gap := asked.behind(place, leader))[0] <= limit * gap[1] + SAME
+        ]
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a race ended.
+
+    Args:
+        asked: what is known of whom.
+        left: places of the candidates that did not drop out.
+    """
+
+    asked: Asked
+    left: tuple[int, ...]
+
+    def of(self, examples: Sequence[int]) -> "Finish":
+        """The same of these places of the examples."""
+        asked = self.asked
+        columns = list(examples)
+        part = Asked(asked.held[:, columns], asked.said[:, columns], asked.strata[columns])
+        return Finish(part, self.left)
+
+
+def extend(
+    ask: Ask,
+    signal: Signal,
+    candidates: Sequence[Candidate],
+    examples: Sequence[str],
+    asked: Asked,
+    alive: Sequence[int],
+    seen: Places,
+) -> None:
+    """Fill in what the living candidates say, and have against them, on the examples that are seen."""
+    reach = len(candidates) if signal.reach is None else signal.reach
+    wanted = [p for p in range(len(candidates)) if any(abs(p - place) <= reach for place in alive)]
+    named = [examples[place] for place in seen]
+    evidence = ask([candidates[place] for place in wanted], named)
+    rows, said = signal.differences(evidence, named), table(evidence.candidates, named)
+    for place in alive:
+        asked.held[place, seen] = rows[wanted.index(place)]
+        asked.said[place, seen] = said[wanted.index(place)]
+
+
+def _strata(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]:
+    """1 where a donor's answer is not the target's, 0 elsewhere or where nobody was asked: (examples,)."""
+    if not evidence.target:
+        return np.zeros(len(examples), dtype=np.int_)
+    own = texts(evidence.target, examples)
+    apart = [texts(donor, examples) != own for donor in evidence.donors.values()]
+    return np.any(apart, axis=0).astype(np.int_)
+
+
+def _drawn(order: Places, strata: npt.NDArray[np.int_], parts: tuple[float, float]) -> Places:
+    """Places of the examples that are known when these parts of the strata are, at least one of each."""
+    drawn = []
+    for stratum, part in enumerate(parts):
+        inside = order[strata[order] == stratum]
+        drawn.append(inside[: int(np.ceil(part * len(inside)))])
+    return np.sort(np.concatenate(drawn))

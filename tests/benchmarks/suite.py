@@ -1,0 +1,98 @@
+"""The suite: controlled pairs in different regimes, several seeds of each, and all that searches ask them.
+
+Trains (or finds in the cache) the pairs of `conf/model/suite_*.yaml` and has the demo's questions answered
+along the grid, by the parents, by the control without a donor, and with disturbed images. Answers are kept in
+the store, so parts may run one after the other or at once: what is there is not made again.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from io import StringIO
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from adamms.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
+from adamms.asking import Asker
+from adamms.compose import build, compose_case
+from adamms.data.example import Dataset
+from adamms.engines.answer import texts
+from adamms.evaluate.scorers import ExactAccuracy
+from adamms.grids import candidates_of
+from adamms.search.candidates import subset
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Evidence
+from adamms.track.console import Console
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+REGIMES = tuple(sorted(file.stem.removeprefix("suite_") for file in (CONF / "model").glob("suite_*.yaml")))
+# What was decided, was decided on the first; what is reported, is of the others.
+DEVELOPMENT, TEST = (0, 1), (2, 3, 4)
+NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One regime, one seed: what the search saw, and what labels say.
+
+    Args:
+        evidence: over the examples of the search.
+        tasks: task -> their ids.
+        accuracy: of every candidate on all labelled examples, in percent; in the grid's order.
+    """
+
+    regime: str
+    seed: int
+    evidence: Evidence
+    tasks: Mapping[str, Sequence[str]]
+    accuracy: np.ndarray
+
+    @property
+    def examples(self) -> list[str]:
+        return [example for ids in self.tasks.values() for example in ids]
+
+
+def configured(regime: str, seed: int) -> DictConfig:
+    """The demo's search, with that pair."""
+    own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", f"data.seed={seed}"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=[*own, "experiment=demo", "output=unused", "search.logprobs=10"])
+
+
+def observe(samples: int, regime: str, seed: int) -> Pair:
+    """Have it all answered, in silence."""
+    console, config = Console(file=StringIO()), configured(regime, seed)
+    case, data = compose_case(config, console), build(config.data).load()
+    searched = subset([(e.id, e.task) for e in data.examples], samples, seed)
+    examples, labelled = searched_and_labelled(data, searched)
+    donors = {name: ask_donor(console, name, config, case, name, examples) for name in case.donors}
+    candidates, seen = candidates_of(config), [example.id for example in examples]
+    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
+        folder = Path(config.cache) / "disturbed"
+        asker = Asker(console, case, engine, {e.id: e for e in examples}, NEEDS, donors, folder)
+        evidence = asker(candidates, seen)
+        answers, recipe = asker.answers, lambda candidate: case.at(candidate).recipe()
+        fill(console, "labelled", engine, answers, candidates, recipe, labelled)
+    return Pair(regime, seed, evidence, searched, _accuracy(answers, data))
+
+
+def observe_all(regimes: Sequence[str], seeds: Sequence[int], samples: int, jobs: int) -> Iterator[Pair]:
+    """Every regime and seed, in `jobs` processes of one thread each; says when one is done."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch starts in them
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        both = [(regime, seed) for seed, regime in product(seeds, regimes)]
+        for pair in pool.map(partial(observe, samples), *zip(*both, strict=True)):
+            along = " ".join(f"{value:5.1f}" for value in pair.accuracy)
+            print(f"{pair.regime:>14} {pair.seed}  {along}", flush=True)
+            yield pair
+
+
+def _accuracy(answers: Answers, data: Dataset) -> np.ndarray:
+    score = ExactAccuracy()
+    return np.array([score(texts(answers[candidate]), data.answers) for candidate in sorted(answers)])

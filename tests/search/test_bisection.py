@@ -1,0 +1,80 @@
+"""Inferred answers: right where an answer changes once, checked where it does not, and cheap."""
+
+import numpy as np
+import pytest
+from asked import Book
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+from adamms.search.bisection import Bisection
+from adamms.search.evidence import PARENTS, TOKENS
+
+STEPS = 11
+
+
+def switching(places: list[int]) -> list[str]:
+    """Answers to one example per place: `a` before it, `b` from it on."""
+    return ["".join("a" if row < place else "b" for place in places) for row in range(STEPS)]
+
+
+def said(book: Book, bisection: Bisection) -> list[str]:
+    found = bisection.over(book, (PARENTS,), book.candidates)(book.candidates, book.examples)
+    return ["".join(found.candidates[c][e].text for e in book.examples) for c in book.candidates]
+
+
+@given(places=st.lists(st.integers(0, STEPS), min_size=1, max_size=30), parts=st.integers(1, 10))
+def test_an_answer_that_changes_once_is_found_exactly(places: list[int], parts: int) -> None:
+    rows = switching(places)
+    assert said(Book(rows), Bisection(parts)) == rows
+
+
+def test_most_of_the_grid_is_not_asked() -> None:
+    places = np.random.default_rng(0).integers(0, STEPS + 1, 400).tolist()
+    book = Book(switching(places))
+    said(book, Bisection(parts=2, checked=0.02))
+    assert book.share < 0.6  # both ends, the middle, and two or three steps to a change
+
+
+def test_donors_and_target_are_handed_on() -> None:
+    book = Book(switching([3, 5]), {"d": "xy"})
+    found = Bisection().over(book, (PARENTS,), book.candidates)(book.candidates, book.examples)
+    assert [found.donors["d"][e].text for e in book.examples] == ["x", "y"]
+    assert [found.target[e].text for e in book.examples] == ["a", "a"]
+
+
+def test_where_inferring_goes_wrong_everything_is_asked() -> None:
+    """Answers that come and go between equal ends: the check sees it."""
+    rows = ["a" * 60 if row in (0, 5, 10) else "c" * 60 for row in range(STEPS)]
+    book = Book(rows)
+    assert said(book, Bisection(parts=2)) == rows
+    assert book.share == 1
+
+
+def test_a_few_wrong_ones_are_put_up_with_and_those_that_were_seen_put_right() -> None:
+    rows = [["a"] * 400 for _ in range(STEPS)]
+    for example in range(4):
+        rows[2][example] = "b"
+    book = Book(rows)
+    found = said(book, Bisection(parts=2, checked=1.0))
+    assert found == ["".join(row) for row in rows]
+    assert said(Book(rows), Bisection(parts=2, checked=0.02, error=0.05))[3] == "a" * 400
+
+
+@pytest.mark.parametrize("needs", [(TOKENS,), (PARENTS, TOKENS)])
+def test_what_cannot_be_inferred_is_asked(needs: tuple[str, ...]) -> None:
+    book = Book(switching([3]))
+    assert Bisection().over(book, needs, book.candidates) is book
+
+
+def test_a_grid_of_several_axes_is_asked() -> None:
+    book = Book(switching([3]))
+    lattice = [Candidate(alpha, (("merge.density", d),)) for d in (0.1, 0.2) for alpha in (0.0, 0.5)]
+    assert Bisection().over(book, (), lattice) is book
+
+
+@pytest.mark.parametrize("wrong", [{"parts": 0}, {"checked": 0.0}, {"error": 1.5}])
+def test_bad_settings_are_named(wrong: dict[str, float]) -> None:
+    with pytest.raises(AdammsError, match=next(iter(wrong))):
+        Bisection(**wrong)  # type: ignore[arg-type]

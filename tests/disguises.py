@@ -183,7 +183,12 @@ def _plain(state: State) -> State:
     return dict(state)
 
 
-_INTERNLM2_CONFIG = {"architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", **TEXT}
+_INTERNLM2_CONFIG = {
+    "architectures": ["InternLM2ForCausalLM"],
+    "model_type": "internlm2",
+    "bias": False,
+    **TEXT,
+}
 _QWEN2_CONFIG = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **TEXT}
 _INTERNVL_CONFIG = {"architectures": ["InternVLChatModel"], "model_type": "internvl_chat"}
 

@@ -45,7 +45,7 @@ class TransformersEngine:
 
     Raises:
         AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
-            image-text-to-text model.
+            image-text-to-text model, or whose files lack some of its weights.
     """
 
     name: ClassVar[str] = "transformers"

@@ -37,6 +37,7 @@ class WorkerExtension:
 
     def adamms_begin(self, source_cache: str) -> None:
         """Get ready for candidates, and start counting encoded images: not those of the profiling."""
+        answer_without_cuda()
         self.adamms_sources = Sources(self.device or torch.device("cpu"), source_cache)
         self.adamms_written, self.adamms_encoded = set(), 0
         model = self.model_runner.get_model()
@@ -78,6 +79,15 @@ class WorkerExtension:
             )
         changed, self.adamms_written = merged | self.adamms_written, merged
         return any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
+
+
+def answer_without_cuda() -> None:
+    """Have torch built without CUDA say that no CUDA graph is being captured, instead of raising.
+
+    torch with CUDA says so wherever there is no context. vLLM 0.32 asks before each image of a MiniCPM-V.
+    """
+    if not torch.backends.cuda.is_built():
+        torch.cuda.is_current_stream_capturing = lambda: False
 
 
 def with_siblings(names: set[str], known: Any) -> list[str]:

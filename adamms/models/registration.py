@@ -69,13 +69,29 @@ def native_config(folder: Path) -> Any:
 
 
 def load_model(folder: Path) -> Any:
-    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own."""
+    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
+
+    Raises:
+        AdammsError: the files lack weights that the model has (tied ones apart): transformers only warns, and
+            draws them at random.
+    """
     from transformers import AutoModelForImageTextToText
 
     register()
-    return AutoModelForImageTextToText.from_pretrained(
-        folder, config=native_config(folder), dtype="auto", local_files_only=True
+    model, found = AutoModelForImageTextToText.from_pretrained(
+        folder,
+        config=native_config(folder),
+        dtype="auto",
+        local_files_only=True,
+        output_loading_info=True,
     )
+    missing = sorted(found["missing_keys"])
+    if missing:
+        raise AdammsError(
+            f"{folder}: its files lack weights that {type(model).__name__} has, {len(missing)} of them: "
+            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
+        )
+    return model
 
 
 def native_processor(family: Family, folder: Path, tokenizer: Path | None = None) -> Any:

@@ -1,6 +1,8 @@
 """The live engine: in place it answers exactly as the checkpoint written at the same alpha."""
 
+import json
 import pickle
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from merging import interpolated, published
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from adamms.data.digits import Digits
@@ -151,3 +154,28 @@ def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None
         foreign = interpolated(talkative / "donor", talkative / "target", 0.3)
         with pytest.raises(AdammsError, match="no parameter that is stored as"):
             engine.load(foreign)
+
+
+def test_missing_weights_are_named_and_tied_ones_are_not_missed(talkative: Path, tmp_path: Path) -> None:
+    whole = load_file(talkative / "target/model.safetensors")
+    for name, left_out in {
+        "holes": ("model.layers.0.mlp.up_proj.weight", "visual.merger.mlp.0.bias"),
+        "headless": ("lm_head.weight",),
+    }.items():
+        folder = shutil.copytree(talkative / "target", tmp_path / name)
+        rest = {key: tensor for key, tensor in whole.items() if key not in left_out}
+        assert len(rest) == len(whole) - len(left_out)
+        save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
+    question = [Example("0", "t", "largest digit")]
+    with pytest.raises(
+        AdammsError,
+        match=r"holes: its files lack weights that Qwen2VLForConditionalGeneration has, 2 of them: "
+        r"model\.language_model\.layers\.0\.mlp\.up_proj\.weight, model\.visual\.merger\.mlp\.0\.bias$",
+    ):
+        next(TransformersEngine(tmp_path / "holes", **SETTINGS).generate(question))
+    with pytest.raises(AdammsError, match=r"lack weights .* has, 1 of them: lm_head\.weight$"):
+        next(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))
+    config = json.loads((tmp_path / "headless/config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
+    (tmp_path / "headless/config.json").write_text(json.dumps(config))
+    assert dict(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))

@@ -95,7 +95,9 @@ def _matches(value: Any, hint: Any) -> bool:
         return isinstance(value, Mapping) and all(
             _matches(key, inner[0]) and _matches(item, inner[1]) for key, item in value.items()
         )
-    # An object, which another node describes; what is plain describes none.
+    # An object, which another node describes, in a list that node itself; what is plain describes none.
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
     return not isinstance(value, str | int | float | Sequence | Mapping | None)
 
 

@@ -268,10 +268,6 @@ def _objects(node: DictConfig) -> Iterator[DictConfig]:
             yield from _objects(inner)
 
 
-def _is_object(value: object) -> bool:
-    return isinstance(value, DictConfig) and "_target_" in value
-
-
 def _found(target: Any, where: str) -> Any:
     """What a full name stands for."""
     module, _, name = str(target).rpartition(".")

@@ -88,12 +88,14 @@ def test_what_has_no_names_cannot_be_searched() -> None:
 
 def search(models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients") -> list[str]:
     """With a signal by which the best factor of the attention is known."""
-    more = [SPACE, "search.trials=12"] if strategy == "coefficients" else []
+    more = {
+        "coefficients": [SPACE, "search.trials=12", "~search.signal.difference"],
+        "trusted": ["~search.signal.members", "~search.signal.weights", "search.bisection=null"],
+    }[strategy]
     return [
         *("mode=search", *pair(models), f"search={strategy}", "search.grid=[0, 0.4, 0.8]", RULES, *more),
         *(
             "search.signal._target_=wishful.Wishful",
-            "~search.signal.difference",
             "+search.signal.otherwise=1.0",
         ),
         *(f"+search.signal.key={ATTN}", f"+search.signal.wish={wish}", "search.resamples=20"),
@@ -157,4 +159,7 @@ def test_a_search_that_finds_none_says_so_and_ends_as_without_it(
         json.loads((tmp_path / name / "selection.json").read_text()) for name in ("coefficients", "trusted")
     )
     assert several["overall"].pop("several")["tried"] == 12
+    for selection in (several, alone):
+        for choice in (selection["overall"], *selection["tasks"].values()):
+            choice.pop("because")
     assert several == alone

@@ -192,9 +192,7 @@ def plain_values(node: DictConfig) -> dict[str, Any]:
         if key.startswith("_") or OmegaConf.is_missing(node, name):
             continue
         value = node[name]
-        if _is_object(value) or (
-            isinstance(value, ListConfig) and len(value) and all(map(_is_object, value))
-        ):
+        if isinstance(value, DictConfig) and "_target_" in value:
             continue
         found[key] = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
     return found

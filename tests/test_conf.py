@@ -36,8 +36,10 @@ def nodes(config: DictConfig) -> Iterator[DictConfig]:
     if "_target_" in config:
         yield config
     for key in config:
-        if not OmegaConf.is_missing(config, key) and isinstance(config[key], DictConfig):
-            yield from nodes(config[key])
+        value = None if OmegaConf.is_missing(config, key) else config[key]
+        for inner in value if isinstance(value, ListConfig) else [value]:
+            if isinstance(inner, DictConfig):
+                yield from nodes(inner)
 
 
 def given(node: DictConfig) -> dict[str, object]:

@@ -8,7 +8,7 @@ regret by regime; whether a search that spares answers makes the same choice; an
 probability of a good choice holds. Labels are read for that alone. Development seeds, on which things were
 decided, and test seeds apart. Parts may run one after the other, or at once by several processes, or as
 
-    python run.py -m experiment=demo search=trusted model=suite_near,suite_distant model.prepare.seed=0,1
+    python run.py -m experiment=suite search=trusted model=suite_near,suite_distant model.prepare.seed=0,1
 
 What is in the cache is not made again.
 """

@@ -59,10 +59,10 @@ class Pair:
 
 
 def configured(regime: str, seed: int, *overrides: str) -> DictConfig:
-    """The demo's search, with that pair."""
-    own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", f"data.seed={seed}", *overrides]
+    """The search on that pair."""
+    own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", "experiment=suite", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=[*own, "experiment=demo", "output=unused", "search.logprobs=10"])
+        return compose("config", overrides=[*own, "output=unused", "search.logprobs=10"])
 
 
 def observe(samples: int, regime: str, seed: int) -> Pair:

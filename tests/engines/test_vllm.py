@@ -318,6 +318,26 @@ def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: t
 
 
 @real
+def test_log_probabilities_are_those_of_transformers(talkative: Path, examples: tuple[Example, ...]) -> None:
+    """Of answers with the same text. float32 by other kernels: 1e-3 is ten times what it makes here."""
+    with VllmEngine(talkative / "target", **SETTINGS, logprobs=5) as engine:
+        engine.load(recipe(talkative, (0.4, ()), "target"))
+        told = dict(engine.generate(examples))
+    with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", logprobs=5) as engine:
+        engine.load(recipe(talkative, (0.4, ()), "target"))
+        plain = dict(engine.generate(examples))
+    compared = [id for id in plain if told[id].text == plain[id].text]
+    assert len(compared) > len(examples) / 2
+    for id in compared:
+        assert len(told[id].tokens) == len(plain[id].tokens)
+        for one, other in zip(told[id].tokens, plain[id].tokens, strict=True):
+            assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
+            assert [value for _, value in one.likeliest] == pytest.approx(
+                [value for _, value in other.likeliest], abs=1e-3
+            )
+
+
+@real
 def test_the_engine_ends_with_a_killed_job(talkative: Path) -> None:
     """SIGKILL while vLLM starts, which is when most of its processes and threads come to be."""
     job = (

@@ -1,0 +1,93 @@
+"""search=trusted from the command line: who is asked what, what is written, and where it cannot be had."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Outcome, pair, write_jsonl
+
+GRID = "search.grid=[0,0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08]"  # so near that most answers stay
+
+
+def search(models: Path, folder: Path, out: str, *more: str) -> list[str]:
+    return [
+        *("mode=search", *pair(models), "search=trusted", GRID, "search.resamples=50", "data=jsonl"),
+        *(f"data.path={folder / 'data.jsonl'}", "engine.max_new_tokens=3", "engine.accelerator=cpu"),
+        *(f"output={folder / out}", f"store={folder / 'store'}", *more),
+    ]
+
+
+def asked(said: str) -> dict[str, int]:
+    """Answers that each stage of the search asked for: 'search', 'search a'."""
+    found: dict[str, int] = {}
+    for title, count in re.findall(r"^(search[^:]*): (\d+) answers in", said, re.MULTILINE):
+        found[title] = found.get(title, 0) + int(count)
+    return found
+
+
+def test_half_of_the_answers_make_the_choice_of_all(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path, per_task=4)
+    spared = run(*search(talkative, tmp_path, "spared", "evaluate=none"))
+    assert spared.status == 0, spared.err
+    whole = run(*search(talkative, tmp_path, "whole", "evaluate=none", "search.bisection=null"))
+    assert whole.status == 0, whole.err
+    examples = asked(whole.out)["search a"]
+    assert asked(whole.out)["search"] == 9 * examples
+    assert asked(spared.out)["search a"] == examples
+    assert 3 * examples <= asked(spared.out)["search"] < 9 * examples
+    files = (tmp_path / name / "selection.json" for name in ("spared", "whole"))
+    one, other = (json.loads(file.read_text())["overall"] for file in files)
+    assert one["alpha"] == other["alpha"]
+    assert 0 <= one["trust"]["probability"] <= 1
+    assert one["trust"]["tolerance"] == 2.0
+    assert "of most candidates and donors" in " ".join(spared.out.split())
+    assert "it is within 2 points of the best on the grid" in " ".join(spared.out.split())
+    assert (
+        "probability that nothing on the grid is 2 points better"
+        in (tmp_path / "spared" / "report.html").read_text()
+    )
+
+
+def test_the_evaluation_asks_what_the_search_did_not(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path, per_task=2)
+    done = run(*search(talkative, tmp_path, "out"))
+    assert done.status == 0, done.err
+    evaluation = json.loads((tmp_path / "out/evaluation.json").read_text())
+    assert len(evaluation["candidates"]) == 9
+    rows = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
+    assert all(len(row["answers"]) == 9 for row in rows)
+
+
+def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> None:
+    for alpha in range(3):
+        (tmp_path / f"{alpha}.jsonl").write_text('{"doc_id": 0, "resps": [["a"]], "filtered_resps": ["a"]}\n')
+    logs = ", ".join(f"0.{alpha}: {tmp_path / f'{alpha}.jsonl'}" for alpha in range(3))
+    done = run("engine=replay", "search=trusted", "model=custom", f"engine.logs={{{logs}}}")
+    assert done.status == 2
+    assert "this search needs the parents' own answers" in done.err
+    assert "search=adamms" in done.err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("search.bisection.parts=0", "search.bisection.parts is 0"),
+        ("search.tolerance=-1", "search.tolerance is -1"),
+        ("search.signal.weights=[1]", "2 members and the weights"),
+        ("search.ties=last", "search.ties"),
+    ],
+)
+def test_bad_settings_are_named_before_any_work(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path, setting: str, message: str
+) -> None:
+    write_jsonl(tmp_path, per_task=1)
+    done = run(*search(talkative, tmp_path, "out", setting))
+    assert done.status == 2
+    assert message in done.err
+    assert not (tmp_path / "out").exists()

@@ -5,12 +5,13 @@ What a strategy asks for, and no more; each answer once. Like `answering`, above
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from adamms.answering import UNMERGED, Answers, fill
-from adamms.compose import Case, build
+from adamms.answering import UNMERGED, Answers, ask_donor, fill
+from adamms.compose import Case, build, variants_of
 from adamms.data.disturbance import disturbed
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
@@ -131,6 +132,30 @@ class Asker:
         fill(self.console, title, self.engine, held, candidates, recipe, questions)
 
 
+def donors_answers(
+    console: Console, config: DictConfig, case: Case, needs: Sequence[str], examples: Sequence[Example]
+) -> dict[str, dict[str, Answer]]:
+    """What every donor answers by itself, if the strategy needs it: before the target's engine is opened."""
+    if PARENTS not in needs:
+        return {}
+    return {name: ask_donor(console, f"search {name}", config, case, name, examples) for name in case.donors}
+
+
+def asker_of(
+    console: Console,
+    config: DictConfig,
+    case: Case,
+    engine: Engine,
+    needs: Sequence[str],
+    donors: Mapping[str, Mapping[str, Answer]],
+    examples: Sequence[Example],
+) -> Asker:
+    """The asker of a run."""
+    folder, merging = Path(config.cache) / "disturbed", partial(variants_of, config)
+    by_id = {example.id: example for example in examples}
+    return Asker(console, case, engine, by_id, needs, donors, folder, merging)
+
+
 def recorded(responses: Responses) -> Ask:
     """An `Ask` that finds its answers in what candidates once said."""
 
@@ -156,7 +181,8 @@ def check_recorded(needs: Sequence[str]) -> None:
     if needs:
         raise AdammsError(
             f"this search needs {' and '.join(words[need] for need in needs)}, and engine=replay has only "
-            f"what the candidates said: search=adamms goes with it"
+            f"what the candidates said: search=adamms goes with it, and search=trusted with "
+            f"search.donors=false"
         )
 
 

@@ -7,7 +7,6 @@ A little over 300 lines: one function a mode, and what they have in common.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from adamms.answering import (
     Answers,
     Score,
     ask,
-    ask_donor,
     check_runnable,
     evaluate,
     judge,
@@ -27,7 +25,7 @@ from adamms.answering import (
     searched_and_labelled,
 )
 from adamms.architectures.spec import ENGINES
-from adamms.asking import Asker, check_recorded, recorded, selector_of
+from adamms.asking import asker_of, check_recorded, donors_answers, recorded, selector_of
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay, Replayed
@@ -50,7 +48,6 @@ from adamms.overrides import merge_command, settings_in_words, this_job
 from adamms.resemblance import check_resemblance, distances
 from adamms.search.candidates import subset
 from adamms.search.choice import Selector
-from adamms.search.evidence import PARENTS
 from adamms.settings import check_settings
 from adamms.track.console import Console
 from adamms.track.loudness import quiet_libraries
@@ -125,16 +122,9 @@ def search(config: DictConfig, console: Console) -> RunResult:
     case = _measured(console, case)
 
     inputs, _ = searched_and_labelled(task.data, task.searched)
-    needs = task.selector.needs
-    donors = {
-        name: ask_donor(console, f"search {name}", config, case, name, inputs)
-        for name in (case.donors if PARENTS in needs else ())
-    }
+    donors = donors_answers(console, config, case, task.selector.needs, inputs)
     with open_engine(config, config.model.target, case.target.checkpoint) as engine:
-        folder = Path(config.cache) / "disturbed"
-        examples = {e.id: e for e in inputs}
-        merging = partial(variants_of, config)
-        asker = Asker(console, case, engine, examples, needs, donors, folder, merging)
+        asker = asker_of(console, config, case, engine, task.selector.needs, donors, inputs)
         selection = task.selector.search(asker, task.candidates, task.searched)
         winner, case = selection.overall.candidate, asker.case  # which knows what was not on the grid, too
         shown = dict.fromkeys([*task.candidates, winner])

@@ -246,24 +246,29 @@ def _references(node: DictConfig) -> Iterator[str]:
     """The full keys that any value below the node reads."""
     for _, text in _written(node):
         yield from _REFERENCE.findall(text)
-    for name in node:
-        inner = node._get_node(name)
-        if isinstance(inner, DictConfig) and not inner._is_none() and not inner._is_interpolation():
-            yield from _references(inner)
+    for inner in _below(node):
+        yield from _references(inner)
 
 
 def _objects(node: DictConfig) -> Iterator[DictConfig]:
     """Every node with a `_target_`, the innermost too."""
     if node.get("_target_") is not None:
         yield node
+    for inner in _below(node):
+        yield from _objects(inner)
+
+
+def _below(node: DictConfig) -> Iterator[DictConfig]:
+    """The nodes in it, and those in its lists, that are written there and stand for nothing elsewhere."""
     for name in node:
         inner = node._get_node(name)
-        if isinstance(inner, ListConfig) and not inner._is_none() and not inner._is_interpolation():
-            yield from (found for item in inner if isinstance(item, DictConfig) for found in _objects(item))
-        if isinstance(inner, DictConfig) and not (
+        given = inner is not None and not (
             inner._is_none() or inner._is_interpolation() or inner._is_missing()
-        ):
-            yield from _objects(inner)
+        )
+        if given and isinstance(inner, DictConfig):
+            yield inner
+        if given and isinstance(inner, ListConfig):
+            yield from (item for item in inner if isinstance(item, DictConfig))
 
 
 def _found(target: Any, where: str) -> Any:

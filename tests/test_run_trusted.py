@@ -67,12 +67,19 @@ def test_the_evaluation_asks_what_the_search_did_not(
 
 def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> None:
     for alpha in range(3):
-        (tmp_path / f"{alpha}.jsonl").write_text('{"doc_id": 0, "resps": [["a"]], "filtered_resps": ["a"]}\n')
+        said = f'["{alpha > 1}"]'
+        (tmp_path / f"{alpha}.jsonl").write_text(
+            f'{{"doc_id": 0, "resps": [{said}], "filtered_resps": {said}}}\n'
+        )
     logs = ", ".join(f"0.{alpha}: {tmp_path / f'{alpha}.jsonl'}" for alpha in range(3))
-    done = run("engine=replay", "search=trusted", "model=custom", f"engine.logs={{{logs}}}")
+    arguments = ("engine=replay", "search=trusted", "model=custom", f"engine.logs={{{logs}}}")
+    done = run(*arguments)
     assert done.status == 2
     assert "this search needs the parents' own answers" in done.err
     assert "search=adamms" in done.err
+    alone = run(*arguments, "search.donors=false", f"output={tmp_path / 'out'}")
+    assert alone.status == 0, alone.err
+    assert "it is within 2 points" in " ".join(alone.out.split())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from adamms.errors import AdammsError, check_choice
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
-from adamms.search.evidence import Array, Ask, Signal, table
+from adamms.search.evidence import PARENTS, Array, Ask, Signal, table
 from adamms.search.racing import SAME, Finish, Places, Race, known
 from adamms.search.ties import TIE_RULES, Positions, break_tie
 from adamms.search.trust import trust
@@ -28,6 +28,8 @@ class TrustedSelector:
     Args:
         signal: what speaks against a candidate.
         because: why its winner wins, for people.
+        donors: whether the parents' own answers are asked for, if the signal needs them; a signal of
+            agreement does without.
         bisection: how answers are inferred from others; None asks for all of them.
         race: how candidates drop out; None lets all of them answer everything.
         ties: among equal sums: the `lowest`, the `middle` or the middle of the `widest_basin` (see `ties`).
@@ -38,6 +40,7 @@ class TrustedSelector:
 
     signal: Signal
     because: str
+    donors: bool = True
     bisection: Bisection | None = None
     race: Race | None = None
     ties: str = "middle"
@@ -50,7 +53,7 @@ class TrustedSelector:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return self.signal.needs
+        return tuple(need for need in self.signal.needs if self.donors or need != PARENTS)
 
     def check(self, candidates: Sequence[Candidate]) -> None:
         """Raise AdammsError if there is nothing to choose from."""

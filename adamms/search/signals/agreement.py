@@ -29,13 +29,15 @@ from adamms.search.evidence import (
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The share of all candidates and donors that give another answer."""
+    """The share of all candidates, and of the donors if they were asked, that give another answer."""
 
     needs: ClassVar[tuple[str, ...]] = (PARENTS,)
     reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        answers, voters = _voters(evidence, examples)
+        answers = table(evidence.candidates, examples)
+        donors = [texts(donor, examples)[None] for donor in evidence.donors.values()]
+        voters = np.concatenate([answers, *donors])
         return np.mean(answers[:, None] != voters[None], axis=1)
 
 

@@ -33,8 +33,8 @@ class Bisection:
         seed: of the draw.
     """
 
-    parts: Count = 3
-    checked: Share = 0.05
+    parts: Count = 1
+    checked: Share = 0.02
     error: Share = 0.05
     seed: Natural = 0
 

@@ -42,4 +42,4 @@ class Panel:
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         found = [member.differences(evidence, examples) for member in self.members]
-        return np.tensordot(self.weights, found, axes=1)
+        return np.tensordot(self.weights, found, axes=1).astype(np.float64)

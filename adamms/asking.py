@@ -22,8 +22,8 @@ from adamms.grids import space_of
 from adamms.merge.recipe import Recipe
 from adamms.merging import Merging
 from adamms.search.choice import Selector
-from adamms.search.coefficients import CoefficientsSelector
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Ask, Evidence
+from adamms.search.several import CoefficientsSelector
 from adamms.track.console import Console
 
 

@@ -1,6 +1,7 @@
 """How much two answers differ: 0 for the same, about 1 for another answer."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -19,6 +20,7 @@ class Difference(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class ExactMatch:
     """1 where the case-folded answers are not the same string (paper; the authors' `exact_match`)."""
 

@@ -13,9 +13,9 @@ from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
-from adamms.search.coefficients import CoefficientsSelector
 from adamms.search.evidence import Array, Evidence, Signal
 from adamms.search.racing import Race
+from adamms.search.several import CoefficientsSelector
 from adamms.search.signals.agreement import Vote
 from adamms.search.trusted import TrustedSelector
 

@@ -274,7 +274,9 @@ def test_an_interrupt_ends_it(tmp_path: Path) -> None:
     )
     code = (
         "import sys; from pathlib import Path; from adamms.evaluate.lmms_eval import Backend, LmmsEval\n"
-        "from adamms.track.console import Console\n"
+        "from adamms.track.console import Console; import signal\n"
+        # As from a terminal, wherever the tests were started: what runs in the background ignores it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "LmmsEval(python=Path(sys.argv[1]), tasks=['mme']).run(Path('m'), Path(sys.argv[2]), "
         "Backend('0', 'model'), Console().stage)"
     )

@@ -64,7 +64,7 @@ def _numbers(found: Found | None, labelled: bool, best: bool) -> list[Cell]:
 def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, and the models that every search is compared with, a line each."""
     found = _all(comparison)
-    lines = ["D: answers that change between neighbours; sure: resamples that the choice wins"]
+    lines = ["D: what the answers hold against it; sure: resamples that the choice wins"]
     if any(each.overall.score is not None for each in found):
         lines = [
             "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",

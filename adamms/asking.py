@@ -88,13 +88,6 @@ class Asker:
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
 
-    @property
-    def asked(self) -> int:
-        """Answers so far, the donors' among them."""
-        given = [*self.answers.values(), *self.control.values(), *self.changed.values()]
-        own = [] if self.target in given else [self.target]
-        return sum(map(len, [*given, *own, *self.donors.values()]))
-
     def _can_be_merged(self, candidate: Candidate) -> bool:
         """Whether its settings go together; from now on the case knows it."""
         try:

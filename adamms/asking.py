@@ -88,6 +88,10 @@ class Asker:
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
 
+    def given(self, candidates: Sequence[Candidate]) -> Answers:
+        """What these candidates have said so far; of those that were asked nothing, nothing."""
+        return {candidate: self.answers.get(candidate, {}) for candidate in dict.fromkeys(candidates)}
+
     def _can_be_merged(self, candidate: Candidate) -> bool:
         """Whether its settings go together; from now on the case knows it."""
         try:

@@ -30,6 +30,7 @@ from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay, Replayed
 from adamms.engines.responses import Candidate, axes_of
+from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluating import Outside
 from adamms.grids import candidate_of, candidates_of
@@ -109,8 +110,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
     logs = replayed(config)
     if logs is not None:
         return _search_logs(config, console, logs)
-    output = Path(config.output)
-    task = _task(config)
+    output, task = Path(config.output), _task(config)
     case = compose_case(config, console, variants_of(config, task.candidates))
     check_runnable(config, case.target)
     for candidate in task.candidates:
@@ -127,8 +127,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
         asker = asker_of(console, config, case, engine, task.selector.needs, donors, inputs)
         selection = task.selector.search(asker, task.candidates, task.searched)
         winner, case = selection.overall.candidate, asker.case  # which knows what was not on the grid, too
-        shown = dict.fromkeys([*task.candidates, winner])
-        answers = {candidate: asker.answers.get(candidate, {}) for candidate in shown}
+        answers = asker.given([*task.candidates, winner])
         recipe = case.at(winner).recipe()
         folder = write_model(console, config, case, recipe)
         write_json(output / "plan.json", case.plan.to_json())
@@ -139,8 +138,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
             write_json(output / "evaluation.json", evaluation.to_json())
         answered = _answered(task.data, answers, task.scorer)
         write_answers(output / "answers.jsonl", answered)
-        if engine.found:
-            console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+        _tell_of_store(console, engine)
 
     result = replace(
         _found(case, console),
@@ -163,6 +161,11 @@ def search(config: DictConfig, console: Console) -> RunResult:
     console.say(f"report: {output / 'report.html'}")
     console.finish(folder, loader(case))
     return result
+
+
+def _tell_of_store(console: Console, engine: StoredEngine) -> None:
+    if engine.found:
+        console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
 
 
 def _judged(outside: Outside, output: Path, result: RunResult) -> RunResult:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 from signal_plots import plot
-from suite import DEVELOPMENT, REGIMES, TEST, Pair, configured, observe_all
+from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, configured, observe_all
 
 from adamms.compose import build
 from adamms.engines.responses import Candidate
@@ -219,7 +219,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--regimes", default=",".join(REGIMES))
-    parser.add_argument("--seeds", default=",".join(map(str, DEVELOPMENT + TEST)))
+    parser.add_argument("--seeds", default=",".join(map(str, WHOLE)))
     parser.add_argument("--samples", type=int, default=50, help="unlabelled examples per task")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--plots", type=Path, help="a folder for pictures")

@@ -22,7 +22,7 @@ from adamms.grids import space_of
 from adamms.merge.recipe import Recipe
 from adamms.merging import Merging
 from adamms.search.choice import Selector
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Ask, Evidence
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SURENESS, TOKENS, Ask, Evidence
 from adamms.search.several import CoefficientsSelector
 from adamms.track.console import Console
 
@@ -167,6 +167,15 @@ def recorded(responses: Responses) -> Ask:
     return ask
 
 
+def check_logprobs(config: DictConfig, needs: Sequence[str]) -> None:
+    """Raise AdammsError if a strategy needs log-probabilities that the engine is not asked for."""
+    if {TOKENS, SURENESS} & set(needs) and not config.engine.logprobs:
+        raise AdammsError(
+            "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
+            "1 where only those of the answers themselves count, as in search=trusted"
+        )
+
+
 def check_recorded(needs: Sequence[str]) -> None:
     """Raise AdammsError if a strategy needs more than what candidates once said."""
     words = {
@@ -174,12 +183,13 @@ def check_recorded(needs: Sequence[str]) -> None:
         CONTROL: "the answers of a control",
         DISTURBED: "answers to disturbed inputs",
         TOKENS: "log-probabilities",
+        SURENESS: "the answers' log-probabilities",
     }
     if needs:
         raise AdammsError(
             f"this search needs {' and '.join(words[need] for need in needs)}, and engine=replay has only "
             f"what the candidates said: search=adamms goes with it, and search=trusted with "
-            f"search.donors=false"
+            f"search.donors=false search.sureness=0"
         )
 
 

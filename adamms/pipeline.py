@@ -25,7 +25,7 @@ from adamms.answering import (
     searched_and_labelled,
 )
 from adamms.architectures.spec import ENGINES
-from adamms.asking import asker_of, check_recorded, donors_answers, recorded, selector_of
+from adamms.asking import asker_of, check_logprobs, check_recorded, donors_answers, recorded, selector_of
 from adamms.compose import Case, build, compose_case, variants_of
 from adamms.data.example import Dataset, Example
 from adamms.engines.replay import Replay, Replayed
@@ -191,6 +191,7 @@ class _Task:
 def _task(config: DictConfig) -> _Task:
     candidates, selector = candidates_of(config), selector_of(config)
     selector.check(candidates)
+    check_logprobs(config, selector.needs)
     scorer = build(config.evaluate.scorer)
     data, searched = _data(config)
     return _Task(candidates, selector, scorer, data, searched)

@@ -75,6 +75,7 @@ class SearchSettings:
     difference: Node
     selector: Node
     logprobs: Natural = 0
+    sureness: float = 0.0
     space: Any = None
 
 

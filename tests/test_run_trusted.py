@@ -52,6 +52,15 @@ def test_half_of_the_answers_make_the_choice_of_all(
     )
 
 
+def test_votes_that_all_count_alike_need_no_log_probabilities(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path, per_task=2)
+    done = run(*search(talkative, tmp_path, "out", "evaluate=none", "search.sureness=0", "search.logprobs=0"))
+    assert done.status == 0, done.err
+    assert json.loads((tmp_path / "out/selection.json").read_text())["overall"]["alpha"] is not None
+
+
 def test_the_evaluation_asks_what_the_search_did_not(
     run: Callable[..., Outcome], talkative: Path, tmp_path: Path
 ) -> None:
@@ -77,7 +86,8 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     assert done.status == 2
     assert "this search needs the parents' own answers" in done.err
     assert "search=adamms" in done.err
-    alone = run(*arguments, "search.donors=false", f"output={tmp_path / 'out'}")
+    assert "search.donors=false search.sureness=0" in done.err
+    alone = run(*arguments, "search.donors=false", "search.sureness=0", f"output={tmp_path / 'out'}")
     assert alone.status == 0, alone.err
     assert "it is within 2 points" in " ".join(alone.out.split())
 
@@ -89,6 +99,8 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
         ("search.tolerance=-1", "search.tolerance is -1"),
         ("search.signal.weights=[1]", "2 members and the weights"),
         ("search.ties=last", "search.ties"),
+        ("search.sureness=-1", "sureness of a signal is -1"),
+        ("search.logprobs=0", "engine.logprobs is 0; expected search.logprobs=10"),
     ],
 )
 def test_bad_settings_are_named_before_any_work(

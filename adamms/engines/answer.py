@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 # Digits after the point that log-probabilities are kept with: more of them is noise of the arithmetic.
 DIGITS = 5
 
@@ -45,6 +47,26 @@ def token(chosen: int, likeliest: Mapping[int, float], logprob: float, count: in
     rounded[chosen] = round(logprob, DIGITS)
     order = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
     return Token(rounded[chosen], tuple(order[:count]))
+
+
+def between(one: Answer, other: Answer, share: float) -> Answer:
+    """What may be said `share` of the way from one to the other, which say the same.
+
+    Of the tokens' probabilities the logits are interpolated, as those of a model are nearly linear in its
+    weights over a short way; of what else is likely nothing is known. Where the tokens do not go together,
+    those of the nearer one count.
+    """
+    if len(one.tokens) != len(other.tokens):
+        return one if share <= 0.5 else other
+    pairs = zip(one.tokens, other.tokens, strict=True)
+    return Answer(one.text, tuple(Token(_between(a.logprob, b.logprob, share), ()) for a, b in pairs))
+
+
+def _between(one: float, other: float, share: float) -> float:
+    """The log-probability whose logit lies `share` of the way from the one's to the other's."""
+    known = np.array([one, other])
+    logits = known - np.log(np.maximum(-np.expm1(known), 10.0**-DIGITS))  # nothing is surer than can be kept
+    return -float(np.logaddexp(0.0, -logits @ [1 - share, share]))
 
 
 def texts(answers: Mapping[str, Answer]) -> dict[str, str]:

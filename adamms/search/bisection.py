@@ -2,7 +2,8 @@
 
 Along alpha an answer changes once or twice, so most of a grid need not be asked: a few candidates are, and
 where two neighbours among them differ, the one in the middle, and so on. How often that infers a wrong answer
-is found by asking a sample of what was inferred. Knows no signals and no labels.
+is found by asking a sample of what was inferred. Log-probabilities of inferred answers are interpolated.
+Knows no signals and no labels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +13,11 @@ from itertools import pairwise
 import numpy as np
 
 from adamms.bounds import Count, Natural, Share
-from adamms.engines.answer import Answer
+from adamms.engines.answer import Answer, between
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.candidates import shape_of
-from adamms.search.evidence import PARENTS, Answers, Ask, Evidence
+from adamms.search.evidence import PARENTS, SURENESS, Answers, Ask, Evidence
 
 # Inferred answers that are asked at least, where there are so many.
 LEAST = 20
@@ -48,9 +49,10 @@ class Bisection:
     def over(self, ask: Ask, needs: Sequence[str], candidates: Sequence[Candidate]) -> Ask:
         """An `Ask` that infers; the one given where it cannot.
 
-        That is where more is needed than texts of candidates and parents, and on a grid of several axes.
+        That is where more is needed than the answers of candidates and parents and how sure they are of
+        them, and on a grid of several axes.
         """
-        if set(needs) - {PARENTS} or sum(count > 1 for count in shape_of(candidates)) > 1:
+        if set(needs) - {PARENTS, SURENESS} or sum(count > 1 for count in shape_of(candidates)) > 1:
             return ask
 
         def inferring(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
@@ -68,10 +70,12 @@ class Bisection:
         gaps = [(left, right, list(examples)) for left, right in pairwise(places)]
         while gaps:
             left, right, named = gaps.pop(0)
-            between = range(left + 1, right)
-            apart = [e for e in named if not _same(said[left][e], said[right][e])] if between else []
-            for place in between:
-                alike = {e: said[left][e] for e in named if e not in set(apart)}
+            inside = range(left + 1, right)
+            apart = [e for e in named if not _same(said[left][e], said[right][e])] if inside else []
+            differ = set(apart)
+            for place in inside:
+                share = (place - left) / (right - left)
+                alike = {e: between(said[left][e], said[right][e], share) for e in named if e not in differ}
                 said.setdefault(place, {}).update(alike)
                 inferred += [(place, example) for example in alike]
             if apart:

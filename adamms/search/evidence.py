@@ -42,8 +42,9 @@ class Evidence:
         return sorted(self.candidates)
 
 
-# What a signal may need beside the candidates' answers.
-PARENTS, CONTROL, DISTURBED, TOKENS = "parents", "control", "disturbed", "tokens"
+# What a signal may need beside the candidates' answers: the last two are log-probabilities, of all that might
+# have been said, or of what was said alone, which a signal weighs so coarsely that it may be interpolated.
+PARENTS, CONTROL, DISTURBED, TOKENS, SURENESS = "parents", "control", "disturbed", "tokens", "sureness"
 
 
 class Ask(Protocol):
@@ -61,7 +62,7 @@ class Signal(Protocol):
     """Says without labels how good every candidate seems to be.
 
     Attributes:
-        needs: some of PARENTS, CONTROL, DISTURBED, TOKENS.
+        needs: some of PARENTS, CONTROL, DISTURBED, TOKENS, SURENESS.
         reach: steps along the grid to the farthest candidates whose answers count for a candidate's own; None
             for all of them.
     """
@@ -107,6 +108,16 @@ def log_probability(answer: Answer) -> float:
 def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
     """Of every answer: shape (examples,)."""
     return np.array([log_probability(answers[example]) for example in examples])
+
+
+def sureness(answers: Answers, examples: Sequence[str]) -> Array:
+    """The mean log-probability of every answer's tokens, so that long ones are not unsure: (examples,).
+
+    Raises:
+        AdammsError: the engine was not asked for log-probabilities.
+    """
+    lengths = np.array([len(answers[example].tokens) for example in examples])
+    return log_probabilities(answers, examples) / lengths
 
 
 def first_token(answer: Answer) -> dict[int, float]:

@@ -1,15 +1,19 @@
 """Inferred answers: right where an answer changes once, checked where it does not, and cheap."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from asked import Book
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.engines.answer import Answer, Token
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.bisection import Bisection
-from adamms.search.evidence import PARENTS, TOKENS
+from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence
 
 STEPS = 11
 
@@ -42,6 +46,23 @@ def test_donors_and_target_are_handed_on() -> None:
     found = Bisection().over(book, (PARENTS,), book.candidates)(book.candidates, book.examples)
     assert [found.donors["d"][e].text for e in book.examples] == ["x", "y"]
     assert [found.target[e].text for e in book.examples] == ["a", "a"]
+
+
+def test_how_sure_an_inferred_answer_is_lies_between() -> None:
+    """Halfway in logits: of 0.5 and 0.9 that is 0.75."""
+    grid = [Candidate(alpha) for alpha in (0.0, 0.5, 1.0)]
+    known = {grid[0]: math.log(0.5), grid[2]: math.log(0.9)}
+
+    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        """Of the one in the middle, nothing that is asked to check counts here."""
+        return Evidence(
+            {c: {e: Answer("a", (Token(known.get(c, -9.0), ()),)) for e in examples} for c in candidates}
+        )
+
+    examples = [f"e{place}" for place in range(100)]
+    found = Bisection(checked=0.2).over(ask, (PARENTS, SURENESS), grid)(grid, examples)
+    sure = sorted(math.exp(found.candidates[grid[1]][example].tokens[0].logprob) for example in examples)
+    np.testing.assert_allclose(sure, [math.exp(-9.0)] * 20 + [0.75] * 80, rtol=1e-4)
 
 
 def test_where_inferring_goes_wrong_everything_is_asked() -> None:

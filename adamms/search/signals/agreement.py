@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from adamms.engines.answer import Answer
+from adamms.errors import AdammsError
 from adamms.search.difference import Difference, ExactMatch
 from adamms.search.evidence import (
     PARENTS,
+    SURENESS,
     TOKENS,
     Answers,
     Array,
@@ -22,23 +24,40 @@ from adamms.search.evidence import (
     given,
     jensen_shannon,
     log_probabilities,
-    table,
+    sureness,
     texts,
 )
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The share of all candidates, and of the donors if they were asked, that give another answer."""
+    """The share of all candidates, and of the donors if they were asked, that give another answer.
 
-    needs: ClassVar[tuple[str, ...]] = (PARENTS,)
+    Args:
+        sureness: voters count by the probability of their answer (the geometric mean over its tokens) to this
+            power; 0, each alike, for which no log-probabilities are needed.
+    """
+
+    sureness: float = 0.0
+
     reach: ClassVar[int | None] = None
 
+    def __post_init__(self) -> None:
+        if not self.sureness >= 0:
+            raise AdammsError(f"sureness of a signal is {self.sureness}; expected a number not below 0")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (PARENTS, SURENESS) if self.sureness else (PARENTS,)
+
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        answers = table(evidence.candidates, examples)
-        donors = [texts(donor, examples)[None] for donor in evidence.donors.values()]
-        voters = np.concatenate([answers, *donors])
-        return np.mean(answers[:, None] != voters[None], axis=1)
+        answers, voters = _votes(evidence, examples)
+        others = answers[:, None] != voters[None]  # (candidates, voters, examples)
+        if not self.sureness:
+            return np.mean(others, axis=1)
+        sure = np.stack([sureness(voter, examples) for voter in _voting(evidence)])
+        weights = np.exp(self.sureness * (sure - sure.max(axis=0)))  # 1 for the surest: nothing underflows
+        return np.asarray((others * (weights / weights.sum(axis=0))).sum(axis=1))
 
 
 @dataclass(frozen=True)
@@ -56,8 +75,11 @@ class Vote:
     reach: ClassVar[int | None] = None
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        answers, voters = _voters(evidence, examples)
-        weights = np.exp(_sureness(evidence, examples)) if self.weighted else np.ones(voters.shape)
+        given(evidence, "donors")
+        answers, voters = _votes(evidence, examples)
+        weights = np.ones(voters.shape)
+        if self.weighted:
+            weights = np.exp([log_probabilities(voter, examples) for voter in _voting(evidence)])
         winners = [_most(voters[:, place], weights[:, place]) for place in range(len(examples))]
         return (answers != np.array(winners)).astype(np.float64)
 
@@ -129,17 +151,15 @@ def _mean(answers: Sequence[Answer]) -> dict[int, float]:
     return {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in names}
 
 
-def _voters(evidence: Evidence, examples: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """The candidates' answers, and those of candidates and donors: (candidates or voters, examples)."""
-    given(evidence, "donors")
-    answers = table(evidence.candidates, examples)
-    donors = [texts(donor, examples) for donor in evidence.donors.values()]
-    return answers, np.concatenate([answers, np.stack(donors)])
+def _votes(evidence: Evidence, examples: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
+    """The candidates' answers, and those of all that vote: (candidates or voters, examples)."""
+    votes = np.stack([texts(voter, examples) for voter in _voting(evidence)])
+    return votes[: len(evidence.candidates)], votes
 
 
-def _sureness(evidence: Evidence, examples: Sequence[str]) -> Array:
-    voters = [*(evidence.candidates[c] for c in evidence.order), *evidence.donors.values()]
-    return np.stack([log_probabilities(voter, examples) for voter in voters])
+def _voting(evidence: Evidence) -> list[Answers]:
+    """All candidates' answers, then the donors'."""
+    return [*(evidence.candidates[candidate] for candidate in evidence.order), *evidence.donors.values()]
 
 
 def _most(answers: npt.NDArray[np.str_], weights: Array) -> str:

@@ -1,0 +1,44 @@
+"""How sure an answer is that was not asked: between what two others say of it."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamms.engines.answer import Answer, Token, between
+
+logprobs = st.floats(-2000.0, 0.0)
+
+
+def said(*values: float) -> Answer:
+    return Answer("a", tuple(Token(value, ((0, value),)) for value in values))
+
+
+def logit(value: float) -> float:
+    return value - math.log(max(-math.expm1(value), 1e-5))
+
+
+@given(one=logprobs, other=logprobs, share=st.floats(0.0, 1.0))
+def test_logits_are_interpolated(one: float, other: float, share: float) -> None:
+    """Within 1e-5, below which log-probabilities are not kept, and float64's rounding of large ones."""
+    (token,) = between(said(one), said(other), share).tokens
+    assert min(one, other) - 2e-5 <= token.logprob <= 0
+    wanted = (1 - share) * logit(one) + share * logit(other)
+    assert math.isclose(logit(token.logprob), wanted, rel_tol=1e-9, abs_tol=1.1)
+    if wanted < 10:  # there `logit` is exact
+        assert math.isclose(logit(token.logprob), wanted, rel_tol=1e-6, abs_tol=1e-6)
+    assert token.likeliest == ()  # nothing is known of what else is likely
+
+
+def test_every_token_for_itself_and_the_text_of_the_first() -> None:
+    found = between(Answer("Yes", said(-1.0, -2.0).tokens), Answer("yes", said(-1.0, -4.0).tokens), 0.5)
+    assert found.text == "Yes"
+    assert math.isclose(found.tokens[0].logprob, -1.0)
+    assert -4 < found.tokens[1].logprob < -2
+
+
+def test_where_tokens_do_not_go_together_the_nearer_answer_counts() -> None:
+    one, other = said(-1.0), said(-1.0, -2.0)
+    assert between(one, other, 0.5) is one
+    assert between(one, other, 0.6) is other
+    assert between(Answer("a"), Answer("a"), 0.3) == Answer("a")

@@ -16,6 +16,7 @@ What is in the cache is not made again.
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,7 @@ def recommended(pairs: Sequence[Pair]) -> TrustedSelector:
     return selector
 
 
+@cache
 def choose(selector: TrustedSelector, pair: Pair) -> tuple[Choice, float]:
     """Its choice over all examples, and the share of the answers of the whole grid that it needed."""
     ask = Recorded(pair.evidence)

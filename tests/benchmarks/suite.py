@@ -39,7 +39,7 @@ WHOLE = (0, 1, *TEST)
 NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is itself alone, so that what is found of it can be remembered
 class Pair:
     """One regime, one seed: what the search saw, and what labels say.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,3 +100,26 @@ def test_the_choice_is_that_of_separately_written_checkpoints(
         example.id: {str(alpha): answers[alpha][example.id] for alpha in answers} for example in examples
     }
     assert len({json.dumps(given) for given in answers.values()}) == len(GRID)  # or it would say nothing
+
+
+@real
+def test_the_recommended_search_finds_the_same_in_both_engines(talkative: Path, tmp_path: Path) -> None:
+    """Donors, probabilities, and examples asked in several rounds; D within 1e-3 of its size."""
+    found = {}
+    for name, own in {"vllm": ENGINE, "transformers": {"max_new_tokens": 5, "accelerator": "cpu"}}.items():
+        command = [
+            *(sys.executable, str(ROOT / "run.py"), "model=custom", f"engine={name}", "search=trusted"),
+            *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
+            *(f"search.grid={[0.0, 0.01, 0.02, 0.03, 0.04, 0.3, 0.6]}", "search.samples=null"),
+            *("search.resamples=20", "evaluate=none", "store=null", f"data.per_task={PER_TASK}"),
+            *(f"cache={tmp_path}/cache", f"output={tmp_path / name}"),
+            *(f"engine.{key}={value}" for key, value in own.items()),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        counts = re.findall(r"^search: (\d+) answers in", done.stdout, re.MULTILINE)
+        assert len(counts) > 1
+        assert sum(map(int, counts)) < 7 * 8 * PER_TASK  # bisection spared some
+        found[name] = json.loads((tmp_path / name / "selection.json").read_text())["overall"]
+    assert found["vllm"]["alpha"] == found["transformers"]["alpha"]
+    assert found["vllm"]["differences"] == pytest.approx(found["transformers"]["differences"], rel=1e-3)

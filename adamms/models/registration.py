@@ -73,7 +73,7 @@ def load_model(folder: Path) -> Any:
 
     Raises:
         AdammsError: the files lack weights that the model has (tied ones apart): transformers only warns, and
-            draws them at random.
+            draws them at random; or have weights of another shape.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -84,7 +84,14 @@ def load_model(folder: Path) -> Any:
         dtype="auto",
         local_files_only=True,
         output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are told below, all of them
     )
+    wrong = [f"{name} {list(held)} for {list(own)}" for name, held, own in sorted(found["mismatched_keys"])]
+    if wrong:
+        raise AdammsError(
+            f"{folder}: {len(wrong)} of its weights have shapes that do not fit {type(model).__name__}: "
+            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}; does config.json belong to them?"
+        )
     missing = sorted(found["missing_keys"])
     if missing:
         raise AdammsError(

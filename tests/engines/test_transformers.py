@@ -156,6 +156,25 @@ def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None
             engine.load(foreign)
 
 
+def test_weights_that_do_not_fit_are_named_with_both_shapes(talkative: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(talkative / "target", tmp_path / "wide")
+    config = json.loads((folder / "config.json").read_text())
+    inside = config.get("text_config", config)
+    before = inside["intermediate_size"]
+    for part in (config, config.get("text_config", {})):
+        if "intermediate_size" in part:
+            part["intermediate_size"] = 2 * before
+    (folder / "config.json").write_text(json.dumps(config))
+    hidden = inside["hidden_size"]
+    with pytest.raises(
+        AdammsError,
+        match=rf"wide: \d+ of its weights have shapes that do not fit Qwen2VLForConditionalGeneration: "
+        rf"model\.language_model\.layers\.0\.mlp\.down_proj\.weight "
+        rf"\[{hidden}, {before}\] for \[{hidden}, {2 * before}\]",
+    ):
+        next(TransformersEngine(folder, **SETTINGS).generate([Example("0", "t", "largest digit")]))
+
+
 def test_missing_weights_are_named_and_tied_ones_are_not_missed(talkative: Path, tmp_path: Path) -> None:
     whole = load_file(talkative / "target/model.safetensors")
     for name, left_out in {

@@ -119,14 +119,14 @@ def shares_by_slot(
     merged = [slot for slot in slots if slot.merged]
     layers = 1 + max((role.layer or 0 for slot in slots if (role := role_of(slot))), default=0)
     found: dict[str, dict[str, float]] = {}
-    for number, rule in enumerate(rules):
+    for rule in rules:
         here = [slot for slot in merged if rule.applies(slot)]
         if not here:
-            raise AdammsError(f"merge.rules[{number}] applies to no tensor that is merged: {rule}")
+            raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")
         for slot in here:
             if slot.name not in found:
                 found[slot.name] = _shares(rule, rule.value(slot, layers), shares, parts)
-                _check_total(number, slot, found[slot.name])
+                _check_total(rule, slot, found[slot.name])
     return found
 
 
@@ -136,9 +136,9 @@ def _shares(rule: Rule, value: float, shares: Shares, parts: Shares) -> dict[str
     return {name: value * share for name, share in shares.items()}
 
 
-def _check_total(number: int, slot: Slot, shares: Shares) -> None:
+def _check_total(rule: Rule, slot: Slot, shares: Shares) -> None:
     total = sum(shares.values())
     if total > 1 + 1e-9:
         raise AdammsError(
-            f"merge.rules[{number}] makes the donors' share of {slot.name} {total:g}; expected at most 1"
+            f"merge.rules: {rule} makes the donors' share of {slot.name} {total:g}; expected at most 1"
         )

@@ -91,6 +91,10 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
         case Entropy():
             return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
         case Disagreement(sureness):
+            if sureness:
+                parents = [evidence.target, *evidence.donors.values()]
+                sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
+                voters.append(parents[sure.index(max(sure))])
             counts = [_geometric_mean(v[example]) ** sureness for v in voters]
             against = [said(v, example) != mine for v in voters]
             return sum(count for count, no in zip(counts, against, strict=True) if no) / sum(counts)

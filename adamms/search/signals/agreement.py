@@ -35,7 +35,8 @@ class Disagreement:
 
     Args:
         sureness: voters count by the probability of their answer (the geometric mean over its tokens) to this
-            power; 0, each alike, for which no log-probabilities are needed.
+            power, and the parent that is the surest of all parents counts twice if the donors were asked; 0,
+            each alike and once, for which no log-probabilities are needed.
     """
 
     sureness: float = 0.0
@@ -51,11 +52,14 @@ class Disagreement:
         return (PARENTS, SURENESS) if self.sureness else (PARENTS,)
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        answers, voters = _votes(evidence, examples)
-        others = answers[:, None] != voters[None]  # (candidates, voters, examples)
+        voters = _voters(evidence)
+        if self.sureness and evidence.donors:
+            voters.append(surest(evidence, examples))
+        votes = np.stack([texts(voter, examples) for voter in voters])
+        others = votes[: len(evidence.candidates), None] != votes[None]  # (candidates, voters, examples)
         if not self.sureness:
             return np.mean(others, axis=1)
-        sure = np.stack([sureness(voter, examples) for voter in _voting(evidence)])
+        sure = np.stack([sureness(voter, examples) for voter in voters])
         weights = np.exp(self.sureness * (sure - sure.max(axis=0)))  # 1 for the surest: nothing underflows
         return np.asarray((others * (weights / weights.sum(axis=0))).sum(axis=1))
 
@@ -76,12 +80,13 @@ class Vote:
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")
-        answers, voters = _votes(evidence, examples)
-        weights = np.ones(voters.shape)
+        voters = _voters(evidence)
+        votes = np.stack([texts(voter, examples) for voter in voters])
+        weights = np.ones(votes.shape)
         if self.weighted:
-            weights = np.exp([log_probabilities(voter, examples) for voter in _voting(evidence)])
-        winners = [_most(voters[:, place], weights[:, place]) for place in range(len(examples))]
-        return (answers != np.array(winners)).astype(np.float64)
+            weights = np.exp([log_probabilities(voter, examples) for voter in voters])
+        winners = [_most(votes[:, place], weights[:, place]) for place in range(len(examples))]
+        return (votes[: len(evidence.candidates)] != np.array(winners)).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ class SurestParent:
 
     def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         given(evidence, "donors")
-        wanted = surest(evidence, examples)
+        parent = surest(evidence, examples)
+        wanted = [parent[example].text for example in examples]
         answers = [[evidence.candidates[c][example].text for example in examples] for c in evidence.order]
         return np.stack([self.difference(row, wanted) for row in answers])
 
@@ -136,12 +142,12 @@ def parents(evidence: Evidence) -> list[Answers]:
     return [evidence.target, *evidence.donors.values()]
 
 
-def surest(evidence: Evidence, examples: Sequence[str]) -> list[str]:
+def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
     """To each example the answer of the parent that gives its own the highest probability."""
     known = parents(evidence)
     sure = np.stack([log_probabilities(parent, examples) for parent in known])  # (parents, examples)
     pairs = zip(sure.argmax(axis=0).tolist(), examples, strict=True)
-    return [known[parent][example].text for parent, example in pairs]
+    return {example: known[parent][example] for parent, example in pairs}
 
 
 def _mean(answers: Sequence[Answer]) -> dict[int, float]:
@@ -151,13 +157,7 @@ def _mean(answers: Sequence[Answer]) -> dict[int, float]:
     return {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in names}
 
 
-def _votes(evidence: Evidence, examples: Sequence[str]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.str_]]:
-    """The candidates' answers, and those of all that vote: (candidates or voters, examples)."""
-    votes = np.stack([texts(voter, examples) for voter in _voting(evidence)])
-    return votes[: len(evidence.candidates)], votes
-
-
-def _voting(evidence: Evidence) -> list[Answers]:
+def _voters(evidence: Evidence) -> list[Answers]:
     """All candidates' answers, then the donors'."""
     return [*(evidence.candidates[candidate] for candidate in evidence.order), *evidence.donors.values()]
 

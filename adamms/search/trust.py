@@ -18,7 +18,7 @@ from adamms.search.choice import Trust
 from adamms.search.evidence import Array
 
 SLOPE = 0.4
-SPREAD = 0.3
+SPREAD = 0.35
 
 
 def trust(gaps: Array, apart: Array, winner: int, tolerance: float, seed: int) -> Trust:

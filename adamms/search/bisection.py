@@ -14,7 +14,7 @@ import numpy as np
 
 from adamms.bounds import Count, Natural, Share
 from adamms.engines.answer import Answer, between
-from adamms.engines.responses import Candidate
+from adamms.engines.responses import Candidate, axes_of
 from adamms.errors import AdammsError
 from adamms.search.candidates import shape_of
 from adamms.search.evidence import PARENTS, SURENESS, Answers, Ask, Evidence
@@ -63,6 +63,7 @@ class Bisection:
     def _inferred(self, ask: Ask, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         if len(candidates) < 3:
             return ask(candidates, examples)
+        along = max(axes_of(candidates).values(), key=len)  # the numbers in which the candidates differ
         places = _spread(len(candidates), self.parts)
         first = ask([candidates[place] for place in places], examples)
         said = {place: dict(first.candidates[candidates[place]]) for place in places}
@@ -74,7 +75,7 @@ class Bisection:
             apart = [e for e in named if not _same(said[left][e], said[right][e])] if inside else []
             differ = set(apart)
             for place in inside:
-                share = (place - left) / (right - left)
+                share = (along[place] - along[left]) / (along[right] - along[left])
                 alike = {e: between(said[left][e], said[right][e], share) for e in named if e not in differ}
                 said.setdefault(place, {}).update(alike)
                 inferred += [(place, example) for example in alike]

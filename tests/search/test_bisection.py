@@ -49,20 +49,23 @@ def test_donors_and_target_are_handed_on() -> None:
 
 
 def test_how_sure_an_inferred_answer_is_lies_between() -> None:
-    """Halfway in logits: of 0.5 and 0.9 that is 0.75."""
-    grid = [Candidate(alpha) for alpha in (0.0, 0.5, 1.0)]
-    known = {grid[0]: math.log(0.5), grid[2]: math.log(0.9)}
+    """In logits, by alpha and not by the place in the grid: of 0.5 and 0.9 that is 0.75 in the middle."""
+    grid = [Candidate(alpha) for alpha in (0.0, 0.1, 0.5, 1.0)]
+    known = {grid[0]: math.log(0.5), grid[3]: math.log(0.9)}
 
     def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        """Of the one in the middle, nothing that is asked to check counts here."""
-        return Evidence(
-            {c: {e: Answer("a", (Token(known.get(c, -9.0), ()),)) for e in examples} for c in candidates}
-        )
+        """Those between say the same, and are less sure of it than was inferred."""
+        said = {c: Answer("a", (Token(known.get(c, -9.0), ()),)) for c in candidates}
+        return Evidence({c: dict.fromkeys(examples, said[c]) for c in candidates})
 
     examples = [f"e{place}" for place in range(100)]
     found = Bisection(checked=0.2).over(ask, (PARENTS, SURENESS), grid)(grid, examples)
-    sure = sorted(math.exp(found.candidates[grid[1]][example].tokens[0].logprob) for example in examples)
-    np.testing.assert_allclose(sure, [math.exp(-9.0)] * 20 + [0.75] * 80, rtol=1e-4)
+    sure = np.exp([[found.candidates[c][e].tokens[0].logprob for e in examples] for c in grid[1:3]])
+    asked = np.isclose(sure, math.exp(-9.0))
+    assert asked.sum() == 40  # of 200
+    tenth = 1 / (1 + 9**-0.1)  # 0.5 has the odds 1, 0.9 has 9
+    np.testing.assert_allclose(sure[0][~asked[0]], tenth, rtol=1e-4)
+    np.testing.assert_allclose(sure[1][~asked[1]], 0.75, rtol=1e-4)
 
 
 def test_where_inferring_goes_wrong_everything_is_asked() -> None:

@@ -43,7 +43,7 @@ def test_half_of_the_answers_make_as_good_a_choice_as_all(
     one, other = (json.loads(file.read_text())["overall"] for file in files)
     # Of random models many alphas are almost as good; how sure inferred answers are is not exact.
     assert other["differences"][str(one["alpha"])] <= 1.02 * min(other["differences"].values())
-    assert one["differences"] == pytest.approx(other["differences"], rel=0.02)
+    assert one["differences"] == pytest.approx(other["differences"], rel=0.05)
     assert 0 <= one["trust"]["probability"] <= 1
     assert one["trust"]["tolerance"] == 2.0
     assert "of most candidates and donors" in " ".join(spared.out.split())
@@ -97,7 +97,7 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("search.bisection.parts=0", "search.bisection.parts is 0"),
+        ("search.bisection.first=0", "search.bisection.first is 0"),
         ("search.tolerance=-1", "search.tolerance is -1"),
         ("search.signal.weights=[1]", "2 members and the weights"),
         ("search.ties=last", "search.ties"),

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from adamms.bounds import Count, Natural, Share
+from adamms.bounds import Natural, Share
 from adamms.engines.answer import Answer, between
 from adamms.engines.responses import Candidate, axes_of
 from adamms.errors import AdammsError
@@ -28,22 +28,23 @@ class Bisection:
     """How the answers of a grid are inferred.
 
     Args:
-        parts: into how many parts the candidates that are always asked divide the grid.
+        first: how far along the grid, as a share of it, the candidate is that is always asked beside both
+            ends; 1 for the ends alone.
         checked: the share of the inferred answers that is asked nonetheless, drawn at random.
         error: if a larger share of those is wrong, all that was inferred is asked.
         seed: of the draw.
     """
 
-    parts: Count = 1
+    first: Share = 0.6
     checked: Share = 0.02
     error: Share = 0.05
     seed: Natural = 0
 
     def __post_init__(self) -> None:
-        if self.parts < 1 or not 0 < self.checked <= 1 or not 0 <= self.error <= 1:
+        if not 0 < self.first <= 1 or not 0 < self.checked <= 1 or not 0 <= self.error <= 1:
             raise AdammsError(
-                f"search.bisection: parts is {self.parts}, checked {self.checked}, error {self.error}; "
-                f"expected at least 1 part, and shares"
+                f"search.bisection: first is {self.first}, checked {self.checked}, error {self.error}; "
+                f"expected shares"
             )
 
     def over(self, ask: Ask, needs: Sequence[str], candidates: Sequence[Candidate]) -> Ask:
@@ -64,7 +65,7 @@ class Bisection:
         if len(candidates) < 3:
             return ask(candidates, examples)
         along = max(axes_of(candidates).values(), key=len)  # the numbers in which the candidates differ
-        places = _spread(len(candidates), self.parts)
+        places = _always(len(candidates), self.first)
         first = ask([candidates[place] for place in places], examples)
         said = {place: dict(first.candidates[candidates[place]]) for place in places}
         inferred: list[tuple[int, str]] = []
@@ -109,9 +110,9 @@ class Bisection:
         return wrong / max(1, count)
 
 
-def _spread(count: int, parts: int) -> list[int]:
-    """Both ends of `count` places and those that divide them into equal parts, rounded down."""
-    return sorted({(count - 1) * part // parts for part in range(parts + 1)})
+def _always(count: int, first: float) -> list[int]:
+    """Both ends of `count` places and the one that lies `first` of the way from one to the other."""
+    return sorted({0, round(first * (count - 1)), count - 1})
 
 
 def _answers(ask: Ask, candidate: Candidate, examples: Sequence[str]) -> Answers:

@@ -9,7 +9,7 @@ from asked import Book
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.engines.answer import Answer, Token
+from adamms.engines.answer import BENT, Answer, Token
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.bisection import Bisection
@@ -28,16 +28,16 @@ def said(book: Book, bisection: Bisection) -> list[str]:
     return ["".join(found.candidates[c][e].text for e in book.examples) for c in book.candidates]
 
 
-@given(places=st.lists(st.integers(0, STEPS), min_size=1, max_size=30), parts=st.integers(1, 10))
-def test_an_answer_that_changes_once_is_found_exactly(places: list[int], parts: int) -> None:
+@given(places=st.lists(st.integers(0, STEPS), min_size=1, max_size=30), first=st.floats(0.01, 1.0))
+def test_an_answer_that_changes_once_is_found_exactly(places: list[int], first: float) -> None:
     rows = switching(places)
-    assert said(Book(rows), Bisection(parts)) == rows
+    assert said(Book(rows), Bisection(first)) == rows
 
 
 def test_most_of_the_grid_is_not_asked() -> None:
     places = np.random.default_rng(0).integers(0, STEPS + 1, 400).tolist()
     book = Book(switching(places))
-    said(book, Bisection(parts=2, checked=0.02))
+    said(book, Bisection(first=0.5, checked=0.02))
     assert book.share < 0.6  # both ends, the middle, and two or three steps to a change
 
 
@@ -49,7 +49,7 @@ def test_donors_and_target_are_handed_on() -> None:
 
 
 def test_how_sure_an_inferred_answer_is_lies_between() -> None:
-    """In logits, by alpha and not by the place in the grid: of 0.5 and 0.9 that is 0.75 in the middle."""
+    """In logits, by alpha and not by the place in the grid, and above the line by `BENT`."""
     grid = [Candidate(alpha) for alpha in (0.0, 0.1, 0.5, 1.0)]
     known = {grid[0]: math.log(0.5), grid[3]: math.log(0.9)}
 
@@ -59,20 +59,20 @@ def test_how_sure_an_inferred_answer_is_lies_between() -> None:
         return Evidence({c: dict.fromkeys(examples, said[c]) for c in candidates})
 
     examples = [f"e{place}" for place in range(100)]
-    found = Bisection(checked=0.2).over(ask, (PARENTS, SURENESS), grid)(grid, examples)
+    found = Bisection(1.0, checked=0.2).over(ask, (PARENTS, SURENESS), grid)(grid, examples)
     sure = np.exp([[found.candidates[c][e].tokens[0].logprob for e in examples] for c in grid[1:3]])
     asked = np.isclose(sure, math.exp(-9.0))
     assert asked.sum() == 40  # of 200
-    tenth = 1 / (1 + 9**-0.1)  # 0.5 has the odds 1, 0.9 has 9
-    np.testing.assert_allclose(sure[0][~asked[0]], tenth, rtol=1e-4)
-    np.testing.assert_allclose(sure[1][~asked[1]], 0.75, rtol=1e-4)
+    for row, alpha in enumerate((0.1, 0.5)):  # 0.5 has the odds 1, 0.9 has 9
+        odds = 9**alpha * math.exp(BENT * alpha * (1 - alpha))
+        np.testing.assert_allclose(sure[row][~asked[row]], odds / (1 + odds), rtol=1e-4)
 
 
 def test_where_inferring_goes_wrong_everything_is_asked() -> None:
     """Answers that come and go between equal ends: the check sees it."""
     rows = ["a" * 60 if row in (0, 5, 10) else "c" * 60 for row in range(STEPS)]
     book = Book(rows)
-    assert said(book, Bisection(parts=2)) == rows
+    assert said(book, Bisection(first=0.5)) == rows
     assert book.share == 1
 
 
@@ -81,9 +81,9 @@ def test_a_few_wrong_ones_are_put_up_with_and_those_that_were_seen_put_right() -
     for example in range(4):
         rows[2][example] = "b"
     book = Book(rows)
-    found = said(book, Bisection(parts=2, checked=1.0))
+    found = said(book, Bisection(first=0.5, checked=1.0))
     assert found == ["".join(row) for row in rows]
-    assert said(Book(rows), Bisection(parts=2, checked=0.02, error=0.05))[3] == "a" * 400
+    assert said(Book(rows), Bisection(first=0.5, checked=0.02, error=0.05))[3] == "a" * 400
 
 
 @pytest.mark.parametrize("needs", [(TOKENS,), (PARENTS, TOKENS)])
@@ -98,7 +98,7 @@ def test_a_grid_of_several_axes_is_asked() -> None:
     assert Bisection().over(book, (), lattice) is book
 
 
-@pytest.mark.parametrize("wrong", [{"parts": 0}, {"checked": 0.0}, {"error": 1.5}])
+@pytest.mark.parametrize("wrong", [{"first": 0.0}, {"checked": 0.0}, {"error": 1.5}])
 def test_bad_settings_are_named(wrong: dict[str, float]) -> None:
     with pytest.raises(AdammsError, match=next(iter(wrong))):
         Bisection(**wrong)  # type: ignore[arg-type]

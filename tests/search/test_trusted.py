@@ -49,7 +49,7 @@ def test_sums_are_the_signals_and_bisection_finds_the_same() -> None:
     held = PANEL.differences(book(book.candidates, book.examples), book.examples)
     np.testing.assert_allclose(list(choice.differences.values()), held.sum(1), atol=1e-9)
     spared = plateau(3, 5)
-    assert overall(spared, bisection=Bisection(parts=2)).candidate == choice.candidate
+    assert overall(spared, bisection=Bisection()).candidate == choice.candidate
 
 
 def test_a_panel_is_the_weighted_sum_of_its_members() -> None:

@@ -33,7 +33,7 @@ from adamms.track.console import Console
 CONF = Path(__file__).resolve().parents[2] / "conf"
 REGIMES = tuple(sorted(file.stem.removeprefix("suite_") for file in (CONF / "model").glob("suite_*.yaml")))
 # What was decided, was decided on the first; what is reported, is of the others. A whole run takes two of the
-# first, to be done in about an hour on two cores.
+# first, to be done within the hour on two cores.
 DEVELOPMENT, TEST = tuple(range(11)), (11, 12, 13)
 WHOLE = (0, 1, *TEST)
 NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS)

@@ -14,9 +14,10 @@ from adamms.bounds import Count, Share
 from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.search.candidates import Axis
-from adamms.search.choice import Choice, Selection, Several, Trust
-from adamms.search.evidence import Array, Ask
+from adamms.search.choice import Choice, Selection, Several
+from adamms.search.evidence import Array, Ask, table
 from adamms.search.racing import SAME
+from adamms.search.trust import trust
 from adamms.search.trusted import TrustedSelector, examples_of
 
 # D that a candidate is charged for its squared distance from the start: decides among equals only.
@@ -112,10 +113,11 @@ class CoefficientsSelector(TrustedSelector):
         """The choice of the optimiser's candidate, over the examples that were kept from it."""
         spared = self.race is not None or self.bisection is not None
         rivals = [c for c in candidates if not spared or overall.wins.get(c, 0) > 0 or c == several.single]
-        held = self._held(ask, [*rivals, several.best], kept)
-        resampled = self._redrawn(np.stack(list(held.values())))
-        own = resampled[:, list(held).index(several.best)]
-        allowed = resampled.min(1) + self.tolerance / 100 * len(kept) + SAME
+        evidence = ask(list(dict.fromkeys([*rivals, several.best])), kept)
+        held = dict(zip(evidence.order, self.signal.differences(evidence, kept), strict=True))
+        said, winner = table(evidence.candidates, kept), list(held).index(several.best)
+        gaps = self._redrawn(np.stack(list(held.values())) - held[several.best]) / len(kept)
+        apart = self._redrawn((said != said[winner]).astype(float)) / len(kept)
         return replace(
             overall,
             candidate=several.best,
@@ -125,7 +127,7 @@ class CoefficientsSelector(TrustedSelector):
             wins=dict.fromkeys(held, 0.0)
             | {several.single: 1 - several.confidence, several.best: several.confidence},
             examples=len(kept),
-            trust=Trust(float((own <= allowed).mean()), self.tolerance),
+            trust=trust(gaps, apart, winner, self.tolerance, self.seed),
         )
 
     def _tried(self, ask: Ask, single: Candidate, examples: Sequence[str]) -> dict[Candidate, float]:

@@ -38,13 +38,13 @@ def curves(result: RunResult) -> Curves:
     """D, wins and scores of every candidate, per task and over all.
 
     Along alpha alone the sections are `difference`, `wins`, `score` and `control`; along another axis, or
-    one of several, `difference_over_density` and so on.
+    one of several, `difference_over_density` and so on. Several coefficients that were chosen are on none.
     """
-    axes = list(axes_of(result.candidates))
+    axes = list(axes_of(result.grid))
     alone = len(axes) == 1
     columns = {axis: identifier(short(axis)) for axis in axes}
     steps, rows = {}, []
-    for candidate in result.candidates:
+    for candidate in result.grid:
         row = {columns[axis]: float(value) for axis, value in candidate.settings.items()}
         for axis in candidate.settings:
             ending = "" if alone and columns[axis] == "alpha" else f"_over_{columns[axis]}"

@@ -25,6 +25,8 @@ from adamms.track.result import RunResult, score_on
 
 BLUE, VERMILLION, GREEN, BLACK, GREY = "#0072B2", "#D55E00", "#009E73", "#222222", "#777777"
 PARENTS = ("#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# A line across: several coefficients have no place on the axis of one.
+SEVERAL: dict[str, Any] = {"color": GREEN, "linestyle": "-.", "linewidth": 1.6}
 ACROSS = 4  # small multiples side by side
 DPI = 120
 
@@ -115,9 +117,9 @@ def per_task(result: RunResult) -> Figure:
         axes = _panels(sheet, box, result, task)
         choice = result.choice(task)
         if axes:
-            title = f"{short(task, 20)} (chosen: {choice.candidate})" if choice else short(task)
+            title = f"{short(task, 20)} (chosen: {result.label(choice.candidate)})" if choice else short(task)
             axes[0].set_title(title, fontweight="bold", fontsize="medium")
-        _name_axes(axes, result, f"score ({result.unit})", "D", wording.noun(result.candidates))
+        _name_axes(axes, result, f"score ({result.unit})", "D", wording.noun(result.grid))
     _equal_spans(sheet.figure, percent=result.unit == "%")
     return sheet.finish(height * -(-len(result.tasks) // across))
 
@@ -135,7 +137,7 @@ def confidence(result: RunResult) -> Figure:
     )  # (tasks + 1, candidates)
     names = [short(name) for name, _ in named]
     labels = 0.5 + 0.085 * max(map(len, names))  # inches
-    ticks = [c.value(result.axis) if result.axis else result.label(c) for c in grid]
+    ticks = list(map(result.heading, grid))
     below = 0.55 if result.axis else 0.2 + 0.072 * max(map(len, ticks))
     size = (
         max(6.5 if result.axis == ALPHA else labels + 6.3, labels + 0.62 * len(grid)),
@@ -186,7 +188,7 @@ def _panels(sheet: Sheet, box: Box, result: RunResult, task: str | None) -> list
         axes.grid(axis="y", color="#DDDDDD", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelbottom=row == rows[-1])
-        if choice is not None:
+        if choice is not None and choice.candidate != result.several:
             axes.axvline(_position(choice.candidate, result), color=GREEN, linewidth=5, alpha=0.25, zorder=0)
         panels.append(axes)
         left -= height + gap
@@ -195,7 +197,7 @@ def _panels(sheet: Sheet, box: Box, result: RunResult, task: str | None) -> list
     if choice is not None:
         _draw_differences(panels[-1], result, choice, labelled=result.evaluation is not None)
     if panels:
-        values = [_position(candidate, result) for candidate in result.candidates]
+        values = [_position(candidate, result) for candidate in result.grid]
         margin = 0.03 * (values[-1] - values[0] or 1)
         panels[0].set_xlim(values[0] - margin, values[-1] + margin)
     return panels
@@ -224,12 +226,15 @@ def _draw_scores(axes: Any, result: RunResult, task: str | None) -> None:
     )
     oracle, choice = result.oracle(task), result.choice(task)
     best = result.score(oracle, task)
-    if oracle is not None and best is not None:
+    several = result.score(result.several, task)
+    if several is not None:
+        axes.axhline(several, label=named("several coefficients", several), **SEVERAL)
+    if oracle not in (None, result.several) and best is not None:
         label = named("oracle (best by labels)", best)
         axes.plot(_position(oracle, result), best, color=PARENTS[1], marker="*", markersize=13, zorder=4,
                   markeredgecolor=BLACK, markeredgewidth=0.7, linestyle="", label=label)  # fmt: skip
     own = result.score(choice.candidate if choice else None, task)
-    if choice is not None and own is not None:
+    if choice is not None and choice.candidate != result.several and own is not None:
         label = named("chosen without labels", own)
         axes.plot(_position(choice.candidate, result), own, color="none", marker="o", markersize=10,
                   markeredgecolor=GREEN, markeredgewidth=2, linestyle="", zorder=5, label=label)  # fmt: skip
@@ -240,19 +245,24 @@ def _curve(
     axes: Any, result: RunResult, points: Mapping[Candidate, Scores], task: str | None, **line: Any
 ) -> None:
     """A line through the scores of those candidates that have one."""
-    found = [(c, score_on(points[c], task)) for c in sorted(points)]
+    found = [(c, score_on(points[c], task)) for c in sorted(points) if c != result.several]
     known = [(_position(c, result), score) for c, score in found if score is not None]
     if known:
         axes.plot(*zip(*known, strict=True), linewidth=1.6, **line)
 
 
 def _draw_differences(axes: Any, result: RunResult, choice: Choice, labelled: bool) -> None:
-    places, winner = [_position(c, result) for c in choice.differences], choice.candidate
-    axes.plot(places, list(choice.differences.values()), color=VERMILLION, marker="s", markersize=3.5,
-              linewidth=1.6, label="D, changed answers")  # fmt: skip
-    axes.plot(_position(winner, result), choice.differences[winner], color="none", marker="o",
-              markersize=10, markeredgecolor=GREEN, markeredgewidth=2, linestyle="",
-              label="_" if labelled else "chosen without labels")  # fmt: skip
+    along = {c: value for c, value in choice.differences.items() if c != result.several}
+    winner = choice.candidate
+    axes.plot([_position(c, result) for c in along], list(along.values()), color=VERMILLION, marker="s",
+              markersize=3.5, linewidth=1.6, label="D, changed answers")  # fmt: skip
+    for candidate in choice.differences.keys() - along.keys():
+        label = "_" if labelled else "several coefficients"
+        axes.axhline(choice.differences[candidate], label=label, **SEVERAL)
+    if winner in along:
+        axes.plot(_position(winner, result), along[winner], color="none", marker="o", markersize=10,
+                  markeredgecolor=GREEN, markeredgewidth=2, linestyle="",
+                  label="_" if labelled else "chosen without labels")  # fmt: skip
     low, high = min(0.0, *choice.differences.values()), max(1.0, *choice.differences.values())
     axes.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
 

@@ -123,17 +123,32 @@ class RunResult:
                 found |= {choice.candidate, *choice.differences}
         return sorted(found)
 
-    def label(self, candidate: Candidate) -> str:
-        """A candidate in a table: 'several' is the one of several coefficients that was chosen."""
+    @property
+    def several(self) -> Candidate | None:
+        """The one of several coefficients that was chosen over the grid's; None where none was."""
         choice = self.choice(None)
         found = None if choice is None else choice.several
-        taken = found is not None and found.better and found.best == candidate
-        return SEVERAL if taken else str(candidate)
+        return found.best if found is not None and found.better else None
+
+    @property
+    def grid(self) -> list[Candidate]:
+        """`candidates` without `several`, which lies on none of the grid's axes alone."""
+        return [candidate for candidate in self.candidates if candidate != self.several]
+
+    def label(self, candidate: Candidate) -> str:
+        """A candidate in a table: 'several' is the one of several coefficients that was chosen."""
+        return SEVERAL if candidate == self.several else str(candidate)
+
+    def heading(self, candidate: Candidate) -> str:
+        """A candidate above a column: its value alone where the grid has one axis."""
+        if self.axis is None or candidate == self.several:
+            return self.label(candidate)
+        return candidate.value(self.axis)
 
     @property
     def axis(self) -> str | None:
-        """The key that the candidates differ in; None if there are several."""
-        keys = list(axes_of(self.candidates))
+        """The key that the grid's candidates differ in; None if there are several."""
+        keys = list(axes_of(self.grid))
         return keys[0] if len(keys) == 1 else None
 
     def choice(self, task: str | None) -> Choice | None:

@@ -17,6 +17,7 @@ from adamms.search.evidence import Array, Evidence, Signal
 from adamms.search.racing import Race
 from adamms.search.several import CoefficientsSelector
 from adamms.search.signals.agreement import Vote
+from adamms.search.trust import trust
 from adamms.search.trusted import TrustedSelector
 
 ATTN, MLP = "merge.rules.attn.factor", "merge.rules.mlp.factor"
@@ -184,6 +185,24 @@ def test_the_optimiser_sees_half_of_every_task_and_the_rest_decides() -> None:
     ]
     assert list(found.differences) == wrong
     assert found.examples == len(kept)
+
+
+def test_how_good_it_is_goes_by_answers_as_on_the_grid() -> None:
+    """A smaller D alone does not make it sure: where two answer differently, either may be right."""
+    world = World(ELSEWHERE)
+    overall = search(world).overall
+    best = overall.candidate
+    seen = {example for candidate, example in world.asked if candidate not in {*GRID, best}}
+    kept = [example for example in everything() if example not in seen]
+    said = np.array([[world.answer(c, example) for example in kept] for c in (*GRID, best)])
+    drawn = np.random.default_rng(0).multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=1000)
+    wrong = (said == "wrong").astype(float)
+    gaps = drawn @ (wrong - wrong[-1]).T / len(kept)
+    apart = drawn @ (said != said[-1]).T / len(kept)
+    expected = trust(gaps, apart, len(GRID), 2.0, seed=0)
+    assert overall.trust is not None
+    assert overall.trust.probability == pytest.approx(expected.probability)
+    assert 0.5 < expected.probability < 1  # it answers differently from the whole grid, half of the time
 
 
 def test_is_the_same_every_time_and_another_by_another_seed() -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.search.candidates import lattice
-from adamms.search.choice import Choice, Selection
-from adamms.track import wording
+from adamms.search.choice import Choice, Selection, Several
+from adamms.track import metrics, wording
+from adamms.track.page import curves, heat
 from adamms.track.report import write_report
 from adamms.track.result import RunResult
 from adamms.track.surfaces import quantities, surface
@@ -121,3 +122,63 @@ def test_spans_of_other_grids() -> None:
     )
     assert wording.spans(several[:9], several).endswith("5 others")
     assert wording.spans([], several) == wording.spans([], one) == ""
+
+
+def with_several(result: RunResult) -> RunResult:
+    """The same, in which several coefficients were found to be better than the choice on the grid."""
+    assert result.selection is not None
+    assert result.evaluation is not None
+    best = Candidate(0.42, (("merge.rules.attn.factor", 1.5),))
+    overall = result.selection.overall
+    several = Several(overall.candidate, best, 40, 200, 200, (20.0, 2.0), 0.98, 0.9)
+    overall = replace(
+        overall,
+        candidate=best,
+        differences=overall.differences | {best: 2.0},
+        tied=(best,),
+        wins=dict.fromkeys(overall.wins, 0.0) | {several.single: 0.02, best: 0.98},
+        several=several,
+    )
+    scores = {**result.evaluation.candidates, best: Scores(dict.fromkeys(result.tasks, 61.5))}
+    return replace(
+        result,
+        selection=replace(result.selection, overall=overall),
+        evaluation=replace(result.evaluation, candidates=scores),
+        merged=best,
+    )
+
+
+def test_several_coefficients_are_a_line_across_the_curves_of_the_grid(
+    result: RunResult, tmp_path: Path
+) -> None:
+    found = with_several(result)
+    plain, chart = curves.overall(result), curves.overall(found)
+    assert plain is not None
+    assert chart is not None
+    scores, differences = chart.panels
+    assert all("several" in dict(panel.across) for panel in chart.panels)
+    assert dict(scores.lines)["merged"].count(",") == len(result.candidates)
+    assert [spot.kind for spot in scores.spots] == ["oracle"]
+    assert not differences.spots
+    assert chart.chosen is None
+    assert [stop.heading for stop in chart.stops] == [stop.heading for stop in plain.stops]
+    for stop in chart.stops:
+        assert [value for kind, _, value in stop.rows if kind == "several"] == ["61.5", "2"]
+    assert len(curves.per_task(found)) == len(result.tasks)
+    report = write_report(tmp_path, found).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((plots/[^)]+)\)", report)
+    assert links == ["plots/overall.png", "plots/tasks.png", "plots/confidence.png"]
+
+
+def test_several_coefficients_have_a_column_of_their_own_and_no_place_on_an_axis(result: RunResult) -> None:
+    found = with_several(result)
+    shares = heat.confidence(found)
+    assert shares is not None
+    assert shares.columns == (*(str(c) for c in result.candidates[1:-1]), "several")
+    assert [square.text for square in shares.squares[-1] if square.frame] == ["98%"]
+    along, rows = metrics.curves(result), metrics.curves(found)
+    assert rows.steps == along.steps
+    assert [row["alpha"] for row in rows.rows] == [row["alpha"] for row in along.rows]
+    line = metrics.overall(found)
+    assert line["all_score"] == pytest.approx(61.5)
+    assert line["all_rules_attn_factor"] == 1.5

@@ -51,7 +51,8 @@ def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> 
         return None
     album, left = Album() if album is None else album, room
     candidates = sorted({candidate for one in result.answered for candidate in one.texts})
-    counts = [changes(one, candidates, result.axis is not None) for one in result.answered]
+    grid = [candidate for candidate in candidates if candidate != result.several]
+    counts = [changes(one, grid, result.axis is not None) for one in result.answered]
     order = sorted(range(len(counts)), key=lambda index: (-counts[index], index))
     rows: dict[int, dict[str, Any]] = {}
     cut = 0

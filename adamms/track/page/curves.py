@@ -3,6 +3,8 @@
 Decides what is drawn; `charts` where.
 """
 
+from collections.abc import Mapping
+
 from adamms.engines.responses import ALPHA, Candidate, short
 from adamms.track import wording
 from adamms.track.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
@@ -42,25 +44,27 @@ def _panels(result: RunResult, task: str | None) -> dict[str, Panel]:
         if series:
             panels["scores"] = Panel(name, series, _spots(result, task))
     if choice is not None and result.axis is not None:
-        points = tuple((_x(c, result), value) for c, value in sorted(choice.differences.items()))
-        spot = Spot("chosen", _x(choice.candidate, result), choice.differences[choice.candidate])
-        whole = all(abs(value - round(value)) < 1e-9 for _, value in points)
-        series = (Series("D, changed answers", "d", points),)
-        panels["D"] = Panel("D", series, (spot,), digits=0 if whole else 2)
+        known = sorted(choice.differences.items())
+        points = tuple((_x(c, result), value) for c, value in known if c != result.several)
+        series = (Series("D, changed answers", "d", points), *_beside(result, choice.differences))
+        spots = _marked(result, {"chosen": choice.candidate}, choice.differences)
+        whole = all(abs(value - round(value)) < 1e-9 for _, value in known)
+        panels["D"] = Panel("D", series, spots, digits=0 if whole else 2)
     return panels
 
 
 def _scores(result: RunResult, task: str | None) -> list[Series]:
     evaluation = result.evaluation
     assert evaluation is not None
-    start = _x(result.candidates[0], result)
+    start = _x(result.grid[0], result)
 
     def line(name: str, kind: str, value: float | None) -> Series:
         return Series(name, kind, () if value is None else ((start, value),), across=True)
 
     def curve(name: str, kind: str, control: bool) -> Series:
         found = evaluation.control if control else evaluation.candidates
-        scores = [(_x(c, result), score_on(found[c], task)) for c in sorted(found)]
+        grid = [c for c in sorted(found) if c != result.several]
+        scores = [(_x(c, result), score_on(found[c], task)) for c in grid]
         return Series(name, kind, tuple((x, score) for x, score in scores if score is not None))
 
     donors = [
@@ -72,16 +76,35 @@ def _scores(result: RunResult, task: str | None) -> list[Series]:
         *donors,
         curve("control, no donor", "control", control=True),
         curve("merged", "merged", control=False),
+        *_beside(result, {c: result.score(c, task) for c in evaluation.candidates}),
     ]
+
+
+def _beside(result: RunResult, values: Mapping[Candidate, float | None]) -> list[Series]:
+    """The value of several coefficients, which have no place on the axis: a line across."""
+    value = None if result.several is None else values.get(result.several)
+    start = _x(result.grid[0], result)
+    return (
+        [] if value is None else [Series("several coefficients", "several", ((start, value),), across=True)]
+    )
 
 
 def _spots(result: RunResult, task: str | None) -> tuple[Spot, ...]:
     oracle, choice = result.oracle(task), result.choice(task)
-    marked = [("oracle", oracle), ("chosen", choice.candidate if choice else None)]
+    marked = {"oracle": oracle, "chosen": choice.candidate if choice else None}
+    return _marked(result, marked, {c: result.score(c, task) for c in result.candidates})
+
+
+def _marked(
+    result: RunResult, marked: Mapping[str, Candidate | None], values: Mapping[Candidate, float | None]
+) -> tuple[Spot, ...]:
+    """A spot for every kind whose candidate is on the axis and has a value."""
     return tuple(
-        Spot(kind, _x(candidate, result), score)
-        for kind, candidate in marked
-        if candidate is not None and (score := result.score(candidate, task)) is not None
+        Spot(kind, _x(candidate, result), value)
+        for kind, candidate in marked.items()
+        if candidate is not None
+        and candidate != result.several
+        and (value := values.get(candidate)) is not None
     )
 
 
@@ -104,11 +127,11 @@ def _chart(title: str, result: RunResult, task: str | None, panels: list[Panel],
     frame = Frame(
         width,
         heights,
-        [(_x(c, result), c.value(result.axis)) for c in result.candidates],
+        [(_x(c, result), c.value(result.axis)) for c in result.grid],
         axis="alpha, the donors' share" if result.axis == ALPHA else short(result.axis),
-        chosen=None if choice is None else _x(choice.candidate, result),
+        chosen=None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
     )
-    return chart(title, frame, panels, wording.noun(result.candidates))
+    return chart(title, frame, panels, wording.noun(result.grid))
 
 
 def _x(candidate: Candidate, result: RunResult) -> float:

@@ -70,7 +70,7 @@ def confidence(result: RunResult) -> Heat | None:
         return None
     named = [*result.selection.tasks.items(), ("ALL TASKS", result.selection.overall)]
     grid = [c for c in result.candidates if any(c in choice.wins for _, choice in named)]
-    columns = tuple(c.value(result.axis) if result.axis else result.label(c) for c in grid)
+    columns = tuple(map(result.heading, grid))
     squares = []
     for task, choice in named:
         row = []

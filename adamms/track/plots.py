@@ -255,7 +255,7 @@ def _draw_differences(axes: Any, result: RunResult, choice: Choice, labelled: bo
     along = {c: value for c, value in choice.differences.items() if c != result.several}
     winner = choice.candidate
     axes.plot([_position(c, result) for c in along], list(along.values()), color=VERMILLION, marker="s",
-              markersize=3.5, linewidth=1.6, label="D, changed answers")  # fmt: skip
+              markersize=3.5, linewidth=1.6, label=wording.curve(choice))  # fmt: skip
     for candidate in choice.differences.keys() - along.keys():
         label = "_" if labelled else "several coefficients"
         axes.axhline(choice.differences[candidate], label=label, **SEVERAL)

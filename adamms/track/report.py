@@ -99,11 +99,11 @@ def _choice(result: RunResult, choice: Choice | None) -> list[str]:
 def _results(result: RunResult, pictures: dict[str, Path]) -> list[str]:
     scored = tables.scores(result)
     legend = "**Bold**: chosen without labels."
+    overall = result.choice(None)
     if scored is not None:
-        legend += (
-            " ▲: best by labels (the oracle). D: answers that change between neighbouring "
-            f"{wording.plural(result.candidates)}, all tasks."
-        )
+        legend += " ▲: best by labels (the oracle)."
+    if scored is not None and overall is not None:
+        legend += f" D: {wording.meaning(overall, result.candidates)}, all tasks."
     blocks = [
         _picture(pictures, "overall.png", result),
         _picture(pictures, "grid.png", result),

@@ -127,9 +127,7 @@ def differences(result: RunResult) -> Table | None:
         rows.append((Cell(result.label(candidate)), *cells))
     noun = wording.noun(result.candidates)
     return Table(
-        f"D: answers that change between neighbouring {wording.plural(result.candidates)}"
-        if result.selection.overall.trust is None
-        else f"D: what speaks against each {noun}",
+        f"D: {wording.meaning(overall, result.candidates)}",
         (noun, "all", "wins", *result.selection.tasks),
         tuple(rows),
         note=f"wins: share of bootstrap resamples of all examples in which the {noun} wins",

@@ -40,6 +40,18 @@ def difference(value: float | None) -> str:
     return str(round(value)) if abs(value - round(value)) < 1e-9 else f"{value:.2f}"
 
 
+def meaning(choice: Choice, candidates: Iterable[Candidate]) -> str:
+    """What D is: the paper's, or that of a signal of another kind."""
+    if choice.trust is None:
+        return f"answers that change between neighbouring {plural(candidates)}"
+    return f"what speaks against each {noun(candidates)}"
+
+
+def curve(choice: Choice) -> str:
+    """The same as the name of a curve, in short."""
+    return "D, changed answers" if choice.trust is None else "D, what speaks against it"
+
+
 def share(value: float) -> str:
     return f"{100 * value:.0f}%"
 

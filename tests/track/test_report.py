@@ -11,7 +11,7 @@ from PIL import Image
 
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.search.choice import Choice, Selection
+from adamms.search.choice import Choice, Selection, Trust
 from adamms.track import wording
 from adamms.track.report import markdown, write_report
 from adamms.track.result import RunResult
@@ -102,6 +102,25 @@ def test_without_labels_there_is_no_talk_of_scores(result: RunResult, tmp_path: 
         assert word not in text
     assert cells(text, "D: answers that change")[2][:3] == ["0.1", "31", "0%"]
     assert all((tmp_path / link).is_file() for link in re.findall(r"\]\((plots/[^)]+)\)", text))
+
+
+def test_only_the_papers_d_is_said_to_count_changes(result: RunResult, tmp_path: Path):
+    """A choice that says how good it is was made by another signal."""
+    assert result.selection is not None
+    tasks = {task: replace(c, trust=Trust(0.9, 2.0)) for task, c in result.selection.tasks.items()}
+    overall = replace(result.selection.overall, trust=Trust(0.9, 2.0), because="of another signal")
+    other = replace(result, selection=Selection(tasks, overall))
+    pages = []
+    for name, found in (("paper", result), ("other", other)):
+        report = write_report(tmp_path / name, found)
+        pages.append(report.read_text(encoding="utf-8") + report.with_suffix(".html").read_text("utf-8"))
+    for said, theirs in (
+        ("D: answers that change between neighbouring alphas, all tasks", (True, False)),
+        ("D: what speaks against each alpha, all tasks", (False, True)),
+        ("D, changed answers", (True, False)),
+        ("D, what speaks against it", (False, True)),
+    ):
+        assert tuple(said in page for page in pages) == theirs, said
 
 
 def test_a_plain_merge_is_reported_too(result: RunResult, tmp_path: Path):

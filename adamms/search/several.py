@@ -190,10 +190,7 @@ class CoefficientsSelector(TrustedSelector):
 
     def _redrawn(self, held: Array) -> Array:
         """The sums over examples drawn anew, again and again: shape (resamples, candidates)."""
-        count = held.shape[1]
-        generator = np.random.default_rng(self.seed)
-        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        sums: Array = weights @ held.T
+        sums: Array = self._resamples(held.shape[1]) @ held.T
         return sums
 
     def _halves(self, tasks: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:

@@ -176,7 +176,7 @@ def show_spared(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
                 choice, share = choose(replace(_seeded(sparing, seed), resamples=1), pair)
                 same.append(choice.candidate == wanted)
                 shares.append(share)
-        print(f"{name:36}{sum(same):5d}/{len(same):3d}{np.mean(shares):9.2f}{max(shares):9.2f}")
+        print(f"{name:36}{sum(same):5d}/{len(same):3d}{np.mean(shares):9.3f}{max(shares):9.3f}")
 
 
 def _raced(plain: TrustedSelector, signal: Signal) -> tuple[TrustedSelector, TrustedSelector]:

@@ -7,13 +7,13 @@ python run.py mode=plan model=custom model.target.path=A model.donors.a.path=B
 import hydra
 from omegaconf import DictConfig
 
-from adamms.cli import explain_errors
-from adamms.multirun import compared
+from adamms.app.messages import explain_errors
+from adamms.app.multirun import compared
 
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    from adamms.pipeline import run  # torch; --help answers without it
+    from adamms.app.pipeline import run  # torch; --help answers without it
 
     run(config)
 

@@ -9,8 +9,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from adamms.app.arguments import check_arguments
 from adamms.architectures.spec import load_architecture, recognise
-from adamms.arguments import check_arguments
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 OPTIONS = sorted(

@@ -23,10 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 from test_conf import given, nodes
 
-from adamms.arguments import check_arguments
-from adamms.asking import selector_of
-from adamms.compose import build, variants_of
-from adamms.grids import candidate_of, candidates_of
+from adamms.app.arguments import check_arguments
+from adamms.app.asker import selector_of
+from adamms.app.grid import candidate_of, candidates_of
+from adamms.app.merges import build, variants_of
 from adamms.merge.catalogue import check_ancestor
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps/README.md"]

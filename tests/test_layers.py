@@ -17,7 +17,6 @@ FILES = sorted(ROOT.rglob("*.py"))
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "bounds": set(),
-    "environment": set(),
     "architectures": {"errors"},
     "checkpoint": {"errors"},
     "data": {"errors"},
@@ -27,18 +26,18 @@ ALLOWED: dict[str, set[str]] = {
     "engines": {"errors", "bounds", "merge", "data", "checkpoint", "models"},
     "search": {"errors", "bounds", "engines.responses", "engines.answer"},
     "evaluate": {"errors", "bounds", "data", "engines.responses"},
-    "track": {
+    "report": {
         "errors",
         "data.example",
         "mapping.expression",
         "mapping.plan",
-        "mapping.verification",
+        "mapping.checks.verification",
         "search.choice",
         "evaluate.evaluation",
-        "evaluate.lmms_results",
+        "evaluate.lmms.results",
         "engines.responses",
     },
-    "demo": {"errors", "data", "models", "track.console"},
+    "demo": {"errors", "data", "models", "report.console"},
 }
 HEAVY = (
     "vllm",
@@ -53,26 +52,7 @@ HEAVY = (
     "peft",
 )
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
-TOP = {
-    "pipeline",
-    "doctor",
-    "pushing",
-    "outputs",
-    "answering",
-    "asking",
-    "evaluating",
-    "compose",
-    "opening",
-    "resemblance",
-    "cli",
-    "comparing",
-    "arguments",
-    "grids",
-    "merging",
-    "multirun",
-    "settings",
-    "overrides",
-}
+TOP = {"app"}
 
 
 def module(file: Path) -> str:
@@ -164,17 +144,17 @@ def test_configuration_stops_at_the_door() -> None:
     [
         "adamms",
         "adamms.search.selection, adamms.search.candidates, adamms.search.difference",
-        "adamms.mapping.resolve, adamms.mapping.plan, adamms.architectures.spec",
-        "adamms.mapping.discover, adamms.mapping.verify, adamms.track.console",
+        "adamms.mapping.specs.resolve, adamms.mapping.plan, adamms.architectures.spec",
+        "adamms.mapping.content.discover, adamms.mapping.checks.verify, adamms.report.console",
         "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.coefficients",
         "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
-        "adamms.checkpoint.adapter, adamms.mapping.vocabulary",
-        "adamms.engines.store, adamms.engines.replay, adamms.engines.logs",
+        "adamms.checkpoint.adapter, adamms.mapping.specs.vocabulary",
+        "adamms.engines.store, adamms.engines.logs.replay, adamms.engines.logs.formats",
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
-        "adamms.engines.vllm, adamms.engines.child",
-        "adamms.evaluate.lmms_eval, adamms.evaluating",
-        "adamms.track.wandb, adamms.track.wandb_files, adamms.track.tracker",
-        "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.pipeline",
+        "adamms.engines.vllm.engine, adamms.engines.vllm.child",
+        "adamms.evaluate.lmms.run, adamms.app.modes.evaluate",
+        "adamms.report.trackers.wandb, adamms.report.trackers.wandb_files, adamms.report.trackers.tracker",
+        "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.app.pipeline",
     ],
 )
 def test_no_heavy_package_is_loaded_before_it_is_used(imported: str) -> None:

@@ -8,8 +8,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.compose import build, variants_of
-from adamms.grids import candidates_of
+from adamms.app.grid import candidates_of
+from adamms.app.merges import build, variants_of
 from adamms.merge.catalogue import check_ancestor, known_methods
 from adamms.search.candidates import shape_of
 

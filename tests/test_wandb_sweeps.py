@@ -9,14 +9,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.compose import build
+from adamms.app.grid import candidates_of
+from adamms.app.merges import build
 from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.grids import candidates_of
 from adamms.mapping.plan import Plan
+from adamms.report.result import RunResult
+from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection
-from adamms.track import metrics
-from adamms.track.result import RunResult
 
 ROOT = Path(__file__).resolve().parents[1]
 # Those that name a program; the others are multiruns of Hydra's.

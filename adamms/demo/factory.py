@@ -22,7 +22,7 @@ from adamms.demo.pairs import PAIRS, Member, Pair
 from adamms.demo.stages import Key, StageCache
 from adamms.demo.training import Lessons, Pupil, Regime
 from adamms.errors import AdammsError, check_choice
-from adamms.track.console import Console
+from adamms.report.console import Console
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric

@@ -20,12 +20,12 @@ import torch
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import default_workers
 from adamms.mapping.plan import Slot
-from adamms.merge.acting import idle_rows
 from adamms.merge.conveyor import Conveyor, Tensors, Tracks
 from adamms.merge.device import CudaTracks
 from adamms.merge.method import TARGET, Chunk, Statistics
 from adamms.merge.recipe import Recipe, check_held
-from adamms.merge.statistics import Advance
+from adamms.merge.rows_to_merge import idle_rows
+from adamms.merge.surveys.survey import Advance
 
 # Of 16-bit operands 4 MiB each: long enough for a GPU to be busy with, a small part of any memory.
 CHUNK_ELEMENTS = 1 << 21

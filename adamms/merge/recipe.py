@@ -29,11 +29,11 @@ from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, evaluate_rows, names_in
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge.acting import acting_runs, acts, idle_rows
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
+from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
-from adamms.merge.statistics import Advance, Chunks, measure
+from adamms.merge.surveys.survey import Advance, Chunks, measure
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18

@@ -17,7 +17,7 @@ from adamms.architectures.spec import (
 )
 from adamms.errors import AdammsError
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
+FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 HEAD_COUNTS = ("num_attention_heads", "num_key_value_heads", "num_key_value_heads")
 
 

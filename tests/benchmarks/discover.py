@@ -29,11 +29,11 @@ from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.threads import chunk_pool, default_workers
-from adamms.mapping.discover import DiscoverMapper
+from adamms.mapping.checks.values import Values
+from adamms.mapping.checks.verify import verify_plan
+from adamms.mapping.content.discover import DiscoverMapper
+from adamms.mapping.content.sketch import sketch_model
 from adamms.mapping.plan import Plan
-from adamms.mapping.sketch import sketch_model
-from adamms.mapping.values import Values
-from adamms.mapping.verify import verify_plan
 
 HIDDEN, FEED_FORWARD, VOCABULARY, HEAD = 2048, 5632, 32000, 128
 HEADS, GROUPS = HIDDEN // HEAD, 4

@@ -22,16 +22,16 @@ from dataclasses import astuple, dataclass, field, fields
 from itertools import permutations
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from hidden import COPIES, PAIRS, Hidden, discover_hidden, sketched
+from hidden_names import COPIES, PAIRS, Hidden, discover_hidden, sketched
 from hydra import compose, initialize_config_dir
-from plants import PLANTS, flagged, make_random, verified, with_donor
+from planted_faults import PLANTS, flagged, make_random, verified, with_donor
 from relayout import Layout, hide, language, rest
 
 from adamms.demo.factory import build
 from adamms.errors import AdammsError
-from adamms.mapping.discover import DiscoverMapper
+from adamms.mapping.content.discover import DiscoverMapper
 
 LEAST_FOUND = 0.99
 LAYOUTS = PAIRS | COPIES

@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from signal_plots import plot
 from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, configured, observe_all
 
-from adamms.compose import build
+from adamms.app.merges import build
 from adamms.engines.responses import Candidate
 from adamms.errors import check_choice
 from adamms.search.choice import Choice

@@ -19,16 +19,16 @@ import numpy as np
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from adamms.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
-from adamms.asking import Asker
-from adamms.compose import build, compose_case
+from adamms.app.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
+from adamms.app.asker import Asker
+from adamms.app.grid import candidates_of
+from adamms.app.merges import build, compose_case
 from adamms.data.example import Dataset
 from adamms.engines.answer import texts
 from adamms.evaluate.scorers import ExactAccuracy
-from adamms.grids import candidates_of
+from adamms.report.console import Console
 from adamms.search.candidates import subset
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Evidence
-from adamms.track.console import Console
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 REGIMES = tuple(sorted(file.stem.removeprefix("suite_") for file in (CONF / "model").glob("suite_*.yaml")))

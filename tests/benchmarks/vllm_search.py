@@ -25,9 +25,9 @@ from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo.factory import build
 from adamms.engines.responses import Candidate, Responses
-from adamms.engines.vllm import VllmEngine
-from adamms.mapping.model import Model, describe
-from adamms.mapping.resolve import SpecMapper
+from adamms.engines.vllm.engine import VllmEngine
+from adamms.mapping.specs.model import Model, describe
+from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.search.difference import ExactMatch

@@ -12,7 +12,7 @@ from adamms.data.digits import Digits
 from adamms.demo import factory, language, models, training
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
-from adamms.track.console import Console
+from adamms.report.console import Console
 
 
 def names(folder: Path) -> set[str]:

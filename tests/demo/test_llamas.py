@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from merging import described, interpolated
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_merges import described, interpolated
 from torch import Tensor
 
 from adamms.data.digits import Digits
@@ -19,11 +19,11 @@ from adamms.demo import factory, language, llamas, models
 from adamms.demo.anatomy import Anatomy
 from adamms.demo.pairs import PAIRS
 from adamms.demo.training import Regime
-from adamms.engines.transformers import TransformersEngine
+from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
-from adamms.mapping.resolve import SpecMapper
+from adamms.mapping.specs.resolve import SpecMapper
 from adamms.models.registration import load_model
-from adamms.track.console import Console
+from adamms.report.console import Console
 
 LLAMA = PAIRS["llama"]
 

@@ -11,7 +11,7 @@ from adamms.data.digits import SKILLS, Glyphs
 from adamms.demo import batches, factory, training
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
-from adamms.track.console import Console
+from adamms.report.console import Console
 
 
 def weights(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from adamms.architectures.spec import Fused
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, evaluate_rows
 from adamms.mapping.fusion import Layout, layout_of, settings
-from adamms.mapping.resolve import SpecMapper
+from adamms.mapping.specs.resolve import SpecMapper
 
 PARTS = tuple(parse_role(f"layers.0.attn.{p}.weight") for p in "qkv")
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 2}

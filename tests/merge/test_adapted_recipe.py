@@ -18,9 +18,9 @@ from adamms.architectures.spec import recognise
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.expression import Read, Tokens
-from adamms.mapping.model import describe
 from adamms.mapping.plan import Plan, Slot
-from adamms.mapping.resolve import SpecMapper
+from adamms.mapping.specs.model import describe
+from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge import recipe as recipe_module
 from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from tracks import ThreadTracks
+from fake_tracks import ThreadTracks
 
 from adamms.merge.conveyor import TRAYS, Conveyor, Tensors, Track
 from adamms.merge.device import CudaTracks, check_device

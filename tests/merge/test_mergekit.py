@@ -26,8 +26,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from merging import assert_within_a_unit, make
 from safetensors.torch import load_file
+from tiny_merges import assert_within_a_unit, make
 
 from adamms.merge.method import Method
 from adamms.merge.methods.breadcrumbs import Breadcrumbs
@@ -237,7 +237,7 @@ def references(trios: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[
         for name, dtype in wanted
     ]
     (root / "jobs.json").write_text(json.dumps(jobs))
-    script = Path(__file__).with_name("run_mergekit.py")
+    script = Path(__file__).parents[1] / "support/run_mergekit.py"
     done = subprocess.run(
         [str(PYTHON), str(script), str(root / "jobs.json")],
         capture_output=True,

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import lora
-import merging
 import pytest
 import tiny
+import tiny_merges as merging
 import torch
-from away import GPU, Away, Present
-from tracks import ThreadTracks
+from fake_cuda import GPU, Away, Present
+from fake_tracks import ThreadTracks
 
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import open_checkpoint

@@ -27,8 +27,8 @@ from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError
-from adamms.mapping.model import describe
-from adamms.mapping.resolve import SpecMapper
+from adamms.mapping.specs.model import describe
+from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge import recipe as recipe_module
 from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear

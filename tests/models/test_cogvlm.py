@@ -8,11 +8,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import native
+import native_models as native
 import pytest
 import torch
 from cogvlm_reference import Reference
-from native import PATCHES
+from native_models import PATCHES
 from safetensors.torch import load_file
 
 from adamms.models.cogvlm.layout import positions

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import native
+import native_models as native
 import numpy as np
 import pytest
 import torch

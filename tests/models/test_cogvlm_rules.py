@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-import native
+import native_models as native
 import torch
 
 from adamms.models.cogvlm.configuration import CogVLMConfig
@@ -11,7 +11,7 @@ from adamms.models.cogvlm.language import CogVLMRMSNorm, rotation
 from adamms.models.cogvlm.layout import positions, route, to_vision_expert
 from adamms.models.cogvlm.modeling import CogVLMForCausalLM
 
-FIXTURE = Path(__file__).parent.parent / "fixtures" / "cogvlm_chat_hf.json"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "cogvlm_chat_hf.json"
 
 
 class TestLayout:

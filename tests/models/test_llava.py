@@ -13,14 +13,14 @@ import numpy as np
 import paper_models
 import pytest
 import torch
-from merging import interpolated
 from PIL import Image
+from tiny_merges import interpolated
 from torch.nn import functional
 
 from adamms.checkpoint.side_files import side_files
 from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, prompt
-from adamms.engines.transformers import TransformersEngine
+from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.models.llava.modeling import IMAGE_TOKEN_ID
 from adamms.models.registration import load_model

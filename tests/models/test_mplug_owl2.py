@@ -6,8 +6,8 @@ a standard deviation of about 1; the model runs in float32 and has to agree to 1
 
 from typing import Any
 
+import mplug_owl2_reference as reference
 import pytest
-import reference_mplug_owl2 as reference
 import tiny_mplug_owl2 as tiny
 import torch
 from tiny_mplug_owl2 import Prompt, prompt

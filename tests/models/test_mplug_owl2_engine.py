@@ -10,16 +10,16 @@ import pytest
 import tiny
 import tiny_mplug_owl2
 import torch
-from merging import interpolated, published
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_merges import interpolated, published
 from transformers import AutoModelForImageTextToText
 
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.prompt import load_processor, prompt
-from adamms.engines.transformers import TransformersEngine
+from adamms.engines.transformers.engine import TransformersEngine
 from adamms.models.registration import register
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
 from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 from adamms.models.registration import native_family, register
 
-FIXTURE = Path(__file__).parents[1] / "fixtures/mplug_owl2_llama2_7b.json"
+FIXTURE = Path(__file__).resolve().parents[1] / "fixtures/mplug_owl2_llama2_7b.json"
 INV_FREQ = "self_attn.rotary_emb.inv_freq"
 
 

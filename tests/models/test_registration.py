@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-import native
+import native_models as native
 import pytest
 import tiny
 import torch
@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor
-from adamms.engines.transformers import TransformersEngine
+from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.models.registration import families, native_config, native_family, register
 

@@ -31,7 +31,7 @@ from adamms.merge.method import Chunk
 from adamms.merge.parameters import check_density, check_number
 from adamms.merge.ranges import check_between
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.thresholds import Ranking, Thresholds
+from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 
 @dataclass(frozen=True)

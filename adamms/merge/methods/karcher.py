@@ -27,10 +27,10 @@ from typing import ClassVar
 import torch
 
 from adamms.merge.method import Chunk
-from adamms.merge.products import Products, combined, products_of_values
 from adamms.merge.ranges import check_between, check_whole
 from adamms.merge.shares import sharing
-from adamms.merge.sums import Summation
+from adamms.merge.surveys.products import Products, combined, products_of_values
+from adamms.merge.surveys.sums import Summation
 
 # 1 + cosine of a model that counts as opposite to the mean.
 OPPOSITE = 1e-12

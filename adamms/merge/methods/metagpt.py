@@ -22,7 +22,7 @@ from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk, Survey
 from adamms.merge.parameters import check_number
-from adamms.merge.sums import Summation, Sums
+from adamms.merge.surveys.sums import Summation, Sums
 
 
 @dataclass(frozen=True)

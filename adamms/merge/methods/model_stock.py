@@ -27,9 +27,9 @@ from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_, sum_in_order
 from adamms.merge.method import Chunk
-from adamms.merge.products import Products, products_of_vectors, row_products
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.sums import Summation
+from adamms.merge.surveys.products import Products, products_of_vectors, row_products
+from adamms.merge.surveys.sums import Summation
 
 
 @dataclass(frozen=True)

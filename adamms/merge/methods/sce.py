@@ -33,9 +33,9 @@ from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk, Statistics, Survey
 from adamms.merge.parameters import check_density, check_number
 from adamms.merge.shares import sharing, sharing_vectors
-from adamms.merge.statistics import Then
-from adamms.merge.sums import Summation, Totals
-from adamms.merge.thresholds import Ranking, Thresholds
+from adamms.merge.surveys.sums import Summation, Totals
+from adamms.merge.surveys.survey import Then
+from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 # What is ranked: the variance over the models.
 VARIANCE = "variance"

@@ -23,9 +23,9 @@ import torch
 
 from adamms.errors import AdammsError
 from adamms.merge.method import TARGET, Chunk
-from adamms.merge.products import Products, combined, products_of_values
 from adamms.merge.ranges import check_between
-from adamms.merge.sums import Summation
+from adamms.merge.surveys.products import Products, combined, products_of_values
+from adamms.merge.surveys.sums import Summation
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,8 @@ from adamms.merge.election import (
 )
 from adamms.merge.method import Chunk, Survey
 from adamms.merge.parameters import check_density, check_number
-from adamms.merge.statistics import Then
-from adamms.merge.thresholds import Ranking, Thresholds
+from adamms.merge.surveys.survey import Then
+from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import merging
 import pytest
+import tiny_merges as merging
 from slots import Pair, make_pair
 
 CASES = ("heterogeneous", "fused", "two_donors")

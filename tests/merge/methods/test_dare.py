@@ -2,9 +2,9 @@
 
 import hashlib
 
-import merging
 import numpy as np
 import pytest
+import tiny_merges as merging
 
 from adamms.errors import AdammsError
 from adamms.merge.methods.dare_linear import DareLinear

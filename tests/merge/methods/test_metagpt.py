@@ -1,12 +1,12 @@
 """MetaGPT against its formula in NumPy, float64, norms over one flat vector per model."""
 
-import merging
 import numpy as np
 import pytest
 import tiny
+import tiny_merges as merging
 
 from adamms.merge.methods.metagpt import MetaGpt
-from adamms.merge.sums import Sums
+from adamms.merge.surveys.sums import Sums
 
 
 def norms(operands: merging.Operands) -> dict[str, float]:

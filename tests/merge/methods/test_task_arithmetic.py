@@ -1,8 +1,8 @@
 """Task arithmetic against its formula in NumPy, float64."""
 
-import merging
 import pytest
 import tiny
+import tiny_merges as merging
 import torch
 
 from adamms.errors import AdammsError

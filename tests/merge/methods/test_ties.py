@@ -4,14 +4,14 @@ Coarse values (`two_donors`) have many equal magnitudes and sums that cancel, an
 exact in float64: there the merged tensors must be bitwise the reference's.
 """
 
-import merging
 import numpy as np
 import pytest
+import tiny_merges as merging
 
 from adamms.errors import AdammsError
 from adamms.merge.election import Majority
 from adamms.merge.methods.ties import Ties
-from adamms.merge.thresholds import Thresholds
+from adamms.merge.surveys.thresholds import Thresholds
 
 Array = merging.Array
 

@@ -1,0 +1,85 @@
+"""Multiruns: every job leaves a record of itself, and the command ends with a comparison of the searches.
+
+Like `pipeline`, above the layers. Jobs may run in other processes and on other machines, so that what the
+comparison knows, it has read from files (`track.comparison`).
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from adamms.app.messages import explain
+from adamms.report.comparison import RECORD, gather
+
+# Where the multirun of this command lies. Hydra tells its callbacks when one starts, but of one in which a
+# job failed not that it ended, so the end is seen from outside: by `compared`.
+_folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=None)
+
+
+class JobRecord(Callback):
+    """Hydra's callback (`hydra.callbacks` in conf/config.yaml): writes `job.json` into each job's folder."""
+
+    def __init__(self) -> None:
+        self._started = 0.0
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        _folder.set(Path(config.hydra.sweep.dir).absolute())
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        self._started = time.monotonic()
+        _record(config, {"state": "unfinished"})
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        ended: dict[str, Any] = {"state": "done"}
+        if job_return.status != JobStatus.COMPLETED:
+            error = job_return._return_value  # the public property would raise it
+            ended = {"state": "failed", "error": explain(error) or f"{type(error).__name__}: {error}"}
+        _record(config, ended | {"seconds": round(time.monotonic() - self._started, 1)})
+
+
+def _record(config: DictConfig, how: dict[str, Any]) -> None:
+    """Write what the job is, and how it went; outside multiruns nothing."""
+    hydra = config.hydra
+    if hydra.mode != RunMode.MULTIRUN:
+        return
+    folder = Path(hydra.runtime.output_dir)
+    content = {
+        "number": int(hydra.job.num),
+        "overrides": OmegaConf.to_container(hydra.overrides.task, resolve=False),
+        "mode": str(config.mode.name),
+        "output": str(Path(config.output).absolute()),
+    }
+    partial = folder / f"{RECORD}.partial"  # a job that is killed leaves a whole record, or the one before
+    partial.write_text(json.dumps(content | how, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    partial.replace(folder / RECORD)
+
+
+@contextmanager
+def compared() -> Iterator[None]:
+    """After a multirun in the body, compare its searches, whether all went well or some failed."""
+    before = _folder.set(None)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if folder := _folder.get():
+            print(f"compare what has ended: python run.py mode=compare mode.folder={folder}")
+        _folder.set(None)
+        raise
+    finally:
+        folder = _folder.get()
+        _folder.reset(before)
+        if folder is not None and gather(folder).jobs:
+            from adamms.app.modes.compare import (
+                show,  # numpy and more; a command that only queues jobs does without
+            )
+
+            show(folder)

@@ -1,0 +1,84 @@
+"""How the merged tensors resemble each other, as a step of the modes: plan.verify, and what discovery saw.
+
+Like `pipeline`, above the layers: it knows the configuration, the mapping and the output folder.
+"""
+
+import json
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from adamms.app.merges import Case
+from adamms.errors import AdammsError
+from adamms.mapping.checks.values import Values
+from adamms.mapping.checks.verification import Verification, checks_of_discovery
+from adamms.mapping.checks.verify import measure_distances, verify_plan
+from adamms.report.console import Console
+
+# Problems that the message lists; the file has all.
+LISTED = 6
+
+
+def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verification | None:
+    """With plan.verify=true compare a sample of every merged tensor, and stop if something is wrong.
+
+    Writes plan_verify.json and plots/plan_verify.png. A plan that was found by content has its cosines
+    already: they are reported and drawn (plots/discovery.png) in any case.
+
+    Returns:
+        What was compared; None where no weight was looked at.
+
+    Raises:
+        AdammsError: tensors, or a whole donor, that do not resemble the target as the plan says.
+    """
+    output = Path(config.output)
+    if not config.plan.verify:
+        found = Verification(checks_of_discovery(case.plan))
+        if not found.checks:
+            return None
+        _draw(console, found, output / "plots/discovery.png")
+        return found
+    with console.stage("verify", _merged(case), "tensors") as advance:
+        found = verify_plan(case.plan, _values(case), advance)
+    console.resemblance(found)
+    _draw(console, found, output / "plots/plan_verify.png")
+    file = output / "plan_verify.json"
+    file.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if found.problems:
+        raise AdammsError(_message(found.problems, file))
+    console.say(f"verify: every merged tensor resembles the target's: {file}")
+    return found
+
+
+def distances(console: Console, case: Case) -> Verification:
+    """How far the models are from the target, layer by layer, from a few rows of every merged tensor."""
+    with console.stage("distances", _merged(case), "tensors") as advance:
+        return measure_distances(case.plan, _values(case), advance)
+
+
+def _merged(case: Case) -> int:
+    return sum(slot.merged for slot in case.plan.slots)
+
+
+def _values(case: Case) -> Values:
+    return Values(
+        case.target.checkpoint,
+        {name: donor.checkpoint for name, donor in case.donors.items()},
+        None if case.ancestor is None else case.ancestor.checkpoint,
+    )
+
+
+def _draw(console: Console, found: Verification, picture: Path) -> None:
+    from adamms.report.heatmap import draw_resemblance
+
+    console.say(f"picture: {draw_resemblance(picture, found)}")
+
+
+def _message(problems: list[str], file: Path) -> str:
+    listed = "".join(f"\n  - {problem}" for problem in problems[:LISTED])
+    more = f"\n  and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+    count = "one finding" if len(problems) == 1 else f"{len(problems)} findings"
+    return (
+        f"plan.verify: the mapping does not hold, {count}:{listed}{more}\n"
+        f"All of it is in {file}; plan.verify=false goes ahead all the same."
+    )

@@ -1,0 +1,202 @@
+"""engine=replay: the answers are there already, in other tools' logs; no model is loaded, none merged.
+
+Owns which records of different logs are the same example. Formats are in `logs`; labels and scores
+that the tools log beside the answers are not read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from adamms.engines.logs.formats import FORMATS, Log, Record, find_logs, read_log
+from adamms.engines.responses import Candidate, Responses
+from adamms.errors import AdammsError, check_choice
+
+ALIGNMENTS = ("auto", "content", "number")
+UNNAMED = "default"  # the task of files that do not say theirs
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What the logs hold in common.
+
+    Args:
+        responses: every candidate's answers to the examples that all of them have answered.
+        tasks: task -> ids of its examples, in the order of the lowest alpha's log.
+        notes: sentences: where the answers come from, and what was left out.
+    """
+
+    responses: Responses
+    tasks: Mapping[str, Sequence[str]]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Reads the answers of a whole grid.
+
+    Args:
+        logs: alpha -> a file; a folder of lmms-eval's logs, one file per task; or {task: file}.
+        format: `auto`, or the only tool whose logs are expected: `lmms_eval`, `vlmevalkit`.
+        align: what makes two records the same example: its `content` (lmms-eval's doc_hash), its `number`
+            (doc_id, index), or `auto`: the content, unless the logs of a task have no content in common.
+            They may have none: lmms-eval's hash of an image that was decoded already is of its address.
+        filtered: patterns of task names whose filtered answers are compared instead of the raw ones; the
+            authors' script does so for MMMU.
+        only: task -> names of fields; records that have none of them are left out. The authors' script so
+            keeps the perception half of MME.
+        batch_size, max_new_tokens: without effect; experiments set them for the engines that generate.
+
+    Raises:
+        AdammsError: no logs, a bad alpha, or an unknown format.
+    """
+
+    logs: Mapping[Any, Any]
+    format: str = "auto"
+    align: str = "auto"
+    filtered: Sequence[str] = ()
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    batch_size: int | None = None
+    max_new_tokens: int | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("engine.format", self.format, FORMATS)
+        check_choice("engine.align", self.align, ALIGNMENTS)
+        if not isinstance(self.logs, Mapping) or not self.logs:
+            raise AdammsError(f"engine.logs is {self.logs!r}; expected alpha: path, for every alpha")
+        candidates = self.candidates
+        if len(candidates) < len(self.logs):
+            raise AdammsError("engine.logs names an alpha twice: " + ", ".join(map(str, self.logs)))
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        """In increasing order."""
+        return sorted({_candidate(key) for key in self.logs})
+
+    def read(self) -> Replayed:
+        """Read all logs and keep what they have in common.
+
+        Raises:
+            AdammsError: a file that cannot be read, or logs that have no task or example in common.
+        """
+        logs = {_candidate(key): self._read(value) for key, value in self.logs.items()}
+        logs = {candidate: logs[candidate] for candidate in self.candidates}
+        if all(isinstance(place, str) and Path(place).is_file() for place in self.logs.values()):
+            logs = _as_one_task(logs)
+        everywhere = [task for task in next(iter(logs.values())) if all(task in own for own in logs.values())]
+        if not everywhere:
+            found = "; ".join(f"alpha {candidate}: {', '.join(own)}" for candidate, own in logs.items())
+            raise AdammsError(f"engine.logs: no task is in the logs of every alpha ({found})")
+        notes = [_left_out_tasks(logs, everywhere)]
+        tasks: dict[str, list[str]] = {}
+        given: dict[Candidate, dict[str, str]] = {candidate: {} for candidate in logs}
+        for task in everywhere:
+            records, said = self._align(task, {candidate: own[task] for candidate, own in logs.items()})
+            notes.append(said)
+            tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
+            for candidate, own in records.items():
+                given[candidate] |= {f"{task}/{key}": self._answer(task, r) for key, r in own.items()}
+        return Replayed(Responses(given), tasks, [note for note in notes if note])
+
+    def _read(self, place: Any) -> dict[str, Log]:
+        """Task -> log, of one alpha."""
+        if isinstance(place, Mapping):
+            return {str(task): read_log(Path(str(p)).expanduser(), self.format) for task, p in place.items()}
+        if not isinstance(place, str):
+            raise AdammsError(f"engine.logs has {place!r} for a path; expected a file or a folder")
+        logs = [read_log(file, self.format) for file in find_logs(Path(place).expanduser())]
+        return {log.task or UNNAMED: log for log in logs}
+
+    def _align(
+        self, task: str, logs: Mapping[Candidate, Log]
+    ) -> tuple[dict[Candidate, dict[str, Record]], str]:
+        """The records that all logs of a task have, by the same keys in the same order; and a note."""
+        wanted = self.only.get(task)
+        kept = {
+            c: [r for r in log.records if wanted is None or r.fields & set(wanted)] for c, log in logs.items()
+        }
+        by_content = self._by_content(task, kept)
+        keyed = {c: _keyed(records, by_content) for c, records in kept.items()}
+        first, *others = keyed.values()
+        shared = [key for key in first if all(key in other for other in others)]
+        if not shared:
+            raise AdammsError(
+                f"engine.logs: {task}: no example is in the logs of every alpha "
+                f"({', '.join(f'{c}: {len(own)} examples' for c, own in keyed.items())})"
+            )
+        said = [f"{task}: {len(shared)} examples, aligned by {'content' if by_content else 'number'}"]
+        dropped = {
+            f"without {' or '.join(wanted or ())}": {c: len(logs[c].records) - len(kept[c]) for c in logs},
+            "logged more than once": {c: len(kept[c]) - len(keyed[c]) for c in logs},
+            "not in every log": {c: len(keyed[c]) - len(shared) for c in logs},
+        }
+        said += [
+            f"left out, {why}: {_counts(numbers)}"
+            for why, numbers in dropped.items()
+            if any(numbers.values())
+        ]
+        return {c: {key: own[key] for key in shared} for c, own in keyed.items()}, "; ".join(said)
+
+    def _by_content(self, task: str, records: Mapping[Candidate, Sequence[Record]]) -> bool:
+        contents = [{record.content for record in own} for own in records.values()]
+        complete = all("" not in own for own in contents)
+        numbered = all(record.number for own in records.values() for record in own)
+        if self.align == "content" and not complete:
+            raise AdammsError(f"engine.align=content, but {task} has records without doc_hash")
+        if self.align == "number" and not numbered:
+            raise AdammsError(f"engine.align=number, but {task} has records without doc_id")
+        if self.align != "auto":
+            return self.align == "content"
+        return complete and (not numbered or bool(set.intersection(*contents)))
+
+    def _answer(self, task: str, record: Record) -> str:
+        if record.filtered is not None and any(fnmatchcase(task, pattern) for pattern in self.filtered):
+            return record.filtered
+        return record.raw
+
+
+def _candidate(key: Any) -> Candidate:
+    try:
+        return Candidate(float(str(key)))
+    except ValueError as error:
+        raise AdammsError(f"engine.logs has {key!r} for an alpha; expected a number in [0, 1]") from error
+
+
+def _as_one_task(logs: Mapping[Candidate, Mapping[str, Log]]) -> dict[Candidate, dict[str, Log]]:
+    """One file for every alpha is one task, whatever the files are called."""
+    names = {task for own in logs.values() for task in own}
+    task = names.pop() if len(names) == 1 else UNNAMED
+    return {candidate: {task: next(iter(own.values()))} for candidate, own in logs.items()}
+
+
+def _keyed(records: Sequence[Record], by_content: bool) -> dict[str, Record]:
+    """Key -> record, the first of those that were logged more than once.
+
+    Examples of the same content but different numbers stay apart: the data set has them twice.
+    """
+    numbers: dict[str, set[str]] = {}
+    for record in records:
+        numbers.setdefault(record.content, set()).add(record.number)
+    order = {content: sorted(own, key=lambda n: (len(n), n)) for content, own in numbers.items()}
+    keyed: dict[str, Record] = {}
+    for record in records:
+        if by_content:
+            place = order[record.content].index(record.number)
+            keyed.setdefault(f"{record.content}#{place}" if place else record.content, record)
+        else:
+            keyed.setdefault(record.number, record)
+    return keyed
+
+
+def _left_out_tasks(logs: Mapping[Candidate, Mapping[str, Log]], everywhere: Sequence[str]) -> str:
+    some = {task: None for own in logs.values() for task in own if task not in everywhere}
+    return f"left out, not in the logs of every alpha: the tasks {', '.join(some)}" if some else ""
+
+
+def _counts(numbers: Mapping[Candidate, int]) -> str:
+    """The one number, or those of every alpha that has any."""
+    if len(set(numbers.values())) == 1:
+        return f"{next(iter(numbers.values()))} in every log"
+    return ", ".join(f"{number} at alpha {c}" for c, number in numbers.items() if number)

@@ -1,0 +1,125 @@
+"""One vLLM in a process of its own, seen from here: requests go out, replies come back, death is explained.
+
+Knows nothing of what is asked, nor of other such processes.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+from adamms.engines.vllm.child import ChildProcess
+from adamms.engines.vllm.messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
+from adamms.errors import AdammsError
+
+ENVIRONMENT = {
+    # The scheduler in the same process: one start instead of two, and one order of events.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_BATCH_INVARIANT": "0",  # the process sets it where the device can
+    "VLLM_NO_USAGE_STATS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class VllmClient:
+    """A process with vLLM in it, started with the first request, gone with `stop` or on a failure.
+
+    Args:
+        settings: what vLLM is started with.
+        environment: variables of the process in addition to `ENVIRONMENT`.
+        start_timeout: seconds that starting, or swapping a candidate, may take.
+        timeout: seconds that may pass without any answer.
+        verbose: show the process's log as it is written.
+
+    Attributes:
+        images_encoded: images that have gone through the vision encoder since the start.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: Mapping[str, str],
+        start_timeout: float,
+        timeout: float,
+        verbose: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.environment = environment
+        self.start_timeout = start_timeout
+        self.timeout = timeout
+        self.verbose = verbose
+        self.images_encoded = 0
+        self._started = False
+        self._unread = False  # whether the last request's replies have not all been received
+        self._over = False
+
+    @cached_property
+    def process(self) -> ChildProcess:
+        """The process, started when first asked for."""
+        environment = {**ENVIRONMENT, **self.environment}
+        return ChildProcess("vLLM", "adamms.engines.vllm.process", environment, self.verbose)
+
+    def stop(self) -> None:
+        """End the process and all that it has started; the second time does nothing."""
+        self._over = True
+        if "process" in self.__dict__:
+            # A process in the middle of something, which nobody wants any more, is not asked to leave.
+            self.process.stop(**({"grace": 0} if self._unread else {}))
+
+    def start(self) -> None:
+        """Start vLLM now; `request` does it when it has not been.
+
+        Raises:
+            AdammsError: it does not start, with the cause, or it has ended already.
+        """
+        if self._over:
+            raise AdammsError("the vLLM engine has ended; make another")
+        if not self._started:
+            self._started = True
+            doing = f"starting on {self.settings.folder}"
+            for _ in self._exchange(self.settings, self.start_timeout, doing):
+                pass
+
+    def load(self, recipe: bytes) -> None:
+        """Swap in the pickled recipe."""
+        for _ in self._request(Load(recipe), self.start_timeout, "swapping the weights"):
+            pass
+
+    def ask(self, request: Ask) -> Iterator[Answer]:
+        """The answers to one batch, as they are done."""
+        first, last = request.examples[0].id, request.examples[-1].id
+        doing = f"answering {len(request.examples)} examples from {first!r} to {last!r}"
+        yield from self._request(request, self.timeout, doing)
+
+    def _request(self, request: Load | Ask, seconds: float, doing: str) -> Iterator[Answer]:
+        """Send a request and hand on the answers that come before it is done."""
+        self.start()
+        while self._unread:  # of a generator that was dropped half way
+            self._receive(self.timeout, "finishing what was asked before")
+        yield from self._exchange(request, seconds, doing)
+
+    def _exchange(self, request: Settings | Load | Ask, seconds: float, doing: str) -> Iterator[Answer]:
+        try:
+            self._unread = True
+            self.process.send(request)
+            while self._unread:
+                reply = self._receive(seconds, doing)
+                if isinstance(reply, Answer):
+                    yield reply
+        except AdammsError:
+            if self._unread:
+                self.stop()
+            raise
+
+    def _receive(self, seconds: float, doing: str) -> Answer | Done:
+        reply: Any = self.process.receive(seconds, doing)
+        self._unread = not isinstance(reply, Done | Refusal)
+        if isinstance(reply, Refusal):
+            raise AdammsError(f"vLLM: {reply.reason}")
+        if isinstance(reply, Failure):
+            log = "" if reply.explained else self.process.log_tail()
+            raise AdammsError(f"vLLM failed while {doing}: {reply.reason}{log}")
+        if isinstance(reply, Done):
+            self.images_encoded = reply.images_encoded
+        assert isinstance(reply, Answer | Done)
+        return reply

@@ -1,0 +1,210 @@
+"""The process in which vLLM lives: starts the engine, then serves requests until the parent is done.
+
+Run by `VllmEngine` as `python -m adamms.engines.vllm.process`. Everything that vLLM starts belongs to
+this process's session.
+"""
+
+import os
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.data.example import Example
+from adamms.engines.answer import Token, token
+from adamms.engines.vllm.child import parent_connection
+from adamms.engines.vllm.messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
+from adamms.errors import AdammsError
+
+# GPUs from this compute capability on have batch-invariant kernels.
+INVARIANT_CAPABILITY = (9, 0)
+DTYPE_WORDS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+
+
+class Refused(AdammsError):
+    """An example that the model cannot be asked; the engine is as good as before."""
+
+
+class Server:
+    """A live vLLM engine.
+
+    Args:
+        settings: what `VllmEngine` was made with.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        from vllm.platforms import current_platform
+
+        on_cpu = current_platform.is_cpu()
+        able = not on_cpu and current_platform.has_device_capability(INVARIANT_CAPABILITY)
+        if settings.batch_invariant and able:
+            os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
+
+        from vllm import EngineArgs, LLMEngine, SamplingParams
+        from vllm.model_executor.model_loader import get_model_cls
+
+        from adamms.engines.prompt import load_processor, reads_parts
+
+        self.processor = load_processor(settings.folder, trust_remote_code=settings.trust_remote_code)
+        arguments = EngineArgs(
+            model=str(settings.folder),
+            dtype=dtype_of(settings.folder) if settings.dtype == "auto" else settings.dtype,
+            max_model_len=settings.max_model_len,
+            gpu_memory_utilization=settings.gpu_memory_utilization,
+            trust_remote_code=settings.trust_remote_code,
+            tensor_parallel_size=settings.tensor_parallel_size,
+            limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
+            skip_mm_profiling=on_cpu,
+            enforce_eager=on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+            seed=settings.seed,
+            disable_log_stats=True,
+            worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
+        )
+        config = arguments.create_engine_config()
+        # vLLM has no argument for it: it takes the size of a batch, which a search's images exceed.
+        scheduler = config.scheduler_config
+        scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
+        self.engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
+        self.sampling = SamplingParams(
+            temperature=0.0,
+            max_tokens=settings.max_new_tokens,
+            stop=list(settings.stop) or None,
+            logprobs=settings.logprobs or None,
+        )
+        self.image_mark: str | None = None
+        if not reads_parts(
+            self.processor
+        ):  # then the image's mark is in the text, as vLLM's chat server puts it
+            self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
+        self.logprobs = settings.logprobs
+        self.requests = 0
+        self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
+
+    def load(self, recipe: bytes) -> None:
+        """Swap the candidate. Keys and values of the old one are forgotten, encoder outputs are kept."""
+        if any(self.engine.collective_rpc("adamms_load", args=(recipe,))):
+            self.engine.reset_encoder_cache()
+        if not self.engine.reset_prefix_cache():
+            raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
+
+    def replies(self, examples: tuple[Example, ...]) -> Iterator[Answer]:
+        """The answers as they are done; of an example that is refused, after those before it."""
+        asked: dict[str, Example] = {}
+        refusal = None
+        for example in examples:
+            try:
+                asked[self._ask(example)] = example
+            except Refused as error:
+                refusal = error
+                break
+        while asked:
+            for output in self.engine.step():
+                if output.finished:
+                    done = output.outputs[0]
+                    example_id, ids = asked.pop(output.request_id).id, tuple(done.token_ids)
+                    yield Answer(example_id, done.text.strip(), ids, self._tokens(ids, done.logprobs))
+        if refusal is not None:
+            raise refusal
+
+    def _tokens(self, ids: tuple[int, ...], logprobs: Any) -> tuple[Token, ...]:
+        """What vLLM says of each generated token: {token id: Logprob}, the chosen one among them."""
+        if logprobs is None:
+            return ()
+        return tuple(
+            token(
+                name,
+                {other: entry.logprob for other, entry in found.items()},
+                found[name].logprob,
+                self.logprobs,
+            )
+            for name, found in zip(ids, logprobs, strict=True)
+        )
+
+    def images_encoded(self) -> int:
+        return int(self.engine.collective_rpc("adamms_encoded_images")[0])
+
+    def _ask(self, example: Example) -> str:
+        """Hand one example to the scheduler; the number under which its answer comes back."""
+        from adamms.engines.prompt import open_image, prompt
+
+        self.requests += 1
+        request = str(self.requests)
+        try:
+            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example, self.image_mark)}
+            if example.image is not None:
+                inputs["multi_modal_data"] = {"image": open_image(example.image)}
+            self.engine.add_request(request, inputs, self.sampling)
+        except Exception as error:  # vLLM and processors have many; the model has not run yet
+            image = f" with the image {example.image}" if example.image is not None else ""
+            cause = root_of(error)
+            raise Refused(f"example {example.id!r}{image} is refused: {cause}") from error
+        return request
+
+
+def dtype_of(folder: Path) -> str:
+    """The dtype that most of a checkpoint's parameters have, in vLLM's words."""
+    sizes: Counter[str] = Counter()
+    for entry in open_checkpoint(folder).tensors.values():
+        sizes[entry.dtype] += entry.elements
+    dtype = sizes.most_common(1)[0][0]
+    if dtype not in DTYPE_WORDS:
+        raise AdammsError(f"{folder}: vLLM does not run {dtype} weights; set engine.dtype")
+    return DTYPE_WORDS[dtype]
+
+
+def serve(connection: Connection) -> None:
+    """Start on the settings that come first, then answer until the parent says or shows that it is done."""
+    server: Server | None = None
+    while True:
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        if request is None:
+            return
+        try:
+            if isinstance(request, Settings):
+                server = Server(request)
+            assert server is not None
+            if isinstance(request, Load):
+                server.load(request.recipe)
+            if isinstance(request, Ask):
+                for answer in server.replies(request.examples):
+                    connection.send(answer)
+            connection.send(Done(server.images_encoded()))
+        except Refused as error:
+            connection.send(Refusal(str(error)))
+        except AdammsError as error:
+            connection.send(Failure(str(error), explained=True))
+        except Exception as error:  # noqa: BLE001  (vLLM's, of any kind: the parent is told)
+            traceback.print_exc()
+            connection.send(Failure(in_words(error), explained=False))
+
+
+def root_of(error: BaseException) -> BaseException:
+    """The error that all others in the chain were raised from."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def in_words(error: Exception) -> str:
+    """What went wrong, and what to do where that is known."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return (
+            "the GPU is out of memory; lower engine.encoder_cache_tokens, engine.max_model_len or "
+            f"engine.gpu_memory_utilization, or raise engine.tensor_parallel_size ({str(error)[:200]})"
+        )
+    if "trust_remote_code" in str(error):
+        return (
+            "the model needs Python files in its folder to be run; if you trust them, set "
+            f"engine.trust_remote_code=true ({str(error)[:200]})"
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    serve(parent_connection())

@@ -1,0 +1,182 @@
+"""Finds a target matrix in parts of donor matrices: fused, sliced or regrouped rows, from sketches alone.
+
+Compares blocks of rows, from large to small, since no layout is known beforehand; what fits gives the
+segments. Knows nothing of files, plans or reasons.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from adamms.mapping.content.noise import Noise, cosine, normalised, strange_parts
+from adamms.mapping.content.sketch import Sketch
+from adamms.mapping.expression import Expression, Read, Shape, Slice, join
+
+# Rows of a block, tried in turn: heads have multiples of 16 dimensions, and parts whole heads.
+BLOCK_ROWS = (1024, 512, 256, 128, 64, 32, 16)
+# A block size is tried on this many blocks of the target first, and dropped if fewer than half are found.
+PROBES = 8
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows `start:stop` of the donor's tensor `name`, in the target's order."""
+
+    name: str
+    start: int
+    stop: int
+
+    @property
+    def length(self) -> int:
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a target matrix is made of.
+
+    Args:
+        segments: in the target's order, all rows of the target.
+        runner_up: the cosine of what the next best donor tensors would give, for the worst of the sources.
+        rival: the name of that next best.
+        numbers: how many sketch numbers the least of the sources was judged by.
+    """
+
+    segments: tuple[Segment, ...]
+    runner_up: float | None
+    rival: str
+    numbers: int
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The donor tensors, in the order in which they first appear."""
+        return tuple(dict.fromkeys(segment.name for segment in self.segments))
+
+    def value(self, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The sketch (R, k) of the composition, from the donors' sketches by name."""
+        return torch.cat([rows[s.name][s.start : s.stop] for s in self.segments])
+
+    def cosine(self, target: Sketch, rows: Mapping[str, torch.Tensor]) -> float:
+        return cosine(target.rows, self.value(rows))
+
+    def expression(self, shapes: Mapping[str, Shape]) -> Expression:
+        parts = tuple(Slice(Read(s.name), 0, s.start, s.stop) for s in self.segments)
+        return join(parts, 0, shapes.__getitem__)
+
+
+def find_layouts(targets: Sequence[Sketch], donors: Sequence[Sketch], noise: Noise) -> dict[str, Layout]:
+    """Target name -> what it is made of, for those of `targets` of which every block is found.
+
+    A block that is too large may straddle two parts and still resemble one of them, so smaller ones are
+    tried until all rows agree; of what was found by then the layout of the highest cosine is taken.
+
+    Args:
+        targets, donors: sketches of matrices whose rows have one shape.
+        noise: of the two models.
+    """
+    found: dict[str, Layout] = {}
+    settled: set[str] = set()
+    rows = {donor.name: donor.rows for donor in donors}
+    for size in BLOCK_ROWS:
+        left = [t for t in targets if t.name not in settled and len(t.rows) % size == 0]
+        pool = [donor for donor in donors if len(donor.rows) >= size]
+        if not left or not pool:
+            continue
+        index = _Index.build(pool, size)
+        for target in left:
+            layout = index.locate(target, noise)
+            if layout is None:
+                continue
+            best = found.setdefault(target.name, layout)
+            if layout.cosine(target, rows) > best.cosine(target, rows) + 1e-6:
+                found[target.name] = layout
+            if strange_parts(target.rows, layout.value(rows)) == 0:
+                settled.add(target.name)
+    return found
+
+
+@dataclass(frozen=True)
+class _Index:
+    """Blocks of `size` rows of all donors, (N, size * k) at norm 1; donor d has those from bounds[d] on."""
+
+    donors: tuple[Sketch, ...]
+    size: int
+    blocks: torch.Tensor
+    bounds: tuple[int, ...]
+
+    @staticmethod
+    def build(donors: Sequence[Sketch], size: int) -> "_Index":
+        blocks = [_blocks(donor, size) for donor in donors]
+        bounds = [0]
+        for part in blocks:
+            bounds.append(bounds[-1] + len(part))
+        return _Index(tuple(donors), size, torch.cat(blocks), tuple(bounds))
+
+    def locate(self, target: Sketch, noise: Noise) -> Layout | None:
+        """The layout of `target` in blocks of this size; None unless every block is found."""
+        blocks = _blocks(target, self.size)  # (n, size * k)
+        least = noise.threshold(blocks.shape[1])
+        probes = blocks[torch.linspace(0, len(blocks) - 1, min(PROBES, len(blocks))).long()]
+        if ((probes @ self.blocks.T).amax(1) > least).float().mean() < 0.5:
+            return None
+        scores = [
+            (blocks @ self.blocks[start:stop].T).max(1)
+            for start, stop in zip(self.bounds, self.bounds[1:], strict=False)
+        ]
+        best = torch.stack([score.values for score in scores])  # (donors, n)
+        place = torch.stack([score.indices for score in scores])
+        chosen = _cover(best, least)
+        if bool((chosen < 0).any()):
+            return None
+        return self._layout(chosen, best, place)
+
+    def _layout(self, chosen: torch.Tensor, best: torch.Tensor, place: torch.Tensor) -> Layout:
+        positions = place.gather(0, chosen[None])[0].tolist()
+        segments: list[Segment] = []
+        for donor, position in zip(chosen.tolist(), positions, strict=True):
+            name, start = self.donors[donor].name, position * self.size
+            if segments and (segments[-1].name, segments[-1].stop) == (name, start):
+                segments[-1] = Segment(name, segments[-1].start, start + self.size)
+            else:
+                segments.append(Segment(name, start, start + self.size))
+        runner_up, rival = self._runner_up(chosen, best)
+        fewest = int(chosen.unique(return_counts=True)[1].min()) * self.blocks.shape[1]
+        return Layout(tuple(segments), runner_up, rival, fewest)
+
+    def _runner_up(self, chosen: torch.Tensor, best: torch.Tensor) -> tuple[float | None, str]:
+        """The best that other donor tensors have for the blocks of one source; the highest of all sources."""
+        worst: tuple[float | None, str] = (None, "")
+        for donor in chosen.unique().tolist():
+            means = best[:, chosen == donor].mean(1)  # (donors,)
+            means[donor] = -2.0
+            value, other = means.max(0)
+            if float(value) >= -1 and (worst[0] is None or float(value) > worst[0]):
+                worst = (float(value), self.donors[int(other)].name)
+        return worst
+
+
+def _blocks(sketch: Sketch, size: int) -> torch.Tensor:
+    count = len(sketch.rows) // size
+    return normalised(sketch.rows[: count * size].reshape(count, -1))
+
+
+def _cover(best: torch.Tensor, least: float) -> torch.Tensor:
+    """For each block the donor that it comes from, -1 if from none.
+
+    Of donors that a block resembles about equally (duplicated experts), the one that explains most of
+    the target is taken, so that one tensor is not pieced together from copies.
+
+    Args:
+        best: (donors, blocks), each donor's highest cosine with each block.
+        least: the cosine below which it is chance.
+    """
+    peak = best.amax(0)
+    near = (best > least) & (1 - best <= 2 * (1 - peak) + 1e-6)
+    chosen = torch.full((best.shape[1],), -1)
+    while True:
+        open_blocks = near & (chosen < 0)
+        total, donor = (best * open_blocks).sum(1).max(0)
+        if float(total) <= 0:
+            return chosen
+        chosen[open_blocks[int(donor)]] = int(donor)

@@ -1,0 +1,198 @@
+"""The plan without any spec: correspondences found in the weights themselves (DESIGN section 4).
+
+Models of one ancestor still resemble each other tensor by tensor. Names are never interpreted, and
+everything is decided on sketches (`sketch`); what a cosine is worth is `noise`'s, which tensors
+belong together `match`'s. This module decides what of that is the language model, and writes the plan.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.errors import AdammsError, check_choice
+from adamms.mapping.content.match import Match, match_models
+from adamms.mapping.content.noise import LEAST_COSINE
+from adamms.mapping.content.sketch import Advance, SketchedModel, bytes_to_read, sketch_model, sketchable
+from adamms.mapping.expression import names_in
+from adamms.mapping.plan import Evidence, Plan, Slot
+from adamms.mapping.specs.vocabulary import align_rows, read_vocabulary
+
+ANCESTOR = "ancestor"
+# The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
+LANGUAGE_MODEL = "language model"
+# Shows the progress of a stage, as `Console.stage` does: title, units, what they are.
+Stages = Callable[[str, int, str], AbstractContextManager[Advance]]
+
+
+@dataclass(frozen=True)
+class DiscoverMapper:
+    """Finds out by content which donor tensors, or which parts, each target tensor corresponds to.
+
+    Args:
+        scope: `language_model` merges the decoder LM only, as the paper does, even where vision encoders
+            have one origin too. With an ancestor, an LM without vision, that is what the ancestor has as
+            well. Without, it is the matrices that have the hidden size (the width at which most of the
+            target's parameters take their input) as a dimension, and the vectors of that length or of one
+            that no other matrix has rows of; where the vision encoder has the same hidden size, give an
+            ancestor or `exclude_match`.
+            `all` merges whatever is found.
+        match: a regular expression that the names of merged target tensors must contain.
+        exclude_match: a regular expression; target tensors whose names contain it are kept.
+    """
+
+    scope: str = "language_model"
+    match: str | None = None
+    exclude_match: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice("mapper.scope", self.scope, ("language_model", "all"))
+        for key in ("match", "exclude_match"):
+            try:
+                re.compile(getattr(self, key) or "")
+            except re.error as error:
+                raise AdammsError(f"mapper.{key} is not a regular expression: {error}") from error
+
+    def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: Stages) -> SketchedModel:
+        """Sketch the checkpoint, which reads all of it once; `architecture` does not matter."""
+        with stage("sketch", bytes_to_read(checkpoint), "bytes") as advance:
+            return sketch_model(checkpoint, advance)
+
+    def plan(
+        self,
+        target: SketchedModel,
+        donors: Mapping[str, SketchedModel],
+        ancestor: SketchedModel | None = None,
+    ) -> Plan:
+        """Put every tensor of `target` in a slot.
+
+        Raises:
+            AdammsError: no donor, or one (or an ancestor) that has no ancestor in common with the target.
+        """
+        if not donors:
+            raise AdammsError("no donor given; name one with model.donors.<name>.path=FOLDER")
+        sources = ({} if ancestor is None else {ANCESTOR: ancestor}) | dict(donors)
+        found = {name: _match(target, source) for name, source in sources.items()}
+        language = self._language(target, found)
+        for name, source in sources.items():
+            _check_related(name, target, source, found[name], language)
+        slots = tuple(self._slot(entry, found, language) for entry in target.checkpoint.tensors.values())
+        if not any(slot.merged for slot in slots):
+            raise AdammsError(
+                f"the plan merges nothing: of {target}, every tensor is kept: "
+                + "; ".join(sorted({slot.reason for slot in slots}))
+            )
+        evidence = {
+            name: {source: matches[name].evidence for source, matches in found.items() if name in matches}
+            for name in target.checkpoint.tensors
+        }
+        unused = {name: _unused(name, donor, slots) for name, donor in donors.items()}
+        return Plan(
+            str(target), {name: str(donor) for name, donor in donors.items()}, slots, unused, evidence
+        )
+
+    def _slot(
+        self, entry: TensorEntry, found: Mapping[str, Mapping[str, Match]], language: frozenset[str]
+    ) -> Slot:
+        head = (entry.name, entry.shape, entry.dtype)
+        reason = self._filtered(entry)
+        matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}
+        base = matches.pop(ANCESTOR, None)
+        merged = {name: match.expression for name, match in matches.items() if match.expression is not None}
+        lacking = {name: _reason(name, m.evidence) for name, m in matches.items() if m.expression is None}
+        role = LANGUAGE_MODEL if base is not None and base.evidence.found else ""
+        if not merged:
+            return Slot(*head, role, reason=reason or "; ".join(sorted(set(lacking.values()))))
+        if entry.name not in language:
+            reason = reason or "resembles a donor's, but is not of the language model (mapper.scope)"
+        if reason:
+            return Slot(*head, role, reason=reason)
+        return Slot(*head, role, merged, None if base is None else base.expression, lacking=lacking)
+
+    def _filtered(self, entry: TensorEntry) -> str:
+        """The reason why a filter keeps the tensor, or why it cannot be compared; "" if neither."""
+        if not sketchable(entry):
+            return f"cannot be compared: {entry.dtype} of shape {list(entry.shape)}"
+        if self.match is not None and not re.search(self.match, entry.name):
+            return f"mapper.match={self.match}"
+        if self.exclude_match is not None and re.search(self.exclude_match, entry.name):
+            return f"mapper.exclude_match={self.exclude_match}"
+        return ""
+
+    def _language(self, target: SketchedModel, found: Mapping[str, Mapping[str, Match]]) -> frozenset[str]:
+        """The target tensors that may be merged by `scope`."""
+        if self.scope == "all":
+            return frozenset(target.sketches)
+        if ANCESTOR in found:
+            return frozenset(name for name, match in found[ANCESTOR].items() if match.evidence.found)
+        width = _hidden_size(target)
+        known = {name for matches in found.values() for name, m in matches.items() if m.evidence.found}
+        matrices = [sketch for sketch in target.matrices if len(sketch.shape) == 2 and width in sketch.shape]
+        inside = {sketch.name for sketch in matrices}
+        foreign = {sketch.shape[0] for sketch in target.matrices if sketch.name not in inside}
+        lengths = {width} | {sketch.shape[0] for sketch in matrices if sketch.name in known} - foreign
+        vectors = [sketch for sketch in target.vectors if sketch.shape[0] in lengths]
+        return frozenset(sketch.name for sketch in (*matrices, *vectors))
+
+
+def _hidden_size(target: SketchedModel) -> int:
+    """The number of columns that most of the matrices' parameters have: of q, k, v, gate, up, embeddings."""
+    parameters: dict[int, int] = {}
+    for sketch in target.matrices:
+        if len(sketch.shape) == 2:
+            rows, columns = sketch.shape
+            parameters[columns] = parameters.get(columns, 0) + rows * columns
+    return max(parameters, key=lambda columns: parameters[columns], default=0)
+
+
+def _match(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
+    mine, theirs = (read_vocabulary(model.checkpoint.folder) for model in (target, source))
+    if mine is None or theirs is None or mine == theirs:
+        return match_models(target, source, lambda rows, source_rows: None)
+    return match_models(target, source, partial(align_rows, mine, theirs))
+
+
+def _reason(donor: str, evidence: Evidence) -> str:
+    """Why a tensor has no part of this donor: few different texts, the numbers are in the evidence."""
+    if evidence.grade == "unsure":
+        return f"not clearly any one tensor of {donor}"
+    return f"no tensor of {donor} resembles it"
+
+
+def _check_related(
+    name: str,
+    target: SketchedModel,
+    source: SketchedModel,
+    matches: Mapping[str, Match],
+    language: frozenset[str],
+) -> None:
+    """A common ancestor shows in matrices: vectors are short, and the norms of all models look alike."""
+    matrices = {sketch.name: matches[sketch.name].evidence for sketch in target.matrices}
+    found = [item for item, evidence in matrices.items() if evidence.found]
+    if any(item in language for item in found):
+        return
+    place = f"model.{name}" if name == ANCESTOR else f"model.donors.{name}"
+    if found:
+        raise AdammsError(
+            f"{place} ({source.checkpoint.folder}): the language models have no ancestor in common; "
+            f"{len(found)} tensors outside the language model do resemble each other, first {found[0]} and "
+            f"{matrices[found[0]].nearest} (cosine {matrices[found[0]].cosine:.2f}); mapper.scope=all "
+            f"would merge those"
+        )
+    best = max(matrices, key=lambda item: matrices[item].cosine, default="")
+    said = f"{matrices[best].cosine:.2f} ({best} and {matrices[best].nearest})" if best else "of none"
+    raise AdammsError(
+        f"{place} ({source.checkpoint.folder}): no ancestor in common with {target.checkpoint.folder}: the "
+        f"best cosine of any pair of matrices is {said}, which unrelated ones reach too; expected about 0.9, "
+        f"and {LEAST_COSINE} at the least, of models that were fine-tuned from one"
+    )
+
+
+def _unused(name: str, donor: SketchedModel, slots: tuple[Slot, ...]) -> dict[str, tuple[str, ...]]:
+    """The donor's tensors that no slot reads."""
+    used = {read for slot in slots if name in slot.donors for read in names_in(slot.donors[name])}
+    left = tuple(item for item in donor.checkpoint.tensors if item not in used)
+    return {"no tensor of the target takes it": left} if left else {}

@@ -1,0 +1,92 @@
+"""Token strings and ids of a checkpoint's tokenizer, and the alignment of two of them by string.
+
+Files are read as data: no code of a repository is run, and sentencepiece need not be installed. Knows nothing
+of tensors: it answers which donor row belongs to which target row.
+
+Strings are compared as the tokenizers spell them. Byte-level BPE writes a leading space as `Ġ` and bytes
+beyond ASCII as letters of its own, sentencepiece writes `▁` and whole characters: the strings of two such
+tokenizers are equal for bare words only, and models of both kinds have no ancestor in common, so that even
+their equal tokens have nothing to do with each other. Such a pair is not aligned at all (`spelling`).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from adamms.errors import AdammsError
+from adamms.mapping.specs.sentencepiece_file import read_pieces
+
+Vocabulary = Mapping[str, int]
+
+# In order of preference; the first that is there counts.
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
+# How a token begins that follows a space.
+SPACES = {"sentencepiece": "▁", "byte-level": "Ġ"}
+
+
+def read_vocabulary(folder: Path) -> Vocabulary | None:
+    """Token -> id, added tokens included, of the tokenizer in `folder`; None if there is none.
+
+    An added token takes the place of one that the model of the tokenizer has under its id.
+
+    Raises:
+        AdammsError: tokenizer files that cannot be read.
+    """
+    file = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+    if file is None:
+        return None
+    try:
+        match file.name:
+            case "tokenizer.json":
+                own = _fast_vocabulary(file)
+            case "tokenizer.model":
+                own = {piece: index for index, piece in enumerate(read_pieces(file))}
+            case _:
+                own = _object(file)
+        added = _added_tokens(folder)
+    except Exception as error:
+        raise AdammsError(f"{folder}: the tokenizer cannot be read ({error})") from error
+    taken = {index: token for token, index in added.items()}
+    return {token: index for token, index in own.items() if taken.get(index, token) == token} | added
+
+
+def spelling(vocabulary: Vocabulary) -> str:
+    """`sentencepiece` or `byte-level`, by how tokens begin that follow a space; "" if none does."""
+    counts = {kind: sum(token.startswith(mark) for token in vocabulary) for kind, mark in SPACES.items()}
+    kind = max(counts, key=lambda kind: counts[kind])
+    return kind if counts[kind] else ""
+
+
+def align_rows(target: Vocabulary, donor: Vocabulary, rows: int, donor_rows: int) -> tuple[int, ...]:
+    """For each of the target's `rows` rows the donor's row of the same token, or -1.
+
+    Rows without a token (padding of the matrix) and tokens that the donor lacks get -1.
+    """
+    aligned = [-1] * rows
+    for token, index in target.items():
+        match = donor.get(token, -1)
+        if index < rows and match < donor_rows:
+            aligned[index] = match
+    return tuple(aligned)
+
+
+def _fast_vocabulary(file: Path) -> dict[str, int]:
+    from tokenizers import Tokenizer
+
+    return dict(Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True))
+
+
+def _added_tokens(folder: Path) -> dict[str, int]:
+    """Tokens that were added beside the tokenizer's own file, by any version of transformers."""
+    added = _object(folder / "added_tokens.json")
+    decoder = _object(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
+    return added | {token["content"]: int(index) for index, token in decoder.items()}
+
+
+def _object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; an empty one if there is no file."""
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if not isinstance(content, dict):
+        raise AdammsError(f"{file.name}: expected a JSON object, found {type(content).__name__}")
+    return content

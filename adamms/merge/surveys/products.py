@@ -1,0 +1,74 @@
+"""Inner products of whole tensors, from one pass over their chunks.
+
+Angles and norms are all that spherical methods must know of a tensor before they can merge a chunk of
+it. Knows nothing of methods.
+"""
+
+import math
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+
+import numpy as np
+import torch
+
+from adamms.merge.method import TARGET, Chunk
+from adamms.merge.surveys.sums import Summation, Sums
+
+# Between two operands' names; no name has one.
+SEPARATOR = "\n"
+
+
+def products_of_values() -> Summation:
+    """A survey of each tensor for the inner products of its models' values."""
+    return Summation(lambda chunk: _products(chunk.models()), "tensor")
+
+
+def products_of_vectors() -> Summation:
+    """The same of the models' task vectors."""
+    return Summation(lambda chunk: _products(chunk.task_vectors()), "tensor")
+
+
+class Products:
+    """What such a survey found.
+
+    Args:
+        sums: its statistics; nothing if no row was counted.
+    """
+
+    def __init__(self, sums: object) -> None:
+        assert isinstance(sums, Sums)
+        self.of = sums.of
+
+    def norm(self, name: str) -> float:
+        return math.sqrt(self.of.get(f"{name}{SEPARATOR}{name}", 0.0))
+
+    def cosine(self, one: str, other: str) -> float:
+        """Of the angle between two operands, in [-1, 1]; 0 if one of them is zero."""
+        scale = self.norm(one) * self.norm(other)
+        if not scale:
+            return 0.0
+        pairs = (f"{one}{SEPARATOR}{other}", f"{other}{SEPARATOR}{one}")
+        (inner,) = (self.of[pair] for pair in dict.fromkeys(pairs) if pair in self.of)
+        return min(1.0, max(-1.0, inner / scale))
+
+
+def row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The inner product of each row (of dimension 0) with the other tensor's same row: shape (rows,)."""
+    products = (left * right).reshape(len(left), -1).cpu().numpy()
+    return torch.from_numpy(np.add.reduce(products, axis=1)).to(left.device)
+
+
+def combined(chunk: Chunk, weights: Mapping[str, float]) -> torch.Tensor:
+    """The sum of weight * model over the models that have a weight; overwrites the operands."""
+    merged = chunk.target.mul_(weights.get(TARGET, 0.0))
+    for name, donor in chunk.donors.items():
+        if weights.get(name, 0.0):
+            merged.add_(donor.mul_(weights[name]))
+    return merged
+
+
+def _products(models: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {
+        f"{one}{SEPARATOR}{other}": left * right
+        for (one, left), (other, right) in combinations_with_replacement(models.items(), 2)
+    }

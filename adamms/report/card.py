@@ -1,0 +1,162 @@
+"""The model card of a merged model: the hub's metadata, how it was made, what it is worth, how to load it.
+
+Made of plain data: what `adamms_recipe.json` records and, after a search, what the run found.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adamms.report import words
+from adamms.report.result import RunResult
+
+PIPELINE = "image-text-to-text"
+CITATION = """@inproceedings{du2025adamms,
+  title = {AdaMMS: Model Merging for Heterogeneous Multimodal Large Language Models with Unsupervised
+           Coefficients Optimization},
+  booktitle = {CVPR},
+  year = {2025},
+  eprint = {2503.23733},
+  archivePrefix = {arXiv}
+}"""
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A model that went into the merge.
+
+    Args:
+        name: its hub id, or its folder's name.
+        licence: as its own model card says; None where it has no card, or the card says nothing.
+    """
+
+    name: str
+    licence: str | None = None
+
+    @classmethod
+    def of(cls, name: str, folder: Path) -> "Origin":
+        """What the card in a checkpoint's folder says."""
+        return cls(name, _front_matter(folder / "README.md").get("license"))
+
+
+def model_card(
+    origins: Sequence[Origin], recipe: Mapping[str, Any], loader: str, result: RunResult | None = None
+) -> str:
+    """README.md of a merged model.
+
+    Args:
+        origins: target first, then donors, then the ancestor where the method needs it.
+        recipe: what adamms_recipe.json holds.
+        loader: code that loads such a folder, with {} where that goes.
+        result: of the search that chose it; None for a merge at a given alpha.
+    """
+    target = origins[0].name
+    shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
+    blocks = [
+        "# Merged with adamms",
+        f"`{target}`, whose architecture it has, merged by `{recipe['method']['name']}` with {shares}.",
+        _licences(origins),
+        *(_found(result) if result is not None else ()),
+        "## What was merged",
+        "| action | reason | tensors | parameters |\n| --- | --- | --- | --- |\n" + _coverage(recipe),
+        "The full recipe is in `adamms_recipe.json`.",
+        "## Use",
+        f"It loads as the target does:\n\n```python\n{_code(loader)}\n```",
+        "## Citation",
+        f"```bibtex\n{CITATION}\n```",
+    ]
+    front = yaml.safe_dump(_metadata(origins, recipe, result), sort_keys=False).strip()
+    return f"---\n{front}\n---\n\n" + "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _metadata(
+    origins: Sequence[Origin], recipe: Mapping[str, Any], result: RunResult | None
+) -> dict[str, Any]:
+    """The hub's fields. Names that are no hub ids would be links to nowhere: they are in the text alone."""
+    ids = [origin.name for origin in origins if _HUB_ID.fullmatch(origin.name)]
+    related = {"base_model": ids, "base_model_relation": "merge"} if ids else {}
+    tags = ["merge", "adamms", str(recipe["method"]["name"])]
+    own = {"library_name": "transformers", "pipeline_tag": PIPELINE, "tags": tags}
+    licences = {origin.licence for origin in origins}
+    if len(licences) == 1 and None not in licences:
+        own |= {"license": str(origins[0].licence)}
+    elif licences != {None}:
+        own |= {"license": "other", "license_name": "of-the-models-it-is-merged-from"}
+    return related | own | _index(result)
+
+
+def _index(result: RunResult | None) -> dict[str, Any]:
+    """The scores in the hub's model-index; {} where there are none."""
+    if result is None or result.evaluation is None:
+        return {}
+    scores = {task: result.score(result.merged, task) for task in result.tasks}
+    entries = [
+        {
+            "task": {"type": PIPELINE},
+            "dataset": {"name": task, "type": task},
+            "metrics": [{"type": "accuracy", "name": f"accuracy ({result.unit})", "value": round(value, 2)}],
+        }
+        for task, value in scores.items()
+        if value is not None
+    ]
+    return {"model-index": [{"name": result.title, "results": entries}]} if entries else {}
+
+
+def _licences(origins: Sequence[Origin]) -> str:
+    said = [f"`{o.name}`: {o.licence or 'not said in its folder'}" for o in origins]
+    return "Licences of what went in: " + "; ".join(said) + "."
+
+
+def _found(result: RunResult) -> list[str]:
+    """How the setting was chosen, and how the model scored."""
+    choice = result.choice(None)
+    blocks = ["## How it was chosen"]
+    if choice is not None:
+        blocks.append(f"Without labels, over {choice.examples} examples. {words.how_sure(choice)}")
+    if result.evaluation is not None:
+        evaluation, tasks = result.evaluation, result.tasks
+        rows: dict[str, list[float | None]] = {
+            "this model": [result.score(result.merged, task) for task in (None, *tasks)],
+            "target alone": [result.target_score(task) for task in (None, *tasks)],
+        }
+        for name, scores in evaluation.donors.items():
+            rows[f"donor {name} alone"] = [scores.mean, *(scores.tasks.get(task) for task in tasks)]
+        heads = ["model", "mean", *tasks]
+        lines = [heads, ["---"] * len(heads)]
+        lines += [[name, *(words.score(value) for value in values)] for name, values in rows.items()]
+        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        blocks.append(f"Scores ({result.unit}) on {result.labelled} labelled examples:\n\n{table}")
+    return blocks
+
+
+def _coverage(recipe: Mapping[str, Any]) -> str:
+    return "\n".join(
+        f"| {row['action']} | {row['reason']} | {row['tensors']} | {row['parameters']:,} |"
+        for row in recipe["coverage"]
+    )
+
+
+def _code(loader: str) -> str:
+    """`package.Name.method({})` as an import and a call."""
+    dotted, _, arguments = loader.partition("(")
+    parts = dotted.split(".")
+    name = next((place for place, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
+    call = f"{'.'.join(parts[name:])}({arguments}".format("folder")
+    return f"from {'.'.join(parts[:name])} import {parts[name]}\n\nmodel = {call}"
+
+
+def _front_matter(file: Path) -> Mapping[str, Any]:
+    """The metadata of a model card; {} where there is none, or none that can be read."""
+    if not file.is_file():
+        return {}
+    found = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", file.read_text("utf-8", errors="replace"), re.DOTALL)
+    try:
+        front = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError:
+        return {}
+    return front if isinstance(front, dict) else {}

@@ -1,0 +1,218 @@
+"""What a run says on standard output: stages with progress, the plan, the results, the last line.
+
+Plain text when that is not a terminal; tables fit the width, 80 columns by default. Decides no
+content: that is in `tables` and `wording`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from rich import box
+from rich.console import Console as RichConsole
+from rich.table import Table as RichTable
+from rich.text import Text
+from rich.tree import Tree
+
+from adamms.mapping.checks.verification import Verification
+from adamms.mapping.plan import Plan
+from adamms.report import comparison_tables, model_tables, resemblance_tables, tables, words
+from adamms.report.comparison import Comparison
+from adamms.report.layout import headings, mark, marked_columns, split
+from adamms.report.plan_tree import Branch, plan_tree
+from adamms.report.progress import Heartbeat, Meter, bar
+from adamms.report.result import RunResult, StageTiming
+from adamms.report.tables import Cell, Table
+
+Advance = Callable[[int], None]
+
+
+class Console:
+    """Where the user reads what happens.
+
+    Args:
+        file: standard output by default.
+        width: columns; the terminal's, COLUMNS or 80 by default.
+        patience: seconds that a stage may last off a terminal before a line says how far it is.
+        interval: seconds, at least, between such lines.
+        clock: seconds, increasing.
+    """
+
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        width: int | None = None,
+        patience: float = 2.0,
+        interval: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._rich = RichConsole(file=file, width=width, highlight=False)
+        self._patience = patience
+        self._interval = interval
+        self._clock = clock
+        self._timings: list[StageTiming] = []
+
+    @property
+    def timings(self) -> tuple[StageTiming, ...]:
+        """Of the stages that have ended well, in order; those of one name count together."""
+        found: dict[tuple[str, str], StageTiming] = {}
+        for stage in self._timings:
+            key = (stage.title, stage.unit)
+            known = found.get(key, StageTiming(stage.title, 0.0, 0, stage.unit))
+            seconds, count = known.seconds + stage.seconds, known.count + stage.count
+            found[key] = StageTiming(stage.title, seconds, count, stage.unit)
+        return tuple(found.values())
+
+    @contextmanager
+    def stage(self, title: str, total: int | None = None, unit: str = "") -> Iterator[Advance]:
+        """Show progress while the body runs; it is given `advance(count)`, which is thread-safe.
+
+        Args:
+            title: what is done.
+            total: how many units there are, None if not known.
+            unit: plural, e.g. "answers" or "bytes"; "" when nothing is counted.
+        """
+        meter = Meter(title, total, unit, self._clock)
+        live = self._rich.is_terminal and not self._rich.is_dumb_terminal
+        watch: AbstractContextManager[object] = (
+            bar(meter, self._rich) if live else Heartbeat(meter, self.say, self._patience, self._interval)
+        )
+        ended = False
+        try:
+            with watch:
+                yield meter.advance
+            ended = True
+        finally:
+            self.say(meter.final(failed=not ended))
+        self._timings.append(meter.timing())
+
+    def say(self, text: str) -> None:
+        """Print a line as it is, unbroken, so that paths and commands can be copied."""
+        self._rich.print(Text(words.printable(text)), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Print a warning."""
+        self._rich.print(Text(f"warning: {words.printable(text)}", style="yellow"), soft_wrap=True)
+
+    def plan(self, plan: Plan) -> None:
+        """Print what becomes of the target's tensors, and which part each donor has in them."""
+        self.say(f"target: {plan.target}")
+        for name, description in plan.donors.items():
+            self.say(f"donor {name}: {description}")
+        for table in (
+            *(resemblance_tables.discovered, tables.coverage, tables.parts, tables.aligned),
+            *(tables.unused, tables.lacking),
+        ):
+            self._table(table(plan))
+
+    def tree(self, plan: Plan) -> None:
+        """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
+        self._rich.print()
+        self._rich.print(_grown(plan_tree(plan)))
+
+    def resemblance(self, checks: Verification) -> None:
+        """Print, per role, how the merged tensors resemble each other."""
+        self._table(resemblance_tables.resemblance(checks))
+
+    def findings(self, found: Sequence[tuple[str, str, str, str]]) -> None:
+        """Print (subject, state, detail, advice) of what was looked at, a line each."""
+        styles = {"ok": "green", "absent": "yellow", "wrong": "bold red"}
+        for subject, state, detail, advice in found:
+            line = Text.assemble((f"{state:7}", styles.get(state, "")), (f"{subject}: ", "bold"), detail)
+            if advice and state != "ok":
+                line.append(f"  -> {advice}", style="cyan")
+            self._rich.print(line, soft_wrap=True)
+
+    def results(self, result: RunResult) -> None:
+        """Print scores (without labels: differences), the choices, and what they amount to."""
+        scored = tables.scores(result)
+        self._table(scored or tables.differences(result))
+        if scored is not None or result.selection is not None:
+            self._legend(scored is not None)
+        self._table(tables.choices(result))
+        self._table(tables.summary(result))
+        choice = result.choice(None)
+        said = [how for how in (words.how_sure(choice) if choice else "", words.verdict(result)) if how]
+        for paragraph in [*said, words.control_finding(result)]:
+            if paragraph:
+                self._rich.print()
+                self._rich.print(Text(paragraph))
+
+    def scores(self, result: RunResult) -> None:
+        """Print the scores of a model that was evaluated by itself."""
+        self._table(model_tables.own_scores(result))
+
+    def lmms_eval(self, result: RunResult) -> None:
+        """Print what lmms-eval found."""
+        self._table(model_tables.lmms_eval(result))
+
+    def comparison(self, comparison: Comparison) -> None:
+        """Print what the searches of a multirun found, side by side."""
+        self._table(comparison_tables.overview(comparison))
+        for line in comparison_tables.legend(comparison):
+            self._rich.print(Text(line, style="dim"))
+        for line in comparison_tables.failures(comparison):
+            self.warn(line)
+
+    def finish(self, folder: Path, loader: str) -> None:
+        """Print the last line: where the merged model is, and the code that loads it.
+
+        Args:
+            folder: of the model.
+            loader: code that loads it, with {} where the folder goes.
+        """
+        code = loader.format(repr(str(folder)))
+        self._rich.print()
+        self._rich.print(
+            Text.assemble(
+                "The merged model is in ", (str(folder), "bold"), "; load it with ", (code, "bold")
+            ),
+            soft_wrap=True,
+        )
+
+    def _legend(self, labelled: bool) -> None:
+        marks = "* chosen without labels"
+        if labelled:
+            marks += "   ^ best by labels (oracle)   = both"
+        self._rich.print(Text(marks, style="dim"))
+
+    def _table(self, table: Table | None) -> None:
+        """Print it, in several blocks of columns when it is wider than the console."""
+        if table is None:
+            return
+        for number, block in enumerate(split(table, self._rich.width)):
+            self._rich.print()
+            if number == 0:
+                self._rich.print(Text(table.title, style="bold"))
+            self._rich.print(_drawn(block, self._rich.width))
+        if table.note:
+            self._rich.print(Text(table.note, style="dim"))
+
+
+def _drawn(table: Table, width: int) -> RichTable:
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, collapse_padding=True)
+    for index, heading in enumerate(headings(table, width)):
+        if index < table.texts:
+            drawn.add_column(heading, overflow="fold", vertical="top")
+        else:
+            drawn.add_column(heading, justify="right", no_wrap=True, overflow="fold")
+    marked = marked_columns(table)
+    for number, row in enumerate(table.rows):
+        style = "bold" if number in table.strong else ""
+        drawn.add_row(*(_text(cell, index in marked) for index, cell in enumerate(row)), style=style)
+    return drawn
+
+
+def _grown(branch: Branch) -> Tree:
+    """rich's tree of it; its lines fold at the console's width."""
+    tree = Tree(Text(branch.text, overflow="fold"), guide_style="dim")
+    for below in branch.below:
+        tree.add(_grown(below))
+    return tree
+
+
+def _text(cell: Cell, room: bool) -> Text:
+    style = {"*": "cyan", "=": "green", "^": "magenta"}.get(mark(cell), "")
+    return Text(words.printable(cell.text) + (mark(cell) or (" " if room else "")), style=style)

@@ -1,0 +1,150 @@
+"""What changed: every example with its answers along the grid, as the data that the page's script shows.
+
+Decides order, what is cut, and what there is no room for, and says so; draws nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from adamms.engines.responses import Candidate
+from adamms.report import words
+from adamms.report.page.images import Album
+from adamms.report.result import Answered, RunResult
+
+MOST_TEXT = 2_000  # characters of one answer or question
+ROOM = 8_000_000  # characters of all of them together
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The section of the answers.
+
+    Args:
+        data: what the script reads, plain.
+        tasks: names, for the filter.
+        examples: how many are in the page.
+        changed: how many of all examples have an answer that changes.
+        labelled: whether right and wrong are known.
+        notes: sentences: what is not in the page, and why.
+    """
+
+    data: Mapping[str, Any]
+    tasks: tuple[str, ...]
+    examples: int
+    changed: int
+    labelled: bool
+    notes: tuple[str, ...]
+
+
+def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> Answers | None:
+    """The section; None where nothing was answered.
+
+    Args:
+        result: the run.
+        room: characters of text that the page has room for.
+        album: takes the pictures.
+    """
+    if not result.answered:
+        return None
+    album, left = Album() if album is None else album, room
+    candidates = sorted({candidate for one in result.answered for candidate in one.texts})
+    grid = [candidate for candidate in candidates if candidate != result.several]
+    counts = [changes(one, grid, result.axis is not None) for one in result.answered]
+    order = sorted(range(len(counts)), key=lambda index: (-counts[index], index))
+    rows: dict[int, dict[str, Any]] = {}
+    cut = 0
+    for index in order:
+        row, clipped = _row(result.answered[index], candidates, album)
+        size = sum(map(len, (row["id"], row["question"], row["label"] or "", *row["texts"])))
+        if size > left:
+            break
+        left -= size
+        cut += clipped
+        rows[index] = row | {"changes": counts[index]}
+    choice = result.choice(None)
+    chosen = candidates.index(choice.candidate) if choice and choice.candidate in candidates else None
+    base = candidates.index(result.unmerged) if result.unmerged in candidates else None
+    return Answers(
+        data={
+            "candidates": list(map(str, candidates)),
+            "noun": words.noun(candidates),
+            "chosen": chosen,
+            "base": base,
+            "rows": [rows[index] for index in sorted(rows)],
+            "images": album.addresses,
+        },
+        tasks=tuple(dict.fromkeys(one.example.task for one in result.answered)),
+        examples=len(rows),
+        changed=sum(count > 0 for count in counts),
+        labelled=any(one.right for one in result.answered),
+        notes=tuple(_notes(len(counts) - len(rows), room, cut, album, bool(result.target))),
+    )
+
+
+def changes(one: Answered, candidates: Sequence[Candidate], ordered: bool) -> int:
+    """How often the answer changes from one candidate to the next, but for case and outer space.
+
+    Args:
+        one: the example with its answers.
+        candidates: in order.
+        ordered: False where they lie along several axes: then how many different answers there are,
+            less one.
+    """
+    given = [one.texts[c].strip().casefold() for c in candidates if c in one.texts]
+    if not ordered:
+        return len(set(given)) - 1
+    return sum(before != after for before, after in pairwise(given))
+
+
+def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> tuple[dict[str, Any], int]:
+    """The example as plain data, every different answer once; and how many of its texts were cut."""
+    example = one.example
+    texts = list(dict.fromkeys(one.texts[c] for c in candidates if c in one.texts))
+    right: list[bool | None] = [None] * len(texts)
+    for candidate, judged in one.right.items():
+        right[texts.index(one.texts[candidate])] = judged
+    shown = [*map(_clipped, texts)]
+    question = _clipped(example.question)
+    row = {
+        "id": example.id,
+        "task": example.task,
+        "question": question,
+        "label": one.label,
+        "texts": shown,
+        "right": right,
+        "given": [texts.index(one.texts[c]) if c in one.texts else -1 for c in candidates],
+        "image": None if example.image is None else album.place(Path(example.image)),
+        "pictured": example.image is not None,
+    }
+    return row, sum(a is not b for a, b in zip([question, *shown], [example.question, *texts], strict=True))
+
+
+def _clipped(text: str) -> str:
+    if len(text) <= MOST_TEXT:
+        return text
+    return f"{text[:MOST_TEXT]} ... ({len(text) - MOST_TEXT} more characters)"
+
+
+def _notes(missing: int, room: int, cut: int, album: Album, generated: bool) -> list[str]:
+    """What is not in the page; answers that were not generated come from logs."""
+    notes = []
+    if missing:
+        notes.append(
+            f"{missing} examples are not in this page, which has room for {words.scaled(room, 'B')} of "
+            f"text; those whose answers change most came first."
+        )
+    if cut:
+        notes.append(f"{cut} long texts are cut after {MOST_TEXT} characters.")
+    if album.left_out:
+        notes.append(
+            f"{len(album.left_out)} images are not in this page, for want of room; those whose answers "
+            f"change most came first."
+        )
+    if album.unreadable:
+        file, why = next(iter(album.unreadable.items()))
+        notes.append(f"{len(album.unreadable)} images could not be read, the first: {file} ({why}).")
+    where = "answers.jsonl beside this page has all." if generated else "The logs have all."
+    return [*notes, where] if notes else []

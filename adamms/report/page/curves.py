@@ -1,0 +1,140 @@
+"""The curves of a run: scores by labels above D, over all tasks and for each.
+
+Decides what is drawn; `charts` where.
+"""
+
+from collections.abc import Mapping
+
+from adamms.engines.responses import ALPHA, Candidate, short
+from adamms.report import words
+from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
+from adamms.report.result import RunResult, score_on
+
+WIDE, NARROW = 720.0, 340.0
+PARENTS = 4  # colours of donors
+
+
+def overall(result: RunResult) -> Chart | None:
+    """Mean score and D over all tasks; None where candidates differ along several axes."""
+    panels = _panels(result, None)
+    if result.axis is None or not panels:
+        return None
+    return _chart("All tasks", result, None, _scaled(panels, [panels], result.unit), WIDE)
+
+
+def per_task(result: RunResult) -> list[Chart]:
+    """The same for every task, all on the same scales; none for a single task."""
+    if result.axis is None or len(result.tasks) < 2:
+        return []
+    found = {task: _panels(result, task) for task in result.tasks}
+    return [
+        _chart(task, result, task, _scaled(panels, list(found.values()), result.unit), NARROW)
+        for task, panels in found.items()
+        if panels
+    ]
+
+
+def _panels(result: RunResult, task: str | None) -> dict[str, Panel]:
+    """By quantity: "scores" if there are any, "D" if there is a choice."""
+    panels = {}
+    choice = result.choice(task)
+    if result.evaluation is not None and result.axis is not None:
+        name = f"mean score ({result.unit})" if task is None else f"score ({result.unit})"
+        series = tuple(one for one in _scores(result, task) if one.points)
+        if series:
+            panels["scores"] = Panel(name, series, _spots(result, task))
+    if choice is not None and result.axis is not None:
+        known = sorted(choice.differences.items())
+        points = tuple((_x(c, result), value) for c, value in known if c != result.several)
+        series = (Series(words.curve(choice), "d", points), *_beside(result, choice.differences))
+        spots = _marked(result, {"chosen": choice.candidate}, choice.differences)
+        whole = all(abs(value - round(value)) < 1e-9 for _, value in known)
+        panels["D"] = Panel("D", series, spots, digits=0 if whole else 2)
+    return panels
+
+
+def _scores(result: RunResult, task: str | None) -> list[Series]:
+    evaluation = result.evaluation
+    assert evaluation is not None
+    start = _x(result.grid[0], result)
+
+    def line(name: str, kind: str, value: float | None) -> Series:
+        return Series(name, kind, () if value is None else ((start, value),), across=True)
+
+    def curve(name: str, kind: str, control: bool) -> Series:
+        found = evaluation.control if control else evaluation.candidates
+        grid = [c for c in sorted(found) if c != result.several]
+        scores = [(_x(c, result), score_on(found[c], task)) for c in grid]
+        return Series(name, kind, tuple((x, score) for x, score in scores if score is not None))
+
+    donors = [
+        line(f"donor {name} alone", f"p{index % PARENTS}", score_on(found, task))
+        for index, (name, found) in enumerate(evaluation.donors.items())
+    ]
+    return [
+        line("target alone", "target", result.target_score(task)),
+        *donors,
+        curve("control, no donor", "control", control=True),
+        curve("merged", "merged", control=False),
+        *_beside(result, {c: result.score(c, task) for c in evaluation.candidates}),
+    ]
+
+
+def _beside(result: RunResult, values: Mapping[Candidate, float | None]) -> list[Series]:
+    """The value of several coefficients, which have no place on the axis: a line across."""
+    value = None if result.several is None else values.get(result.several)
+    start = _x(result.grid[0], result)
+    return (
+        [] if value is None else [Series("several coefficients", "several", ((start, value),), across=True)]
+    )
+
+
+def _spots(result: RunResult, task: str | None) -> tuple[Spot, ...]:
+    oracle, choice = result.oracle(task), result.choice(task)
+    marked = {"oracle": oracle, "chosen": choice.candidate if choice else None}
+    return _marked(result, marked, {c: result.score(c, task) for c in result.candidates})
+
+
+def _marked(
+    result: RunResult, marked: Mapping[str, Candidate | None], values: Mapping[Candidate, float | None]
+) -> tuple[Spot, ...]:
+    """A spot for every kind whose candidate is on the axis and has a value."""
+    return tuple(
+        Spot(kind, _x(candidate, result), value)
+        for kind, candidate in marked.items()
+        if candidate is not None
+        and candidate != result.several
+        and (value := values.get(candidate)) is not None
+    )
+
+
+def _scaled(panels: dict[str, Panel], alike: list[dict[str, Panel]], unit: str) -> list[Panel]:
+    """The panels on axes that the like panels of `alike` fit on, too."""
+    found = []
+    for key, panel in panels.items():
+        others = [other[key] for other in alike if key in other]
+        ends = limits(others, ceiling=100.0 if unit == "%" and key == "scores" else None)
+        low = 0.0 - 0.06 * (ends[1] or 1.0) if key == "D" else ends[0]
+        found.append(Panel(panel.label, panel.series, panel.spots, low, max(ends[1], low + 1), panel.digits))
+    return found
+
+
+def _chart(title: str, result: RunResult, task: str | None, panels: list[Panel], width: float) -> Chart:
+    choice = result.choice(task)
+    large = width == WIDE
+    heights = {1: [230.0 if large else 130.0], 2: [250.0, 110.0] if large else [130.0, 60.0]}[len(panels)]
+    assert result.axis is not None
+    frame = Frame(
+        width,
+        heights,
+        [(_x(c, result), c.value(result.axis)) for c in result.grid],
+        axis="alpha, the donors' share" if result.axis == ALPHA else short(result.axis),
+        chosen=None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
+    )
+    return chart(title, frame, panels, words.noun(result.grid))
+
+
+def _x(candidate: Candidate, result: RunResult) -> float:
+    """Where it is on the only axis."""
+    assert result.axis is not None
+    return candidate.settings[result.axis]

@@ -1,0 +1,74 @@
+"""A plan as a tree: what is merged and out of what, what is kept and why; tensors that differ only in numbers
+are one branch.
+
+Plain text lines with their depth; the console draws them.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adamms.mapping.expression import to_text
+from adamms.mapping.plan import Plan, Slot
+from adamms.report import words
+
+NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+# Branches of one kind that are shown; the rest is counted.
+SHOWN = 24
+# Characters of an expression that are shown: those of grouped weights name every group.
+LONG = 160
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A line and what hangs from it."""
+
+    text: str
+    below: Sequence["Branch"] = ()
+
+
+def plan_tree(plan: Plan) -> Branch:
+    """The whole plan: first what is merged, by the tensors' patterns; then what is kept, by reason."""
+    merged = [slot for slot in plan.slots if slot.merged]
+    kept: dict[str, list[Slot]] = {}
+    for slot in plan.slots:
+        if not slot.merged:
+            kept.setdefault(slot.reason, []).append(slot)
+    branches = [Branch(f"merged: {_size(merged)}", _cut([*_patterns(merged, with_sources=True)]))]
+    branches += [
+        Branch(f"kept, {words.printable(reason)}: {_size(slots)}", _cut([*_patterns(slots)]))
+        for reason, slots in kept.items()
+    ]
+    return Branch(plan.target, branches)
+
+
+def _patterns(slots: Iterable[Slot], with_sources: bool = False) -> Iterable[Branch]:
+    """One branch per pattern and shape, in the order in which they first appear."""
+    groups: dict[tuple[str, tuple[int, ...]], list[Slot]] = {}
+    for slot in slots:
+        groups.setdefault((NUMBER.sub("{i}", slot.name), tuple(slot.shape)), []).append(slot)
+    for (pattern, shape), alike in groups.items():
+        times = f"{len(alike)} x " if len(alike) > 1 else ""
+        text = f"{pattern}  {times}{list(shape)}"
+        below = [Branch(line) for line in _sources(alike)] if with_sources else []
+        yield Branch(text, below)
+
+
+def _sources(alike: Sequence[Slot]) -> list[str]:
+    """Out of what the tensors of one pattern are made, each donor's own pattern once."""
+    found: dict[str, None] = {}
+    for slot in alike:
+        for donor, expression in slot.donors.items():
+            text = NUMBER.sub("{i}", to_text(expression))
+            found[f"{donor}: {text if len(text) <= LONG else text[: LONG - 4] + ' ...'}"] = None
+    return list(found)
+
+
+def _cut(branches: Sequence[Branch]) -> Sequence[Branch]:
+    rest = len(branches) - SHOWN
+    return [*branches[:SHOWN], Branch(f"and {rest} more patterns")] if rest > 0 else branches
+
+
+def _size(slots: Sequence[Slot]) -> str:
+    count = words.parameters(sum(slot.elements for slot in slots))
+    return f"{len(slots)} tensor{'' if len(slots) == 1 else 's'}, {count} parameters"

@@ -1,0 +1,180 @@
+"""A run's numbers under stable names, for trackers: a row per candidate, and one line of results.
+
+Names are made of letters, digits and underscores, which W&B can sort and filter by
+(docs.wandb.ai, "Metric naming constraints"); those along an axis have a "/" after their chart's section.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from adamms.engines.responses import Candidate, axes_of, short
+from adamms.report.result import RunResult, StageTiming
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn along the candidates.
+
+    Args:
+        steps: section of charts -> the name of its x-axis.
+        rows: of every candidate its place on each axis, and its values in each axis' sections.
+    """
+
+    steps: Mapping[str, str]
+    rows: Sequence[Row]
+
+    @property
+    def digest(self) -> str:
+        """Of all rows: by it a run that is resumed knows that it has logged them."""
+        return hashlib.sha256(json.dumps([list(row.items()) for row in self.rows]).encode()).hexdigest()[:16]
+
+
+def curves(result: RunResult) -> Curves:
+    """D, wins and scores of every candidate, per task and over all.
+
+    Along alpha alone the sections are `difference`, `wins`, `score` and `control`; along another axis, or
+    one of several, `difference_over_density` and so on. Several coefficients that were chosen are on none.
+    """
+    axes = list(axes_of(result.grid))
+    alone = len(axes) == 1
+    columns = {axis: identifier(short(axis)) for axis in axes}
+    steps, rows = {}, []
+    for candidate in result.grid:
+        row = {columns[axis]: float(value) for axis, value in candidate.settings.items()}
+        for axis in candidate.settings:
+            ending = "" if alone and columns[axis] == "alpha" else f"_over_{columns[axis]}"
+            for section, values in _values(result, candidate).items():
+                steps[section + ending] = columns[axis]
+                row |= {f"{section}{ending}/{name}": value for name, value in values.items()}
+        rows.append(row)
+    return Curves(steps, rows)
+
+
+def _values(result: RunResult, candidate: Candidate) -> dict[str, Row]:
+    """Section -> scope -> value, of what is known of the candidate."""
+    found: dict[str, Row] = {"difference": {}, "wins": {}, "score": {}, "control": {}}
+    control = result.evaluation.control.get(candidate) if result.evaluation else None
+    for task, scope in _scopes(result).items():
+        choice = result.choice(task)
+        if choice is not None and candidate in choice.differences:
+            found["difference"][scope] = choice.differences[candidate]
+            found["wins"][scope] = choice.wins.get(candidate, 0.0)
+        score = result.score(candidate, task)
+        if score is not None:
+            found["score"][scope] = score
+        if control is not None and (task is None or task in control.tasks):
+            found["control"][scope] = control.mean if task is None else control.tasks[task]
+    return {section: values for section, values in found.items() if values}
+
+
+def overall(result: RunResult) -> Row:
+    """The choice over all tasks, how sure it is and what it is worth: `all_alpha`, `all_score` ..."""
+    row = _choice(result, None, "all")
+    own = row.get("all_score")
+    for name, value in (
+        ("all_target_score", result.target_score(None)),
+        ("all_control_score", result.best_control[1].mean if result.best_control else None),
+        ("all_score_per_task_choice", result.per_task_mean()),
+        ("all_score_per_task_oracle", result.per_task_mean(of_oracles=True)),
+    ):
+        if value is not None:
+            row[name] = value
+    if own is not None and "all_target_score" in row:
+        row["all_gain"] = own - row["all_target_score"]
+    return row
+
+
+def details(result: RunResult) -> Row:
+    """The same for every task, the coverage of the plan, and how long every stage took."""
+    row: Row = {}
+    for task, scope in _scopes(result).items():
+        if task is not None:
+            row |= _choice(result, task, scope)
+    if result.evaluation is not None:
+        for donor, scores in result.evaluation.donors.items():
+            row[f"donor_{identifier(donor)}_score"] = scores.mean
+    if result.scores is not None:
+        row |= {f"task_{identifier(task)}_score": value for task, value in result.scores.tasks.items()}
+        row["all_score"] = result.scores.mean
+    return row | _lmms_eval(result) | _coverage(result) | _times(result.timings)
+
+
+def _lmms_eval(result: RunResult) -> Row:
+    """Its metrics in its own units: `lmms_eval_mme_perception_score`; with the filter where there is one."""
+    row: Row = {}
+    for metric in result.lmms_eval.metrics if result.lmms_eval else ():
+        chosen = "" if metric.filter == "none" else f"_{metric.filter}"
+        row[f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"] = metric.value
+    return row
+
+
+def _choice(result: RunResult, task: str | None, scope: str) -> Row:
+    """What the search found for a task, or with None for all; with labels also what it cost."""
+    row: Row = {}
+    choice, oracle = result.choice(task), result.oracle(task)
+    if choice is not None:
+        row |= {f"{scope}_{identifier(short(key))}": v for key, v in choice.candidate.settings.items()}
+        row[f"{scope}_difference"] = choice.differences[choice.candidate]
+        row[f"{scope}_confidence"] = choice.confidence
+        if choice.trust is not None:
+            row[f"{scope}_trust"] = choice.trust.probability
+    if oracle is not None:
+        row |= {f"{scope}_oracle_{identifier(short(key))}": v for key, v in oracle.settings.items()}
+    for name, value in (
+        ("score", result.score(choice.candidate if choice else None, task)),
+        ("oracle_score", result.score(oracle, task)),
+        ("regret", result.regret(task)),
+    ):
+        if value is not None:
+            row[f"{scope}_{name}"] = value
+    return row
+
+
+def _coverage(result: RunResult) -> Row:
+    if result.plan is None:
+        return {}
+    groups = result.plan.coverage()
+    total = sum(found.parameters for found in groups)
+    merged = [found for found in groups if found.action == "merge"]
+    row: Row = {"plan_merged_tensors": sum(found.tensors for found in merged)}
+    if total:
+        row["plan_merged_share"] = sum(found.parameters for found in merged) / total
+    return row
+
+
+def _times(timings: Iterable[StageTiming]) -> Row:
+    """Seconds of every stage and what it did per second; stages of one name count together."""
+    stages: dict[str, list[StageTiming]] = {}
+    for timing in timings:
+        stages.setdefault(identifier(re.sub(r"^respond .*", "respond", timing.title)), []).append(timing)
+    row: Row = {}
+    for stage, found in stages.items():
+        seconds = sum(timing.seconds for timing in found)
+        row[f"time_{stage}_seconds"] = seconds
+        unit = found[0].unit
+        if unit and seconds > 0:
+            row[f"time_{stage}_{identifier(unit)}_per_second"] = sum(t.count for t in found) / seconds
+    if row:
+        row["time_total_seconds"] = sum(timing.seconds for group in stages.values() for timing in group)
+    return row
+
+
+def _scopes(result: RunResult) -> dict[str | None, str]:
+    """Task -> its name in metrics, None -> 'all'; no two are the same."""
+    found: dict[str | None, str] = {None: "all"}
+    for task in result.tasks:
+        scope = f"task_{identifier(task)}"
+        if scope in found.values():
+            scope += f"_{hashlib.sha256(task.encode()).hexdigest()[:6]}"
+        found[task] = scope
+    return found
+
+
+def identifier(text: str) -> str:
+    """The text with everything but letters, digits and underscores replaced by underscores."""
+    return re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_") or "_"

@@ -1,0 +1,231 @@
+"""`track=wandb`: every job as one run in Weights & Biases, online, offline or disabled.
+
+Owns the life of a run: its id, its end, its place in a group. What is logged is in `metrics`; the table
+and the artifacts are in `wandb_files`. The package wandb is imported when a run starts.
+"""
+
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from adamms.errors import AdammsError
+from adamms.report.console import Console
+from adamms.report.result import RunResult
+from adamms.report.trackers import identity, metrics
+from adamms.report.trackers.tracker import Job, Record
+from adamms.report.trackers.wandb_files import (
+    answers_table,
+    checkpoints,
+    model_artifact,
+    recipe_artifact,
+    report_artifact,
+    samples_table,
+)
+
+Mode = Literal["online", "offline", "disabled"]
+# What wandb's agent gives the processes that it starts.
+SWEEP = "WANDB_SWEEP_ID"
+# Where wandb keeps what it is about to upload; else it is in the user's home.
+STAGING = "WANDB_DATA_DIR"
+CURVES = "curves_digest"
+
+
+@dataclass(frozen=True)
+class Wandb:
+    """Tells Weights & Biases what runs are and what they found.
+
+    A run's id is a digest of its settings (see `identity.run_id`) and `resume` is "allow": a job that was
+    killed or requeued goes on in the same run. A process that wandb's agent started takes the agent's id,
+    project and entity.
+
+    Args:
+        mode: "online", "offline" (files only, for `wandb sync`) or "disabled".
+        project, entity: where the runs appear; entity null is the default of whoever is logged in.
+        group: null for the multirun's folder, or the experiment or pair of a single run.
+        name: null for the pair, the method and the settings that were typed.
+        tags: null for the pair, the method and the engine.
+        notes: free text.
+        folder: where the folder `wandb` with all of wandb's files goes.
+        image_size: longest side of the images in the table of answers, in pixels; 0 for none.
+        checksum: read the merged model's files once more, so that W&B can verify who downloads them.
+    """
+
+    mode: Mode = "online"
+    project: str = "adamms"
+    entity: str | None = None
+    group: str | None = None
+    name: str | None = None
+    tags: Sequence[str] | None = None
+    notes: str | None = None
+    folder: Path = Path()
+    image_size: int = 512
+    checksum: bool = False
+
+    def __post_init__(self) -> None:
+        long = [tag for tag in self.tags or () if not 1 <= len(tag) <= identity.LONGEST_TAG]
+        if long:
+            raise AdammsError(
+                f"track.tags has {long[0]!r}; expected 1 to {identity.LONGEST_TAG} characters, as W&B does"
+            )
+        if self.image_size < 0:
+            raise AdammsError(f"track.image_size is {self.image_size}; expected a number of pixels, or 0")
+
+    @contextmanager
+    def run(self, settings: Mapping[str, Any], job: Job) -> Iterator[Record]:
+        """One run in W&B from beginning to end.
+
+        Raises:
+            AdammsError: wandb is missing, nobody is logged in or nothing answers; or the jobs of a
+                multirun would have to share the one run that an agent expects.
+        """
+        wandb = _package()
+        if SWEEP in os.environ and job.sweep is not None:
+            raise AdammsError(
+                "a multirun under a W&B agent: the agent expects one run of each process that it starts; "
+                "leave -m out of the sweep's command"
+            )
+        with _staging(self.folder / "wandb"):
+            run = None
+            with _tolerant(wandb):
+                run = self._start(wandb, settings, job)
+            try:
+                yield partial(self._record, wandb, run, settings)
+            except BaseException as error:
+                with _tolerant(wandb):
+                    if run is not None:
+                        run.summary["error"] = f"{type(error).__name__}: {error}"[:1000]
+                        run.finish(exit_code=1)
+                raise
+            with _tolerant(wandb):
+                if run is not None:
+                    run.finish(exit_code=0)
+
+    def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
+        own = SWEEP not in os.environ
+        self.folder.mkdir(parents=True, exist_ok=True)
+        checkout = Path(__file__).resolve().parents[2]
+        try:
+            run = wandb.init(
+                mode=self.mode,
+                id=identity.run_id(settings) if own else None,
+                project=self.project if own else None,
+                entity=self.entity if own else None,
+                group=self.group if self.group is not None else identity.group(settings, job),
+                name=self.name if self.name is not None else identity.name(settings, job),
+                tags=tuple(self.tags) if self.tags is not None else identity.tags(settings, job),
+                notes=self.notes,
+                job_type=settings.get("mode", {}).get("name"),
+                config={**settings, "options": dict(job.choices)},
+                dir=str(self.folder),
+                resume="allow",
+                reinit="finish_previous",
+                settings=wandb.Settings(
+                    silent=True,
+                    disable_git=not (checkout / ".git").exists(),
+                    git_root=str(checkout) if (checkout / ".git").exists() else None,
+                ),
+            )
+        except wandb.Error as error:
+            raise AdammsError(
+                f"track=wandb: {str(error).rstrip('. ')}. Run `wandb login` once, or use track.mode=offline "
+                "and `wandb sync` later"
+            ) from error
+        if not own:  # what the sweep sets, e.g. merge=ties, is in the settings' place and locked
+            hidden = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
+            shadowed = {key: value for key, value in hidden.items() if isinstance(run.config.get(key), str)}
+            run.config.update({f"{key}_settings": value for key, value in shadowed.items()})
+        if self.mode != "disabled":
+            if run.summary.get("error") is not None:  # of the attempt before this one
+                del run.summary["error"]
+            here = f"offline, to be uploaded by: wandb sync {shlex.quote(str(Path(run.dir).parent))}"
+            Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
+        return run
+
+    def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
+        """Log what the run found; nothing of it is needed for what is in the output folder."""
+        if self.mode != "disabled" and run is not None:
+            with _tolerant(wandb):
+                self._log(wandb, run, settings, result)
+
+    def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
+        _draw(run, metrics.curves(result))
+        found = metrics.overall(result)
+        if found:
+            run.log(found)
+        run.summary.update(metrics.details(result))
+        if result.answered:
+            run.log({"answers": answers_table(wandb, result, self.image_size)})
+        if result.lmms_eval is not None:
+            run.log({"lmms_eval_samples": samples_table(wandb, result.lmms_eval)})
+        output = Path(str(settings.get("output", self.folder)))
+        inputs = checkpoints(wandb, settings)
+        if self.mode == "online":  # wandb refuses it offline; there the model's metadata names them
+            for artifact in inputs:
+                run.use_artifact(artifact)
+        for artifact in (
+            recipe_artifact(wandb, run.id, output, result),
+            report_artifact(wandb, run.id, output, result),
+            model_artifact(wandb, run.id, result, inputs, self.checksum),
+        ):
+            if artifact is not None:
+                run.log_artifact(artifact)
+
+
+def _draw(run: Any, curves: metrics.Curves) -> None:
+    """A row of history per candidate; none that a resumed run has already."""
+    if not curves.rows or run.summary.get(CURVES) == curves.digest:
+        return
+    for section, step in curves.steps.items():
+        run.define_metric(step, hidden=True, summary="none")
+        run.define_metric(f"{section}/*", step_metric=step, step_sync=False, summary="none")
+    for row in curves.rows:
+        run.log(row)
+    run.summary[CURVES] = curves.digest
+
+
+def _package() -> ModuleType:
+    try:
+        import wandb
+    except ImportError as error:
+        raise AdammsError("track=wandb needs the extra `wandb`: pip install -e '.[wandb]'") from error
+    return wandb
+
+
+@contextmanager
+def _tolerant(wandb: ModuleType) -> Iterator[None]:
+    """Warn, and go on without W&B, where wandb or its service fails under a run that does not need them.
+
+    SLURM's signal before a requeue ends the service at once, while the job may still work for a while: it
+    must not be taken for a failed one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "wandb":
+            raise
+        Console().warn(f"W&B: {type(error).__name__} {error}; the run goes on without it")
+        # The next run of this process then has a service of its own; ending a broken one may fail, too.
+        with suppress(OSError, SystemExit):
+            wandb.teardown()
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[None]:
+    """Have wandb keep what it is about to upload in `folder`, unless the user says where.
+
+    An offline run that is moved or synchronised later is whole only with these files.
+    """
+    if STAGING in os.environ:
+        yield
+        return
+    os.environ[STAGING] = str(folder.resolve())
+    try:
+        yield
+    finally:
+        del os.environ[STAGING]

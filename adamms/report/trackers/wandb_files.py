@@ -1,0 +1,165 @@
+"""What a run has to show beyond numbers, as W&B keeps it: the table of answers, and artifacts.
+
+Given the package wandb by `wandb`, so that importing this module imports nothing heavy.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from PIL import Image
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.lmms.results import LmmsResults
+from adamms.report.result import RunResult
+from adamms.report.trackers.metrics import identifier
+
+RECORD = "adamms_recipe.json"
+HUB = "https://huggingface.co/"
+
+
+def answers_table(wandb: ModuleType, result: RunResult, image_size: int) -> Any:
+    """A row per example: what was asked, with its image, and every candidate's answer.
+
+    W&B keeps 10000 rows of a table; the examples beyond are in answers.jsonl.
+    """
+    answered = result.answered[: wandb.Table.MAX_ROWS]
+    candidates = sorted({candidate for one in answered for candidate in one.texts})
+    labelled = any(one.label is not None for one in answered)
+    columns = ["task", "example", "image", "question", *(["label"] if labelled else [])]
+    columns += ["different answers", *(column(candidate) for candidate in candidates)]
+    images = {one.example.image for one in answered if one.example.image is not None and image_size > 0}
+    shown = {path: _image(wandb, path, image_size) for path in sorted(images)}
+    table = wandb.Table(columns=columns, allow_mixed_types=True)
+    for one in answered:
+        example = one.example
+        image = None if example.image is None else shown.get(example.image)
+        texts = [one.texts.get(candidate) for candidate in candidates]
+        table.add_data(
+            *(example.task, example.id, image, example.question, *([one.label] if labelled else [])),
+            *(len({text for text in texts if text is not None}), *texts),
+        )
+    return table
+
+
+def samples_table(wandb: ModuleType, found: LmmsResults) -> Any:
+    """A row per sample of lmms-eval: what was asked, what was right, and what came back."""
+    table = wandb.Table(columns=["task", "number", "question", "target", "answer", "raw", "scores"])
+    for sample in found.samples[: wandb.Table.MAX_ROWS]:
+        scores = json.dumps(dict(sample.scores), sort_keys=True)
+        table.add_data(
+            *(sample.task, sample.number, sample.question, sample.target, sample.answer, sample.raw, scores)
+        )
+    return table
+
+
+def column(candidate: Candidate) -> str:
+    """'alpha=0.3', or 'density=0.2, alpha=0.3'."""
+    return f"alpha={candidate}" if candidate.alpha_alone else str(candidate)
+
+
+def _image(wandb: ModuleType, path: Path, size: int) -> Any:
+    """The image as it is if it is small enough, else scaled down."""
+    with Image.open(path) as image:
+        if max(image.size) <= size and image.format in ("PNG", "JPEG"):
+            return wandb.Image(str(path))
+        small = image.convert("RGB")
+        small.thumbnail((size, size))
+        return wandb.Image(small, file_type="jpg")
+
+
+def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:
+    """The models that went in, as artifacts that only point to them: target, donors, ancestor."""
+    if "replay" in str((settings.get("engine") or {}).get("_target_")):
+        return []
+    models = settings.get("model") or {}
+    donors = models.get("donors") or {}
+    sources = {"target": models.get("target"), **{f"donor {name}": node for name, node in donors.items()}}
+    sources["ancestor"] = models.get("ancestor")
+    found = []
+    for role, node in sources.items():
+        for kind in ("path", "adapter"):
+            place = node.get(kind) if isinstance(node, Mapping) else None
+            if place is not None:
+                found.append(_checkpoint(wandb, role, str(place), node.get("revision")))
+    return found
+
+
+def _checkpoint(wandb: ModuleType, role: str, place: str, revision: object) -> Any:
+    folder = Path(place).expanduser()
+    local = folder.exists()
+    uri = folder.resolve().as_uri() if local else HUB + place + (f"/tree/{revision}" if revision else "")
+    name = identifier(folder.name if local else place)[:100]
+    metadata = {"role": role, "source": place, "revision": revision, "uri": uri}
+    artifact = wandb.Artifact(f"checkpoint-{name}", type="checkpoint", metadata=metadata)
+    artifact.add_reference(uri, name=None if local else name, checksum=False)
+    return artifact
+
+
+def model_artifact(
+    wandb: ModuleType, run: str, result: RunResult, inputs: Sequence[Any], checksum: bool
+) -> Any | None:
+    """The merged model where it lies: its files are referred to, and only its recipe is uploaded.
+
+    The recipe has the fingerprint of the weights, so that another model is another version of the artifact,
+    although without `checksum` wandb knows the other files by their paths alone.
+    """
+    folder = result.folder
+    if folder is None or not folder.is_dir():
+        return None
+    recipe = folder / RECORD
+    record = json.loads(recipe.read_text(encoding="utf-8")) if recipe.is_file() else {}
+    metadata = {
+        "folder": str(folder.resolve()),
+        "load": result.load,
+        "target": result.target,
+        "donors": dict(result.donors),
+        "method": result.method,
+        "merged_at": None if result.merged is None else result.merged.settings,
+        "coefficients": record.get("coefficients"),
+        "fingerprint": record.get("fingerprint"),
+        "inputs": [dict(artifact.metadata) for artifact in inputs],
+    }
+    artifact = wandb.Artifact(f"model-{run}", type="model", metadata=metadata)
+    for file in sorted(file for file in folder.rglob("*") if file.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name == RECORD:
+            artifact.add_file(str(file), name=name)
+        else:
+            artifact.add_reference(file.resolve().as_uri(), name=name, checksum=checksum)
+    return artifact
+
+
+def recipe_artifact(wandb: ModuleType, run: str, output: Path, result: RunResult) -> Any | None:
+    """How the model is made: the mapping, the choice, the configuration, the recipe."""
+    files = [
+        *([output / "plan.json"] if result.plan else []),
+        *([output / "plan_verify.json"] if result.checks else []),
+        *([output / "selection.json"] if result.selection else []),
+        *([output / "config.yaml", result.folder / RECORD] if result.folder else []),
+    ]
+    return _files(wandb, f"recipe-{run}", "recipe", output, files)
+
+
+def report_artifact(wandb: ModuleType, run: str, output: Path, result: RunResult) -> Any | None:
+    """What was found, to read: the report with its pictures, the scores, the answers."""
+    files = [
+        *([output / "report.md", output / "report.html"] if result.selection else []),
+        *(sorted((output / "plots").glob("*")) if result.selection else []),
+        *([output / "evaluation.json"] if result.evaluation else []),
+        *([output / "answers.jsonl"] if result.selection and result.answered else []),
+    ]
+    return _files(wandb, f"report-{run}", "report", output, files)
+
+
+def _files(wandb: ModuleType, name: str, kind: str, output: Path, files: Sequence[Path]) -> Any | None:
+    """An artifact of those files that are there; None if there are none."""
+    there = [file for file in files if file.is_file()]
+    if not there:
+        return None
+    artifact = wandb.Artifact(name, type=kind)
+    for file in there:
+        artifact.add_file(str(file), name=file.relative_to(output).as_posix())
+    return artifact

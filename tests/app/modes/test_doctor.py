@@ -1,0 +1,114 @@
+"""mode=doctor: what it finds on this machine, and that it says what is in a run's way."""
+
+import importlib.metadata
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from adamms.app import environment, pipeline
+from adamms.app.environment import ABSENT, BAD, GOOD, Finding
+from adamms.errors import AdammsError
+
+CONF = Path(__file__).resolve().parents[3] / "conf"
+
+
+def doctor(tmp_path: Path, *overrides: str) -> None:
+    places = (f"output={tmp_path / 'out'}", f"store={tmp_path / 'store'}", f"cache={tmp_path / 'cache'}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=["mode=doctor", *places, *overrides])
+    pipeline.run(config)
+
+
+@pytest.fixture(autouse=True)
+def _no_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking a real vLLM takes half a minute; one test does."""
+    monkeypatch.setattr(environment, "vllm", lambda: Finding("vLLM", GOOD, "not asked"))
+
+
+def test_it_lists_what_is_there_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    doctor(tmp_path)
+    said = capsys.readouterr().out
+    assert f"ok     torch: {importlib.metadata.version('torch')}" in said
+    for subject in ("python", "transformers", "processors", "hub", "SLURM", "output", "store", "cache"):
+        assert f" {subject}: " in said
+    assert "nothing is in the way of this configuration" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["model=custom"], ["model.target", "model.target.path=FOLDER or a hub id"]),
+        (["model=custom", "model.target.path=/nowhere/at/all"], ["no such folder or file"]),
+        (["store=/dev/null/store"], ["store", "not a folder that you may write to"]),
+    ],
+)
+def test_what_is_in_the_way_ends_it_with_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture, overrides: list[str], named: list[str]
+) -> None:
+    with pytest.raises(AdammsError, match="in the way of this configuration"):
+        doctor(tmp_path, *overrides)
+    said = capsys.readouterr().out
+    for text in named:
+        assert text in said
+
+
+def test_a_merged_model_that_does_not_fit_is_told(
+    miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    pair = [f"model.target.path={miniature / 'target'}", f"+model.donors.a.path={miniature / 'donor'}"]
+    doctor(tmp_path, "model=custom", *pair)
+    assert "model.target: " in capsys.readouterr().out
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    with pytest.raises(AdammsError, match="output"):
+        doctor(tmp_path, "model=custom", *pair)
+
+
+def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = ["torch>=2.7", "no-such-package>=1", "wandb>=0.20; extra == 'wandb'"]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda n: {"torch": "2.1.0"}.get(n) or real(n))
+    found = {finding.subject: finding for finding in environment.packages()}
+    assert found["torch"].state == BAD
+    assert found["torch"].detail == "2.1.0; expected >=2.7"
+    assert found["no-such-package"].state == BAD
+    assert found["extra vllm"].state == ABSENT
+    assert found["extra vllm"].advice == "pip install -e '.[vllm]'"
+
+
+def test_who_is_logged_in_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_version", lambda _: "1")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    assert environment.wandb().state == ABSENT
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password secret")
+    assert environment.wandb().state == GOOD
+    assert "secret" not in str(environment.wandb())
+
+
+def answering(text: str, status: int = 0) -> Callable[..., object]:
+    return lambda _: environment.subprocess.CompletedProcess([], status, text, "no controller")
+
+
+def test_a_cluster_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(environment, "_run", answering("debug*   up  3 nodes\n"))
+    assert environment.slurm() == Finding("SLURM", GOOD, "debug* up 3 nodes")
+    monkeypatch.setattr(environment, "_run", answering("", status=1))
+    assert environment.slurm().state == BAD
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert environment.slurm().state == ABSENT
+
+
+@pytest.mark.vllm
+def test_the_real_vllm_says_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    found = environment.vllm()
+    assert found.state == GOOD
+    assert found.detail.split()[-1] in ("cpu", "cuda")

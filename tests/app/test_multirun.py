@@ -1,0 +1,125 @@
+"""Multiruns end with a comparison of their searches, whatever became of the jobs."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from command import ROOT, pair, write_jsonl
+from omegaconf import OmegaConf
+
+from adamms.app.multirun import JobRecord, compared
+
+SMALL = [
+    "search.grid=[0,0.4,0.8]",
+    "engine.max_new_tokens=3",
+    "engine.accelerator=cpu",
+    "evaluate.donors=false",
+]
+
+
+def table(out: str) -> list[str]:
+    """What is printed of the comparison, without the paths."""
+    lines = out[out.index("The searches of this multirun") :].splitlines()
+    return [line for line in lines if not line.startswith("comparison: ")]
+
+
+def labelled(run, talkative: Path, folder: Path) -> Path:
+    """Questions of which the first half have what linear answers at alpha 0.4 for their answer."""
+    file = write_jsonl(folder, per_task=1, labels=False)
+    done = run(*pair(talkative), "data=jsonl", f"data.path={file}", *SMALL, f"output={folder / 'unlabelled'}")
+    assert done.status == 0, done.err
+    given = (folder / "unlabelled/answers.jsonl").read_text().splitlines()
+    answers = {line["id"]: line["answers"]["0.4"] for line in map(json.loads, given)}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    half = len(lines) // 2
+    lines = [
+        line | {"answer": answers[line["id"]] if number < half else "none of these"}
+        for number, line in enumerate(lines)
+    ]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    return file
+
+
+def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Path, tmp_path: Path) -> None:
+    """TIES has no ancestor here; slerp comes after it all the same."""
+    sweep = tmp_path / "sweep"
+    data = ["data=jsonl", f"data.path={labelled(run, talkative, tmp_path)}"]
+    done = run(
+        *("-cd", str(ROOT / "sweeps"), "-cn", "all_methods", *pair(talkative), *data, *SMALL),
+        *("tune=linear,ties,slerp", f"hydra.sweep.dir={sweep}"),
+    )
+    assert done.status == 2
+    assert "error: merge=ties needs an ancestor" in done.err
+    printed = table(done.out)
+    assert max(len(line) for line in printed if not line.startswith("warning: ")) <= 80
+    content = json.loads((sweep / "comparison.json").read_text())
+    assert content["varying"] == ["tune"]
+    assert [job["state"] for job in content["jobs"]] == ["done", "failed", "done"]
+    assert 0 in content["best"]
+    for number, method in ((0, "linear"), (2, "slerp")):
+        evaluation = json.loads((sweep / f"{number}/evaluation.json").read_text())
+        overall = content["jobs"][number]["found"]["overall"]
+        assert overall["settings"] == {"merge.alpha": 0.4}
+        assert overall["score"] == evaluation["candidates"]["0.4"]["mean"]
+        mark = "^" if number in content["best"] else ""
+        row = next(line for line in printed if line.startswith(f"{number}   {method}"))
+        assert row.split()[3] == f"{overall['score']:.1f}{mark}"
+    assert content["jobs"][0]["found"]["overall"]["score"] == 50.0
+    assert any(line.startswith("1   ties") and "failed" in line for line in printed)
+    assert any("job 1: failed: merge=ties needs an ancestor" in line for line in printed)
+    assert (sweep / "comparison.md").read_text().startswith("# 3 searches compared")
+    links = re.findall(r'href="([^#"]+html)"', (sweep / "comparison.html").read_text())
+    assert set(links) == {"0/report.html", "2/report.html"}
+    assert all((sweep / link).is_file() for link in links)
+
+    again = run("mode=compare", f"mode.folder={sweep}")
+    assert again.status == 0
+    assert table(again.out) == printed
+
+
+def test_a_job_in_a_process_of_its_own_is_compared(run, talkative: Path, tmp_path: Path) -> None:
+    """As on a cluster: all that comes back of it are files. Without labels only the choice is shown."""
+    sweep = tmp_path / "sweep"
+    data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1, labels=False)}"]
+    done = run(
+        *("-m", *pair(talkative), *data, *SMALL, "search.rule=either", f"hydra.sweep.dir={sweep}"),
+        "hydra/launcher=local",
+    )
+    assert done.status == 0, done.err
+    assert table(done.out)[1].split() == ["job", "chosen", "D", "sure"]
+    [job] = json.loads((sweep / "comparison.json").read_text())["jobs"]
+    selection = json.loads((sweep / "0/selection.json").read_text())
+    assert job["overrides"]["search.rule"] == "either"
+    assert job["found"]["overall"]["settings"] == {"merge.alpha": selection["overall"]["alpha"]}
+
+
+def test_a_multirun_of_merges_and_a_single_run_end_as_they_are(run, talkative: Path, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    done = run("-m", "mode=plan", *pair(talkative), "mapper.exclude=[],[norm]", f"hydra.sweep.dir={sweep}")
+    assert done.status == 0, done.err
+    assert "The searches" not in done.out
+    assert json.loads((sweep / "1/job.json").read_text())["state"] == "done"
+    assert not list(sweep.glob("comparison*"))
+    done = run("mode=plan", *pair(talkative), f"hydra.run.dir={tmp_path / 'one'}")
+    assert done.status == 0, done.err
+    assert not (tmp_path / "one/job.json").exists()
+    done = run("mode=compare", f"mode.folder={tmp_path / 'one'}")
+    assert done.status == 2
+    assert f"{tmp_path / 'one'}: no searches of a multirun are in it" in done.err
+
+
+def test_ctrl_c_says_how_to_compare_later(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+
+    def interrupted() -> None:
+        with compared():
+            JobRecord().on_multirun_start(config)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert f"python run.py mode=compare mode.folder={tmp_path}" in capsys.readouterr().out
+    with compared():
+        pass  # of the interrupted one nothing is left
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,165 @@
+"""Several coefficients from the command line: searched on real models, written, told of, and merged again."""
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import ROOT, Outcome, pair, write_jsonl
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from test_grid import commands
+
+from adamms.app.grid import candidates_of, space_of
+from adamms.app.merges import variants_of
+from adamms.app.merging import alpha_of, rules_of, weights_of
+from adamms.engines.responses import ALPHA, Candidate
+from adamms.errors import AdammsError
+from adamms.search.candidates import Axis
+
+ATTN = "merge.rules.attn.factor"
+RULES = "merge.rules={attn: {roles: [attn], factor: 1.0}, late: {layers: [1, 1], factor: 1}}"
+SPACE = "search.space={merge.alpha: [0, 1], merge.rules.attn.factor: [0, 2]}"
+
+
+def configured(*overrides: str, donors: str = "{a: {path: D}, b: {path: E}}") -> DictConfig:
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        models = ["model=custom", "model.target.path=T", f"+model.donors={donors}", "search=coefficients"]
+        return compose("config", overrides=[*models, "output=out", "cache=cache", *overrides])
+
+
+def test_the_space_is_all_that_has_a_key() -> None:
+    ends = "ends: {match: x, factor: [0, 1]}"
+    ruled = f"merge.rules={{attn: {{roles: [attn], factor: 0.5}}, rest: {{alpha: 0.1}}, {ends}}}"
+    found = space_of(configured(ruled, "merge.weights={a: 1, b: 0.5}"))
+    assert found == {
+        ALPHA: Axis(0, 1, 0.3),
+        ATTN: Axis(0, 2, 0.5),
+        "merge.rules.rest.alpha": Axis(0, 1, 0.1),
+        "merge.weights.a": Axis(0, 2, 1),
+        "merge.weights.b": Axis(0, 2, 0.5),
+    }
+    assert space_of(configured(ruled, SPACE)) == {ALPHA: Axis(0, 1, 0.3), ATTN: Axis(0, 2, 0.5)}
+
+
+def test_donors_weights_and_named_rules_become_merges() -> None:
+    config = configured(RULES, "merge.weights={a: 1, b: 1}")
+    candidate = Candidate(0.4, (("merge.weights.a", 0.5), (ATTN, 1.5)))
+    [merging] = variants_of(config, [candidate]).values()
+    assert merging.weights == {"a": 0.5, "b": 1}
+    assert [rule.factor for rule in merging.rules] == [1.5, 1]
+    assert candidate.overrides == f"{ATTN}=1.5 merge.weights.a=0.5 merge.alpha=0.4"
+    typed = configured(RULES, "merge.weights={a: 1, b: 1}", *candidate.overrides.split())
+    assert (alpha_of(typed), weights_of(typed), rules_of(typed)) == (
+        *(merging.alpha, merging.weights, merging.rules),
+    )
+
+
+START = "{merge.alpha: [0, 1], merge.rules.attn.factor: "
+BAD = {
+    "{merge.alpha: [0, 1]}": "expected at least 2 keys: name rules, merge.rules={attn:",
+    "{merge.rules.atn.factor: [0, 2]}": "'merge.rules.atn.factor' is no coefficient; these are merge.alpha, "
+    f"{ATTN}, merge.rules.late.factor. Nearest: {ATTN}",
+    "{merge.alpha: [0, 1], merge.density: [0, 1]}": "'merge.density' is no coefficient",
+    "{merge.alpha: [0, 2]}": "merge.alpha is [0, 2]; expected [lowest, highest], numbers in [0, 1]",
+    f"{START}[2, 0]}}": f"{ATTN} is [2, 0]; expected [lowest, highest]",
+    f"{START}[0, 0.5]}}": f"{ATTN} is [0, 0.5], but {ATTN}=1; the search starts from there",
+    "[0, 1]": "search.space is [0, 1]; expected {key of merge: [lowest, highest]}",
+}
+
+
+@pytest.mark.parametrize("given", BAD)
+def test_a_space_that_is_none_is_refused(given: str) -> None:
+    config = configured(RULES, f"search.space={given}")
+    with pytest.raises(AdammsError, match=re.escape(BAD[given])):
+        space_of(config)
+    candidates_of(config)  # the grid is not what is wrong
+
+
+def test_what_has_no_names_cannot_be_searched() -> None:
+    config = configured("merge.rules=[{roles: [attn], factor: 1.0}]")
+    with pytest.raises(
+        AdammsError, match=r"search.space has merge.alpha; expected at least 2 keys: name rules"
+    ):
+        space_of(config)
+
+
+def search(models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients") -> list[str]:
+    """With a signal by which the best factor of the attention is known."""
+    more = {
+        "coefficients": [SPACE, "search.trials=12", "~search.signal.difference"],
+        "trusted": ["~search.signal.members", "~search.signal.weights", "search.bisection=null"],
+    }[strategy]
+    return [
+        *("mode=search", *pair(models), f"search={strategy}", "search.grid=[0, 0.4, 0.8]", RULES, *more),
+        *(
+            "search.signal._target_=optimistic_signal.Wishful",
+            "+search.signal.otherwise=1.0",
+        ),
+        *(f"+search.signal.key={ATTN}", f"+search.signal.wish={wish}", "search.resamples=20"),
+        *("data=jsonl", f"data.path={folder / 'data.jsonl'}", "engine.max_new_tokens=3", f"output={out}"),
+        *("engine.accelerator=cpu", "evaluate.donors=false", f"store={folder / 'store'}"),
+    ]
+
+
+def test_a_search_that_finds_some_ends_like_any_other(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path, per_task=2)
+    out = tmp_path / "out"
+    # Where alpha is above 0.5 there is no merge with the factor that is wished for.
+    done = run(*search(talkative, tmp_path, out, 2.0))
+    assert done.status == 0, done.err
+    overall = json.loads((out / "selection.json").read_text())["overall"]
+    chosen, several = overall["candidate"], overall["several"]
+    assert several["best"] == chosen
+    assert several["single"] == 0.4  # all of the grid are equal: the middle
+    assert 1.2 < chosen[ATTN] <= 2.0
+    assert chosen[ATTN] * chosen[ALPHA] <= 1
+    assert several["tried"] == 12
+    assert (several["seen"], several["examples"]) == (8, 8)
+    evaluation = json.loads((out / "evaluation.json").read_text())
+    label = f"rules.attn.factor={chosen[ATTN]:.10g}, alpha={chosen[ALPHA]:g}"
+    assert list(evaluation["candidates"]) == ["0", "0.4", "0.8", label]
+    assert list(json.loads((out / "answers.jsonl").read_text().splitlines()[0])["answers"]) == [
+        "0",
+        "0.4",
+        "0.8",
+        label,
+    ]
+
+    report = (out / "report.md").read_text()
+    for text in (" ".join(done.out.split()), " ".join(report.replace("\\", "").split())):
+        assert "Several coefficients are better than alpha = 0.4: over 8 examples" in text
+        assert f"several: {label}" in text
+    assert not [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]
+    assert len([line for line in report.splitlines() if line.startswith("| search |")]) == 1
+
+    [wanted] = [line for line in commands(report) if ATTN in line]
+    again = run(*shlex.split(wanted)[2:], f"output={tmp_path / 'again'}")
+    assert again.status == 0, again.err
+    for file in ("model.safetensors", "adamms_recipe.json"):
+        assert (tmp_path / "again/model" / file).read_bytes() == (out / "model" / file).read_bytes()
+
+
+def test_a_search_that_finds_none_says_so_and_ends_as_without_it(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    write_jsonl(tmp_path, per_task=2)
+    for name in ("coefficients", "trusted"):
+        done = run(*search(talkative, tmp_path, tmp_path / name, 1.0, name), "evaluate=none")
+        assert done.status == 0, done.err
+        said = "no better than alpha = 0.4: over the 8 examples that the optimiser saw, none of 12 candidates"
+        assert (said in " ".join(done.out.split())) == (name == "coefficients")
+    for file in ("model/model.safetensors", "model/adamms_recipe.json", "answers.jsonl"):
+        assert (tmp_path / "coefficients" / file).read_bytes() == (tmp_path / "trusted" / file).read_bytes()
+    several, alone = (
+        json.loads((tmp_path / name / "selection.json").read_text()) for name in ("coefficients", "trusted")
+    )
+    assert several["overall"].pop("several")["tried"] == 12
+    for selection in (several, alone):
+        for choice in (selection["overall"], *selection["tasks"].values()):
+            choice.pop("because")
+    assert several == alone

@@ -1,0 +1,200 @@
+"""The live engine: in place it answers exactly as the checkpoint written at the same alpha."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from tiny_merges import interpolated, published
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from adamms.data.digits import Digits
+from adamms.data.example import Example
+from adamms.engines.answer import texts
+from adamms.engines.base import PromptFiles
+from adamms.engines.transformers.engine import TransformersEngine
+from adamms.errors import AdammsError
+
+SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
+
+
+def plain_inputs(processor: Any, example: Example) -> Any:
+    content = [{"type": "image"}, {"type": "text", "text": example.question}]
+    prompt = processor.apply_chat_template(
+        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+    )
+    with Image.open(example.image) as image:
+        return processor(text=[prompt], images=[image], return_tensors="pt")
+
+
+def plain_answers(folder: Path, examples: tuple[Example, ...]) -> dict[str, str]:
+    """What a user of transformers gets, one example at a time, with nothing of ours but the folder."""
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    answers = {}
+    for example in examples:
+        inputs = plain_inputs(processor, example)
+        output = model.generate(**inputs, max_new_tokens=SETTINGS["max_new_tokens"], do_sample=False)
+        new = output[:, inputs["input_ids"].shape[1] :]
+        answers[example.id] = processor.batch_decode(new, skip_special_tokens=True)[0].strip()
+    return answers
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
+    return Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+
+
+@pytest.mark.parametrize(("target", "donor"), [("target", "donor"), ("donor", "target")])
+def test_live_model_answers_as_the_written_folder_in_plain_transformers(
+    talkative: Path, examples: tuple[Example, ...], tmp_path: Path, target: str, donor: str
+) -> None:
+    with TransformersEngine(talkative / target, **SETTINGS) as engine:
+        for alpha in (0.5, 0.0, 0.3, 1.0):
+            merged = interpolated(talkative / target, talkative / donor, alpha)
+            engine.load(merged)
+            live = texts(dict(engine.generate(examples)))
+            assert live == plain_answers(published(merged, tmp_path / f"{alpha}"), examples)
+
+
+def test_log_probabilities_are_those_of_a_plain_forward_pass(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    """float32 in another order of sums: 1e-4 is a hundred times what it makes here."""
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        silent = dict(engine.generate(examples))
+    with TransformersEngine(talkative / "target", **SETTINGS, logprobs=5) as engine:
+        told = dict(engine.generate(examples))
+    assert texts(told) == texts(silent)
+    assert not any(answer.tokens for answer in silent.values())
+    model = AutoModelForImageTextToText.from_pretrained(talkative / "target").eval()
+    processor = AutoProcessor.from_pretrained(talkative / "target")
+    for example in examples[:4]:
+        inputs = plain_inputs(processor, example)
+        start = inputs["input_ids"].shape[1]
+        with torch.inference_mode():
+            made = model.generate(
+                **inputs, max_new_tokens=5, do_sample=False, return_dict_in_generate=True, output_logits=True
+            )
+        tokens = told[example.id].tokens
+        assert len(tokens) == made.sequences.shape[1] - start
+        for place, (token, logits) in enumerate(zip(tokens, made.logits, strict=True)):
+            expected = logits[0].double().log_softmax(-1)
+            name = int(made.sequences[0, start + place])
+            assert token.logprob == pytest.approx(float(expected[name]), abs=1e-4)
+            assert token.likeliest[0][0] == name  # greedy
+            assert len(token.likeliest) == 5
+            for other, value in token.likeliest:
+                assert value == pytest.approx(float(expected[other]), abs=1e-4)
+
+
+def test_swapping_back_gives_the_first_answers_and_alphas_differ(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        untouched = dict(engine.generate(examples))
+        engine.load(interpolated(talkative / "target", talkative / "donor", 0.6))
+        other = dict(engine.generate(examples))
+        engine.load(interpolated(talkative / "target", talkative / "donor", 0.0))
+        assert dict(engine.generate(examples)) == untouched
+        assert other != untouched
+        assert len(set(untouched.values())) > 3  # else equal answers would say nothing
+
+
+def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talkative: Path) -> None:
+    merged = interpolated(talkative / "target", talkative / "donor", 0.3)
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        engine.load(merged)
+        for name, tensor in merged.tensors():
+            assert torch.equal(engine.live.parameters[name].detach(), tensor), name
+        assert set(engine.live.parameters) == set(merged.target.tensors)
+
+
+def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Example, ...]) -> None:
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        together = dict(engine.generate(examples))
+        alone: dict[str, str] = {}
+        for example in examples:
+            alone |= dict(engine.generate((example,)))
+    assert alone == together
+
+
+def test_text_only_examples_in_order(talkative: Path) -> None:
+    questions = tuple(Example(str(i), "t", "largest digit") for i in range(8))
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        answers = list(engine.generate(questions))
+    assert [example for example, _ in answers] == [str(i) for i in range(8)]
+    assert len({answer for _, answer in answers}) == 1
+
+
+def test_a_recipe_from_another_process_gives_the_same_model(
+    talkative: Path, examples: tuple[Example, ...]
+) -> None:
+    merged = interpolated(talkative / "target", talkative / "donor", 0.4)
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        engine.load(merged)
+        first = dict(engine.generate(examples))
+        engine.load(pickle.loads(pickle.dumps(merged)))
+        assert dict(engine.generate(examples)) == first
+
+
+def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
+    files = PromptFiles(chat_template=str(talkative / "target/chat_template.jinja"))
+    language_model = TransformersEngine(talkative / "ancestor", **SETTINGS, prompt_files=files)
+    with pytest.raises(AdammsError, match="ancestor: transformers cannot load it as an image-text"):
+        next(language_model.generate([Example("0", "t", "q")]))
+    with pytest.raises(AdammsError, match=r"engine\.precision is 'bf16'; expected one of"):
+        TransformersEngine(talkative / "target", precision="bf16")
+    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+        foreign = interpolated(talkative / "donor", talkative / "target", 0.3)
+        with pytest.raises(AdammsError, match="no parameter that is stored as"):
+            engine.load(foreign)
+
+
+def test_weights_that_do_not_fit_are_named_with_both_shapes(talkative: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(talkative / "target", tmp_path / "wide")
+    config = json.loads((folder / "config.json").read_text())
+    inside = config.get("text_config", config)
+    before = inside["intermediate_size"]
+    for part in (config, config.get("text_config", {})):
+        if "intermediate_size" in part:
+            part["intermediate_size"] = 2 * before
+    (folder / "config.json").write_text(json.dumps(config))
+    hidden = inside["hidden_size"]
+    with pytest.raises(
+        AdammsError,
+        match=rf"wide: \d+ of its weights have shapes that do not fit Qwen2VLForConditionalGeneration: "
+        rf"model\.language_model\.layers\.0\.mlp\.down_proj\.weight "
+        rf"\[{hidden}, {before}\] for \[{hidden}, {2 * before}\]",
+    ):
+        next(TransformersEngine(folder, **SETTINGS).generate([Example("0", "t", "largest digit")]))
+
+
+def test_missing_weights_are_named_and_tied_ones_are_not_missed(talkative: Path, tmp_path: Path) -> None:
+    whole = load_file(talkative / "target/model.safetensors")
+    for name, left_out in {
+        "holes": ("model.layers.0.mlp.up_proj.weight", "visual.merger.mlp.0.bias"),
+        "headless": ("lm_head.weight",),
+    }.items():
+        folder = shutil.copytree(talkative / "target", tmp_path / name)
+        rest = {key: tensor for key, tensor in whole.items() if key not in left_out}
+        assert len(rest) == len(whole) - len(left_out)
+        save_file(rest, folder / "model.safetensors", metadata={"format": "pt"})
+    question = [Example("0", "t", "largest digit")]
+    with pytest.raises(
+        AdammsError,
+        match=r"holes: its files lack weights that Qwen2VLForConditionalGeneration has, 2 of them: "
+        r"model\.language_model\.layers\.0\.mlp\.up_proj\.weight, model\.visual\.merger\.mlp\.0\.bias$",
+    ):
+        next(TransformersEngine(tmp_path / "holes", **SETTINGS).generate(question))
+    with pytest.raises(AdammsError, match=r"lack weights .* has, 1 of them: lm_head\.weight$"):
+        next(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))
+    config = json.loads((tmp_path / "headless/config.json").read_text())
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
+    (tmp_path / "headless/config.json").write_text(json.dumps(config))
+    assert dict(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))

@@ -1,0 +1,126 @@
+"""Whole searches with the real vLLM: six in one process, and the same choice as from written checkpoints."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from test_vllm import ask, real, recipe
+from tiny_merges import published
+from watch_jobs import NOTES
+
+from adamms.data.digits import Digits
+from adamms.engines.responses import Candidate, Responses
+from adamms.engines.vllm.engine import VllmEngine
+from adamms.search.difference import ExactMatch
+from adamms.search.selection import ConsistencySelector
+
+ROOT = Path(__file__).resolve().parents[3]
+GRID = (0.0, 0.2, 0.4, 0.6)
+PER_TASK = 2
+ENGINE = {"batch_size": 8, "max_new_tokens": 5, "cpu_kv_cache_gb": 1, "max_model_len": 256}
+JOBS = 6
+# What five more searches may add to a process that has done one. Without any engine they add up to 40 MB
+# before it stays as it is (Hydra, plots, the allocator); an engine that stayed would add hundreds each.
+GROWTH = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Multirun:
+    """What a multirun of searches left: its jobs' folders in order, and the notes taken after each."""
+
+    folders: list[Path]
+    notes: list[dict[str, list[int] | int]]
+
+
+@pytest.fixture(scope="module")
+def multirun(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Multirun:
+    work = tmp_path_factory.mktemp("multirun")
+    command = [
+        *(sys.executable, str(ROOT / "run.py"), "-m", "model=custom", "engine=vllm", "evaluate=none"),
+        *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
+        *(f"search.grid={list(GRID)}", "search.samples=null", "search.resamples=20", "store=null"),
+        *(f"data.per_task={PER_TASK}", f"cache={work}/cache", f"hydra.sweep.dir={work}/jobs"),
+        *(f"engine.{key}={value}" for key, value in ENGINE.items()),
+        "+hydra.callbacks.watch._target_=watch_jobs.Watch",
+        f"search.seed={','.join(map(str, range(JOBS)))}",
+    ]
+    paths = [str(ROOT / "tests/support"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, paths)), NOTES: str(work / "notes")}
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    notes = [json.loads(line) for line in (work / "notes").read_text().splitlines()]
+    return Multirun([work / "jobs" / str(job) for job in range(JOBS)], notes)
+
+
+@real
+class TestSixSearchesInOneProcess:
+    def test_each_starts_one_engine_and_encodes_each_image_once(self, multirun: Multirun) -> None:
+        assert len(multirun.notes) == JOBS
+        for note in multirun.notes:
+            assert len(note["started"]) == 1
+            assert note["encoded"] == [PER_TASK * 8]
+
+    def test_no_process_is_left_over(self, multirun: Multirun) -> None:
+        for note in multirun.notes:
+            assert note["alive"] == note["children"] == []
+
+    def test_memory_is_flat(self, multirun: Multirun) -> None:
+        resident = [note["resident"] for note in multirun.notes]
+        print("resident MB after each job:", [size >> 20 for size in resident])
+        assert resident[-1] - resident[0] < GROWTH
+
+    def test_all_chose_the_same(self, multirun: Multirun) -> None:
+        answers = {(folder / "answers.jsonl").read_bytes() for folder in multirun.folders}
+        assert len(answers) == 1
+
+
+@real
+def test_the_choice_is_that_of_separately_written_checkpoints(
+    multirun: Multirun, talkative: Path, tmp_path: Path
+) -> None:
+    examples = Digits(folder=tmp_path / "digits", per_task=PER_TASK).load().examples
+    answers = {}
+    for alpha in GRID:
+        written = published(recipe(talkative, (alpha, ()), "target"), tmp_path / str(alpha))
+        with VllmEngine(written, **ENGINE) as engine:
+            answers[Candidate(alpha)] = {id: reply.text for id, reply in ask(engine, examples).items()}
+    tasks: dict[str, list[str]] = {}
+    for example in examples:
+        tasks.setdefault(example.task, []).append(example.id)
+    chosen = ConsistencySelector(ExactMatch(), resamples=20).select(Responses(answers), tasks)
+    folder = multirun.folders[0]
+    assert json.loads((folder / "selection.json").read_text()) == json.loads(json.dumps(chosen.to_json()))
+    kept = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
+    assert {line["id"]: line["answers"] for line in kept} == {
+        example.id: {str(alpha): answers[alpha][example.id] for alpha in answers} for example in examples
+    }
+    assert len({json.dumps(given) for given in answers.values()}) == len(GRID)  # or it would say nothing
+
+
+@real
+def test_the_recommended_search_finds_the_same_in_both_engines(talkative: Path, tmp_path: Path) -> None:
+    """Donors, probabilities, and examples asked in several rounds; D within 1e-3 of its size."""
+    found = {}
+    short = {"max_new_tokens": 3}  # so that answers of random models agree now and then
+    for name, own in {"vllm": ENGINE | short, "transformers": short | {"accelerator": "cpu"}}.items():
+        command = [
+            *(sys.executable, str(ROOT / "run.py"), "model=custom", f"engine={name}", "search=trusted"),
+            *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
+            *(f"search.grid={[0.0, 0.001, 0.002, 0.003, 0.004, 0.3, 0.6]}", "search.samples=null"),
+            *("search.resamples=20", "evaluate=none", "store=null", f"data.per_task={PER_TASK}"),
+            *(f"cache={tmp_path}/cache", f"output={tmp_path / name}"),
+            *(f"engine.{key}={value}" for key, value in own.items()),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        counts = re.findall(r"^search: (\d+) answers in", done.stdout, re.MULTILINE)
+        assert len(counts) > 1
+        assert sum(map(int, counts)) < 7 * 8 * PER_TASK  # bisection spared some
+        found[name] = json.loads((tmp_path / name / "selection.json").read_text())["overall"]
+    assert found["vllm"]["alpha"] == found["transformers"]["alpha"]
+    assert found["vllm"]["differences"] == pytest.approx(found["transformers"]["differences"], rel=1e-3)

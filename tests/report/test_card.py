@@ -1,0 +1,117 @@
+"""The model card: metadata that the hub accepts, licences of what went in, results, and code that runs."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.report.card import Origin, model_card
+from adamms.report.result import RunResult
+from adamms.search.choice import Choice, Selection
+
+LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+RECIPE = {
+    "method": {"name": "linear"},
+    "coefficients": {"onevision": 0.30000000000000004},
+    "coverage": [
+        {"action": "merge", "reason": "", "tensors": 339, "parameters": 7615616512},
+        {"action": "keep", "reason": "vision encoder", "tensors": 391, "parameters": 675759104},
+    ],
+}
+TARGET = Origin("Qwen/Qwen2-VL-7B-Instruct", "apache-2.0")
+
+
+def front(card: str) -> dict[str, object]:
+    return yaml.safe_load(card.split("---\n", 2)[1])
+
+
+def test_the_hubs_fields_and_the_recipe() -> None:
+    card = model_card([TARGET, Origin("llava-hf/onevision", "apache-2.0")], RECIPE, LOADER)
+    assert front(card) == {
+        "base_model": ["Qwen/Qwen2-VL-7B-Instruct", "llava-hf/onevision"],
+        "base_model_relation": "merge",
+        "library_name": "transformers",
+        "pipeline_tag": "image-text-to-text",
+        "tags": ["merge", "adamms", "linear"],
+        "license": "apache-2.0",
+    }
+    assert "merged by `linear` with 0.3 of onevision" in card
+    assert "| merge |  | 339 | 7,615,616,512 |" in card
+    assert "| keep | vision encoder | 391 | 675,759,104 |" in card
+    assert "2503.23733" in card
+    assert ModelCard(card).data.base_model == ["Qwen/Qwen2-VL-7B-Instruct", "llava-hf/onevision"]
+
+
+def test_a_folder_is_no_base_model_of_the_hub() -> None:
+    card = model_card([Origin("a: [strange] 'name' # of a folder"), TARGET], RECIPE, LOADER)
+    assert front(card)["base_model"] == [TARGET.name]
+    assert "`a: [strange] 'name' # of a folder`, whose architecture it has" in card
+    assert "base_model" not in front(model_card([Origin("mine")], RECIPE, LOADER))
+
+
+@pytest.mark.parametrize(
+    ("licences", "expected"),
+    [
+        (("mit", "mit"), "mit"),
+        (("mit", "llama2"), "other"),
+        (("mit", None), "other"),
+        ((None, None), None),
+    ],
+)
+def test_the_licence_is_that_of_all_or_other(licences: tuple[str | None, ...], expected: str | None) -> None:
+    origins = [Origin(f"o/{number}", licence) for number, licence in enumerate(licences)]
+    card = model_card(origins, RECIPE, LOADER)
+    assert front(card).get("license") == expected
+    for origin in origins:
+        assert f"`{origin.name}`: {origin.licence or 'not said in its folder'}" in card
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("---\nlicense: mit\ntags: [a]\n---\n# M", "mit"),
+        ("# no front matter", None),
+        ("---\nlicense: [\n---\n", None),
+        ("---\n- a list\n---\n", None),
+        (None, None),
+    ],
+)
+def test_a_licence_is_read_from_the_folders_own_card(tmp_path: Path, text: str | None, expected: str) -> None:
+    if text is not None:
+        (tmp_path / "README.md").write_text(text)
+    assert Origin.of("o/m", tmp_path) == Origin("o/m", expected)
+
+
+def test_results_are_in_the_text_and_in_the_index() -> None:
+    low, high = Candidate(0.0), Candidate(0.3)
+    choice = Choice(high, {low: 5.0, high: 1.0}, (high,), 0.9, {high: 0.9}, 12)
+    evaluation = Evaluation(
+        {low: Scores({"read": 60.0, "add": 20.0}), high: Scores({"read": 70.0, "add": 41.25})},
+        {"b": Scores({"read": 10.0, "add": 50.0})},
+        {},
+    )
+    result = RunResult("t", selection=Selection({}, choice), evaluation=evaluation, merged=high, labelled=8)
+    card = model_card([TARGET], RECIPE, LOADER, result)
+    (index,) = front(card)["model-index"]
+    values = {entry["dataset"]["name"]: entry["metrics"][0]["value"] for entry in index["results"]}
+    assert values == {"read": 70.0, "add": 41.25}
+    assert "over 12 examples" in card
+    rows = [line for line in card.splitlines() if line.startswith(("| this", "| target", "| donor"))]
+    assert [row.split("|")[1].strip() for row in rows] == ["this model", "target alone", "donor b alone"]
+    assert ModelCard(card).data.eval_results[0].metric_value == 70.0
+
+
+LOADERS = (LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)")
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_the_code_on_the_card_names_what_there_is(loader: str) -> None:
+    code = model_card([TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
+    names: dict[str, object] = {}
+    exec(code.splitlines()[0], names)
+    call, arguments = code.splitlines()[2].removeprefix("model = ").split("(")
+    assert callable(eval(call, names))
+    assert f"({arguments}" == loader[loader.index("(") :].format("folder")

@@ -1,0 +1,212 @@
+"""A multirun's searches side by side: what is read is what the runs found, and what is printed fits."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+from adamms.evaluate.evaluation import Scores
+from adamms.report import comparison_tables
+from adamms.report.comparison import Comparison, gather
+from adamms.report.comparison_report import write_comparison
+from adamms.report.console import Console
+from adamms.report.result import RunResult
+from adamms.search.choice import Choice, Selection
+
+
+def record(sweep: Path, number: int, *overrides: str, **how: Any) -> Path:
+    """A job's record in the multirun's folder; returns its output folder."""
+    folder = sweep / str(number)
+    folder.mkdir(parents=True)
+    content = {"number": number, "overrides": list(overrides), "mode": "search", "output": str(folder)}
+    content |= {"state": "done", "seconds": 1.5} | how
+    (folder / "job.json").write_text(json.dumps(content))
+    return folder
+
+
+def leave(folder: Path, result: RunResult, method: str = "linear", **parameters: Any) -> None:
+    """The files that a search leaves, as the pipeline writes them."""
+    (folder / "model").mkdir()
+    recipe = {"method": {"name": method, "parameters": parameters}, "coefficients": {"a": 0.5}}
+    (folder / "model/adamms_recipe.json").write_text(json.dumps(recipe))
+    assert result.selection is not None
+    (folder / "selection.json").write_text(json.dumps(result.selection.to_json()))
+    if result.evaluation is not None:
+        (folder / "evaluation.json").write_text(json.dumps(result.evaluation.to_json()))
+
+
+def lattice_result(result: RunResult) -> RunResult:
+    """The same run over two parameters: every candidate also has a density."""
+
+    def moved(candidate: Candidate) -> Candidate:
+        return Candidate.of({"merge.density": 0.2, **candidate.settings})
+
+    def choice(old: Choice) -> Choice:
+        keyed = {moved(c): value for c, value in old.differences.items()}
+        wins = {moved(c): value for c, value in old.wins.items()}
+        return replace(
+            old,
+            candidate=moved(old.candidate),
+            differences=keyed,
+            wins=wins,
+            tied=tuple(map(moved, old.tied)),
+        )
+
+    assert result.selection is not None
+    assert result.evaluation is not None
+    selection = Selection(
+        {task: choice(old) for task, old in result.selection.tasks.items()}, choice(result.selection.overall)
+    )
+    evaluation = replace(
+        result.evaluation,
+        candidates={moved(c): scores for c, scores in result.evaluation.candidates.items()},
+        target=result.evaluation.candidates[Candidate(0.0)],
+    )
+    return replace(result, selection=selection, evaluation=evaluation)
+
+
+def shown(comparison: Comparison, width: int = 80) -> str:
+    out = StringIO()
+    Console(file=out, width=width).comparison(comparison)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["alpha", "density and alpha"])
+def test_what_is_read_is_what_the_run_found(result: RunResult, tmp_path: Path, several: bool) -> None:
+    run = lattice_result(result) if several else result
+    leave(record(tmp_path, 0, "merge=ties"), run, "ties", density=0.2, scope="model")
+    found = gather(tmp_path).jobs[0].found
+    assert found is not None
+    assert run.selection is not None
+    assert run.evaluation is not None
+    choice = run.selection.overall
+    assert found.overall.settings == choice.candidate.settings
+    assert found.overall.difference == choice.differences[choice.candidate]
+    assert (found.overall.confidence, found.overall.ties) == (choice.confidence, len(choice.tied) - 1)
+    assert found.overall.score == run.score(choice.candidate, None)
+    assert found.per_task == pytest.approx(run.per_task_mean(), abs=1e-9)  # the same sum in another order
+    assert found.oracle is not None
+    assert found.oracle.score == run.score(run.oracle(None), None)
+    assert found.regret == run.regret(None)
+    assert found.target == run.target_score(None)
+    assert [(donor.name, donor.score) for donor in found.donors] == [("a", run.evaluation.donors["a"].mean)]
+    assert found.control is not None
+    assert run.best_control is not None
+    assert (found.control.name, found.control.score) == (
+        str(run.best_control[0]),
+        run.best_control[1].mean,
+    )
+    assert {task: chosen.score for task, chosen in found.tasks.items()} == {
+        task: run.score(choice.candidate, task) for task, choice in run.selection.tasks.items()
+    }
+    assert (found.method, dict(found.parameters)) == ("ties", {"density": 0.2, "scope": "model"})
+
+
+def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
+    result: RunResult, tmp_path: Path
+) -> None:
+    assert result.evaluation is not None
+    for number in (10, 9, 2):
+        lost = {
+            candidate: Scores({task: score - number for task, score in scores.tasks.items()})
+            for candidate, scores in result.evaluation.candidates.items()
+        }
+        worse = replace(result, evaluation=replace(result.evaluation, candidates=lost))
+        leave(record(tmp_path, number, "model=custom", f"search.rule=r{number}"), worse)
+    comparison = gather(tmp_path)
+    assert [job.number for job in comparison.jobs] == [2, 9, 10]
+    assert comparison.varying == ["search.rule"]
+    assert comparison.best == [2]
+    table = comparison_tables.overview(comparison)
+    assert table is not None
+    assert [row[1].text for row in table.rows] == ["r2", "r9", "r10"]
+    mean = table.columns.index("mean")
+    assert [row[mean].best for row in table.rows] == [True, False, False]
+    # The targets' scores differ, as those of different seeds would: so they are columns.
+    assert table.columns[-2:] == ("target", "best donor")
+
+
+def test_without_labels_the_choices_are_compared(result: RunResult, tmp_path: Path) -> None:
+    for number, rule in enumerate(("sum", "either")):
+        leave(record(tmp_path, number, f"search.rule={rule}"), replace(result, evaluation=None))
+    comparison = gather(tmp_path)
+    table = comparison_tables.overview(comparison)
+    assert table is not None
+    assert table.columns == ("job", "rule", "chosen", "D", "sure")
+    assert comparison.best == []
+    assert "oracle" not in shown(comparison)
+
+
+def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: RunResult, tmp_path: Path) -> None:
+    leave(record(tmp_path, 0, "merge=linear"), result)
+    record(tmp_path, 1, "merge=ties", state="failed", error="merge=ties needs an ancestor")
+    record(tmp_path, 2, "merge=sce", state="unfinished")
+    broken = record(tmp_path, 3, "merge=tsv")
+    leave(broken, result)
+    (broken / "evaluation.json").write_text('{"candidates": {"0.1": 3}}')
+    record(tmp_path, 4, "merge=wudi")
+    shared = str(tmp_path / "shared")
+    for number in (5, 6):
+        record(tmp_path, number, f"merge.alpha=0.{number}", output=shared)
+    Path(shared).mkdir()
+    leave(Path(shared), result)
+    record(tmp_path, 7, "mode=plan", mode="plan")
+    comparison = gather(tmp_path)
+    assert [job.found is not None for job in comparison.jobs] == [True] + [False] * 6
+    said = dict(enumerate(comparison_tables.failures(comparison), start=1))
+    assert said[1] == "job 1: failed: merge=ties needs an ancestor"
+    assert "unfinished" in said[2]
+    assert str(broken / "evaluation.json") in said[3]
+    assert "not what adamms writes" in said[3]
+    assert str(tmp_path / "4/selection.json") in said[4]
+    assert "No such file" in said[4]
+    assert all(f"{shared} is the output of several jobs" in said[number] for number in (5, 6))
+    printed = shown(comparison)
+    assert printed.count("warning: job ") == 6
+    text = write_comparison(comparison).read_text()
+    assert all(f"job {number}: " in text for number in range(1, 7))
+
+
+def test_a_broken_record_is_named(tmp_path: Path) -> None:
+    (record(tmp_path, 0) / "job.json").write_text('{"mode": "search"}')
+    with pytest.raises(AdammsError, match=r"0/job\.json: not what adamms writes"):
+        gather(tmp_path)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_it_fits_the_console(result: RunResult, tmp_path: Path, width: int) -> None:
+    """Long names and long candidates, columns for differing parents, and a third thing that varies."""
+    assert result.evaluation is not None
+    for number, method in enumerate(("task_arithmetic", "breadcrumbs", "dare_linear")):
+        target = Scores(dict.fromkeys(result.tasks, 50.0 + number))
+        run = replace(result, evaluation=replace(result.evaluation, target=target))
+        overrides = (f"merge={method}", f"search.rule=rule{number}", f"model.prepare.seed={number}")
+        leave(record(tmp_path, number, *overrides), lattice_result(run) if number else run, method)
+    printed = shown(gather(tmp_path), width)
+    assert max(map(len, printed.splitlines())) <= width
+    # Folded or not, every row of every block says which job it is, and the means are whole.
+    table = comparison_tables.overview(gather(tmp_path))
+    assert table is not None
+    for row in table.rows:
+        assert row[table.columns.index("mean")].text in printed
+
+
+def test_the_files_hold_everything(result: RunResult, tmp_path: Path) -> None:
+    leave(record(tmp_path, 0, "merge=linear"), result)
+    leave(record(tmp_path, 1, "merge=ties"), lattice_result(result), "ties", density=0.2, scope="model")
+    comparison = gather(tmp_path)
+    text = write_comparison(comparison).read_text()
+    assert "| 1 | ties | a=0.5 | density=0.2, scope=model |" in text
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert content["varying"] == ["merge"]
+    jobs = content["jobs"]
+    assert jobs[1]["found"]["overall"]["settings"].keys() == {"merge.density", "merge.alpha"}
+    assert jobs[0]["found"]["overall"]["score"] == jobs[1]["found"]["overall"]["score"]
+    assert content["best"] == [0, 1]
+    assert jobs[0]["found"]["regret"] == result.regret(None)
+    assert jobs[1]["found"]["parameters"] == {"density": 0.2, "scope": "model"}

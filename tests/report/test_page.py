@@ -1,0 +1,247 @@
+"""`report.html` and `comparison.html` as text and data: what is in them, and what is left out with a word."""
+
+import json
+import re
+from base64 import b64decode
+from dataclasses import replace
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation
+from adamms.evaluate.lmms.results import LmmsResults, Metric
+from adamms.mapping.checks.verification import Check, Verification
+from adamms.report.page import curves, heat
+from adamms.report.page.answers import MOST_TEXT, answers
+from adamms.report.page.charts import round_values
+from adamms.report.page.images import SIDE, Album
+from adamms.report.page.report import write_page
+from adamms.report.result import RunResult
+
+
+class Elements(HTMLParser):
+    """Names and attributes of everything in a page, and the text of each kind of element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+        self._open = tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.setdefault(self._open, []).append(data)
+
+
+def written(result: RunResult, folder: Path) -> str:
+    return write_page(folder / "report.html", result).read_text(encoding="utf-8")
+
+
+def test_nothing_in_the_page_is_elsewhere_and_nothing_given_is_markup(answered: RunResult, tmp_path: Path):
+    text = written(answered, tmp_path)
+    page = Elements(text)
+    links = [a[key] or "" for _, a in page.found for key in ("src", "href", "action", "srcset") if key in a]
+    assert links
+    assert all(link.startswith(("#", "data:")) for link in links)
+    assert not [a for _, a in page.found if any(key.startswith("on") or key == "style" for key in a)]
+    assert [a.get("type") for tag, a in page.found if tag == "script"] == ["application/json", None, None]
+    assert not [tag for tag, _ in page.found if tag == "img"]  # the script makes them
+    policy = next(a["content"] for _, a in page.found if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "url(" not in text.split("<style>")[1].split("</style>")[0]
+
+
+def test_the_same_result_gives_the_same_page(answered: RunResult, tmp_path: Path):
+    assert written(answered, tmp_path / "first") == written(answered, tmp_path / "second")
+
+
+def test_sections_are_there_for_what_the_run_has(answered: RunResult, tmp_path: Path):
+    def sections(result: RunResult) -> list[str]:
+        text = written(result, tmp_path)
+        found = re.findall(r'<section id="(\w+)"', text)
+        linked = re.findall(r'<li><a href="#(\w+)"', text)
+        assert set(linked) <= set(found)
+        return found
+
+    everything = ["choice", "about", "curves", "tables", "answers", "mapping", "distances", "time", "load"]
+    assert sections(answered) == [*everything, "config"]
+    merged = replace(answered, selection=None, evaluation=None, answered=(), command="", config="")
+    assert sections(merged) == ["about", "mapping", "distances", "time", "load"]
+    assert "plan.verify=true" in written(replace(merged, checks=None), tmp_path)
+    scored = replace(answered, selection=None, answered=(), config="")
+    assert sections(scored) == ["choice", *everything[1:4], *everything[5:]]
+
+
+def test_what_lmms_eval_found_is_a_table(tmp_path: Path):
+    numbers = (Metric("mme<b>", "perception", "none", 0.25, None, 10),)
+    text = written(RunResult("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, ())), tmp_path)
+    assert "lmms-eval 0.7.3, vllm" in text
+    assert "mme&lt;b&gt;" in text
+    assert "0.25" in text
+
+
+def test_without_labels_the_page_does_not_talk_of_scores(answered: RunResult, tmp_path: Path):
+    rows = tuple(replace(one, label=None, right={}) for one in answered.answered)
+    text = written(replace(answered, evaluation=None, answered=rows), tmp_path).split("<script>")[0]
+    for word in ("oracle", "regret", "By labels", "by labels", 'name="judged"', "Mean score"):
+        assert word not in text.split("</style>")[1], word
+
+
+def test_answers_come_once_with_who_gave_them(answered: RunResult):
+    found = answers(answered)
+    assert found is not None
+    assert (found.examples, found.changed, found.labelled) == (62, 41, True)
+    assert found.data["candidates"] == [
+        str(step / 10) if step % 10 else str(step // 10) for step in range(11)
+    ]
+    assert (found.data["chosen"], found.data["base"]) == (3, 0)
+    rows = {row["id"]: row for row in found.data["rows"]}
+    given = answered.answered
+    assert list(rows) == [one.example.id for one in given]
+    row = rows["example-4"]  # right from 0.5 on
+    assert (row["texts"], row["right"], row["changes"]) == (["two", "seven"], [False, True], 1)
+    assert row["given"] == [0] * 5 + [1] * 6
+    assert rows["lost"]["right"] == [None]
+    assert rows["hostile"]["texts"][1].endswith(
+        f"({len(given[60].texts[Candidate(0.5)]) - MOST_TEXT} more characters)"
+    )
+
+
+def test_pictures_are_in_the_page_once_and_not_too_large(answered: RunResult):
+    found = answers(answered)
+    assert found is not None
+    images = found.data["images"]
+    assert len(images) == 31  # 60 files of 30 colours, and the large one
+    rows = {row["id"]: row for row in found.data["rows"]}
+    assert rows["example-0"]["image"] == rows["example-1"]["image"] != rows["example-2"]["image"]
+    large = b64decode(images[rows["hostile"]["image"]].partition(",")[2])
+    with Image.open(BytesIO(large)) as picture:
+        assert picture.size == (SIDE, SIDE * 2 // 3)
+    assert rows["lost"]["image"] is None
+    assert any("1 images could not be read" in note and "missing.png" in note for note in found.notes)
+
+
+def test_what_there_is_no_room_for_is_said(answered: RunResult):
+    small = answers(answered, room=2_500, album=Album(room=1_000))
+    assert small is not None
+    assert small.examples < 62
+    assert any(
+        note.startswith(f"{62 - small.examples} examples are not in this page") for note in small.notes
+    )
+    assert any("images are not in this page" in note for note in small.notes)
+    assert {row["changes"] for row in small.data["rows"]} == {1}  # those that change come first
+    assert sum(map(len, small.data["images"])) <= 1_000
+    assert small.notes[-1] == "answers.jsonl beside this page has all."
+
+
+def test_damaged_and_odd_pictures_are_no_obstacle(tmp_path: Path):
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    with Image.new("LA", (700, 20), (9, 0)) as picture:
+        picture.save(tmp_path / "clear.png")
+    album = Album()
+    assert album.place(tmp_path / "broken.png") is None
+    assert list(album.unreadable) == [tmp_path / "broken.png"]
+    assert album.place(tmp_path / "clear.png") == 0
+    with Image.open(BytesIO(b64decode(album.addresses[0].partition(",")[2]))) as flat:
+        assert flat.size == (SIDE, 15)
+        assert min(band[0] for band in flat.convert("RGB").getextrema()) > 250  # through it one sees white
+
+
+def test_curves_say_the_numbers_of_the_data(result: RunResult):
+    assert result.evaluation is not None
+    assert result.selection is not None
+    chart = curves.overall(result)
+    assert chart is not None
+    told = {stop.heading: {name: value for _, name, value in stop.rows} for stop in chart.stops}
+    assert list(told) == [f"alpha {candidate}" for candidate in result.candidates]
+    for candidate, scores in result.evaluation.candidates.items():
+        stop = told[f"alpha {candidate}"]
+        assert stop["merged"] == f"{scores.mean:.1f}"
+        assert stop["control, no donor"] == f"{result.evaluation.control[candidate].mean:.1f}"
+        assert stop["donor a alone"] == f"{result.evaluation.donors['a'].mean:.1f}"
+        difference = result.selection.overall.differences.get(candidate)
+        assert stop.get("D, changed answers") == (None if difference is None else f"{difference:.0f}")
+    assert sum(stop.width for stop in chart.stops) == pytest.approx(chart.right - chart.left, abs=0.6)
+    assert len(curves.per_task(result)) == len(result.tasks)
+
+
+def test_higher_scores_are_drawn_higher_on_one_scale(result: RunResult):
+    charts = curves.per_task(result)
+    for chart, task in zip(charts, result.tasks, strict=True):
+        panel = chart.panels[0]
+        places = dict(panel.lines)["merged"].split()
+        heights = [float(place.partition(",")[2]) for place in places]
+        scores = [result.score(candidate, task) for candidate in result.candidates]
+        assert sorted(range(11), key=lambda i: (-heights[i], i)) == sorted(
+            range(11), key=lambda i: (scores[i], i)
+        )
+        assert all(panel.top <= height <= panel.bottom for height in heights)
+        assert panel.ticks == charts[0].panels[0].ticks
+
+
+def test_axes_have_round_values():
+    assert round_values(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    assert round_values(68.2, 97.1) == [70, 80, 90]
+    assert round_values(-3, 54) == [0, 20, 40]
+
+
+def test_shades_grow_with_distance_and_are_alike_for_all_models(answered: RunResult):
+    assert answered.checks is not None
+    donor, ancestor = heat.distances(answered.checks)
+    assert donor.columns == ("0", "1", "2", "3")
+    assert donor.rows == ("attn.q.weight", "mlp.up.weight")
+    shades = [square.shade for square in donor.squares[0]]
+    assert shades == sorted(shades)  # type: ignore[type-var]
+    assert shades[-1] == 10
+    assert ancestor.squares[0][1].shade == donor.squares[0][0].shade  # 0.02 in both
+    assert "model.layers.3.attn.q.weight: distance 0.08, cosine 0.90" in donor.squares[0][3].words
+
+
+def test_of_very_many_roles_the_farthest_are_shown_and_the_rest_counted():
+    checks = [Check(f"t{i}", "a", f"role{i}", None, 0.5, 0.001 * (i + 1)) for i in range(heat.MOST_ROLES + 5)]
+    (found,) = heat.distances(Verification((*checks, Check("t", "a", "odd", 3, None, None, problem="bad"))))
+    assert found.rows[:2] == ("odd", "role6")  # distances from 0.007 on, but what is wrong comes first
+    assert found.squares[0][0].frame == "problem"
+    assert len(found.rows) == heat.MOST_ROLES
+    assert "6 others are left out" in found.note
+
+
+def test_a_page_of_several_axes_has_maps_instead_of_curves(result: RunResult, tmp_path: Path):
+    grid = [Candidate(a, (("merge.density", d),)) for d in (0.2, 0.4, 0.8) for a in (0.1, 0.3, 0.5)]
+    assert result.evaluation is not None
+    assert result.selection is not None
+    scores = next(iter(result.evaluation.candidates.values()))
+    chosen = replace(
+        *(result.selection.overall,),
+        candidate=grid[4],
+        differences={c: float(i) for i, c in enumerate(grid)},
+        tied=(grid[4],),
+        wins={grid[4]: 1.0},
+    )
+    selection = replace(result.selection, tasks={"read": chosen}, overall=chosen)
+    evaluation = Evaluation(dict.fromkeys(grid, scores), {}, {})
+    found = replace(result, selection=selection, evaluation=evaluation)
+    assert curves.overall(found) is None
+    difference, mean = heat.surfaces(found)
+    assert difference.rows == ("0.1", "0.3", "0.5") or difference.rows == ("0.2", "0.4", "0.8")
+    framed = [square for row in difference.squares for square in row if square.frame == "chosen"]
+    assert [square.text for square in framed] == ["4"]
+    assert {square.shade for row in difference.squares for square in row if square.text == "0"} == {10}
+    assert mean.most == f"{scores.mean:.1f}"
+    assert 'class="heat difference' in written(found, tmp_path)
+
+
+def test_letters_that_no_file_can_hold_do_not_end_a_run(answered: RunResult, tmp_path: Path):
+    odd = replace(answered.answered[0], texts={Candidate(0.0): "half a letter: \ud83d"}, right={})
+    data = written(replace(answered, answered=(odd,)), tmp_path).split('id="answers-data">')[1]
+    assert json.loads(data.partition("</script>")[0])["rows"][0]["texts"] == ["half a letter: ?"]

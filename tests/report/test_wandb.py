@@ -1,0 +1,303 @@
+"""Runs in the real wandb, offline: begun, told, ended; their files are read back."""
+
+import base64
+import builtins
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wandb_files
+from PIL import Image
+from wandb_files import OfflineRun, offline_runs
+
+from adamms.data.example import Example
+from adamms.engines.responses import Candidate
+from adamms.errors import AdammsError
+from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
+from adamms.report.result import Answered, RunResult
+from adamms.report.trackers import metrics
+from adamms.report.trackers.tracker import Job
+from adamms.report.trackers.wandb import Wandb
+
+JOB = Job({"model": "demo", "merge": "linear", "engine": "transformers"}, ("search.rule=sum",))
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wandb_files.separate(monkeypatch, tmp_path)
+
+
+def settings(folder: Path, **others: object) -> dict[str, Any]:
+    model = {"target": {"path": "org/target", "revision": "v1"}, "donors": {"a": {"path": str(folder)}}}
+    return {
+        "mode": {"name": "search"},
+        "model": model,
+        "output": str(folder),
+        "merge": {"alpha": 0.3},
+    } | others
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Callable[..., OfflineRun]:
+    """Record a result in a run and read it back."""
+
+    def tell(result: RunResult | None, **arguments: Any) -> OfflineRun:
+        tracker = Wandb(mode="offline", folder=tmp_path / "out", **arguments)
+        with tracker.run(settings(tmp_path / "out"), JOB) as record:
+            if result is not None:
+                record(result)
+        (run,) = offline_runs(tmp_path / "out")
+        return run
+
+    return tell
+
+
+def answered(folder: Path) -> tuple[Answered, ...]:
+    """A question with a large photograph, one with a small picture, one without any."""
+    folder.mkdir(exist_ok=True)
+    Image.effect_noise((900, 600), 50).save(folder / "large.bmp")
+    Image.new("RGB", (32, 32), "red").save(folder / "small.png")
+    files = {"a": folder / "large.bmp", "b": folder / "small.png", "c": None}
+    candidates = [Candidate(0.0), Candidate(0.5)]
+    return tuple(
+        Answered(Example(name, "read", f"question {name}", image), dict.fromkeys(candidates, "yes"), label)
+        for (name, image), label in zip(files.items(), ("yes", None, None), strict=True)
+    )
+
+
+def output(folder: Path, result: RunResult) -> RunResult:
+    """What a search leaves, as far as the tracker looks at it."""
+    for name in (
+        "plan.json",
+        "selection.json",
+        "evaluation.json",
+        "config.yaml",
+        "report.md",
+        "plots/overall.png",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    model = folder / "model"
+    model.mkdir()
+    (model / "adamms_recipe.json").write_text(json.dumps({"fingerprint": "f00", "coefficients": {"a": 0.5}}))
+    (model / "model.safetensors").write_bytes(b"weights")
+    return replace(result, folder=model, answered=())
+
+
+def end_service() -> None:
+    """Send SIGTERM to the service that wandb has started for this process, and wait until it is gone."""
+    stats = [file.read_text() for file in Path("/proc").glob("[0-9]*/stat")]
+    found = [stat.split(" ", 1)[0] for stat in stats if f"(wandb-core) S {os.getpid()} " in stat]
+    assert len(found) == 1
+    os.kill(int(found[0]), signal.SIGTERM)
+    for _ in range(200):
+        place = Path("/proc", found[0], "stat")
+        if not place.exists() or ") Z " in place.read_text():
+            return
+        time.sleep(0.05)
+    raise AssertionError("the service goes on")
+
+
+class TestWhatARunSays:
+    def test_its_settings_place_and_names(self, told, result: RunResult) -> None:
+        run = told(result)
+        assert (run.project, run.job_type, run.group) == ("adamms", "search", "demo")
+        assert run.name == "demo linear search.rule=sum"
+        assert run.tags == ("demo", "linear", "transformers")
+        assert run.config["merge"] == {"alpha": 0.3}
+        assert run.config["options"]["merge"] == "linear"
+        assert run.exit_code == 0
+
+    def test_all_of_them_can_be_overridden(self, told) -> None:
+        run = told(None, project="p", group="g", name="n", tags=["t", "u"])
+        assert (run.project, run.group, run.name, run.tags) == ("p", "g", "n", ("t", "u"))
+
+    def test_the_curves_have_alpha_as_their_axis(self, told, result: RunResult) -> None:
+        run = told(result)
+        rows = [row for row in run.history if "alpha" in row]
+        for row, expected in zip(rows, metrics.curves(result).rows, strict=True):
+            assert {name: row[name] for name in expected} == pytest.approx(expected)
+        assert {name: step for name, (step, _) in run.metrics.items() if step} == {
+            f"{section}/*": "alpha" for section in ("difference", "wins", "score", "control")
+        }
+        assert run.metrics["alpha"] == ("", True)
+
+    def test_the_summary_has_the_results_and_no_ends_of_curves(self, told, result: RunResult) -> None:
+        run = told(result)
+        expected = metrics.overall(result) | metrics.details(result)
+        assert {name: run.summary[name] for name in expected} == pytest.approx(expected)
+        assert not [name for name in run.summary if "/" in name and not name.startswith("_wandb")]
+
+    def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: RunResult, tmp_path: Path) -> None:
+        """As when a job is repeated whose run was complete: W&B hands the summary back on resuming."""
+        tracker = Wandb(mode="offline", folder=tmp_path / "out")
+        with tracker.run(settings(tmp_path / "out"), JOB) as record:
+            record(result)
+            record(result)
+        (run,) = offline_runs(tmp_path / "out")
+        assert len([row for row in run.history if "alpha" in row]) == len(result.candidates)
+
+
+class TestTableAndArtifacts:
+    def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
+        sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
+        numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)
+        run = told(RunResult("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
+        (row,) = run.table("lmms_eval_samples")
+        asked = {"task": "digits", "number": 3, "question": "read red", "target": "7", "answer": "7"}
+        assert row == {**asked, "raw": " 7", "scores": '{"exact_match": 1.0}'}
+        assert run.summary["lmms_eval_digits_exact_match"] == 1.0
+
+    def test_answers_of_all_candidates_with_the_images(self, told, result: RunResult, tmp_path: Path) -> None:
+        run = told(replace(result, answered=answered(tmp_path / "images")), image_size=300)
+        rows = run.table("answers")
+        assert [row["example"] for row in rows] == ["a", "b", "c"]
+        assert rows[0]["label"] == rows[0]["alpha=0"] == rows[0]["alpha=0.5"] == "yes"
+        assert rows[1]["label"] is None
+        assert rows[0]["different answers"] == 1
+        entries = run.entries("run_table")
+        for row, size in zip(rows[:2], [(300, 200), (32, 32)], strict=True):
+            with Image.open(entries[row["image"]["path"]].local_path) as image:
+                assert image.size == size
+        assert rows[2]["image"] is None
+        assert run.summary["answers/nrows"] == 3
+
+    def test_images_can_be_left_out(self, told, result: RunResult, tmp_path: Path) -> None:
+        run = told(replace(result, answered=answered(tmp_path / "images")), image_size=0)
+        assert {row["image"] for row in run.table("answers")} == {None}
+
+    def test_recipe_and_report_are_uploaded_and_the_model_is_referred_to(
+        self, told, result: RunResult, tmp_path: Path
+    ) -> None:
+        run = told(output(tmp_path / "out", result))
+        assert set(run.entries("recipe")) == {
+            *("plan.json", "selection.json", "config.yaml", "model/adamms_recipe.json")
+        }
+        assert set(run.entries("report")) == {"report.md", "plots/overall.png", "evaluation.json"}
+        model = run.entries("model")
+        weights = tmp_path / "out/model/model.safetensors"
+        assert model["model.safetensors"].ref == weights.as_uri()
+        assert not model["model.safetensors"].local_path
+        assert "f00" in Path(model["adamms_recipe.json"].local_path).read_text()
+
+    def test_the_model_knows_where_it_comes_from(self, told, result: RunResult, tmp_path: Path) -> None:
+        found = told(output(tmp_path / "out", result)).metadata("model")
+        assert found["fingerprint"] == "f00"
+        assert found["merged_at"] == {"merge.alpha": 0.5}
+        assert [(one["role"], one["uri"]) for one in found["inputs"]] == [
+            ("target", "https://huggingface.co/org/target/tree/v1"),
+            ("donor a", (tmp_path / "out").as_uri()),
+        ]
+
+    def test_with_checksum_the_weights_are_read(self, told, result: RunResult, tmp_path: Path) -> None:
+        run = told(output(tmp_path / "out", result), checksum=True)
+        md5 = base64.b64encode(hashlib.md5(b"weights").digest()).decode()
+        assert run.entries("model")["model.safetensors"].digest == md5
+
+    def test_all_files_are_below_the_output_folder(self, told, result: RunResult, tmp_path: Path) -> None:
+        run = told(output(tmp_path / "out", replace(result, answered=answered(tmp_path / "images"))))
+        for kind in run.artifacts:
+            for entry in run.entries(kind).values():
+                assert not entry.local_path or Path(entry.local_path).is_relative_to(tmp_path / "out/wandb")
+        assert "WANDB_DATA_DIR" not in os.environ
+
+
+class TestEnds:
+    @pytest.mark.parametrize("kind", [ValueError, AdammsError, SystemExit, KeyboardInterrupt])
+    def test_a_run_that_fails_is_marked_and_says_why(self, kind: type[BaseException], tmp_path: Path) -> None:
+        with (
+            pytest.raises(kind, match="broken"),
+            Wandb(mode="offline", folder=tmp_path).run(settings(tmp_path), JOB),
+        ):
+            raise kind("broken")
+        (run,) = offline_runs(tmp_path)
+        assert run.exit_code == 1
+        assert run.summary["error"] == f"{kind.__name__}: broken"
+
+    def test_runs_of_one_process_are_separate(self, result: RunResult, tmp_path: Path) -> None:
+        for index, alpha in enumerate((0.1, 0.2, 0.1)):
+            own = settings(tmp_path, merge={"alpha": alpha})
+            with Wandb(mode="offline", folder=tmp_path / str(index)).run(own, JOB) as record:
+                record(replace(result, selection=None) if alpha == 0.1 else result)
+        runs = offline_runs(tmp_path)
+        assert [run.config["merge"]["alpha"] for run in runs] == [0.1, 0.2, 0.1]
+        assert runs[0].id == runs[2].id != runs[1].id
+        assert ["all_alpha" in run.summary for run in runs] == [False, True, False]
+
+    def test_a_run_outlives_wandbs_service(
+        self, result: RunResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """As in a SLURM job that is requeued: the signal ends the service, while the job still works."""
+        tracker = Wandb(mode="offline", folder=tmp_path / "killed")
+        with tracker.run(settings(tmp_path), JOB) as record:
+            end_service()
+            record(output(tmp_path / "killed", result))
+        assert "the run goes on without it" in capfd.readouterr().out
+        with Wandb(mode="offline", folder=tmp_path / "next").run(settings(tmp_path), JOB) as record:
+            record(result)
+        (run,) = offline_runs(tmp_path / "next")
+        assert run.exit_code == 0
+        assert run.summary["all_alpha"] == 0.3
+
+    def test_disabled_writes_nothing(self, result: RunResult, tmp_path: Path) -> None:
+        with Wandb(mode="disabled", folder=tmp_path / "out").run(settings(tmp_path), JOB) as record:
+            record(replace(result, answered=answered(tmp_path / "images")))
+        assert not list((tmp_path / "out").rglob("*.*"))
+
+    def test_one_line_is_printed_and_nothing_else(
+        self, result: RunResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with Wandb(mode="offline", folder=tmp_path).run(settings(tmp_path), JOB) as record:
+            record(result)
+        (run,) = offline_runs(tmp_path)
+        out, err = capfd.readouterr()
+        assert out == f"W&B: offline, to be uploaded by: wandb sync {run.folder}\n"
+        assert err == ""
+
+
+class TestUsersMistakes:
+    def test_without_the_package_the_extra_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        real = builtins.__import__
+
+        def absent(name: str, *arguments: Any, **others: Any) -> Any:
+            if name == "wandb":
+                raise ModuleNotFoundError("No module named 'wandb'")
+            return real(name, *arguments, **others)
+
+        monkeypatch.setattr(builtins, "__import__", absent)
+        with (
+            pytest.raises(AdammsError, match=r"pip install -e '\.\[wandb\]'"),
+            Wandb(folder=tmp_path).run({}, JOB),
+        ):
+            pass
+
+    def test_online_without_login_says_what_to_do(self, tmp_path: Path) -> None:
+        with (
+            pytest.raises(AdammsError, match=r"wandb login.*track\.mode=offline"),
+            Wandb(mode="online", folder=tmp_path).run(settings(tmp_path), JOB),
+        ):
+            pass
+
+    @pytest.mark.parametrize("arguments", [{"tags": ["t" * 65]}, {"tags": [""]}, {"image_size": -1}])
+    def test_what_wandb_would_refuse_is_refused_at_the_door(self, arguments: Mapping[str, Any]) -> None:
+        with pytest.raises(AdammsError, match=r"track\.\w+"):
+            Wandb(**arguments)
+
+    def test_an_agents_process_may_not_be_a_multirun(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+        with (
+            pytest.raises(AdammsError, match="leave -m out"),
+            Wandb(mode="offline", folder=tmp_path).run({}, replace(JOB, sweep="multirun/a/b")),
+        ):
+            pass

@@ -1,0 +1,183 @@
+"""Sentences are honest about ties, luck, and about parents that are better."""
+
+from dataclasses import replace
+
+import pytest
+
+from adamms.engines.responses import Candidate
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.report import words
+from adamms.report.result import RunResult
+from adamms.search.choice import Choice, Selection, Several
+
+A = [Candidate(step / 10) for step in range(11)]
+
+
+def choice(
+    index: int, differences: dict[int, float], wins: dict[int, float], tied: tuple[int, ...]
+) -> Choice:
+    return Choice(
+        A[index],
+        {A[i]: value for i, value in differences.items()},
+        tuple(A[i] for i in tied),
+        wins[index],
+        {A[i]: value for i, value in wins.items()},
+        100,
+    )
+
+
+def test_a_stable_choice():
+    said = words.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,)))
+    assert said == (
+        "alpha = 0.2 was chosen: its answers change least against its neighbours on the grid, D = 3 over 100 "
+        "examples. The choice is stable: it wins in 97% of the bootstrap resamples."
+    )
+
+
+def test_the_only_candidate_that_could_win_is_not_called_stable():
+    said = words.how_sure(choice(2, {2: 3.0}, {2: 1.0}, (2,)))
+    assert "Nothing else could win: every other candidate lies at an end of the grid." in said
+    assert "stable" not in said
+
+
+def test_a_likely_choice_names_its_rival():
+    said = words.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
+    assert "likely, not certain: it wins in 70% of the bootstrap resamples, 0.3 in 30%." in said
+
+
+def test_a_tie_and_low_confidence_are_said_plainly():
+    said = words.how_sure(
+        choice(
+            3,
+            {1: 9.0, 2: 3.0, 3: 3.0, 4: 3.0, 5: 7.0, 6: 8.0},
+            {1: 0.02, 2: 0.25, 3: 0.35, 4: 0.33, 5: 0.05, 6: 0.0},
+            (2, 3, 4),
+        )
+    )
+    assert "It ties with 0.2, 0.4; only the tie rule prefers it." in said
+    assert "UNCERTAIN: it wins in only 35% of the bootstrap resamples, 0.4 in 33% and 0.2 in 25%" in said
+    assert "choose among 0.2-0.4: the data does not tell these 3 apart" in said
+
+
+@pytest.mark.parametrize(("index", "side"), [(1, "lowest"), (3, "highest")])
+def test_a_choice_at_the_edge_comes_with_a_warning(index: int, side: str):
+    flat = {1: 5.0, 2: 5.0, 3: 5.0} | {index: 1.0}
+    said = words.how_sure(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
+    assert f"It is the {side} alpha that could win" in said
+
+
+def test_answers_that_never_change_say_nothing():
+    said = words.how_sure(choice(2, dict.fromkeys((1, 2, 3), 0.0), {1: 0.0, 2: 1.0, 3: 0.0}, (1, 2, 3)))
+    assert "no answer changes anywhere" in said
+    assert "stable" not in said
+
+
+def with_scores(result: RunResult, means: dict[int, float], donor: float, control: float) -> RunResult:
+    winner = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 1.0, 3: 0.0}, (2,))
+    evaluation = Evaluation(
+        {A[i]: Scores({"t": value}) for i, value in means.items()},
+        {"a": Scores({"t": donor})},
+        {A[1]: Scores({"t": control}), A[2]: Scores({"t": control - 1})},
+    )
+    return replace(result, selection=Selection({"t": winner}, winner), evaluation=evaluation)
+
+
+def test_a_merge_that_beats_everything(result: RunResult):
+    good = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=65.0)
+    said = words.verdict(good)
+    assert "scores 90.0 %, the best of the grid." in said
+    assert "The better parent, donor a, has 75.0: the merge gains 15.0 points." in said
+    assert "a fixed alpha = 0.1 would score 70.0." in said
+    assert "best point is alpha = 0.1 with 65.0 %, 25.0 points below" in words.control_finding(good)
+
+
+def test_a_merge_that_does_not_help_is_said_to(result: RunResult):
+    bad = with_scores(result, {0: 92.0, 1: 91.0, 2: 90.0, 3: 80.0}, donor=75.0, control=95.0)
+    said = words.verdict(bad)
+    assert "best of the grid is alpha = 0 with 92.0 %, a regret of 2.0 points" in said
+    assert "NOT better than the target alone, which has 92.0" in said
+    assert "5.0 points ABOVE the chosen merge: here the donor is not what helps" in words.control_finding(bad)
+
+
+def test_noise_is_two_standard_errors(result: RunResult):
+    given = with_scores(result, {0: 60.0, 2: 90.0}, donor=75.0, control=65.0)
+    assert "about 3.0 points" in words.noise(replace(given, labelled=400))
+    assert words.noise(replace(given, labelled=0)) == ""
+    assert words.noise(replace(given, labelled=400, unit="CIDEr")) == ""
+
+
+def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():
+    said = words.how_sure(
+        choice(2, {1: 4.0, 2: 3.0, 3: 8.0, 4: 9.0}, {1: 0.95, 2: 0.05, 3: 0.0, 4: 0.0}, (2,))
+    )
+    assert "wins in only 5% of the bootstrap resamples, 0.1 in 95%." in said
+    assert "choose among 0.1, 0.2: the data does not tell these 2 apart" in said
+
+
+def test_likely_winners_are_the_fewest_that_reach_the_level():
+    found = choice(2, {1: 1.0, 2: 1.0, 3: 1.0}, {1: 0.5, 2: 0.4, 3: 0.1}, (1, 2, 3))
+    assert words.likely_winners(found) == [A[1], A[2]]
+
+
+def test_spans_follow_the_grid():
+    assert words.spans([A[5], A[1], A[2], A[3]], A) == "0.1-0.3, 0.5"
+    assert words.spans([A[1], A[2]], A) == "0.1, 0.2"
+    assert words.spans([], A) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1e3, "1.00 kB"),
+        (15.2e9, "15.2 GB"),
+        (392_700, "393 kB"),
+        (99.97e6, "100 MB"),
+    ],
+)
+def test_sizes_have_three_digits(value: float, text: str):
+    assert words.scaled(value, "B") == text
+
+
+def test_long_times_are_in_minutes_and_hours():
+    assert [words.seconds(s) for s in (3.21, 119.94, 150.0, 3600 * 3 + 120)] == [
+        "3.2 s",
+        "119.9 s",
+        "2 min 30 s",
+        "3 h 02 min",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(None, "-"), (0.85, "0.850"), (1523.25, "1523"), (62.5, "62.50"), (-0.5, "-0.500"), (12345.6, "12346")],
+)
+def test_a_number_in_somebody_elses_unit(value: float | None, said: str) -> None:
+    assert words.metric(value) == said
+
+
+TRIED = Candidate(0.5, (("merge.rules.attn.factor", 0.7),))
+UNSEEN = "over 40 examples that the optimiser did not see,"
+
+
+@pytest.mark.parametrize(
+    ("best", "differences", "confidence", "said"),
+    [
+        (TRIED, (12.0, 7.0), 0.96, f"better than alpha = 0.2: {UNSEEN} D is 7 instead of 12, and smaller in "
+         "96% of the resamples."),
+        (TRIED, (12.0, 11.0), 0.6, f"no better than alpha = 0.2: {UNSEEN} the best of 30 candidates, "
+         "rules.attn.factor=0.7, alpha=0.5, has D = 11 instead of 12, and a smaller one in only 60% of the "
+         "resamples; 90% are asked for."),
+        (A[2], (12.0, 12.0), 0.0, "no better than alpha = 0.2: over the 50 examples that the optimiser saw, "
+         "none of 30 candidates has a smaller D."),
+    ],
+)  # fmt: skip
+def test_several_coefficients(
+    best: Candidate, differences: tuple[float, float], confidence: float, said: str
+) -> None:
+    found = Several(A[2], best, 30, 50, 40, differences, confidence, 0.9)
+    said = f"Several coefficients are {said}"
+    assert words.several(found) == said
+    alone = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,))
+    assert words.how_sure(replace(alone, several=found)) == f"{words.how_sure(alone)} {said}"

@@ -1,0 +1,68 @@
+"""The command line in this process, and inputs for it."""
+
+import json
+import runpy
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from adamms.data.digits import Digits
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run left: exit status, standard output and error."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Run `run.py` with these overrides in a working directory of its own."""
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("ADAMMS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def call(*overrides: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["run.py", *overrides])
+        monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+        capfd.readouterr()
+        status = 0
+        try:
+            runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
+        except SystemExit as leave:
+            status = leave.code if isinstance(leave.code, int) else 1
+        captured = capfd.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return call
+
+
+def pair(folder: Path) -> list[str]:
+    return [
+        "model=custom",
+        f"model.target.path={folder / 'target'}",
+        f"model.donors.a.path={folder / 'donor'}",
+    ]
+
+
+def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
+    data = Digits(folder=folder / "images", per_task=per_task).load()
+    lines = []
+    for example in data.examples:
+        record = {"id": example.id, "task": example.task, "question": example.question}
+        record["image"] = str(example.image.relative_to(folder))
+        lines.append(record | ({"answer": data.answers[example.id]} if labels else {}))
+    file = folder / "data.jsonl"
+    file.write_text("\n".join(json.dumps(line) for line in lines))
+    return file

@@ -1,0 +1,77 @@
+"""The model families beyond the paper's as tiny checkpoints: built by transformers, or disguised by hand."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import family_models as models
+import remote_formats as disguises
+import torch
+from remote_formats import Disguise
+from safetensors.torch import load_file
+from tiny import write_state
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family of models, tiny.
+
+    Args:
+        architecture: the spec that describes it.
+        language: the language model in it, a key of family_models.LANGUAGE.
+        source: makes the model in transformers, or dresses its language model up.
+    """
+
+    architecture: str
+    language: str
+    source: Callable[[], Any] | Disguise
+
+
+FAMILIES = {
+    "qwen2_5_vl": Family("qwen2_5_vl", "qwen2", models.qwen2_5_vl),
+    "qwen3_vl": Family("qwen3_vl", "qwen3", models.qwen3_vl),
+    "llava_next_llama": Family("llava_next_hf", "llama", models.llava_next_llama),
+    "llava_next_mistral": Family("llava_next_hf", "mistral", models.llava_next_mistral),
+    "internvl_hf": Family("internvl_hf", "qwen2", models.internvl_hf),
+    "gemma3": Family("gemma3", "gemma3_text", models.gemma3),
+    "idefics3": Family("idefics3", "llama", models.idefics3),
+    "smolvlm": Family("idefics3", "llama", models.smolvlm),
+    "mllama": Family("mllama", "llama", models.mllama),
+    "internlm2": Family("internlm2", "llama", disguises.internlm2),
+    "internvl_internlm2": Family("internvl", "llama", disguises.internvl_internlm2),
+    "internvl_qwen2": Family("internvl", "qwen2", disguises.internvl_qwen2),
+    "minicpm_v": Family("minicpm_v", "qwen2", disguises.minicpm_v),
+    "phi3_v": Family("phi3_v", "phi3", disguises.phi3_v),
+}
+DISGUISED = [name for name, family in FAMILIES.items() if isinstance(family.source, Disguise)]
+BUILT = [name for name in FAMILIES if name not in DISGUISED]
+
+
+def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
+    """A tiny language model of one of the kinds in family_models.LANGUAGE."""
+    return save_model(models.LANGUAGE[kind], folder, seed)
+
+
+def save_family(name: str, folder: Path, seed: int = 0) -> Path:
+    """A tiny model of one of FAMILIES."""
+    family = FAMILIES[name]
+    if not isinstance(family.source, Disguise):
+        return save_model(family.source, folder, seed)
+    plain = save_language(family.language, folder.with_name(f"{folder.name}-plain"), seed)
+    write_state(family.source.put_on(load_file(plain / "model.safetensors")), folder)
+    (folder / "config.json").write_text(json.dumps(family.source.config))
+    return folder
+
+
+def save_model(build: Callable[[], Any], folder: Path, seed: int) -> Path:
+    """What `build` makes, drawn from `seed`."""
+    torch.manual_seed(seed)
+    model = build()
+    with torch.no_grad():  # norms and biases are otherwise all ones and zeros
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(torch.randn(parameter.shape) * 0.1)
+    model.save_pretrained(folder)
+    return folder

@@ -1,0 +1,132 @@
+"""An engine without a model, whose answers follow from alpha and the question; it notes all its work.
+
+It takes the settings of the transformers engine, so that `engine._target_=slow_engine.SlowEngine` puts
+it in that one's place. Also: searches and writers in processes of their own, to be killed.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Self
+
+from hydra import compose, initialize_config_dir
+
+from adamms.app import pipeline
+from adamms.data.example import Example
+from adamms.engines.answer import Answer
+from adamms.engines.store import AnswerStore
+from adamms.merge.recipe import Recipe
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+LOG, SECONDS = "SLOW_ENGINE_LOG", "SLOW_ENGINE_SECONDS"
+
+
+def answer_at(alpha: float, question: str) -> str:
+    """Changes with alpha, at places of its own for every question."""
+    place = int.from_bytes(hashlib.blake2b(question.encode(), digest_size=2).digest(), "big") / 2**16
+    return f"{question}: {int(3 * alpha + place)}"
+
+
+class SlowEngine:
+    """Notes every batch in $SLOW_ENGINE_LOG before it is at work on it for $SLOW_ENGINE_SECONDS."""
+
+    def __init__(
+        self,
+        folder: Path,
+        batch_size: int = 4,
+        max_new_tokens: int = 4,
+        accelerator: str = "auto",
+        precision: str = "auto",
+        stop: Sequence[str] = (),
+        logprobs: int = 0,
+    ) -> None:
+        self.batch_size = batch_size
+        self.identity = f"slow 1 max_new_tokens={max_new_tokens}"
+        self.alpha = 0.0
+        self.loads = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def load(self, recipe: Recipe) -> None:
+        self.loads += 1
+        (self.alpha,) = recipe.coefficients.values()
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
+        for start in range(0, len(examples), self.batch_size):
+            batch = examples[start : start + self.batch_size]
+            note(json.dumps([[self.alpha, example.id] for example in batch]))
+            time.sleep(float(os.environ.get(SECONDS, "0")))
+            for example in batch:
+                yield example.id, Answer(answer_at(self.alpha, example.question))
+
+
+class BrokenEngine(SlowEngine):
+    """Must not be asked anything."""
+
+    def load(self, recipe: Recipe) -> None:
+        raise AssertionError("the engine was started")
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
+        raise AssertionError("the engine was started")
+
+
+def note(line: str) -> None:
+    if LOG in os.environ:
+        with Path(os.environ[LOG]).open("a") as file:
+            file.write(line + "\n")
+
+
+def noted(log: Path) -> list[tuple[float, str]]:
+    """(alpha, example id) of everything that was begun, in order, with repetitions."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(alpha, example) for line in lines for alpha, example in json.loads(line)]
+
+
+def search(overrides: Sequence[str], log: Path, seconds: float) -> None:
+    """A whole search without its pictures; run it in a process of its own."""
+    os.environ |= {LOG: str(log), SECONDS: str(seconds)}
+    pipeline.write_report = lambda folder, result: None  # type: ignore[assignment]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("config", overrides=list(overrides))
+    with log.with_suffix(".out").open("a") as said, redirect_stdout(said):
+        pipeline.run(config)
+
+
+def write_answers(folder: Path, subject: dict[str, str], names: Sequence[str], seed: int) -> None:
+    """Keep an answer under every name, in an order of this process's own."""
+    store = AnswerStore(folder, subject)
+    shuffled = random.Random(seed).sample(names, len(names))
+    for name in shuffled:
+        store.add(name, Answer(f"answer to {name} " + "x" * (int(name, 16) % 5000)))
+    store.close()
+
+
+def processes() -> multiprocessing.context.ForkServerContext:
+    """Where to start processes that have everything imported already.
+
+    The server that they are forked from starts with PYTHONPATH alone: Python 3.11 hands it no sys.path.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["slow_engine", "sklearn.datasets", "adamms.engines.transformers.engine"])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context

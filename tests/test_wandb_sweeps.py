@@ -11,9 +11,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.grid import candidates_of
 from adamms.app.merges import build
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
+from adamms.merge.candidate import Candidate
 from adamms.report.result import RunResult
 from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection

@@ -17,10 +17,10 @@ from adamms.data.example import Dataset, Example
 from adamms.engines.answer import Answer, texts
 from adamms.engines.base import Engine, PromptFiles
 from adamms.engines.logs.replay import Replay
-from adamms.engines.responses import Candidate
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Advance, Console
 

@@ -10,6 +10,8 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from annotated_types import Ge, Gt, Le
+
 from adamms.errors import AdammsError, nearest
 
 WORDS = {
@@ -73,7 +75,7 @@ def _matches(value: Any, hint: Any) -> bool:
     if hint in (Any, object, Parameter.empty):
         return True
     if origin is Annotated:
-        return _matches(value, inner[0]) and all(value in limits for limits in inner[1:])
+        return _matches(value, inner[0]) and _within(value, inner[1:])
     if origin in (Union, types.UnionType):
         return any(_matches(value, option) for option in inner)
     if origin is Literal:
@@ -105,7 +107,7 @@ def _words(hint: Any) -> str:
     """The type in words: 'a whole number or null', 'a list of a text'."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return f"{_words(inner[0])} {' '.join(map(str, inner[1:]))}"
+        return f"{_words(inner[0])} {_range(inner[1:])}"
     if origin in (Union, types.UnionType):
         return " or ".join(_words(option) for option in inner)
     if origin is Literal:
@@ -122,3 +124,18 @@ def _nearest(value: Any, hint: Any) -> str:
     options = [hint, *get_args(hint)]
     words = [word for o in options if get_origin(o) is Literal for word in get_args(o)]
     return f".{found}" if (found := nearest(str(value), map(str, words))) else ""
+
+
+def _within(value: Any, limits: Sequence[Any]) -> bool:
+    return all(
+        (not isinstance(limit, Gt) or value > limit.gt)
+        and (not isinstance(limit, Ge) or value >= limit.ge)
+        and (not isinstance(limit, Le) or value <= limit.le)
+        for limit in limits
+    )
+
+
+def _range(limits: Sequence[Any]) -> str:
+    words = [f"above {x.gt}" for x in limits if isinstance(x, Gt)]
+    words += [f"at least {x.ge}" for x in limits if isinstance(x, Ge)]
+    return " and ".join([*words, *(f"at most {x.le}" for x in limits if isinstance(x, Le))])

@@ -18,8 +18,9 @@ from adamms.data.disturbance import disturbed
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
 from adamms.search.choice import Selector

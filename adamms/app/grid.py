@@ -10,8 +10,8 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError, nearest
+from adamms.merge.candidate import ALPHA, Candidate
 from adamms.merge.coefficients import check_alpha
 from adamms.search.candidates import Axis, grid, lattice
 

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.engines.responses import ALPHA
+from adamms.merge.candidate import ALPHA
 from adamms.report.trackers.tracker import Job
 
 

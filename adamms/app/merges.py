@@ -22,10 +22,10 @@ from adamms.app.merging import Merging, alpha_of, rules_of, weights_of
 from adamms.app.models import Described, check_sizes, describe, format_of, open_source, origins_of
 from adamms.app.settings import keys_of, plain_values
 from adamms.checkpoint.reader import Checkpoint
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.mapping.plan import Plan, Slot
+from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
 from adamms.merge.device import check_device

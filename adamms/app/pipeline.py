@@ -44,9 +44,9 @@ from adamms.app.verify import check_resemblance, distances
 from adamms.architectures.spec import ENGINES
 from adamms.data.example import Dataset, Example
 from adamms.engines.logs.replay import Replay, Replayed
-from adamms.engines.responses import Candidate, axes_of
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate, axes_of
 from adamms.merge.method import TARGET
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries

@@ -13,11 +13,11 @@ from typing import Any
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from adamms.app.arguments import check_arguments
 from adamms.app.grid import space_of
 from adamms.app.merging import alpha_of, rules_of, weights_of
-from adamms.bounds import Count, Natural, Positive
 from adamms.errors import AdammsError, check_choice
 from adamms.merge.coefficients import donor_shares
 
@@ -44,7 +44,7 @@ class Settings:
     cache: Path
     store: Path | None
     model_folder: str | None
-    max_shard_gb: Positive
+    max_shard_gb: PositiveFloat
     verbose: bool
     candidate: float | Mapping[str, float] | None
 
@@ -70,11 +70,11 @@ class SearchSettings:
     """`grids` looks at the grid and at the space."""
 
     grid: Any
-    samples: Count | None
-    seed: Natural
+    samples: PositiveInt | None
+    seed: NonNegativeInt
     difference: Node
     selector: Node
-    logprobs: Natural = 0
+    logprobs: NonNegativeInt = 0
     sureness: float = 0.0
     space: Any = None
 

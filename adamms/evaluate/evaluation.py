@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import ALPHA, Candidate
 
 RECORD = "job.json"
 SEARCH = "search"

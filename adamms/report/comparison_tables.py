@@ -5,7 +5,7 @@ The console and comparison.md draw the same cells; a page can, too. Knows no fil
 
 from collections.abc import Sequence
 
-from adamms.engines.responses import short
+from adamms.merge.candidate import short
 from adamms.report import words
 from adamms.report.comparison import Comparison, Found, Job
 from adamms.report.tables import Cell, Table

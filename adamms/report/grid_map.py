@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
-from adamms.engines.responses import axes_of
-from adamms.engines.responses import short as short_key
+from adamms.merge.candidate import axes_of
+from adamms.merge.candidate import short as short_key
 from adamms.report.grid_surfaces import Quantity, quantities, surface
 from adamms.report.plots import BLACK, DPI, GREY, VERMILLION, Box, Sheet, short, style
 from adamms.report.result import RunResult

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.result import RunResult
 

@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from adamms.engines.responses import ALPHA, Candidate
-from adamms.engines.responses import short as short_key
 from adamms.evaluate.evaluation import Scores
+from adamms.merge.candidate import ALPHA, Candidate
+from adamms.merge.candidate import short as short_key
 from adamms.report import words
 from adamms.report.result import RunResult, score_on
 from adamms.search.choice import Choice

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adamms.data.example import Example
-from adamms.engines.responses import Candidate, axes_of
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.mapping.checks.verification import Verification
 from adamms.mapping.plan import Plan
+from adamms.merge.candidate import Candidate, axes_of
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1

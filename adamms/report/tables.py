@@ -7,9 +7,9 @@ small function per table, all on the same cells.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Scores
 from adamms.mapping.plan import Plan
+from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.result import SEVERAL, RunResult, score_on
 from adamms.search.choice import Choice

@@ -6,7 +6,7 @@ sentence that people read about a choice.
 
 from collections.abc import Iterable, Sequence
 
-from adamms.engines.responses import ALPHA, Candidate, axes_of, short
+from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 from adamms.report.result import RunResult
 from adamms.search.choice import Choice, Several, Trust
 

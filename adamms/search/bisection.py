@@ -9,13 +9,15 @@ Knows no signals and no labels.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Gt, Le
+from pydantic import NonNegativeInt
 
-from adamms.bounds import Natural, Share
 from adamms.engines.answer import Answer, between
-from adamms.engines.responses import Candidate, axes_of
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate, axes_of
 from adamms.search.candidates import shape_of
 from adamms.search.evidence import PARENTS, SURENESS, Answers, Ask, Evidence
 
@@ -35,10 +37,10 @@ class Bisection:
         seed: of the draw.
     """
 
-    first: Share = 0.6
-    checked: Share = 0.02
-    error: Share = 0.05
-    seed: Natural = 0
+    first: Annotated[float, Gt(0), Le(1)] = 0.6
+    checked: Annotated[float, Gt(0), Le(1)] = 0.02
+    error: Annotated[float, Gt(0), Le(1)] = 0.05
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         if not 0 < self.first <= 1 or not 0 < self.checked <= 1 or not 0 <= self.error <= 1:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
-from adamms.engines.responses import ALPHA, Candidate, axes_of
 from adamms.errors import AdammsError
+from adamms.merge.candidate import ALPHA, Candidate, axes_of
 
 
 @dataclass(frozen=True)

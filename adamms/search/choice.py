@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 from adamms.search.evidence import Ask
 
 NEIGHBOURS = "its answers change least against its neighbours on the grid"

@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import PositiveInt
 
-from adamms.bounds import Count
 from adamms.errors import AdammsError
 
 
@@ -49,7 +49,7 @@ class Embedding:
         self,
         model: str = "sentence-transformers/all-MiniLM-L6-v2",
         device: str | None = None,
-        batch_size: Count = 64,
+        batch_size: PositiveInt = 64,
     ) -> None:
         self.model = model
         self.device = device

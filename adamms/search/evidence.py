@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from adamms.engines.answer import Answer
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 
 Array = npt.NDArray[np.float64]
 Answers = Mapping[str, Answer]  # example id -> answer

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import NormalDist
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from annotated_types import Gt, Le
+from pydantic import NonNegativeInt
 
-from adamms.bounds import Natural, Share
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.evidence import Array, Ask, Evidence, Signal, table, texts
 
 Places = npt.NDArray[np.intp]
@@ -95,9 +96,9 @@ class Race:
         seed: of the order in which examples are asked.
     """
 
-    error: Share = 0.05
+    error: Annotated[float, Gt(0), Le(1)] = 0.05
     parts: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
-    seed: Natural = 0
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "parts", tuple(self.parts))

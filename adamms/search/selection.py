@@ -9,10 +9,11 @@ from functools import reduce
 from typing import ClassVar
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.bounds import Count, Natural
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError, check_choice
+from adamms.merge.candidate import Candidate
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
 from adamms.search.consistency import (
@@ -48,10 +49,10 @@ class ConsistencySelector:
     difference: Difference
     rule: str = "sum"
     endpoints: str = "interior"
-    smoothing: Natural = 0
+    smoothing: NonNegativeInt = 0
     ties: str = "middle"
-    resamples: Count = 1000
-    seed: Natural = 0
+    resamples: PositiveInt = 1000
+    seed: NonNegativeInt = 0
 
     needs: ClassVar[tuple[str, ...]] = ()
 

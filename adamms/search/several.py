@@ -6,13 +6,14 @@ What it finds counts only if it is better on examples that it has not seen. Know
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Gt, Le
+from pydantic import PositiveInt
 
-from adamms.bounds import Count, Share
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several
 from adamms.search.evidence import Array, Ask, table
@@ -44,9 +45,9 @@ class CoefficientsSelector(TrustedSelector):
         space: key of the configuration -> where it may lie; see `within`.
     """
 
-    trials: Count = 60
-    level: Share = 0.9
-    step: Share = 0.2
+    trials: PositiveInt = 60
+    level: Annotated[float, Gt(0), Le(1)] = 0.9
+    step: Annotated[float, Gt(0), Le(1)] = 0.2
     space: Mapping[str, Axis] = field(default_factory=dict)
 
     def within(self, space: Mapping[str, Axis]) -> "CoefficientsSelector":

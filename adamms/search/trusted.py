@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from adamms.bounds import Count, Natural, Positive
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError, check_choice
+from adamms.merge.candidate import Candidate
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
@@ -44,9 +44,9 @@ class TrustedSelector:
     bisection: Bisection | None = None
     race: Race | None = None
     ties: str = "middle"
-    tolerance: Positive = 2.0
-    resamples: Count = 1000
-    seed: Natural = 0
+    tolerance: PositiveFloat = 2.0
+    resamples: PositiveInt = 1000
+    seed: NonNegativeInt = 0
 
     def __post_init__(self) -> None:
         check_choice("search.ties", self.ties, TIE_RULES)

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 
 from adamms.app.grid import candidate_of, candidates_of
 from adamms.app.merges import variants_of
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 # A method with a number of its own, given as the methods of conf/merge are.

@@ -15,8 +15,8 @@ from test_grid import commands
 from adamms.app.grid import candidates_of, space_of
 from adamms.app.merges import variants_of
 from adamms.app.merging import alpha_of, rules_of, weights_of
-from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis
 
 ATTN = "merge.rules.attn.factor"

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from suite import Pair
 
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 
 matplotlib.use("Agg")
 

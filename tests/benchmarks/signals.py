@@ -25,8 +25,8 @@ from signal_plots import plot
 from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, configured, observe_all
 
 from adamms.app.merges import build
-from adamms.engines.responses import Candidate
 from adamms.errors import check_choice
+from adamms.merge.candidate import Candidate
 from adamms.search.choice import Choice
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, Evidence, Signal
 from adamms.search.racing import Race

@@ -24,10 +24,11 @@ from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo.factory import build
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.engines.vllm.engine import VllmEngine
 from adamms.mapping.specs.model import Model, describe
 from adamms.mapping.specs.resolve import SpecMapper
+from adamms.merge.candidate import Candidate
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.search.difference import ExactMatch

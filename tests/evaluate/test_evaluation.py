@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.candidate import Candidate
 
 
 @pytest.fixture

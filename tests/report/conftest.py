@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from adamms.data.example import Example
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.checks.verification import Check, Verification
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
+from adamms.merge.candidate import Candidate
 from adamms.report.result import Answered, RunResult, StageTiming
 from adamms.search.choice import Choice, Selection
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.candidate import Candidate
 from adamms.report.card import Origin, model_card
 from adamms.report.result import RunResult
 from adamms.search.choice import Choice, Selection

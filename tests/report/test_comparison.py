@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
+from adamms.merge.candidate import Candidate
 from adamms.report import comparison_tables
 from adamms.report.comparison import Comparison, gather
 from adamms.report.comparison_report import write_comparison

@@ -4,9 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
+from adamms.merge.candidate import Candidate
 from adamms.report.result import RunResult, StageTiming
 from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection

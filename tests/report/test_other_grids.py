@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.grid_surfaces import quantities, surface
 from adamms.report.page import curves, heat

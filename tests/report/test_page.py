@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.mapping.checks.verification import Check, Verification
+from adamms.merge.candidate import Candidate
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import MOST_TEXT, answers
 from adamms.report.page.charts import round_values

@@ -18,9 +18,9 @@ from PIL import Image
 from wandb_files import OfflineRun, offline_runs
 
 from adamms.data.example import Example
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
+from adamms.merge.candidate import Candidate
 from adamms.report.result import Answered, RunResult
 from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.result import RunResult
 from adamms.search.choice import Choice, Selection, Several

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.engines.answer import BENT, Answer, Token
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.bisection import Bisection
 from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence
 

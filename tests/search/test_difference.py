@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.difference import Embedding, ExactMatch
 from adamms.search.selection import ConsistencySelector
 

@@ -10,7 +10,8 @@ import pytest
 
 import adamms
 from adamms.data.example import Dataset, Example
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
+from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 

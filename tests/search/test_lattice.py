@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from test_consistency import grids
 from test_selection import responses as alpha_responses
 
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.candidates import grid, lattice, shape_of
 from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch

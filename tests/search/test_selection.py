@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_consistency import brute_force, grids, smooth_list
 
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector

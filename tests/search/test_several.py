@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from adamms.engines.answer import Answer
-from adamms.engines.responses import ALPHA, Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
 from adamms.search.evidence import Array, Evidence, Signal

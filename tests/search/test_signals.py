@@ -13,8 +13,8 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from adamms.engines.answer import Answer, Token
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence, Signal
 from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
 from adamms.search.signals.confidence import Doubt, Entropy, Surprisal

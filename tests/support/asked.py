@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from adamms.engines.answer import Answer
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 from adamms.search.evidence import Evidence
 
 Rows = Sequence[str]  # one letter per example: a candidate's answers

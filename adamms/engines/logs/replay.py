@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from adamms.engines.logs.formats import FORMATS, Log, Record, find_logs, read_log
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError, check_choice
+from adamms.merge.candidate import Candidate
 
 ALIGNMENTS = ("auto", "content", "number")
 UNNAMED = "default"  # the task of files that do not say theirs

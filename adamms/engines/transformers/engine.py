@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.bounds import Count, Natural
 from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
@@ -53,12 +53,12 @@ class TransformersEngine:
     def __init__(
         self,
         folder: Path,
-        batch_size: Count = 32,
-        max_new_tokens: Count = 32,
+        batch_size: PositiveInt = 32,
+        max_new_tokens: PositiveInt = 32,
         accelerator: Accelerator = "auto",
         precision: Precision = "auto",
         stop: Sequence[str] = (),
-        logprobs: Natural = 0,
+        logprobs: NonNegativeInt = 0,
         prompt_files: PromptFiles | None = None,
     ) -> None:
         check_choice("engine.precision", precision, get_args(Precision))

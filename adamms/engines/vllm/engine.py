@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
-from adamms.bounds import Count, Natural, Positive, Share
+from annotated_types import Gt, Le
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
 from adamms.data.example import Example
 from adamms.engines import answer
 from adamms.engines.stop import checked_stop
@@ -70,25 +72,25 @@ class VllmEngine:
     def __init__(
         self,
         folder: Path,
-        batch_size: Count = 64,
-        max_new_tokens: Count = 32,
+        batch_size: PositiveInt = 64,
+        max_new_tokens: PositiveInt = 32,
         dtype: Dtype = "auto",
-        max_model_len: Count | None = None,
-        gpu_memory_utilization: Share = 0.9,
-        tensor_parallel_size: Count = 1,
-        data_parallel_size: Count = 1,
-        images_per_prompt: Count = 1,
-        encoder_cache_tokens: Count = 131072,
+        max_model_len: PositiveInt | None = None,
+        gpu_memory_utilization: Annotated[float, Gt(0), Le(1)] = 0.9,
+        tensor_parallel_size: PositiveInt = 1,
+        data_parallel_size: PositiveInt = 1,
+        images_per_prompt: PositiveInt = 1,
+        encoder_cache_tokens: PositiveInt = 131072,
         enforce_eager: bool | None = None,
         batch_invariant: bool = True,
-        cpu_kv_cache_gb: Count = 4,
+        cpu_kv_cache_gb: PositiveInt = 4,
         trust_remote_code: bool = False,
         source_cache: SourceCache = "mmap",
-        seed: Natural = 0,
+        seed: NonNegativeInt = 0,
         stop: Sequence[str] = (),
-        logprobs: Natural = 0,
-        start_timeout: Positive = 1800.0,
-        timeout: Positive = 600.0,
+        logprobs: NonNegativeInt = 0,
+        start_timeout: PositiveFloat = 1800.0,
+        timeout: PositiveFloat = 600.0,
         verbose: bool = False,
     ) -> None:
         check_counts(

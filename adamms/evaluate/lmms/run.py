@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adamms.bounds import Count, Positive
+from pydantic import PositiveFloat, PositiveInt
+
 from adamms.errors import AdammsError, nearest
 from adamms.evaluate.lmms.guest import MARK
 from adamms.evaluate.lmms.results import LmmsResults, read_results, result_files
@@ -77,8 +78,8 @@ class LmmsEval:
     tasks: Sequence[str]
     model: str = "vllm"
     model_args: Mapping[str, Any] | None = None
-    batch_size: Count = 1
-    limit: Positive | None = None
+    batch_size: PositiveInt = 1
+    limit: PositiveFloat | None = None
     include_path: Path | None = None
     gen_kwargs: Mapping[str, Any] | None = None
     arguments: Sequence[str] = ()

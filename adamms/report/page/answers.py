@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from adamms.engines.responses import Candidate
+from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.page.images import Album
 from adamms.report.result import Answered, RunResult

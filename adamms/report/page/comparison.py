@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
-from adamms.engines.responses import ALPHA, short
+from adamms.merge.candidate import ALPHA, short
 from adamms.report import comparison_tables, words
 from adamms.report.comparison import Comparison, Job
 from adamms.report.comparison_curves import Curve, curve

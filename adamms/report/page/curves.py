@@ -5,7 +5,7 @@ Decides what is drawn; `charts` where.
 
 from collections.abc import Mapping
 
-from adamms.engines.responses import ALPHA, Candidate, short
+from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import words
 from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
 from adamms.report.result import RunResult, score_on

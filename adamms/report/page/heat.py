@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import log
 
-from adamms.engines.responses import axes_of, short
 from adamms.mapping.checks.verification import Check, Verification
+from adamms.merge.candidate import axes_of, short
 from adamms.report import words
 from adamms.report.grid_surfaces import Quantity, quantities, surface
 from adamms.report.result import RunResult

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adamms.engines.responses import Candidate, axes_of, short
+from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import RunResult, StageTiming
 
 Row = dict[str, float]

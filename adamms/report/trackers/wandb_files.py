@@ -11,8 +11,8 @@ from typing import Any
 
 from PIL import Image
 
-from adamms.engines.responses import Candidate
 from adamms.evaluate.lmms.results import LmmsResults
+from adamms.merge.candidate import Candidate
 from adamms.report.result import RunResult
 from adamms.report.trackers.metrics import identifier
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from adamms.app import pipeline
 from adamms.engines.logs.replay import Replay, Replayed
-from adamms.engines.responses import Candidate
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 

@@ -14,8 +14,9 @@ from tiny_merges import published
 from watch_jobs import NOTES
 
 from adamms.data.digits import Digits
-from adamms.engines.responses import Candidate, Responses
+from adamms.engines.responses import Responses
 from adamms.engines.vllm.engine import VllmEngine
+from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 

@@ -20,12 +20,12 @@ from lmms_task import DigitsTask, write_digits_task
 from adamms.data.digits import Digits
 from adamms.engines.answer import texts
 from adamms.engines.logs.replay import Replay
-from adamms.engines.responses import Candidate
 from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.guest import MARK
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.evaluate.lmms.run import Backend, LmmsEval
+from adamms.merge.candidate import Candidate
 from adamms.report.console import Console
 
 SKILLS, PER_TASK = ("read", "parity"), 14

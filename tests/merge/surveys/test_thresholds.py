@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.mapping.plan import Slot
-from adamms.merge.surveys import thresholds as thresholds_module
 from adamms.merge.method import Chunk
+from adamms.merge.surveys import thresholds as thresholds_module
 from adamms.merge.surveys.survey import measure
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 

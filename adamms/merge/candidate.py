@@ -1,0 +1,96 @@
+"""A candidate: one setting of the merge's coefficients that a search tries.
+
+Knows keys and numbers, not what they do to weights.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import total_ordering
+from typing import Any
+
+from adamms.errors import AdammsError
+from adamms.merge.coefficients import check_alpha
+
+ALPHA = "merge.alpha"
+
+
+@total_ordering
+@dataclass(frozen=True)
+class Candidate:
+    """One setting of the merge that the search tries.
+
+    Args:
+        alpha: the donors' share; None where the candidate leaves it as it is configured.
+        parameters: (key of the configuration, value) of everything else that it sets, e.g.
+            ("merge.density", 0.2); kept in the order of the keys.
+
+    Raises:
+        AdammsError: an alpha outside [0, 1], or nothing that it sets.
+    """
+
+    alpha: float | None = None
+    parameters: tuple[tuple[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.alpha is not None:
+            check_alpha("alpha", self.alpha)
+        elif not self.parameters:
+            raise AdammsError("a candidate sets nothing; expected an alpha or another parameter")
+        object.__setattr__(self, "parameters", tuple(sorted(self.parameters)))
+
+    @classmethod
+    def of(cls, settings: Mapping[str, float]) -> "Candidate":
+        """The candidate that sets these keys, alpha's among them."""
+        others = tuple((key, value) for key, value in settings.items() if key != ALPHA)
+        return cls(settings.get(ALPHA), others)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """Key -> value: the parameters, then alpha."""
+        return dict(self.parameters) | ({} if self.alpha is None else {ALPHA: self.alpha})
+
+    @property
+    def alpha_alone(self) -> bool:
+        """Whether it sets alpha and nothing else."""
+        return self.alpha is not None and not self.parameters
+
+    def value(self, key: str) -> str:
+        """What it sets a key to, as text."""
+        return f"{self.alpha:g}" if key == ALPHA else f"{self.settings[key]:.10g}"
+
+    def __str__(self) -> str:
+        """'0.3' of alpha alone, else 'density=0.2, alpha=0.3'."""
+        if self.alpha_alone:
+            return self.value(ALPHA)
+        return ", ".join(f"{short(key)}={self.value(key)}" for key in self.settings)
+
+    def __lt__(self, other: "Candidate") -> bool:
+        return self._order < other._order
+
+    @property
+    def _order(self) -> tuple[tuple[tuple[str, float], ...], bool, float]:
+        return (self.parameters, self.alpha is not None, self.alpha or 0.0)
+
+    @property
+    def overrides(self) -> str:
+        """What makes these settings on the command line."""
+        own = [f"{key}={value!r}" for key, value in self.parameters]
+        return " ".join([*own, *([] if self.alpha is None else [f"{ALPHA}={self.value(ALPHA)}"])])
+
+    def to_json(self) -> Any:
+        """The number of alpha alone, else {key: value}."""
+        return self.alpha if self.alpha_alone else self.settings
+
+
+def short(key: str) -> str:
+    """A key for people: 'density' of merge.density and of merge.method.density."""
+    return key.removeprefix("merge.").removeprefix("method.")
+
+
+def axes_of(candidates: Iterable[Candidate]) -> dict[str, list[float]]:
+    """Key -> the values that it has among the candidates, in increasing order."""
+    found: dict[str, set[float]] = {}
+    for candidate in candidates:
+        for key, value in candidate.settings.items():
+            found.setdefault(key, set()).add(value)
+    return {key: sorted(values) for key, values in found.items()}

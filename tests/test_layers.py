@@ -36,6 +36,8 @@ ALLOWED: dict[str, set[str]] = {
         "evaluate.evaluation",
         "evaluate.lmms.results",
         "engines.responses",
+        "engines.answer",
+        "engines.image",
     },
     "demo": {"errors", "data", "models", "report.console"},
 }

@@ -37,6 +37,15 @@ class Answer:
     tokens: tuple[Token, ...] = ()
 
 
+def normalised(text: str) -> str:
+    """What decides whether two answers are the same: the text without case and with single spaces.
+
+    >>> normalised(" Yes,  it IS ") == normalised("yes, it is")
+    True
+    """
+    return " ".join(text.casefold().split())
+
+
 def token(chosen: int, likeliest: Mapping[int, float], logprob: float, count: int) -> Token:
     """A token as it is kept: the `count` likeliest, the lower id first among equals.
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
-from PIL import Image
 from transformers import AutoProcessor
 
 from adamms.data.example import Example
@@ -102,9 +101,3 @@ def _rendered(processor: Any, content: str | list[dict[str, str]]) -> str:
         [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
     )
     return rendered
-
-
-def open_image(path: Path) -> Image.Image:
-    """The image in RGB."""
-    with Image.open(path) as image:
-        return image.convert("RGB")

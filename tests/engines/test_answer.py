@@ -5,7 +5,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.engines.answer import BENT, Answer, Token, between
+from adamms.engines.answer import BENT, Answer, Token, between, normalised
 
 logprobs = st.floats(-2000.0, 0.0)
 
@@ -42,3 +42,8 @@ def test_where_tokens_do_not_go_together_the_nearer_answer_counts() -> None:
     assert between(one, other, 0.5) is one
     assert between(one, other, 0.6) is other
     assert between(Answer("a"), Answer("a"), 0.3) == Answer("a")
+
+
+def test_case_and_white_space_make_no_other_answer() -> None:
+    assert normalised(" Stra\u00dfe\t 5\n") == normalised("STRASSE 5")
+    assert normalised("a b") != normalised("ab")

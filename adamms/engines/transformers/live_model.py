@@ -17,7 +17,8 @@ from transformers.utils.logging import disable_progress_bar
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token, token
 from adamms.engines.base import PromptFiles
-from adamms.engines.prompt import load_processor, open_image, prompt
+from adamms.engines.image import open_image
+from adamms.engines.prompt import load_processor, prompt
 from adamms.engines.stop import before
 from adamms.errors import AdammsError
 from adamms.models.registration import load_model

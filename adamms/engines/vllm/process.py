@@ -128,7 +128,8 @@ class Server:
 
     def _ask(self, example: Example) -> str:
         """Hand one example to the scheduler; the number under which its answer comes back."""
-        from adamms.engines.prompt import open_image, prompt
+        from adamms.engines.image import open_image
+        from adamms.engines.prompt import prompt
 
         self.requests += 1
         request = str(self.requests)

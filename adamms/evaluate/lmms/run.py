@@ -27,7 +27,7 @@ from adamms.evaluate.lmms.results import LmmsResults, read_results, result_files
 # (title, total, unit) -> a context that is given `advance(count)`.
 Stage = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
 
-GUEST = Path(__file__).with_name("lmms_guest.py")
+GUEST = Path(__file__).with_name("guest.py")
 INSTALL = "`make lmms-eval` makes one that has it: evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
 LOG = "log.txt"
 TAIL = 15  # lines of lmms-eval's own words that an error shows

@@ -13,7 +13,8 @@ from tiny_merges import interpolated, published
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, texts
 from adamms.engines.base import PromptFiles
-from adamms.engines.prompt import load_processor, open_image, prompt
+from adamms.engines.image import open_image
+from adamms.engines.prompt import load_processor, prompt
 from adamms.engines.transformers.engine import TransformersEngine
 from adamms.models.registration import native_config, register
 

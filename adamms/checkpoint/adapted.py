@@ -5,7 +5,6 @@ once to the base's dtype: the values that a materialised checkpoint of that dtyp
 Knows nothing of PEFT's files: `adapter` reads those.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +12,9 @@ from pathlib import Path
 
 import torch
 
+from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.finite import finite
-from adamms.checkpoint.reader import Checkpoint, Rows, samples
+from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
 from adamms.errors import AdammsError, nearest
 
@@ -100,19 +100,16 @@ class AdaptedCheckpoint(Checkpoint):
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the base's fingerprint and of everything that the adapter changes."""
-        digest = hashlib.blake2b(self.base.fingerprint.encode(), digest_size=16)
+        parts: list[str | TensorEntry] = [self.base.fingerprint]
         for name, change in sorted(self.changes.items()):
-            entry, low_rank = self.tensors[name], change.low_rank
-            parts = [change.base]
-            digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
-            if low_rank is not None:
-                parts += low_rank.entries
-                digest.update(f"{low_rank.scale!r} {low_rank.embedding}\n".encode())
-            for part in parts:
-                digest.update(f"{part.dtype} {part.shape}\n".encode())
-                for sample in samples(part):
-                    digest.update(sample)
-        return digest.hexdigest()
+            parts.append(described(name, self.tensors[name]))
+            entries = [change.base]
+            if change.low_rank is not None:
+                entries += change.low_rank.entries
+                parts.append(f"{change.low_rank.scale!r} {change.low_rank.embedding}\n")
+            for entry in entries:
+                parts += [f"{entry.dtype} {entry.shape}\n", entry]
+        return digest_parts(parts)
 
 
 class AdaptedRows:

@@ -3,7 +3,6 @@
 Owns shards and their index. Knows nothing of what the tensors mean.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +12,17 @@ from typing import Any, Protocol
 
 import torch
 
+from adamms.checkpoint.fingerprint import fingerprint_tensors
+from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
 from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
 from adamms.errors import AdammsError, nearest
 
-# What transformers looks for, in its order of preference.
-SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
-INDEX_NAMES = tuple(f"{name}.index.json" for name in SINGLE_NAMES)
 # Lone weight files under other names, as research code writes them.
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # Not weights, although their names look like them.
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth")
 
 ADAPTER_CONFIG = "adapter_config.json"
-
-# Enough of a tensor to tell two checkpoints apart without reading 16 GB.
-SAMPLE_BYTES = 4096
 
 
 class Rows(Protocol):
@@ -84,26 +79,8 @@ class Checkpoint:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A digest of names, shapes, dtypes and sampled bytes of every tensor, whatever the sharding.
-
-        Small tensors enter whole, of larger ones the first, middle and last 4 KiB.
-        """
-        digest = hashlib.blake2b(digest_size=16)
-        for name, entry in self.tensors.items():
-            digest.update(f"{name} {entry.dtype} {entry.shape}\n".encode())
-            for sample in samples(entry):
-                digest.update(sample)
-        return digest.hexdigest()
-
-
-def samples(entry: TensorEntry) -> list[memoryview]:
-    """All bytes of a small tensor; of a larger one the first, middle and last 4 KiB."""
-    flat = map_tensor(entry).reshape(-1) if entry.strides else map_tensor(entry).view(-1)
-    raw = flat.view(torch.uint8).numpy().data
-    if raw.nbytes <= 3 * SAMPLE_BYTES:
-        return [raw]
-    starts = (0, raw.nbytes // 2, raw.nbytes - SAMPLE_BYTES)
-    return [raw[start : start + SAMPLE_BYTES] for start in starts]
+        """A digest of the weights, the same however they are sharded."""
+        return fingerprint_tensors(self.tensors)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -3,13 +3,13 @@
 Owns which files those are. Knows nothing of tensors.
 """
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
-from adamms.checkpoint.reader import INDEX_NAMES
-
+# The weights' files that transformers looks for, in its order of preference.
+SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
+INDEX_NAMES = tuple(f"{name}.index.json" for name in SINGLE_NAMES)
 # config, generation config, tokenizer, processor, chat templates, remote code, licences.
 SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".yaml", ".yml", ".md", ".pdf")
 BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
@@ -49,17 +49,6 @@ def _tower(folder: Path) -> Path | None:
         return None
     inside = folder / named if isinstance(named, str) else folder
     return inside if inside.is_dir() and folder in inside.parents else None
-
-
-def fingerprint(folder: Path) -> str:
-    """A digest of those that a model, a tokenizer or a processor reads: their names and contents."""
-    digest = hashlib.blake2b(digest_size=16)
-    for relative in side_files(folder):
-        if relative.suffix in DOCUMENTS or not relative.suffix:
-            continue
-        content = hashlib.blake2b((folder / relative).read_bytes(), digest_size=16).hexdigest()
-        digest.update(f"{relative.as_posix()} {content}".encode())
-    return digest.hexdigest()
 
 
 def copy_side_files(source: Path, destination: Path) -> None:

@@ -30,8 +30,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.side_files import fingerprint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, from_json, to_json
 from adamms.engines.base import Engine
@@ -213,7 +213,7 @@ class StoredEngine:
     @cached_property
     def _inputs(self) -> str:
         """A digest of what turns a question into the model's inputs and tokens into text."""
-        return fingerprint(self.checkpoint.folder)
+        return fingerprint_side_files(self.checkpoint.folder)
 
     def _digest(self, example: Example) -> str:
         if example not in self._digests:

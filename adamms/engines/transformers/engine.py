@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 import torch
 from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.checkpoint.side_files import fingerprint
+from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import PromptFiles
@@ -146,7 +146,7 @@ class TransformersEngine:
 
 def _prompt_identity(files: PromptFiles) -> str:
     """What other tokenizer and chat template change about the answers; nothing if there are none."""
-    tokenizer = "" if files.tokenizer is None else f" tokenizer={fingerprint(files.tokenizer)}"
+    tokenizer = "" if files.tokenizer is None else f" tokenizer={fingerprint_side_files(files.tokenizer)}"
     if files.chat_template is None:
         return tokenizer
     file = Path(files.chat_template).expanduser()

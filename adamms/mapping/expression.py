@@ -2,7 +2,15 @@
 
 A small frozen tree: read, slice, concatenate, average, and align rows by token. Shapes follow from
 headers; values are computed for a range of rows at a time, so that no whole tensor is ever copied.
-Knows nothing of roles, architectures or merging.
+Knows nothing of roles, architectures or merging. A fused target tensor, for example:
+
+>>> fused = Concat((Read("q_proj.weight"), Slice(Read("kv.weight"), 0, 0, 64)), dim=0)
+>>> to_text(fused)
+'concat(q_proj.weight, kv.weight[0:64])'
+>>> shape_of(fused, {"q_proj.weight": (128, 32), "kv.weight": (128, 32)}.__getitem__)
+(192, 32)
+>>> from_tree(to_tree(fused)) == fused
+True
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +20,7 @@ from typing import Any
 import torch
 
 from adamms.checkpoint.reader import Rows
+from adamms.errors import AdammsError
 
 Shape = tuple[int, ...]
 
@@ -105,7 +114,7 @@ def names_in(expression: Expression) -> Iterator[str]:
 
 
 def to_tree(expression: Expression) -> dict[str, Any]:
-    """The expression as plan.json writes it."""
+    """The expression as plan.json writes it; `from_tree` reads it back."""
     match expression:
         case Read(name):
             return {"read": name}
@@ -115,8 +124,28 @@ def to_tree(expression: Expression) -> dict[str, Any]:
             return {"concat": [to_tree(part) for part in parts], "dim": dim}
         case Mean(parts):
             return {"mean": [to_tree(part) for part in parts]}
-        case Tokens(source):
-            return {"tokens": to_tree(source)}
+        case Tokens(source, rows):
+            return {"tokens": to_tree(source), "rows": _rows_text(rows)}
+
+
+def from_tree(tree: Mapping[str, Any]) -> Expression:
+    """The expression that `to_tree` wrote.
+
+    Raises:
+        AdammsError: anything else.
+    """
+    match tree:
+        case {"read": str(name)}:
+            return Read(name)
+        case {"slice": source, "dim": int(dim), "start": int(start), "stop": int(stop)}:
+            return Slice(from_tree(source), dim, start, stop)
+        case {"concat": list(parts), "dim": int(dim)}:
+            return Concat(tuple(map(from_tree, parts)), dim)
+        case {"mean": list(parts)}:
+            return Mean(tuple(map(from_tree, parts)))
+        case {"tokens": source, "rows": str(text)}:
+            return Tokens(from_tree(source), _rows_of(text))
+    raise AdammsError(f"not an expression of a plan: {str(tree)[:120]}")
 
 
 def to_text(expression: Expression) -> str:
@@ -260,6 +289,21 @@ def _token_rows(
             pieces.append(evaluate_rows(source, tensors, first, first + length, own))
         position += length
     return torch.cat([piece.double() for piece in pieces]) if pieces else own[:0].double()
+
+
+def _rows_text(rows: tuple[int, ...]) -> str:
+    """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
+    return " ".join(
+        f"-{length}" if first < 0 else f"{first}:{first + length}" for first, length in _runs(rows)
+    )
+
+
+def _rows_of(text: str) -> tuple[int, ...]:
+    rows: list[int] = []
+    for run in text.split():
+        first, colon, stop = run.partition(":")
+        rows += range(int(first), int(stop)) if colon else [-1] * -int(first)
+    return tuple(rows)
 
 
 def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adamms.checkpoint.tensor_file import DTYPES
-from adamms.mapping.expression import Expression, Shape, Tokens, to_tree
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, to_tree
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,21 @@ class Slot:
             record["lacking"] = dict(self.lacking)
         return record
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Slot":
+        """The slot that `to_json` wrote."""
+        ancestor = record.get("ancestor")
+        return cls(
+            record["name"],
+            tuple(record["shape"]),
+            record["dtype"],
+            record["role"] or "",
+            {donor: from_tree(tree) for donor, tree in record.get("donors", {}).items()},
+            None if ancestor is None else from_tree(ancestor),
+            record.get("reason", ""),
+            record.get("lacking", {}),
+        )
+
 
 # The dtypes of tensors that merging can compute with; others are quantised, or no weights.
 MERGEABLE = ("F64", "F32", "F16", "BF16")
@@ -117,6 +133,11 @@ class Evidence:
         rounded = {key: None if value is None else round(value, 4) for key, value in numbers.items()}
         words = {"nearest": self.nearest, "rival": self.rival, "note": self.note}
         return {"grade": self.grade} | rounded | {key: word for key, word in words.items() if word}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Evidence":
+        """The evidence that `to_json` wrote, with its rounded numbers."""
+        return cls(**record)
 
 
 @dataclass(frozen=True)
@@ -212,6 +233,32 @@ class Plan:
             },
             "tensors": [slot.to_json() | self._evidence_json(slot.name) for slot in self.slots],
         }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Plan":
+        """The plan that `to_json` wrote.
+
+        Raises:
+            AdammsError: not a plan.
+        """
+        try:
+            tensors = record["tensors"]
+            return cls(
+                record["target"],
+                record["donors"],
+                tuple(Slot.from_json(tensor) for tensor in tensors),
+                {
+                    donor: {reason: tuple(names) for reason, names in reasons.items()}
+                    for donor, reasons in record["unused"].items()
+                },
+                {
+                    tensor["name"]: {s: Evidence.from_json(item) for s, item in tensor["evidence"].items()}
+                    for tensor in tensors
+                    if "evidence" in tensor
+                },
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise AdammsError(f"not a plan as plan.json holds it: {type(error).__name__} {error}") from error
 
     def _evidence_json(self, name: str) -> dict[str, Any]:
         found = self.evidence.get(name, {})

@@ -104,7 +104,10 @@ def expected_trees(formats: tuple[str, str], target: State, donor: State) -> dic
     for name in EMBEDDINGS:
         rows, donor_rows = len(target[mine + name]), len(donor[theirs + name])
         if rows > donor_rows:
-            found[mine + name] = {"tokens": {"read": theirs + name}}
+            found[mine + name] = {
+                "tokens": {"read": theirs + name},
+                "rows": f"0:{donor_rows} -{rows - donor_rows}",
+            }
         assert rows >= donor_rows
     return found
 

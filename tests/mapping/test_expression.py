@@ -1,5 +1,6 @@
 """Expressions by rows, against whole-tensor NumPy."""
 
+import json
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.errors import AdammsError
 from adamms.mapping.expression import (
     Concat,
     Expression,
@@ -18,6 +20,7 @@ from adamms.mapping.expression import (
     Slice,
     Tokens,
     evaluate_rows,
+    from_tree,
     join,
     names_in,
     shape_of,
@@ -147,6 +150,23 @@ def test_names_are_those_of_the_reads_in_the_tree(case: Case) -> None:
         raise AssertionError(tree)
 
     assert reads(to_tree(case.expression)) == list(names_in(case.expression))
+
+
+@given(cases())
+def test_an_expression_reads_back_from_json(case: Case) -> None:
+    assert from_tree(json.loads(json.dumps(to_tree(case.expression)))) == case.expression
+
+
+def test_what_is_no_expression_is_refused() -> None:
+    for tree in (
+        {},
+        {"read": 1},
+        {"slice": {"read": "w"}},
+        {"mean": [{"reed": "w"}]},
+        {"tokens": {"read": "w"}},
+    ):
+        with pytest.raises(AdammsError, match="not an expression of a plan"):
+            from_tree(tree)
 
 
 @given(tensors_of_one_rank(), st.data())

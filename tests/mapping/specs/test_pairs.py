@@ -108,7 +108,10 @@ def expected_plan(target: str, donor: str) -> dict[str, Tree]:
         if mine.rows < theirs.rows:
             found[mine.prefix + name] = rows(whole, 0, mine.rows)
         if mine.rows > theirs.rows:
-            found[mine.prefix + name] = {"tokens": whole}
+            found[mine.prefix + name] = {
+                "tokens": whole,
+                "rows": f"0:{theirs.rows} -{mine.rows - theirs.rows}",
+            }
     return found
 
 

@@ -327,7 +327,6 @@ def test_auto_decides_by_counts_and_tokenizers(
             assert found.donors["a"] == Read(name)
         else:
             assert found.donors["a"] == Tokens(Read(name), expected)
-            assert found.to_json()["donors"]["a"] == {"tokens": {"read": name}}
             assert found.to_json()["rows_from_donor"] == {"a": sum(row >= 0 for row in expected)}
     assert slot(plan, NORM).donors["a"] == Read(NORM)
 

@@ -55,8 +55,8 @@ def written(content: object) -> dict[str, object]:
     return read
 
 
-@given(EXPRESSIONS, MERGED | KEPT, EVIDENCE)
-def test_a_slot_and_its_evidence_read_back(expression: Expression, slot: Slot, evidence: Evidence) -> None:
+@given(MERGED | KEPT, EVIDENCE)
+def test_a_slot_and_its_evidence_read_back(slot: Slot, evidence: Evidence) -> None:
     assert Slot.from_json(written(slot.to_json())) == slot
     assert Evidence.from_json(written(evidence.to_json())) == evidence
 

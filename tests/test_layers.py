@@ -24,7 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": {"errors"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
     "search": {"errors", "engines.responses", "merge.candidate", "engines.answer"},
-    "evaluate": {"errors", "data", "engines.responses", "merge.candidate"},
+    "evaluate": {"errors", "data", "engines.answer", "merge.candidate"},
     "report": {
         "merge.candidate",
         "errors",

@@ -20,17 +20,17 @@ from adamms.engines.logs.replay import Replay
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.evaluate.score import score_tasks
+from adamms.evaluate.scorers import Scorer
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Advance, Console
 
-Score = Callable[[Mapping[str, str], Mapping[str, str]], float]
 Answers = dict[Candidate, dict[str, Answer]]
 
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
 UNMERGED = Candidate(0.0)
 REFERENCES = (UNMERGED, Candidate(0.1))
-HALF = 50.0  # percent
 
 
 def replayed(config: DictConfig) -> Replay | None:
@@ -149,7 +149,7 @@ def evaluate(
     engine: Engine,
     data: Dataset,
     answers: Answers,
-    scorer: Score,
+    scorer: Scorer,
 ) -> Evaluation:
     """Score the candidates, the parents and the control on the labelled examples.
 
@@ -172,7 +172,7 @@ def evaluate(
     donors = _answer_natively(console, config, case, labelled) if config.evaluate.donors else {}
 
     def scores(given: Mapping[str, Answer]) -> Scores:
-        return score_tasks(scorer, data, labelled, texts(given))
+        return score_tasks(scorer, data.answers, labelled, texts(given))
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
@@ -180,27 +180,6 @@ def evaluate(
         control={candidate: scores(given) for candidate, given in sorted(control.items())},
         target=scores(target[UNMERGED]) if apart else None,
     )
-
-
-def score_tasks(
-    scorer: Score, data: Dataset, labelled: Sequence[Example], given: Mapping[str, str]
-) -> Scores:
-    """The score of one model's answers on every task."""
-    tasks = dict.fromkeys(example.task for example in labelled)
-    truths = {task: {e.id: data.answers[e.id] for e in labelled if e.task == task} for task in tasks}
-    return Scores({task: scorer(given, truth) for task, truth in truths.items()})
-
-
-def judge(texts: Mapping[Candidate, str], label: str, scorer: Score) -> dict[Candidate, bool]:
-    """Whether each answer to one example is right: alone, it has more than half of what can be had.
-
-    Args:
-        texts: candidate -> its answer.
-        label: the right answer.
-        scorer: from answers and labels to percent.
-    """
-    right = {text: scorer({"": text}, {"": label}) > HALF for text in set(texts.values())}
-    return {candidate: right[text] for candidate, text in texts.items()}
 
 
 def _answer_natively(

@@ -15,11 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.answering import (
     Answers,
-    Score,
     ask,
     check_runnable,
     evaluate,
-    judge,
     open_engine,
     replayed,
     searched_and_labelled,
@@ -46,6 +44,8 @@ from adamms.data.example import Dataset, Example
 from adamms.engines.logs.replay import Replay, Replayed
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
+from adamms.evaluate.score import judge
+from adamms.evaluate.scorers import Scorer
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.merge.method import TARGET
 from adamms.report.console import Console
@@ -183,7 +183,7 @@ class _Task:
 
     candidates: Sequence[Candidate]
     selector: Selector
-    scorer: Score | None
+    scorer: Scorer | None
     data: Dataset
     searched: Mapping[str, Sequence[str]]  # task -> example ids
 
@@ -298,7 +298,7 @@ def _logged(found: Replayed) -> tuple[Answered, ...]:
     )
 
 
-def _answered(data: Dataset, answers: Answers, scorer: Score | None = None) -> tuple[Answered, ...]:
+def _answered(data: Dataset, answers: Answers, scorer: Scorer | None = None) -> tuple[Answered, ...]:
     """The examples that somebody has answered, in the dataset's order; judged if there is a scorer."""
     found = []
     for example in data.examples:

@@ -1,12 +1,28 @@
-"""Scores of answers against reference answers. The only place that labels reach."""
+"""Scores of answers against reference answers. Nothing before the evaluation sees labels."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
+from adamms.engines.answer import normalised
 from adamms.errors import AdammsError
 
 
+class Scorer(Protocol):
+    """What the group `evaluate` names: answers and labels to one number."""
+
+    unit: str
+
+    def __call__(self, answers: Mapping[str, str], references: Mapping[str, str]) -> float:
+        """The score over the examples that have a reference, in [0, 100].
+
+        Args:
+            answers, references: example id -> text.
+        """
+        ...
+
+
 class ExactAccuracy:
-    """Percentage of answers equal to the reference, leaving aside case, outer space and a final stop."""
+    """Percentage of answers that are the reference, but for what `normalised` removes and a final stop."""
 
     unit = "%"
 
@@ -26,4 +42,4 @@ class ExactAccuracy:
 
 
 def _plain(text: str) -> str:
-    return text.strip().removesuffix(".").strip().casefold()
+    return normalised(text).removesuffix(".").rstrip()

@@ -81,6 +81,29 @@ class Candidate:
         """The number of alpha alone, else {key: value}."""
         return self.alpha if self.alpha_alone else self.settings
 
+    @classmethod
+    def from_json(cls, data: Any) -> "Candidate":
+        """The candidate of `to_json`."""
+        return cls.of(data) if isinstance(data, Mapping) else cls(data)
+
+
+def names_to_json(candidates: Iterable[Candidate]) -> dict[str, Any]:
+    """What JSON needs beside keys that are candidates' names: {"settings": [...]}, or {} where names suffice.
+
+    >>> names_to_json([Candidate(0.1)]), names_to_json([Candidate(1 / 3)])
+    ({}, {'settings': [0.3333333333333333]})
+    """
+    listed = list(candidates)
+    if all(c.alpha_alone and c == Candidate(float(str(c))) for c in listed):
+        return {}
+    return {"settings": [c.to_json() for c in listed]}
+
+
+def names_from_json(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, Candidate]:
+    """Name -> candidate, for JSON that `names_to_json` was added to."""
+    known = {str(c): c for c in map(Candidate.from_json, data.get("settings", ()))}
+    return {name: known.get(name) or Candidate(float(name)) for name in names}
+
 
 def short(key: str) -> str:
     """A key for people: 'density' of merge.density and of merge.method.density."""

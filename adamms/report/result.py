@@ -161,22 +161,18 @@ class RunResult:
         """A candidate's score on a task, or with None its mean; None where there is none."""
         if self.evaluation is None or candidate is None:
             return None
-        return score_on(self.evaluation.candidates.get(candidate), task)
+        return self.evaluation.score(candidate, task)
 
     def oracle(self, task: str | None) -> Candidate | None:
         """The best candidate by labels for a task, or with None on average."""
-        if self.evaluation is None or not self.evaluation.candidates:
-            return None
-        if task is None:
-            return self.evaluation.oracle
-        known = all(task in scores.tasks for scores in self.evaluation.candidates.values())
-        return self.evaluation.task_oracle(task) if known else None
+        return None if self.evaluation is None else self.evaluation.oracle(task)
 
     def regret(self, task: str | None) -> float | None:
         """What the choice loses to the oracle, in the scores' unit."""
-        choice, best = self.choice(task), self.score(self.oracle(task), task)
-        own = self.score(choice.candidate if choice else None, task)
-        return None if best is None or own is None else best - own
+        choice = self.choice(task)
+        if self.evaluation is None or choice is None:
+            return None
+        return self.evaluation.regret(choice.candidate, task)
 
     @property
     def fixed(self) -> Candidate | None:

@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
@@ -19,8 +21,8 @@ def evaluation() -> Evaluation:
 
 
 def test_the_oracle_is_the_best_mean_and_the_lowest_alpha_among_equals(evaluation: Evaluation) -> None:
-    assert evaluation.candidates[Candidate(0.25)].mean == evaluation.candidates[Candidate(0.5)].mean == 65
-    assert evaluation.oracle == Candidate(0.25)
+    assert evaluation.score(Candidate(0.25)) == evaluation.score(Candidate(0.5)) == 65
+    assert evaluation.oracle() == Candidate(0.25)
 
 
 def test_regret_is_what_the_choice_loses(evaluation: Evaluation) -> None:
@@ -30,20 +32,53 @@ def test_regret_is_what_the_choice_loses(evaluation: Evaluation) -> None:
 
 
 def test_oracle_and_regret_of_one_task(evaluation: Evaluation) -> None:
-    assert evaluation.task_oracle("a") == Candidate(0.25)
-    assert evaluation.task_oracle("b") == Candidate(1.0)
-    assert evaluation.task_regret("a", Candidate(0.5)) == 30
-    assert evaluation.task_regret("b", Candidate(1.0)) == 0
+    assert evaluation.oracle("a") == Candidate(0.25)
+    assert evaluation.oracle("b") == Candidate(1.0)
+    assert evaluation.regret(Candidate(0.5), "a") == 30
+    assert evaluation.regret(Candidate(1.0), "b") == 0
+
+
+def test_what_is_unknown_has_no_oracle_and_no_regret(evaluation: Evaluation) -> None:
+    assert Evaluation({}).oracle() is None
+    assert evaluation.oracle("c") is None
+    assert evaluation.regret(Candidate(0.3)) is None
+    assert evaluation.regret(Candidate(0.5), "c") is None
 
 
 def test_the_mean_over_tasks_is_not_weighted() -> None:
     assert Scores({"a": 100.0, "b": 0.0, "c": 50.0}).mean == 50
+    assert Scores({}).on(None) is None
 
 
 def test_json_has_the_candidates_in_order(evaluation: Evaluation) -> None:
     content = json.loads(json.dumps(evaluation.to_json()))
+    assert set(content) == {"candidates", "donors", "control", "oracle"}
     assert list(content["candidates"]) == ["0", "0.25", "0.5", "1"]
     assert content["candidates"]["0"] == {"tasks": {"a": 50.0, "b": 40.0}, "mean": 45.0}
     assert content["donors"] == {"onevision": {"tasks": {"a": 10.0, "b": 20.0}, "mean": 15.0}}
     assert content["control"] == {"0.5": {"tasks": {"a": 55.0, "b": 45.0}, "mean": 50.0}}
     assert content["oracle"] == 0.25
+
+
+scores = st.fixed_dictionaries({"a": st.floats(0, 100), "b": st.floats(0, 100)}).map(Scores)
+candidates = st.sampled_from(
+    [
+        *(Candidate(alpha) for alpha in (0.0, 0.1, 1 / 3, 1.0)),
+        Candidate(0.3, (("merge.density", 0.2),)),
+        Candidate(None, (("merge.method.density", 1 / 3),)),
+    ]
+)
+by_candidate = st.dictionaries(candidates, scores, max_size=4)
+
+
+@given(
+    st.builds(
+        Evaluation,
+        by_candidate,
+        st.dictionaries(st.sampled_from(["x", "y"]), scores),
+        by_candidate,
+        st.none() | scores,
+    )
+)
+def test_json_reads_back(evaluation: Evaluation) -> None:
+    assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation

@@ -14,13 +14,14 @@ from adamms.evaluate.scorers import ExactAccuracy
         ("RED", "red ", True),
         ("STRASSE", "straße", True),
         ("red .", "red", True),
+        ("a  red\ncar", "A red car", True),
         ("reddish", "red", False),
         ("", "red", False),
         ("red..", "red", False),
         ("3.5", "35", False),
     ],
 )
-def test_case_outer_space_and_a_final_stop_do_not_matter(answer: str, truth: str, right: bool) -> None:
+def test_case_spacing_and_a_final_stop_do_not_matter(answer: str, truth: str, right: bool) -> None:
     assert ExactAccuracy()({"1": answer}, {"1": truth}) == (100 if right else 0)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from adamms.app.answering import Score, collect, open_engine, replayed, score_tasks
+from adamms.app.answering import collect, open_engine, replayed
 from adamms.app.merges import build
 from adamms.app.output import write_json
 from adamms.checkpoint.hub import locate
@@ -19,6 +19,8 @@ from adamms.data.example import Dataset
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.run import LmmsEval
+from adamms.evaluate.score import score_tasks
+from adamms.evaluate.scorers import Scorer
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import RunResult
@@ -73,7 +75,7 @@ def evaluate(config: DictConfig, console: Console) -> RunResult:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
     if replayed(config) is not None:
         raise AdammsError("engine=replay has no model to evaluate; it goes with mode=search")
-    scorer: Score | None = build(config.evaluate.scorer)
+    scorer: Scorer | None = build(config.evaluate.scorer)
     data: Dataset | None = None if scorer is None else build(config.data).load()
     checkpoint = open_checkpoint(locate(str(config.model_folder)))
     outside = Outside(config, console, checkpoint.folder)
@@ -97,7 +99,7 @@ def _scored(
     console: Console,
     checkpoint: Checkpoint,
     data: Dataset,
-    scorer: Score,
+    scorer: Scorer,
     result: RunResult,
 ) -> RunResult:
     """With the model's scores on the labelled examples; its answers go to answers.jsonl."""
@@ -114,7 +116,7 @@ def _scored(
     output = Path(config.output)
     output.mkdir(parents=True, exist_ok=True)
     (output / "answers.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    scores = score_tasks(scorer, data, labelled, answers)
+    scores = score_tasks(scorer, data.answers, labelled, answers)
     result = replace(result, scores=scores, labelled=len(labelled), timings=console.timings)
     console.scores(result)
     write_json(output / "evaluation.json", _record(result))

@@ -28,13 +28,13 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.coefficients import donor_shares
-from adamms.merge.device import check_device
+from adamms.merge.device import Computed, check_device
 from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
-from adamms.merge.offloaded import Offloaded, on_gpu
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
 from adamms.merge.rules import Rule, shares_by_slot
+from adamms.merge.sources import Sources
 from adamms.merge.surveys.survey import Advance
 from adamms.report.card import Origin
 from adamms.report.console import Console
@@ -126,19 +126,10 @@ class Case:
         found, control = {}, {}
         for name, method in self._methods.items():
             case = replace(self, method=method, alpha=0.0)
-            found[name] = self._surveyed(case.recipe(), advance)
+            found[name] = self.computed(case.recipe()).measured(advance).statistics
             if self.control is not None:
-                control[name] = self._surveyed(case.control_recipe(), advance)
-        return replace(
-            self,
-            statistics=found,
-            control_statistics=control,
-        )
-
-    def _surveyed(self, recipe: Recipe, advance: Advance) -> Statistics | None:
-        if self.device == CPU:
-            return recipe.measured(advance=advance).statistics
-        return on_gpu(recipe, self.device).measured(advance).statistics
+                control[name] = self.computed(case.control_recipe()).measured(advance).statistics
+        return replace(self, statistics=found, control_statistics=control)
 
     @property
     def arithmetic(self) -> str:
@@ -177,9 +168,9 @@ class Case:
         ancestor = self.ancestor.checkpoint if self.ancestor is not None else None
         return Recipe(model.checkpoint, {}, Plan(str(model), {}, slots), self.method, {}, ancestor)
 
-    def computed(self, recipe: Recipe) -> Recipe | Offloaded:
+    def computed(self, recipe: Recipe) -> Computed:
         """What the writer takes the merged tensors from: the recipe, on the case's device."""
-        return recipe if self.device == CPU else on_gpu(recipe, self.device)
+        return Computed(recipe, Sources(self.device))
 
     def record(self, recipe: Recipe) -> dict[str, Any]:
         """What adamms_recipe.json says of a merged model: plain data, no dates, no machine's paths."""

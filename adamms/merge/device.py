@@ -1,17 +1,76 @@
-"""The device that `merge.device` names, and its tracks: CUDA streams, events and page-locked memory.
+"""The device that `merge.device` names, and a recipe computed on it for the checkpoint writer.
 
-Knows nothing of what is carried.
+Elementwise methods give the same bytes on every device; see `exactness`.
 """
 
+import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 
+from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError
-from adamms.merge.conveyor import Signal, Track
+from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
+from adamms.merge.sources import Sources
+from adamms.merge.surveys.survey import Advance
 
 INSTEAD = "merge on the processor: merge.device=cpu"
+# Threads that read for a GPU and write what comes back. Each holds the operands of one tensor on the GPU.
+GPU_WORKERS = 4
+
+
+@dataclass(frozen=True)
+class Computed:
+    """A recipe whose merged tensors are computed on the device of `sources` and handed over on the processor.
+
+    Tensors that are kept stay on the processor.
+    """
+
+    recipe: Recipe
+    sources: Sources
+
+    @property
+    def workers(self) -> int | None:
+        """How many threads may compute tensors; None for the consumer's own choice."""
+        if self.sources.device.type == "cpu":
+            return self.recipe.workers
+        return GPU_WORKERS if self.recipe.method.elementwise else WHOLE_TENSOR_WORKERS
+
+    @property
+    def fingerprint(self) -> str:
+        """The recipe's; with the GPU's name where the last bits depend on it: matrices are decomposed."""
+        if self.sources.device.type == "cpu" or self.recipe.method.elementwise:
+            return self.recipe.fingerprint
+        place = f"cuda {torch.cuda.get_device_name(self.sources.device)}, CUDA {torch.version.cuda}"
+        return hashlib.blake2b(f"{self.recipe.fingerprint}\n{place}".encode(), digest_size=16).hexdigest()
+
+    def layout(self) -> Sequence[TensorEntry]:
+        return self.recipe.layout()
+
+    def measured(self, advance: Advance = lambda _: None) -> Recipe:
+        """The recipe with what its method must know of the whole model, counted on the device."""
+        with _enough_memory(self.sources.device):
+            return self.recipe.measured(self.workers, advance, self.sources)
+
+    def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
+        """As `Recipe.pieces`, on the processor."""
+        if not self.recipe.computes(self.recipe.slots[name]):
+            yield from self.recipe.pieces(name)
+            return
+        with _enough_memory(self.sources.device):
+            for start, piece in self.recipe.pieces(name, self.sources):
+                yield start, piece.cpu()
+
+
+@contextmanager
+def _enough_memory(device: torch.device) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise AdammsError(f"{device} has too little memory free for this merge; {INSTEAD}") from error
 
 
 def check_device(given: object) -> torch.device:
@@ -38,44 +97,3 @@ def check_device(given: object) -> torch.device:
         names = "cuda:0" if count == 1 else f"cuda:0 to cuda:{count - 1}"
         raise AdammsError(f"merge.device={given}: there is {names}; choose one, or {INSTEAD}")
     return torch.device("cuda", index)
-
-
-class CudaTracks:
-    """A stream for each track; see `Tracks`.
-
-    Args:
-        device: with its index.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self._streams = {track: torch.cuda.Stream(device) for track in Track}
-
-    def staging(self, nbytes: int) -> torch.Tensor:
-        return torch.empty(nbytes, dtype=torch.uint8, pin_memory=True)
-
-    def run(self, track: Track, job: Callable[[], None], after: Signal | None = None) -> Signal:
-        stream = self._streams[track]
-        with torch.cuda.stream(stream):
-            if after is not None:
-                stream.wait_event(after)
-            try:
-                job()
-            except torch.OutOfMemoryError as error:
-                raise AdammsError(
-                    f"{self.device} has too little memory free for this merge; {INSTEAD}"
-                ) from error
-            return stream.record_event()
-
-    def mark(self) -> Signal:
-        return torch.cuda.current_stream(self.device).record_event()
-
-    def follow(self, signal: Signal) -> None:
-        torch.cuda.current_stream(self.device).wait_event(signal)
-
-    def wait(self, signal: Signal) -> None:
-        signal.synchronize()
-
-    def drain(self) -> None:
-        for stream in self._streams.values():
-            stream.synchronize()

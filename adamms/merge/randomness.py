@@ -33,9 +33,9 @@ def uniform(seed: int, slot: str, operand: str, start: int, like: torch.Tensor) 
         float64, of `like`'s shape, on its device, where they are computed.
     """
     if like.device.type != "cpu":
-        there = _bits_on(like.device, seed, slot, operand, start, like.numel())
+        there = random_bits_on(like.device, seed, slot, operand, start, like.numel())
         return there.double().mul_(2.0**-32).view(like.shape)
-    bits = _bits(seed, slot, operand, start, like.numel())
+    bits = random_bits(seed, slot, operand, start, like.numel())
     return torch.from_numpy(bits * 2.0**-32).view(like.shape)
 
 
@@ -46,11 +46,13 @@ def kept(
     # 2**32 numbers, of which the least are below: the comparison of multiples of 2**-32, without them.
     least = int(np.ceil(probability * 2.0**32))
     if like.device.type != "cpu":
-        return (_bits_on(like.device, seed, slot, operand, start, like.numel()) < least).view(like.shape)
-    return torch.from_numpy(_bits(seed, slot, operand, start, like.numel()) < least).view(like.shape)
+        return (random_bits_on(like.device, seed, slot, operand, start, like.numel()) < least).view(
+            like.shape
+        )
+    return torch.from_numpy(random_bits(seed, slot, operand, start, like.numel()) < least).view(like.shape)
 
 
-def _bits(seed: int, slot: str, operand: str, start: int, count: int) -> npt.NDArray[np.uint32]:
+def random_bits(seed: int, slot: str, operand: str, start: int, count: int) -> npt.NDArray[np.uint32]:
     key = np.frombuffer(_key(seed, slot, operand), "<u8")
     first, skipped = divmod(start, PER_BLOCK)
     generator = np.random.Philox(counter=first, key=key)
@@ -59,7 +61,7 @@ def _bits(seed: int, slot: str, operand: str, start: int, count: int) -> npt.NDA
     return raw.view("<u4")[skipped : skipped + count]
 
 
-def _bits_on(
+def random_bits_on(
     device: torch.device, seed: int, slot: str, operand: str, start: int, count: int
 ) -> torch.Tensor:
     """The same numbers, computed on a device: int64 from 0 to 2**32 - 1, shape (count,)."""

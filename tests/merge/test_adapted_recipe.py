@@ -21,7 +21,7 @@ from adamms.mapping.expression import Read, Tokens
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.specs.model import describe
 from adamms.mapping.specs.resolve import SpecMapper
-from adamms.merge import recipe as recipe_module
+from adamms.merge import stream
 from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
@@ -33,7 +33,7 @@ COGVLM = ("self_attn.language_expert_query_key_value", "mlp.vision_mlp.up_proj",
 
 @pytest.fixture(params=[1, 7, 40, 10**6], ids=lambda count: f"chunks of {count}")
 def chunks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", request.param)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", request.param)
     return int(request.param)
 
 

@@ -29,7 +29,7 @@ from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError
 from adamms.mapping.specs.model import describe
 from adamms.mapping.specs.resolve import SpecMapper
-from adamms.merge import recipe as recipe_module
+from adamms.merge import stream
 from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
@@ -350,8 +350,8 @@ def test_chunk_size_does_not_matter(
     recipe = ways(1, False)
     results = []
     for chunk in (1, 6, 7, 13, 1 << 17):
-        monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", chunk)
-        monkeypatch.setattr(recipe_module, "KEPT_PIECE_ELEMENTS", chunk)
+        monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(stream, "KEPT_PIECE_ELEMENTS", chunk)
         results.append(written(recipe, tmp_path / str(chunk)))
     assert all(result == results[0] for result in results)
 
@@ -365,7 +365,7 @@ def test_a_float64_target_does_not_depend_on_chunks_either(
     recipe = make(folders[0], {"a": folders[1]}, 0.3)
     results = []
     for chunk in (1, 17, 40, 170, 1 << 17):
-        monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
         results.append(written(recipe, tmp_path / f"out{chunk}"))
     assert all(result == results[0] for result in results)
 
@@ -393,7 +393,7 @@ def test_the_number_of_workers_does_not_matter(ways: Callable[..., Recipe], tmp_
 def test_pieces_are_the_tensor_in_parts(ways: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = ways(1, False)
     whole = dict(recipe.tensors())
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", 12)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 12)
     for entry in recipe.layout():
         parts = torch.full((entry.elements,), float("nan"), dtype=BF16)
         for start, piece in recipe.pieces(entry.name):
@@ -470,7 +470,7 @@ def test_threads_of_torch_are_given_back(ways: Callable[..., Recipe]) -> None:
 def test_an_overflow_is_an_error_that_names_the_tensor(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
     theirs = tiny.llama_state(2, dtype=F32)
     name = "model.layers.1.mlp.up_proj.weight"
     theirs[name][3, 4] = 1e6  # float16 ends at 65504
@@ -491,7 +491,7 @@ def test_an_overflow_is_an_error_that_names_the_tensor(
 def test_an_overflow_beside_a_nan_of_the_input_is_still_an_error(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", chunk)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
     theirs = tiny.llama_state(2, dtype=F32)
     theirs[HEAD][0, 0], theirs[HEAD][3, 4] = float("nan"), 1e6
     target = tiny.write_model(tmp_path / "t", tiny.llama_state(1, dtype=F16))
@@ -629,7 +629,7 @@ class WholeTensors(Linear):
 def test_a_method_that_is_not_elementwise_sees_whole_tensors(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", 1)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 1)
     recipe = make(folders["target"], {"a": folders["donor"]}, method=WholeTensors())
     own = open_checkpoint(folders["target"]).read(HEAD).double()
     assert_same_bits(recipe.tensor(HEAD), (own - own.mean()).to(BF16))

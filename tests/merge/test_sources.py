@@ -1,20 +1,23 @@
-"""Where a recipe's inputs are read. The `meta` device stands in for a GPU: elsewhere, and without values."""
+"""Where a recipe's operands are read. The `meta` device stands in for a GPU: it holds no values."""
 
 from pathlib import Path
 
 import lora
 import pytest
 import tiny
+import tiny_merges
 import torch
 
 from adamms.checkpoint.adapted import AdaptedRows
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
+from adamms.merge.methods.task_arithmetic import TaskArithmetic
 from adamms.merge.sources import MAPPED_FILES, Sources
+from adamms.merge.stream import operand_rows
 
 NAME = "lm_head.weight"
-AWAY = torch.device("meta")
+ELSEWHERE = torch.device("meta")
 
 
 @pytest.fixture
@@ -39,10 +42,10 @@ def test_nothing_is_held_by_default(checkpoint: Checkpoint, reads: list[str]) ->
 
 
 def test_on_a_device_nothing_is_held_by_default(checkpoint: Checkpoint, reads: list[str]) -> None:
-    sources = Sources(AWAY)
+    sources = Sources(ELSEWHERE)
     tensors = [sources.read(checkpoint, NAME) for _ in range(2)]
     assert tensors[0] is not tensors[1]
-    assert tensors[0].device == AWAY
+    assert tensors[0].device == ELSEWHERE
     assert tensors[0].dtype == checkpoint.read(NAME).dtype
     assert reads == [NAME] * 3
 
@@ -52,7 +55,7 @@ def test_what_is_held_on_the_device_is_read_once(
 ) -> None:
     tiny.save_llama(tmp_path / "b")
     other = open_checkpoint(tmp_path / "b")
-    sources = Sources(AWAY, "gpu")
+    sources = Sources(ELSEWHERE, "gpu")
     first = sources.read(checkpoint, NAME)
     assert sources.read(checkpoint, NAME) is first
     assert sources.read(other, NAME) is not first  # another model's tensor of the same name
@@ -67,7 +70,7 @@ def test_without_a_gpu_there_is_the_page_cache(cache: str) -> None:
 
 def test_an_unknown_cache() -> None:
     with pytest.raises(AdammsError, match="source_cache is 'ram'; expected one of: mmap, pinned, gpu"):
-        Sources(AWAY, "ram")
+        Sources(ELSEWHERE, "ram")
 
 
 def test_a_base_and_the_same_under_an_adapter_are_held_apart(tmp_path: Path) -> None:
@@ -83,8 +86,24 @@ def test_a_base_and_the_same_under_an_adapter_are_held_apart(tmp_path: Path) -> 
     adapted = open_adapter(base, folder)
     assert isinstance(MAPPED_FILES.rows(adapted, NAME), AdaptedRows)  # computed when asked for
     assert torch.equal(MAPPED_FILES.read(adapted, NAME), state[NAME] + 2)
-    held = Sources(AWAY, "gpu")
+    held = Sources(ELSEWHERE, "gpu")
     first = held.read(base, NAME)
     assert held.read(adapted, NAME) is not first
     assert held.rows(adapted, NAME) is held.read(adapted, NAME)
     assert held.rows(base, NAME) is first
+
+
+def test_operands_of_a_slot_are_read_onto_the_device(tmp_path: Path) -> None:
+    """Concatenated and plain ones, in the stored dtypes and in float64."""
+    fused = tiny.write_model(tmp_path / "t", tiny.cogvlm_state(1, dtype=torch.bfloat16), "CogVLMForCausalLM")
+    plain = {name: tiny.write_model(tmp_path / name, tiny.llama_state(2)) for name in ("a", "b")}
+    recipe = tiny_merges.make(TaskArithmetic(), fused, {"a": plain["a"]}, plain["b"])
+    checkpoints = {"target": recipe.target, **recipe.donors, "ancestor": recipe.ancestor}
+    for slot in recipe.plan.slots:
+        for read in operand_rows(slot, checkpoints, Sources(ELSEWHERE), whole=False) if slot.merged else ():
+            assert set(read.stored) == set(read.exact) == {"target", "a", "ancestor"}
+            for values in (*read.stored.values(), *read.exact.values()):
+                assert values.device == ELSEWHERE
+                assert values.shape == (len(read.rows), *slot.shape[1:])
+            assert {values.dtype for values in read.exact.values()} == {torch.float64}
+            assert read.stored["target"].dtype == torch.bfloat16

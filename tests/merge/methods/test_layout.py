@@ -7,7 +7,7 @@ from command import ROOT
 from hydra import compose, initialize_config_dir
 from slots import Pair
 
-from adamms.merge import recipe as recipe_module
+from adamms.merge import stream
 from adamms.merge.method import Method
 
 METHODS = sorted(file.stem for file in (ROOT / "conf/merge").glob("*.yaml"))
@@ -29,7 +29,7 @@ def test_threads_and_chunks_do_not_change_a_byte(
     recipe = heterogeneous.recipe(method, alphas).measured()
     expected = dict(recipe.tensors(workers=1))
     for elements, workers in ((1, 3), (50, 2)):
-        monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(stream, "CHUNK_ELEMENTS", elements)
         again = heterogeneous.recipe(method, alphas).measured()
         for tensor_name, tensor in again.tensors(workers=workers):
             tiny.assert_same_bits(tensor, expected[tensor_name])

@@ -15,7 +15,7 @@ from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan
 from adamms.mapping.specs.resolve import SpecMapper
-from adamms.merge import recipe as recipe_module
+from adamms.merge import stream
 from adamms.merge.catalogue import known_methods
 from adamms.merge.election import Majority
 from adamms.merge.method import Chunk, Method
@@ -75,7 +75,7 @@ def test_chunks_threads_and_shards_do_not_show(
     method = METHODS[name]
     expected, statistics = written(ways(method), tmp_path / "expected"), ways(method).statistics
     for chunk in (1, 7, 13):
-        monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", chunk)
+        monkeypatch.setattr(stream, "CHUNK_ELEMENTS", chunk)
         recipe = ways(method)
         assert recipe.statistics == statistics
         assert written(recipe, tmp_path / f"chunk {chunk}") == expected
@@ -136,7 +136,7 @@ def test_a_survey_of_one_tensor_goes_through_it_chunk_by_chunk(
     ways: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Or a method that looks at tensors one by one would hold the largest in float64."""
-    monkeypatch.setattr(recipe_module, "CHUNK_ELEMENTS", 12)
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 12)
     seen: list[int] = []
     taken = Chunk.task_vectors
 
@@ -165,7 +165,7 @@ def test_rows_without_the_ancestors_token_stay_the_targets_and_do_not_count(
     counts = []
     ranking = Ranking(Chunk.task_vectors, lambda count: counts.append(count) or (1,))
     slots = [slot for slot in ties.plan.slots if slot.merged]
-    assert isinstance(measure(ranking, slots, ties._surveyed, 0), Thresholds)
+    assert isinstance(measure(ranking, slots, ties.survey_chunks, 0), Thresholds)
     rows = sum(slot.elements for slot in slots) - 2 * 2 * 6  # two tensors, two tokens, six wide
     assert counts == [rows, rows]
 

@@ -14,7 +14,7 @@ from adamms.app.merges import build
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection
 
@@ -101,7 +101,7 @@ def tracked() -> set[str]:
     choice = Choice(candidate, {candidate: 1.0}, (candidate,), 1.0, {candidate: 1.0}, 1)
     scores = {Candidate(alpha): Scores({"read": 1.0}) for alpha in (0.0, 0.5)}
     selection, evaluation = Selection({"read": choice}, choice), Evaluation(scores, {}, {})
-    result = RunResult("", plan=Plan("", {}, ()), selection=selection, evaluation=evaluation)
+    result = Result("", plan=Plan("", {}, ()), selection=selection, evaluation=evaluation)
     return {*metrics.overall(result), *metrics.details(result)}
 
 

@@ -14,11 +14,12 @@ from adamms.app.merges import Case
 from adamms.app.models import advice
 from adamms.checkpoint.side_files import copy_side_files, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
+from adamms.merge.method import TARGET
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
-from adamms.report.card import model_card
+from adamms.report.card import write_card
 from adamms.report.console import Console
-from adamms.report.result import Answered, RunResult
+from adamms.report.result import Answered, Result
 
 RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
@@ -64,18 +65,28 @@ def write_model(console: Console, config: DictConfig, case: Case, recipe: Recipe
             source = case.computed(recipe)
             write_tensors(source, partial, int(config.max_shard_gb * 1e9), source.workers, advance)
         copy_side_files(case.target.checkpoint.folder, partial)
-        card = model_card(case.cards, record, loader(case))
-        (partial / "README.md").write_text(card, encoding="utf-8")
+        write_card(partial, case.cards, record, loader(case))
         write_json(partial / RECORD, record)
         (folder.parent / SETTINGS).write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     return folder
 
 
-def complete_card(case: Case, recipe: Recipe, result: RunResult) -> None:
+def complete_card(case: Case, recipe: Recipe, result: Result) -> None:
     """Add to the card of the model in `result.folder` how it was chosen and how it scored."""
     assert result.folder is not None
-    card = model_card(case.cards, case.record(recipe), loader(case), result)
-    (result.folder / "README.md").write_text(card, encoding="utf-8")
+    write_card(result.folder, case.cards, case.record(recipe), loader(case), result)
+
+
+def result_of(case: Case, console: Console) -> Result:
+    """What every mode that maps has to tell."""
+    return Result(
+        title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
+        target=case.names[TARGET],
+        donors={name: case.names[name] for name in case.donors},
+        method=case.arithmetic,
+        plan=case.plan,
+        timings=console.timings,
+    )
 
 
 def write_answers(file: Path, answered: Sequence[Answered]) -> None:

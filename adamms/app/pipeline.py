@@ -33,6 +33,7 @@ from adamms.app.output import (
     complete_card,
     loader,
     model_folder,
+    result_of,
     write_answers,
     write_json,
     write_model,
@@ -47,11 +48,10 @@ from adamms.errors import AdammsError
 from adamms.evaluate.score import judge
 from adamms.evaluate.scorers import Scorer
 from adamms.merge.candidate import Candidate, axes_of
-from adamms.merge.method import TARGET
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
 from adamms.report.report import write_report
-from adamms.report.result import Answered, RunResult
+from adamms.report.result import Answered, Result
 from adamms.report.trackers.tracker import Tracker
 from adamms.search.candidates import subset
 from adamms.search.choice import Selector
@@ -68,7 +68,7 @@ def run(config: DictConfig) -> None:
         record(hydra.utils.get_method(config.mode.run)(config, console))
 
 
-def plan(config: DictConfig, console: Console) -> RunResult:
+def plan(config: DictConfig, console: Console) -> Result:
     """Map: print the coverage, write plan.json. From headers, unless mapper or plan.verify reads weights."""
     case = compose_case(config, console)
     console.plan(case.plan)
@@ -76,11 +76,12 @@ def plan(config: DictConfig, console: Console) -> RunResult:
     file = Path(config.output) / "plan.json"
     write_json(file, case.plan.to_json())
     console.say(f"plan: {file}")
-    checks = check_resemblance(console, config, case)
-    return replace(_found(case, console), checks=checks)
+    result = replace(result_of(case, console), checks=check_resemblance(console, config, case))
+    console.say(f"report: {write_report(Path(config.output), result)}")
+    return result
 
 
-def merge(config: DictConfig, console: Console) -> RunResult:
+def merge(config: DictConfig, console: Console) -> Result:
     """Merge at merge.alpha; write the model and plan.json."""
     output = Path(config.output)
     case = compose_case(config, console)
@@ -92,16 +93,17 @@ def merge(config: DictConfig, console: Console) -> RunResult:
     case = _measured(console, case)
     folder = write_model(console, config, case, case.recipe())
     write_json(output / "plan.json", case.plan.to_json())
+    result = replace(result_of(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    console.say(f"report: {write_report(output, result)}")
+    result = _judged(outside, output, result)
     if all(instead := [advice(case.target, engine) for engine in ENGINES]):
         console.say(f"The merged model is in {folder}. {instead[0]}")
     else:
         console.finish(folder, loader(case))
-    return outside.add_to(
-        replace(_found(case, console), checks=checks, folder=folder, load=_code(case, folder))
-    )
+    return result
 
 
-def search(config: DictConfig, console: Console) -> RunResult:
+def search(config: DictConfig, console: Console) -> Result:
     """Find alpha without labels, write the merged model, then evaluate if there are labels, and report.
 
     In alpha's place, or beside it, may be any number that the merge has: see `grids`.
@@ -141,7 +143,7 @@ def search(config: DictConfig, console: Console) -> RunResult:
         _tell_of_store(console, engine)
 
     result = replace(
-        _found(case, console),
+        result_of(case, console),
         checks=checks,
         selection=selection,
         evaluation=evaluation,
@@ -168,7 +170,7 @@ def _tell_of_store(console: Console, engine: StoredEngine) -> None:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
 
 
-def _judged(outside: Outside, output: Path, result: RunResult) -> RunResult:
+def _judged(outside: Outside, output: Path, result: Result) -> Result:
     """With what lmms-eval says, if it was asked: after the report, which a failure there leaves."""
     if not outside:
         return result
@@ -203,7 +205,7 @@ def _data(config: DictConfig) -> tuple[Dataset, Mapping[str, Sequence[str]]]:
     return data, subset([(e.id, e.task) for e in data.examples], config.search.samples, config.search.seed)
 
 
-def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResult:
+def _search_logs(config: DictConfig, console: Console, logs: Replay) -> Result:
     """Find alpha from answers that other tools have logged; write selection.json and the report."""
     if config.evaluate.get("lmms_eval") is not None:
         raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
@@ -219,7 +221,7 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
     searched = subset(examples, config.search.samples, config.search.seed)
     selection = selector.search(recorded(found.responses), logs.candidates, searched)
     write_json(output / "selection.json", selection.to_json())
-    result = RunResult(
+    result = Result(
         title="Search in existing logs",
         selection=selection,
         search=settings_in_words(config.search, without=["grid"]),
@@ -234,7 +236,7 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> RunResul
     return result
 
 
-def respond(config: DictConfig, console: Console) -> RunResult:
+def respond(config: DictConfig, console: Console) -> Result:
     """Fill the store with one candidate's answers to what mode=search asks; write respond.json.
 
     Labelled examples and the control are answered too where the evaluation after that search would ask
@@ -264,7 +266,7 @@ def respond(config: DictConfig, console: Console) -> RunResult:
     file = Path(config.output) / "respond.json"
     write_json(file, {"candidate": candidate.to_json(), **counts})
     console.say(f"respond: {file}")
-    return replace(_found(mine, console), answered=_answered(data, answers))
+    return replace(result_of(mine, console), answered=_answered(data, answers))
 
 
 def _measured(console: Console, case: Case) -> Case:
@@ -274,18 +276,6 @@ def _measured(console: Console, case: Case) -> Case:
         return case
     with console.stage("measure", total, "bytes") as advance:
         return case.measured(advance)
-
-
-def _found(case: Case, console: Console) -> RunResult:
-    """What every mode that maps has to tell."""
-    return RunResult(
-        title=f"{', '.join(case.names[name] for name in case.donors)} into {case.names[TARGET]}",
-        target=case.names[TARGET],
-        donors={name: case.names[name] for name in case.donors},
-        method=case.arithmetic,
-        plan=case.plan,
-        timings=console.timings,
-    )
 
 
 def _logged(found: Replayed) -> tuple[Answered, ...]:

@@ -4,16 +4,19 @@ Like `pipeline`, above the layers: it knows the configuration, the mapping and t
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from adamms.app.merges import Case
+from adamms.app.output import result_of
 from adamms.errors import AdammsError
 from adamms.mapping.checks.values import Values
 from adamms.mapping.checks.verification import Verification, checks_of_discovery
 from adamms.mapping.checks.verify import measure_distances, verify_plan
 from adamms.report.console import Console
+from adamms.report.report import write_report
 
 # Problems that the message lists; the file has all.
 LISTED = 6
@@ -22,8 +25,8 @@ LISTED = 6
 def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verification | None:
     """With plan.verify=true compare a sample of every merged tensor, and stop if something is wrong.
 
-    Writes plan_verify.json and plots/plan_verify.png. A plan that was found by content has its cosines
-    already: they are reported and drawn (plots/discovery.png) in any case.
+    Writes plan_verify.json. If something is wrong, report.html shows it before the run stops. A plan that was
+    found by content has its cosines already.
 
     Returns:
         What was compared; None where no weight was looked at.
@@ -34,18 +37,15 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verif
     output = Path(config.output)
     if not config.plan.verify:
         found = Verification(checks_of_discovery(case.plan))
-        if not found.checks:
-            return None
-        _draw(console, found, output / "plots/discovery.png")
-        return found
+        return found if found.checks else None
     with console.stage("verify", _merged(case), "tensors") as advance:
         found = verify_plan(case.plan, _values(case), advance)
-    console.resemblance(found)
-    _draw(console, found, output / "plots/plan_verify.png")
+    console.distances(found)
     file = output / "plan_verify.json"
     file.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if found.problems:
-        raise AdammsError(_message(found.problems, file))
+        report = write_report(output, replace(result_of(case, console), checks=found))
+        raise AdammsError(_message(found.problems, report))
     console.say(f"verify: every merged tensor resembles the target's: {file}")
     return found
 
@@ -68,17 +68,11 @@ def _values(case: Case) -> Values:
     )
 
 
-def _draw(console: Console, found: Verification, picture: Path) -> None:
-    from adamms.report.heatmap import draw_resemblance
-
-    console.say(f"picture: {draw_resemblance(picture, found)}")
-
-
-def _message(problems: list[str], file: Path) -> str:
+def _message(problems: list[str], report: Path) -> str:
     listed = "".join(f"\n  - {problem}" for problem in problems[:LISTED])
     more = f"\n  and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
     count = "one finding" if len(problems) == 1 else f"{len(problems)} findings"
     return (
         f"plan.verify: the mapping does not hold, {count}:{listed}{more}\n"
-        f"All of it is in {file}; plan.verify=false goes ahead all the same."
+        f"All of it is in {report}; plan.verify=false goes ahead all the same."
     )

@@ -12,8 +12,11 @@ from typing import Any
 import yaml
 
 from adamms.report import words
-from adamms.report.result import RunResult
+from adamms.report.page import curves
+from adamms.report.page.picture import draw
+from adamms.report.result import Result
 
+PICTURE = "search.png"
 PIPELINE = "image-text-to-text"
 CITATION = """@inproceedings{du2025adamms,
   title = {AdaMMS: Model Merging for Heterogeneous Multimodal Large Language Models with Unsupervised
@@ -44,17 +47,37 @@ class Origin:
         return cls(name, _front_matter(folder / "README.md").get("license"))
 
 
-def model_card(
-    origins: Sequence[Origin], recipe: Mapping[str, Any], loader: str, result: RunResult | None = None
-) -> str:
-    """README.md of a merged model.
+def write_card(
+    folder: Path,
+    origins: Sequence[Origin],
+    recipe: Mapping[str, Any],
+    loader: str,
+    result: Result | None = None,
+) -> None:
+    """Write README.md of a merged model into its folder, and of a search over one axis `search.png`.
 
     Args:
+        folder: of the model.
         origins: target first, then donors, then the ancestor where the method needs it.
         recipe: what adamms_recipe.json holds.
         loader: code that loads such a folder, with {} where that goes.
         result: of the search that chose it; None for a merge at a given alpha.
     """
+    curve = None if result is None else curves.overall(result)
+    if curve is not None:
+        draw(folder / PICTURE, curve)
+    text = model_card(origins, recipe, loader, result, pictured=curve is not None)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def model_card(
+    origins: Sequence[Origin],
+    recipe: Mapping[str, Any],
+    loader: str,
+    result: Result | None = None,
+    pictured: bool = False,
+) -> str:
+    """README.md of a merged model; see `write_card`."""
     target = origins[0].name
     shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
     blocks = [
@@ -62,6 +85,7 @@ def model_card(
         f"`{target}`, whose architecture it has, merged by `{recipe['method']['name']}` with {shares}.",
         _licences(origins),
         *(_found(result) if result is not None else ()),
+        f"![scores by labels, and D, which the search minimises]({PICTURE})" if pictured else "",
         "## What was merged",
         "| action | reason | tensors | parameters |\n| --- | --- | --- | --- |\n" + _coverage(recipe),
         "The full recipe is in `adamms_recipe.json`.",
@@ -74,9 +98,7 @@ def model_card(
     return f"---\n{front}\n---\n\n" + "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _metadata(
-    origins: Sequence[Origin], recipe: Mapping[str, Any], result: RunResult | None
-) -> dict[str, Any]:
+def _metadata(origins: Sequence[Origin], recipe: Mapping[str, Any], result: Result | None) -> dict[str, Any]:
     """The hub's fields. Names that are no hub ids would be links to nowhere: they are in the text alone."""
     ids = [origin.name for origin in origins if _HUB_ID.fullmatch(origin.name)]
     related = {"base_model": ids, "base_model_relation": "merge"} if ids else {}
@@ -90,7 +112,7 @@ def _metadata(
     return related | own | _index(result)
 
 
-def _index(result: RunResult | None) -> dict[str, Any]:
+def _index(result: Result | None) -> dict[str, Any]:
     """The scores in the hub's model-index; {} where there are none."""
     if result is None or result.evaluation is None:
         return {}
@@ -112,7 +134,7 @@ def _licences(origins: Sequence[Origin]) -> str:
     return "Licences of what went in: " + "; ".join(said) + "."
 
 
-def _found(result: RunResult) -> list[str]:
+def _found(result: Result) -> list[str]:
     """How the setting was chosen, and how the model scored."""
     choice = result.choice(None)
     blocks = ["## How it was chosen"]

@@ -18,12 +18,12 @@ from rich.tree import Tree
 
 from adamms.mapping.checks.verification import Verification
 from adamms.mapping.plan import Plan
-from adamms.report import comparison_tables, model_tables, resemblance_tables, tables, words
+from adamms.report import comparison_tables, plan_tables, tables, words
 from adamms.report.comparison import Comparison
 from adamms.report.layout import headings, mark, marked_columns, split
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Heartbeat, Meter, bar
-from adamms.report.result import RunResult, StageTiming
+from adamms.report.result import Result, StageTiming
 from adamms.report.tables import Cell, Table
 
 Advance = Callable[[int], None]
@@ -101,20 +101,17 @@ class Console:
         self.say(f"target: {plan.target}")
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
-        for table in (
-            *(resemblance_tables.discovered, tables.coverage, tables.parts, tables.aligned),
-            *(tables.unused, tables.lacking),
-        ):
-            self._table(table(plan))
+        for table in plan_tables.plan_tables(plan):
+            self._table(table)
 
     def tree(self, plan: Plan) -> None:
         """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
         self._rich.print()
         self._rich.print(_grown(plan_tree(plan)))
 
-    def resemblance(self, checks: Verification) -> None:
-        """Print, per role, how the merged tensors resemble each other."""
-        self._table(resemblance_tables.resemblance(checks))
+    def distances(self, checks: Verification) -> None:
+        """Print, per role, how far the merged tensors are from the target's."""
+        self._table(plan_tables.distances(checks))
 
     def findings(self, found: Sequence[tuple[str, str, str, str]]) -> None:
         """Print (subject, state, detail, advice) of what was looked at, a line each."""
@@ -125,7 +122,7 @@ class Console:
                 line.append(f"  -> {advice}", style="cyan")
             self._rich.print(line, soft_wrap=True)
 
-    def results(self, result: RunResult) -> None:
+    def results(self, result: Result) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""
         scored = tables.scores(result)
         self._table(scored or tables.differences(result))
@@ -140,13 +137,13 @@ class Console:
                 self._rich.print()
                 self._rich.print(Text(paragraph))
 
-    def scores(self, result: RunResult) -> None:
+    def scores(self, result: Result) -> None:
         """Print the scores of a model that was evaluated by itself."""
-        self._table(model_tables.own_scores(result))
+        self._table(tables.own_scores(result))
 
-    def lmms_eval(self, result: RunResult) -> None:
+    def lmms_eval(self, result: Result) -> None:
         """Print what lmms-eval found."""
-        self._table(model_tables.lmms_eval(result))
+        self._table(tables.lmms_eval(result))
 
     def comparison(self, comparison: Comparison) -> None:
         """Print what the searches of a multirun found, side by side."""

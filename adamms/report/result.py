@@ -1,6 +1,6 @@
 """What a run found, as plain data: what the console prints and the report writes.
 
-Knows no engines, weights or configs; `RunResult` answers the questions that both ask of it.
+Knows no engines, weights or configs; `Result` answers the questions that both ask of it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class Result:
     """Everything that a finished run has to show. What a mode does not make is None or empty.
 
     Args:
@@ -189,6 +189,14 @@ class RunResult:
         if self.evaluation is not None and self.evaluation.target is not None:
             return score_on(self.evaluation.target, task)
         return self.score(self.unmerged, task)
+
+    @property
+    def parents(self) -> dict[str, float]:
+        """The mean scores of the target and of the donors that could run, by what they are called."""
+        target = self.target_score(None)
+        found = {} if target is None else {"the target": target}
+        donors = self.evaluation.donors if self.evaluation else {}
+        return found | {f"donor {name}": scores.mean for name, scores in donors.items()}
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:

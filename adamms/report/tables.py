@@ -1,17 +1,15 @@
-"""The tables of a run as plain cells, which the console and the report each draw in their way.
+"""The tables of a run as plain cells: what is shown, and what is marked.
 
-Decides what is shown and what is marked; knows nothing of terminals or markdown. Just over 300 lines: one
-small function per table, all on the same cells.
+The console and the page draw them, each in its way. The tables of a plan are in `plan_tables`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from adamms.evaluate.evaluation import Scores
-from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.result import SEVERAL, RunResult, score_on
+from adamms.report.result import SEVERAL, Result, score_on
 from adamms.search.choice import Choice
 
 
@@ -45,71 +43,57 @@ class Table:
     note: str = ""
 
 
-def scores(result: RunResult) -> Table | None:
-    """Every model's score per task; None without an evaluation."""
-    if result.evaluation is None:
+def rows_of(rows: Iterable[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
+    """Rows of plain texts as cells without marks."""
+    return tuple(tuple(map(Cell, row)) for row in rows)
+
+
+def scores(result: Result) -> Table | None:
+    """Every model's score per task, and D of the candidates; None without an evaluation."""
+    evaluation, overall, control = result.evaluation, result.choice(None), result.best_control
+    if evaluation is None:
         return None
-    overall, fixed = result.choice(None), result.fixed
-    columns: tuple[str | None, ...] = (None, *result.tasks)
-    rows = [
-        _score_row(f"donor {name}", found, columns, None if overall is None else "")
-        for name, found in result.evaluation.donors.items()
-    ]
-    if result.evaluation.target is not None:
-        rows.append(_score_row("target", result.evaluation.target, columns, None if overall is None else ""))
-    strong = None
-    for candidate in sorted(result.evaluation.candidates):
-        label = result.label(candidate) + (" target" if candidate == result.unmerged else "")
-        label += " fixed" if candidate == fixed else ""
-        if overall is not None and candidate == overall.candidate:
-            strong = len(rows)
-        rows.append(_candidate_row(label, result, candidate, columns))
-    if result.best_control is not None:
-        candidate, found = result.best_control
-        rows.append(
-            _score_row(f"control {result.label(candidate)}", found, columns, None if overall is None else "")
-        )
+    rows = [_score_row(f"donor {name}", found, result) for name, found in evaluation.donors.items()]
+    if evaluation.target is not None:
+        rows.append(_score_row("target", evaluation.target, result))
+    first, grid = len(rows), sorted(evaluation.candidates)
+    rows += [_candidate_row(candidate, result) for candidate in grid]
+    if control is not None:
+        rows.append(_score_row(f"control {result.label(control[0])}", control[1], result))
+    chosen = overall is not None and overall.candidate in grid
+    several = overall is not None and result.label(overall.candidate) == SEVERAL
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
         (words.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
         tuple(rows),
-        strong=frozenset() if strong is None else frozenset({strong}),
-        note=_several(result),
+        strong=frozenset({first + grid.index(overall.candidate)}) if overall and chosen else frozenset(),
+        note=f"{SEVERAL}: {overall.candidate}" if overall and several else "",
     )
 
 
-def _several(result: RunResult) -> str:
-    """What 'several' stands for, where it was chosen."""
-    choice = result.choice(None)
-    label = "" if choice is None else result.label(choice.candidate)
-    return f"{label}: {choice.candidate}" if choice is not None and label == SEVERAL else ""
-
-
-def _candidate_row(
-    label: str, result: RunResult, candidate: Candidate, columns: Iterable[str | None]
-) -> tuple[Cell, ...]:
+def _candidate_row(candidate: Candidate, result: Result) -> tuple[Cell, ...]:
+    overall = result.choice(None)
     cells = []
-    for task in columns:
+    for task in (None, *result.tasks):
         choice = result.choice(task)
         chosen = choice is not None and choice.candidate == candidate
         best = result.oracle(task) == candidate or (chosen and result.regret(task) == 0)
         cells.append(Cell(words.score(result.score(candidate, task)), chosen, best))
-    overall = result.choice(None)
     if overall is not None:
         cells.insert(1, Cell(words.difference(overall.differences.get(candidate))))
-    return (Cell(label), *cells)
+    label = result.label(candidate) + (" target" if candidate == result.unmerged else "")
+    return (Cell(label + (" fixed" if candidate == result.fixed else "")), *cells)
 
 
-def _score_row(
-    label: str, found: Scores, columns: Iterable[str | None], placeholder: str | None
-) -> tuple[Cell, ...]:
-    cells = [Cell(words.score(score_on(found, task))) for task in columns]
-    if placeholder is not None:
-        cells.insert(1, Cell(placeholder))
-    return (Cell(label), *cells)
+def _score_row(label: str, found: Scores, result: Result) -> tuple[Cell, ...]:
+    """The scores of a model that is no candidate: it has no D."""
+    texts = [words.score(score_on(found, task)) for task in (None, *result.tasks)]
+    if result.selection is not None:
+        texts.insert(1, "")
+    return tuple(map(Cell, (label, *texts)))
 
 
-def differences(result: RunResult) -> Table | None:
+def differences(result: Result) -> Table | None:
     """D per candidate, over all examples and per task, with the overall bootstrap wins."""
     overall = result.choice(None)
     if overall is None or result.selection is None:
@@ -134,45 +118,43 @@ def differences(result: RunResult) -> Table | None:
     )
 
 
-def choices(result: RunResult) -> Table | None:
+def choices(result: Result) -> Table | None:
     """The choice per task and overall, how sure it is and what it cost."""
     if result.selection is None:
         return None
     labelled, trust = result.evaluation is not None, result.selection.overall.trust
-    rows = []
-    named: list[tuple[str, str | None]] = [(task, task) for task in result.selection.tasks]
-    for label, task in [*named, ("ALL TASKS", None)]:
-        choice = result.choice(task)
-        assert choice is not None
-        cells = [
-            Cell(label),
-            Cell(result.label(choice.candidate)),
-            Cell(words.difference(choice.differences[choice.candidate])),
-            Cell(_ties(choice)),
-            Cell(words.share(choice.confidence)),
-            *([] if choice.trust is None else [Cell(words.share(choice.trust.probability))]),
-            Cell(str(choice.examples)),
-        ]
-        if labelled:
-            oracle = result.oracle(task)
-            cells += [
-                Cell(words.score(result.score(choice.candidate, task))),
-                Cell("-" if oracle is None else result.label(oracle)),
-                Cell(words.score(result.score(oracle, task))),
-                Cell(words.score(result.regret(task))),
-            ]
-        rows.append(tuple(cells))
+    tasks: dict[str, str | None] = {task: task for task in result.selection.tasks} | {words.ALL_TASKS: None}
+    rows = [(label, *_choice(result, task, labelled)) for label, task in tasks.items()]
+    columns = ["task", words.noun(result.candidates), "D", "ties with", "sure"]
+    columns += [] if trust is None else ["good"]
+    columns += ["examples", *(("score", "oracle", "its score", "regret") if labelled else ())]
+    note = "sure: share of bootstrap resamples of the examples in which the choice wins"
+    good = "" if trust is None else f"; good: probability that nothing is {trust.tolerance:g} points better"
     return Table(
         "The choice, one winner per task and one for all",
-        ("task", words.noun(result.candidates), "D", "ties with", "sure")
-        + (("good",) if trust is not None else ())
-        + ("examples",)
-        + (("score", "oracle", "its score", "regret") if labelled else ()),
-        tuple(rows),
+        tuple(columns),
+        rows_of(rows),
         strong=frozenset({len(rows) - 1}),
-        note="sure: share of bootstrap resamples of the examples in which the choice wins"
-        + ("" if trust is None else f"; good: probability that nothing is {trust.tolerance:g} points better"),
+        note=note + good,
     )
+
+
+def _choice(result: Result, task: str | None, labelled: bool) -> list[str]:
+    choice, oracle = result.choice(task), result.oracle(task)
+    assert choice is not None
+    texts = [
+        result.label(choice.candidate),
+        words.difference(choice.differences[choice.candidate]),
+        _ties(choice),
+        words.share(choice.confidence),
+    ]
+    texts += [] if choice.trust is None else [words.share(choice.trust.probability)]
+    texts.append(str(choice.examples))
+    if labelled:
+        texts.append(words.score(result.score(choice.candidate, task)))
+        texts.append("-" if oracle is None else result.label(oracle))
+        texts += [words.score(result.score(oracle, task)), words.score(result.regret(task))]
+    return texts
 
 
 def _ties(choice: Choice) -> str:
@@ -181,17 +163,17 @@ def _ties(choice: Choice) -> str:
     return (text if len(text) <= 12 else f"{len(others)} other{'s' if len(others) > 1 else ''}") or "-"
 
 
-def summary(result: RunResult) -> Table | None:
+def summary(result: Result) -> Table | None:
     """Mean scores of the choice and of all that it should be compared with."""
-    if result.evaluation is None:
+    evaluation, overall, oracle = result.evaluation, result.choice(None), result.oracle(None)
+    if evaluation is None:
         return None
-    overall = result.choice(None)
-    own = result.score(overall.candidate if overall else None, None)
-    compared: list[tuple[str, str, float | None]] = []
+    compared: list[tuple[str, str, float | None]] = []  # model, setting, mean
+    own = None
     if overall is not None:
+        own = result.score(overall.candidate, None)
         compared.append(("chosen, one for all tasks", result.label(overall.candidate), own))
         compared.append(("chosen, one per task", "", result.per_task_mean()))
-    oracle = result.oracle(None)
     if oracle is not None:
         compared.append(("oracle (best by labels)", result.label(oracle), result.score(oracle, None)))
     if overall is not None:
@@ -201,120 +183,66 @@ def summary(result: RunResult) -> Table | None:
     if result.target_score(None) is not None:
         alpha = "" if result.unmerged is None else "0"
         compared.append(("target alone", alpha, result.target_score(None)))
-    compared += [(f"donor {name} alone", "", found.mean) for name, found in result.evaluation.donors.items()]
+    compared += [(f"donor {name} alone", "", found.mean) for name, found in evaluation.donors.items()]
     if result.best_control is not None:
         candidate, found = result.best_control
         compared.append(("control's best (no donor)", result.label(candidate), found.mean))
     rows = []
     for label, setting, mean in compared:
-        cells = [Cell(label), Cell(setting), Cell(words.score(mean))]
-        if own is not None:
-            cells.append(Cell(words.signed(None if mean is None else mean - own)))
-        rows.append(tuple(cells))
-    missing = [name for name in result.donors if name not in result.evaluation.donors]
+        gain = None if mean is None or own is None else mean - own
+        rows.append((label, setting, words.score(mean), *(() if own is None else (words.signed(gain),))))
+    missing = [name for name in result.donors if name not in evaluation.donors]
     return Table(
         f"Mean over tasks ({result.unit})",
-        ("model", words.noun(result.candidates), "mean", *(("vs chosen",) if own is not None else ())),
-        tuple(rows),
-        strong=frozenset({0}) if overall is not None else frozenset(),
+        ("model", words.noun(result.candidates), "mean", *(() if own is None else ("vs chosen",))),
+        rows_of(rows),
+        strong=frozenset() if overall is None else frozenset({0}),
         note=f"not run natively: donor {words.listing(missing)}" if missing else "",
     )
 
 
-def coverage(plan: Plan) -> Table:
-    """What becomes of the target's tensors."""
-    groups = plan.coverage()
-    total = sum(group.bytes for group in groups)
-
-    def row(action: str, reason: str, tensors: int, parameters: int, size: int) -> tuple[Cell, ...]:
-        part = words.share(size / total) if total else "-"
-        numbers = (str(tensors), words.parameters(parameters), words.scaled(size, "B"), part)
-        return tuple(map(Cell, (action, reason, *numbers)))
-
-    rows = [row(g.action, g.reason, g.tensors, g.parameters, g.bytes) for g in groups]
-    rows.append(row("total", "", sum(g.tensors for g in groups), sum(g.parameters for g in groups), total))
-    return Table(
-        "What becomes of the target's tensors",
-        ("action", "reason", "tensors", "parameters", "size", "share"),
-        tuple(rows),
-        texts=2,
-        strong=frozenset({len(rows) - 1}),
-    )
-
-
-def parts(plan: Plan) -> Table | None:
-    """What each donor has a part in; None for a single one that has a part in all that is merged."""
-    merged = next((group for group in plan.coverage() if group.action == "merge"), None)
-    found = plan.parts()
-    if merged is None or (len(found) == 1 and found[0].parameters == merged.parameters):
+def own_scores(result: Result) -> Table | None:
+    """The scores per task of a model that was evaluated by itself; None where there are none."""
+    if result.scores is None:
         return None
-    total = sum(slot.nbytes for slot in plan.slots)
+    found = {**result.scores.tasks, "mean": result.scores.mean}
+    rows = rows_of((name, words.score(value)) for name, value in found.items())
+    return Table(f"Scores ({result.unit})", ("task", "score"), rows, strong=frozenset({len(rows) - 1}))
+
+
+def lmms_eval(result: Result) -> Table | None:
+    """lmms-eval's metrics in its own units; None where it was not run."""
+    found = result.lmms_eval
+    if found is None:
+        return None
     rows = [
         (
-            *(Cell(part.donor), Cell(str(part.tensors)), Cell(words.parameters(part.parameters))),
-            *(Cell(words.scaled(part.bytes, "B")), Cell(words.share(part.bytes / total))),
+            metric.task,
+            metric.name if metric.filter == "none" else f"{metric.name}, {metric.filter}",
+            words.metric(metric.value),
+            words.metric(metric.stderr),
+            "-" if metric.samples is None else str(metric.samples),
         )
-        for part in found
+        for metric in found.metrics
     ]
-    columns = ("donor", "tensors", "parameters", "size", "share")
-    return Table("What each donor has a part in", columns, tuple(rows))
+    columns = ("task", "metric", "value", "stderr", "n")
+    note = f"its own units; samples and log: {found.folder}"
+    return Table(f"lmms-eval {found.version}, {found.model}", columns, rows_of(rows), texts=2, note=note)
 
 
-def aligned(plan: Plan) -> Table | None:
-    """Embeddings and heads that rows of a donor's go into one by one; None where none do."""
-    rows = [
-        (
-            *(Cell(found.tensor), Cell(found.donor)),
-            *(Cell(str(found.matched)), Cell(str(found.rows)), Cell(str(found.rows - found.matched))),
-        )
-        for found in plan.alignments()
-    ]
-    if not rows:
-        return None
-    columns = ("tensor", "donor", "matched", "rows", "kept")
-    return Table("Rows by token", columns, tuple(rows), texts=2, note="kept: the target's own row")
-
-
-def unused(plan: Plan) -> Table | None:
-    """Donor tensors that no slot reads; None when all are read."""
-    rows = [
-        (Cell(donor), Cell(reason), Cell(str(len(names))))
-        for donor, reasons in plan.unused.items()
-        for reason, names in reasons.items()
-    ]
-    if not rows:
-        return None
-    return Table("Donor tensors that are not used", ("donor", "reason", "tensors"), tuple(rows), texts=2)
-
-
-def lacking(plan: Plan) -> Table | None:
-    """Merged slots that some donor has no part in; None when every donor has its part."""
-    counts: dict[tuple[str, str], int] = {}
-    for slot in plan.slots:
-        for donor, reason in slot.lacking.items():
-            counts[donor, reason] = counts.get((donor, reason), 0) + 1
-    if not counts:
-        return None
-    rows = [(Cell(d), Cell(reason), Cell(str(count))) for (d, reason), count in counts.items()]
-    return Table(
-        "Merged tensors that a donor has no part in", ("donor", "reason", "tensors"), tuple(rows), texts=2
-    )
-
-
-def timings(result: RunResult) -> Table | None:
-    """How long every stage took."""
+def timings(result: Result) -> Table | None:
+    """How long every stage took; None where nothing was timed."""
     if not result.timings:
         return None
     rows = [
         (
-            Cell(stage.title),
-            Cell(words.seconds(stage.seconds)),
-            Cell(words.quantity(stage.count, stage.unit) if stage.unit else ""),
-            Cell(words.rate(stage.count, stage.unit, stage.seconds)),
+            stage.title,
+            words.seconds(stage.seconds),
+            words.quantity(stage.count, stage.unit) if stage.unit else "",
+            words.rate(stage.count, stage.unit, stage.seconds),
         )
         for stage in result.timings
     ]
-    rows.append(
-        (Cell("total"), Cell(words.seconds(sum(s.seconds for s in result.timings))), Cell(""), Cell(""))
-    )
-    return Table("Time", ("stage", "time", "done", "rate"), tuple(rows), strong=frozenset({len(rows) - 1}))
+    rows.append(("total", words.seconds(sum(stage.seconds for stage in result.timings)), "", ""))
+    columns = ("stage", "time", "done", "rate")
+    return Table("Time", columns, rows_of(rows), strong=frozenset({len(rows) - 1}))

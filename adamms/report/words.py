@@ -7,11 +7,13 @@ sentence that people read about a choice.
 from collections.abc import Iterable, Sequence
 
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.search.choice import Choice, Several, Trust
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
 TRUSTED = 0.8  # stated probability below which a choice wants a second look
+NO_RIVALS = "no rivals"  # how sure a choice is that nothing else could win
+ALL_TASKS = "ALL TASKS"  # the name of the choice over all of them
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -27,6 +29,10 @@ def score(value: float | None) -> str:
 def metric(value: float | None) -> str:
     """A number in a unit of somebody else's: four digits, and all of those before the point."""
     return "-" if value is None else f"{value:.{max(0, 4 - len(str(int(abs(value)))))}f}"
+
+
+def fixed(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def signed(value: float | None) -> str:
@@ -250,13 +256,26 @@ def _confidence(choice: Choice, grid: list[Candidate]) -> str:
 def sureness(choice: Choice) -> str:
     """How sure it is, in a word."""
     if len(choice.wins) == 1:
-        return "no rivals"
+        return NO_RIVALS
     if choice.confidence >= SURE:
         return "stable"
     return "likely" if choice.confidence >= LIKELY else "uncertain"
 
 
-def merge_commands(result: RunResult) -> list[str]:
+def doubts(result: Result) -> list[str]:
+    """Sentences: the tasks whose choice is one of several, or wins few resamples."""
+    tasks = result.selection.tasks if result.selection else {}
+    tied = [task for task, choice in tasks.items() if len(choice.tied) > 1]
+    unsure = [task for task, choice in tasks.items() if choice.confidence < LIKELY]
+    said = []
+    if tied:
+        said.append(f"Several {plural(result.candidates)} have the same smallest D for: {', '.join(tied)}.")
+    if unsure:
+        said.append(f"The choice wins less than half of the resamples for: {', '.join(unsure)}.")
+    return said
+
+
+def merge_commands(result: Result) -> list[str]:
     """Commands that merge the winners of single tasks, one per candidate, and several coefficients first."""
     if result.selection is None or not result.command:
         return []
@@ -272,7 +291,7 @@ def merge_commands(result: RunResult) -> list[str]:
     ]
 
 
-def verdict(result: RunResult) -> str:
+def verdict(result: Result) -> str:
     """Sentences: how the choice did by labels, against everything it should be compared with."""
     choice, oracle = result.choice(None), result.oracle(None)
     own = result.score(choice.candidate if choice else None, None)
@@ -290,11 +309,7 @@ def verdict(result: RunResult) -> str:
         else f"; the best of the grid is {best_setting} with {own + regret:.1f} {unit}, a regret of "
         f"{regret:.1f} points."
     )
-    parents = {f"donor {name}": scores.mean for name, scores in result.evaluation.donors.items()}
-    base = result.target_score(None)
-    if base is not None:
-        parents = {"the target": base} | parents
-    if parents:
+    if parents := result.parents:
         name, best = max(parents.items(), key=lambda item: item[1])
         if own > best:
             said.append(
@@ -308,7 +323,7 @@ def verdict(result: RunResult) -> str:
     return " ".join(said)
 
 
-def noise(result: RunResult) -> str:
+def noise(result: Result) -> str:
     """A sentence: how exact the mean scores are, if they are percentages of a known number of answers."""
     overall = result.choice(None)
     value = result.score(overall.candidate if overall else result.oracle(None), None)
@@ -321,7 +336,7 @@ def noise(result: RunResult) -> str:
     )
 
 
-def control_finding(result: RunResult) -> str:
+def control_finding(result: Result) -> str:
     """Sentences: what the control is, its best point, and what that says about the donor."""
     best = result.best_control
     if best is None:

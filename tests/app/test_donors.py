@@ -13,6 +13,7 @@ import pytest
 import tiny
 import torch
 from command import write_jsonl
+from page_text import Page
 from safetensors.torch import load_file
 from tiny import assert_same_bits
 
@@ -191,9 +192,9 @@ def test_a_search_walks_along_the_donors_share_together(
     assert f"store: {len(grid) * 24} answers were there, 0 were generated" in done.out
     selection = json.loads((tmp_path / "found/selection.json").read_text())
     assert selection["overall"]["alpha"] == 0.3  # the only one inside
-    report = (tmp_path / "found/report.md").read_text()
+    page = Page(tmp_path / "found/report.html")
     part = {2: "67% is a's, 33% is lm's", 3: "50% is a's, 25% is lm's, 25% is vl's"}[count]
-    assert f"; of alpha {part}" in report
+    assert f"; of alpha {part}" in page.text
     merged = load_file(tmp_path / "found/model/model.safetensors")
     own = load_file(talkative / "target/model.safetensors")
     donor, ancestor = (load_file(talkative / n / "model.safetensors") for n in ("donor", "ancestor"))

@@ -9,6 +9,7 @@ import pytest
 from command import pair, write_jsonl
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from page_text import Page
 
 from adamms.app.grid import candidate_of, candidates_of
 from adamms.app.merges import variants_of
@@ -134,8 +135,9 @@ def search(folder: Path, models: Path, file: Path, *more: str) -> list[str]:
     ]
 
 
-def commands(report: str) -> list[str]:
-    return re.findall(r"^(python run\.py mode=merge .+?)  # ", report, re.MULTILINE)
+def commands(page: Page) -> list[str]:
+    """Those that merge the winners of single tasks."""
+    return re.findall(r"^(python run\.py mode=merge .+?)  # ", "\n".join(page.code), re.MULTILINE)
 
 
 def test_a_search_over_another_number_ends_like_one_over_alpha(run, talkative: Path, tmp_path: Path) -> None:
@@ -164,12 +166,11 @@ def test_a_search_over_another_number_ends_like_one_over_alpha(run, talkative: P
     answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
     assert len({tuple(line["answers"].values()) for line in answers}) > 1
     assert len({json.dumps([line["answers"][key] for line in answers]) for key in answers[0]["answers"]}) > 1
-    report = (out / "report.md").read_text()
-    assert "fixed" not in report
-    assert "against strength" in report
-    assert re.search(rf"strength={chosen}\S* was chosen", report)
+    page = Page(out / "report.html")
+    assert "fixed, no search" not in page.text
+    assert re.search(rf"strength={chosen}\S* was chosen", page.text)
     assert not [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]
-    wanted = next(line for line in commands(report) if line.endswith(f" merge.strength={chosen}"))
+    wanted = next(line for line in commands(page) if line.endswith(f" merge.strength={chosen}"))
     assert " merge.alpha=0.4 " in wanted
     again = run(*shlex.split(wanted)[2:], f"output={tmp_path / 'again'}")
     assert again.status == 0, again.err
@@ -210,11 +211,10 @@ def test_a_search_over_two_axes(run, talkative: Path, tmp_path: Path) -> None:
     evaluation = json.loads((out / "evaluation.json").read_text())
     assert len(evaluation["candidates"]) == 12
     assert "target" in evaluation
-    report = (out / "report.md").read_text()
-    assert "plots/grid.png" in report
-    assert "overall.png" not in report
-    assert sorted(file.name for file in (out / "plots").iterdir()) == ["confidence.png", "grid.png"]
-    for line in commands(report):
+    page = Page(out / "report.html")
+    assert "Over every two axes of the grid" in page.text
+    assert not (out / "model/search.png").exists()
+    for line in commands(page):
         assert re.search(r" merge\.strength=0\.9 merge\.alpha=0\.[46]$", line)
 
 
@@ -245,6 +245,7 @@ def test_the_target_is_asked_on_its_own_where_alpha_0_is_another_model(
         scored[name] = json.loads((out / "evaluation.json").read_text())
     assert scored["damped"]["target"] == scored["plain"]["candidates"]["0"]
     assert "target" not in scored["plain"]
-    report = (tmp_path / "damped/report.md").read_text()
-    assert "| 0 target |" not in report
-    assert "| target |" in report
+    page = Page(tmp_path / "damped/report.html")
+    models = [row[0] for row in page.tables["Scores (%) by labels that the search never saw"]]
+    assert "0 target" not in models
+    assert "target" in models

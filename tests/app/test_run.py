@@ -116,7 +116,6 @@ class TestSearch:
         assert set(evaluation["donors"]) == {"a"}
         answers = [json.loads(line) for line in (out / "answers.jsonl").read_text().splitlines()]
         assert len(answers) == 24
-        assert (out / "report.md").exists()
         page = (out / "report.html").read_text()
         shown = json.loads(page.split('id="answers-data">')[1].partition("</script>")[0])
         rows = {row["id"]: row for row in shown["rows"]}
@@ -157,7 +156,7 @@ class TestSearch:
         selections = [(tmp_path / name / "out/selection.json").read_bytes() for name in files]
         assert selections[0] == selections[1]
         assert not (tmp_path / "without/out/evaluation.json").exists()
-        assert (tmp_path / "without/out/report.md").exists()
+        assert (tmp_path / "without/out/report.html").exists()
 
 
 def _plain(text: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from command import ROOT, Outcome, pair, write_jsonl
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from page_text import Page
 from test_grid import commands
 
 from adamms.app.grid import candidates_of, space_of
@@ -130,14 +131,14 @@ def test_a_search_that_finds_some_ends_like_any_other(
         label,
     ]
 
-    report = (out / "report.md").read_text()
-    for text in (" ".join(done.out.split()), " ".join(report.replace("\\", "").split())):
+    page = Page(out / "report.html")
+    for text in (" ".join(done.out.split()), page.text):
         assert "Several coefficients are better than alpha = 0.4: over 8 examples" in text
         assert f"several: {label}" in text
     assert not [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]
-    assert len([line for line in report.splitlines() if line.startswith("| search |")]) == 1
+    assert len([row for row in page.tables["Time"] if row[0] == "search"]) == 1
 
-    [wanted] = [line for line in commands(report) if ATTN in line]
+    [wanted] = [line for line in commands(page) if ATTN in line]
     again = run(*shlex.split(wanted)[2:], f"output={tmp_path / 'again'}")
     assert again.status == 0, again.err
     for file in ("model.safetensors", "adamms_recipe.json"):

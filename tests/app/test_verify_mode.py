@@ -8,7 +8,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
-from PIL import Image
+from page_text import Page
 from planted_faults import PLANTS, swap_gate_and_up, with_donor
 from relayout import hide, language
 from safetensors.torch import load_file
@@ -48,8 +48,9 @@ def test_a_plan_is_discovered_without_any_spec(
     assert set(evidence) == {"a", "ancestor"}
     assert evidence["a"]["grade"] == "sure"
     assert set(evidence["a"]) >= {"cosine", "runner_up", "distance", "nearest", "rival"}
-    with Image.open(tmp_path / "out/plots/discovery.png") as picture:
-        assert picture.width == 1200
+    page = Page(tmp_path / "out/report.html")
+    assert "donor a: relative distance from the target" in page.tables
+    assert "What the weights say of the target's tensors" in page.tables
     assert all(len(line) <= 80 for line in said.splitlines() if "/" not in line)
 
 
@@ -69,7 +70,7 @@ def test_the_control_is_discovered_from_the_same_reading(
     kin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from adamms.app.merges import CONTROL, compose_case
-    from adamms.mapping import discover
+    from adamms.mapping.content import discover
     from adamms.report.console import Console
 
     read: list[str] = []
@@ -107,7 +108,7 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
     folders = pair(kin / "target", kin / "donor", kin / "ancestor")
     pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
     said = capsys.readouterr().out
-    assert "How the merged tensors resemble the target's" in said
+    assert "How far the merged tensors are from the target's" in said
     assert "verify: every merged tensor resembles the target's" in said
     found = json.loads((tmp_path / "out/plan_verify.json").read_text())
     assert found["problems"] == []
@@ -117,8 +118,9 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
     assert 0.5 < up["least"] <= up["cosine"] < 1
     assert 0 < up["distance"] < 1
     assert 0 < up["target_moved"] < 1
-    with Image.open(tmp_path / "out/plots/plan_verify.png") as picture:
-        assert picture.height > picture.width / 2
+    page = Page(tmp_path / "out/report.html")
+    assert "donor a: relative distance from the target" in page.tables
+    assert "the ancestor: relative distance from the target" in page.tables
 
 
 @pytest.mark.parametrize("mode", ["plan", "merge"])
@@ -131,10 +133,11 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
     gate = "model.layers.2.mlp.gate_proj.weight"
     up = "language_model.model.layers.2.mlp.up_proj.weight"
     assert f"  - {gate} resembles donor a's {up} (0.9" in message
-    assert str(tmp_path / "out/plan_verify.json") in message
+    assert str(tmp_path / "out/report.html") in message
     found = json.loads((tmp_path / "out/plan_verify.json").read_text())
     assert len(found["problems"]) == 2
-    assert (tmp_path / "out/plots/plan_verify.png").is_file()
+    page = Page(tmp_path / "out/report.html")
+    assert all(problem in page.text for problem in found["problems"])
     assert not (tmp_path / "out/model").exists()
 
 

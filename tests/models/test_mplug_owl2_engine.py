@@ -190,7 +190,7 @@ def test_a_whole_search_from_the_command_line(
         "0.6",
         "0.9",
     }
-    assert (out / "report.md").exists()
+    assert (out / "report.html").exists()
     assert str(out / "model") in printed.splitlines()[-1]
     examples = tuple(Example(str(i), "t", question) for i, question in enumerate(("read red", "find blue")))
     expected = plain_tokens(

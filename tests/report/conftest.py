@@ -11,7 +11,7 @@ from adamms.mapping.checks.verification import Check, Verification
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
-from adamms.report.result import Answered, RunResult, StageTiming
+from adamms.report.result import Answered, Result, StageTiming
 from adamms.search.choice import Choice, Selection
 
 TARGET_TASKS = ("read", "spell", "presence", "largest")
@@ -86,7 +86,7 @@ def plan() -> Plan:
 
 
 @pytest.fixture
-def result() -> RunResult:
+def result() -> Result:
     found = {task: differences(task) for task in TASKS}
     total = {c: sum(found[task][c] for task in TASKS) for c in INTERIOR}
     selection = Selection({task: choice(found[task], 50) for task in TASKS}, choice(total, 50 * len(TASKS)))
@@ -95,7 +95,7 @@ def result() -> RunResult:
         {"a": scores(1.0, loss=-4.0)},
         {c: scores(c.alpha / 2, loss=9.0) for c in GRID},
     )
-    return RunResult(
+    return Result(
         title="demo, seed 0",
         target="tiny Qwen2-VL",
         donors={"a": "tiny LLaVA-OneVision"},
@@ -122,7 +122,7 @@ LONG = "a long caption of a picture, " * 100
 
 
 @pytest.fixture
-def answered(result: RunResult, tmp_path: Path) -> RunResult:
+def answered(result: Result, tmp_path: Path) -> Result:
     """The run with 60 pictures and answers: short ones, long ones, and what would break a careless page.
 
     Of each task the example number 0 never changes, 1 is right from 0.5 on, 2 up to 0.4, and so on in turn.

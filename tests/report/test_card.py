@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 from huggingface_hub import ModelCard
+from PIL import Image
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
-from adamms.report.card import Origin, model_card
-from adamms.report.result import RunResult
+from adamms.report.card import PICTURE, Origin, model_card, write_card
+from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection
 
 LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
@@ -93,7 +94,7 @@ def test_results_are_in_the_text_and_in_the_index() -> None:
         {"b": Scores({"read": 10.0, "add": 50.0})},
         {},
     )
-    result = RunResult("t", selection=Selection({}, choice), evaluation=evaluation, merged=high, labelled=8)
+    result = Result("t", selection=Selection({}, choice), evaluation=evaluation, merged=high, labelled=8)
     card = model_card([TARGET], RECIPE, LOADER, result)
     (index,) = front(card)["model-index"]
     values = {entry["dataset"]["name"]: entry["metrics"][0]["value"] for entry in index["results"]}
@@ -102,6 +103,21 @@ def test_results_are_in_the_text_and_in_the_index() -> None:
     rows = [line for line in card.splitlines() if line.startswith(("| this", "| target", "| donor"))]
     assert [row.split("|")[1].strip() for row in rows] == ["this model", "target alone", "donor b alone"]
     assert ModelCard(card).data.eval_results[0].metric_value == 70.0
+
+
+def test_a_search_over_one_axis_has_its_picture_on_the_card(result: Result, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_card(tmp_path / name, [TARGET], RECIPE, LOADER, result)
+    assert f"]({PICTURE})" in (tmp_path / "one/README.md").read_text()
+    one, two = (tmp_path / name / PICTURE for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    with Image.open(one) as picture:
+        assert picture.width > picture.height > 300
+        assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000) or ()) > 10
+    write_card(tmp_path, [TARGET], RECIPE, LOADER)
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["README.md"]
+    assert PICTURE not in (tmp_path / "README.md").read_text()
 
 
 LOADERS = (LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)")

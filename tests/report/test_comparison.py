@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from page_text import Page
 
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import comparison_tables
 from adamms.report.comparison import Comparison, gather
-from adamms.report.comparison_report import write_comparison
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.report import write_comparison
+from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection
 
 
@@ -29,7 +30,7 @@ def record(sweep: Path, number: int, *overrides: str, **how: Any) -> Path:
     return folder
 
 
-def leave(folder: Path, result: RunResult, method: str = "linear", **parameters: Any) -> None:
+def leave(folder: Path, result: Result, method: str = "linear", **parameters: Any) -> None:
     """The files that a search leaves, as the pipeline writes them."""
     (folder / "model").mkdir()
     recipe = {"method": {"name": method, "parameters": parameters}, "coefficients": {"a": 0.5}}
@@ -40,7 +41,7 @@ def leave(folder: Path, result: RunResult, method: str = "linear", **parameters:
         (folder / "evaluation.json").write_text(json.dumps(result.evaluation.to_json()))
 
 
-def lattice_result(result: RunResult) -> RunResult:
+def lattice_result(result: Result) -> Result:
     """The same run over two parameters: every candidate also has a density."""
 
     def moved(candidate: Candidate) -> Candidate:
@@ -77,7 +78,7 @@ def shown(comparison: Comparison, width: int = 80) -> str:
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["alpha", "density and alpha"])
-def test_what_is_read_is_what_the_run_found(result: RunResult, tmp_path: Path, several: bool) -> None:
+def test_what_is_read_is_what_the_run_found(result: Result, tmp_path: Path, several: bool) -> None:
     run = lattice_result(result) if several else result
     leave(record(tmp_path, 0, "merge=ties"), run, "ties", density=0.2, scope="model")
     found = gather(tmp_path).jobs[0].found
@@ -108,7 +109,7 @@ def test_what_is_read_is_what_the_run_found(result: RunResult, tmp_path: Path, s
 
 
 def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
-    result: RunResult, tmp_path: Path
+    result: Result, tmp_path: Path
 ) -> None:
     assert result.evaluation is not None
     for number in (10, 9, 2):
@@ -131,7 +132,7 @@ def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
     assert table.columns[-2:] == ("target", "best donor")
 
 
-def test_without_labels_the_choices_are_compared(result: RunResult, tmp_path: Path) -> None:
+def test_without_labels_the_choices_are_compared(result: Result, tmp_path: Path) -> None:
     for number, rule in enumerate(("sum", "either")):
         leave(record(tmp_path, number, f"search.rule={rule}"), replace(result, evaluation=None))
     comparison = gather(tmp_path)
@@ -142,7 +143,7 @@ def test_without_labels_the_choices_are_compared(result: RunResult, tmp_path: Pa
     assert "oracle" not in shown(comparison)
 
 
-def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: RunResult, tmp_path: Path) -> None:
+def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: Result, tmp_path: Path) -> None:
     leave(record(tmp_path, 0, "merge=linear"), result)
     record(tmp_path, 1, "merge=ties", state="failed", error="merge=ties needs an ancestor")
     record(tmp_path, 2, "merge=sce", state="unfinished")
@@ -179,7 +180,7 @@ def test_a_broken_record_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_it_fits_the_console(result: RunResult, tmp_path: Path, width: int) -> None:
+def test_it_fits_the_console(result: Result, tmp_path: Path, width: int) -> None:
     """Long names and long candidates, columns for differing parents, and a third thing that varies."""
     assert result.evaluation is not None
     for number, method in enumerate(("task_arithmetic", "breadcrumbs", "dare_linear")):
@@ -196,12 +197,13 @@ def test_it_fits_the_console(result: RunResult, tmp_path: Path, width: int) -> N
         assert row[table.columns.index("mean")].text in printed
 
 
-def test_the_files_hold_everything(result: RunResult, tmp_path: Path) -> None:
+def test_the_files_hold_everything(result: Result, tmp_path: Path) -> None:
     leave(record(tmp_path, 0, "merge=linear"), result)
     leave(record(tmp_path, 1, "merge=ties"), lattice_result(result), "ties", density=0.2, scope="model")
     comparison = gather(tmp_path)
-    text = write_comparison(comparison).read_text()
-    assert "| 1 | ties | a=0.5 | density=0.2, scope=model |" in text
+    page = Page(write_comparison(comparison))
+    parameters = page.tables["Hyper-parameters of the chosen models"]
+    assert ["1", "ties", "a=0.5", "density=0.2, scope=model"] in parameters
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content["varying"] == ["merge"]
     jobs = content["jobs"]

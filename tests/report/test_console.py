@@ -9,11 +9,11 @@ import pytest
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.search.choice import Selection
 
 
-def printed(result: RunResult, width: int = 80) -> str:
+def printed(result: Result, width: int = 80) -> str:
     file = io.StringIO()
     Console(file, width=width).results(result)
     return file.getvalue()
@@ -25,7 +25,7 @@ def row(text: str, label: str) -> list[str]:
     return line.removeprefix(label).split()
 
 
-def renamed(result: RunResult, names: dict[str, str]) -> RunResult:
+def renamed(result: Result, names: dict[str, str]) -> Result:
     assert result.selection is not None
     assert result.evaluation is not None
 
@@ -41,7 +41,7 @@ def renamed(result: RunResult, names: dict[str, str]) -> RunResult:
     return replace(result, evaluation=evaluation, selection=Selection(tasks, result.selection.overall))
 
 
-def test_scores_of_every_alpha_are_those_of_the_data(result: RunResult):
+def test_scores_of_every_alpha_are_those_of_the_data(result: Result):
     text = printed(result)
     assert result.evaluation is not None
     for candidate, scores in result.evaluation.candidates.items():
@@ -52,7 +52,7 @@ def test_scores_of_every_alpha_are_those_of_the_data(result: RunResult):
     assert row(text, "donor a")[0] == f"{result.evaluation.donors['a'].mean:.1f}"
 
 
-def test_choice_and_oracle_are_marked_where_they_are(result: RunResult):
+def test_choice_and_oracle_are_marked_where_they_are(result: Result):
     assert result.selection is not None
     text = printed(result)
     choice, oracle = result.selection.overall.candidate, result.oracle(None)
@@ -63,7 +63,7 @@ def test_choice_and_oracle_are_marked_where_they_are(result: RunResult):
     assert same[3].endswith("=")
 
 
-def test_every_task_has_its_choice_confidence_oracle_and_regret(result: RunResult):
+def test_every_task_has_its_choice_confidence_oracle_and_regret(result: Result):
     assert result.selection is not None
     _, table = printed(result).split("The choice, one winner per task")
     for task, choice in result.selection.tasks.items():
@@ -79,7 +79,7 @@ def test_every_task_has_its_choice_confidence_oracle_and_regret(result: RunResul
     assert float(row(table, "ALL TASKS")[-1]) > 0
 
 
-def test_the_summary_compares_the_choice_with_all_baselines(result: RunResult):
+def test_the_summary_compares_the_choice_with_all_baselines(result: Result):
     assert result.evaluation is not None
     text = printed(result)
     own = result.score(result.choice(None).candidate, None)
@@ -92,7 +92,7 @@ def test_the_summary_compares_the_choice_with_all_baselines(result: RunResult):
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_nothing_is_wider_than_the_console(result: RunResult, plan: Plan, width: int):
+def test_nothing_is_wider_than_the_console(result: Result, plan: Plan, width: int):
     file = io.StringIO()
     console = Console(file, width=width)
     console.results(result)
@@ -101,11 +101,11 @@ def test_nothing_is_wider_than_the_console(result: RunResult, plan: Plan, width:
     assert max(map(len, file.getvalue().splitlines())) <= width
 
 
-def test_at_80_columns_eight_tasks_fit_into_one_table(result: RunResult):
+def test_at_80_columns_eight_tasks_fit_into_one_table(result: Result):
     assert printed(result).count("0.1 fixed") == 1
 
 
-def test_many_tasks_are_split_into_blocks_and_none_is_lost(result: RunResult):
+def test_many_tasks_are_split_into_blocks_and_none_is_lost(result: Result):
     assert result.evaluation is not None
     tasks = {f"a long benchmark name {number}": float(number) for number in range(30)}
     wide = Evaluation({c: Scores(tasks) for c in result.evaluation.candidates}, {}, {})
@@ -116,7 +116,7 @@ def test_many_tasks_are_split_into_blocks_and_none_is_lost(result: RunResult):
     assert shown == ["14.5", *(f"{value:.1f}" for value in tasks.values())]
 
 
-def test_off_a_terminal_there_are_no_control_characters(result: RunResult, plan: Plan):
+def test_off_a_terminal_there_are_no_control_characters(result: Result, plan: Plan):
     file = io.StringIO()
     console = Console(file)
     console.plan(plan)
@@ -126,7 +126,7 @@ def test_off_a_terminal_there_are_no_control_characters(result: RunResult, plan:
     assert all(letter.isprintable() or letter == "\n" for letter in file.getvalue())
 
 
-def test_without_labels_there_are_differences_and_no_scores(result: RunResult):
+def test_without_labels_there_are_differences_and_no_scores(result: Result):
     assert result.selection is not None
     text = printed(replace(result, evaluation=None))
     overall = result.selection.overall
@@ -137,7 +137,7 @@ def test_without_labels_there_are_differences_and_no_scores(result: RunResult):
         assert word not in text
 
 
-def test_a_task_without_labels_has_no_score_but_its_choice(result: RunResult):
+def test_a_task_without_labels_has_no_score_but_its_choice(result: Result):
     assert result.evaluation is not None
     part = {
         c: Scores({t: v for t, v in s.tasks.items() if t != "parity"})
@@ -178,7 +178,7 @@ def test_paths_are_not_broken_nor_brackets_interpreted(capsys: pytest.CaptureFix
     assert capsys.readouterr().out == text + "\n"
 
 
-def test_the_tree_of_a_plan_fits_the_width(result: RunResult):
+def test_the_tree_of_a_plan_fits_the_width(result: Result):
     assert result.plan is not None
     file = io.StringIO()
     Console(file, width=60).tree(result.plan)

@@ -7,14 +7,14 @@ from pathlib import Path
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.merge.candidate import Candidate
-from adamms.report.result import RunResult, StageTiming
+from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection
 
 SORTABLE = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
 
-def test_one_row_per_candidate_with_alpha_as_the_axis(result: RunResult) -> None:
+def test_one_row_per_candidate_with_alpha_as_the_axis(result: Result) -> None:
     curves = metrics.curves(result)
     assert curves.steps == dict.fromkeys(("difference", "wins", "score", "control"), "alpha")
     assert [row["alpha"] for row in curves.rows] == [c.alpha for c in result.candidates]
@@ -29,14 +29,14 @@ def test_one_row_per_candidate_with_alpha_as_the_axis(result: RunResult) -> None
     assert "difference/all" not in curves.rows[0]  # the ends have no D
 
 
-def test_every_name_can_be_sorted_by(result: RunResult) -> None:
+def test_every_name_can_be_sorted_by(result: Result) -> None:
     for name in metrics.overall(result) | metrics.details(result):
         assert SORTABLE.fullmatch(name), name
     for name in {name for row in metrics.curves(result).rows for name in row}:
         assert all(SORTABLE.fullmatch(part) for part in name.split("/")), name
 
 
-def test_choice_confidence_and_regret_of_every_task(result: RunResult) -> None:
+def test_choice_confidence_and_regret_of_every_task(result: Result) -> None:
     found = metrics.details(result)
     assert result.selection is not None
     for task, choice in result.selection.tasks.items():
@@ -49,7 +49,7 @@ def test_choice_confidence_and_regret_of_every_task(result: RunResult) -> None:
     assert line["all_alpha"] == 0.3
 
 
-def test_time_and_throughput_of_every_stage(result: RunResult) -> None:
+def test_time_and_throughput_of_every_stage(result: Result) -> None:
     again = (*result.timings, StageTiming("search", 7.66, 900, "answers"), StageTiming("respond 0.3", 2.0))
     found = metrics.details(replace(result, timings=again))
     assert found["time_search_seconds"] == 20.0
@@ -59,7 +59,7 @@ def test_time_and_throughput_of_every_stage(result: RunResult) -> None:
     assert found["time_total_seconds"] == 0.4 + 20.0 + 4.0 + 2.0
 
 
-def grid_result(*axes: str) -> RunResult:
+def grid_result(*axes: str) -> Result:
     """A search over a lattice of 3 x 3, or a line of 3."""
     values = (0.2, 0.4, 0.6)
     places = [(x,) for x in values] if len(axes) == 1 else [(x, y) for x in values for y in values]
@@ -67,9 +67,7 @@ def grid_result(*axes: str) -> RunResult:
     found = {c: float(index) for index, c in enumerate(candidates)}
     choice = Choice(candidates[0], found, (candidates[0],), 0.9, {candidates[0]: 0.9}, 10)
     scores = {c: Scores({"a b": 1.0 * index}) for index, c in enumerate(candidates)}
-    return RunResult(
-        "grid", selection=Selection({"a b": choice}, choice), evaluation=Evaluation(scores, {}, {})
-    )
+    return Result("grid", selection=Selection({"a b": choice}, choice), evaluation=Evaluation(scores, {}, {}))
 
 
 def test_each_axis_of_a_grid_is_a_step_of_its_own() -> None:
@@ -91,18 +89,18 @@ def test_one_other_axis_has_its_name_in_its_charts() -> None:
     )
 
 
-def test_tasks_that_differ_in_punctuation_stay_apart(result: RunResult) -> None:
+def test_tasks_that_differ_in_punctuation_stay_apart(result: Result) -> None:
     assert result.selection is not None
     choice = result.selection.overall
     tasks = dict.fromkeys(("a b", "a-b", "all", "ä"), choice)
-    found = metrics.details(RunResult("odd", selection=Selection(tasks, choice)))
+    found = metrics.details(Result("odd", selection=Selection(tasks, choice)))
     assert len([name for name in found if name.endswith("_confidence")]) == 4
     assert "task_all_confidence" in found
 
 
-def test_a_run_without_search_or_labels_has_what_there_is(result: RunResult) -> None:
-    assert metrics.overall(RunResult("nothing")) == metrics.details(RunResult("nothing")) == {}
-    assert metrics.curves(RunResult("nothing")).rows == []
+def test_a_run_without_search_or_labels_has_what_there_is(result: Result) -> None:
+    assert metrics.overall(Result("nothing")) == metrics.details(Result("nothing")) == {}
+    assert metrics.curves(Result("nothing")).rows == []
     unlabelled = metrics.overall(replace(result, evaluation=None))
     assert set(unlabelled) == {"all_alpha", "all_difference", "all_confidence"}
     assert metrics.details(replace(result, selection=None, evaluation=None))["plan_merged_tensors"] == 4
@@ -114,7 +112,7 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
         Metric("gqa-lite", "exact_match", "strict-match", 0.25, 0.01, 4, True),
     )
     found = LmmsResults("0.7.3", "vllm", Path("logs"), numbers, ())
-    row = metrics.details(RunResult("t", lmms_eval=found, scores=Scores({"read it": 50.0, "add": 100.0})))
+    row = metrics.details(Result("t", lmms_eval=found, scores=Scores({"read it": 50.0, "add": 100.0})))
     assert row == {
         "lmms_eval_mme_perception": 1500.5,
         "lmms_eval_gqa_lite_exact_match_strict_match": 0.25,

@@ -1,20 +1,17 @@
 """Results of searches over other numbers than alpha, and over several: words, tables and pictures."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+from page_text import Page
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.grid_surfaces import quantities, surface
 from adamms.report.page import curves, heat
 from adamms.report.report import write_report
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.search.candidates import lattice
 from adamms.search.choice import Choice, Selection, Several
@@ -27,7 +24,7 @@ THREE = {
 }
 
 
-def searched(result: RunResult, axes: dict[str, list[float]]) -> RunResult:
+def searched(result: Result, axes: dict[str, list[float]]) -> Result:
     """A made-up search: best in the middle of every axis, the ends of the first cannot win."""
     grid = lattice(axes)
     inner = [c for c in grid if c.settings["merge.density"] in axes["merge.density"][1:-1]]
@@ -52,50 +49,49 @@ def searched(result: RunResult, axes: dict[str, list[float]]) -> RunResult:
     )
 
 
-def test_one_other_number_goes_by_its_name(result: RunResult, tmp_path: Path) -> None:
-    text = write_report(tmp_path, searched(result, DENSITY)).read_text(encoding="utf-8")
-    assert "density=0.4 was chosen: its answers change least" in text
-    assert "the model at density=0.4 scores 75.0 %, the best of the grid" in text
-    assert "The better parent, the target, has 63.0" in text
-    assert "| density | mean | D | read | spell |" in text
-    assert "| target | 63.0 |  | 61.0 | 65.0 |" in text
-    assert "Mean score (above) and D (below) against density" in text
-    assert "merged at density=0.4." in text
-    assert f"{result.command} merge.density=0.4  # read, spell" in text
-    assert "alpha" not in text.split("## The choice")[1]
-    links = re.findall(r"\]\((plots/[^)]+)\)", text)
-    assert links == ["plots/overall.png", "plots/tasks.png", "plots/confidence.png"]
+def test_one_other_number_goes_by_its_name(result: Result, tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, searched(result, DENSITY)))
+    assert "density=0.4 was chosen: its answers change least" in page.text
+    assert "the model at density=0.4 scores 75.0 %, the best of the grid" in page.text
+    assert "The better parent, the target, has 63.0" in page.text
+    scores = page.tables["Scores (%) by labels that the search never saw"]
+    assert scores[0] == ["density", "mean", "D", "read", "spell"]
+    assert ["target", "63.0", "", "61.0", "65.0"] in scores
+    assert "merged at density=0.4," in page.text
+    assert f"{result.command} merge.density=0.4  # read, spell" in page.code
 
 
-def test_several_numbers_are_named_together(result: RunResult, tmp_path: Path) -> None:
-    text = write_report(tmp_path, searched(result, THREE)).read_text(encoding="utf-8")
-    assert "density=0.4, scaling=2, alpha=0.5 was chosen" in text
-    assert "| candidate | mean | D | read | spell |" in text
-    assert f"{result.command} merge.density=0.4 merge.scaling=2 merge.alpha=0.5  # read, spell" in text
-    assert re.findall(r"\]\((plots/[^)]+)\)", text) == ["plots/grid.png", "plots/confidence.png"]
-    with Image.open(tmp_path / "plots/grid.png") as picture:
-        assert len(picture.convert("RGB").getcolors(maxcolors=1_000_000)) > 10
-    again = write_report(tmp_path / "again", searched(result, THREE)).parent / "plots/grid.png"
-    assert again.read_bytes() == (tmp_path / "plots/grid.png").read_bytes()
+def test_several_numbers_are_named_together(result: Result, tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, searched(result, THREE)))
+    assert "density=0.4, scaling=2, alpha=0.5 was chosen" in page.text
+    assert page.tables["Scores (%) by labels that the search never saw"][0][0] == "candidate"
+    command = f"{result.command} merge.density=0.4 merge.scaling=2 merge.alpha=0.5  # read, spell"
+    assert command in page.code
 
 
-def test_the_map_has_the_best_over_the_other_axes(result: RunResult) -> None:
+def test_a_map_has_the_best_over_the_other_axes(result: Result) -> None:
     found = searched(result, THREE)
-    differences, means = quantities(found)
-    got = surface(means, THREE, ("merge.density", "merge.alpha"))
+    maps = {(heat.title, heat.corner, heat.across): heat for heat in heat.surfaces(found)}
+    assert len(maps) == 6
+    assert found.evaluation is not None
+    means = found.evaluation.candidates
+    shown = maps["mean score (%), the best of the other axes", "alpha", "density"]
     for y, alpha in enumerate(THREE["merge.alpha"]):
         for x, density in enumerate(THREE["merge.density"]):
+            at = [c for c in means if (c.alpha, c.settings["merge.density"]) == (alpha, density)]
+            assert shown.squares[y][x].text == f"{max(means[c].mean for c in at):.1f}"
+    choice = found.choice(None)
+    assert choice is not None
+    shown = maps["D, all tasks, the best of the other axes", "scaling", "density"]
+    for row, scaling in zip(shown.squares, THREE["merge.scaling"], strict=True):
+        assert [row[0].text, row[-1].text] == ["-", "-"]  # the ends have no D
+        for square, density in zip(row[1:-1], THREE["merge.density"][1:-1], strict=True):
             at = [
-                Candidate.of({"merge.density": density, "merge.scaling": s, "merge.alpha": alpha})
-                for s in THREE["merge.scaling"]
+                value
+                for c, value in choice.differences.items()
+                if (c.settings["merge.scaling"], c.settings["merge.density"]) == (scaling, density)
             ]
-            assert got[y, x] == max(means.values[c] for c in at)
-    least = surface(differences, THREE, ("merge.density", "merge.scaling"))
-    assert np.isnan(least[:, [0, -1]]).all()
-    assert not np.isnan(least[:, 1:-1]).any()
-    for x, density in enumerate(THREE["merge.density"][1:-1], start=1):
-        at = [c for c in differences.values if c.settings["merge.density"] == density]
-        assert least[:, x].min() == min(differences.values[c] for c in at)
+            assert square.text == f"{min(at):.0f}"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +121,7 @@ def test_spans_of_other_grids() -> None:
     assert words.spans([], several) == words.spans([], one) == ""
 
 
-def with_several(result: RunResult) -> RunResult:
+def with_several(result: Result) -> Result:
     """The same, in which several coefficients were found to be better than the choice on the grid."""
     assert result.selection is not None
     assert result.evaluation is not None
@@ -149,9 +145,7 @@ def with_several(result: RunResult) -> RunResult:
     )
 
 
-def test_several_coefficients_are_a_line_across_the_curves_of_the_grid(
-    result: RunResult, tmp_path: Path
-) -> None:
+def test_several_coefficients_are_a_line_across_the_curves_of_the_grid(result: Result) -> None:
     found = with_several(result)
     plain, chart = curves.overall(result), curves.overall(found)
     assert plain is not None
@@ -166,12 +160,9 @@ def test_several_coefficients_are_a_line_across_the_curves_of_the_grid(
     for stop in chart.stops:
         assert [value for kind, _, value in stop.rows if kind == "several"] == ["61.5", "2"]
     assert len(curves.per_task(found)) == len(result.tasks)
-    report = write_report(tmp_path, found).read_text(encoding="utf-8")
-    links = re.findall(r"\]\((plots/[^)]+)\)", report)
-    assert links == ["plots/overall.png", "plots/tasks.png", "plots/confidence.png"]
 
 
-def test_several_coefficients_have_a_column_of_their_own_and_no_place_on_an_axis(result: RunResult) -> None:
+def test_several_coefficients_have_a_column_of_their_own_and_no_place_on_an_axis(result: Result) -> None:
     found = with_several(result)
     shares = heat.confidence(found)
     assert shares is not None

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from adamms.report.comparison import gather
-from adamms.report.comparison_report import write_comparison
-from adamms.report.page.report import write_page
-from adamms.report.result import RunResult
+from adamms.report.report import write_comparison, write_report
+from adamms.report.result import Result
 from adamms.search.choice import Selection
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -87,8 +86,8 @@ def opened(chromium: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def report(answered: RunResult, tmp_path: Path) -> Path:
-    return write_page(tmp_path / "report.html", answered)
+def report(answered: Result, tmp_path: Path) -> Path:
+    return write_report(tmp_path, answered)
 
 
 def test_what_models_wrote_is_shown_and_never_run(opened: Any, report: Path) -> None:
@@ -181,7 +180,7 @@ def test_pictures_are_shown_and_can_be_enlarged(opened: Any, report: Path) -> No
     assert not one.page.is_visible("dialog img")
 
 
-def test_a_heading_sorts_its_table(opened: Any, report: Path, answered: RunResult) -> None:
+def test_a_heading_sorts_its_table(opened: Any, report: Path, answered: Result) -> None:
     one = opened(report)
     table = '#tables [aria-label^="Scores"]'
     heading = one.page.locator(f"{table} th", has_text="mean")
@@ -202,9 +201,7 @@ def test_a_heading_sorts_its_table(opened: Any, report: Path, answered: RunResul
     assert heading.get_attribute("aria-sort") is None
 
 
-def test_curves_tell_their_values_by_pointer_and_by_keys(
-    opened: Any, report: Path, answered: RunResult
-) -> None:
+def test_curves_tell_their_values_by_pointer_and_by_keys(opened: Any, report: Path, answered: Result) -> None:
     one = opened(report)
     svg = one.page.locator("#choice .chart svg")
     svg.scroll_into_view_if_needed()  # scrolling hides what is said
@@ -235,7 +232,7 @@ def test_it_fits_a_phone_and_can_be_read_by_day_and_night(opened: Any, report: P
 
 
 @pytest.fixture
-def multirun(result: RunResult, tmp_path: Path) -> Path:
+def multirun(result: Result, tmp_path: Path) -> Path:
     """What three searches of a multirun leave, one of which has failed."""
     assert result.selection is not None
     assert result.evaluation is not None
@@ -253,8 +250,8 @@ def multirun(result: RunResult, tmp_path: Path) -> Path:
             selection = Selection(result.selection.tasks, overall)
             (folder / "selection.json").write_text(json.dumps(selection.to_json()))
             (folder / "evaluation.json").write_text(json.dumps(result.evaluation.to_json()))
-            write_page(folder / "report.html", result)
-    return write_comparison(gather(tmp_path / "multi run")).with_suffix(".html")
+            write_report(folder, result)
+    return write_comparison(gather(tmp_path / "multi run"))
 
 
 def test_the_comparison_sorts_links_and_shows_one_job_among_the_curves(opened: Any, multirun: Path) -> None:

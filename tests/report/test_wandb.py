@@ -21,7 +21,7 @@ from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
 from adamms.merge.candidate import Candidate
-from adamms.report.result import Answered, RunResult
+from adamms.report.result import Answered, Result
 from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job
 from adamms.report.trackers.wandb import Wandb
@@ -48,7 +48,7 @@ def settings(folder: Path, **others: object) -> dict[str, Any]:
 def told(tmp_path: Path) -> Callable[..., OfflineRun]:
     """Record a result in a run and read it back."""
 
-    def tell(result: RunResult | None, **arguments: Any) -> OfflineRun:
+    def tell(result: Result | None, **arguments: Any) -> OfflineRun:
         tracker = Wandb(mode="offline", folder=tmp_path / "out", **arguments)
         with tracker.run(settings(tmp_path / "out"), JOB) as record:
             if result is not None:
@@ -72,15 +72,14 @@ def answered(folder: Path) -> tuple[Answered, ...]:
     )
 
 
-def output(folder: Path, result: RunResult) -> RunResult:
+def output(folder: Path, result: Result) -> Result:
     """What a search leaves, as far as the tracker looks at it."""
     for name in (
         "plan.json",
         "selection.json",
         "evaluation.json",
         "config.yaml",
-        "report.md",
-        "plots/overall.png",
+        "report.html",
     ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
@@ -106,7 +105,7 @@ def end_service() -> None:
 
 
 class TestWhatARunSays:
-    def test_its_settings_place_and_names(self, told, result: RunResult) -> None:
+    def test_its_settings_place_and_names(self, told, result: Result) -> None:
         run = told(result)
         assert (run.project, run.job_type, run.group) == ("adamms", "search", "demo")
         assert run.name == "demo linear search.rule=sum"
@@ -119,7 +118,7 @@ class TestWhatARunSays:
         run = told(None, project="p", group="g", name="n", tags=["t", "u"])
         assert (run.project, run.group, run.name, run.tags) == ("p", "g", "n", ("t", "u"))
 
-    def test_the_curves_have_alpha_as_their_axis(self, told, result: RunResult) -> None:
+    def test_the_curves_have_alpha_as_their_axis(self, told, result: Result) -> None:
         run = told(result)
         rows = [row for row in run.history if "alpha" in row]
         for row, expected in zip(rows, metrics.curves(result).rows, strict=True):
@@ -129,13 +128,13 @@ class TestWhatARunSays:
         }
         assert run.metrics["alpha"] == ("", True)
 
-    def test_the_summary_has_the_results_and_no_ends_of_curves(self, told, result: RunResult) -> None:
+    def test_the_summary_has_the_results_and_no_ends_of_curves(self, told, result: Result) -> None:
         run = told(result)
         expected = metrics.overall(result) | metrics.details(result)
         assert {name: run.summary[name] for name in expected} == pytest.approx(expected)
         assert not [name for name in run.summary if "/" in name and not name.startswith("_wandb")]
 
-    def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: RunResult, tmp_path: Path) -> None:
+    def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: Result, tmp_path: Path) -> None:
         """As when a job is repeated whose run was complete: W&B hands the summary back on resuming."""
         tracker = Wandb(mode="offline", folder=tmp_path / "out")
         with tracker.run(settings(tmp_path / "out"), JOB) as record:
@@ -149,13 +148,13 @@ class TestTableAndArtifacts:
     def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
         sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
         numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)
-        run = told(RunResult("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
+        run = told(Result("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
         (row,) = run.table("lmms_eval_samples")
         asked = {"task": "digits", "number": 3, "question": "read red", "target": "7", "answer": "7"}
         assert row == {**asked, "raw": " 7", "scores": '{"exact_match": 1.0}'}
         assert run.summary["lmms_eval_digits_exact_match"] == 1.0
 
-    def test_answers_of_all_candidates_with_the_images(self, told, result: RunResult, tmp_path: Path) -> None:
+    def test_answers_of_all_candidates_with_the_images(self, told, result: Result, tmp_path: Path) -> None:
         run = told(replace(result, answered=answered(tmp_path / "images")), image_size=300)
         rows = run.table("answers")
         assert [row["example"] for row in rows] == ["a", "b", "c"]
@@ -169,25 +168,25 @@ class TestTableAndArtifacts:
         assert rows[2]["image"] is None
         assert run.summary["answers/nrows"] == 3
 
-    def test_images_can_be_left_out(self, told, result: RunResult, tmp_path: Path) -> None:
+    def test_images_can_be_left_out(self, told, result: Result, tmp_path: Path) -> None:
         run = told(replace(result, answered=answered(tmp_path / "images")), image_size=0)
         assert {row["image"] for row in run.table("answers")} == {None}
 
     def test_recipe_and_report_are_uploaded_and_the_model_is_referred_to(
-        self, told, result: RunResult, tmp_path: Path
+        self, told, result: Result, tmp_path: Path
     ) -> None:
         run = told(output(tmp_path / "out", result))
         assert set(run.entries("recipe")) == {
             *("plan.json", "selection.json", "config.yaml", "model/adamms_recipe.json")
         }
-        assert set(run.entries("report")) == {"report.md", "plots/overall.png", "evaluation.json"}
+        assert set(run.entries("report")) == {"report.html", "evaluation.json"}
         model = run.entries("model")
         weights = tmp_path / "out/model/model.safetensors"
         assert model["model.safetensors"].ref == weights.as_uri()
         assert not model["model.safetensors"].local_path
         assert "f00" in Path(model["adamms_recipe.json"].local_path).read_text()
 
-    def test_the_model_knows_where_it_comes_from(self, told, result: RunResult, tmp_path: Path) -> None:
+    def test_the_model_knows_where_it_comes_from(self, told, result: Result, tmp_path: Path) -> None:
         found = told(output(tmp_path / "out", result)).metadata("model")
         assert found["fingerprint"] == "f00"
         assert found["merged_at"] == {"merge.alpha": 0.5}
@@ -196,12 +195,12 @@ class TestTableAndArtifacts:
             ("donor a", (tmp_path / "out").as_uri()),
         ]
 
-    def test_with_checksum_the_weights_are_read(self, told, result: RunResult, tmp_path: Path) -> None:
+    def test_with_checksum_the_weights_are_read(self, told, result: Result, tmp_path: Path) -> None:
         run = told(output(tmp_path / "out", result), checksum=True)
         md5 = base64.b64encode(hashlib.md5(b"weights").digest()).decode()
         assert run.entries("model")["model.safetensors"].digest == md5
 
-    def test_all_files_are_below_the_output_folder(self, told, result: RunResult, tmp_path: Path) -> None:
+    def test_all_files_are_below_the_output_folder(self, told, result: Result, tmp_path: Path) -> None:
         run = told(output(tmp_path / "out", replace(result, answered=answered(tmp_path / "images"))))
         for kind in run.artifacts:
             for entry in run.entries(kind).values():
@@ -221,7 +220,7 @@ class TestEnds:
         assert run.exit_code == 1
         assert run.summary["error"] == f"{kind.__name__}: broken"
 
-    def test_runs_of_one_process_are_separate(self, result: RunResult, tmp_path: Path) -> None:
+    def test_runs_of_one_process_are_separate(self, result: Result, tmp_path: Path) -> None:
         for index, alpha in enumerate((0.1, 0.2, 0.1)):
             own = settings(tmp_path, merge={"alpha": alpha})
             with Wandb(mode="offline", folder=tmp_path / str(index)).run(own, JOB) as record:
@@ -232,7 +231,7 @@ class TestEnds:
         assert ["all_alpha" in run.summary for run in runs] == [False, True, False]
 
     def test_a_run_outlives_wandbs_service(
-        self, result: RunResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+        self, result: Result, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """As in a SLURM job that is requeued: the signal ends the service, while the job still works."""
         tracker = Wandb(mode="offline", folder=tmp_path / "killed")
@@ -246,13 +245,13 @@ class TestEnds:
         assert run.exit_code == 0
         assert run.summary["all_alpha"] == 0.3
 
-    def test_disabled_writes_nothing(self, result: RunResult, tmp_path: Path) -> None:
+    def test_disabled_writes_nothing(self, result: Result, tmp_path: Path) -> None:
         with Wandb(mode="disabled", folder=tmp_path / "out").run(settings(tmp_path), JOB) as record:
             record(replace(result, answered=answered(tmp_path / "images")))
         assert not list((tmp_path / "out").rglob("*.*"))
 
     def test_one_line_is_printed_and_nothing_else(
-        self, result: RunResult, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+        self, result: Result, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         with Wandb(mode="offline", folder=tmp_path).run(settings(tmp_path), JOB) as record:
             record(result)

@@ -7,7 +7,7 @@ import pytest
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection, Several
 
 A = [Candidate(step / 10) for step in range(11)]
@@ -72,7 +72,7 @@ def test_answers_that_never_change_say_nothing():
     assert "stable" not in said
 
 
-def with_scores(result: RunResult, means: dict[int, float], donor: float, control: float) -> RunResult:
+def with_scores(result: Result, means: dict[int, float], donor: float, control: float) -> Result:
     winner = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 1.0, 3: 0.0}, (2,))
     evaluation = Evaluation(
         {A[i]: Scores({"t": value}) for i, value in means.items()},
@@ -82,7 +82,7 @@ def with_scores(result: RunResult, means: dict[int, float], donor: float, contro
     return replace(result, selection=Selection({"t": winner}, winner), evaluation=evaluation)
 
 
-def test_a_merge_that_beats_everything(result: RunResult):
+def test_a_merge_that_beats_everything(result: Result):
     good = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=65.0)
     said = words.verdict(good)
     assert "scores 90.0 %, the best of the grid." in said
@@ -91,7 +91,7 @@ def test_a_merge_that_beats_everything(result: RunResult):
     assert "best point is alpha = 0.1 with 65.0 %, 25.0 points below" in words.control_finding(good)
 
 
-def test_a_merge_that_does_not_help_is_said_to(result: RunResult):
+def test_a_merge_that_does_not_help_is_said_to(result: Result):
     bad = with_scores(result, {0: 92.0, 1: 91.0, 2: 90.0, 3: 80.0}, donor=75.0, control=95.0)
     said = words.verdict(bad)
     assert "best of the grid is alpha = 0 with 92.0 %, a regret of 2.0 points" in said
@@ -99,7 +99,7 @@ def test_a_merge_that_does_not_help_is_said_to(result: RunResult):
     assert "5.0 points ABOVE the chosen merge: here the donor is not what helps" in words.control_finding(bad)
 
 
-def test_noise_is_two_standard_errors(result: RunResult):
+def test_noise_is_two_standard_errors(result: Result):
     given = with_scores(result, {0: 60.0, 2: 90.0}, donor=75.0, control=65.0)
     assert "about 3.0 points" in words.noise(replace(given, labelled=400))
     assert words.noise(replace(given, labelled=0)) == ""

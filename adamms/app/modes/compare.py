@@ -9,12 +9,12 @@ from omegaconf import DictConfig
 
 from adamms.errors import AdammsError
 from adamms.report.comparison import RECORD, gather
-from adamms.report.comparison_report import write_comparison
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.report import write_comparison
+from adamms.report.result import Result
 
 
-def compare(config: DictConfig, console: Console) -> RunResult:
+def compare(config: DictConfig, console: Console) -> Result:
     """The mode `compare`: for jobs that went on when the command that queued them was interrupted.
 
     Raises:
@@ -24,11 +24,11 @@ def compare(config: DictConfig, console: Console) -> RunResult:
     if not gather(folder).jobs:
         raise AdammsError(f"{folder}: no searches of a multirun are in it; expected NUMBER/{RECORD}")
     show(folder, console)
-    return RunResult(title=f"Comparison of {folder}")
+    return Result(title=f"Comparison of {folder}")
 
 
 def show(folder: Path, console: Console | None = None) -> None:
-    """Print the table, and write comparison.html, .md and .json into the multirun's folder."""
+    """Print the table, and write comparison.html and comparison.json into the multirun's folder."""
     console, comparison = console or Console(), gather(folder)
     console.comparison(comparison)
     console.say(f"comparison: {write_comparison(comparison)}")

@@ -16,7 +16,7 @@ from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 
 # What the configuration may name -> the extra that it needs.
 NEEDS = {
@@ -26,7 +26,7 @@ NEEDS = {
 }
 
 
-def doctor(config: DictConfig, console: Console) -> RunResult:
+def doctor(config: DictConfig, console: Console) -> Result:
     """Print what was found and what to do; an error at the end if something is in this run's way.
 
     Raises:
@@ -42,7 +42,7 @@ def doctor(config: DictConfig, console: Console) -> RunResult:
     if wrong:
         raise AdammsError(f"doctor: {len(wrong)} in the way of this configuration: {', '.join(wrong)}")
     console.say("doctor: nothing is in the way of this configuration")
-    return RunResult(title="doctor", timings=console.timings)
+    return Result(title="doctor", timings=console.timings)
 
 
 def _look(config: DictConfig) -> Iterator[Finding]:

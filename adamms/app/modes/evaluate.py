@@ -23,7 +23,7 @@ from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report.console import Console
 from adamms.report.report import write_report
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 
 FOLDER = "lmms_eval"  # of the run, for what lmms-eval leaves
 
@@ -51,7 +51,7 @@ class Outside:
     def __bool__(self) -> bool:
         return self._lmms_eval is not None
 
-    def add_to(self, result: RunResult) -> RunResult:
+    def add_to(self, result: Result) -> Result:
         """Run it, print and record what it found.
 
         Returns:
@@ -69,7 +69,7 @@ class Outside:
         return result
 
 
-def evaluate(config: DictConfig, console: Console) -> RunResult:
+def evaluate(config: DictConfig, console: Console) -> Result:
     """Evaluate the model in `model_folder`: accuracy where the data has labels, and lmms-eval."""
     if config.model_folder is None:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
@@ -85,7 +85,7 @@ def evaluate(config: DictConfig, console: Console) -> RunResult:
         raise AdammsError(f"mode=evaluate has nothing to do: {why}, and there is no evaluate.lmms_eval")
     if data is not None and not labelled:
         console.warn("the data has no labels, so there is no accuracy")
-    result = RunResult(f"Evaluation of {checkpoint.folder.name}", notes=[f"Model: {checkpoint.folder}"])
+    result = Result(f"Evaluation of {checkpoint.folder.name}", notes=[f"Model: {checkpoint.folder}"])
     if scorer is not None and data is not None and labelled:
         result = _scored(config, console, checkpoint, data, scorer, result)
     result = outside.add_to(result)
@@ -100,8 +100,8 @@ def _scored(
     checkpoint: Checkpoint,
     data: Dataset,
     scorer: Scorer,
-    result: RunResult,
-) -> RunResult:
+    result: Result,
+) -> Result:
     """With the model's scores on the labelled examples; its answers go to answers.jsonl."""
     labelled = [example for example in data.examples if example.id in data.answers]
     with (
@@ -123,7 +123,7 @@ def _scored(
     return result
 
 
-def _record(result: RunResult) -> dict[str, Any]:
+def _record(result: Result) -> dict[str, Any]:
     """evaluation.json."""
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}

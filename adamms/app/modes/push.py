@@ -13,7 +13,7 @@ from adamms.app.output import RECORD
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -37,7 +37,7 @@ class Push:
     message: str = "Merged with adamms"
 
 
-def push(config: DictConfig, console: Console) -> RunResult:
+def push(config: DictConfig, console: Console) -> Result:
     """Send OUT/model with its card to the hub; with mode.dry_run=true only say what would be sent."""
     wanted = _wanted(config)
     files = _checked(wanted)
@@ -52,7 +52,7 @@ def push(config: DictConfig, console: Console) -> RunResult:
             url = _send(wanted)
             advance(total)
         console.say(f"{len(files)} files, {total / 1e9:.3f} GB are at {url}")
-    return RunResult(title=f"push to {wanted.repo}", folder=wanted.folder, timings=console.timings)
+    return Result(title=f"push to {wanted.repo}", folder=wanted.folder, timings=console.timings)
 
 
 def _wanted(config: DictConfig) -> Push:

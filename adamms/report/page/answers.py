@@ -12,7 +12,7 @@ from typing import Any
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.page.images import Album
-from adamms.report.result import Answered, RunResult
+from adamms.report.result import Answered, Result
 
 MOST_TEXT = 2_000  # characters of one answer or question
 ROOM = 8_000_000  # characters of all of them together
@@ -39,7 +39,7 @@ class Answers:
     notes: tuple[str, ...]
 
 
-def answers(result: RunResult, room: int = ROOM, album: Album | None = None) -> Answers | None:
+def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Answers | None:
     """The section; None where nothing was answered.
 
     Args:

@@ -6,7 +6,6 @@ Arranges what `comparison_tables` says; every job's own page is a link.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, short
@@ -14,7 +13,7 @@ from adamms.report import comparison_tables, words
 from adamms.report.comparison import Comparison, Job
 from adamms.report.comparison_curves import Curve, curve
 from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
-from adamms.report.page.render import render, write
+from adamms.report.page.render import render
 from adamms.report.page.report import Fact
 from adamms.report.tables import Cell, Table
 
@@ -42,14 +41,13 @@ class ComparisonView:
     jobs: Table
 
 
-def write_page(file: Path, comparison: Comparison) -> Path:
-    """Write the page of a multirun.
+def page(comparison: Comparison) -> str:
+    """The page of a multirun: one HTML file.
 
     Raises:
-        OSError: a file that cannot be written.
         AdammsError: results of a job that are not what adamms writes.
     """
-    return write(file, render("comparison.html", view(comparison), SCRIPTS))
+    return render("comparison.html", vars(view(comparison)), SCRIPTS)
 
 
 def view(comparison: Comparison) -> ComparisonView:

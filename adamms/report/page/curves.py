@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import words
 from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
-from adamms.report.result import RunResult, score_on
+from adamms.report.result import Result, score_on
 
 WIDE, NARROW = 720.0, 340.0
 PARENTS = 4  # colours of donors
 
 
-def overall(result: RunResult) -> Chart | None:
+def overall(result: Result) -> Chart | None:
     """Mean score and D over all tasks; None where candidates differ along several axes."""
     panels = _panels(result, None)
     if result.axis is None or not panels:
@@ -22,7 +22,7 @@ def overall(result: RunResult) -> Chart | None:
     return _chart("All tasks", result, None, _scaled(panels, [panels], result.unit), WIDE)
 
 
-def per_task(result: RunResult) -> list[Chart]:
+def per_task(result: Result) -> list[Chart]:
     """The same for every task, all on the same scales; none for a single task."""
     if result.axis is None or len(result.tasks) < 2:
         return []
@@ -34,7 +34,7 @@ def per_task(result: RunResult) -> list[Chart]:
     ]
 
 
-def _panels(result: RunResult, task: str | None) -> dict[str, Panel]:
+def _panels(result: Result, task: str | None) -> dict[str, Panel]:
     """By quantity: "scores" if there are any, "D" if there is a choice."""
     panels = {}
     choice = result.choice(task)
@@ -53,7 +53,7 @@ def _panels(result: RunResult, task: str | None) -> dict[str, Panel]:
     return panels
 
 
-def _scores(result: RunResult, task: str | None) -> list[Series]:
+def _scores(result: Result, task: str | None) -> list[Series]:
     evaluation = result.evaluation
     assert evaluation is not None
     start = _x(result.grid[0], result)
@@ -80,7 +80,7 @@ def _scores(result: RunResult, task: str | None) -> list[Series]:
     ]
 
 
-def _beside(result: RunResult, values: Mapping[Candidate, float | None]) -> list[Series]:
+def _beside(result: Result, values: Mapping[Candidate, float | None]) -> list[Series]:
     """The value of several coefficients, which have no place on the axis: a line across."""
     value = None if result.several is None else values.get(result.several)
     start = _x(result.grid[0], result)
@@ -89,14 +89,14 @@ def _beside(result: RunResult, values: Mapping[Candidate, float | None]) -> list
     )
 
 
-def _spots(result: RunResult, task: str | None) -> tuple[Spot, ...]:
+def _spots(result: Result, task: str | None) -> tuple[Spot, ...]:
     oracle, choice = result.oracle(task), result.choice(task)
     marked = {"oracle": oracle, "chosen": choice.candidate if choice else None}
     return _marked(result, marked, {c: result.score(c, task) for c in result.candidates})
 
 
 def _marked(
-    result: RunResult, marked: Mapping[str, Candidate | None], values: Mapping[Candidate, float | None]
+    result: Result, marked: Mapping[str, Candidate | None], values: Mapping[Candidate, float | None]
 ) -> tuple[Spot, ...]:
     """A spot for every kind whose candidate is on the axis and has a value."""
     return tuple(
@@ -119,7 +119,7 @@ def _scaled(panels: dict[str, Panel], alike: list[dict[str, Panel]], unit: str) 
     return found
 
 
-def _chart(title: str, result: RunResult, task: str | None, panels: list[Panel], width: float) -> Chart:
+def _chart(title: str, result: Result, task: str | None, panels: list[Panel], width: float) -> Chart:
     choice = result.choice(task)
     large = width == WIDE
     heights = {1: [230.0 if large else 130.0], 2: [250.0, 110.0] if large else [130.0, 60.0]}[len(panels)]
@@ -134,7 +134,7 @@ def _chart(title: str, result: RunResult, task: str | None, panels: list[Panel],
     return chart(title, frame, panels, words.noun(result.grid))
 
 
-def _x(candidate: Candidate, result: RunResult) -> float:
+def _x(candidate: Candidate, result: Result) -> float:
     """Where it is on the only axis."""
     assert result.axis is not None
     return candidate.settings[result.axis]

@@ -1,30 +1,34 @@
 """Tables whose cells have a shade: who wins the resamples, D over two axes, distances by layer and role.
 
-Plain data for the template; the style sheet has eleven shades.
+Plain data for the template. The style sheet has the colours, eleven shades of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import log
 
 from adamms.mapping.checks.verification import Check, Verification
-from adamms.merge.candidate import axes_of, short
+from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report import words
-from adamms.report.grid_surfaces import Quantity, quantities, surface
-from adamms.report.result import RunResult
+from adamms.report.plan_tables import farthest_roles
+from adamms.report.result import Result
 
 SHADES = 10  # the darkest; 0 is the page's own colour
-MOST_ROLES = 60  # per model; where names say nothing of layers, every tensor is a role of its own
-LEAST_DISTANCE = 1e-4  # where shades begin; equal tensors are at 0
+LEAST_DISTANCE = 1e-4  # the lightest shade of a distance; equal tensors are at 0
 DENSE = 16  # columns from which cells are narrow and show no numbers
+FRAMED = "Framed: the choice."
 
 
 @dataclass(frozen=True)
 class Square:
-    """One cell: its text, its shade (None: no value), what it says when pointed at, and its frame.
+    """One cell.
 
-    `frame` is "chosen", "problem" or "".
+    Args:
+        text: what stands in it.
+        shade: 0 to SHADES; None where there is no value.
+        words: what it says when it is pointed at.
+        frame: "chosen", "problem" or "".
     """
 
     text: str
@@ -41,9 +45,11 @@ class Heat:
         title: above it.
         corner: what the rows are.
         across: what the columns are.
-        columns, rows: their names.
+        columns: their names.
+        rows: their names.
         squares: row by row.
-        least, most: what the lightest and the darkest shade mean.
+        least: what the lightest shade means.
+        most: what the darkest shade means.
         kind: its colour in the style sheet: "good", "difference" or "distance".
         note: below it.
     """
@@ -64,75 +70,91 @@ class Heat:
         return len(self.columns) > DENSE
 
 
-def confidence(result: RunResult) -> Heat | None:
-    """How often every candidate wins the bootstrap, per task and over all."""
+def confidence(result: Result) -> Heat | None:
+    """How often every candidate wins the bootstrap, per task and over all; None without a search."""
     if result.selection is None:
         return None
-    named = [*result.selection.tasks.items(), ("ALL TASKS", result.selection.overall)]
-    grid = [c for c in result.candidates if any(c in choice.wins for _, choice in named)]
-    columns = tuple(map(result.heading, grid))
-    squares = []
-    for task, choice in named:
-        row = []
-        for candidate, column in zip(grid, columns, strict=True):
-            share = choice.wins.get(candidate, 0.0)
-            chosen = candidate == choice.candidate
-            said = f"{task}: {column} wins {100 * share:.1f}% of the resamples" + (", chosen" * chosen)
-            text = words.share(share) if share >= 0.005 or chosen else ""
-            row.append(Square(text, round(SHADES * share), said, "chosen" if chosen else ""))
-        squares.append(tuple(row))
+    choices = {**result.selection.tasks, words.ALL_TASKS: result.selection.overall}
+    grid = [c for c in result.candidates if any(c in choice.wins for choice in choices.values())]
+
+    def square(task: str, candidate: Candidate) -> Square:
+        share, chosen = choices[task].wins.get(candidate, 0.0), candidate == choices[task].candidate
+        said = f"{task}: {result.heading(candidate)} wins {100 * share:.1f}% of the resamples"
+        text = words.share(share) if share >= 0.005 or chosen else ""
+        return Square(text, round(SHADES * share), said + ", chosen" * chosen, "chosen" if chosen else "")
+
     return Heat(
-        "Share of the bootstrap resamples that each candidate wins",
-        *("task", words.noun(result.candidates), columns, tuple(task for task, _ in named), tuple(squares)),
-        *("0%", "100%", "good", "Framed: the choice."),
+        title="Share of the bootstrap resamples that each candidate wins",
+        corner="task",
+        across=words.noun(result.candidates),
+        columns=tuple(map(result.heading, grid)),
+        rows=tuple(choices),
+        squares=tuple(tuple(square(task, candidate) for candidate in grid) for task in choices),
+        least="0%",
+        most="100%",
+        kind="good",
+        note=FRAMED,
     )
 
 
-def surfaces(result: RunResult) -> list[Heat]:
-    """D, and the mean score, over every two axes of the grid; none where there are fewer than two."""
+def surfaces(result: Result) -> list[Heat]:
+    """D, and the mean score, over every two axes of the grid; none where it has fewer than two."""
     axes = {key: values for key, values in axes_of(result.candidates).items() if len(values) > 1}
-    choice = result.choice(None)
+    choice, evaluation = result.choice(None), result.evaluation
+    differences = choice.differences if choice else {}
+    means = {c: scores.mean for c, scores in evaluation.candidates.items()} if evaluation else {}
+    chosen = choice.candidate if choice else None
     found = []
     for pair in combinations(axes, 2):
-        columns, rows = ([f"{value:.10g}" for value in axes[key]] for key in pair)
-        chosen = None
-        if choice is not None:
-            x, y = (axes[key].index(choice.candidate.settings[key]) for key in pair)
-            chosen = (y, x)
-        for quantity in quantities(result):
-            values = surface(quantity, axes, pair).tolist()
-            rest = ", the best of the other axes" if len(axes) > 2 else ""
-            names = (short(pair[1]), short(pair[0]), tuple(columns), tuple(rows))
-            if any(value == value for row in values for value in row):
-                found.append(_surface(quantity, values, (quantity.name + rest, *names), chosen))
+        rest = ", the best of the other axes" if len(axes) > 2 else ""
+        two = {key: axes[key] for key in pair}
+        if differences:
+            name = f"D, all tasks{rest}"
+            found.append(_surface(name, "difference", differences, two, chosen, words.difference))
+        if means:
+            name = f"mean score ({result.unit}){rest}"
+            found.append(_surface(name, "good", means, two, chosen, words.score))
     return found
 
 
 def _surface(
-    quantity: Quantity,
-    values: list[list[float]],
-    names: tuple[str, str, str, tuple[str, ...], tuple[str, ...]],
-    chosen: tuple[int, int] | None,
+    title: str,
+    kind: str,
+    values: Mapping[Candidate, float],
+    axes: Mapping[str, Sequence[float]],
+    chosen: Candidate | None,
+    text: Callable[[float], str],
 ) -> Heat:
-    """One quantity over two axes; nan where nothing was tried."""
-    known = [value for row in values for value in row if value == value]
-    # Where less is better, less is darker.
-    light, dark = min(known), max(known)
-    if quantity.kind == "difference":
-        light, dark = dark, light
-    _, rows_are, columns_are, columns, rows = names
+    """One quantity over two axes: the best value over the other axes. Of "difference" less is better."""
+    across, down = axes
+    better = min if kind == "difference" else max
+    worse = max if kind == "difference" else min
+    best: dict[tuple[float, float], float] = {}  # (value along `across`, along `down`) -> value
+    for candidate, value in values.items():
+        place = (candidate.settings[across], candidate.settings[down])
+        best[place] = better(best.get(place, value), value)
+    dark, light = better(best.values()), worse(best.values())
+    framed = (chosen.settings[across], chosen.settings[down]) if chosen else None
 
-    def square(y: int, x: int) -> Square:
-        value, where = values[y][x], f"{columns_are}={columns[x]}, {rows_are}={rows[y]}"
-        if value != value:
+    def square(x: float, y: float) -> Square:
+        where, value = f"{short(across)}={x:.10g}, {short(down)}={y:.10g}", best.get((x, y))
+        if value is None:
             return Square("-", None, f"{where}: none")
         shade = round(SHADES * (value - light) / ((dark - light) or 1.0))
-        text = quantity.words(value)
-        return Square(text, shade, f"{where}: {text}", "chosen" if (y, x) == chosen else "")
+        return Square(text(value), shade, f"{where}: {text(value)}", "chosen" if (x, y) == framed else "")
 
-    squares = tuple(tuple(square(y, x) for x in range(len(columns))) for y in range(len(rows)))
-    ends = (quantity.words(light), quantity.words(dark))
-    return Heat(*names, squares, *ends, quantity.kind, "Framed: the choice.")
+    return Heat(
+        title=title,
+        corner=short(down),
+        across=short(across),
+        columns=tuple(f"{x:.10g}" for x in axes[across]),
+        rows=tuple(f"{y:.10g}" for y in axes[down]),
+        squares=tuple(tuple(square(x, y) for x in axes[across]) for y in axes[down]),
+        least=text(light),
+        most=text(dark),
+        kind=kind,
+        note=FRAMED,
+    )
 
 
 def distances(checks: Verification) -> list[Heat]:
@@ -140,33 +162,28 @@ def distances(checks: Verification) -> list[Heat]:
     known = [c.distance for c in checks.checks if c.distance is not None and c.distance > 0]
     low = max(LEAST_DISTANCE, min(known, default=LEAST_DISTANCE))
     high = max(known, default=1.0)
-    sources = dict.fromkeys(check.source for check in checks.checks)
-    return [
-        _distances(source, [c for c in checks.checks if c.source == source], low, max(high, 2 * low))
-        for source in sources
-    ]
+    sources: dict[str, list[Check]] = {}
+    for check in checks.checks:
+        sources.setdefault(check.source, []).append(check)
+    return [_distances(source, own, low, max(high, 2 * low)) for source, own in sources.items()]
 
 
 def _distances(source: str, checks: Sequence[Check], low: float, high: float) -> Heat:
-    everything = list(dict.fromkeys(check.role for check in checks))
-    farthest: dict[str, tuple[bool, float]] = {}
-    for check in checks:
-        own = (bool(check.problem), check.distance or 0.0)
-        farthest[check.role] = max(farthest.get(check.role, own), own)
-    shown = set(sorted(everything, key=lambda role: farthest[role], reverse=True)[:MOST_ROLES])
+    roles = farthest_roles(checks)
+    left_out = len({check.role for check in checks}) - len(roles)
     outside = {check.role for check in checks if check.layer is None}
-    roles = sorted((role for role in everything if role in shown), key=lambda role: role in outside)
+    roles.sort(key=lambda role: role in outside)
     layers: list[int | None] = [*sorted({c.layer for c in checks if c.layer is not None})]
-    layers += [None] if any(check.layer is None and check.role in shown for check in checks) else []
-    cells: dict[tuple[str, int | None], list[Check]] = {}
+    layers += [None] if outside & set(roles) else []
+    cells: dict[tuple[str, int | None], Check] = {}  # of several tensors, as experts, the worst
     for check in checks:
-        cells.setdefault((check.role, check.layer), []).append(check)
+        place = (check.role, check.layer)
+        cells[place] = max(cells.get(place, check), check, key=lambda c: (bool(c.problem), c.distance or 0.0))
 
     def square(role: str, layer: int | None) -> Square:
-        mine = cells.get((role, layer), [])
-        if not mine:
+        worst = cells.get((role, layer))
+        if worst is None:
             return Square("", None, f"{role}: no tensor")
-        worst = max(mine, key=lambda check: (bool(check.problem), check.distance or 0.0))
         frame = "problem" if worst.problem else ""
         if worst.distance is None:
             return Square("-", None, _said(worst), frame)
@@ -174,15 +191,18 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
         return Square(_number(worst.distance), round(SHADES * place), _said(worst), frame)
 
     who = "the ancestor" if source == "ancestor" else f"donor {source}"
-    left_out = len(everything) - len(roles)
+    note = f"{len(roles)} roles, those with problems and the farthest; {left_out} others are left out."
     return Heat(
-        f"{who}: relative distance from the target",
-        *("role", "layer", tuple("none" if layer is None else str(layer) for layer in layers), tuple(roles)),
-        tuple(tuple(square(role, layer) for layer in layers) for role in roles),
-        *(_number(low), _number(high), "distance"),
-        f"{len(roles)} roles, those with problems and the farthest; {left_out} others are left out."
-        if left_out
-        else "",
+        title=f"{who}: relative distance from the target",
+        corner="role",
+        across="layer",
+        columns=tuple("none" if layer is None else str(layer) for layer in layers),
+        rows=tuple(roles),
+        squares=tuple(tuple(square(role, layer) for layer in layers) for role in roles),
+        least=_number(low),
+        most=_number(high),
+        kind="distance",
+        note=note if left_out else "",
     )
 
 
@@ -199,5 +219,4 @@ def _said(check: Check) -> str:
 
 
 def _number(value: float) -> str:
-    """Three decimals, without a zero before the point where there is no room for more."""
     return f"{value:.2g}" if abs(value) < 0.01 else f"{value:.2f}"

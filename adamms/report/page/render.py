@@ -1,11 +1,13 @@
-"""From plain views to one HTML file that asks nothing of any network.
+"""Makes one HTML file that asks nothing of any network.
 
 Style and scripts go into the file, and its policy names their hashes: the browser runs nothing else, whatever
-a model's answers hold, and loads nothing from anywhere. Everything that a template is given is escaped.
+a model's answers hold, and loads nothing from anywhere. Jinja escapes everything that a
+template is given.
 """
 
 import json
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,12 @@ from markupsafe import Markup
 FILES = Path(__file__).parent
 
 
-def render(template: str, view: object, scripts: tuple[str, ...]) -> str:
+def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) -> str:
     """The page's text.
 
     Args:
         template: name of a file beside this module.
-        view: what the template knows as `view`.
+        context: what the template knows by name.
         scripts: names of files beside this module.
     """
     environment = Environment(
@@ -45,14 +47,7 @@ def render(template: str, view: object, scripts: tuple[str, ...]) -> str:
         )
     )
     parts = {"policy": policy, "style": Markup(style), "scripts": [Markup(text) for text in code]}
-    return environment.get_template(template).render(parts, view=view)
-
-
-def write(file: Path, text: str) -> Path:
-    """Write a page; letters that no file can hold, as a model may produce, become question marks."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text, encoding="utf-8", errors="replace")
-    return file
+    return environment.get_template(template).render(parts, **context)
 
 
 def _asset(name: str) -> str:

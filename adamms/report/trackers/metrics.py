@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from adamms.merge.candidate import Candidate, axes_of, short
-from adamms.report.result import RunResult, StageTiming
+from adamms.report.result import Result, StageTiming
 
 Row = dict[str, float]
 
@@ -34,7 +34,7 @@ class Curves:
         return hashlib.sha256(json.dumps([list(row.items()) for row in self.rows]).encode()).hexdigest()[:16]
 
 
-def curves(result: RunResult) -> Curves:
+def curves(result: Result) -> Curves:
     """D, wins and scores of every candidate, per task and over all.
 
     Along alpha alone the sections are `difference`, `wins`, `score` and `control`; along another axis, or
@@ -55,7 +55,7 @@ def curves(result: RunResult) -> Curves:
     return Curves(steps, rows)
 
 
-def _values(result: RunResult, candidate: Candidate) -> dict[str, Row]:
+def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
     """Section -> scope -> value, of what is known of the candidate."""
     found: dict[str, Row] = {"difference": {}, "wins": {}, "score": {}, "control": {}}
     control = result.evaluation.control.get(candidate) if result.evaluation else None
@@ -72,7 +72,7 @@ def _values(result: RunResult, candidate: Candidate) -> dict[str, Row]:
     return {section: values for section, values in found.items() if values}
 
 
-def overall(result: RunResult) -> Row:
+def overall(result: Result) -> Row:
     """The choice over all tasks, how sure it is and what it is worth: `all_alpha`, `all_score` ..."""
     row = _choice(result, None, "all")
     own = row.get("all_score")
@@ -89,7 +89,7 @@ def overall(result: RunResult) -> Row:
     return row
 
 
-def details(result: RunResult) -> Row:
+def details(result: Result) -> Row:
     """The same for every task, the coverage of the plan, and how long every stage took."""
     row: Row = {}
     for task, scope in _scopes(result).items():
@@ -104,7 +104,7 @@ def details(result: RunResult) -> Row:
     return row | _lmms_eval(result) | _coverage(result) | _times(result.timings)
 
 
-def _lmms_eval(result: RunResult) -> Row:
+def _lmms_eval(result: Result) -> Row:
     """Its metrics in its own units: `lmms_eval_mme_perception_score`; with the filter where there is one."""
     row: Row = {}
     for metric in result.lmms_eval.metrics if result.lmms_eval else ():
@@ -113,7 +113,7 @@ def _lmms_eval(result: RunResult) -> Row:
     return row
 
 
-def _choice(result: RunResult, task: str | None, scope: str) -> Row:
+def _choice(result: Result, task: str | None, scope: str) -> Row:
     """What the search found for a task, or with None for all; with labels also what it cost."""
     row: Row = {}
     choice, oracle = result.choice(task), result.oracle(task)
@@ -135,7 +135,7 @@ def _choice(result: RunResult, task: str | None, scope: str) -> Row:
     return row
 
 
-def _coverage(result: RunResult) -> Row:
+def _coverage(result: Result) -> Row:
     if result.plan is None:
         return {}
     groups = result.plan.coverage()
@@ -164,7 +164,7 @@ def _times(timings: Iterable[StageTiming]) -> Row:
     return row
 
 
-def _scopes(result: RunResult) -> dict[str | None, str]:
+def _scopes(result: Result) -> dict[str | None, str]:
     """Task -> its name in metrics, None -> 'all'; no two are the same."""
     found: dict[str | None, str] = {None: "all"}
     for task in result.tasks:

@@ -8,9 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 
-Record = Callable[[RunResult], None]
+Record = Callable[[Result], None]
 
 
 @dataclass(frozen=True)

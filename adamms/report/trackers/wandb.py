@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.report.trackers import identity, metrics
 from adamms.report.trackers.tracker import Job, Record
 from adamms.report.trackers.wandb_files import (
@@ -147,13 +147,13 @@ class Wandb:
             Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
         return run
 
-    def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
+    def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
         """Log what the run found; nothing of it is needed for what is in the output folder."""
         if self.mode != "disabled" and run is not None:
             with _tolerant(wandb):
                 self._log(wandb, run, settings, result)
 
-    def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: RunResult) -> None:
+    def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
         _draw(run, metrics.curves(result))
         found = metrics.overall(result)
         if found:

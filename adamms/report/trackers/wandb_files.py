@@ -13,14 +13,14 @@ from PIL import Image
 
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.merge.candidate import Candidate
-from adamms.report.result import RunResult
+from adamms.report.result import Result
 from adamms.report.trackers.metrics import identifier
 
 RECORD = "adamms_recipe.json"
 HUB = "https://huggingface.co/"
 
 
-def answers_table(wandb: ModuleType, result: RunResult, image_size: int) -> Any:
+def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     """A row per example: what was asked, with its image, and every candidate's answer.
 
     W&B keeps 10000 rows of a table; the examples beyond are in answers.jsonl.
@@ -99,7 +99,7 @@ def _checkpoint(wandb: ModuleType, role: str, place: str, revision: object) -> A
 
 
 def model_artifact(
-    wandb: ModuleType, run: str, result: RunResult, inputs: Sequence[Any], checksum: bool
+    wandb: ModuleType, run: str, result: Result, inputs: Sequence[Any], checksum: bool
 ) -> Any | None:
     """The merged model where it lies: its files are referred to, and only its recipe is uploaded.
 
@@ -132,7 +132,7 @@ def model_artifact(
     return artifact
 
 
-def recipe_artifact(wandb: ModuleType, run: str, output: Path, result: RunResult) -> Any | None:
+def recipe_artifact(wandb: ModuleType, run: str, output: Path, result: Result) -> Any | None:
     """How the model is made: the mapping, the choice, the configuration, the recipe."""
     files = [
         *([output / "plan.json"] if result.plan else []),
@@ -143,11 +143,10 @@ def recipe_artifact(wandb: ModuleType, run: str, output: Path, result: RunResult
     return _files(wandb, f"recipe-{run}", "recipe", output, files)
 
 
-def report_artifact(wandb: ModuleType, run: str, output: Path, result: RunResult) -> Any | None:
-    """What was found, to read: the report with its pictures, the scores, the answers."""
+def report_artifact(wandb: ModuleType, run: str, output: Path, result: Result) -> Any | None:
+    """What was found, to read: the page, the scores, the answers."""
     files = [
-        *([output / "report.md", output / "report.html"] if result.selection else []),
-        *(sorted((output / "plots").glob("*")) if result.selection else []),
+        output / "report.html",
         *([output / "evaluation.json"] if result.evaluation else []),
         *([output / "answers.jsonl"] if result.selection and result.answered else []),
     ]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from command import Outcome, pair, write_jsonl
+from page_text import Page
 
 from adamms.evaluate.scorers import ExactAccuracy
 
@@ -24,10 +25,10 @@ def test_scores_answers_and_a_report_of_a_folder(run: Run, talkative: Path, tmp_
         own = [row for row in rows if row["task"] == task]
         answers = {row["id"]: row["answer"] for row in own}
         assert ExactAccuracy()(answers, {row["id"]: row["label"] for row in own}) == score
-    report = (out / "report.md").read_text()
-    assert "# Evaluation of target\n" in report
-    assert "## What was evaluated" in report
-    assert f"| **mean** | **{scores['mean']:.1f}** |" in report
+    page = Page(out / "report.html")
+    assert "Evaluation of target" in page.text
+    assert "What was evaluated" in page.text
+    assert page.tables["Scores (%)"][-1] == ["mean", f"{scores['mean']:.1f}"]
     assert "Scores (%)" in done.out
     assert not (out / "model").exists()
 

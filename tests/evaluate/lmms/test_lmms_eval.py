@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from command import ROOT, Outcome
 from lmms_task import DigitsTask, write_digits_task
+from page_text import Page
 
 from adamms.data.digits import Digits
 from adamms.engines.answer import texts
@@ -158,11 +159,11 @@ def test_its_answers_are_ours_string_by_string(searched: Searched, unmerged: Lmm
 
 @lmms
 def test_its_progress_results_and_report(searched: Searched) -> None:
-    out, report = searched.done.stdout, (searched.output / "report.md").read_text()
+    out, page = searched.done.stdout, Page(searched.output / "report.html")
     assert f"lmms-eval: {2 * PER_TASK} requests in " in out
     assert "lmms-eval 0.7.3, llava_hf" in out
-    assert "| digits\\_parity | exact\\_match | " in report
-    assert report.count("## Results") == 1
+    rows = next(rows for label, rows in page.tables.items() if label.startswith("lmms-eval 0.7.3"))
+    assert ["digits_parity", "exact_match"] in [row[:2] for row in rows]
     assert "Traceback" not in (searched.output / "lmms_eval/log.txt").read_text()
 
 

@@ -4,7 +4,6 @@ Like `pipeline`, above the layers: it knows the configuration, engines, the stor
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -44,7 +43,7 @@ def check_runnable(config: DictConfig, model: Described) -> None:
 
     The message says what to do instead. An engine from elsewhere is not known, and so is not refused.
     """
-    engine = getattr(build(config.engine).func, "name", "")
+    engine = build(config.engine).name
     if instead := advice(model, engine):
         raise AdammsError(f"{model} cannot be run with engine={engine}. {instead}")
 
@@ -60,15 +59,8 @@ def open_engine(config: DictConfig, source: DictConfig, checkpoint: Checkpoint) 
         AdammsError: it names one, and the engine takes only the checkpoint folder's own.
     """
     folder = None if config.store is None else Path(str(config.store)).expanduser()
-    make, files = build(config.engine), _prompt_files(source)
-    if files == PromptFiles():
-        return StoredEngine(make(checkpoint.folder), folder, checkpoint)
-    if "prompt_files" not in signature(make).parameters:
-        raise AdammsError(
-            f"{source._get_full_key(None)}: a tokenizer or a chat template from elsewhere needs "
-            f"engine=transformers; {config.engine._target_} takes those in the checkpoint's folder"
-        )
-    return StoredEngine(make(checkpoint.folder, prompt_files=files), folder, checkpoint)
+    engine = build(config.engine).live(checkpoint.folder, _prompt_files(source))
+    return StoredEngine(engine, folder, checkpoint)
 
 
 def _prompt_files(source: DictConfig) -> PromptFiles:

@@ -18,7 +18,6 @@ from adamms.data.disturbance import disturbed
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
@@ -154,16 +153,11 @@ def asker_of(
     return Asker(console, case, engine, by_id, needs, donors, folder, merging)
 
 
-def recorded(responses: Responses) -> Ask:
-    """An `Ask` that finds its answers in what candidates once said."""
+def recorded(answers: Mapping[Candidate, Mapping[str, Answer]]) -> Ask:
+    """What a strategy asks with where all answers are there already."""
 
     def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        return Evidence(
-            {
-                candidate: {example: Answer(responses.answers[candidate][example]) for example in examples}
-                for candidate in candidates
-            }
-        )
+        return Evidence({c: {example: answers[c][example] for example in examples} for c in candidates})
 
     return ask
 

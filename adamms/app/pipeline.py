@@ -42,6 +42,7 @@ from adamms.app.settings import check_settings
 from adamms.app.verify import check_resemblance, distances
 from adamms.architectures.spec import ENGINES
 from adamms.data.example import Dataset, Example
+from adamms.engines.answer import texts
 from adamms.engines.logs.replay import Replay, Replayed
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
@@ -219,7 +220,7 @@ def _search_logs(config: DictConfig, console: Console, logs: Replay) -> Result:
         console.say(note)
     examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
     searched = subset(examples, config.search.samples, config.search.seed)
-    selection = selector.search(recorded(found.responses), logs.candidates, searched)
+    selection = selector.search(recorded(found.answers), logs.candidates, searched)
     write_json(output / "selection.json", selection.to_json())
     result = Result(
         title="Search in existing logs",
@@ -280,7 +281,7 @@ def _measured(console: Console, case: Case) -> Case:
 
 def _logged(found: Replayed) -> tuple[Answered, ...]:
     """The examples of logs, which tell of no question."""
-    given = found.responses.answers
+    given = {c: texts(own) for c, own in found.answers.items()}
     return tuple(
         Answered(Example(id, task, question=""), {candidate: given[candidate][id] for candidate in given})
         for task, ids in found.tasks.items()

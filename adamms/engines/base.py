@@ -1,9 +1,16 @@
-"""What an engine is: one live model whose merged weights are replaced in place between candidates."""
+"""What an engine is, and what a configuration can name as one. Knows nothing of search.
 
+No library that generates is imported here.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Annotated, ClassVar, Protocol, Self
+
+from annotated_types import MinLen
+from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
@@ -12,7 +19,7 @@ from adamms.merge.recipe import Recipe
 
 @dataclass(frozen=True)
 class PromptFiles:
-    """What prompts are built with where it is not to be the checkpoint folder's own.
+    """Tokenizer and chat template for models whose folder lacks them, or has others.
 
     Args:
         tokenizer: a folder with a tokenizer; None for the checkpoint's.
@@ -25,15 +32,20 @@ class PromptFiles:
 
 
 class Engine(Protocol):
-    """Generates answers with one model, named by its folder.
+    """Generates answers with one live model, whose merged weights are replaced in place.
 
-    Making an engine checks its settings and loads nothing: the model starts with the first `load` or
-    `generate`. Leaving the context frees it, also on error.
+    Making an engine loads nothing: the model starts with the first `load` or `generate`. Leaving the
+    context frees it, also after an error.
+
+        with settings.live(folder) as engine:
+            for recipe in recipes:
+                engine.load(recipe)
+                answers = dict(engine.generate(examples))
     """
 
     @property
     def identity(self) -> str:
-        """Everything beside weights and inputs that decides the answers: engine, version, settings."""
+        """Everything beside weights and inputs that decides the answers: engine, versions, settings."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -43,11 +55,43 @@ class Engine(Protocol):
     def load(self, recipe: Recipe) -> None:
         """Put the recipe's merged tensors into the live model, in place.
 
-        The recipe's target must be the model that the engine was made from: tensors that the plan
-        keeps are not touched.
+        The recipe's target must be the model that the engine was made from: tensors that the plan keeps
+        are not touched.
         """
         ...
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         """(example id, answer) as answers are done, greedy and deterministic, each example once."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings(ABC):
+    """What a configuration can name as an engine: settings without a model. `live` adds the model.
+
+    Args:
+        batch_size: examples that are answered together.
+        max_new_tokens: where an answer is cut off at the latest.
+        logprobs: how many of the likeliest tokens are kept, with their log-probabilities, at every position
+            of an answer; 0 for none.
+        stop: texts before which an answer ends.
+    """
+
+    name: ClassVar[str]  # the option of the group, e.g. engine=vllm
+
+    batch_size: PositiveInt
+    max_new_tokens: PositiveInt
+    logprobs: NonNegativeInt
+    stop: tuple[Annotated[str, MinLen(1)], ...]
+
+    @abstractmethod
+    def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> Engine:
+        """An engine with the model in `folder`, not started.
+
+        Args:
+            folder: a checkpoint folder with model, tokenizer, processor and chat template.
+            prompt_files: what is taken instead of the folder's own tokenizer and template; None: neither.
+
+        Raises:
+            AdammsError: the engine is not installed, or cannot run this model, or not with these files.
+        """

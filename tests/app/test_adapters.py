@@ -12,13 +12,13 @@ import pytest
 import tiny
 import torch
 from command import write_jsonl
+from configured_engines import transformers_engine
 from safetensors.torch import load_file
 from tiny import assert_same_bits
 
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.mapping.specs.model import Model, describe
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
@@ -230,7 +230,7 @@ def test_the_fingerprint_knows_every_adapter(adapted: Folders, tmp_path: Path) -
 
 def test_swapping_candidates_in_a_live_model_keeps_the_adapter(adapted: Folders) -> None:
     whole = load_file(adapted.whole / "target/model.safetensors")
-    with TransformersEngine(adapted.models / "target", accelerator="cpu") as engine:
+    with transformers_engine(adapted.models / "target", accelerator="cpu") as engine:
         for alpha in (0.5, 0.0):
             engine.load(recipe(adapted, alpha))
         live: Mapping[str, torch.Tensor] = engine.live.parameters

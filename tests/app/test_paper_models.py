@@ -337,9 +337,10 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
     run: Any, checkpoints: dict[str, Path], questions: Path, tmp_path: Path
 ) -> None:
     """The winner's answers are those of the folder that was written, opened as a stranger would."""
+    from configured_engines import transformers_engine
+
     from adamms.data.jsonl import Jsonl
     from adamms.engines.answer import texts
-    from adamms.engines.transformers.engine import TransformersEngine
 
     models = {key: checkpoints[name] for key, name in named_in("sharegpt4v_from_llava").items()}
     done = run(
@@ -353,7 +354,7 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
     winner = f"{json.loads((tmp_path / 'out/selection.json').read_text())['overall']['alpha']:g}"
     records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
     asked = Jsonl(questions).load().examples
-    with TransformersEngine(tmp_path / "out/model", 32, 3, "cpu") as engine:
+    with transformers_engine(tmp_path / "out/model", max_new_tokens=3, accelerator="cpu") as engine:
         assert texts(dict(engine.generate(asked))) == {r["id"]: r["answers"][winner] for r in records}
     assert len({answer for record in records for answer in record["answers"].values()}) > 3
 

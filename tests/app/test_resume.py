@@ -33,7 +33,7 @@ def settings(models: Path, work: Path, output: str) -> list[str]:
         ),
         *(f"cache={work}", f"output={work / output}", f"search.grid={list(GRID)}", "search.resamples=10"),
         *("search.samples=null", f"data.per_task={PER_TASK}", f"data.folder={models / 'images'}"),
-        *("engine._target_=slow_engine.SlowEngine", f"engine.batch_size={BATCH}", "evaluate=none"),
+        *("engine._target_=slow_engine.Slow", f"engine.batch_size={BATCH}", "evaluate=none"),
     ]
 
 
@@ -182,7 +182,7 @@ class TestRespond:
             self.call("respond", [*settings(talkative, tmp_path, f"at{alpha}"), f"candidate={alpha}"])
             (made,) = (tmp_path / f"at{alpha}").iterdir()
             assert json.loads(made.read_text()) == {"candidate": alpha, "found": 0, "generated": 24}
-        broken = "engine._target_=slow_engine.BrokenEngine"
+        broken = "engine._target_=slow_engine.Broken"
         self.call("search", [*settings(talkative, tmp_path, "out"), broken])
         assert selection(tmp_path, "out") == undisturbed
         self.call("respond", [*settings(talkative, tmp_path, "again"), broken, "candidate=0.2"])
@@ -200,7 +200,7 @@ class TestRespond:
             )
             counts = json.loads((tmp_path / f"at{alpha}/respond.json").read_text())
             assert counts == {"candidate": alpha, "found": 0, "generated": 48}
-        broken = "engine._target_=slow_engine.BrokenEngine"
+        broken = "engine._target_=slow_engine.Broken"
         self.call("search", [*settings(talkative, tmp_path, "out"), *more, broken])
         evaluation = json.loads((tmp_path / "out/evaluation.json").read_text())
         assert set(evaluation["candidates"]) == {"0", "0.1", "0.2", "0.4", "0.6"}

@@ -99,12 +99,3 @@ def test_without_a_tokenizer_the_key_is_named_and_nothing_is_written(
         with pytest.raises(AdammsError, match=message):
             search(*command, *extra)
         assert not (tmp_path / "out").exists()
-
-
-def test_an_engine_that_takes_the_folders_own_tokenizer_only_says_so(
-    command: list[str], tmp_path: Path
-) -> None:
-    tokenizer = native.save_tokenizer(tmp_path / "tokenizer")
-    slow = "engine._target_=slow_engine.SlowEngine"
-    with pytest.raises(AdammsError, match=r"^model\.target: a tokenizer .* needs engine=transformers"):
-        search(*command, slow, f"model.target.tokenizer={tokenizer}")

@@ -52,7 +52,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from slow_engine import SlowEngine
+from slow_engine import Slow, SlowEngine
 
 class GatedEngine(SlowEngine):
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
@@ -60,6 +60,9 @@ class GatedEngine(SlowEngine):
             while self.alpha == 0.2 and count >= 2 * self.batch_size and Path(os.environ["GATE"]).exists():
                 time.sleep(0.1)
             yield answer
+
+class Gated(Slow):
+    engine = GatedEngine
 """
 
 
@@ -355,7 +358,7 @@ def test_a_respond_that_is_requeued_in_the_middle_goes_on_from_the_store(
 ) -> None:
     gate, log = tmp_path / "gate", tmp_path / "log"
     gate.touch()
-    gated = "engine._target_=gated_engine.GatedEngine"
+    gated = "engine._target_=gated_engine.Gated"
     variables = {"GATE": str(gate), slow_engine.LOG: str(log)}
     sweep = launch("mode=respond", CANDIDATES, *settings(tmp_path / "cache"), gated, **variables)
     jobs = sweep.started(len(GRID))
@@ -374,6 +377,6 @@ def test_a_respond_that_is_requeued_in_the_middle_goes_on_from_the_store(
     again = [example for example, times in Counter(begun()).items() if times > 1]
     assert len(set(begun())) == ASKED
     assert again == begun()[2 * BATCH : 3 * BATCH]  # the batch in flight
-    broken = "engine._target_=slow_engine.BrokenEngine"
+    broken = "engine._target_=slow_engine.Broken"
     found = search("after", *settings(tmp_path / "cache"), broken)
     assert f"store: {len(GRID) * ASKED} answers were there, 0 were generated" in found.printed

@@ -11,6 +11,7 @@ Wall is everything from the first import of vLLM to the engine's end. The answer
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,7 +26,6 @@ from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo.factory import build
 from adamms.engines.responses import Responses
-from adamms.engines.vllm.engine import VllmEngine
 from adamms.mapping.specs.model import Model, describe
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
@@ -33,6 +33,9 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from configured_engines import vllm_engine
 
 ALPHAS = [i / 10 for i in range(7)]
 
@@ -70,7 +73,7 @@ def write(recipe: Recipe, folder: Path) -> None:
 def with_swaps(recipes: list[Recipe], examples: tuple[Example, ...]) -> tuple[Times, list[object]]:
     times, answers = Times(), []
     begin = time.perf_counter()
-    engine = VllmEngine(recipes[0].target.folder)
+    engine = vllm_engine(recipes[0].target.folder)
     timed(times, "start", engine.start)
     for recipe in recipes:
         timed(times, "swap", lambda recipe=recipe: engine.load(recipe))
@@ -89,7 +92,7 @@ def with_engines(
     for number, recipe in enumerate(recipes):
         written = folder / str(number)
         timed(times, "write", lambda recipe=recipe, written=written: write(recipe, written))
-        engine = VllmEngine(written)
+        engine = vllm_engine(written)
         timed(times, "start", engine.start)
         answers.append(timed(times, "answer", lambda engine=engine: sorted(engine.generate(examples))))
         timed(times, "stop", lambda engine=engine: engine.__exit__())

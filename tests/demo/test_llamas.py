@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_merges import described, interpolated
@@ -19,7 +20,6 @@ from adamms.demo import factory, language, llamas, models
 from adamms.demo.anatomy import Anatomy
 from adamms.demo.pairs import PAIRS
 from adamms.demo.training import Regime
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.models.registration import load_model
@@ -141,7 +141,7 @@ def test_the_engine_asks_as_training_did(pair: Path, examples: tuple[Example, ..
     other = {"target": "donor", "donor": "target"}[which]
     parts = getattr(LLAMA, which).dissect(getattr(LLAMA, which).build())
     settings = {"batch_size": 3, "max_new_tokens": 2, "accelerator": "cpu"}
-    with TransformersEngine(pair / which, **settings, logprobs=3) as engine:
+    with transformers_engine(pair / which, **settings, logprobs=3) as engine:
         told = dict(engine.generate(examples))
         engine.load(interpolated(pair / which, pair / other, 0.5))
         merged = dict(engine.generate(examples))

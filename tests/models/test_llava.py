@@ -13,6 +13,7 @@ import numpy as np
 import paper_models
 import pytest
 import torch
+from configured_engines import transformers_engine
 from PIL import Image
 from tiny_merges import interpolated
 from torch.nn import functional
@@ -20,7 +21,6 @@ from torch.nn import functional
 from adamms.checkpoint.side_files import side_files
 from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, prompt
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.models.llava.modeling import IMAGE_TOKEN_ID
 from adamms.models.registration import load_model
@@ -153,11 +153,11 @@ def test_a_yi_vl_target_is_swapped_in_place_and_its_tower_comes_along(
     written = tmp_path / "out/model"
     assert (written / "vit/clip/model.safetensors").is_file()
     settings = {"batch_size": 2, "max_new_tokens": 5, "accelerator": "cpu"}
-    with TransformersEngine(folders["yi_vl"], **settings) as engine:
+    with transformers_engine(folders["yi_vl"], **settings) as engine:
         before = dict(engine.generate(examples))
         engine.load(recipe)
         swapped = dict(engine.generate(examples))
-    with TransformersEngine(written, **settings) as engine:
+    with transformers_engine(written, **settings) as engine:
         assert dict(engine.generate(examples)) == swapped
     assert swapped != before
 

@@ -10,6 +10,7 @@ import pytest
 import tiny
 import tiny_mplug_owl2
 import torch
+from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_merges import interpolated, published
@@ -19,7 +20,6 @@ from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.prompt import load_processor, prompt
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.models.registration import register
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,14 +95,14 @@ def test_the_live_model_answers_as_one_freshly_loaded_from_the_written_folder(
 ) -> None:
     """In bfloat16, token by token: the words of a random model are its tokens."""
     seen = set()
-    with TransformersEngine(target, **SETTINGS) as engine:
+    with transformers_engine(target, **SETTINGS) as engine:
         for alpha in (0.5, 0.0, 0.3, 1.0):
             merged = interpolated(target, donor, alpha)
             engine.load(merged)
             for name, tensor in merged.tensors(only_mapped=True):
                 tiny.assert_same_bits(engine.live.parameters[name].detach(), tensor)
             live = dict(engine.generate(examples))
-            with TransformersEngine(
+            with transformers_engine(
                 published(merged, tmp_path / f"{alpha}", SHARD_BYTES), **SETTINGS
             ) as fresh:
                 assert live == dict(fresh.generate(examples))
@@ -117,7 +117,7 @@ def test_the_live_model_answers_as_plain_transformers_one_example_at_a_time(
     """In float32, where what is in a batch beside an example does not turn its answer."""
     target = make_target(tmp_path / "target", torch.float32)
     merged = interpolated(target, donor, 0.4)
-    with TransformersEngine(target, **SETTINGS) as engine:
+    with transformers_engine(target, **SETTINGS) as engine:
         engine.load(merged)
         live = dict(engine.generate(examples))
     expected = plain_tokens(published(merged, tmp_path / "written", SHARD_BYTES), examples)
@@ -127,7 +127,7 @@ def test_the_live_model_answers_as_plain_transformers_one_example_at_a_time(
 def test_every_merged_tensor_is_a_live_parameter_under_its_name(target: Path, donor: Path) -> None:
     merged = {name for name, _ in interpolated(target, donor, 0.3).tensors(only_mapped=True)}
     stored = set(load_names(target))
-    with TransformersEngine(target, **SETTINGS) as engine:
+    with transformers_engine(target, **SETTINGS) as engine:
         live = set(engine.live.parameters)
     assert merged < live
     assert live == {name for name in stored if "inv_freq" not in name}

@@ -9,12 +9,12 @@ import native_models as native
 import pytest
 import tiny
 import torch
+from configured_engines import transformers_engine
 from safetensors.torch import load_file
 
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.models.registration import families, native_config, native_family, register
 
@@ -81,7 +81,7 @@ class TestPublishedFolder:
         for shard in folder.glob("*.safetensors"):
             state = {name: tensor.bfloat16() for name, tensor in load_file(shard).items()}
             tiny.save_file(state, shard, metadata={"format": "pt"})
-        with TransformersEngine(folder, accelerator="cpu", prompt_files=files(tmp_path)) as engine:
+        with transformers_engine(folder, files(tmp_path), accelerator="cpu") as engine:
             assert {p.dtype for p in engine.live.parameters.values()} == {torch.bfloat16}
 
     def test_its_configuration(self, published: Path) -> None:
@@ -93,7 +93,7 @@ class TestPublishedFolder:
 
     def test_cogvlm2_is_not_taken_for_cogvlm(self, tmp_path: Path) -> None:
         folder = native.save_cogvlm(tmp_path / "second", num_multi_query_heads=8)
-        engine = TransformersEngine(folder, prompt_files=files(tmp_path))
+        engine = transformers_engine(folder, files(tmp_path))
         with pytest.raises(AdammsError, match=r"second: transformers cannot load its processor .*CogVLM2"):
             next(engine.generate([Example("0", "t", "q")]))
 
@@ -187,12 +187,12 @@ class TestPromptFiles:
         """Answers of one prompt must not be found in the store for another."""
         plain = PromptFiles(native.save_tokenizer(tmp_path / "a"))
         other = native.save_tokenizer(tmp_path / "b")
-        same = TransformersEngine(published, prompt_files=PromptFiles(other)).identity
-        assert TransformersEngine(published, prompt_files=plain).identity == same
+        same = transformers_engine(published, PromptFiles(other)).identity
+        assert transformers_engine(published, plain).identity == same
         text = (other / "tokenizer.json").read_text()
         (other / "tokenizer.json").write_text(text.replace("digit", "number"))
         identities = [
-            TransformersEngine(published, prompt_files=files).identity
+            transformers_engine(published, files).identity
             for files in (
                 None,
                 plain,

@@ -1,7 +1,7 @@
 """An engine without a model, whose answers follow from alpha and the question; it notes all its work.
 
-It takes the settings of the transformers engine, so that `engine._target_=slow_engine.SlowEngine` puts
-it in that one's place. Also: searches and writers in processes of their own, to be killed.
+`engine._target_=slow_engine.Slow` puts it in the place of engine=transformers, whose settings it takes.
+Also: searches and writers in processes of their own, to be killed.
 """
 
 import hashlib
@@ -15,14 +15,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from hydra import compose, initialize_config_dir
 
 from adamms.app import pipeline
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
+from adamms.engines.base import PromptFiles
 from adamms.engines.store import AnswerStore
+from adamms.engines.transformers.engine import Transformers
 from adamms.merge.recipe import Recipe
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -38,16 +40,7 @@ def answer_at(alpha: float, question: str) -> str:
 class SlowEngine:
     """Notes every batch in $SLOW_ENGINE_LOG before it is at work on it for $SLOW_ENGINE_SECONDS."""
 
-    def __init__(
-        self,
-        folder: Path,
-        batch_size: int = 4,
-        max_new_tokens: int = 4,
-        accelerator: str = "auto",
-        precision: str = "auto",
-        stop: Sequence[str] = (),
-        logprobs: int = 0,
-    ) -> None:
+    def __init__(self, folder: Path, batch_size: int = 4, max_new_tokens: int = 4) -> None:
         self.batch_size = batch_size
         self.identity = f"slow 1 max_new_tokens={max_new_tokens}"
         self.alpha = 0.0
@@ -80,6 +73,21 @@ class BrokenEngine(SlowEngine):
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         raise AssertionError("the engine was started")
+
+
+class Slow(Transformers):
+    """The settings of the slow engine."""
+
+    engine: ClassVar[type[SlowEngine]] = SlowEngine
+
+    def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> SlowEngine:  # type: ignore[override]
+        return self.engine(folder, self.batch_size, self.max_new_tokens)
+
+
+class Broken(Slow):
+    """The settings of the broken one."""
+
+    engine = BrokenEngine
 
 
 def note(line: str) -> None:

@@ -20,7 +20,7 @@ from adamms.report.result import Result
 
 # What the configuration may name -> the extra that it needs.
 NEEDS = {
-    "adamms.engines.vllm.engine.VllmEngine": "vllm",
+    "adamms.engines.vllm.engine.Vllm": "vllm",
     "adamms.report.trackers.wandb.Wandb": "wandb",
     "adamms.search.difference.Embedding": "embedding",
 }

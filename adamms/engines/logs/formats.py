@@ -17,7 +17,6 @@ from typing import Any
 from adamms.errors import AdammsError
 
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
-FORMATS = ("auto", LMMS_EVAL, VLMEVALKIT)
 SAMPLES = "_samples_"
 PICKLES = (".pkl", ".pickle")
 TABLES = (".xlsx", ".tsv")
@@ -89,7 +88,8 @@ def read_log(path: Path, form: str = "auto") -> Log:
 
     Args:
         path: the file.
-        form: one of FORMATS; `auto` tells them apart by the suffix, and JSON by its content.
+        form: LMMS_EVAL or VLMEVALKIT for that tool's logs only. `auto` tells them apart by the suffix, JSON
+            by its content.
 
     Raises:
         AdammsError: a pickle, no such file, another format, or a bad record, named by its number.

@@ -1,21 +1,20 @@
-"""engine=replay: the answers are there already, in other tools' logs; no model is loaded, none merged.
+"""engine=replay: answers from other tools' logs; no model is loaded or merged.
 
-Owns which records of different logs are the same example. Formats are in `logs`; labels and scores
-that the tools log beside the answers are not read.
+Owns which records of different logs are the same example. Reads neither labels nor scores. File formats
+are in `formats`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-from adamms.engines.logs.formats import FORMATS, Log, Record, find_logs, read_log
-from adamms.engines.responses import Responses
-from adamms.errors import AdammsError, check_choice
+from adamms.engines.answer import Answer
+from adamms.engines.logs.formats import Log, Record, find_logs, read_log
+from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
-ALIGNMENTS = ("auto", "content", "number")
 UNNAMED = "default"  # the task of files that do not say theirs
 
 
@@ -24,51 +23,53 @@ class Replayed:
     """What the logs hold in common.
 
     Args:
-        responses: every candidate's answers to the examples that all of them have answered.
+        answers: candidate -> {example id -> answer}; of the examples that all candidates have answered.
         tasks: task -> ids of its examples, in the order of the lowest alpha's log.
         notes: sentences: where the answers come from, and what was left out.
     """
 
-    responses: Responses
+    answers: Mapping[Candidate, Mapping[str, Answer]]
     tasks: Mapping[str, Sequence[str]]
     notes: Sequence[str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Replay:
-    """Reads the answers of a whole grid.
+    """The logs of a whole grid.
+
+        Replay(logs={0.0: "target.tsv", 0.1: "merged.tsv"}, format="auto", align="auto", filtered=[], only={})
 
     Args:
         logs: alpha -> a file; a folder of lmms-eval's logs, one file per task; or {task: file}.
-        format: `auto`, or the only tool whose logs are expected: `lmms_eval`, `vlmevalkit`.
+        format: the only tool whose logs are expected; `auto` for any.
         align: what makes two records the same example: its `content` (lmms-eval's doc_hash), its `number`
             (doc_id, index), or `auto`: the content, unless the logs of a task have no content in common.
-            They may have none: lmms-eval's hash of an image that was decoded already is of its address.
+            That happens: of an image that was decoded already, lmms-eval hashes the address.
         filtered: patterns of task names whose filtered answers are compared instead of the raw ones; the
             authors' script does so for MMMU.
-        only: task -> names of fields; records that have none of them are left out. The authors' script so
+        only: task -> names of fields; records that have none of them are left out. So the authors' script
             keeps the perception half of MME.
         batch_size, max_new_tokens: without effect; experiments set them for the engines that generate.
 
     Raises:
-        AdammsError: no logs, a bad alpha, or an unknown format.
+        AdammsError: no logs, or a bad alpha.
     """
 
+    name: ClassVar[str] = "replay"
+    logprobs: ClassVar[int] = 0  # logs have none
+
     logs: Mapping[Any, Any]
-    format: str = "auto"
-    align: str = "auto"
-    filtered: Sequence[str] = ()
-    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    format: Literal["auto", "lmms_eval", "vlmevalkit"]
+    align: Literal["auto", "content", "number"]
+    filtered: Sequence[str]
+    only: Mapping[str, Sequence[str]]
     batch_size: int | None = None
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        check_choice("engine.format", self.format, FORMATS)
-        check_choice("engine.align", self.align, ALIGNMENTS)
-        if not isinstance(self.logs, Mapping) or not self.logs:
-            raise AdammsError(f"engine.logs is {self.logs!r}; expected alpha: path, for every alpha")
-        candidates = self.candidates
-        if len(candidates) < len(self.logs):
+        if not self.logs:
+            raise AdammsError("engine.logs is empty; expected alpha: path, for every alpha")
+        if len(self.candidates) < len(self.logs):
             raise AdammsError("engine.logs names an alpha twice: " + ", ".join(map(str, self.logs)))
 
     @property
@@ -92,14 +93,14 @@ class Replay:
             raise AdammsError(f"engine.logs: no task is in the logs of every alpha ({found})")
         notes = [_left_out_tasks(logs, everywhere)]
         tasks: dict[str, list[str]] = {}
-        given: dict[Candidate, dict[str, str]] = {candidate: {} for candidate in logs}
+        answers: dict[Candidate, dict[str, Answer]] = {candidate: {} for candidate in logs}
         for task in everywhere:
             records, said = self._align(task, {candidate: own[task] for candidate, own in logs.items()})
             notes.append(said)
             tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
             for candidate, own in records.items():
-                given[candidate] |= {f"{task}/{key}": self._answer(task, r) for key, r in own.items()}
-        return Replayed(Responses(given), tasks, [note for note in notes if note])
+                answers[candidate] |= {f"{task}/{key}": self._answer(task, r) for key, r in own.items()}
+        return Replayed(answers, tasks, [note for note in notes if note])
 
     def _read(self, place: Any) -> dict[str, Log]:
         """Task -> log, of one alpha."""
@@ -152,10 +153,9 @@ class Replay:
             return self.align == "content"
         return complete and (not numbered or bool(set.intersection(*contents)))
 
-    def _answer(self, task: str, record: Record) -> str:
-        if record.filtered is not None and any(fnmatchcase(task, pattern) for pattern in self.filtered):
-            return record.filtered
-        return record.raw
+    def _answer(self, task: str, record: Record) -> Answer:
+        filtered = record.filtered is not None and any(fnmatchcase(task, p) for p in self.filtered)
+        return Answer(str(record.filtered) if filtered else record.raw)
 
 
 def _candidate(key: Any) -> Candidate:

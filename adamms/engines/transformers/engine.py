@@ -1,92 +1,76 @@
-"""The transformers engine: one model on one device, driven through Lightning Fabric.
+"""engine=transformers: its settings, and one live model in this process, driven by Lightning Fabric.
 
-Candidates are copied into the live parameters; images and prompts are processed once for all of
-them. Knows nothing of search or scores.
+Inputs are processed once for all candidates. The heavy imports are in `live_model`.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import PromptFiles
-from adamms.engines.stop import checked_stop
-from adamms.errors import AdammsError, check_choice
+from adamms.engines.base import EngineSettings, PromptFiles
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
 
-Accelerator = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "32-true", "bf16-true", "16-true"]
 
-
-class TransformersEngine:
+@dataclass(frozen=True, kw_only=True)
+class Transformers(EngineSettings):
     """Batched greedy generation with `AutoModelForImageTextToText`, which knows the native families too.
 
-    Args:
-        folder: a checkpoint folder with model, tokenizer, processor and chat template; of a native family
-            (`adamms.models`) as it was published.
-        batch_size: examples generated together, left-padded.
-        max_new_tokens: where an answer is cut off at the latest.
-        accelerator: `auto`, `cpu` or `cuda` (Lightning Fabric's word for the kind of device).
-        precision: `auto` for the checkpoint's own dtype, or Fabric's 32-true, bf16-true, 16-true.
-        stop: texts before which an answer ends.
-        logprobs: how many likeliest tokens are kept, with their log-probabilities, at every place of an
-            answer; 0 for none.
-        prompt_files: tokenizer and chat template to take instead of the folder's own; None: neither.
+    >>> settings = Transformers(
+    ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), accelerator="auto", precision="auto"
+    ... )
+    >>> engine = settings.live(Path("model"))  # not started: the folder is read when it is first asked
+    >>> settings.name
+    'transformers'
 
-    Raises:
-        AdammsError: bad settings at once; when it starts, a folder that transformers cannot load as an
-            image-text-to-text model, or whose files lack some of its weights.
+    Args:
+        accelerator: the kind of device, in Lightning Fabric's words.
+        precision: `auto` for the checkpoint's own dtype, or one of Fabric's.
     """
 
     name: ClassVar[str] = "transformers"
 
-    def __init__(
-        self,
-        folder: Path,
-        batch_size: PositiveInt = 32,
-        max_new_tokens: PositiveInt = 32,
-        accelerator: Accelerator = "auto",
-        precision: Precision = "auto",
-        stop: Sequence[str] = (),
-        logprobs: NonNegativeInt = 0,
-        prompt_files: PromptFiles | None = None,
-    ) -> None:
-        check_choice("engine.precision", precision, get_args(Precision))
-        check_choice("engine.accelerator", accelerator, get_args(Accelerator))
-        if batch_size < 1 or max_new_tokens < 1:
-            raise AdammsError("engine.batch_size and engine.max_new_tokens must be at least 1")
-        if logprobs < 0:
-            raise AdammsError(f"engine.logprobs is {logprobs}; it must be at least 0")
+    accelerator: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "32-true", "bf16-true", "16-true"]
+
+    def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> "TransformersEngine":
+        return TransformersEngine(self, folder, prompt_files or PromptFiles())
+
+
+class TransformersEngine:
+    """One model as transformers runs it; candidates are copied into its parameters.
+
+    Raises:
+        AdammsError: when it starts: the folder holds no image-text-to-text model that transformers can
+            load, or its files lack some of the model's weights.
+    """
+
+    def __init__(self, settings: Transformers, folder: Path, prompt_files: PromptFiles) -> None:
+        self.settings = settings
         self.folder = folder
-        self.batch_size = batch_size
-        self.max_new_tokens = max_new_tokens
-        self.accelerator = accelerator
-        self.precision = precision
-        self.stop = checked_stop(stop)
-        self.logprobs = logprobs
-        self.prompt_files = prompt_files or PromptFiles()
+        self.prompt_files = prompt_files
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
     @property
     def identity(self) -> str:
-        automatic = self.accelerator == "auto" and torch.cuda.is_available()
+        s = self.settings
+        accelerator = "cuda" if s.accelerator == "auto" and torch.cuda.is_available() else s.accelerator
+        logprobs = f" logprobs={s.logprobs}" if s.logprobs else ""
         return (
-            f"transformers {version('transformers')} torch {version('torch')} "
-            f"{'cuda' if automatic else self.accelerator} "
-            f"{self.precision} max_new_tokens={self.max_new_tokens} batch_size={self.batch_size} "
-            f"stop={list(self.stop)}"
-            f"{_prompt_identity(self.prompt_files)}"
-            f"{f' logprobs={self.logprobs}' if self.logprobs else ''}"
+            f"transformers {version('transformers')} torch {version('torch')} {accelerator} {s.precision} "
+            f"max_new_tokens={s.max_new_tokens} batch_size={s.batch_size} stop={list(s.stop)}"
+            f"{_prompt_identity(self.prompt_files)}{logprobs}"
         )
 
     def __enter__(self) -> Self:
@@ -102,17 +86,10 @@ class TransformersEngine:
     @cached_property
     def live(self) -> "LiveModel":
         """The model, started when first asked for."""
-        from adamms.engines.transformers.live_model import LiveModel  # here, for it takes seconds to import
+        from adamms.engines.transformers.live_model import LiveModel  # takes seconds to import
 
-        return LiveModel(
-            self.folder,
-            self.accelerator,
-            self.precision,
-            self.max_new_tokens,
-            self.stop,
-            self.logprobs,
-            self.prompt_files,
-        )
+        s = self.settings
+        return LiveModel(self.folder, self.prompt_files, s, s.accelerator, s.precision)
 
     @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
@@ -138,14 +115,14 @@ class TransformersEngine:
     def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
         """The model's inputs for these examples, kept for the next candidate."""
         if self._prepared[0] != examples:
-            starts = range(0, len(examples), self.batch_size)
-            batches = [examples[start : start + self.batch_size] for start in starts]
+            size = self.settings.batch_size
+            batches = [examples[start : start + size] for start in range(0, len(examples), size)]
             self._prepared = (examples, [(batch, self.live.inputs(batch)) for batch in batches])
         return self._prepared[1]
 
 
 def _prompt_identity(files: PromptFiles) -> str:
-    """What other tokenizer and chat template change about the answers; nothing if there are none."""
+    """What another tokenizer or chat template changes about the answers; "" where there is neither."""
     tokenizer = "" if files.tokenizer is None else f" tokenizer={fingerprint_side_files(files.tokenizer)}"
     if files.chat_template is None:
         return tokenizer

@@ -1,6 +1,6 @@
-"""A model on one device as Lightning Fabric runs it: prompts in, answers out, its tensors by their names.
+"""A model on one device: examples in, answers out, and its tensors by the names in the checkpoint's files.
 
-Knows no recipes: who holds it writes into `parameters`. Heavy to import, and so apart from the engine.
+Knows no recipes: the engine writes into `parameters`. Takes seconds to import.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,9 @@ from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token, token
-from adamms.engines.base import PromptFiles
+from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import load_processor, prompt
-from adamms.engines.stop import before
 from adamms.errors import AdammsError
 from adamms.models.registration import load_model
 
@@ -36,12 +35,10 @@ class LiveModel:
     def __init__(
         self,
         folder: Path,
+        prompt_files: PromptFiles,
+        settings: EngineSettings,
         accelerator: str,
         precision: str,
-        max_new_tokens: int,
-        stop: tuple[str, ...],
-        logprobs: int,
-        prompt_files: PromptFiles,
     ) -> None:
         self.processor = load_processor(folder, prompt_files)
         model = _load(folder)
@@ -49,14 +46,13 @@ class LiveModel:
             precision = PRECISIONS[model.dtype]
         # Kept here: Fabric's wrapper says float32 of every model.
         self.dtype = next(dtype for dtype, name in PRECISIONS.items() if name == precision)
-        # One process, whatever launched it: where there is srun, Lightning would expect to be run by it.
+        # One process: under srun, Lightning would otherwise expect SLURM to start several.
         alone = LightningEnvironment()
         self.fabric = Fabric(accelerator=accelerator, devices=1, precision=precision, plugins=[alone])
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
-        self.stop = stop
-        self.logprobs = logprobs
-        self.generation = _greedy(model, self.processor.tokenizer, max_new_tokens, logprobs)
+        self.settings = settings
+        self.generation = _greedy(model, self.processor.tokenizer, settings)
         self.parameters = _by_checkpoint_name(model)
 
     @torch.inference_mode()
@@ -64,14 +60,15 @@ class LiveModel:
         """One answer per row of the batch."""
         inputs = self.fabric.to_device(inputs)
         prompt_length = inputs["input_ids"].shape[1]
-        ends = StoppingCriteriaList(
-            [StopText(self.processor.tokenizer, self.stop, prompt_length)] if self.stop else []
+        stop = self.settings.stop
+        ends = [StopText(self.processor.tokenizer, stop, prompt_length)] if stop else []
+        output = self.model.generate(
+            **inputs, generation_config=self.generation, stopping_criteria=StoppingCriteriaList(ends)
         )
-        output = self.model.generate(**inputs, generation_config=self.generation, stopping_criteria=ends)
         new = output.sequences[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
-        tokens = self._tokens(new, output.logits) if self.logprobs else [()] * len(texts)
-        return [Answer(before(self.stop, text).strip(), row) for text, row in zip(texts, tokens, strict=True)]
+        tokens = self._tokens(new, output.logits) if self.settings.logprobs else [()] * len(texts)
+        return [Answer(before(stop, text).strip(), row) for text, row in zip(texts, tokens, strict=True)]
 
     def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.
@@ -80,32 +77,23 @@ class LiveModel:
             new: generated ids, shape (batch, steps).
             logits: of each step, shape (batch, vocabulary).
         """
-        count = self.logprobs
+        count = self.settings.logprobs
         steps = torch.stack(logits, dim=1).float().log_softmax(-1)  # (batch, steps, vocabulary)
         chosen = steps.gather(-1, new[..., None])[..., 0].tolist()
         top = steps.topk(min(count, steps.shape[-1]), dim=-1)
-        values, names = top.values.tolist(), top.indices.tolist()
+        values, ids = top.values.tolist(), top.indices.tolist()
         rows = []
-        for row, ids in enumerate(new.tolist()):
-            length = self._length(ids)
-            rows.append(
-                tuple(
-                    token(
-                        ids[place],
-                        dict(zip(names[row][place], values[row][place], strict=True)),
-                        chosen[row][place],
-                        count,
-                    )
-                    for place in range(length)
-                )
-            )
+        for row, said in enumerate(new.tolist()):
+            likeliest = [dict(zip(*pair, strict=True)) for pair in zip(ids[row], values[row], strict=True)]
+            places = range(self._length(said))
+            rows.append(tuple(token(said[i], likeliest[i], chosen[row][i], count) for i in places))
         return rows
 
     def _length(self, ids: list[int]) -> int:
-        """Up to the first token that ends an answer, which counts; all of it where there is none."""
+        """How many tokens an answer has, the one that ends it included."""
         end = self.generation.eos_token_id
         ends = end if isinstance(end, list) else [end]
-        return next((place + 1 for place, name in enumerate(ids) if name in ends), len(ids))
+        return next((place + 1 for place, one in enumerate(ids) if one in ends), len(ids))
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
@@ -122,9 +110,9 @@ class LiveModel:
 
 
 class StopText(StoppingCriteria):
-    """Ends an answer when one of the texts is in it, whatever the tokenizer.
+    """Ends an answer when it holds one of the texts.
 
-    transformers' own criterion needs tokens that join to text piece by piece, as not all tokenizers' do.
+    transformers' own criterion needs a tokenizer whose tokens join to text piece by piece. Not all do.
     """
 
     def __init__(self, tokenizer: Any, stop: tuple[str, ...], prompt_length: int) -> None:
@@ -133,10 +121,15 @@ class StopText(StoppingCriteria):
         self.prompt_length = prompt_length
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """Which rows of `input_ids` (batch, length so far) are done; shape (batch,)."""
+        """Which rows of `input_ids`, shape (batch, length so far), are done; shape (batch,)."""
         texts = self.tokenizer.batch_decode(input_ids[:, self.prompt_length :], skip_special_tokens=True)
         done = [any(end in text for end in self.stop) for text in texts]
         return torch.tensor(done, device=input_ids.device)
+
+
+def before(stop: Sequence[str], text: str) -> str:
+    """`text` up to the first place at which one of `stop` begins."""
+    return text[: min((place for end in stop if (place := text.find(end)) >= 0), default=len(text))]
 
 
 def _load(folder: Path) -> Any:
@@ -150,8 +143,8 @@ def _load(folder: Path) -> Any:
         ) from error
 
 
-def _greedy(model: Any, tokenizer: Any, max_new_tokens: int, logprobs: int) -> GenerationConfig:
-    """Plain greedy decoding: of the checkpoint's own generation config only the special tokens."""
+def _greedy(model: Any, tokenizer: Any, settings: EngineSettings) -> GenerationConfig:
+    """Plain greedy decoding. Of the checkpoint's own generation config it takes the special tokens only."""
     own = model.generation_config
     end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
     pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
@@ -159,20 +152,20 @@ def _greedy(model: Any, tokenizer: Any, max_new_tokens: int, logprobs: int) -> G
         pad = end[0] if isinstance(end, list) else end
     return GenerationConfig(
         do_sample=False,
-        max_new_tokens=max_new_tokens,
+        max_new_tokens=settings.max_new_tokens,
         eos_token_id=end,
         pad_token_id=pad,
         return_dict_in_generate=True,
-        output_logits=logprobs > 0,
+        output_logits=settings.logprobs > 0,
     )
 
 
 def _by_checkpoint_name(model: Any) -> dict[str, torch.Tensor]:
     """The live parameters under the names that they have in the checkpoint.
 
-    transformers renames tensors on loading; its own reverse conversion, given the live tensors,
-    returns the same objects under their stored names. Those that it would have to rebuild (split
-    or stacked) are other objects and are left out: they cannot be written in place.
+    transformers renames tensors on loading. Its own reverse conversion returns the same objects under
+    their stored names. Tensors that it splits or stacks come back as other objects and are left out:
+    they cannot be written in place.
     """
     live = dict(model.state_dict(keep_vars=True))
     objects = {id(tensor) for tensor in live.values()}

@@ -1,14 +1,14 @@
-"""One vLLM in a process of its own, seen from here: requests go out, replies come back, death is explained.
+"""One vLLM in a process of its own, seen from here: sends requests, receives replies, explains a death.
 
-Knows nothing of what is asked, nor of other such processes.
+Knows neither what is asked nor other such processes.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from adamms.engines.vllm.child import ChildProcess
-from adamms.engines.vllm.messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
+from adamms.engines.vllm.child import GRACE_SECONDS, ChildProcess
+from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Request, Start
 from adamms.errors import AdammsError
 
 ENVIRONMENT = {
@@ -22,10 +22,10 @@ ENVIRONMENT = {
 
 
 class VllmClient:
-    """A process with vLLM in it, started with the first request, gone with `stop` or on a failure.
+    """A process with vLLM in it. It starts with the first request and ends with `stop` or a failure.
 
     Args:
-        settings: what vLLM is started with.
+        first: the request that vLLM is started with.
         environment: variables of the process in addition to `ENVIRONMENT`.
         start_timeout: seconds that starting, or swapping a candidate, may take.
         timeout: seconds that may pass without any answer.
@@ -37,20 +37,20 @@ class VllmClient:
 
     def __init__(
         self,
-        settings: Settings,
+        first: Start,
         environment: Mapping[str, str],
         start_timeout: float,
         timeout: float,
         verbose: bool = False,
     ) -> None:
-        self.settings = settings
+        self.first = first
         self.environment = environment
         self.start_timeout = start_timeout
         self.timeout = timeout
         self.verbose = verbose
         self.images_encoded = 0
         self._started = False
-        self._unread = False  # whether the last request's replies have not all been received
+        self._unread = False  # whether replies to the last request are still to come
         self._over = False
 
     @cached_property
@@ -63,11 +63,10 @@ class VllmClient:
         """End the process and all that it has started; the second time does nothing."""
         self._over = True
         if "process" in self.__dict__:
-            # A process in the middle of something, which nobody wants any more, is not asked to leave.
-            self.process.stop(**({"grace": 0} if self._unread else {}))
+            self.process.stop(grace=0 if self._unread else GRACE_SECONDS)
 
     def start(self) -> None:
-        """Start vLLM now; `request` does it when it has not been.
+        """Start vLLM now, unless it has been started; every request does so, too.
 
         Raises:
             AdammsError: it does not start, with the cause, or it has ended already.
@@ -76,42 +75,39 @@ class VllmClient:
             raise AdammsError("the vLLM engine has ended; make another")
         if not self._started:
             self._started = True
-            doing = f"starting on {self.settings.folder}"
-            for _ in self._exchange(self.settings, self.start_timeout, doing):
-                pass
+            list(self._exchange(self.first, self.start_timeout, f"starting on {self.first.folder}"))
 
     def load(self, recipe: bytes) -> None:
         """Swap in the pickled recipe."""
-        for _ in self._request(Load(recipe), self.start_timeout, "swapping the weights"):
-            pass
+        list(self._request(Load(recipe), self.start_timeout, "swapping the weights"))
 
-    def ask(self, request: Ask) -> Iterator[Answer]:
+    def ask(self, request: Ask) -> Iterator[Reply]:
         """The answers to one batch, as they are done."""
         first, last = request.examples[0].id, request.examples[-1].id
         doing = f"answering {len(request.examples)} examples from {first!r} to {last!r}"
         yield from self._request(request, self.timeout, doing)
 
-    def _request(self, request: Load | Ask, seconds: float, doing: str) -> Iterator[Answer]:
-        """Send a request and hand on the answers that come before it is done."""
+    def _request(self, request: Request, seconds: float, doing: str) -> Iterator[Reply]:
+        """Send a request and yield the replies that come before it is done."""
         self.start()
-        while self._unread:  # of a generator that was dropped half way
+        while self._unread:  # replies to a request that the caller has dropped half way
             self._receive(self.timeout, "finishing what was asked before")
         yield from self._exchange(request, seconds, doing)
 
-    def _exchange(self, request: Settings | Load | Ask, seconds: float, doing: str) -> Iterator[Answer]:
+    def _exchange(self, request: Request, seconds: float, doing: str) -> Iterator[Reply]:
         try:
             self._unread = True
             self.process.send(request)
             while self._unread:
                 reply = self._receive(seconds, doing)
-                if isinstance(reply, Answer):
+                if isinstance(reply, Reply):
                     yield reply
         except AdammsError:
             if self._unread:
                 self.stop()
             raise
 
-    def _receive(self, seconds: float, doing: str) -> Answer | Done:
+    def _receive(self, seconds: float, doing: str) -> Reply | Done:
         reply: Any = self.process.receive(seconds, doing)
         self._unread = not isinstance(reply, Done | Refusal)
         if isinstance(reply, Refusal):
@@ -121,5 +117,5 @@ class VllmClient:
             raise AdammsError(f"vLLM failed while {doing}: {reply.reason}{log}")
         if isinstance(reply, Done):
             self.images_encoded = reply.images_encoded
-        assert isinstance(reply, Answer | Done)
+        assert isinstance(reply, Reply | Done)
         return reply

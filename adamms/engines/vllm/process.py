@@ -1,7 +1,7 @@
-"""The process in which vLLM lives: starts the engine, then serves requests until the parent is done.
+"""The process in which vLLM runs: starts it, then serves requests until the parent is done.
 
-Run by `VllmEngine` as `python -m adamms.engines.vllm.process`. Everything that vLLM starts belongs to
-this process's session.
+`VllmClient` runs it as `python -m adamms.engines.vllm.process`. Whatever vLLM starts belongs to this
+process's session.
 """
 
 import os
@@ -14,9 +14,10 @@ from typing import Any
 
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
-from adamms.engines.answer import Token, token
+from adamms.engines.answer import Answer, Token, token
 from adamms.engines.vllm.child import parent_connection
-from adamms.engines.vllm.messages import Answer, Ask, Done, Failure, Load, Refusal, Settings
+from adamms.engines.vllm.engine import Vllm
+from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError
 
 # GPUs from this compute capability on have batch-invariant kernels.
@@ -25,17 +26,13 @@ DTYPE_WORDS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 class Refused(AdammsError):
-    """An example that the model cannot be asked; the engine is as good as before."""
+    """An example that the model cannot be asked. The engine can go on."""
 
 
 class Server:
-    """A live vLLM engine.
+    """A live vLLM engine on the model in `folder`."""
 
-    Args:
-        settings: what `VllmEngine` was made with.
-    """
-
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Vllm) -> None:
         from vllm.platforms import current_platform
 
         on_cpu = current_platform.is_cpu()
@@ -48,10 +45,10 @@ class Server:
 
         from adamms.engines.prompt import load_processor, reads_parts
 
-        self.processor = load_processor(settings.folder, trust_remote_code=settings.trust_remote_code)
+        self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
-            model=str(settings.folder),
-            dtype=dtype_of(settings.folder) if settings.dtype == "auto" else settings.dtype,
+            model=str(folder),
+            dtype=dtype_of(folder) if settings.dtype == "auto" else settings.dtype,
             max_model_len=settings.max_model_len,
             gpu_memory_utilization=settings.gpu_memory_utilization,
             trust_remote_code=settings.trust_remote_code,
@@ -75,9 +72,7 @@ class Server:
             logprobs=settings.logprobs or None,
         )
         self.image_mark: str | None = None
-        if not reads_parts(
-            self.processor
-        ):  # then the image's mark is in the text, as vLLM's chat server puts it
+        if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
             self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
         self.logprobs = settings.logprobs
         self.requests = 0
@@ -90,8 +85,8 @@ class Server:
         if not self.engine.reset_prefix_cache():
             raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
 
-    def replies(self, examples: tuple[Example, ...]) -> Iterator[Answer]:
-        """The answers as they are done; of an example that is refused, after those before it."""
+    def replies(self, examples: tuple[Example, ...]) -> Iterator[Reply]:
+        """The answers as they are done. A refused example raises after the answers to those before it."""
         asked: dict[str, Example] = {}
         refusal = None
         for example in examples:
@@ -104,30 +99,29 @@ class Server:
             for output in self.engine.step():
                 if output.finished:
                     done = output.outputs[0]
-                    example_id, ids = asked.pop(output.request_id).id, tuple(done.token_ids)
-                    yield Answer(example_id, done.text.strip(), ids, self._tokens(ids, done.logprobs))
+                    ids = tuple(done.token_ids)
+                    answer = Answer(done.text.strip(), self._tokens(ids, done.logprobs))
+                    yield Reply(asked.pop(output.request_id).id, answer, ids)
         if refusal is not None:
             raise refusal
 
     def _tokens(self, ids: tuple[int, ...], logprobs: Any) -> tuple[Token, ...]:
-        """What vLLM says of each generated token: {token id: Logprob}, the chosen one among them."""
+        """The tokens of one answer.
+
+        Args:
+            ids: of the generated tokens.
+            logprobs: {token id: Logprob} for each of them, its own id included; None if not asked for.
+        """
         if logprobs is None:
             return ()
-        return tuple(
-            token(
-                name,
-                {other: entry.logprob for other, entry in found.items()},
-                found[name].logprob,
-                self.logprobs,
-            )
-            for name, found in zip(ids, logprobs, strict=True)
-        )
+        values = [{other: entry.logprob for other, entry in found.items()} for found in logprobs]
+        return tuple(token(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
 
     def images_encoded(self) -> int:
         return int(self.engine.collective_rpc("adamms_encoded_images")[0])
 
     def _ask(self, example: Example) -> str:
-        """Hand one example to the scheduler; the number under which its answer comes back."""
+        """Hand one example to the scheduler; returns the number that its answer comes back under."""
         from adamms.engines.image import open_image
         from adamms.engines.prompt import prompt
 
@@ -157,7 +151,7 @@ def dtype_of(folder: Path) -> str:
 
 
 def serve(connection: Connection) -> None:
-    """Start on the settings that come first, then answer until the parent says or shows that it is done."""
+    """Answer requests, of which `Start` is the first, until the parent ends or sends None."""
     server: Server | None = None
     while True:
         try:
@@ -167,20 +161,21 @@ def serve(connection: Connection) -> None:
         if request is None:
             return
         try:
-            if isinstance(request, Settings):
-                server = Server(request)
+            if isinstance(request, Start):
+                assert isinstance(request.settings, Vllm)
+                server = Server(request.folder, request.settings)
             assert server is not None
             if isinstance(request, Load):
                 server.load(request.recipe)
             if isinstance(request, Ask):
-                for answer in server.replies(request.examples):
-                    connection.send(answer)
+                for reply in server.replies(request.examples):
+                    connection.send(reply)
             connection.send(Done(server.images_encoded()))
         except Refused as error:
             connection.send(Refusal(str(error)))
         except AdammsError as error:
             connection.send(Failure(str(error), explained=True))
-        except Exception as error:  # noqa: BLE001  (vLLM's, of any kind: the parent is told)
+        except Exception as error:  # noqa: BLE001  (vLLM raises many kinds; the parent is told)
             traceback.print_exc()
             connection.send(Failure(in_words(error), explained=False))
 

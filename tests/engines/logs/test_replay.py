@@ -9,15 +9,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import configured_engines
 import pytest
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.app import pipeline
-from adamms.engines.logs.replay import Replay, Replayed
+from adamms.engines.logs.replay import Replayed
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
+from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 
@@ -78,11 +81,15 @@ def vlm(file: Path, rows: Sequence[Row]) -> str:
 
 
 def texts(found: Replayed, task: str = "mme") -> dict[float, list[str]]:
-    return {c.alpha: found.responses.of(c, found.tasks[task]) for c in found.responses.candidates}
+    return {c.alpha: [own[id].text for id in found.tasks[task]] for c, own in found.answers.items()}
 
 
 def replay(logs: Mapping[Any, Any], **settings: Any) -> Replayed:
-    return Replay(logs, **settings).read()
+    return configured_engines.replay(**{"logs": logs, "filtered": (), "only": {}, **settings}).read()
+
+
+def chosen(found: Replayed, selector: ConsistencySelector) -> Choice:
+    return selector.select(Responses.of_engine(found.answers), found.tasks).overall
 
 
 # What the scripts compute -----------------------------------------------------------------------------
@@ -143,14 +150,16 @@ def test_the_choice_is_the_authors_on_their_logs(
     for rule, script in SCRIPTS.items():
         expected = {Candidate(float(alpha)): value for alpha, value in script(answers).items()}
         choice = (
-            ConsistencySelector(ExactMatch(), rule, resamples=1).select(found.responses, found.tasks).overall
+            ConsistencySelector(ExactMatch(), rule, resamples=1)
+            .select(Responses.of_engine(found.answers), found.tasks)
+            .overall
         )
         assert choice.differences == expected
         assert set(choice.tied) == {a for a, v in expected.items() if v == min(expected.values())}
         assert choice.candidate in choice.tied
     smoothed = ConsistencySelector(ExactMatch(), "either", smoothing=1, resamples=1)
     expected = {Candidate(float(a)): value for a, value in script_llama(answers, smooth=1).items()}
-    choice = smoothed.select(found.responses, found.tasks).overall
+    choice = chosen(found, smoothed)
     assert choice.differences == pytest.approx(expected)
 
 
@@ -163,7 +172,9 @@ def test_the_choice_is_the_authors_on_vlmevalkit(tmp_path: Path, suffix: str) ->
     }
     found = replay(files)
     assert list(found.tasks) == ["default"]
-    choice = ConsistencySelector(ExactMatch(), "previous", resamples=1).select(found.responses, found.tasks)
+    choice = ConsistencySelector(ExactMatch(), "previous", resamples=1).select(
+        Responses.of_engine(found.answers), found.tasks
+    )
     assert choice.overall.differences == {Candidate(float(a)): v for a, v in script_qwen(answers).items()}
 
 
@@ -361,7 +372,6 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         ({"much": file}, {}, "'much' for an alpha"),
         ({"1.5": file}, {}, r"alpha is 1\.5"),
         ({"0.1": file, 0.10: file}, {}, "names an alpha twice"),
-        ({0: file}, {"format": "vlmevalkti"}, "Nearest: vlmevalkit"),
         ({0: file}, {"format": "vlmevalkit"}, "this is a log of lmms_eval"),
         ({0: 5}, {}, "has 5 for a path"),
         ({0: {"t": file}, 1: {"u": other}}, {}, "no task is in the logs of every alpha"),

@@ -7,6 +7,7 @@ import native_models as native
 import numpy as np
 import pytest
 import torch
+from configured_engines import transformers_engine
 from PIL import Image
 from tiny_merges import interpolated, published
 
@@ -48,7 +49,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
 
 def engine(pair: Path, folder: Path | None = None) -> TransformersEngine:
     files = PromptFiles(pair / "tokenizer")
-    return TransformersEngine(folder or pair / "target", **SETTINGS, prompt_files=files)
+    return transformers_engine(folder or pair / "target", files, **SETTINGS)
 
 
 def plain_answers(folder: Path, tokenizer: Path, examples: tuple[Example, ...]) -> dict[str, str]:

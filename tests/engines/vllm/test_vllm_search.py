@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from configured_engines import vllm_engine
 from test_vllm import ask, real, recipe
 from tiny_merges import published
 from watch_jobs import NOTES
 
 from adamms.data.digits import Digits
 from adamms.engines.responses import Responses
-from adamms.engines.vllm.engine import VllmEngine
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
@@ -88,8 +88,8 @@ def test_the_choice_is_that_of_separately_written_checkpoints(
     answers = {}
     for alpha in GRID:
         written = published(recipe(talkative, (alpha, ()), "target"), tmp_path / str(alpha))
-        with VllmEngine(written, **ENGINE) as engine:
-            answers[Candidate(alpha)] = {id: reply.text for id, reply in ask(engine, examples).items()}
+        with vllm_engine(written, **ENGINE) as engine:
+            answers[Candidate(alpha)] = {id: reply.answer.text for id, reply in ask(engine, examples).items()}
     tasks: dict[str, list[str]] = {}
     for example in examples:
         tasks.setdefault(example.task, []).append(example.id)

@@ -15,13 +15,12 @@ from typing import Any
 
 import pytest
 from command import ROOT, Outcome
+from configured_engines import replay, transformers_engine
 from lmms_task import DigitsTask, write_digits_task
 from page_text import Page
 
 from adamms.data.digits import Digits
 from adamms.engines.answer import texts
-from adamms.engines.logs.replay import Replay
-from adamms.engines.transformers.engine import TransformersEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.guest import MARK
 from adamms.evaluate.lmms.results import LmmsResults
@@ -46,7 +45,8 @@ def task(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> DigitsTas
     """Half of the labels are what the target says, which is untrained: so it is right now and then."""
     folder = tmp_path_factory.mktemp("digits")
     data = Digits(folder=folder / "images", per_task=PER_TASK, tasks=SKILLS).load()
-    said = texts(dict(TransformersEngine(talkative / "donor", 1, max_new_tokens=2).generate(data.examples)))
+    engine = transformers_engine(talkative / "donor", batch_size=1, max_new_tokens=2)
+    said = texts(dict(engine.generate(data.examples)))
     labels = {id: said[id] if i % 2 else label for i, (id, label) in enumerate(data.answers.items())}
     return write_digits_task(folder, replace(data, answers=labels))
 
@@ -170,16 +170,15 @@ def test_its_progress_results_and_report(searched: Searched) -> None:
 @lmms
 def test_its_samples_are_a_search_of_their_own(searched: Searched, unmerged: LmmsResults) -> None:
     """engine=replay of the logs of two alphas, as they are: the answers that our engine gave at both."""
-    found = Replay({0.0: str(unmerged.folder), searched.winner: str(searched.output / "lmms_eval")}).read()
+    logs = {0.0: str(unmerged.folder), searched.winner: str(searched.output / "lmms_eval")}
+    found = replay(logs=logs).read()
     assert sorted(found.tasks) == sorted(f"digits_{skill}" for skill in SKILLS)
-    assert found.responses.of(Candidate(0.0), [*found.tasks["digits_read"]]) != found.responses.of(
-        Candidate(float(searched.winner)), [*found.tasks["digits_read"]]
-    )
     for alpha in ("0", searched.winner):
         ours = searched.answers(alpha)
         for skill in SKILLS:
-            logged = found.responses.of(Candidate(float(alpha)), found.tasks[f"digits_{skill}"])
-            assert [answer.strip() for answer in logged] == ours[skill]
+            said = found.answers[Candidate(float(alpha))]
+            assert [said[id].text.strip() for id in found.tasks[f"digits_{skill}"]] == ours[skill]
+    assert searched.answers("0") != searched.answers(searched.winner)
     # lmms-eval has let go of an example before it hashes it, so that all its hashes are one.
     assert all(f"{PER_TASK} examples, aligned by number" in note for note in found.notes)
 

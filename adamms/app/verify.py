@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from adamms.app.merges import Case
 from adamms.app.output import result_of
 from adamms.errors import AdammsError
-from adamms.mapping.checks.values import Values
-from adamms.mapping.checks.verification import Verification, checks_of_discovery
+from adamms.mapping.checks.distance import Verification, checks_of_discovery
+from adamms.mapping.checks.mapped_models import Values
 from adamms.mapping.checks.verify import measure_distances, verify_plan
 from adamms.report.console import Console
 from adamms.report.report import write_report

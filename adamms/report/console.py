@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
 
-from adamms.mapping.checks.verification import Verification
+from adamms.mapping.checks.distance import Verification
 from adamms.mapping.plan import Plan
 from adamms.report import comparison_tables, plan_tables, tables, words
 from adamms.report.comparison import Comparison

@@ -5,7 +5,7 @@ Plain cells, as in `tables`; the console and the page draw them.
 
 from collections.abc import Callable, Sequence
 
-from adamms.mapping.checks.verification import Check, Verification
+from adamms.mapping.checks.distance import Check, Verification
 from adamms.mapping.plan import GRADES, Evidence, Plan
 from adamms.report import words
 from adamms.report.tables import Table, rows_of

@@ -10,7 +10,7 @@ from pathlib import Path
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
-from adamms.mapping.checks.verification import Verification
+from adamms.mapping.checks.distance import Verification
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.search.choice import Choice, Selection

@@ -17,7 +17,7 @@ import trained_tokenizers as trained
 from safetensors.torch import load_file
 from tiny import assert_same_bits
 
-from adamms.mapping.specs.vocabulary import Vocabulary
+from adamms.checkpoint.vocabulary import Vocabulary
 
 ALPHA = 0.3
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"

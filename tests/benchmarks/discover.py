@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.threads import chunk_pool, default_workers
-from adamms.mapping.checks.values import Values
+from adamms.mapping.checks.mapped_models import Values
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import sketch_model

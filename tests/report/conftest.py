@@ -7,7 +7,7 @@ import pytest
 
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.mapping.checks.verification import Check, Verification
+from adamms.mapping.checks.distance import Check, Verification
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate

@@ -13,7 +13,7 @@ from PIL import Image
 
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric
-from adamms.mapping.checks.verification import Check, Verification
+from adamms.mapping.checks.distance import Check, Verification
 from adamms.merge.candidate import Candidate
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import MOST_TEXT, answers

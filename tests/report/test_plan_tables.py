@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.mapping.checks.verification import Check, Verification
+from adamms.mapping.checks.distance import Check, Verification
 from adamms.mapping.plan import Evidence, Plan
 from adamms.report import plan_tables
 

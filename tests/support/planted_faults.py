@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from adamms.architectures.spec import load_architecture
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.mapping.checks.values import Values
-from adamms.mapping.checks.verification import Verification
+from adamms.mapping.checks.distance import Verification
+from adamms.mapping.checks.mapped_models import Values
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.plan import Plan
 from adamms.mapping.specs.model import describe

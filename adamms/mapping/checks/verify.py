@@ -13,9 +13,9 @@ from statistics import median
 import torch
 
 from adamms.checkpoint.threads import chunk_pool, default_workers
-from adamms.mapping.checks.suspects import explain
-from adamms.mapping.checks.values import ANCESTOR, Values, spread_rows
-from adamms.mapping.checks.verification import Check, Verification, place
+from adamms.mapping.checks.distance import Check, Verification, place
+from adamms.mapping.checks.explain import explain
+from adamms.mapping.checks.mapped_models import ANCESTOR, Values, spread_rows
 from adamms.mapping.content.noise import LEAST_COSINE, cosine, distance
 from adamms.mapping.content.sketch import Advance
 from adamms.mapping.plan import Plan, Slot

@@ -13,13 +13,13 @@ from functools import partial
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.content.match import Match, match_models
 from adamms.mapping.content.noise import LEAST_COSINE
 from adamms.mapping.content.sketch import Advance, SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.expression import names_in
 from adamms.mapping.plan import Evidence, Plan, Slot
-from adamms.mapping.specs.vocabulary import align_rows, read_vocabulary
 
 ANCESTOR = "ancestor"
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.

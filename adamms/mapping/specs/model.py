@@ -11,7 +11,7 @@ from adamms.architectures.spec import Architecture, Fused, Label
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
-from adamms.mapping.fusion import Layout, layout_of, settings
+from adamms.mapping.specs.fusion import Layout, layout_of, settings
 
 
 @dataclass(frozen=True)

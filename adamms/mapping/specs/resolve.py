@@ -14,9 +14,9 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
-from adamms.mapping.fusion import Layout
 from adamms.mapping.plan import MERGEABLE, Plan, Slot
-from adamms.mapping.specs.donor_rows import DonorRows, Keep, mismatch
+from adamms.mapping.specs.embeddings import DonorRows, Keep, mismatch
+from adamms.mapping.specs.fusion import Layout
 from adamms.mapping.specs.model import Model, describe
 
 EMBEDDING_KINDS = ("embed", "head")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import log
 
-from adamms.mapping.checks.verification import Check, Verification
+from adamms.mapping.checks.distance import Check, Verification
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report import words
 from adamms.report.plan_tables import farthest_roles

@@ -10,7 +10,7 @@ from relayout import fused, grouped, language
 from safetensors.torch import load_file, save_file
 
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.mapping.checks.values import Values
+from adamms.mapping.checks.mapped_models import Values
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.expression import Read, Slice, Tokens, names_in
 from adamms.mapping.plan import Plan, Slot

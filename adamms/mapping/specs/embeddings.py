@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.vocabulary import TOKENIZER_FILES, Vocabulary, align_rows, read_vocabulary, spelling
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Slice, Tokens, names_in
 from adamms.mapping.specs.model import Model
-from adamms.mapping.specs.vocabulary import TOKENIZER_FILES, Vocabulary, align_rows, read_vocabulary, spelling
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import trained_tokenizers as trained
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.checkpoint.vocabulary import align_rows, read_vocabulary, spelling
 from adamms.errors import AdammsError
-from adamms.mapping.specs.vocabulary import align_rows, read_vocabulary, spelling
 
 
 def test_a_tokenizer_json_with_added_tokens(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_sentencepiece_need_not_be_installed(tmp_path: Path) -> None:
     pieces = trained.sentencepiece_model(tmp_path, trained.ONE, 300)
     code = (
         "import sys\nsys.modules['sentencepiece'] = None\nfrom pathlib import Path\n"
-        "from adamms.mapping.specs.vocabulary import read_vocabulary\n"
+        "from adamms.checkpoint.vocabulary import read_vocabulary\n"
         f"print(len(read_vocabulary(Path({str(tmp_path)!r}))), 'transformers' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adamms.mapping.checks.verification import Check, Verification, checks_of_discovery, place
+from adamms.mapping.checks.distance import Check, Verification, checks_of_discovery, place
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Evidence, Plan, Slot
 

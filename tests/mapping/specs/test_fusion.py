@@ -12,7 +12,7 @@ from adamms.architectures.roles import parse_role
 from adamms.architectures.spec import Fused
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, evaluate_rows
-from adamms.mapping.fusion import Layout, layout_of, settings
+from adamms.mapping.specs.fusion import Layout, layout_of, settings
 from adamms.mapping.specs.resolve import SpecMapper
 
 PARTS = tuple(parse_role(f"layers.0.attn.{p}.weight") for p in "qkv")

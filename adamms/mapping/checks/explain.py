@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from adamms.mapping.checks.values import Values
-from adamms.mapping.checks.verification import Check
+from adamms.mapping.checks.distance import Check
+from adamms.mapping.checks.mapped_models import Values
 from adamms.mapping.content.blocks import Layout, find_layouts
 from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine
 from adamms.mapping.content.sketch import Sketch, sketch_rows

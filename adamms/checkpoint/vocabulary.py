@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adamms.checkpoint.sentencepiece_file import read_pieces
 from adamms.errors import AdammsError
-from adamms.mapping.specs.sentencepiece_file import read_pieces
 
 Vocabulary = Mapping[str, int]
 

@@ -12,9 +12,10 @@ from omegaconf import DictConfig
 from adamms.app.merges import Case
 from adamms.app.output import result_of
 from adamms.errors import AdammsError
-from adamms.mapping.checks.distance import Verification, checks_of_discovery
-from adamms.mapping.checks.mapped_models import Values
-from adamms.mapping.checks.verify import measure_distances, verify_plan
+from adamms.mapping.checks.distance import Distances, distances_of_discovery
+from adamms.mapping.checks.mapped_models import MappedModels
+from adamms.mapping.checks.measure import measure_distances
+from adamms.mapping.checks.verify import verify_plan
 from adamms.report.console import Console
 from adamms.report.report import write_report
 
@@ -22,7 +23,7 @@ from adamms.report.report import write_report
 LISTED = 6
 
 
-def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verification | None:
+def check_resemblance(console: Console, config: DictConfig, case: Case) -> Distances | None:
     """With plan.verify=true compare a sample of every merged tensor, and stop if something is wrong.
 
     Writes plan_verify.json. If something is wrong, report.html shows it before the run stops. A plan that was
@@ -36,8 +37,8 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verif
     """
     output = Path(config.output)
     if not config.plan.verify:
-        found = Verification(checks_of_discovery(case.plan))
-        return found if found.checks else None
+        found = distances_of_discovery(case.plan)
+        return found if found.tensors else None
     with console.stage("verify", _merged(case), "tensors") as advance:
         found = verify_plan(case.plan, _values(case), advance)
     console.distances(found)
@@ -50,7 +51,7 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Verif
     return found
 
 
-def distances(console: Console, case: Case) -> Verification:
+def distances(console: Console, case: Case) -> Distances:
     """How far the models are from the target, layer by layer, from a few rows of every merged tensor."""
     with console.stage("distances", _merged(case), "tensors") as advance:
         return measure_distances(case.plan, _values(case), advance)
@@ -60,8 +61,8 @@ def _merged(case: Case) -> int:
     return sum(slot.merged for slot in case.plan.slots)
 
 
-def _values(case: Case) -> Values:
-    return Values(
+def _values(case: Case) -> MappedModels:
+    return MappedModels(
         case.target.checkpoint,
         {name: donor.checkpoint for name, donor in case.donors.items()},
         None if case.ancestor is None else case.ancestor.checkpoint,

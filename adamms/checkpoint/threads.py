@@ -5,11 +5,14 @@ is slower by orders of magnitude than one chunk per thread.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
+
+# Told how much more is done: bytes, tensors. Called from several threads.
+Advance = Callable[[int], None]
 
 
 def default_workers() -> int:

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +22,10 @@ import torch
 from adamms.checkpoint.output_file import OutputFile, Span
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
-from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.errors import AdammsError
 
 PARTIAL = ".partial"
-Advance = Callable[[int], None]
 
 
 class TensorSource(Protocol):

@@ -4,7 +4,7 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adamms.checkpoint.tensor_file import DTYPES
@@ -95,6 +95,8 @@ class Slot:
         )
 
 
+# The name under which the ancestor stands beside donors, none of which can have it.
+ANCESTOR = "ancestor"
 # The dtypes of tensors that merging can compute with; others are quantised, or no weights.
 MERGEABLE = ("F64", "F32", "F16", "BF16")
 # How sure a correspondence is that was found by content, from the best.
@@ -128,15 +130,24 @@ class Evidence:
     def found(self) -> bool:
         return self.grade in ("sure", "tied")
 
+    @property
+    def rounded(self) -> "Evidence":
+        """With numbers as plan.json shows them."""
+        return replace(
+            self,
+            cosine=round(self.cosine, 4),
+            runner_up=None if self.runner_up is None else round(self.runner_up, 4),
+            distance=None if self.distance is None else round(self.distance, 4),
+        )
+
     def to_json(self) -> dict[str, Any]:
         numbers = {"cosine": self.cosine, "runner_up": self.runner_up, "distance": self.distance}
-        rounded = {key: None if value is None else round(value, 4) for key, value in numbers.items()}
         words = {"nearest": self.nearest, "rival": self.rival, "note": self.note}
-        return {"grade": self.grade} | rounded | {key: word for key, word in words.items() if word}
+        return {"grade": self.grade} | numbers | {key: word for key, word in words.items() if word}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Evidence":
-        """The evidence that `to_json` wrote, with its rounded numbers."""
+        """The evidence that `to_json` wrote."""
         return cls(**record)
 
 

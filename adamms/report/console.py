@@ -16,7 +16,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
 
-from adamms.mapping.checks.distance import Verification
+from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.report import comparison_tables, plan_tables, tables, words
 from adamms.report.comparison import Comparison
@@ -109,7 +109,7 @@ class Console:
         self._rich.print()
         self._rich.print(_grown(plan_tree(plan)))
 
-    def distances(self, checks: Verification) -> None:
+    def distances(self, checks: Distances) -> None:
         """Print, per role, how far the merged tensors are from the target's."""
         self._table(plan_tables.distances(checks))
 

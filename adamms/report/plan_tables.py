@@ -5,7 +5,7 @@ Plain cells, as in `tables`; the console and the page draw them.
 
 from collections.abc import Callable, Sequence
 
-from adamms.mapping.checks.distance import Check, Verification
+from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.plan import GRADES, Evidence, Plan
 from adamms.report import words
 from adamms.report.tables import Table, rows_of
@@ -101,7 +101,7 @@ def discovered(plan: Plan) -> Table | None:
     return _filled(Table("What the weights say of the target's tensors", columns, rows_of(rows), texts=2))
 
 
-def distances(checks: Verification) -> Table | None:
+def distances(checks: Distances) -> Table | None:
     """How far target and donors are apart, per role; None where nothing was compared.
 
     The ancestor has rows only where it has problems: how far it is, each donor's rows say.
@@ -109,7 +109,7 @@ def distances(checks: Verification) -> Table | None:
     roles, left_out = [], 0
     summaries = checks.roles()
     for source in dict.fromkeys(summary.source for summary in summaries):
-        shown = farthest_roles([check for check in checks.checks if check.source == source])
+        shown = farthest_roles([check for check in checks.tensors if check.source == source])
         own = [s for s in summaries if s.source == source and (source in checks.donors or s.problems)]
         roles += [summary for summary in own if summary.role in shown]
         left_out += sum(summary.role not in shown for summary in own)
@@ -140,7 +140,7 @@ def distances(checks: Verification) -> Table | None:
     )
 
 
-def farthest_roles(checks: Sequence[Check], most: int = MOST_ROLES) -> list[str]:
+def farthest_roles(checks: Sequence[TensorDistance], most: int = MOST_ROLES) -> list[str]:
     """The roles that are shown of one model's, in their order: those with problems, then the farthest."""
     farthest: dict[str, tuple[bool, float]] = {}
     for check in checks:

@@ -10,7 +10,7 @@ from pathlib import Path
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
-from adamms.mapping.checks.distance import Verification
+from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.search.choice import Choice, Selection
@@ -87,7 +87,7 @@ class Result:
     donors: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
     plan: Plan | None = None
-    checks: Verification | None = None
+    checks: Distances | None = None
     selection: Selection | None = None
     evaluation: Evaluation | None = None
     scores: Scores | None = None

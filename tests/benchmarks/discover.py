@@ -29,7 +29,7 @@ from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.threads import chunk_pool, default_workers
-from adamms.mapping.checks.mapped_models import Values
+from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import sketch_model
@@ -153,7 +153,7 @@ def main() -> None:
             "read": lambda: read_once(pair),
             "sketch": lambda: [sketch_model(checkpoint) for checkpoint in pair],
             "discover": discover,
-            "verify": lambda: verify_plan(plans[-1], Values(pair[0], {"a": pair[1]})),
+            "verify": lambda: verify_plan(plans[-1], MappedModels(pair[0], {"a": pair[1]})),
         }
         read_once(pair)  # into the page cache
         rounds = [{name: measure(work) for name, work in steps.items()} for _ in range(options.rounds)]

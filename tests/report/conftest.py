@@ -7,7 +7,7 @@ import pytest
 
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.mapping.checks.distance import Check, Verification
+from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
@@ -144,9 +144,9 @@ def answered(result: Result, tmp_path: Path) -> Result:
     hostile = Example("hostile", "read", f"Is this {HOSTILE}?", folder / "large.png")
     lost = Example("lost", "read", "Where is the picture?", folder / "missing.png")
     found += [Answered(hostile, texts, HOSTILE), Answered(lost, dict.fromkeys(GRID, ""))]
-    checks = Verification(
+    checks = Distances(
         tuple(
-            Check(
+            TensorDistance(
                 *(f"model.layers.{layer}.{role}", source, role, layer),
                 *(0.9, 0.01 * (1 + layer) * (2 if source == "a" else 1)),
             )

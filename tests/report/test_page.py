@@ -13,7 +13,7 @@ from PIL import Image
 
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric
-from adamms.mapping.checks.distance import Check, Verification
+from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.merge.candidate import Candidate
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import MOST_TEXT, answers
@@ -205,8 +205,12 @@ def test_shades_grow_with_distance_and_are_alike_for_all_models(answered: Result
 
 
 def test_of_very_many_roles_the_farthest_are_shown_and_the_rest_counted():
-    checks = [Check(f"t{i}", "a", f"role{i}", None, 0.5, 0.001 * (i + 1)) for i in range(MOST_ROLES + 5)]
-    (found,) = heat.distances(Verification((*checks, Check("t", "a", "odd", 3, None, None, problem="bad"))))
+    checks = [
+        TensorDistance(f"t{i}", "a", f"role{i}", None, 0.5, 0.001 * (i + 1)) for i in range(MOST_ROLES + 5)
+    ]
+    (found,) = heat.distances(
+        Distances((*checks, TensorDistance("t", "a", "odd", 3, None, None, problem="bad")))
+    )
     assert found.rows[:2] == ("odd", "role6")  # distances from 0.007 on, but what is wrong comes first
     assert found.squares[0][0].frame == "problem"
     assert len(found.rows) == MOST_ROLES

@@ -2,22 +2,22 @@
 
 from dataclasses import replace
 
-from adamms.mapping.checks.distance import Check, Verification
+from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.plan import Evidence, Plan
 from adamms.report import plan_tables
 
 ROLES = ("attn.q.weight", "mlp.up.weight", "norm.attn.weight")
 
 
-def checks(layers: int = 5, sources: tuple[str, ...] = ("a",)) -> Verification:
+def checks(layers: int = 5, sources: tuple[str, ...] = ("a",)) -> Distances:
     found = [
-        Check(f"{role}.{i}", source, role, i, 0.9 + i / 100, 0.3, target_moved=0.2, donor_moved=0.1)
+        TensorDistance(f"{role}.{i}", source, role, i, 0.9 + i / 100, 0.3, target_moved=0.2, donor_moved=0.1)
         for source in sources
         for role in ROLES
         for i in range(layers)
     ]
-    found += [Check("head", source, "head.weight", None, None, 0.0) for source in sources]
-    return Verification(tuple(found))
+    found += [TensorDistance("head", source, "head.weight", None, None, 0.0) for source in sources]
+    return Distances(tuple(found))
 
 
 def test_the_table_says_how_far_the_models_moved_and_counts_problems() -> None:
@@ -35,18 +35,18 @@ def test_the_table_says_how_far_the_models_moved_and_counts_problems() -> None:
     ]
     assert table.rows[-1][3].text == "-"
     found = checks(sources=("a", "ancestor"))
-    odd = replace(found, checks=(*found.checks[:-1], replace(found.checks[-1], problem="odd")))
+    odd = replace(found, tensors=(*found.tensors[:-1], replace(found.tensors[-1], problem="odd")))
     table = plan_tables.distances(odd)
     assert table is not None
     assert table.columns[-1] == "problems"
     assert [row[-1].text for row in table.rows] == ["0", "0", "0", "0", "1"]
-    assert plan_tables.distances(Verification(())) is None
+    assert plan_tables.distances(Distances(())) is None
 
 
 def test_of_very_many_roles_the_table_shows_the_farthest() -> None:
-    many = [Check(f"t{i}", "a", f"t{i}", None, 0.5 + i / 1000, 0.1) for i in range(300)]
+    many = [TensorDistance(f"t{i}", "a", f"t{i}", None, 0.5 + i / 1000, 0.1) for i in range(300)]
     many[250] = replace(many[250], problem="odd")
-    table = plan_tables.distances(Verification(tuple(many)))
+    table = plan_tables.distances(Distances(tuple(many)))
     assert table is not None
     assert [row[1].text for row in table.rows] == [*(f"t{i}" for i in range(39)), "t250"]
     assert table.note.startswith("260 roles that are nearer are left out; ")

@@ -9,8 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from adamms.architectures.spec import load_architecture
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.mapping.checks.distance import Verification
-from adamms.mapping.checks.mapped_models import Values
+from adamms.mapping.checks.distance import Distances
+from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.plan import Plan
 from adamms.mapping.specs.model import describe
@@ -72,17 +72,17 @@ def with_donor(models: Path, folder: Path, change: Callable[[State], None]) -> d
     return {"target": models / "target", "donor": folder}
 
 
-def planned(folders: dict[str, Path]) -> tuple[Plan, Values]:
+def planned(folders: dict[str, Path]) -> tuple[Plan, MappedModels]:
     """The plan by specs, and the models."""
     opened: dict[str, Checkpoint] = {name: open_checkpoint(folder) for name, folder in folders.items()}
     models = {name: describe(opened[name], load_architecture(FORMATS[name])) for name in opened}
     plan = SpecMapper().plan(models["target"], {"a": models["donor"]}, models.get("ancestor"))
-    return plan, Values(opened["target"], {"a": opened["donor"]}, opened.get("ancestor"))
+    return plan, MappedModels(opened["target"], {"a": opened["donor"]}, opened.get("ancestor"))
 
 
-def verified(folders: dict[str, Path]) -> Verification:
+def verified(folders: dict[str, Path]) -> Distances:
     return verify_plan(*planned(folders))
 
 
-def flagged(found: Verification) -> dict[str, str]:
-    return {check.name: check.problem for check in found.checks if check.problem}
+def flagged(found: Distances) -> dict[str, str]:
+    return {check.name: check.problem for check in found.tensors if check.problem}

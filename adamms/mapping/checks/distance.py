@@ -1,6 +1,6 @@
-"""What a comparison of target and donors found, tensor by tensor: plain data, for people and plots.
+"""How far the models merged into the target are from it, tensor by tensor, and what seems wrong.
 
-Holds no weights and knows nothing of how it was measured.
+Plain data for people, plots and JSON. Holds no weights and does not know how it was measured.
 """
 
 import re
@@ -13,10 +13,15 @@ from adamms.architectures.roles import parse_role
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
 
+DIGITS = 5  # of the numbers here
+
 
 @dataclass(frozen=True)
-class Check:
+class TensorDistance:
     """One merged target tensor against one other model.
+
+    >>> TensorDistance("model.layers.3.mlp.up_proj.weight", "donor", "mlp.up.weight", 3, 0.92, 0.4).problem
+    ''
 
     Args:
         name: of the target tensor.
@@ -43,17 +48,10 @@ class Check:
     donor_moved: float | None = None
     problem: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        numbers = ("cosine", "distance", "strange", "target_moved", "donor_moved")
-        return {
-            key: round(value, 5) if key in numbers and value is not None else value
-            for key, value in vars(self).items()
-        }
-
 
 @dataclass(frozen=True)
-class RoleSummary:
-    """The checks of one role against one model: how many, medians, and how many have a problem."""
+class RoleDistance:
+    """All tensors of one role against one model: how many, medians, and how many have a problem."""
 
     source: str
     role: str
@@ -67,72 +65,85 @@ class RoleSummary:
 
 
 @dataclass(frozen=True)
-class Verification:
-    """All checks of a plan.
+class Distances:
+    """How far the merged tensors of a plan are from the target's.
 
     Args:
-        checks: in the plan's order, donors first for each tensor.
+        tensors: in the plan's order, donors first for each tensor.
         strangers: donor name (or "ancestor") -> why the whole model seems to have another ancestor.
     """
 
-    checks: tuple[Check, ...]
+    tensors: tuple[TensorDistance, ...]
     strangers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def donors(self) -> tuple[str, ...]:
         """The models that were compared, without the ancestor."""
-        return tuple(dict.fromkeys(c.source for c in self.checks if c.source != "ancestor"))
+        return tuple(dict.fromkeys(t.source for t in self.tensors if t.source != "ancestor"))
 
     @property
     def problems(self) -> list[str]:
         """Everything that seems to be wrong, whole models first."""
-        return [*self.strangers.values(), *(check.problem for check in self.checks if check.problem)]
+        return [*self.strangers.values(), *(tensor.problem for tensor in self.tensors if tensor.problem)]
 
-    def roles(self) -> list[RoleSummary]:
+    def roles(self) -> list[RoleDistance]:
         """Per model and role, in the order in which they first appear."""
-        groups: dict[tuple[str, str], list[Check]] = {}
-        for check in self.checks:
-            groups.setdefault((check.source, check.role), []).append(check)
-        return [_summary(*key, checks) for key, checks in sorted(groups.items(), key=lambda item: item[0][0])]
+        groups: dict[tuple[str, str], list[TensorDistance]] = {}
+        for tensor in self.tensors:
+            groups.setdefault((tensor.source, tensor.role), []).append(tensor)
+        return [_role(*key, tensors) for key, tensors in sorted(groups.items(), key=lambda item: item[0][0])]
 
     def to_json(self) -> dict[str, Any]:
         return {
             "problems": self.problems,
+            "strangers": dict(self.strangers),
             "roles": [vars(role) for role in self.roles()],
-            "tensors": [check.to_json() for check in self.checks],
+            "tensors": [dict(vars(tensor)) for tensor in self.tensors],
         }
 
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Distances":
+        """The distances that `to_json` wrote."""
+        return cls(tuple(TensorDistance(**tensor) for tensor in record["tensors"]), record["strangers"])
 
-def _summary(source: str, role: str, checks: Sequence[Check]) -> RoleSummary:
+
+def _role(source: str, role: str, tensors: Sequence[TensorDistance]) -> RoleDistance:
     def middle(key: str) -> float | None:
-        known = [value for check in checks if (value := getattr(check, key)) is not None]
-        return round(median(known), 5) if known else None
+        known = [value for tensor in tensors if (value := getattr(tensor, key)) is not None]
+        return round(median(known), DIGITS) if known else None
 
-    cosines = [check.cosine for check in checks if check.cosine is not None]
-    return RoleSummary(
-        *(source, role, len(checks), middle("cosine"), round(min(cosines), 5) if cosines else None),
-        *(middle("distance"), middle("target_moved"), middle("donor_moved")),
-        problems=sum(bool(check.problem) for check in checks),
+    return RoleDistance(
+        source,
+        role,
+        len(tensors),
+        middle("cosine"),
+        min((tensor.cosine for tensor in tensors if tensor.cosine is not None), default=None),
+        middle("distance"),
+        middle("target_moved"),
+        middle("donor_moved"),
+        sum(bool(tensor.problem) for tensor in tensors),
     )
 
 
-def place(slot: Slot) -> tuple[str, int | None]:
+def role_and_layer(slot: Slot) -> tuple[str, int | None]:
     """The role of a slot without its layer, and the layer; from its name where the role is not canonical."""
     try:
-        roles = [parse_role(part) for part in slot.role.split(" + ")]
+        layer = parse_role(slot.role.split(" + ")[0]).layer
     except AdammsError:
-        numbers = re.findall(r"(?<![^.])\d+(?![^.])", slot.name)
-        return re.sub(r"(?<![^.])\d+(?![^.])", "{i}", slot.name), int(numbers[0]) if numbers else None
-    layer = roles[0].layer
+        number = re.compile(r"(?<![^.])\d+(?![^.])")
+        first = number.search(slot.name)
+        return number.sub("{i}", slot.name), int(first[0]) if first else None
     return re.sub(r"layers\.\d+\.", "", slot.role), layer
 
 
-def checks_of_discovery(plan: Plan) -> tuple[Check, ...]:
-    """What a plan that was found by content says of its own matches; () for any other plan."""
-    return tuple(
-        Check(slot.name, source, *place(slot), evidence.cosine, evidence.distance)
-        for slot in plan.slots
-        if slot.merged
-        for source, evidence in plan.evidence.get(slot.name, {}).items()
-        if evidence.found
+def distances_of_discovery(plan: Plan) -> Distances:
+    """What a plan that was found by content says of its own matches; no tensors for any other plan."""
+    return Distances(
+        tuple(
+            TensorDistance(slot.name, source, *role_and_layer(slot), evidence.cosine, evidence.distance)
+            for slot in plan.slots
+            if slot.merged
+            for source, evidence in plan.evidence.get(slot.name, {}).items()
+            if evidence.found
+        )
     )

@@ -1,6 +1,6 @@
-"""Rows of what a plan merges, read from every model where it stands: the target's and each donor's.
+"""Rows of the tensors that a plan merges, read from the target and from every model behind the plan.
 
-Reads only the rows that are asked for. Knows nothing of what they are compared for.
+Reads only the rows that are asked for. Does not know what they are compared for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,11 @@ import torch
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.expression import Expression, Tokens, evaluate_rows, names_in
-from adamms.mapping.plan import Slot
-
-# No donor can have this name (`merge.recipe.check_donor_names`).
-ANCESTOR = "ancestor"
+from adamms.mapping.plan import ANCESTOR, Slot
 
 
 @dataclass(frozen=True)
-class Values:
+class MappedModels:
     """The models behind a plan.
 
     Args:
@@ -30,32 +27,26 @@ class Values:
     donors: Mapping[str, Checkpoint]
     ancestor: Checkpoint | None = None
 
-    def sources(self, slot: Slot) -> list[str]:
-        """The donors that have a part in the slot, and the ancestor if it has one."""
-        known = self.ancestor is not None and slot.ancestor is not None
-        return [*slot.donors, *([ANCESTOR] if known else [])]
+    def expressions(self, slot: Slot) -> dict[str, Expression]:
+        """Donor name, or "ancestor" -> what it has for the slot."""
+        if self.ancestor is None or slot.ancestor is None:
+            return dict(slot.donors)
+        return {**slot.donors, ANCESTOR: slot.ancestor}
 
-    def expression(self, slot: Slot, source: str) -> Expression:
-        """What stands for the slot in one of its `sources`."""
-        if source != ANCESTOR:
-            return slot.donors[source]
-        assert slot.ancestor is not None
-        return slot.ancestor
-
-    def words(self, slot: Slot, source: str) -> str:
-        """The tensors that the slot reads of `source`."""
-        return " + ".join(dict.fromkeys(names_in(self.expression(slot, source))))
+    def tensors_read(self, slot: Slot, source: str) -> str:
+        """The names of the tensors that the slot reads of `source`, for people."""
+        return " + ".join(dict.fromkeys(names_in(self.expressions(slot)[source])))
 
     def target_rows(self, slot: Slot, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the target's own."""
         tensor = self.target.rows(slot.name)
         return _joined([tensor[part.start : part.stop] for part in rows])
 
-    def rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
+    def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the value of the slot's expression over `source`."""
         checkpoint = self.ancestor if source == ANCESTOR else self.donors[source]
         assert checkpoint is not None
-        expression = self.expression(slot, source)
+        expression = self.expressions(slot)[source]
         tensors = {name: checkpoint.rows(name) for name in names_in(expression)}
         target = self.target.rows(slot.name)
         return _joined([evaluate_rows(expression, tensors, part.start, part.stop, target) for part in rows])

@@ -1,7 +1,7 @@
 """Finds a target matrix in parts of donor matrices: fused, sliced or regrouped rows, from sketches alone.
 
-Compares blocks of rows, from large to small, since no layout is known beforehand; what fits gives the
-segments. Knows nothing of files, plans or reasons.
+No layout is known beforehand, so blocks of rows are compared, from large to small. Knows nothing of files,
+plans or reasons.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,8 +33,8 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Layout:
-    """What a target matrix is made of.
+class Composition:
+    """The parts of donor matrices that a target matrix is made of.
 
     Args:
         segments: in the target's order, all rows of the target.
@@ -53,31 +53,35 @@ class Layout:
         """The donor tensors, in the order in which they first appear."""
         return tuple(dict.fromkeys(segment.name for segment in self.segments))
 
-    def value(self, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """The sketch (R, k) of the composition, from the donors' sketches by name."""
-        return torch.cat([rows[s.name][s.start : s.stop] for s in self.segments])
+    @property
+    def rows(self) -> int:
+        return sum(segment.length for segment in self.segments)
 
-    def cosine(self, target: Sketch, rows: Mapping[str, torch.Tensor]) -> float:
-        return cosine(target.rows, self.value(rows))
+    def value(self, donors: Mapping[str, Sketch]) -> torch.Tensor:
+        """The sketch (R, k) of the composition, from the donors' sketches by name."""
+        return torch.cat([donors[s.name].rows[s.start : s.stop] for s in self.segments])
 
     def expression(self, shapes: Mapping[str, Shape]) -> Expression:
         parts = tuple(Slice(Read(s.name), 0, s.start, s.stop) for s in self.segments)
         return join(parts, 0, shapes.__getitem__)
 
 
-def find_layouts(targets: Sequence[Sketch], donors: Sequence[Sketch], noise: Noise) -> dict[str, Layout]:
+def find_compositions(
+    targets: Sequence[Sketch], donors: Sequence[Sketch], noise: Noise
+) -> dict[str, Composition]:
     """Target name -> what it is made of, for those of `targets` of which every block is found.
 
-    A block that is too large may straddle two parts and still resemble one of them, so smaller ones are
-    tried until all rows agree; of what was found by then the layout of the highest cosine is taken.
+    A block that is too large may straddle two parts and still resemble one of them. Smaller ones are
+    therefore tried until all rows agree; of what was found by then the composition of the highest cosine is
+    taken.
 
     Args:
         targets, donors: sketches of matrices whose rows have one shape.
         noise: of the two models.
     """
-    found: dict[str, Layout] = {}
+    found: dict[str, Composition] = {}
     settled: set[str] = set()
-    rows = {donor.name: donor.rows for donor in donors}
+    by_name = {donor.name: donor for donor in donors}
     for size in BLOCK_ROWS:
         left = [t for t in targets if t.name not in settled and len(t.rows) % size == 0]
         pool = [donor for donor in donors if len(donor.rows) >= size]
@@ -85,64 +89,55 @@ def find_layouts(targets: Sequence[Sketch], donors: Sequence[Sketch], noise: Noi
             continue
         index = _Index.build(pool, size)
         for target in left:
-            layout = index.locate(target, noise)
-            if layout is None:
+            located = index.locate(target, noise)
+            if located is None:
                 continue
-            best = found.setdefault(target.name, layout)
-            if layout.cosine(target, rows) > best.cosine(target, rows) + 1e-6:
-                found[target.name] = layout
-            if strange_parts(target.rows, layout.value(rows)) == 0:
+            value = located.value(by_name)
+            best = found.setdefault(target.name, located)
+            if cosine(target.rows, value) > cosine(target.rows, best.value(by_name)) + 1e-6:
+                found[target.name] = located
+            if strange_parts(target.rows, value) == 0:
                 settled.add(target.name)
     return found
 
 
 @dataclass(frozen=True)
 class _Index:
-    """Blocks of `size` rows of all donors, (N, size * k) at norm 1; donor d has those from bounds[d] on."""
+    """Blocks of `size` rows of all donors, one donor after the other, (N, size * k) at norm 1."""
 
-    donors: tuple[Sketch, ...]
+    donors: Sequence[Sketch]
     size: int
     blocks: torch.Tensor
-    bounds: tuple[int, ...]
 
     @staticmethod
     def build(donors: Sequence[Sketch], size: int) -> "_Index":
-        blocks = [_blocks(donor, size) for donor in donors]
-        bounds = [0]
-        for part in blocks:
-            bounds.append(bounds[-1] + len(part))
-        return _Index(tuple(donors), size, torch.cat(blocks), tuple(bounds))
+        return _Index(donors, size, torch.cat([_blocks(donor, size) for donor in donors]))
 
-    def locate(self, target: Sketch, noise: Noise) -> Layout | None:
-        """The layout of `target` in blocks of this size; None unless every block is found."""
+    def locate(self, target: Sketch, noise: Noise) -> Composition | None:
+        """The composition of `target` in blocks of this size; None unless every block is found."""
         blocks = _blocks(target, self.size)  # (n, size * k)
         least = noise.threshold(blocks.shape[1])
         probes = blocks[torch.linspace(0, len(blocks) - 1, min(PROBES, len(blocks))).long()]
         if ((probes @ self.blocks.T).amax(1) > least).float().mean() < 0.5:
             return None
-        scores = [
-            (blocks @ self.blocks[start:stop].T).max(1)
-            for start, stop in zip(self.bounds, self.bounds[1:], strict=False)
-        ]
+        counts = [len(donor.rows) // self.size for donor in self.donors]
+        scores = [(blocks @ donor.T).max(1) for donor in self.blocks.split(counts)]
         best = torch.stack([score.values for score in scores])  # (donors, n)
         place = torch.stack([score.indices for score in scores])
         chosen = _cover(best, least)
-        if bool((chosen < 0).any()):
-            return None
-        return self._layout(chosen, best, place)
+        return None if bool((chosen < 0).any()) else self._composition(chosen, best, place)
 
-    def _layout(self, chosen: torch.Tensor, best: torch.Tensor, place: torch.Tensor) -> Layout:
+    def _composition(self, chosen: torch.Tensor, best: torch.Tensor, place: torch.Tensor) -> Composition:
         positions = place.gather(0, chosen[None])[0].tolist()
         segments: list[Segment] = []
         for donor, position in zip(chosen.tolist(), positions, strict=True):
             name, start = self.donors[donor].name, position * self.size
             if segments and (segments[-1].name, segments[-1].stop) == (name, start):
-                segments[-1] = Segment(name, segments[-1].start, start + self.size)
-            else:
-                segments.append(Segment(name, start, start + self.size))
+                start = segments.pop().start
+            segments.append(Segment(name, start, (position + 1) * self.size))
         runner_up, rival = self._runner_up(chosen, best)
         fewest = int(chosen.unique(return_counts=True)[1].min()) * self.blocks.shape[1]
-        return Layout(tuple(segments), runner_up, rival, fewest)
+        return Composition(tuple(segments), runner_up, rival, fewest)
 
     def _runner_up(self, chosen: torch.Tensor, best: torch.Tensor) -> tuple[float | None, str]:
         """The best that other donor tensors have for the blocks of one source; the highest of all sources."""

@@ -13,15 +13,15 @@ from functools import partial
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.content.match import Match, match_models
 from adamms.mapping.content.noise import LEAST_COSINE
-from adamms.mapping.content.sketch import Advance, SketchedModel, bytes_to_read, sketch_model, sketchable
+from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.expression import names_in
-from adamms.mapping.plan import Evidence, Plan, Slot
+from adamms.mapping.plan import ANCESTOR, Evidence, Plan, Slot
 
-ANCESTOR = "ancestor"
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
 # Shows the progress of a stage, as `Console.stage` does: title, units, what they are.
@@ -86,8 +86,8 @@ class DiscoverMapper:
                 + "; ".join(sorted({slot.reason for slot in slots}))
             )
         evidence = {
-            name: {source: matches[name].evidence for source, matches in found.items() if name in matches}
-            for name in target.checkpoint.tensors
+            name: {source: found[source][name].evidence.rounded for source in found}
+            for name in target.sketches
         }
         unused = {name: _unused(name, donor, slots) for name, donor in donors.items()}
         return Plan(

@@ -106,6 +106,11 @@ def normalised(rows: torch.Tensor) -> torch.Tensor:
     return rows / rows.norm(dim=-1, keepdim=True).clamp(min=1e-30)
 
 
+def centred(values: torch.Tensor) -> torch.Tensor:
+    """The values around their mean."""
+    return values - values.mean()
+
+
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     """Of two tensors of one shape as vectors; 0 if one of them is zero."""
     scale = float(a.norm()) * float(b.norm())

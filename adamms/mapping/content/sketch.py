@@ -10,7 +10,7 @@ can be compared. The inner product of two sketches has the mean of the true one,
 a deviation of about 1 / sqrt(k n) in units of the norms.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,7 @@ import torch
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
-from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.plan import MERGEABLE
 
 BUCKETS = 16
@@ -26,8 +26,6 @@ BUCKETS = 16
 CHUNK_ELEMENTS = 1 << 18
 # What one thread takes on at a time: large enough to be worth it, small enough to share a tensor out.
 JOB_ELEMENTS = 1 << 24
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)

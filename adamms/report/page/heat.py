@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import log
 
-from adamms.mapping.checks.distance import Check, Verification
+from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report import words
 from adamms.report.plan_tables import farthest_roles
@@ -157,25 +157,25 @@ def _surface(
     )
 
 
-def distances(checks: Verification) -> list[Heat]:
+def distances(checks: Distances) -> list[Heat]:
     """For each model how far its tensors are from the target's: roles x layers, one scale for all models."""
-    known = [c.distance for c in checks.checks if c.distance is not None and c.distance > 0]
+    known = [c.distance for c in checks.tensors if c.distance is not None and c.distance > 0]
     low = max(LEAST_DISTANCE, min(known, default=LEAST_DISTANCE))
     high = max(known, default=1.0)
-    sources: dict[str, list[Check]] = {}
-    for check in checks.checks:
+    sources: dict[str, list[TensorDistance]] = {}
+    for check in checks.tensors:
         sources.setdefault(check.source, []).append(check)
     return [_distances(source, own, low, max(high, 2 * low)) for source, own in sources.items()]
 
 
-def _distances(source: str, checks: Sequence[Check], low: float, high: float) -> Heat:
+def _distances(source: str, checks: Sequence[TensorDistance], low: float, high: float) -> Heat:
     roles = farthest_roles(checks)
     left_out = len({check.role for check in checks}) - len(roles)
     outside = {check.role for check in checks if check.layer is None}
     roles.sort(key=lambda role: role in outside)
     layers: list[int | None] = [*sorted({c.layer for c in checks if c.layer is not None})]
     layers += [None] if outside & set(roles) else []
-    cells: dict[tuple[str, int | None], Check] = {}  # of several tensors, as experts, the worst
+    cells: dict[tuple[str, int | None], TensorDistance] = {}  # of several tensors, as experts, the worst
     for check in checks:
         place = (check.role, check.layer)
         cells[place] = max(cells.get(place, check), check, key=lambda c: (bool(c.problem), c.distance or 0.0))
@@ -206,7 +206,7 @@ def _distances(source: str, checks: Sequence[Check], low: float, high: float) ->
     )
 
 
-def _said(check: Check) -> str:
+def _said(check: TensorDistance) -> str:
     """All that was measured of one tensor."""
     numbers = {
         "distance": check.distance,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adamms.mapping.checks.distance import Check, Verification, checks_of_discovery, place
+from adamms.mapping.checks.distance import Distances, TensorDistance, distances_of_discovery, role_and_layer
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Evidence, Plan, Slot
 
@@ -27,16 +27,16 @@ from adamms.mapping.plan import Evidence, Plan, Slot
 def test_a_slot_has_a_role_and_a_layer_also_without_a_spec(
     name: str, role: str, expected: tuple[str, int | None]
 ) -> None:
-    assert place(Slot(name, (2, 2), "F32", role)) == expected
+    assert role_and_layer(Slot(name, (2, 2), "F32", role)) == expected
 
 
-def check(layer: int, cosine: float | None, problem: str = "", source: str = "a") -> Check:
-    return Check(f"l.{layer}", source, "mlp.up.weight", layer, cosine, 0.1 * layer, problem=problem)
+def check(layer: int, cosine: float | None, problem: str = "", source: str = "a") -> TensorDistance:
+    return TensorDistance(f"l.{layer}", source, "mlp.up.weight", layer, cosine, 0.1 * layer, problem=problem)
 
 
 def test_roles_are_summed_up_per_model() -> None:
     checks = (check(0, 0.9), check(1, 0.5, "odd"), check(2, None), check(3, 0.8), check(0, 0.99, source="b"))
-    found = Verification(checks, {"b": "b is a stranger"})
+    found = Distances(checks, {"b": "b is a stranger"})
     first, second = found.roles()
     assert (first.source, first.tensors, first.cosine, first.least, first.problems) == ("a", 4, 0.8, 0.5, 1)
     assert first.distance == pytest.approx(0.15)
@@ -45,6 +45,7 @@ def test_roles_are_summed_up_per_model() -> None:
     assert found.problems == ["b is a stranger", "odd"]
     assert found.donors == ("a", "b")
     written = json.loads(json.dumps(found.to_json()))
+    assert Distances.from_json(written) == found
     assert [record["cosine"] for record in written["tensors"]] == [0.9, 0.5, None, 0.8, 0.99]
 
 
@@ -58,5 +59,5 @@ def test_a_discovered_plan_has_its_cosines_already() -> None:
         "x.1.w": {"a": Evidence("none", 0.1, "z")},
     }
     plan = Plan("t", {"a": "d"}, slots, evidence=evidence)
-    assert checks_of_discovery(plan) == (Check("x.0.w", "a", "x.{i}.w", 0, 0.97, 0.2),)
-    assert checks_of_discovery(Plan("t", {"a": "d"}, slots)) == ()
+    assert distances_of_discovery(plan) == Distances((TensorDistance("x.0.w", "a", "x.{i}.w", 0, 0.97, 0.2),))
+    assert distances_of_discovery(Plan("t", {"a": "d"}, slots)) == Distances(())

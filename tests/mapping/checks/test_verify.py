@@ -10,7 +10,7 @@ from relayout import fused, grouped, language
 from safetensors.torch import load_file, save_file
 
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.mapping.checks.mapped_models import Values
+from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.expression import Read, Slice, Tokens, names_in
 from adamms.mapping.plan import Plan, Slot
@@ -19,7 +19,7 @@ from adamms.mapping.plan import Plan, Slot
 def test_a_right_mapping_has_no_findings(kin: Path) -> None:
     found = verified({name: kin / name for name in FORMATS})
     assert found.problems == []
-    donors = [check for check in found.checks if check.source == "a"]
+    donors = [check for check in found.tensors if check.source == "a"]
     assert len(donors) == len(language(kin / "target"))
     for check in donors:
         assert check.cosine is not None
@@ -40,7 +40,7 @@ def test_a_right_mapping_has_no_findings(kin: Path) -> None:
 def test_small_tensors_are_read_whole(kin: Path) -> None:
     found = verified({"target": kin / "target", "donor": kin / "donor"})
     name = "model.layers.1.self_attn.k_proj.weight"
-    (check,) = [check for check in found.checks if check.name == name]
+    (check,) = [check for check in found.tensors if check.name == name]
     t, d = (language(kin / which)[name].double() for which in ("target", "donor"))
     assert check.cosine == pytest.approx(float((t * d).sum() / (t.norm() * d.norm())), abs=1e-5)
     assert check.distance == pytest.approx(float((t - d).norm() / t.norm()), rel=1e-5)
@@ -92,7 +92,9 @@ def test_two_heads_of_64_are_seen_in_the_sample(tmp_path: Path, swap: tuple[int,
     target = open_checkpoint(tmp_path / "target")
     slots = tuple(Slot(name, (4096, 64), "F32", "", {"a": Read(name)}) for name in names)
     found = flagged(
-        verify_plan(Plan("t", {"a": "d"}, slots), Values(target, {"a": open_checkpoint(tmp_path / "donor")}))
+        verify_plan(
+            Plan("t", {"a": "d"}, slots), MappedModels(target, {"a": open_checkpoint(tmp_path / "donor")})
+        )
     )
     assert list(found) == [names[2]]
     start, other = 64 * swap[0], 64 * swap[1]
@@ -178,7 +180,7 @@ def test_a_grouped_tensor_that_is_read_as_one_after_the_other_is_flagged(kin: Pa
         elif ".mlp.down" in slot.name and slot.merged:
             slots.append(replace(slot, donors={"a": Read(slot.name)}))
     found = verify_plan(
-        replace(plan, slots=tuple(slots)), Values(target, {"a": open_checkpoint(tmp_path / "donor")})
+        replace(plan, slots=tuple(slots)), MappedModels(target, {"a": open_checkpoint(tmp_path / "donor")})
     )
     assert set(flagged(found)) == {f"model.layers.{i}.self_attn.qkv_proj.weight" for i in range(4)}
     assert "in another order (64:128 <- 128:192" in flagged(found)["model.layers.0.self_attn.qkv_proj.weight"]
@@ -203,7 +205,7 @@ def test_token_rows_that_the_donor_lacks_do_not_count(kin: Path, tmp_path: Path)
         slots.append(slot)
     found = verify_plan(replace(plan, slots=tuple(slots)), values)
     assert found.problems == []
-    (check,) = [check for check in found.checks if check.name == "lm_head.weight"]
+    (check,) = [check for check in found.tensors if check.name == "lm_head.weight"]
     t, d = language(kin / "target")["lm_head.weight"], language(kin / "donor")["lm_head.weight"]
     exact = float(((t - d)[: rows - 20]).norm() / t[: rows - 20].norm())
     assert check.distance == pytest.approx(exact, rel=1e-4)
@@ -215,6 +217,6 @@ def test_says_which_tensors_it_read(kin: Path) -> None:
     found = verify_plan(plan, values, done.append, workers=1)
     merged = [slot for slot in plan.slots if slot.merged]
     assert sum(done) == len(merged)
-    assert [check.name for check in found.checks] == [slot.name for slot in merged]
+    assert [check.name for check in found.tensors] == [slot.name for slot in merged]
     assert {name for slot in merged for name in names_in(slot.donors["a"])}
     assert verify_plan(plan, values, workers=4).to_json() == found.to_json()

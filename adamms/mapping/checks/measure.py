@@ -1,0 +1,88 @@
+"""Measures how far the models behind a plan lie from each other, from a sample of every merged tensor's rows.
+
+Shows the asymmetry of the paper (AdaMMS, section 3). Judges nothing: `verify` does.
+"""
+
+from functools import partial
+
+import torch
+
+from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
+from adamms.mapping.checks.distance import DIGITS, Distances, TensorDistance, role_and_layer
+from adamms.mapping.checks.mapped_models import MappedModels, spread_rows
+from adamms.mapping.content.noise import LEAST_COSINE, cosine, distance
+from adamms.mapping.plan import ANCESTOR, Plan, Slot
+
+# Rows read of each matrix, evenly spread; verify_plan reads more.
+DISTANCE_ROWS = 16
+# A row is strange whose cosine is below this share of the median row's.
+FAR_BELOW = 0.5
+
+
+def measure_distances(
+    plan: Plan,
+    models: MappedModels,
+    advance: Advance = lambda count: None,
+    workers: int | None = None,
+    rows: int = DISTANCE_ROWS,
+) -> Distances:
+    """Every merged tensor against every donor that has a part in it, and against the ancestor.
+
+    Args:
+        plan: which expression stands for each target tensor.
+        models: those that the plan speaks of.
+        advance: told of every tensor that is done; called from several threads.
+        workers: threads; the processors at hand by default.
+        rows: how many are read of each matrix, about.
+    """
+    slots = [slot for slot in plan.slots if slot.merged and slot.shape]
+    with chunk_pool(workers or default_workers()) as pool:
+        found = pool.map(partial(_measured, models, rows, advance), slots)
+        return Distances(tuple(tensor for tensors in found for tensor in tensors))
+
+
+def _measured(models: MappedModels, count: int, advance: Advance, slot: Slot) -> list[TensorDistance]:
+    rows, vector = spread_rows(slot, count), len(slot.shape) == 1
+    found = []
+    if rows:
+        target = models.target_rows(slot, rows)
+        others = {source: models.source_rows(slot, source, rows) for source in models.expressions(slot)}
+        base = others.get(ANCESTOR)
+        for source, other in others.items():
+            role, layer = role_and_layer(slot)
+            similarity = _cosine(target, other, vector)
+            found.append(
+                TensorDistance(
+                    slot.name,
+                    source,
+                    role,
+                    layer,
+                    cosine=None if similarity is None else round(similarity, DIGITS),
+                    distance=_rounded_distance(target, other),
+                    strange=0.0 if vector else round(_strange_rows(target, other), DIGITS),
+                    target_moved=_rounded_distance(base, target),
+                    donor_moved=None if source == ANCESTOR else _rounded_distance(base, other),
+                )
+            )
+    advance(1)
+    return found
+
+
+def _rounded_distance(base: torch.Tensor | None, other: torch.Tensor) -> float | None:
+    return None if base is None else round(distance(base, other), DIGITS)
+
+
+def _cosine(target: torch.Tensor, other: torch.Tensor, vector: bool) -> float | None:
+    """Of a vector around its mean; None where one side is constant, which says nothing."""
+    if vector:
+        target, other = target - target.mean(), other - other.mean()
+    if not float(target.norm()) or not float(other.norm()):
+        return 1.0 if torch.equal(target, other) else None
+    return cosine(target, other)
+
+
+def _strange_rows(target: torch.Tensor, other: torch.Tensor) -> float:
+    """The share of rows whose cosine is far below the median row's."""
+    scale = (target.norm(dim=1) * other.norm(dim=1)).clamp(min=1e-30)
+    found = (target * other).sum(1) / scale
+    return float((found < found.median().clamp(min=LEAST_COSINE) * FAR_BELOW).float().mean())

@@ -1,0 +1,125 @@
+"""Whole tensors of one shape: which of a donor each of the target resembles most, and how surely.
+
+Works on sketches. Parts of tensors are the business of `blocks` and `vectors`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from adamms.mapping.content.noise import (
+    Noise,
+    centred,
+    distance,
+    normalised,
+    strange_parts,
+    variance_beyond_chance,
+)
+from adamms.mapping.content.sketch import Sketch
+from adamms.mapping.expression import Expression, Read
+from adamms.mapping.plan import Evidence
+
+# A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
+STRANGE_PARTS = 0.1
+# Two projectors into one language model learn output biases that resemble, without an ancestor. Their
+# difference has more than half of the squared norm; that of fine-tuned copies has less.
+FAR_VECTOR = 0.5**0.5
+# Targets compared at a time, so that the table of cosines stays small for thousands of experts.
+TARGETS_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a target tensor corresponds to, and the evidence; merged only where the evidence is found.
+
+    `strange` is the share of a matrix's parts that do not resemble as the others do.
+    """
+
+    candidate: Expression | None
+    evidence: Evidence
+    strange: float = 0.0
+
+    @property
+    def expression(self) -> Expression | None:
+        """What is merged; None for nothing."""
+        return self.candidate if self.evidence.found else None
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The best whole donor tensor for one target tensor of the same shape.
+
+    Args:
+        cosine, donor: the best.
+        others: cosine and name of the next best, up to two.
+        contested: the highest cosine that any target tensor has with that donor tensor.
+    """
+
+    cosine: float
+    donor: Sketch
+    others: tuple[tuple[float, str], ...]
+    contested: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """All tensors of two models against each other, shape by shape.
+
+    Args:
+        best: target name -> the best donor; missing where no donor has its shape.
+        excess: what the cosines of pairs that are no match say beyond chance.
+        pairs: how many were compared.
+    """
+
+    best: dict[str, Whole]
+    excess: list[torch.Tensor]
+    pairs: int
+
+
+def compare(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> Compared:
+    best: dict[str, Whole] = {}
+    excess: list[torch.Tensor] = []
+    pairs = 0
+    for shape in dict.fromkeys(sketch.shape for sketch in targets):
+        mine = [sketch for sketch in targets if sketch.shape == shape]
+        theirs = [sketch for sketch in donors if sketch.shape == shape]
+        if not theirs:
+            continue
+        several = [_stack(mine[i : i + TARGETS_AT_ONCE]) for i in range(0, len(mine), TARGETS_AT_ONCE)]
+        stacked = _stack(theirs)
+        table = torch.cat([rows @ stacked.T for rows in several])  # (targets, donors)
+        pairs += table.numel()
+        contested = table.amax(0)
+        unmatched = (table < table.amax(1, keepdim=True)) & (table < contested)
+        excess.append(variance_beyond_chance(table[unmatched], mine[0].rows.numel()))
+        top = table.topk(min(3, len(theirs)), 1)
+        for sketch, values, places in zip(mine, top.values.tolist(), top.indices.tolist(), strict=True):
+            others = tuple((value, theirs[i].name) for value, i in zip(values, places, strict=True))
+            best[sketch.name] = Whole(values[0], theirs[places[0]], others[1:], float(contested[places[0]]))
+    return Compared(best, excess, pairs)
+
+
+def _stack(sketches: Sequence[Sketch]) -> torch.Tensor:
+    """(tensors, numbers) at norm 1; vectors around their mean, as norm weights are all near a common one."""
+    rows = [centred(sketch.rows) if sketch.vector else sketch.rows for sketch in sketches]
+    return normalised(torch.stack([row.flatten() for row in rows]))
+
+
+def judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
+    """The match that the best whole tensor gives."""
+    if target.vector and float(centred(target.rows).abs().max()) == 0:
+        return Match(None, Evidence("none", 0.0, note="its values are all equal: nothing to compare"))
+    numbers, others = target.rows.numel(), [value for value, _ in whole.others]
+    grade = noise.grade(whole.cosine, numbers, others, whole.contested)
+    far = distance(target.rows, whole.donor.rows)
+    note, strange = "", 0.0
+    if grade in ("sure", "tied"):
+        strange = 0.0 if target.vector else strange_parts(target.rows, whole.donor.rows)
+        if strange > STRANGE_PARTS:
+            grade, note = "unsure", f"{strange:.0%} of its rows resemble other rows or none"
+        if target.vector and far > FAR_VECTOR:
+            grade, note = "unsure", "the two differ by more than half of the squared norm"
+    runner_up, rival = whole.others[0] if whole.others else (None, "")
+    evidence = Evidence(grade, whole.cosine, whole.donor.name, runner_up, rival, far, note)
+    return Match(Read(whole.donor.name), evidence, strange)

@@ -43,6 +43,7 @@ def check_resemblance(console: Console, config: DictConfig, case: Case) -> Dista
         found = verify_plan(case.plan, _values(case), advance)
     console.distances(found)
     file = output / "plan_verify.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(found.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if found.problems:
         report = write_report(output, replace(result_of(case, console), checks=found))

@@ -15,6 +15,7 @@ from cogvlm_reference import Reference
 from native_models import PATCHES
 from safetensors.torch import load_file
 
+from adamms.errors import AdammsError
 from adamms.models.cogvlm.layout import positions
 from adamms.models.cogvlm.modeling import CogVLMForCausalLM
 
@@ -151,7 +152,7 @@ class TestAgainstTheReference:
         with torch.no_grad():
             cache = model(**first, use_cache=True).past_key_values
             rest = {"input_ids": batch["input_ids"][:, cut:], "past_key_values": cache}
-            with pytest.raises(ValueError, match="needs position_ids"):
+            with pytest.raises(AdammsError, match="needs position_ids"):
                 model(**rest)
             where = positions(batch["token_type_ids"])[:, cut:]
             found = model(**rest, position_ids=where, attention_mask=batch["attention_mask"]).logits[0]
@@ -230,11 +231,11 @@ class TestInputs:
     def test_images_must_go_with_the_token_types(self, model: CogVLMForCausalLM) -> None:
         batch = inputs(PROMPTS[:1])
         batch["pixel_values"] = torch.cat([batch["pixel_values"]] * 2)
-        with pytest.raises(ValueError, match=r"2 images have 22 tokens; token_type_ids mark 11"):
+        with pytest.raises(AdammsError, match=r"11 places for 2 images of 11 embeddings each"):
             model(**batch)
 
     def test_ids_or_embeddings(self, model: CogVLMForCausalLM) -> None:
-        with pytest.raises(ValueError, match="exactly one"):
+        with pytest.raises(AdammsError, match="exactly one"):
             model(attention_mask=torch.ones(1, 3))
 
     @pytest.mark.parametrize("use_cache", [True, False])

@@ -120,10 +120,10 @@ class TestInputs:
 
     def test_what_does_not_fit_is_refused(self, processor: CogVLMProcessor) -> None:
         for arguments, message in (
-            ({"text": ["<image>what"]}, "0 images for 1 texts that begin with <image>"),
-            ({"text": ["what <image>"], "images": [picture()]}, "1 images for 0 texts"),
+            ({"text": ["<image>what"]}, "the text has <image> 1 times; 0 images were given"),
+            ({"text": ["what <image>"], "images": [picture()]}, "the text has <image> 0 times; 1 images"),
             ({"text": ["what", "what is"]}, "need padding=True"),
-            ({"images": [picture()]}, "needs a text"),
+            ({"images": [picture()]}, "takes text and images"),
         ):
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(AdammsError, match=message):
                 processor(**arguments)

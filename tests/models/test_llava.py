@@ -107,7 +107,7 @@ def test_generation_is_the_same_with_and_without_cache_and_alone(name: str, fold
         kept = alone["attention_mask"][0].bool()
         alone |= {key: alone[key][:, kept] for key in ("input_ids", "attention_mask")}
         assert torch.equal(model.generate(**alone, **settings)[0, -4:], cached[row, -4:])
-    with pytest.raises(ValueError, match=r"4 patches of images for 8 places"):
+    with pytest.raises(AdammsError, match=r"8 places for 1 images of 4 embeddings"):
         model(**inputs | {"pixel_values": inputs["pixel_values"][:1]})
 
 

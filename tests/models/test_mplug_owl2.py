@@ -262,17 +262,17 @@ def test_embeddings_can_be_given_instead_of_ids(model) -> None:
         expected = model(**batch).logits
         ids = batch.pop("input_ids")
         assert torch.equal(model(inputs_embeds=embedded, **batch).logits, expected)
-        with pytest.raises(AdammsError, match="either input_ids or inputs_embeds"):
+        with pytest.raises(AdammsError, match="exactly one of input_ids and inputs_embeds"):
             model(input_ids=ids, inputs_embeds=embedded)
 
 
 def test_images_without_places_and_places_without_images_are_errors(model) -> None:
     batch = inputs(PROMPTS["two images"])
-    with pytest.raises(AdammsError, match="marks 10 positions with 1; 1 images of 5 embeddings were given"):
+    with pytest.raises(AdammsError, match="10 places for 1 images of 5 embeddings"):
         model(**{**batch, "pixel_values": batch["pixel_values"][:1]})
-    with pytest.raises(AdammsError, match="marks 10 positions with 1; 0 images"):
+    with pytest.raises(AdammsError, match="10 places for 0 images"):
         model(input_ids=batch["input_ids"], token_type_ids=batch["token_type_ids"])
-    with pytest.raises(AdammsError, match="marks 0 positions with 1; 2 images"):
+    with pytest.raises(AdammsError, match="0 places for 2 images"):
         model(input_ids=batch["input_ids"], pixel_values=batch["pixel_values"])
 
 

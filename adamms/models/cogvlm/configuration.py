@@ -1,9 +1,9 @@
-"""CogVLM's configuration: takes the published config.json as it is and forgets its remote code."""
+"""CogVLM's configuration: reads the published config.json as it is and forgets its remote code."""
 
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
+from transformers import LlamaConfig, PreTrainedConfig
 
 
 @strict
@@ -32,35 +32,22 @@ class CogVLMVisionConfig(PreTrainedConfig):
 
 
 @strict
-class CogVLMConfig(PreTrainedConfig):
-    """The language model's sizes at the top, the encoder's in `vision_config`; published ones as defaults.
+class CogVLMConfig(LlamaConfig):
+    """Llama's fields for the language model, and the encoder's in `vision_config`.
 
-    `auto_map` is dropped: the checkpoint's remote code is never run, and is not named in what is saved.
+    The published sizes are the defaults; those not named here are also Llama's. `auto_map` is dropped: the
+    checkpoint's remote code is never run, and is not named in what is saved.
 
     Raises:
-        ValueError: a CogVLM2, whose published class has the same name but other layers.
+        ValueError: a CogVLM2. Its published class has the same name but other layers.
     """
 
     model_type = "cogvlm"
     sub_configs: ClassVar[dict[str, type[PreTrainedConfig]]] = {"vision_config": CogVLMVisionConfig}
-    keys_to_ignore_at_inference: ClassVar[list[str]] = ["past_key_values"]
 
     vision_config: Any = None  # a dictionary becomes a CogVLMVisionConfig
-    vocab_size: int = 32000
-    hidden_size: int = 4096
-    intermediate_size: int = 11008
-    num_hidden_layers: int = 32
-    num_attention_heads: int = 32
-    hidden_act: str = "silu"
-    rms_norm_eps: float = 1e-6
-    max_position_embeddings: int = 2048
-    initializer_range: float = 0.02
     template_version: str = "chat"
     pad_token_id: int | None = 0
-    bos_token_id: int | None = 1
-    eos_token_id: int | list[int] | None = 2
-    tie_word_embeddings: bool = False
-    use_cache: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         kwargs.pop("auto_map", None)
@@ -68,8 +55,6 @@ class CogVLMConfig(PreTrainedConfig):
             raise ValueError(
                 "num_multi_query_heads: this is a CogVLM2, which shares only the name with CogVLM"
             )
-        if isinstance(self.vision_config, dict):
-            self.vision_config = CogVLMVisionConfig(**self.vision_config)
-        elif self.vision_config is None:
-            self.vision_config = CogVLMVisionConfig()
+        if not isinstance(self.vision_config, CogVLMVisionConfig):
+            self.vision_config = CogVLMVisionConfig(**(self.vision_config or {}))
         super().__post_init__(**kwargs)

@@ -1,4 +1,4 @@
-"""CogVLM's decoder layers: every matrix exists twice, for text and for image tokens; the norms are shared.
+"""CogVLM's decoder layers: every matrix is there twice, for text and for image tokens; norms are shared.
 
 Module names are those of the published checkpoints. Source: arXiv:2311.03079, section 2.1; the
 published modeling_cogvlm.py.
@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from transformers.activations import ACT2FN
 from transformers.cache_utils import Cache
+from transformers.models.llama.modeling_llama import LlamaMLP
 
-from adamms.models.cogvlm.attention import attend
+from adamms.models.attention import Attention, split_heads
 from adamms.models.cogvlm.configuration import CogVLMConfig
 from adamms.models.cogvlm.layout import Routing
 
@@ -24,11 +24,11 @@ Rotation = tuple[torch.Tensor, torch.Tensor]
 def by_expert(
     hidden: torch.Tensor, routing: Routing | None, vision: Expert, language: Expert
 ) -> torch.Tensor:
-    """Each token through its expert; neither sees a token that is not its own.
+    """Each token through its own expert.
 
     Args:
         hidden: (batch, length, width).
-        routing: who goes where; None: all through `language`.
+        routing: which tokens go where; None: all through `language`.
 
     Returns:
         (batch, length, width of the experts' outputs).
@@ -41,9 +41,9 @@ def by_expert(
 
 
 def rotation(positions: torch.Tensor, size: int) -> Rotation:
-    """Cosine and sine of the rotary embedding, in float32 whatever the model's dtype.
+    """Cosine and sine of the rotary embedding, in float32 for every dtype of the model.
 
-    The published code makes its table in the model's dtype; in bfloat16 it is inexact from position 257 on.
+    The published code uses the model's dtype, which in bfloat16 is inexact from position 257 on.
 
     Args:
         positions: (batch, length).
@@ -80,43 +80,28 @@ class CogVLMRMSNorm(nn.Module):
         return (self.weight * wide).to(hidden.dtype)
 
 
-class CogVLMMLP(nn.Module):
-    """One expert's gated MLP."""
-
-    def __init__(self, config: CogVLMConfig) -> None:
-        super().__init__()
-        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
-        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
-        self.activation = ACT2FN[config.hidden_act]
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.down_proj(self.activation(self.gate_proj(hidden)) * self.up_proj(hidden))
-
-
 class CogVLMExpertMLP(nn.Module):
     """The two experts' MLPs."""
 
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__()
-        self.language_mlp = CogVLMMLP(config)
-        self.vision_mlp = CogVLMMLP(config)
+        self.language_mlp = LlamaMLP(config)
+        self.vision_mlp = LlamaMLP(config)
 
     def forward(self, hidden: torch.Tensor, routing: Routing | None) -> torch.Tensor:
         return by_expert(hidden, routing, self.vision_mlp, self.language_mlp)
 
 
-class CogVLMExpertAttention(nn.Module):
+class CogVLMExpertAttention(Attention):
     """One causal attention over all tokens, with the projections of each token's expert.
 
-    Fused rows are q, k, v of equal size.
+    The rows of a fused projection are q, k, v of equal size.
     """
 
     is_causal = True
 
     def __init__(self, config: CogVLMConfig, layer: int) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.layer_idx = layer
         width = config.hidden_size
         self.vision_expert_query_key_value = nn.Linear(width, 3 * width, bias=False)
@@ -136,13 +121,12 @@ class CogVLMExpertAttention(nn.Module):
             hidden, routing, self.vision_expert_query_key_value, self.language_expert_query_key_value
         )
         query, key, value = (
-            part.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
-            for part in fused.chunk(3, -1)
+            split_heads(part, self.config.head_dim) for part in fused.chunk(3, -1)
         )  # (batch, heads, length, head size)
         query, key = rotate(query, turn), rotate(key, turn)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
-        output = attend(self, self.config._attn_implementation, query, key, value, mask)
+        output, _ = self.attend(query, key, value, mask)
         return by_expert(output, routing, self.vision_expert_dense, self.language_expert_dense)
 
 

@@ -1,6 +1,6 @@
-"""Which tokens of a CogVLM prompt are the image's, their positions, and which expert each goes to.
+"""Where the image is in a CogVLM prompt: the tokens' positions, and the expert that each goes to.
 
-Pure functions of the token types: 1 for the image's tokens (begin marker, patches, end marker), else 0.
+Pure functions of the token types: 1 for an image's tokens (begin marker, patches, end marker), else 0.
 Source: Wang et al., arXiv:2311.03079, section 2; the published modeling_cogvlm.py.
 """
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-TEXT, IMAGE = 0, 1
+from adamms.models.causal import IMAGE
 
 
 class Routing(NamedTuple):
@@ -26,7 +26,7 @@ class Routing(NamedTuple):
 
 
 def positions(types: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """The position of every token: all patches of an image share one, everything else counts on.
+    """The position of every token. All patches of an image share one; every other token counts.
 
     Args:
         types: token types, (batch, length).
@@ -34,11 +34,14 @@ def positions(types: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Te
 
     Returns:
         (batch, length), from 0 at the first token that is not padding.
+
+    >>> positions(torch.tensor([[0, 1, 1, 1, 1, 0]]))  # text, begin, two patches, end, text
+    tensor([[0, 1, 2, 2, 3, 4]])
     """
     image = types == IMAGE
     edge = image.new_zeros(len(image), 1)
     before, after = torch.cat((edge, image[:, :-1]), 1), torch.cat((image[:, 1:], edge), 1)
-    patch = image & before & after  # the first and the last of an image's tokens are its markers
+    patch = image & before & after  # an image's first and last tokens are its markers
     step = ~(patch & torch.cat((edge, patch[:, :-1]), 1))
     if mask is not None:
         step &= mask.bool()
@@ -46,10 +49,7 @@ def positions(types: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Te
 
 
 def to_vision_expert(types: torch.Tensor) -> torch.Tensor:
-    """Which tokens go to the vision expert: those of the image that an image token follows, (batch, length).
-
-    The end marker is thereby the language expert's.
-    """
+    """Which tokens go to the vision expert, (batch, length): an image's, but for its end marker."""
     image = types == IMAGE
     return image & torch.cat((image[:, 1:], image.new_zeros(len(image), 1)), 1)
 

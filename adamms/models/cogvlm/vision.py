@@ -6,9 +6,9 @@ published visual.py.
 
 import torch
 from torch import nn
-from transformers.activations import ACT2FN
+from transformers.models.clip.modeling_clip import CLIPMLP
 
-from adamms.models.cogvlm.attention import attend
+from adamms.models.attention import Attention, split_heads
 from adamms.models.cogvlm.configuration import CogVLMConfig
 
 
@@ -29,48 +29,31 @@ class CogVLMPatchEmbedding(nn.Module):
         return torch.cat((first, patches), 1) + self.position_embedding.weight
 
 
-class CogVLMVisionAttention(nn.Module):
-    """Self-attention without a mask; fused rows are [q, k, v][head][head size]."""
-
-    is_causal = False
+class CogVLMVisionAttention(Attention):
+    """Self-attention without a mask; the fused rows are [q, k, v][head][head size]."""
 
     def __init__(self, config: CogVLMConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         width = config.vision_config.hidden_size
         self.query_key_value = nn.Linear(width, 3 * width)
         self.dense = nn.Linear(width, width)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        heads = self.config.vision_config.num_heads
-        query, key, value = (
-            part.unflatten(-1, (heads, -1)).transpose(1, 2)  # (images, heads, tokens, head size)
-            for part in self.query_key_value(hidden).chunk(3, -1)
-        )
-        return self.dense(attend(self, self.config._attn_implementation, query, key, value))
-
-
-class CogVLMVisionMLP(nn.Module):
-    def __init__(self, config: CogVLMConfig) -> None:
-        super().__init__()
-        vision = config.vision_config
-        self.activation = ACT2FN[vision.hidden_act]
-        self.fc1 = nn.Linear(vision.hidden_size, vision.intermediate_size)
-        self.fc2 = nn.Linear(vision.intermediate_size, vision.hidden_size)
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.fc2(self.activation(self.fc1(hidden)))
+        vision = self.config.vision_config
+        size = vision.hidden_size // vision.num_heads
+        query, key, value = (split_heads(part, size) for part in self.query_key_value(hidden).chunk(3, -1))
+        return self.dense(self.attend(query, key, value)[0])
 
 
 class CogVLMVisionLayer(nn.Module):
-    """A block whose sublayers are normed after they have run, before they are added."""
+    """A block that norms the output of each sublayer before adding it."""
 
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__()
         width, eps = config.vision_config.hidden_size, config.vision_config.layer_norm_eps
         self.input_layernorm = nn.LayerNorm(width, eps=eps)
         self.attention = CogVLMVisionAttention(config)
-        self.mlp = CogVLMVisionMLP(config)
+        self.mlp = CLIPMLP(config.vision_config)
         self.post_attention_layernorm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
@@ -124,6 +107,5 @@ class CogVLMVision(nn.Module):
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """(images, channels, size, size) -> (images, patches + 2, hidden size)."""
         features = self.transformer(self.patch_embedding(pixels))[:, 1:]  # without the class token
-        count = len(features)
-        markers = (self.boi.expand(count, -1, -1), self.eoi.expand(count, -1, -1))
-        return torch.cat((markers[0], self.linear_proj(features), markers[1]), 1)
+        begin, end = (marker.expand(len(features), -1, -1) for marker in (self.boi, self.eoi))
+        return torch.cat((begin, self.linear_proj(features), end), 1)

@@ -1,6 +1,6 @@
 """The original LLaVA as transformers' `PreTrainedModel`: Llama, a projector in it, CLIP's ViT beside it.
 
-Parameters have the names of the published checkpoints, which hold no vision tower: it has a place of its own.
+Parameters have the names of the published checkpoints, whose vision tower is in a folder of its own.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ from torch import nn
 from transformers import CLIPVisionModel, LlamaForCausalLM
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from adamms.models.causal import with_images
 from adamms.models.llava.configuration import LlavaLlamaConfig
 
 IMAGE_TOKEN_ID = -200
@@ -51,14 +52,14 @@ class LlavaLlamaForCausalLM(LlamaForCausalLM):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits of the next tokens; what is not listed is Llama's.
+        """Logits of the next tokens; the other arguments are Llama's.
 
         Args:
             input_ids: (batch, length), `IMAGE_TOKEN_ID` in the place of each of an image's patches.
             pixel_values: (images, 3, height, width) in the order of their places.
 
         Raises:
-            ValueError: images that do not go with the places.
+            AdammsError: images that do not go with the places.
         """
         if inputs_embeds is None:
             assert input_ids is not None
@@ -71,17 +72,17 @@ class LlavaLlamaForCausalLM(LlamaForCausalLM):
         embeddings = self.model.embed_tokens(input_ids.clamp(min=0))
         if not places.any():
             return embeddings
-        images = embeddings.new_zeros(0) if pixels is None else self._features(pixels)
-        if images.shape[:-1].numel() != places.sum():
-            raise ValueError(f"{images.shape[:-1].numel()} patches of images for {int(places.sum())} places")
-        return embeddings.masked_scatter(places[..., None], images.to(embeddings))
+        if pixels is None:
+            images = embeddings.new_zeros(0, 1, embeddings.shape[-1])
+        else:
+            images = self._features(pixels)
+        return with_images(embeddings, places, images)
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """(images, patches, hidden size): a hidden state of the tower without its class token, projected."""
         assert self.vision_tower is not None, "no vision tower was loaded"
         states = self.vision_tower(pixels.to(self.dtype), output_hidden_states=True).hidden_states
-        features: torch.Tensor = self.model.mm_projector(states[self.config.mm_vision_select_layer][:, 1:])
-        return features
+        return self.model.mm_projector(states[self.config.mm_vision_select_layer][:, 1:])
 
 
 def _projector(config: LlavaLlamaConfig) -> nn.Sequential:

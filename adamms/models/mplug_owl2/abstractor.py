@@ -1,7 +1,7 @@
 """mPLUG-Owl2's visual abstractor: learned queries that read an image into a few embeddings.
 
-Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/visual_encoder.py. Of the language model it
-knows the width.
+Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/visual_encoder.py. Knows only the width of the
+language model.
 """
 
 import torch
@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import eager_attention_forward
 
+from adamms.models.attention import Attention, split_heads
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2AbstractorConfig
 
 
@@ -71,12 +70,11 @@ class AbstractorLayer(nn.Module):
         self.crossattention = AbstractorBlock(config)
 
     def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        out: Tensor = self.crossattention(queries, tokens, positions)
-        return out
+        return self.crossattention(queries, tokens, positions)
 
 
 class AbstractorBlock(nn.Module):
-    """The queries read themselves and the image; what is read is added to the *normed* queries."""
+    """The queries read themselves and the image. The result is added to the *normed* queries."""
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
@@ -88,38 +86,24 @@ class AbstractorBlock(nn.Module):
     def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
         queries = self.norm1(queries)
         read = self.attention(queries, torch.cat([queries, self.normk(tokens)], dim=1), positions)
-        out: Tensor = self.output(read, queries)
-        return out
+        return self.output(read, queries)
 
 
-class AbstractorAttention(nn.Module):
+class AbstractorAttention(Attention):
     """Attention of the queries to all tokens; positions enter queries and keys, not values."""
 
-    is_causal = False
-    num_key_value_groups = 1
-
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.query = nn.Linear(config.hidden_size, config.hidden_size)
         self.key = nn.Linear(config.hidden_size, config.hidden_size)
         self.value = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        query = self._heads(self.query(queries + positions[: queries.shape[1]]))
-        key = self._heads(self.key(tokens + positions))
-        value = self._heads(self.value(tokens))
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        dropout = self.config.attention_probs_dropout_prob if self.training else 0.0
-        scaling = query.shape[-1] ** -0.5
-        read: Tensor = attention(self, query, key, value, None, scaling=scaling, dropout=dropout)[0]
-        return read.flatten(2)
-
-    def _heads(self, hidden: Tensor) -> Tensor:
-        """(images, tokens, width) to (images, heads, tokens, dimension)."""
-        return hidden.unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
+        size = self.config.hidden_size // self.config.num_attention_heads
+        query = split_heads(self.query(queries + positions[: queries.shape[1]]), size)
+        key = split_heads(self.key(tokens + positions), size)
+        value = split_heads(self.value(tokens), size)
+        return self.attend(query, key, value, dropout=self.config.attention_probs_dropout_prob)[0]
 
 
 class AbstractorOutput(nn.Module):
@@ -131,8 +115,7 @@ class AbstractorOutput(nn.Module):
 
     def forward(self, read: Tensor, queries: Tensor) -> Tensor:
         hidden = queries + self.out_proj(read)
-        out: Tensor = hidden + self.mlp(self.norm2(hidden))
-        return out
+        return hidden + self.mlp(self.norm2(hidden))
 
 
 class AbstractorMLP(nn.Module):
@@ -146,8 +129,7 @@ class AbstractorMLP(nn.Module):
         self.ffn_ln = nn.LayerNorm(config.intermediate_size, eps=config.layer_norm_eps)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = self.w2(self.ffn_ln(functional.silu(self.w1(hidden)) * self.w3(hidden)))
-        return out
+        return self.w2(self.ffn_ln(functional.silu(self.w1(hidden)) * self.w3(hidden)))
 
 
 def positions_1d(width: int, places: Tensor) -> Tensor:

@@ -1,28 +1,25 @@
 """mPLUG-Owl2's language model layers: Llama's, with keys, values and norms of their own for image tokens.
 
-Source: the mPLUG-Owl2 paper (arXiv:2311.04257, its modality-adaptive module) and X-PLUG/mPLUG-Owl,
+Source: arXiv:2311.04257, the modality-adaptive module; X-PLUG/mPLUG-Owl,
 mPLUG-Owl2/mplug_owl2/model/{multiway,modeling_llama2}.py. Does not know where images come from.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import (
-    LlamaMLP,
-    LlamaRMSNorm,
-    apply_rotary_pos_emb,
-    eager_attention_forward,
-)
+from transformers.models.llama.modeling_llama import LlamaMLP, LlamaRMSNorm, apply_rotary_pos_emb
 
+from adamms.models.attention import Attention, split_heads
+from adamms.models.causal import IMAGE, TEXT
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
 
 
 class Modalities(NamedTuple):
-    """Which of all tokens of a batch are text and which image, as indices into (batch * sequence).
+    """Which tokens of a batch are text and which are image, as indices into (batch * sequence).
 
     A tuple, because libraries that spread layers over devices move tensors in tuples only.
     """
@@ -34,7 +31,7 @@ class Modalities(NamedTuple):
     def of(cls, token_type_ids: Tensor) -> "Modalities":
         """From 0 (text) and 1 (image) per token, shape (batch, sequence)."""
         flat = token_type_ids.flatten()
-        return cls(text=(flat == 0).nonzero().squeeze(1), image=(flat == 1).nonzero().squeeze(1))
+        return cls(text=(flat == TEXT).nonzero().squeeze(1), image=(flat == IMAGE).nonzero().squeeze(1))
 
 
 class Multiway(nn.Module):
@@ -48,8 +45,7 @@ class Multiway(nn.Module):
         """(batch, sequence, in) to (batch, sequence, out); without `modalities` every token is text."""
         for_text, for_image = self.multiway
         if modalities is None:
-            text: Tensor = for_text(hidden)
-            return text
+            return for_text(hidden)
         flat = hidden.flatten(0, 1)
         text, image = for_text(flat[modalities.text]), for_image(flat[modalities.image])
         merged = text.new_empty(len(flat), text.shape[-1])
@@ -57,14 +53,13 @@ class Multiway(nn.Module):
         return merged.unflatten(0, hidden.shape[:2])
 
 
-class MPLUGOwl2Attention(nn.Module):
+class MPLUGOwl2Attention(Attention):
     """Llama's attention with a key and a value projection per modality; queries and output are shared."""
 
     is_causal = True
 
     def __init__(self, config: MPLUGOwl2Config, layer: int) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.layer = layer
         self.head_dim = config.head_dim
         self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
@@ -88,30 +83,15 @@ class MPLUGOwl2Attention(nn.Module):
 
         `options` are those of transformers' attention functions.
         """
-        query = self._heads(self.q_proj(hidden))
-        key = self._heads(self.k_proj(hidden, modalities))
-        value = self._heads(self.v_proj(hidden, modalities))
+        query = split_heads(self.q_proj(hidden), self.head_dim)
+        key = split_heads(self.k_proj(hidden, modalities), self.head_dim)
+        value = split_heads(self.v_proj(hidden, modalities), self.head_dim)
         query, key = apply_rotary_pos_emb(query, key, *rotation)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer)
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        out, weights = attention(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.config.attention_dropout if self.training else 0.0,
-            scaling=self.head_dim**-0.5,
-            **options,
-        )
-        return self.o_proj(out.flatten(2)), weights
-
-    def _heads(self, hidden: Tensor) -> Tensor:
-        """(batch, sequence, heads * dimension) to (batch, heads, sequence, dimension)."""
-        return hidden.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+        dropout = self.config.attention_dropout
+        out, weights = self.attend(query, key, value, attention_mask, dropout, **options)
+        return self.o_proj(out), weights
 
 
 class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
@@ -119,11 +99,7 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
 
     def __init__(self, config: MPLUGOwl2Config, layer: int) -> None:
         super().__init__()
-
-        def norm() -> nn.Module:
-            made: nn.Module = LlamaRMSNorm(config.hidden_size, eps=config.rms_norm_eps)
-            return made
-
+        norm = partial(LlamaRMSNorm, config.hidden_size, eps=config.rms_norm_eps)
         self.input_layernorm = Multiway(norm)
         self.self_attn = MPLUGOwl2Attention(config, layer)
         self.post_attention_layernorm = Multiway(norm)
@@ -139,9 +115,6 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
         **options: Any,
     ) -> Tensor:
         normed = self.input_layernorm(hidden, modalities)
-        hidden = (
-            hidden
-            + self.self_attn(normed, modalities, rotation, attention_mask, past_key_values, **options)[0]
-        )
-        out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden, modalities))
-        return out
+        read, _ = self.self_attn(normed, modalities, rotation, attention_mask, past_key_values, **options)
+        hidden = hidden + read
+        return hidden + self.mlp(self.post_attention_layernorm(hidden, modalities))

@@ -1,7 +1,7 @@
 """mPLUG-Owl2 as transformers has its own models: the published parameter names, KV cache, generation.
 
 Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/modeling_mplug_owl2.py. Knows nothing of prompts:
-token ids come with `token_type_ids`, 1 where an image's embedding takes the place of the token's.
+`token_type_ids` are 1 where an image's embedding replaces the token's.
 """
 
 from typing import Any
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache
 from transformers.masking_utils import create_causal_mask
-from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPast
 from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
-from transformers.utils.generic import can_return_tuple, merge_with_config_defaults
+from transformers.utils.generic import merge_with_config_defaults
 from transformers.utils.output_capturing import capture_outputs
 
-from adamms.errors import AdammsError
+from adamms.models.causal import IMAGE, ImageTextHead, embedded, with_images
 from adamms.models.mplug_owl2.abstractor import VisualAbstractor
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
 from adamms.models.mplug_owl2.language import Modalities, MPLUGOwl2Attention, MPLUGOwl2DecoderLayer
@@ -60,8 +60,7 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
 
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         """(images, 3, height, width) to (images, `config.image_seq_length`, hidden)."""
-        features: Tensor = self.visual_abstractor(self.vision_model(pixel_values))
-        return features
+        return self.visual_abstractor(self.vision_model(pixel_values))
 
     @merge_with_config_defaults
     @capture_outputs
@@ -83,15 +82,13 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
             pixel_values: (images, 3, height, width), the images of the whole batch in order.
             token_type_ids: (batch, sequence), 1 at every position of an image; absent, all is text.
             attention_mask: (batch, past + sequence), 0 at padding.
-            position_ids: by default every token that is not padding counts, of image or text.
+            position_ids: by default every token but padding counts, of image or text.
             options: of transformers' attention functions and output capturing.
 
         Raises:
-            AdammsError: image positions and images do not match.
+            AdammsError: image positions and images do not match; neither or both of ids and embeddings.
         """
-        if (input_ids is None) == (inputs_embeds is None):
-            raise AdammsError("mPLUG-Owl2 takes either input_ids or inputs_embeds")
-        hidden = self.embed_tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        hidden = embedded(self.embed_tokens, input_ids, inputs_embeds)
         hidden, modalities = self._with_images(hidden, pixel_values, token_type_ids)
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
@@ -118,21 +115,17 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         """The embeddings with those of images in their places, and which are which (None: all text)."""
         if pixel_values is None and (token_type_ids is None or hidden.shape[1] == 1):
             return hidden, None  # also every step of a cached generation
-        places = int((token_type_ids == 1).sum()) if token_type_ids is not None else 0
-        images = 0 if pixel_values is None else len(pixel_values)
-        if places != images * self.config.image_seq_length:
-            raise AdammsError(
-                f"token_type_ids marks {places} positions with 1; {images} images of "
-                f"{self.config.image_seq_length} embeddings were given"
-            )
-        if pixel_values is None or token_type_ids is None:
-            return hidden, None
-        features = self.get_image_features(pixel_values).to(hidden.device, hidden.dtype)
-        hidden = hidden.masked_scatter((token_type_ids == 1).unsqueeze(-1), features)
-        return hidden, Modalities.of(token_type_ids)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
+        if pixel_values is None:
+            images = hidden.new_zeros(0, self.config.image_seq_length, hidden.shape[-1])
+        else:
+            images = self.get_image_features(pixel_values)
+        hidden = with_images(hidden, token_type_ids == IMAGE, images)
+        return hidden, None if pixel_values is None else Modalities.of(token_type_ids)
 
 
-class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
+class MPLUGOwl2LlamaForCausalLM(ImageTextHead, MPLUGOwl2PreTrainedModel, GenerationMixin):
     """mPLUG-Owl2 with its head; the name is the published config.json's."""
 
     _tied_weights_keys = {"lm_head.weight": "model.embed_tokens.weight"}  # noqa: RUF012
@@ -146,73 +139,19 @@ class MPLUGOwl2LlamaForCausalLM(MPLUGOwl2PreTrainedModel, GenerationMixin):
     def get_image_features(self, pixel_values: Tensor) -> Tensor:
         return self.model.get_image_features(pixel_values)
 
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        pixel_values: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
-        inputs_embeds: Tensor | None = None,
-        labels: Tensor | None = None,
-        use_cache: bool | None = None,
-        logits_to_keep: int | Tensor = 0,
-        **options: Any,
-    ) -> CausalLMOutputWithPast:
-        """Logits (batch, sequence or `logits_to_keep`, vocabulary); the other arguments as the model's."""
-        outputs = self.model(
-            input_ids=input_ids,
-            pixel_values=pixel_values,
-            token_type_ids=token_type_ids,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            inputs_embeds=inputs_embeds,
-            use_cache=use_cache,
-            **options,
-        )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
-        logits = self.lm_head(outputs.last_hidden_state[:, kept, :])
-        loss = None
-        if labels is not None:
-            loss = self.loss_function(
-                logits=logits, labels=labels, vocab_size=self.config.vocab_size, **options
-            )
-        return CausalLMOutputWithPast(
-            loss=loss,
-            logits=logits,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
-        )
-
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, **inputs: Any
     ) -> tuple[Tensor, dict[str, Any]]:
-        """transformers repeats image by image; here an example's images stay together, in order."""
+        """transformers repeats each image; here an example's images stay together, in order."""
         pixels, types = inputs.pop("pixel_values", None), inputs.get("token_type_ids")
         if pixels is not None and types is not None and expand_size > 1:
-            counts = (types == 1).sum(dim=1) // self.config.image_seq_length
+            counts = (types == IMAGE).sum(dim=1) // self.config.image_seq_length
             of_examples = pixels.split(counts.tolist())
             pixels = torch.cat([images for images in of_examples for _ in range(expand_size)])
         ids, expanded = super()._expand_inputs_for_generation(
             expand_size=expand_size, is_encoder_decoder=is_encoder_decoder, **inputs
         )
         return ids, expanded | ({} if pixels is None else {"pixel_values": pixels})
-
-    def _update_model_kwargs_for_generation(
-        self, outputs: Any, model_kwargs: dict[str, Any], *others: Any, **options: Any
-    ) -> dict[str, Any]:
-        """transformers repeats the last token's type; here what is generated is text."""
-        types = model_kwargs.get("token_type_ids")
-        updated: dict[str, Any] = super()._update_model_kwargs_for_generation(
-            outputs, model_kwargs, *others, **options
-        )
-        if types is not None:
-            updated["token_type_ids"][:, types.shape[1] :] = 0
-        return updated
 
 
 def _positions(hidden: Tensor, attention_mask: Tensor | None, past: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""mPLUG-Owl2's vision encoder: ViT-L/14 whose every token, normed, goes on to the abstractor.
+"""mPLUG-Owl2's vision encoder: a ViT-L/14. All its tokens, normed, go to the abstractor.
 
 Source: X-PLUG/mPLUG-Owl, mPLUG-Owl2/mplug_owl2/model/visual_encoder.py. Knows no language model.
 """
@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.activations import ACT2FN
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.llama.modeling_llama import eager_attention_forward
+from transformers.models.clip.modeling_clip import CLIPMLP
 
+from adamms.models.attention import Attention
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2VisionConfig
 
 
@@ -39,8 +38,7 @@ class VisionModel(PreTrainedModel):
             init.normal_(module.position_embedding, mean=0.0, std=self.config.initializer_range)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        hidden: Tensor = self.post_layernorm(self.encoder(self.embeddings(pixel_values)))
-        return hidden
+        return self.post_layernorm(self.encoder(self.embeddings(pixel_values)))
 
 
 class VisionEmbeddings(nn.Module):
@@ -59,8 +57,7 @@ class VisionEmbeddings(nn.Module):
         pixel_values = pixel_values.to(self.patch_embed.weight.dtype)
         patches = self.patch_embed(pixel_values).flatten(2).transpose(1, 2)  # (images, patches, width)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
-        normed: Tensor = self.pre_layernorm(tokens + self.position_embedding)
-        return normed
+        return self.pre_layernorm(tokens + self.position_embedding)
 
 
 class VisionEncoder(nn.Module):
@@ -82,46 +79,22 @@ class VisionLayer(nn.Module):
         self.input_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.self_attn = VisionAttention(config)
         self.post_attention_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = VisionMLP(config)
+        self.mlp = CLIPMLP(config)
 
     def forward(self, hidden: Tensor) -> Tensor:
         hidden = hidden + self.self_attn(self.input_layernorm(hidden))
-        out: Tensor = hidden + self.mlp(self.post_attention_layernorm(hidden))
-        return out
+        return hidden + self.mlp(self.post_attention_layernorm(hidden))
 
 
-class VisionMLP(nn.Module):
-    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
-        super().__init__()
-        self.activation_fn = ACT2FN[config.hidden_act]
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        out: Tensor = self.fc2(self.activation_fn(self.fc1(hidden)))
-        return out
-
-
-class VisionAttention(nn.Module):
+class VisionAttention(Attention):
     """Attention of all to all; the rows of `query_key_value` are [head][query, key, value][dimension]."""
 
-    is_causal = False
-    num_key_value_groups = 1
-
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
-        super().__init__()
-        self.config = config
+        super().__init__(config)
         self.query_key_value = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         fused = self.query_key_value(hidden).unflatten(-1, (self.config.num_attention_heads, 3, -1))
         query, key, value = fused.permute(3, 0, 2, 1, 4)  # each (images, heads, tokens, dimension)
-        attention = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention_forward
-        )
-        dropout = self.config.attention_dropout if self.training else 0.0
-        scaling = query.shape[-1] ** -0.5
-        read = attention(self, query, key, value, None, scaling=scaling, dropout=dropout)[0]
-        out: Tensor = self.dense(read.flatten(2))
-        return out
+        return self.dense(self.attend(query, key, value, dropout=self.config.attention_dropout)[0])

@@ -1,7 +1,7 @@
 """Visual questions over scikit-learn's real handwritten digits: scenes, skills, images, dataset.
 
-A scene puts two or three digits, each in its own colour, into the four cells of a small canvas.
-This module owns what is asked and what is right; it knows nothing of models or tokenizers.
+A scene puts two or three digits, each in its own colour, into the four cells of a small canvas. Owns the
+questions and their answers. Knows nothing of models or tokenizers.
 """
 
 import os
@@ -12,9 +12,10 @@ from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image
+from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.data.example import Dataset, Example
-from adamms.errors import AdammsError, check_choice
+from adamms.errors import AdammsError
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (1.0, 0.15, 0.15),
@@ -30,10 +31,11 @@ CANVAS = 32  # pixels; square, RGB
 CELL = 16  # pixels; the canvas has 2 x 2 cells, numbered row by row
 GLYPH = 14  # pixels; leaves 0-2 pixels of jitter inside a cell
 TRAINING_GLYPHS = 1400  # of 1797; the other 397 handwritten digits appear in test images only
-VERSION = 1  # of scenes and images: raise it with any change, so that no old image is taken for a new one
-STREAM = 20250  # starts every seed here; the streams that train the demo's models start differently
+VERSION = 1  # of scenes and images; in the file names. Raise it with any change
+STREAM = 20250  # starts every seed here; the training of the demo's models draws from other streams
 
 Split = Literal["train", "test"]
+SkillName = Literal["read", "spell", "presence", "largest", "successor", "double", "parity", "remainder"]
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,15 @@ class Scene:
     items: tuple[Item, ...]
 
     def digit(self, colour: str) -> int:
-        """The digit of `colour`; a KeyError names a colour that the scene lacks."""
-        for item in self.items:
-            if item.colour == colour:
-                return item.digit
-        raise KeyError(f"the scene has no {colour} digit")
+        """The digit of `colour`, which the scene must have."""
+        return next(item.digit for item in self.items if item.colour == colour)
 
 
 @dataclass(frozen=True)
 class Skill:
     """A kind of question: `question` may contain `{colour}`, `answer(scene, colour)` is one word."""
 
-    name: str
+    name: SkillName
     question: str
     answer: Callable[[Scene, str], str]
 
@@ -115,22 +114,15 @@ class Glyphs:
 
     @classmethod
     def load(cls, split: Split) -> "Glyphs":
-        """The 8x8 digits of scikit-learn, enlarged bilinearly; a fixed shuffle makes the splits."""
+        """The 8x8 digits of scikit-learn, enlarged bilinearly. A fixed shuffle makes the splits."""
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         order = np.random.default_rng(0).permutation(len(digits.target))
         chosen = order[:TRAINING_GLYPHS] if split == "train" else order[TRAINING_GLYPHS:]
-        enlarged = np.stack(
-            [
-                np.asarray(
-                    Image.fromarray((image / 16).astype(np.float32)).resize(
-                        (GLYPH, GLYPH), Image.Resampling.BILINEAR
-                    )
-                )
-                for image in digits.images[chosen]
-            ]
-        )
+        images = [Image.fromarray((image / 16).astype(np.float32)) for image in digits.images[chosen]]
+        size, bilinear = (GLYPH, GLYPH), Image.Resampling.BILINEAR
+        enlarged = np.stack([np.asarray(image.resize(size, bilinear)) for image in images])
         return cls(tuple(enlarged[digits.target[chosen] == digit] for digit in range(10)))
 
 
@@ -148,40 +140,32 @@ def render(scene: Scene, glyphs: Glyphs, rng: np.random.Generator) -> np.ndarray
 
 @dataclass(frozen=True)
 class Digits:
-    """Questions over rendered scenes, the same images and questions for the same arguments.
+    """Questions over rendered scenes. The same arguments give the same images and questions.
 
     Example k of a task depends on (split, seed, task, k) alone, so a larger `per_task` extends a
-    smaller one. Model training draws from other random streams and, unlike the test split, from
-    the training digits.
+    smaller one. Model training draws from other random streams, and from the training digits unlike the
+    test split.
 
     Args:
-        folder: where the PNG files are kept; made if missing, files that exist are not rewritten.
+        folder: where the PNG files are kept; made if missing. Files that exist are not rewritten.
         per_task: questions per skill, each over an image of its own.
         seed: of scenes, images and questions.
         split: which handwritten digits the images show.
-        tasks: names of skills; all by default.
+        tasks: names of skills.
     """
 
     folder: Path
-    per_task: int = 50
-    seed: int = 0
+    per_task: PositiveInt = 50
+    seed: NonNegativeInt = 0
     split: Split = "test"
-    tasks: Sequence[str] = tuple(skill.name for skill in SKILLS)
+    tasks: Sequence[SkillName] = get_args(SkillName)
 
     def __post_init__(self) -> None:
-        names = [skill.name for skill in SKILLS]
-        for task in self.tasks:
-            check_choice("A task of the digits", task, names)
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise AdammsError(f"The digits' tasks must be distinct and not none; found {list(self.tasks)}.")
-        check_choice("The digits' split", self.split, get_args(Split))
-        if self.per_task < 1:
-            raise AdammsError(f"The digits' per_task must be at least 1; found {self.per_task}.")
-        if self.seed < 0:
-            raise AdammsError(f"The digits' seed must not be negative; found {self.seed}.")
+            raise AdammsError(f"data.tasks is {list(self.tasks)}; expected different tasks, at least one")
 
     def load(self) -> Dataset:
-        """Render what is missing and return examples, task by task, with their answers."""
+        """Render the missing images and return examples, task by task, with their answers."""
         glyphs = Glyphs.load(self.split)
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -205,7 +189,7 @@ class Digits:
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write beside `path` and rename, so that a killed run leaves no half image."""
+    """Write beside `path` and rename, so that a killed run leaves no part of an image."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     Image.fromarray(pixels).save(temporary, format="PNG", compress_level=6)
     temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Harmless changes of an input, to which the answer should stay. Of images; questions are left alone."""
+"""Small changes of an image that should not change the answer. Questions stay as they are."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +8,7 @@ from PIL import Image
 
 from adamms.data.example import Example
 
-SHIFT = 1  # pixels, at most, in each direction
+SHIFT = 1  # at most so many pixels in each direction
 BRIGHTNESS = (0.85, 1.1)
 NOISE = 6.0  # standard deviation, of 255
 
@@ -16,7 +16,7 @@ NOISE = 6.0  # standard deviation, of 255
 def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     """The example with its image a little brighter or darker, shifted and noisy; written into `folder`.
 
-    The same example is always changed in the same way. One without an image is returned as it is.
+    The same example is always changed in the same way. An example without an image is returned as it is.
     """
     if example.image is None:
         return example

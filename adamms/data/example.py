@@ -1,7 +1,7 @@
-"""What a model is asked, and, kept apart from it, what the right answer would be.
+"""What a model is asked; and, apart from it, the right answers.
 
-`Example` has no field for a label and is all that engines and the search ever receive, so the
-search cannot read one. Reference answers live in `Dataset.answers`, which only evaluation opens.
+Engines and the search receive an `Example` only. It has no field for a label, so no search can read one.
+Reference answers are in `Dataset.answers`, which only evaluation opens.
 """
 
 from collections.abc import Mapping
@@ -13,11 +13,14 @@ from pathlib import Path
 class Example:
     """One unlabelled input.
 
+    >>> Example(id="7", task="vqa", question="What colour is the car?", image=Path("images/7.png")).task
+    'vqa'
+
     Args:
         id: unique within its dataset.
         task: the benchmark or skill it belongs to; the search picks one winner per task.
-        question: the user's text, without any model's chat template.
-        image: path of an image that Pillow decodes, or None for a text-only question.
+        question: the user's text, without a chat template.
+        image: a file that Pillow decodes; None for a question without an image.
     """
 
     id: str
@@ -28,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples in a fixed order, and the reference answers (example id -> answer) of those labelled."""
+    """Examples in a fixed order, and reference answers (example id -> answer) where there are labels."""
 
     name: str
     examples: tuple[Example, ...]

@@ -2,8 +2,8 @@
 
     {"image": "images/1.png", "question": "What colour is the car?", "task": "vqa", "answer": "red"}
 
-`image` is relative to the file; `task`, `id`, `image` and `answer` may be left out. A line with
-`"options": ["red", "blue"]` is a multiple-choice question.
+`image` is relative to the file. Only `question` is required. A line with `"options": ["red", "blue"]` is a
+multiple-choice question.
 """
 
 import json
@@ -25,15 +25,15 @@ LETTERS = string.ascii_uppercase
 
 @dataclass(frozen=True)
 class Jsonl:
-    """A data source.
+    """Examples in a file.
 
     Args:
         path: the file.
-        prompt: how a question is put to the models; `{question}` stands for the line's question.
-        choice_prompt: the same for a line with options, which stand for `{options}` as lettered lines.
+        prompt: what the models are asked; the line's question replaces `{question}`.
+        choice_prompt: the same for a line with options, which replace `{options}` as lettered lines.
         prompts: task -> its own `prompt`.
         choice_prompts: task -> its own `choice_prompt`.
-        task: the task of lines that name none.
+        task: the task of lines without one.
     """
 
     path: str
@@ -44,24 +44,19 @@ class Jsonl:
     task: str = "default"
 
     def __post_init__(self) -> None:
-        open_ended = {"prompt": self.prompt, **{f"prompts.{k}": v for k, v in self.prompts.items()}}
-        choice = {
-            "choice_prompt": self.choice_prompt,
-            **{f"choice_prompts.{k}": v for k, v in self.choice_prompts.items()},
-        }
-        for templates, places in ((open_ended, ("question",)), (choice, ("question", "options"))):
-            for key, template in templates.items():
-                for place in places:
-                    if f"{{{place}}}" not in template:
-                        raise AdammsError(
-                            f"data.{key} is {template!r}; expected the place of {{{place}}} in it"
-                        )
+        templates = [("prompt", self.prompt), ("choice_prompt", self.choice_prompt)]
+        templates += [(f"prompts.{task}", text) for task, text in self.prompts.items()]
+        templates += [(f"choice_prompts.{task}", text) for task, text in self.choice_prompts.items()]
+        for key, template in templates:
+            for place in ("{question}", "{options}")[: 1 + key.startswith("choice")]:
+                if place not in template:
+                    raise AdammsError(f"data.{key} is {template!r}; expected {place} in it")
 
     def load(self) -> Dataset:
-        """Read every line and decode every image once, so that bad data fails before any work.
+        """Read all lines and decode all images once, so that bad data fails before any work.
 
         Raises:
-            AdammsError: no such file, no examples, or bad lines, each named by its number.
+            AdammsError: no such file, no examples, or bad lines, which are named by their numbers.
         """
         file = Path(self.path).expanduser()
         if not file.is_file():
@@ -123,7 +118,7 @@ class Jsonl:
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
-    """The template with its places filled, all at once: braces in a question are the question's own."""
+    """The template with its places filled, all at once: braces in a question stay as they are."""
     return re.sub(r"\{(question|options)\}", lambda place: values.get(place[1], place[0]), template)
 
 

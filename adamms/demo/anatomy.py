@@ -1,11 +1,11 @@
-"""What the training stages know of an architecture: parts, the words of an image, the forward's arguments.
+"""What training needs to know of an architecture: its parts, the words of an image, the forward's arguments.
 
-One function for each multimodal model of `pairs`. It knows modules, nothing of lessons or files.
+One function for each multimodal model of `pairs`. Knows modules, nothing of lessons or files.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ def qwen2_vl(model: "Qwen2VLForConditionalGeneration") -> Anatomy:
 
     return Anatomy(
         tower=visual,
-        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
+        language=_parameters(model.model.language_model, model.lm_head),
         image=(language.TARGET_IMAGE,) * batches.TARGET_TOKENS,
         inputs=batches.inputs_for_target,
         cells=cells,
@@ -61,36 +61,26 @@ def qwen2_vl(model: "Qwen2VLForConditionalGeneration") -> Anatomy:
 
 
 def llava_onevision(model: "LlavaOnevisionForConditionalGeneration") -> Anatomy:
-    tower = model.model.vision_tower
+    return _llava(model, batches.DONOR_TOKENS, batches.inputs_for_donor, first_patch=0)
 
-    def cells(pixels: Tensor) -> Tensor:
-        return tower(pixels, output_hidden_states=True).hidden_states[-1]
 
-    return Anatomy(
-        tower=tower,
-        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
-        image=(language.DONOR_IMAGE,) * batches.DONOR_TOKENS,
-        inputs=batches.inputs_for_donor,
-        cells=cells,
-        width=tower.config.hidden_size,
-    )
+def llava(model: "LlavaForConditionalGeneration") -> Anatomy:
+    return _llava(model, llamas.DONOR_TOKENS, llamas.inputs_for_llava, first_patch=1)
 
 
 def mplug_owl2(model: "MPLUGOwl2LlamaForCausalLM") -> Anatomy:
-    """The abstractor is of the tower: its queries learn which cell each of them reads.
+    """The abstractor counts as vision: each of its queries learns to read one cell.
 
-    What the language model has twice, for text and for image tokens, is all its own.
+    Both copies of a module, for text and for image tokens, count as the language model.
     """
     decoder = model.model
-    seeing = nn.ModuleList([decoder.vision_model, decoder.visual_abstractor])
-    speaking = (decoder.embed_tokens, decoder.layers, decoder.norm, model.lm_head)
 
     def cells(pixels: Tensor) -> Tensor:
-        return decoder.get_image_features(pixels)[:, : llamas.QUERIES]  # `vit_eos` is no cell's
+        return decoder.get_image_features(pixels)[:, : llamas.QUERIES]  # without `vit_eos`
 
     return Anatomy(
-        tower=seeing,
-        language=tuple(parameter for part in speaking for parameter in part.parameters()),
+        tower=nn.ModuleList([decoder.vision_model, decoder.visual_abstractor]),
+        language=_parameters(decoder.embed_tokens, decoder.layers, decoder.norm, model.lm_head),
         image=(language.PAD,) * llamas.TARGET_TOKENS,
         inputs=llamas.inputs_for_mplug_owl2,
         cells=cells,
@@ -98,17 +88,24 @@ def mplug_owl2(model: "MPLUGOwl2LlamaForCausalLM") -> Anatomy:
     )
 
 
-def llava(model: "LlavaForConditionalGeneration") -> Anatomy:
+def _llava(
+    model: Any, tokens: int, inputs: Callable[[Tensor, Tensor], dict[str, Tensor]], first_patch: int
+) -> Anatomy:
+    """A LLaVA whose image takes `tokens` tokens; `first_patch` of the tower is 1 behind a class token."""
     tower = model.model.vision_tower
 
     def cells(pixels: Tensor) -> Tensor:
-        return tower(pixels, output_hidden_states=True).hidden_states[-1][:, 1:]  # without the class token
+        return tower(pixels, output_hidden_states=True).hidden_states[-1][:, first_patch:]
 
     return Anatomy(
         tower=tower,
-        language=(*model.model.language_model.parameters(), *model.lm_head.parameters()),
-        image=(language.DONOR_IMAGE,) * llamas.DONOR_TOKENS,
-        inputs=llamas.inputs_for_llava,
+        language=_parameters(model.model.language_model, model.lm_head),
+        image=(language.DONOR_IMAGE,) * tokens,
+        inputs=inputs,
         cells=cells,
         width=tower.config.hidden_size,
     )
+
+
+def _parameters(*parts: nn.Module) -> tuple[nn.Parameter, ...]:
+    return tuple(parameter for part in parts for parameter in part.parameters())

@@ -1,7 +1,7 @@
 """Endless training batches: text dialogues, image dialogues, labelled cells.
 
-Every stream is a generator seeded by its caller. It knows scenes and the language, not models;
-`inputs_for_target` and `inputs_for_donor` put pixels into the layout that the first pair's processors give.
+The caller seeds every stream. Knows scenes and the language. Of models it knows only the layout of pixels
+that the first pair's processors give (`inputs_for_target`, `inputs_for_donor`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -32,12 +32,11 @@ TARGET_TOKENS = (CANVAS // (2 * TARGET_PATCH)) ** 2
 DONOR_SIDE = CANVAS // DONOR_PATCH  # patches; base side^2, tile side^2, one newline per tile row
 DONOR_TOKENS = 2 * DONOR_SIDE**2 + DONOR_SIDE
 CAPTION_SHARE = 0.06  # of the ancestor's questions
-PARTLY_KNOWN = DONOR_SKILLS  # the ancestor is not asked about high digits here
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and labels (B, L), right-padded; pixels (B, 3, 32, 32) in [-1, 1], none for text."""
+    """Token ids and labels (B, L), padded on the right; pixels (B, 3, 32, 32) in [-1, 1], or None."""
 
     ids: Tensor
     labels: Tensor
@@ -46,7 +45,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class CellBatch:
-    """Pixels (B, 3, 32, 32); per cell (B, 4) the digit (10: none) and the colour (last: none)."""
+    """Pixels (B, 3, 32, 32); per cell (B, 4) the digit (10: empty) and the colour (last: empty)."""
 
     pixels: Tensor
     digits: Tensor
@@ -54,7 +53,7 @@ class CellBatch:
 
 
 def generator(seed: int, stage: str) -> np.random.Generator:
-    """A stream of its own for every stage of every seed, apart from evaluation's streams."""
+    """A stream for one stage of one seed. Evaluation draws from other streams."""
     return np.random.default_rng([7, seed, *stage.encode()])
 
 
@@ -87,8 +86,8 @@ def text_batches(
 ) -> Iterator[Batch]:
     """Scenes in text with `turns` questions of all skills, as the ancestor learns them.
 
-    The donor's skills are asked about digits below `known_digits`; only `rare_share` of those
-    questions are about any digit.
+    Questions of the donor's skills are about digits below `known_digits`; a share of `rare_share` of them
+    is about any digit.
     """
     ids = language.word_ids()
     while True:
@@ -112,7 +111,7 @@ def image_batches(
 ) -> Iterator[Batch]:
     """Rendered scenes with questions of `skills`; `image` are the words that stand for the image.
 
-    A share of `noise` of the answers is that to the same question about another scene.
+    A share of `noise` of the answers belongs to another scene.
     """
     ids = language.word_ids()
     while True:
@@ -143,7 +142,7 @@ def cell_batches(rng: np.random.Generator, glyphs: Glyphs, size: int) -> Iterato
 
 
 def inputs_for_target(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
-    """Arguments of Qwen2-VL's forward; positions are given since all rows share one image layout."""
+    """Arguments of Qwen2-VL's forward, with the positions: all rows share one image layout."""
     side = CANVAS // TARGET_PATCH // 2  # tokens per row of the image
     start = 1 + torch.arange(side)  # the image follows the vision-start token
     rows, columns = (grid.flatten() for grid in torch.meshgrid(start, start, indexing="ij"))
@@ -195,7 +194,7 @@ def _text_question(
     if rng.random() < CAPTION_SHARE:
         return language.CAPTION, language.caption(scene)
     skill = SKILLS[int(rng.integers(len(SKILLS)))]
-    if skill in PARTLY_KNOWN and rng.random() >= rare_share:
+    if skill in DONOR_SKILLS and rng.random() >= rare_share:
         known = tuple(item for item in scene.items if item.digit < known_digits)
         if not known:
             return ask(SKILLS[0], scene, rng)

@@ -1,33 +1,31 @@
-"""Builds the demo's checkpoints in a folder: ancestor, target, donor, perhaps a second; once per recipe.
+"""Builds the demo's checkpoints in a folder, once: ancestor, target, donor, perhaps a second donor.
 
-It owns the order of the stages, the files and their atomicity. What is learned is in `training`
-and `batches`, what the models are in `pairs`.
+Owns the order of the stages and the files. What is learned is in `training` and `batches`, what the models
+are in `pairs`.
 """
 
 import json
 import os
 import shutil
 import socket
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from adamms.data.digits import Glyphs
-from adamms.demo import batches, models, training
+from adamms.demo import batches, models
 from adamms.demo.pairs import PAIRS, Member, Pair
 from adamms.demo.stages import Key, StageCache
-from adamms.demo.training import Lessons, Pupil, Regime
+from adamms.demo.training import Pupil, Regime, Trainer
 from adamms.errors import AdammsError, check_choice
 from adamms.report.console import Console
 
-if TYPE_CHECKING:
-    from lightning.fabric import Fabric
-
-VERSION = 2  # of the recipe: raise it with any change that alters the checkpoints
+VERSION = 2  # raise it with any change that alters the checkpoints
 MANIFEST = "demo.json"
 DEFAULT_REGIME = Regime()
 
@@ -42,10 +40,9 @@ def build(
     stages: Path | None = None,
     console: Console | None = None,
 ) -> None:
-    """Make `<folder>/{ancestor,target,donor}`, or return at once when they are there.
+    """Make `<folder>/{ancestor,target,donor}`; return at once if they are there.
 
-    A regime with two donors makes `second` too. The checkpoints appear together, by one rename, when all
-    of them are whole.
+    A regime with two donors makes `second` too. The checkpoints appear together, by one rename.
 
     Args:
         folder: made if missing.
@@ -53,7 +50,7 @@ def build(
         pair: which architectures; a name in `pairs.PAIRS`.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
-        stages: where stages that pairs of other regimes have in common are kept; None keeps none.
+        stages: where stages are kept that other regimes share; None keeps none.
         console: where progress goes; standard output by default.
 
     Raises:
@@ -79,72 +76,61 @@ def build(
 
 
 def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCache, console: Console) -> None:
-    """Train the models, saving each as soon as it is done."""
+    """Train the models and save each when it is done."""
     from lightning.fabric import Fabric
     from lightning.fabric.plugins.environments import LightningEnvironment
 
-    # The environment is named because Lightning would ask for srun where there is one.
+    # The environment is named; else Lightning asks for srun where there is one.
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
+    trainer = Trainer(fabric, glyphs, regime, seed, console.stage)
     with torch.random.fork_rng(devices=[]):
-        school = _School(fabric, glyphs, pair, regime, seed, stages, console)
+        school = _School(trainer, pair, stages)
         ancestor, key = school.ancestor()
         pair.save_ancestor(ancestor, folder / "ancestor")
-        target = school.pupil(0, pair.target, training.target_lessons(regime), ancestor, key)
-        pair.target.save(target, folder / "target")
-        donor = school.pupil(1, pair.donor, training.donor_lessons(regime), ancestor, key)
-        pair.donor.save(donor, folder / "donor")
+        pupils = [("target", pair.target, regime.target_skills), ("donor", pair.donor, regime.donor_skills)]
         if regime.second_skills:
-            second = school.pupil(1, pair.donor, training.second_lessons(regime), ancestor, key)
-            pair.donor.save(second, folder / "second")
+            pupils.append(("second", pair.donor, regime.second_skills))
+        for name, member, skills in pupils:
+            model = school.pupil("target" if name == "target" else "donor", member, skills, ancestor, key)
+            member.save(model, folder / name)
 
 
 @dataclass(frozen=True)
 class _School:
-    """The stages in their order, for one seed."""
+    """The models of a pair through their stages, each stage from `stages` where it is kept."""
 
-    fabric: "Fabric"
-    glyphs: Glyphs
+    trainer: Trainer
     pair: Pair
-    regime: Regime
-    seed: int
     stages: StageCache
-    console: Console
 
     def ancestor(self) -> tuple[Any, Key]:
-        """The language model that all others start from, and what it depends on."""
-        regime, seed = self.regime, self.seed
+        """The language model that all others start from, and its key."""
+        regime, seed = self.trainer.regime, self.trainer.seed
         torch.manual_seed(3 * seed)
         model = self.pair.ancestor()
-        fields = ("steps", "rate", "turns")
-        key = {name: getattr(regime, f"ancestor_{name}") for name in fields}
+        key = {name: getattr(regime, f"ancestor_{name}") for name in ("steps", "rate", "turns")}
         key |= {name: getattr(regime, name) for name in ("known_digits", "rare_share", "batch")}
         key |= {"stage": "ancestor", "seed": seed} | self.pair.mark
-        stage = partial(training.train_ancestor, self.fabric, model, regime, seed, self.console.stage)
-        return model, self.stages.train(model, key, stage)
+        return model, self.stages.train(model, key, partial(self.trainer.ancestor, model))
 
     def pupil(
-        self, number: int, member: Member[Any], lessons: Lessons, ancestor: nn.Module, known: Key
+        self, name: str, member: Member[Any], skills: Sequence[str], ancestor: nn.Module, known: Key
     ) -> Any:
-        """A multimodal model through its stages; `number` is part of the seed."""
-        regime, seed = self.regime, self.seed
-        torch.manual_seed(3 * seed + 1 + number)
+        """A target or donor. `known` is the ancestor's key."""
+        trainer, regime, seed = self.trainer, self.trainer.regime, self.trainer.seed
+        torch.manual_seed(3 * seed + (1 if name == "target" else 2))
         model = member.build()
-        pupil = Pupil(model, member.dissect(model), lessons)
-        common = (self.fabric, pupil, self.glyphs, regime, seed, self.console.stage)
-        vision = {"stage": f"{lessons.name}: vision", "seed": seed, "steps": lessons.vision_steps}
+        pupil = Pupil(name, model, member.dissect(model), skills)
+        vision = {"stage": f"{name}: vision", "seed": seed, "steps": trainer.setting(pupil, "vision_steps")}
         vision |= {"rate": regime.vision_rate, "batch": regime.vision_batch} | self.pair.mark
-        self.stages.train(model, vision, partial(training.train_vision, *common))
+        self.stages.train(model, vision, partial(trainer.vision, pupil))
         models.copy_language(ancestor, model)
-        aligned = {"stage": f"{lessons.name}: alignment", "seed": seed, "steps": lessons.alignment_steps}
-        aligned |= {
-            "rate": lessons.alignment_rate,
-            "batch": regime.batch,
-            "vision": vision,
-            "language": known,
-        }
-        self.stages.train(model, aligned, partial(training.align, *common))
-        training.tune(*common)
+        aligned = {"stage": f"{name}: alignment", "seed": seed, "batch": regime.batch}
+        aligned |= {field: trainer.setting(pupil, f"alignment_{field}") for field in ("steps", "rate")}
+        aligned |= {"vision": vision, "language": known}
+        self.stages.train(model, aligned, partial(trainer.align, pupil))
+        trainer.tune(pupil)
         return model
 
 
@@ -161,7 +147,7 @@ def _scale(regime: Regime, effort: float) -> Regime:
 
 
 def _is_built(folder: Path, manifest: dict[str, object]) -> bool:
-    """Whether `folder` holds these checkpoints; those of an earlier version of the recipe are removed.
+    """Whether `folder` holds these checkpoints. Those of an earlier VERSION are removed.
 
     Raises:
         AdammsError: it holds anything else.
@@ -172,7 +158,7 @@ def _is_built(folder: Path, manifest: dict[str, object]) -> bool:
             raise AdammsError(f"{folder} is not empty and holds no demo models ({MANIFEST} is missing).")
         return False
     found = json.loads(path.read_text())
-    if found.get("version") != manifest["version"]:  # an earlier adamms wrote it: a cache out of date
+    if found.get("version") != manifest["version"]:
         shutil.rmtree(folder)
         return False
     if found != manifest:
@@ -184,7 +170,7 @@ def _is_built(folder: Path, manifest: dict[str, object]) -> bool:
 
 
 def _publish(building: Path, folder: Path, manifest: dict[str, object]) -> None:
-    """Rename into place; where another process was faster with the same recipe, its result stands."""
+    """Rename into place. If another process was faster with the same recipe, its result stays."""
     try:
         building.rename(folder)
     except OSError:
@@ -197,7 +183,7 @@ def _building_path(folder: Path, pid: int) -> Path:
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what builds left whose process on this machine is gone."""
+    """Remove what dead processes of this machine left."""
     prefix = _building_path(folder, 0).name.removesuffix("0")
     for path in folder.parent.glob(f"{prefix}*"):
         pid = path.name.removeprefix(prefix)
@@ -211,5 +197,5 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
+        pass
     return True

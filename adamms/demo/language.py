@@ -1,7 +1,7 @@
 """The tiny language that all demo models share: vocabulary, tokenizer, scenes as text, chat format.
 
-A scene in text is what the ancestor reads where the multimodal models see an image. This module
-knows the skills of `adamms.data.digits`; it knows nothing of models.
+The ancestor reads a scene as text where the multimodal models see an image. Knows the skills of
+`adamms.data.digits`, nothing of models.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ SPECIAL = (
 
 FILLER = "."  # an empty place in a text scene
 CAPTION = "describe everything"  # answered by the scene's items, in the order of COLOURS
-IGNORE = -100  # label of tokens that the loss passes over
+IGNORE = -100  # label of tokens that the loss ignores
 
 
 def vocabulary() -> list[str]:
-    """All words, special tokens first; the position is the token id."""
+    """All words, special tokens first. A word's position is its token id."""
     words: dict[str, None] = dict.fromkeys(SPECIAL)
     words.update(dict.fromkeys((FILLER, *COLOURS, *NUMERALS)))
     words.update(dict.fromkeys(str(number) for number in range(19)))
@@ -100,8 +100,8 @@ def dialogue(
 ) -> tuple[list[int], list[int]]:
     """Token ids and labels of `<start> context <end> question answer <eos> question answer ...`.
 
-    Both lists have one entry per token; labels are set on answers and their ends only, at the
-    token's own position (the loss shifts them).
+    Both lists have one entry per token. Only answers and their ends have labels, at the token's own
+    position (the loss shifts them).
     """
     tokens = [ids[word] for word in (VISION_START, *context, VISION_END)]
     labels = [IGNORE] * len(tokens)

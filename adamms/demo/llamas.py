@@ -1,7 +1,7 @@
 """The second pair's models and their processors: Llama (ancestor), mPLUG-Owl2 (target), LLaVA-1.5 (donor).
 
-Sizes, vocabulary and chat format are those of `models`. mPLUG-Owl2 has keys, values and norms twice, for
-text and for image tokens. This module knows shapes, files and the forwards' arguments, nothing of training.
+Sizes, vocabulary and chat format are those of `models`. Knows shapes, files and the forwards' arguments,
+nothing of training.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
-from adamms.demo.models import PIXEL_MEAN, PIXEL_STD, ROPE_THETA, VISION_WIDTH, save, text_settings
+from adamms.demo.models import LLAVA_NAMES, PIXEL_MEAN, PIXEL_STD, VISION_WIDTH, rope, save, text_settings
 
 if TYPE_CHECKING:
     from transformers import (
@@ -28,20 +28,16 @@ if TYPE_CHECKING:
 PATCH = 16  # pixels; one patch per cell
 GRID = CANVAS // PATCH
 HEADS = 3  # of the vision encoders
-QUERIES = 4  # of the abstractor, one per cell
-TARGET_TOKENS = QUERIES + 1  # each query's and `vit_eos`
-DONOR_TOKENS = GRID**2  # the patches; CLIP's class token is left out
-
-
-def _rope() -> dict[str, object]:
-    return {"rope_type": "default", "rope_theta": ROPE_THETA}
+QUERIES = 4  # of the abstractor; one per cell
+TARGET_TOKENS = QUERIES + 1  # the queries and `vit_eos`
+DONOR_TOKENS = GRID**2  # the patches without CLIP's class token
 
 
 def ancestor() -> "LlamaForCausalLM":
     """A Llama language model of about 0.8 M parameters, freshly initialised."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(LlamaConfig(**text_settings(), rope_parameters=_rope()))
+    return LlamaForCausalLM(LlamaConfig(**text_settings(), rope_parameters=rope()))
 
 
 def target() -> "MPLUGOwl2LlamaForCausalLM":
@@ -70,7 +66,7 @@ def target() -> "MPLUGOwl2LlamaForCausalLM":
     }
     config = MPLUGOwl2Config(
         **text,
-        rope_parameters=_rope(),
+        rope_parameters=rope(),
         visual_config={"visual_model": sizes | encoder, "visual_abstractor": sizes | abstractor},
     )
     return MPLUGOwl2LlamaForCausalLM(config)
@@ -81,7 +77,7 @@ def donor() -> "LlavaForConditionalGeneration":
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     config = LlavaConfig(
-        text_config=LlamaConfig(**text_settings(), rope_parameters=_rope()),
+        text_config=LlamaConfig(**text_settings(), rope_parameters=rope()),
         vision_config=CLIPVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
@@ -156,15 +152,6 @@ def save_target(model: "MPLUGOwl2LlamaForCausalLM", folder: Path) -> None:
 
 
 def save_donor(model: "LlavaForConditionalGeneration", folder: Path) -> None:
-    """A LLaVA-1.5 checkpoint in the names of its hub files, with its processor.
-
-    `save_pretrained` would drop the level `vision_model.`, as it would of LLaVA-OneVision's.
-    """
-    names = {
-        "model.language_model.": "language_model.model.",
-        "lm_head.": "language_model.lm_head.",
-        "model.vision_tower.": "vision_tower.vision_model.",
-        "model.multi_modal_projector.": "multi_modal_projector.",
-    }
-    save(model, names, folder)
+    """A LLaVA-1.5 checkpoint in the names of its hub files, with its processor."""
+    save(model, LLAVA_NAMES, folder)
     donor_processor().save_pretrained(folder)

@@ -1,7 +1,7 @@
 """The first pair's models and processors: Qwen2 (ancestor), Qwen2-VL (target), LLaVA-OneVision (donor).
 
-All three are tiny and share vocabulary and language-model shape, so embeddings and head have equal rows.
-This module knows shapes and file formats; it knows nothing of training.
+All three are tiny and share the vocabulary and the language model's shapes. Knows shapes and file formats,
+nothing of training.
 """
 
 import re
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 HIDDEN = 128
 LAYERS = 4
-HEADS = 4  # of 32 dimensions: attention kernels (vLLM's CPU one, for instance) want 32 or more
+HEADS = 4  # of 32 dimensions, the least that vLLM's attention kernel on a CPU takes
 KEY_VALUE_HEADS = 2
 FEED_FORWARD = 384
 ROPE_THETA = 100.0  # contexts are short; 10000 learns too slowly
-INITIALIZER_RANGE = 0.06  # the usual 0.02 hardly learns at this width and length of training
-MROPE_SECTION = [4, 6, 6]  # halves of head dimensions for time, height, width
+INITIALIZER_RANGE = 0.06  # at this width the usual 0.02 learns too slowly
+MROPE_SECTION = [4, 6, 6]  # pairs of head dimensions for time, height, width
 
 VISION_WIDTH = 96
 TARGET_PATCH = 8  # pixels; 4 x 4 patches, merged 2 x 2 into one token per cell
@@ -40,7 +40,7 @@ DONOR_PATCH = 16  # pixels; one patch per cell, seen twice (base image and its o
 PIXEL_MEAN = [0.5, 0.5, 0.5]
 PIXEL_STD = [0.5, 0.5, 0.5]
 
-_COPY = re.compile(r"\.multiway\.\d+(?=\.)")  # which of mPLUG-Owl2's copies for text and image tokens
+_COPY = re.compile(r"\.multiway\.\d+(?=\.)")  # mPLUG-Owl2's copies for text and for image tokens
 
 
 def text_settings() -> dict[str, object]:
@@ -63,13 +63,15 @@ def text_settings() -> dict[str, object]:
     }
 
 
+def rope(**more: object) -> dict[str, object]:
+    return {"rope_type": "default", "rope_theta": ROPE_THETA, **more}
+
+
 def ancestor() -> "Qwen2ForCausalLM":
     """A Qwen2 language model of about 0.8 M parameters, freshly initialised."""
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
-    config = Qwen2Config(**text_settings(), rope_parameters=rope)
-    return Qwen2ForCausalLM(config)
+    return Qwen2ForCausalLM(Qwen2Config(**text_settings(), rope_parameters=rope()))
 
 
 def target() -> "Qwen2VLForConditionalGeneration":
@@ -77,9 +79,8 @@ def target() -> "Qwen2VLForConditionalGeneration":
     from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
     ids = language.word_ids()
-    rope = {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": MROPE_SECTION}
     config = Qwen2VLConfig(
-        text_config={**text_settings(), "rope_parameters": rope},
+        text_config=text_settings() | {"rope_parameters": rope(mrope_section=MROPE_SECTION)},
         vision_config={
             "depth": 2,
             "embed_dim": VISION_WIDTH,
@@ -109,9 +110,8 @@ def donor() -> "LlavaOnevisionForConditionalGeneration":
     )
 
     ids = language.word_ids()
-    rope = {"rope_type": "default", "rope_theta": ROPE_THETA}
     config = LlavaOnevisionConfig(
-        text_config=Qwen2Config(**text_settings(), rope_parameters=rope),
+        text_config=Qwen2Config(**text_settings(), rope_parameters=rope()),
         vision_config=SiglipVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
@@ -180,10 +180,7 @@ def donor_processor() -> "LlavaOnevisionProcessor":
 
 
 def copy_language(source: nn.Module, destination: nn.Module) -> None:
-    """Give `destination` the language model of `source`, each of its copies where it has several.
-
-    Both are in transformers' module names, or in those of `adamms.models`.
-    """
+    """Copy the language model of `source` into `destination`, into every copy where it has several."""
     weights = {_language_name(name): value for name, value in source.state_dict().items()}
     with torch.no_grad():
         for name, value in destination.state_dict().items():
@@ -198,11 +195,20 @@ def _language_name(name: str) -> str:
 def save_ancestor(model: "Qwen2ForCausalLM", folder: Path) -> None:
     """A Qwen2 checkpoint with its tokenizer.
 
-    AutoTokenizer takes any tokenizer beside a model of type qwen2 for Qwen's own byte-level one;
-    `PreTrainedTokenizerFast.from_pretrained` reads this one as it is.
+    `PreTrainedTokenizerFast.from_pretrained` reads the tokenizer. AutoTokenizer would not: beside a model of
+    type qwen2 it expects Qwen's own byte-level one.
     """
     save(model, {}, folder)
     language.tokenizer().save_pretrained(folder)
+
+
+# `save_pretrained` drops the level `vision_model.` of a vision tower, which vLLM needs.
+LLAVA_NAMES = {
+    "model.language_model.": "language_model.model.",
+    "lm_head.": "language_model.lm_head.",
+    "model.vision_tower.": "vision_tower.vision_model.",
+    "model.multi_modal_projector.": "multi_modal_projector.",
+}
 
 
 def save_target(model: "Qwen2VLForConditionalGeneration", folder: Path) -> None:
@@ -213,18 +219,8 @@ def save_target(model: "Qwen2VLForConditionalGeneration", folder: Path) -> None:
 
 
 def save_donor(model: "LlavaOnevisionForConditionalGeneration", folder: Path) -> None:
-    """A LLaVA-OneVision checkpoint in the names of its hub files, with its processor.
-
-    `save_pretrained` would drop the level `vision_model.`, without which vLLM does not load it.
-    """
-    names = {
-        "model.language_model.": "language_model.model.",
-        "lm_head.": "language_model.lm_head.",
-        "model.vision_tower.": "vision_tower.vision_model.",
-        "model.multi_modal_projector.": "multi_modal_projector.",
-        "model.image_newline": "image_newline",
-    }
-    save(model, names, folder)
+    """A LLaVA-OneVision checkpoint in the names of its hub files, with its processor."""
+    save(model, LLAVA_NAMES | {"model.image_newline": "image_newline"}, folder)
     donor_processor().save_pretrained(folder)
 
 

@@ -1,6 +1,6 @@
 """The pairs of architectures that the factory can build: which models, their parts, their files.
 
-A pair is data: another one is another entry of `PAIRS`.
+Another pair is another entry of `PAIRS`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ class Member(Generic[M]):
     """A multimodal model of a pair.
 
     Args:
-        build: it, freshly initialised.
-        dissect: its parts.
-        save: it and its processor as a checkpoint folder.
+        build: makes it, freshly initialised.
+        dissect: tells its parts.
+        save: writes it and its processor as a checkpoint folder.
     """
 
     build: Callable[[], M]
@@ -37,10 +37,9 @@ class Pair:
     """Ancestor, target and donor.
 
     Args:
-        mark: what tells its stages and checkpoints from another pair's; the first pair's, which are
-            older than pairs, have none.
-        ancestor: the language model, freshly initialised.
-        save_ancestor: it and its tokenizer as a checkpoint folder.
+        mark: distinguishes its stages and checkpoints from another pair's; empty for the first pair.
+        ancestor: makes the language model, freshly initialised.
+        save_ancestor: writes it and its tokenizer as a checkpoint folder.
     """
 
     mark: Key

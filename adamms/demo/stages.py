@@ -1,7 +1,7 @@
-"""Training stages that several pairs have in common, trained once and kept on disk.
+"""Training stages that several pairs share, trained once and kept on disk.
 
-A stage is named by all that it depends on: the seed, its settings, and the stages before it. Knows files
-and state dicts, nothing of what is learned.
+A stage's key is all that it depends on: the seed, its settings and the stages before it. Knows files and
+state dicts, nothing of what is learned.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-# What a stage depends on: plain data, the stage before it among them.
+# What a stage depends on, as plain data; contains the keys of the stages before it.
 Key = dict[str, Any]
 
 
@@ -25,19 +25,19 @@ class StageCache:
 
     Args:
         folder: made if missing; None keeps nothing.
-        version: of the recipe; another one finds nothing of this one's.
+        version: of the recipe; part of every key.
     """
 
     folder: Path | None
     version: int
 
     def train(self, model: nn.Module, key: Key, run: Callable[[], None]) -> Key:
-        """Leave `model` as it is after the stage: loaded if it was trained before, else trained by `run`.
+        """Bring `model` into its state after the stage: load it if it is kept, else train it by `run`.
 
-        Two processes may train the same stage at once; both write the same weights, whole or not at all.
+        Two processes may train the same stage at once. Both write the same weights, by a rename.
 
         Returns:
-            The key, for the stages that come after it.
+            The key, for the stages after it.
         """
         from safetensors.torch import load_file, save_file
 

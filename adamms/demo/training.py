@@ -1,30 +1,29 @@
 """The training stages on Lightning Fabric: language, vision, alignment, fine-tuning.
 
-Each stage trains a given model in place. What the stages feed on is in `batches`, how long and how
-hard they train is `Regime`'s; nothing here reads or writes files.
+Each stage trains a given model in place, on the streams of `batches`, as `Regime` says. Reads and writes no
+files.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adamms.data.digits import COLOURS, DONOR_SKILLS, SKILLS, TARGET_SKILLS, Glyphs, Skill
+from adamms.data.digits import COLOURS, DONOR_SKILLS, SKILLS, TARGET_SKILLS, Glyphs, Skill, SkillName
 from adamms.demo import batches, language
 from adamms.demo.anatomy import Anatomy
 from adamms.demo.batches import Batch, CellBatch
-from adamms.errors import check_choice
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
 
-# Shows one stage's progress, as `Console.stage` does: title, steps, "steps" -> context of advance(1).
-Stages = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
+# Shows a stage's progress, as `Console.stage` does: title, steps, "steps" -> context of advance(1).
+Progress = Callable[[str, int, str], AbstractContextManager[Callable[[int], None]]]
 Group = tuple[Sequence[nn.Parameter], float]  # parameters and their peak learning rate
 
 
@@ -32,21 +31,21 @@ Group = tuple[Sequence[nn.Parameter], float]  # parameters and their peak learni
 class Regime:
     """How the models are trained: steps are optimiser updates, batches scenes, rates peak rates.
 
-    What the defaults balance: the donor must be needed, and the answers must settle where the merge
-    is good. If the ancestor knew all skills, merging the target with the *ancestor* would restore
-    what fine-tuning made it forget, and no donor were needed; what the ancestor has never seen comes
-    in only near the donor's end, and no alpha is stable. So the ancestor meets the donor's skills on
-    the three highest digits rarely. A fine-tuning rate of 1e-3 leaves nothing to gain from a merge, a
-    target tuned for more than about 200 steps answers alike (and wrongly) at alpha 0, 0.1 and 0.2.
+    The defaults balance two needs: a merge needs the donor, and the answers settle where the merge is good.
+    If the ancestor knew all skills, merging the target with the *ancestor* would restore what fine-tuning
+    made it forget. If the ancestor had never seen the donor's skills, they would come in only near the
+    donor's end of the grid, where no alpha is stable. So the ancestor rarely meets the donor's skills on
+    the three highest digits. At a fine-tuning rate of 1e-3 a merge gains nothing; a target tuned for more
+    than about 200 steps gives the same wrong answers at alpha 0, 0.1 and 0.2.
 
     Args:
-        known_digits: the ancestor is asked the donor's skills about digits below this ...
-        rare_share: ... but in this share of the questions about any digit.
+        known_digits: the ancestor learns the donor's skills on digits below this ...
+        rare_share: ... and on any digit in this share of the questions.
         ancestor_turns: questions per scene in text.
         turns: questions per image in fine-tuning.
         target_skills, donor_skills: names of the skills that fine-tuning teaches.
-        second_skills: those of a second donor, which is another fine-tuning of the first; () for none.
-        target_noise, donor_noise: the share of fine-tuning's answers that are another scene's.
+        second_skills: those of a second donor, which is the first fine-tuned on other skills; () for none.
+        target_noise, donor_noise: the share of fine-tuning's answers that belong to another scene.
     """
 
     ancestor_steps: int = 250
@@ -68,83 +67,33 @@ class Regime:
     tuning_vision_rate: float = 5e-4
     batch: int = 32
     turns: int = 6
-    target_skills: tuple[str, ...] = tuple(skill.name for skill in TARGET_SKILLS)
-    donor_skills: tuple[str, ...] = tuple(skill.name for skill in DONOR_SKILLS)
-    second_skills: tuple[str, ...] = ()
+    target_skills: tuple[SkillName, ...] = tuple(skill.name for skill in TARGET_SKILLS)
+    donor_skills: tuple[SkillName, ...] = tuple(skill.name for skill in DONOR_SKILLS)
+    second_skills: tuple[SkillName, ...] = ()
     target_noise: float = 0.0
     donor_noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        for field in ("target_skills", "donor_skills", "second_skills"):
-            for name in getattr(self, field):
-                check_choice(f"regime.{field}", name, [skill.name for skill in SKILLS])
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """One model's part of a `Regime`.
-
-    Args:
-        name: for progress, and of its streams of scenes.
-        skills: what fine-tuning teaches.
-        noise: the share of its answers that are another scene's.
-    """
-
-    name: str
-    skills: tuple[Skill, ...]
-    noise: float
-    vision_steps: int
-    alignment_steps: int
-    alignment_rate: float
-    tuning_steps: int
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """A multimodal model as the stages see it: the whole of it, its parts, what it is to learn."""
+    """A multimodal model as the stages see it.
 
+    Args:
+        name: `target` or `donor`: which part of the regime is its own. It also names its streams.
+        model: the whole of it.
+        anatomy: its parts.
+        skills: names of those that fine-tuning teaches.
+    """
+
+    name: str
     model: nn.Module
     anatomy: Anatomy
-    lessons: Lessons
+    skills: Sequence[str]
 
     def beside_language(self) -> list[nn.Parameter]:
         """Vision tower, projector and the like."""
         frozen = {id(parameter) for parameter in self.anatomy.language}
         return [p for p in self.model.parameters() if id(p) not in frozen]
-
-
-def target_lessons(regime: Regime) -> Lessons:
-    return Lessons(
-        name="target",
-        skills=_skills(regime.target_skills),
-        noise=regime.target_noise,
-        vision_steps=regime.target_vision_steps,
-        alignment_steps=regime.target_alignment_steps,
-        alignment_rate=regime.target_alignment_rate,
-        tuning_steps=regime.target_tuning_steps,
-    )
-
-
-def donor_lessons(regime: Regime) -> Lessons:
-    return Lessons(
-        name="donor",
-        skills=_skills(regime.donor_skills),
-        noise=regime.donor_noise,
-        vision_steps=regime.donor_vision_steps,
-        alignment_steps=regime.donor_alignment_steps,
-        alignment_rate=regime.donor_alignment_rate,
-        tuning_steps=regime.donor_tuning_steps,
-    )
-
-
-def second_lessons(regime: Regime) -> Lessons:
-    """The donor once more, fine-tuned on other skills; until then it is the same."""
-    return replace(donor_lessons(regime), skills=_skills(regime.second_skills))
-
-
-def _skills(names: Sequence[str]) -> tuple[Skill, ...]:
-    return tuple(skill for skill in SKILLS if skill.name in names)
 
 
 class DialogueObjective(nn.Module):
@@ -169,7 +118,7 @@ class DialogueObjective(nn.Module):
 
 
 class CellObjective(nn.Module):
-    """Cross-entropy of each cell's digit and colour, from a head that is thrown away."""
+    """Cross-entropy of each cell's digit and colour; the two heads are not kept."""
 
     def __init__(self, tower: nn.Module, cells: Callable[[Tensor], Tensor], width: int):
         super().__init__()
@@ -187,89 +136,115 @@ class CellObjective(nn.Module):
         )
 
 
-def train_ancestor(fabric: "Fabric", model: nn.Module, regime: Regime, seed: int, stages: Stages) -> None:
-    """All skills, over scenes in text."""
-    rng = batches.generator(seed, "ancestor")
-    stream = batches.text_batches(
-        rng, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
-    )
-    groups = [(list(model.parameters()), regime.ancestor_rate)]
-    objective = DialogueObjective(model, None)
-    fit(fabric, "ancestor: language", objective, groups, stream, regime.ancestor_steps, stages)
+@dataclass(frozen=True)
+class Trainer:
+    """The stages of one seed and regime.
 
+    Args:
+        glyphs: handwritten digits of the training images.
+        progress: shows a stage's progress.
+    """
 
-def train_vision(
-    fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages
-) -> None:
-    """What each cell shows; stands in for the pretraining of a vision encoder."""
-    stage = f"{pupil.lessons.name}: vision"
-    stream = batches.cell_batches(batches.generator(seed, stage), glyphs, regime.vision_batch)
-    objective = CellObjective(pupil.anatomy.tower, pupil.anatomy.cells, pupil.anatomy.width)
-    groups = [(list(objective.parameters()), regime.vision_rate)]
-    fit(fabric, stage, objective, groups, stream, pupil.lessons.vision_steps, stages)
+    fabric: "Fabric"
+    glyphs: Glyphs
+    regime: Regime
+    seed: int
+    progress: Progress
 
+    def setting(self, pupil: Pupil, name: str) -> Any:
+        """What the regime says of the pupil, e.g. `vision_steps`."""
+        return getattr(self.regime, f"{pupil.name}_{name}")
 
-def align(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages) -> None:
-    """Captions and reading with the language model frozen: vision learns to speak its language."""
-    stage = f"{pupil.lessons.name}: alignment"
-    reading = TARGET_SKILLS[:1]
-    stream = batches.image_batches(
-        batches.generator(seed, stage), glyphs, pupil.anatomy.image, regime.batch, 2, reading, caption=True
-    )
-    groups = [(pupil.beside_language(), pupil.lessons.alignment_rate)]
-    objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
-    fit(fabric, stage, objective, groups, stream, pupil.lessons.alignment_steps, stages)
+    def ancestor(self, model: nn.Module) -> None:
+        """All skills, over scenes in text."""
+        regime = self.regime
+        rng = batches.generator(self.seed, "ancestor")
+        stream = batches.text_batches(
+            rng, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
+        )
+        groups = [(list(model.parameters()), regime.ancestor_rate)]
+        objective = DialogueObjective(model, None)
+        self.fit("ancestor: language", objective, groups, stream, regime.ancestor_steps)
 
+    def vision(self, pupil: Pupil) -> None:
+        """What each cell shows; takes the place of a vision encoder's pretraining."""
+        stage = f"{pupil.name}: vision"
+        rng = batches.generator(self.seed, stage)
+        stream = batches.cell_batches(rng, self.glyphs, self.regime.vision_batch)
+        objective = CellObjective(pupil.anatomy.tower, pupil.anatomy.cells, pupil.anatomy.width)
+        groups = [(list(objective.parameters()), self.regime.vision_rate)]
+        self.fit(stage, objective, groups, stream, self.setting(pupil, "vision_steps"))
 
-def tune(fabric: "Fabric", pupil: Pupil, glyphs: Glyphs, regime: Regime, seed: int, stages: Stages) -> None:
-    """The pupil's own skills on images, nothing frozen."""
-    stage = f"{pupil.lessons.name}: fine-tuning"
-    stream = batches.image_batches(
-        batches.generator(seed, stage), glyphs, pupil.anatomy.image, regime.batch, regime.turns,
-        pupil.lessons.skills, caption=False, noise=pupil.lessons.noise,
-    )  # fmt: skip
-    groups = [
-        (pupil.anatomy.language, regime.tuning_rate),
-        (pupil.beside_language(), regime.tuning_vision_rate),
-    ]
-    objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
-    fit(fabric, stage, objective, groups, stream, pupil.lessons.tuning_steps, stages)
+    def align(self, pupil: Pupil) -> None:
+        """Captions and reading, with the language model frozen: the vision parts learn its language."""
+        groups = [(pupil.beside_language(), self.setting(pupil, "alignment_rate"))]
+        reading = TARGET_SKILLS[:1]
+        steps = self.setting(pupil, "alignment_steps")
+        self._dialogues(pupil, "alignment", groups, steps, turns=2, skills=reading, caption=True)
 
+    def tune(self, pupil: Pupil) -> None:
+        """The pupil's own skills on images; all parameters learn."""
+        groups: list[Group] = [
+            (pupil.anatomy.language, self.regime.tuning_rate),
+            (pupil.beside_language(), self.regime.tuning_vision_rate),
+        ]
+        skills = [skill for skill in SKILLS if skill.name in pupil.skills]
+        noise, steps = self.setting(pupil, "noise"), self.setting(pupil, "tuning_steps")
+        turns = self.regime.turns
+        self._dialogues(pupil, "fine-tuning", groups, steps, turns=turns, skills=skills, noise=noise)
 
-def fit(
-    fabric: "Fabric",
-    stage: str,
-    objective: nn.Module,
-    groups: Sequence[Group],
-    stream: Iterator[Batch] | Iterator[CellBatch],
-    steps: int,
-    stages: Stages,
-) -> None:
-    """AdamW (betas 0.9, 0.98), gradient norm at most 1, linear warm-up, cosine decay to 2 %."""
-    for parameter in objective.parameters():
-        parameter.requires_grad_(False)
-    for parameters, _ in groups:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-    optimizer = torch.optim.AdamW(
-        [{"params": list(parameters), "lr": rate} for parameters, rate in groups],
-        betas=(0.9, 0.98),
-        weight_decay=0.01,
-        fused=True,
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
-    module, fabric_optimizer = fabric.setup(objective, optimizer)
-    module.train()
-    with stages(stage, steps, "steps") as advance:
-        for _ in range(steps):
-            loss = module(next(stream))
-            fabric_optimizer.zero_grad()
-            fabric.backward(loss)
-            fabric.clip_gradients(module, fabric_optimizer, max_norm=1.0)
-            fabric_optimizer.step()
-            schedule.step()
-            advance(1)
-    objective.requires_grad_(True)
+    def _dialogues(
+        self,
+        pupil: Pupil,
+        stage: str,
+        groups: Sequence[Group],
+        steps: int,
+        turns: int,
+        skills: Sequence[Skill],
+        caption: bool = False,
+        noise: float = 0.0,
+    ) -> None:
+        """A stage over questions about images."""
+        stage = f"{pupil.name}: {stage}"
+        rng, image = batches.generator(self.seed, stage), pupil.anatomy.image
+        stream = batches.image_batches(
+            rng, self.glyphs, image, self.regime.batch, turns, skills, caption, noise
+        )
+        objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
+        self.fit(stage, objective, groups, stream, steps)
+
+    def fit(
+        self,
+        stage: str,
+        objective: nn.Module,
+        groups: Sequence[Group],
+        stream: Iterator[Batch] | Iterator[CellBatch],
+        steps: int,
+    ) -> None:
+        """AdamW (betas 0.9, 0.98), gradient norm at most 1, linear warm-up, cosine decay to 2 %."""
+        objective.requires_grad_(False)
+        for parameters, _ in groups:
+            for parameter in parameters:
+                parameter.requires_grad_(True)
+        optimizer = torch.optim.AdamW(
+            [{"params": list(parameters), "lr": rate} for parameters, rate in groups],
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=True,
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, steps))
+        module, fabric_optimizer = self.fabric.setup(objective, optimizer)
+        module.train()
+        with self.progress(stage, steps, "steps") as advance:
+            for _ in range(steps):
+                loss = module(next(stream))
+                fabric_optimizer.zero_grad()
+                self.fabric.backward(loss)
+                self.fabric.clip_gradients(module, fabric_optimizer, max_norm=1.0)
+                fabric_optimizer.step()
+                schedule.step()
+                advance(1)
+        objective.requires_grad_(True)
 
 
 def _share(step: int, steps: int) -> float:

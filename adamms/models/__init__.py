@@ -1,1 +1,1 @@
-"""Native implementations of architectures that transformers lacks: one subpackage for each family."""
+"""Native implementations of architectures that transformers lacks; one subpackage per family."""

@@ -1,6 +1,6 @@
-"""What a native family says of itself: how its checkpoints are recognised, and where its classes are.
+"""The description of a native family: how its checkpoints are recognised, and where its classes are.
 
-Knows nothing of any family; imports nothing of one before it is used.
+Knows no family. A family's classes are imported when they are first used.
 """
 
 from dataclasses import dataclass
@@ -10,21 +10,17 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Family:
-    """One native family. A subpackage of `adamms.models` exposes it as `FAMILY` in its `__init__`.
+    """One native family: the `FAMILY` in the `__init__` of a subpackage of `adamms.models`.
 
     Args:
         model_type: the `model_type` of its configuration class.
-        architectures: values of config.json's `architectures` that mean this family, published ones and
+        architectures: values of config.json's `architectures` that mean this family: published ones and
             the name of its own model class.
         configuration, model, processor: its classes as 'module.Class'. The configuration is a
-            `PreTrainedConfig` whose `from_pretrained` takes a published config.json as it is. The model
+            `PreTrainedConfig` whose `from_pretrained` reads a published config.json as it is. The model
             is a `PreTrainedModel` that generates and whose parameters have the published names. The
-            processor is a `ProcessorMixin` with two things more:
-
-            - `from_published(folder, config, tokenizer)`, a class method: the processor of a checkpoint
-              folder that holds none that transformers knows; defaults come from the configuration and,
-              if there are any, from the folder's own files;
-            - `templates`, chat templates by name, from which `chat_template` is one.
+            processor is an `ImageTextProcessor` with a class method
+            `from_published(folder, config, tokenizer)`, for a folder without a processor_config.json.
         tokenizer: hub id of the tokenizer that its authors use.
     """
 

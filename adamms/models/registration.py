@@ -1,7 +1,6 @@
-"""Makes transformers know the native families, and recognises their checkpoint folders.
+"""Registers the native families with transformers, and recognises their checkpoint folders.
 
-A family is a subpackage of `adamms.models` with a `FAMILY` (see `family`): nothing else lists it.
-Knows nothing of engines.
+Every subpackage of `adamms.models` has a `FAMILY` (see `family`) and is found by that. Knows no engine.
 """
 
 import json
@@ -14,7 +13,7 @@ import adamms.models
 from adamms.errors import AdammsError
 from adamms.models.family import Family
 
-# Any of these files means that a folder has a tokenizer, or a processor that was saved by transformers.
+# A folder with one of the first has a tokenizer; with the second, a processor that transformers saved.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 _PROCESSOR_FILE = "processor_config.json"
 
@@ -26,11 +25,11 @@ def families() -> tuple[Family, ...]:
 
 
 def register() -> None:
-    """Make AutoConfig, AutoModelForImageTextToText, AutoModelForCausalLM and AutoProcessor know them.
+    """Register them with AutoConfig, AutoModelForImageTextToText, AutoModelForCausalLM and AutoProcessor.
 
-    Calling it again changes nothing. Folders whose config.json has the family's `model_type` then load
-    through the Auto classes alone. Published files may lack it (CogVLM's does): give the Auto classes
-    `config=native_config(folder)`, which is None for every other folder, or use `load_model`.
+    Calling it again changes nothing. The Auto classes then load folders whose config.json has the family's
+    `model_type`. Published files may lack it, as CogVLM's does; for them use `load_model`, or pass
+    `config=native_config(folder)`, which is None for every other folder.
     """
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
 
@@ -43,9 +42,9 @@ def register() -> None:
 
 
 def native_family(folder: Path) -> Family | None:
-    """The native family whose checkpoint lies in `folder`; None if transformers has to know it.
+    """The native family of the checkpoint in `folder`; None if it is transformers' own.
 
-    The class in config.json's `architectures` decides; `model_type` where no class is given.
+    The class in config.json's `architectures` decides, or `model_type` if there is no class.
     """
     file = folder / "config.json"
     if not file.is_file():
@@ -61,7 +60,7 @@ def native_family(folder: Path) -> Family | None:
 
 
 def native_config(folder: Path) -> Any:
-    """The configuration of a native family's checkpoint, remote code never run; None for other folders."""
+    """The configuration of a native family's checkpoint; None for other folders. Never runs remote code."""
     family = native_family(folder)
     if family is None:
         return None
@@ -72,8 +71,8 @@ def load_model(folder: Path) -> Any:
     """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
 
     Raises:
-        AdammsError: the files lack weights that the model has (tied ones apart): transformers only warns, and
-            draws them at random; or have weights of another shape.
+        AdammsError: the files lack weights of the model (other than tied ones), or have them in another
+            shape. transformers would draw them at random, with a warning only.
     """
     from transformers import AutoModelForImageTextToText
 
@@ -84,7 +83,7 @@ def load_model(folder: Path) -> Any:
         dtype="auto",
         local_files_only=True,
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are told below, all of them
+        ignore_mismatched_sizes=True,  # reported below, all at once
     )
     wrong = [f"{name} {list(held)} for {list(own)}" for name, held, own in sorted(found["mismatched_keys"])]
     if wrong:
@@ -106,14 +105,14 @@ def native_processor(family: Family, folder: Path, tokenizer: Path | None = None
 
     Args:
         folder: the checkpoint's.
-        tokenizer: a folder with the tokenizer; None for the one in `folder`.
+        tokenizer: a folder with the tokenizer; None: the tokenizer is in `folder`.
 
     Raises:
-        AdammsError: no tokenizer in `folder` and none named.
+        AdammsError: there is no tokenizer in `folder`, and `tokenizer` is None.
     """
     from transformers import AutoTokenizer
 
-    register()  # else transformers warns of an unknown config.json beside the tokenizer
+    register()  # else transformers warns of the unknown config.json
     if tokenizer is None and (folder / _PROCESSOR_FILE).is_file():
         return family.processor_class.from_pretrained(folder, local_files_only=True)
     if tokenizer is None and not any((folder / name).is_file() for name in _TOKENIZER_FILES):

@@ -55,7 +55,7 @@ def test_prompt_and_default_task(tmp_path: Path) -> None:
 
 
 def test_a_prompt_without_the_question_is_refused() -> None:
-    with pytest.raises(AdammsError, match=r"data\.prompt is 'Answer\.'; expected the place of \{question\}"):
+    with pytest.raises(AdammsError, match=r"data\.prompt is 'Answer\.'; expected \{question\}"):
         Jsonl("x", prompt="Answer.")
 
 
@@ -89,7 +89,7 @@ def test_questions_with_options_have_prompts_of_their_own_and_so_have_tasks(tmp_
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"prompts": {"vqa": "Go."}}, r"data\.prompts\.vqa is 'Go\.'; expected the place of \{question\}"),
+        ({"prompts": {"vqa": "Go."}}, r"data\.prompts\.vqa is 'Go\.'; expected \{question\} in it"),
         ({"choice_prompt": "{question}"}, r"data\.choice_prompt is '\{question\}'; .*\{options\}"),
         ({"choice_prompts": {"mc": "{options}"}}, r"data\.choice_prompts\.mc .*\{question\}"),
     ],

@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors import safe_open
 
 from adamms.data.digits import Digits
-from adamms.demo import factory, language, models, training
-from adamms.demo.training import Regime
+from adamms.demo import factory, language, models
+from adamms.demo.training import Regime, Trainer
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 
@@ -124,7 +124,7 @@ def test_an_interrupted_build_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "align", interrupt)
+    monkeypatch.setattr(Trainer, "align", interrupt)
     with pytest.raises(KeyboardInterrupt):
         factory.build(tmp_path / "models", regime=tiny_regime, console=silent)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""The original LLaVA's configuration: Llama's config.json with the fields of the image side, as published."""
+"""The original LLaVA's configuration: Llama's config.json with fields for the image side, as published."""
 
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ class LlavaLlamaConfig(LlamaConfig):
     """config.json of liuhaotian/llava-v1.5-*, of ShareGPT4V and of Yi-VL.
 
     Args:
-        mm_vision_tower: CLIP's ViT, which is not in the checkpoint: a hub id, or a folder in its folder.
-        mm_projector_type: two linear layers; with `_Norm` (Yi-VL) each has a LayerNorm after it.
+        mm_vision_tower: CLIP's ViT, which is not in the checkpoint: a hub id, or a folder inside its folder.
+        mm_projector_type: two linear layers; with `_Norm` (Yi-VL) a LayerNorm follows each.
         mm_hidden_size: width of the tower's features.
-        mm_vision_select_layer: which of the tower's hidden states they are.
-        image_aspect_ratio: `pad`: images are padded to squares; else CLIP's own processing crops them.
+        mm_vision_select_layer: which of the tower's hidden states are the features.
+        image_aspect_ratio: `pad` pads images to squares; otherwise CLIP's processing crops them.
 
     Raises:
-        AdammsError: the config.json of another generation: LLaVA-1.6's several tiles, a linear projector.
+        AdammsError: the config.json of another generation: several tiles (LLaVA-1.6) or a linear projector.
     """
 
     model_type = "llava_llama"
@@ -47,19 +47,17 @@ class LlavaLlamaConfig(LlamaConfig):
 
     @classmethod
     def get_config_dict(cls, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """As published, but for `model_type`: it says `llava`, which in transformers is the conversion."""
+        """The fields as published without `model_type`: their `llava` is another class in transformers."""
         fields, rest = super().get_config_dict(*args, **kwargs)
         return {name: value for name, value in fields.items() if name != "model_type"}, rest
 
     def tower(self, folder: Path) -> str:
-        """What to load the vision tower from, for a checkpoint in `folder`.
+        """The folder or hub id of the vision tower, for a checkpoint in `folder`.
 
         Raises:
             AdammsError: config.json names none.
         """
         if self.mm_vision_tower is None:
-            raise AdammsError(
-                f"{folder}: config.json names no mm_vision_tower, without which no image is seen"
-            )
+            raise AdammsError(f"{folder}: config.json names no mm_vision_tower, which reads the images")
         inside = folder / self.mm_vision_tower
         return str(inside) if inside.is_dir() else self.mm_vision_tower

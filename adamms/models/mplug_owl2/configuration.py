@@ -1,7 +1,4 @@
-"""mPLUG-Owl2's configuration: its config.json as published, one section per part of the model.
-
-Knows the published defaults; builds nothing.
-"""
+"""mPLUG-Owl2's configuration: its config.json as published, one section per part of the model."""
 
 from typing import Any
 
@@ -16,7 +13,7 @@ class MPLUGOwl2VisionConfig(PreTrainedConfig):
     """`visual_config.visual_model`: the ViT-L/14 of 448 x 448 pixels, 32 x 32 patches and a class token.
 
     Raises:
-        AdammsError: switched to a variant of the later Qwen-based mPLUG-Owl2.1, which is another model.
+        AdammsError: a variant of the later Qwen-based mPLUG-Owl2.1, which is another model.
     """
 
     model_type = "mplug_owl_vision_model"
@@ -43,10 +40,10 @@ class MPLUGOwl2VisionConfig(PreTrainedConfig):
 
 @strict
 class MPLUGOwl2AbstractorConfig(PreTrainedConfig):
-    """`visual_config.visual_abstractor`: how many learned queries read the image's tokens, and how.
+    """`visual_config.visual_abstractor`: the learned queries that read the image's tokens.
 
     Raises:
-        AdammsError: switched to a variant of the later Qwen-based mPLUG-Owl2.1, which is another model.
+        AdammsError: a variant of the later Qwen-based mPLUG-Owl2.1, which is another model.
     """
 
     model_type = "mplug_owl_visual_abstract"
@@ -100,13 +97,13 @@ class MPLUGOwl2Config(LlamaConfig):
     """
 
     model_type = "mplug_owl2"
-    # The parts that are models of their own, wherever in the file their sections are.
+    # The parts that are models of their own.
     sub_configs = {  # noqa: RUF012
         "visual_model": MPLUGOwl2VisionConfig,
         "visual_abstractor": MPLUGOwl2AbstractorConfig,
     }
 
-    visual_config: dict[str, Any] | PreTrainedConfig | None = None
+    visual_config: Any = None  # a dictionary becomes an MPLUGOwl2VisualConfig
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.visual_config = _section(self.visual_config, MPLUGOwl2VisualConfig)
@@ -114,24 +111,20 @@ class MPLUGOwl2Config(LlamaConfig):
 
     @property
     def visual_model(self) -> MPLUGOwl2VisionConfig:
-        visual: Any = self.visual_config
-        section: MPLUGOwl2VisionConfig = visual.visual_model
-        return section
+        return self.visual_config.visual_model
 
     @property
     def visual_abstractor(self) -> MPLUGOwl2AbstractorConfig:
-        visual: Any = self.visual_config
-        section: MPLUGOwl2AbstractorConfig = visual.visual_abstractor
-        return section
+        return self.visual_config.visual_abstractor
 
     @property
     def image_seq_length(self) -> int:
-        """Embeddings per image: one of each learned query, and the closing `vit_eos`."""
+        """Embeddings per image: one per learned query, and `vit_eos`."""
         return self.visual_abstractor.num_learnable_queries + 1
 
 
 def _section(section: Any, kind: type) -> Any:
-    """A section of config.json as its config object; absent, with the published values."""
+    """A section of config.json as its config object, with published values where there is no section."""
     return section if isinstance(section, kind) else kind(**(section or {}))
 
 

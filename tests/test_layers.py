@@ -148,7 +148,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.search.selection, adamms.search.candidates, adamms.search.difference",
         "adamms.mapping.specs.resolve, adamms.mapping.plan, adamms.architectures.spec",
         "adamms.mapping.content.discover, adamms.mapping.checks.verify, adamms.report.console",
-        "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.coefficients",
+        "adamms.merge.recipe, adamms.merge.methods.linear, adamms.merge.shares",
         "adamms.checkpoint.writer, adamms.checkpoint.hub, adamms.checkpoint.side_files",
         "adamms.checkpoint.adapter, adamms.checkpoint.vocabulary",
         "adamms.engines.store, adamms.engines.logs.replay, adamms.engines.logs.formats",

@@ -10,7 +10,7 @@ from inspect import Parameter, signature
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 
 from adamms.errors import AdammsError, nearest
 
@@ -107,7 +107,7 @@ def _words(hint: Any) -> str:
     """The type in words: 'a whole number or null', 'a list of a text'."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return f"{_words(inner[0])} {_range(inner[1:])}"
+        return f"{_words(inner[0])} {_range(inner[1:])}".rstrip()
     if origin in (Union, types.UnionType):
         return " or ".join(_words(option) for option in inner)
     if origin is Literal:
@@ -131,6 +131,7 @@ def _within(value: Any, limits: Sequence[Any]) -> bool:
         (not isinstance(limit, Gt) or value > limit.gt)
         and (not isinstance(limit, Ge) or value >= limit.ge)
         and (not isinstance(limit, Le) or value <= limit.le)
+        and (not isinstance(limit, Lt) or value < limit.lt)
         for limit in limits
     )
 
@@ -138,4 +139,5 @@ def _within(value: Any, limits: Sequence[Any]) -> bool:
 def _range(limits: Sequence[Any]) -> str:
     words = [f"above {x.gt}" for x in limits if isinstance(x, Gt)]
     words += [f"at least {x.ge}" for x in limits if isinstance(x, Ge)]
+    words += [f"below {x.lt}" for x in limits if isinstance(x, Lt)]
     return " and ".join([*words, *(f"at most {x.le}" for x in limits if isinstance(x, Le))])

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from adamms.errors import AdammsError, nearest
 from adamms.merge.candidate import ALPHA, Candidate
-from adamms.merge.coefficients import check_alpha
+from adamms.merge.shares import check_alpha
 from adamms.search.candidates import Axis, grid, lattice
 
 METHOD = "merge.method."

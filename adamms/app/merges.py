@@ -27,13 +27,13 @@ from adamms.mapping.content.sketch import SketchedModel
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
-from adamms.merge.coefficients import donor_shares
 from adamms.merge.device import Computed, check_device
 from adamms.merge.method import ANCESTOR, TARGET, Method, Statistics, check_donor_names
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
 from adamms.merge.rules import Rule, shares_by_slot
+from adamms.merge.shares import donor_shares
 from adamms.merge.sources import Sources
 from adamms.merge.surveys.survey import Advance
 from adamms.report.card import Origin

@@ -19,7 +19,7 @@ from adamms.app.arguments import check_arguments
 from adamms.app.grid import space_of
 from adamms.app.merging import alpha_of, rules_of, weights_of
 from adamms.errors import AdammsError, check_choice
-from adamms.merge.coefficients import donor_shares
+from adamms.merge.shares import donor_shares
 
 Node = Mapping[str, Any]
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")

@@ -9,7 +9,7 @@ from functools import total_ordering
 from typing import Any
 
 from adamms.errors import AdammsError
-from adamms.merge.coefficients import check_alpha
+from adamms.merge.shares import check_alpha
 
 ALPHA = "merge.alpha"
 

@@ -1,7 +1,7 @@
-"""Sign election and disjoint merge, the second half of TIES: of each element, only those vectors count
-that point where most of the mass does. Pure arithmetic, and the survey for the majority sign.
+"""Sign election and disjoint merge, the second half of TIES (arXiv:2306.01708, section 3).
 
-Source: TIES-Merging (arXiv:2306.01708), section 3.
+For each element a sign is elected, and only the vectors with that sign count. Pure arithmetic, and the
+survey for the majority sign.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,25 +13,23 @@ import torch
 from adamms.merge.exactness import positive_
 from adamms.merge.method import Chunk, Statistics
 
-# How the sign of an element is found. `majority`: that of the sum of the vectors; where they cancel, the
-# sign that more elements have (TIES' published code). `weighted`: that of the sum of the vectors times
-# their shares; where it is zero, positive (mergekit).
+# How the sign of an element is found. `majority`: the sign of the sum of the vectors; where they cancel, the
+# sign that more elements have (TIES' published code). `weighted`: the sign of the sum of the vectors times
+# their shares; where they cancel, positive (mergekit).
 Election = Literal["majority", "weighted"]
-ELECTIONS = ("majority", "weighted")
-# `sum`: of the vectors that agree, each times its share. `mean`: that divided by the sum of these shares.
+# `sum`: the vectors that agree, each times its share. `mean`: their sum divided by the sum of these shares.
 Combine = Literal["sum", "mean"]
-COMBINES = ("sum", "mean")
 
 Vectors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Majority(Statistics):
-    """What a `MajorityVote` ends in.
+    """What a `MajorityVote` finds.
 
     Args:
         sign: 1, -1, or 0 if as many elements are positive as negative.
-        before: what was found out before.
+        before: what an earlier survey found.
     """
 
     sign: int
@@ -43,8 +41,8 @@ class MajorityVote:
     """A survey: do more elements have a positive sum of the vectors, or a negative one?
 
     Args:
-        vectors: chunk -> name -> vectors that take part in the election.
-        before: what earlier surveys found, to be handed on.
+        vectors: chunk -> name -> the vectors that take part in the election.
+        before: what an earlier survey found; handed on.
         scope: among the elements of the model, or of each tensor.
     """
 
@@ -85,16 +83,16 @@ class Votes:
 def merge_agreeing(
     vectors: Vectors, shares: Mapping[str, float], election: Election, combine: Combine, majority: int
 ) -> torch.Tensor:
-    """The merged task vector, of those that have the elected sign.
+    """The merged task vector: the parts that have the elected sign.
 
     Args:
         vectors: name -> task vector, trimmed or thinned; overwritten.
         shares: name -> its weight.
         election, combine: see above.
-        majority: the sign that more elements have; used by `majority` alone.
+        majority: the sign that more elements have; read only by the election `majority`.
     """
     total = _total(vectors, shares if election == "weighted" else None)
-    # 1 or -1 everywhere; a zero leans to the side that is favoured.
+    # 1 or -1 everywhere; a zero gets the favoured sign.
     favoured = 0.5 if election == "weighted" or majority > 0 else -0.5
     sign = total.sign_().add_(favoured).sign_()
     # Products with 1 and -1 are exact, and many times faster than masks. NaN passes on.
@@ -102,14 +100,14 @@ def merge_agreeing(
     if combine == "sum":
         return weighted_sum(agreeing, shares).mul_(sign)
     weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, shares)
-    weight.add_(weight == 0)  # where none agrees, and the sum is zero
+    weight.add_(weight == 0)  # where no vector agrees, the sum is zero
     return weighted_sum(agreeing, shares).mul_(sign).div_(weight)
 
 
 def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
     """The sum of the vectors, each times its share; overwrites them."""
     first, *others = vectors
-    # Not `add_(..., alpha=...)`: processors that fuse it into one rounding would differ from others.
+    # `add_(..., alpha=...)` would be fused into one rounding on some processors.
     total = vectors[first].mul_(shares[first])
     for name in others:
         total.add_(vectors[name].mul_(shares[name]))
@@ -117,7 +115,7 @@ def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
 
 
 def _total(vectors: Vectors, shares: Mapping[str, float] | None) -> torch.Tensor:
-    """The sum of the vectors, which stay as they are."""
+    """The sum of the vectors, which are not changed."""
     first, *others = vectors
     total = vectors[first].clone() if shares is None else vectors[first] * shares[first]
     for name in others:

@@ -1,20 +1,23 @@
 """What a merge method is: pure tensor arithmetic on the operands of one slot.
 
-A method is a frozen dataclass of its hyper-parameters. It knows no files and no models; how operands
-are found, chunked and rounded is the recipe's business. What it must know of a whole tensor, or of the
-whole model, before it can merge a chunk, it asks for with a survey.
+A method is a frozen dataclass of its hyper-parameters. It knows neither files nor models. The recipe finds
+the operands, cuts them into chunks and rounds the result. What a method must know of a whole tensor or of
+the whole model before it merges a chunk, it asks for with a survey.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import torch
+from annotated_types import Gt, Le
 
 from adamms.errors import AdammsError
 
-# Operands that are no donors.
+# Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"
+# The part of a task vector's elements that a method keeps.
+Density = Annotated[float, Gt(0), Le(1)]
 
 
 def check_donor_names(names: Iterable[object]) -> None:
@@ -25,27 +28,34 @@ def check_donor_names(names: Iterable[object]) -> None:
 
 
 class Statistics:
-    """Base of what surveys end in: small frozen data that pickles, the same for any chunks and threads."""
+    """Base of what surveys find: small frozen data that pickles, the same for any chunks and threads."""
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Some neighbouring rows of one slot: its operands, and which elements they are.
 
-    The tensors are float64, of one shape, on one device, and copies made for this call: they may be
-    overwritten, and one of them may be returned. They hold whole rows (of dimension 0), all of them if the
-    method is not elementwise.
+    The tensors are float64, of one shape, on one device. They are copies for this call: a method may
+    overwrite them and return one of them. They hold whole rows (of dimension 0), and all rows if the method
+    is not elementwise.
+
+    >>> chunk = Chunk(
+    ...     slot="model.norm.weight", shape=(64,), start=0, ancestor=None,
+    ...     target=torch.zeros(64), donors={"a": torch.ones(64)}, coefficients={"a": 0.25},
+    ... )
+    >>> chunk.shares
+    {'target': 0.75, 'a': 0.25}
 
     Args:
         slot: the tensor's name in the target.
         shape: of the whole slot.
         start: position of the chunk's first element in the whole slot, row by row.
         target: the target's values.
-        donors: donor name -> that donor's, for the donors that have a counterpart.
-        ancestor: the ancestor's; never None for methods that need one, always None for the others.
-        coefficients: donor name -> alpha, its share, for the same donors. The target's share is the rest.
+        donors: donor name -> its values, for the donors that have a counterpart.
+        ancestor: the ancestor's values; given exactly to the methods that need them.
+        coefficients: donor name -> its share, for the same donors. The target has the rest.
         statistics: what the method's survey found; None for methods without.
-        role: its canonical role(s) in the decoder LM, e.g. "embed.weight"; "" where that is not known.
+        role: the slot's role(s) in the decoder LM, e.g. "embed.weight"; "" where that is not known.
     """
 
     slot: str
@@ -60,12 +70,17 @@ class Chunk:
 
     @property
     def shares(self) -> dict[str, float]:
-        """TARGET and every donor -> its share; they add up to 1, and what rounding leaves is no share."""
+        """TARGET and every donor -> its share; they add up to 1. A rest below 1e-12 is rounding: it is 0."""
         rest = 1 - sum(self.coefficients.values())
         return {TARGET: rest if rest > 1e-12 else 0.0, **self.coefficients}
 
+    @property
+    def positive_shares(self) -> dict[str, float]:
+        """The shares above zero, in the order target, donors: the w_m of the formulas."""
+        return {name: share for name, share in self.shares.items() if share > 0}
+
     def models(self) -> dict[str, torch.Tensor]:
-        """TARGET and every donor -> its values; no copies."""
+        """TARGET and every donor -> its values, not copied."""
         return {TARGET: self.target, **self.donors}
 
     def base(self) -> torch.Tensor:
@@ -77,12 +92,17 @@ class Chunk:
         """TARGET and every donor -> tau, its values minus the ancestor's; overwrites the values."""
         return {name: values.sub_(self.base()) for name, values in self.models().items()}
 
+    def sharing_vectors(self) -> dict[str, torch.Tensor]:
+        """The task vectors of the models with a share above zero; overwrites the values of all."""
+        vectors = self.task_vectors()
+        return {name: vectors[name] for name in self.positive_shares}
+
 
 class Summary(Protocol):
-    """What a survey counts, of any number of chunks; adds up in any order to the same."""
+    """What a survey counts, of any number of chunks. Summaries add up to the same in any order."""
 
     def add(self, chunk: Chunk) -> None:
-        """Count a chunk in. Chunks hold whole rows, so what is found per row does not depend on them."""
+        """Count a chunk in. It holds whole rows, so what is found per row does not depend on the chunks."""
         ...
 
     def __iadd__(self, other: Self) -> Self: ...
@@ -91,13 +111,13 @@ class Summary(Protocol):
 class Survey(Protocol):
     """One pass over all chunks of the model, or of one tensor, before anything is merged.
 
-    Rows that stay the target's are left out. `Chunk.coefficients` are empty: candidates that differ in them
-    share what a survey of the model finds.
+    Rows that stay the target's are left out. `Chunk.coefficients` are empty, so that candidates with other
+    coefficients can share what a survey of the model finds.
 
     Attributes:
-        scope: `model`: over all slots that are merged, once; `tensor`: over the chunks of one slot, each time
-            that this slot is merged. On any device, with the same result: see `exactness`.
-        passes: how many there are, this and those after it, for the progress shown.
+        scope: `model`: over all merged slots, once. `tensor`: over the chunks of one slot, each time that
+            this slot is merged. The result is the same on every device; see `exactness`.
+        passes: this one and those after it, for the progress shown.
     """
 
     @property
@@ -107,11 +127,11 @@ class Survey(Protocol):
     def passes(self) -> int: ...
 
     def empty(self) -> Summary:
-        """The summary of no chunk."""
+        """A summary of no chunks."""
         ...
 
     def conclude(self, found: Any) -> "Survey | Statistics":
-        """What the method wanted to know, or the next pass, which knows what this one found.
+        """What the method wanted to know, or the next pass, made from what this one found.
 
         Args:
             found: a summary that `empty` made, with all chunks counted in.
@@ -120,13 +140,18 @@ class Survey(Protocol):
 
 
 class Method(Protocol):
-    """One merge method.
+    """One merge method. Methods derive from it and say what their arithmetic is.
+
+    >>> from adamms.merge.methods.linear import Linear
+    >>> values = torch.tensor([2.0]), {"a": torch.tensor([4.0])}
+    >>> Linear().merge(Chunk("w", (1,), 0, *values, ancestor=None, coefficients={"a": 0.25}))
+    tensor([2.5000])
 
     Attributes:
         name: as in `merge=NAME`.
         formula: one line for people.
-        elementwise: the recipe may compute a tensor in chunks of whole rows: an element of the result
-            depends on the operands' same row (mostly the same element), and on the survey, only.
+        elementwise: a tensor may be merged in chunks of whole rows. An element of the result depends only
+            on the operands' same row (mostly on the same element) and on the survey.
         needs_ancestor: the formula contains the ancestor's weights.
     """
 
@@ -136,12 +161,12 @@ class Method(Protocol):
     needs_ancestor: ClassVar[bool]
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        """Whether the formula gives the target itself, whose bytes are then copied untouched."""
-        ...
+        """Whether the formula gives the target itself; its bytes are then copied. Here: at alpha 0."""
+        return not any(coefficients.values())
 
     def survey(self) -> Survey | None:
-        """The first pass over the model, or over each tensor; None if there is nothing to find out."""
-        ...
+        """The first pass over the model, or over each tensor; None if the method needs none."""
+        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         """The merged chunk: a float64 tensor of its shape."""

@@ -1,7 +1,7 @@
-"""Random numbers that belong to elements: the same however a tensor is chunked, on every machine.
+"""Random numbers that belong to elements: the same for any chunks, on every machine and device.
 
-A counter-based generator (Philox 4x64, Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
-SC 2011) has the n-th number without those before it. Knows nothing of methods.
+A counter-based generator computes the n-th number without those before it (Philox 4x64: Salmon et al.,
+"Parallel random numbers: as easy as 1, 2, 3", SC 2011). Knows nothing of methods.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-# Numbers of 32 bits in one block of the generator, which its counter counts.
+# Numbers of 32 bits in one block of the generator; its counter counts blocks.
 PER_BLOCK = 8
 # Philox 4x64: its paper's constants.
 ROUNDS = 10
@@ -25,12 +25,12 @@ def uniform(seed: int, slot: str, operand: str, start: int, like: torch.Tensor) 
     Args:
         seed: the user's.
         slot: the tensor's name in the target.
-        operand: whose random numbers: a donor's name, or `TARGET`.
+        operand: the model that the numbers are for: a donor's name, or `TARGET`.
         start: position of the first element in the slot.
         like: gives shape and device.
 
     Returns:
-        float64, of `like`'s shape, on its device, where they are computed.
+        float64, of `like`'s shape, computed on its device.
     """
     if like.device.type != "cpu":
         there = random_bits_on(like.device, seed, slot, operand, start, like.numel())
@@ -43,16 +43,16 @@ def kept(
     probability: float, seed: int, slot: str, operand: str, start: int, like: torch.Tensor
 ) -> torch.Tensor:
     """True with this probability, independently for each element of `like`: `uniform(...) < probability`."""
-    # 2**32 numbers, of which the least are below: the comparison of multiples of 2**-32, without them.
+    # Compares whole numbers in place of their multiples of 2**-32.
     least = int(np.ceil(probability * 2.0**32))
     if like.device.type != "cpu":
-        return (random_bits_on(like.device, seed, slot, operand, start, like.numel()) < least).view(
-            like.shape
-        )
+        there = random_bits_on(like.device, seed, slot, operand, start, like.numel())
+        return (there < least).view(like.shape)
     return torch.from_numpy(random_bits(seed, slot, operand, start, like.numel()) < least).view(like.shape)
 
 
 def random_bits(seed: int, slot: str, operand: str, start: int, count: int) -> npt.NDArray[np.uint32]:
+    """Whole numbers from 0 to 2**32 - 1, by NumPy's generator: shape (count,)."""
     key = np.frombuffer(_key(seed, slot, operand), "<u8")
     first, skipped = divmod(start, PER_BLOCK)
     generator = np.random.Philox(counter=first, key=key)
@@ -64,9 +64,9 @@ def random_bits(seed: int, slot: str, operand: str, start: int, count: int) -> n
 def random_bits_on(
     device: torch.device, seed: int, slot: str, operand: str, start: int, count: int
 ) -> torch.Tensor:
-    """The same numbers, computed on a device: int64 from 0 to 2**32 - 1, shape (count,)."""
+    """The same numbers, computed on a device with torch's operations on int64."""
     first, skipped = divmod(start, PER_BLOCK)
-    # NumPy counts before it draws: its first block is number 1. No tensor makes the count pass 2**64.
+    # NumPy counts before it draws: its first block is number 1. A tensor is too small to pass 2**64.
     low, high = (first + 1) % (1 << 64), (first + 1) >> 64
     counter = torch.arange(-(-(skipped + count) // PER_BLOCK), device=device, dtype=torch.int64)
     zero = torch.zeros_like(counter)
@@ -76,7 +76,7 @@ def random_bits_on(
 
 
 def philox(words: list[torch.Tensor], key: bytes) -> list[torch.Tensor]:
-    """Philox 4x64 with 10 rounds: counters, as four words each, -> random words; all the bits of int64."""
+    """Philox 4x64 with 10 rounds: the four words of each counter -> four random words, all as int64."""
     keys = [int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")]
     for _ in range(ROUNDS):
         upper, lower = _product(words[0], MULTIPLIERS[0])

@@ -1,7 +1,7 @@
-"""Singular value decompositions in float64 whose results do not depend on what a library leaves open.
+"""Singular value decompositions in float64, with a result that is determined.
 
-Singular vectors of a value that is zero are arbitrary, so they are left out here, and signs cancel in
-every product that the methods form. Knows nothing of formulas.
+Singular vectors of a value that is zero are arbitrary, so they are left out here. The signs of the others
+are arbitrary too, but cancel in the products that the methods form. Knows nothing of formulas.
 
 A decomposition of an m x n matrix takes about 8 * (2 m n + 3 min(m, n)^2 + max(m, n) * min(m, n)) bytes
 besides the matrix, and a time of about 20 * m * n * min(m, n) operations.
@@ -15,15 +15,15 @@ from adamms.checkpoint.finite import finite
 from adamms.errors import AdammsError
 from adamms.merge.method import Chunk
 
-# An embedding's rows are tokens and its input is one of them: no row or column of it is a layer's input.
+# The rows of embeddings and heads are tokens; they do not map the inputs of a layer.
 VOCABULARY = ("embed.", "head.")
 
 
 def of_a_layer(chunk: Chunk, vocabulary_rows: int) -> bool:
-    """Whether the tensor is a matrix that maps a layer's inputs: no vector, no embedding, no head.
+    """Whether the tensor is a matrix that maps a layer's inputs: neither vector, embedding nor head.
 
     Args:
-        vocabulary_rows: where roles are not known, a matrix with as many rows is taken for one of those.
+        vocabulary_rows: where roles are not known, a matrix with as many rows or more counts as an embedding.
     """
     if chunk.target.dim() != 2 or len(chunk.target) >= vocabulary_rows:
         return False
@@ -57,9 +57,9 @@ def decompose(matrix: torch.Tensor) -> Singular:
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """The polar factor of a matrix (m, n): of all with orthonormal rows or columns the nearest one.
+    """The polar factor of a matrix (m, n): the nearest matrix with orthonormal rows or columns.
 
-    Where the matrix has not full rank, the partial isometry that is nothing where the matrix is nothing.
+    Of a matrix without full rank it is the partial isometry with the same kernel.
     """
     found = decompose(matrix)
     return found.left @ found.right

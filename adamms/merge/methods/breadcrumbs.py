@@ -1,58 +1,57 @@
-"""Model Breadcrumbs: of each change the largest outliers and the smallest values are left out.
+"""Model Breadcrumbs: of each change, the largest outliers and the smallest values are left out.
 
     theta = ancestor + scaling * sum_m w_m * (tau_m where low_m <= |tau_m| <= high_m)
 
-m = the target and the donors, w_m their shares, tau_m = theta_m - ancestor. Of n magnitudes the `gamma` * n
-largest are left out, the next `density` * n are kept, and the rest is left out (both numbers to the
-nearest whole): high_m and low_m are the magnitudes of ranks gamma * n + 1 and (gamma + density) * n.
+m = the target and the donors, w_m their shares, tau_m = theta_m - ancestor. Of n magnitudes, the `gamma` * n
+largest are left out, the next `density` * n are kept, and the rest is left out. Both numbers are rounded to
+the nearest whole, so high_m and low_m are the magnitudes of ranks gamma * n + 1 and (gamma + density) * n.
 
 Source: Model Breadcrumbs (arXiv:2312.06795). The paper's gamma is 1 - gamma here and its beta
 is 1 - density - gamma; the names here are mergekit's. `scope` is what the n magnitudes are taken over:
 `tensor` (the paper's layer, mergekit's `breadcrumbs`) or `row` (the authors' code, which takes them along
-the last dimension). Tensors of one dimension (norms, biases) are one row; embeddings are matrices like
-others. `elect=true` leaves out the models whose sign is not that of the sum (mergekit's
-`breadcrumbs_ties`), and `combine=mean` then divides by the shares of the rest.
+the last dimension). Tensors of one dimension (norms, biases) are one row; embeddings count as matrices.
+`elect=true` leaves out the models whose sign differs from the sum's (mergekit's `breadcrumbs_ties`).
+`combine=mean` then divides by the shares of the models that are left.
 
-Differences: all elements that equal a threshold are kept (the others cut through equal magnitudes by
-position), so that the result does not depend on the order of elements. mergekit's formula with gamma = 0
-leaves out everything unless density is 1; its counts are rounded down. The thresholds of tensors are
-found in two passes over chunks, exactly.
+Differences: all elements that equal a threshold are kept, so that the result does not depend on the order of
+elements; others cut through equal magnitudes by position. mergekit's formula with gamma = 0 leaves out
+everything unless density is 1, and its counts are rounded down. The thresholds of tensors are exact, found in
+two passes over chunks.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Lt
+from pydantic import FiniteFloat
 
-from adamms.errors import AdammsError, check_choice
-from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_density, check_number
-from adamms.merge.ranges import check_between
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.errors import AdammsError
+from adamms.merge.election import Combine, merge_agreeing, weighted_sum
+from adamms.merge.method import Chunk, Density, Method
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 
 @dataclass(frozen=True)
-class Breadcrumbs:
+class Breadcrumbs(Method):
     """Sum of the models' medium-sized changes.
 
     Args:
         density: the share of elements that are kept, in (0, 1]; one element at least.
         gamma: the share of elements that are left out because they are the largest; at most 1 - density.
-        scope: `tensor` or `row`: what the shares are of.
-        elect: leave out the models whose sign is not the elected one.
+        scope: what both shares are of.
+        elect: leave out the models whose sign differs from the elected one.
         combine: with `elect`, `mean` or `sum` of the models that agree.
         scaling: what the merged task vector is multiplied with.
     """
 
-    density: float = 0.85
-    gamma: float = 0.01
+    density: Density = 0.85
+    gamma: Annotated[float, Ge(0), Lt(1)] = 0.01
     scope: Literal["tensor", "row"] = "tensor"
     elect: bool = False
     combine: Combine = "sum"
-    scaling: float = 1.0
+    scaling: FiniteFloat = 1.0
 
     name: ClassVar[str] = "breadcrumbs"
     formula: ClassVar[str] = "ancestor + scaling * sum(w * (model - ancestor) without extremes)"
@@ -60,11 +59,6 @@ class Breadcrumbs:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_density(self.density)
-        check_between("merge.gamma", self.gamma, 0, 1, below=True)
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.scope", self.scope, ("tensor", "row"))
-        check_choice("merge.combine", self.combine, COMBINES)
         if self.density + self.gamma > 1 + 1e-9:
             raise AdammsError(
                 f"merge.density and merge.gamma are {self.density!r} and {self.gamma!r}; "
@@ -79,13 +73,13 @@ class Breadcrumbs:
         return Ranking(self._ranked, self.ranks, "tensor")
 
     def ranks(self, elements: int) -> tuple[int, int]:
-        """Those of the largest and the smallest magnitude that is kept."""
+        """The ranks of the largest and the smallest magnitude that are kept."""
         above = min(round(self.gamma * elements), elements - 1)
         return above + 1, above + min(max(1, round(self.density * elements)), elements - above)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         assert isinstance(chunk.statistics, Thresholds)
-        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
             tau.mul_(self._kept(tau.abs(), chunk.statistics.of.get(model)))
         if self.elect:
@@ -98,7 +92,7 @@ class Breadcrumbs:
         return {} if self.scope == "row" and len(chunk.shape) > 1 else chunk.task_vectors()
 
     def _kept(self, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None) -> torch.Tensor:
-        """Which elements are kept; `thresholds` are None where each row has its own."""
+        """Which elements are kept; without `thresholds`, each row has its own."""
         if thresholds is not None:
             most, least = thresholds
             return (magnitudes <= most) & (magnitudes >= least)

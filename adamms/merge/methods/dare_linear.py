@@ -5,9 +5,9 @@
 
 Source: Yu et al., "Language models are super Mario" (arXiv:2311.03099), section 3; density is 1 - p there.
 
-AdaMMS' scripts take the mean, alpha 0.5 with one donor and scaling 1, the default, and set no seed (their
-K above 1 means percent). mergekit's `dare_linear`: `weight` is scaling times the share. Here an entry's
-fate depends on the seed, the tensor's name in the target, its place there, and whose entry it is, alone.
+AdaMMS' scripts take the mean: alpha 0.5 with one donor, and scaling 1. They set no seed, and their K above 1
+means percent. In mergekit's `dare_linear`, `weight` is scaling times the share. Here, whether an entry is
+kept depends only on the seed, the tensor's name in the target, the position there, and whose entry it is.
 """
 
 from collections.abc import Mapping
@@ -15,29 +15,26 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import FiniteFloat
 
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_density, check_number
+from adamms.merge.method import Chunk, Density, Method
 from adamms.merge.randomness import kept
 
 
 @dataclass(frozen=True)
-class DareLinear:
+class DareLinear(Method):
     """Drop at random, rescale, add.
 
     Args:
         density: the probability that an entry is kept.
         scaling: factor of the merged task vector.
         seed: of the random numbers.
-
-    Raises:
-        AdammsError: density outside (0, 1], or scaling that is not a finite number.
     """
 
-    density: float = 0.5
-    scaling: float = 1.0
+    density: Density = 0.5
+    scaling: FiniteFloat = 1.0
     seed: int = 0
 
     name: ClassVar[str] = "dare_linear"
@@ -45,15 +42,8 @@ class DareLinear:
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_density(self.density)
-        check_number("merge.scaling", self.scaling)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return self.density == 1 and self.scaling == 1 and not any(coefficients.values())
-
-    def survey(self) -> None:
-        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         merged = weighted_sum(thinned(chunk, self.density, self.seed), chunk.shares)

@@ -7,10 +7,9 @@
 w: 1 - sum of alpha for the target, alpha for each donor. Sources: arXiv:2311.03099, section 3, and
 TIES-Merging (arXiv:2306.01708), section 3.
 
-AdaMMS' scripts sum every model with factor 1: alpha 0.5, scaling 2 with one donor, the default; where the
-vectors cancel they take the majority sign of all entries of the model. mergekit's `dare_ties`:
-election=weighted, combine=sum, `weight` is scaling times the share. The random numbers are as in
-`dare_linear`.
+AdaMMS' scripts sum all models with factor 1: alpha 0.5 and scaling 2 with one donor. Where the vectors
+cancel, they take the majority sign of all entries of the model. mergekit's `dare_ties` is election=weighted
+and combine=sum; its `weight` is scaling times the share. The random numbers are those of `dare_linear`.
 """
 
 from collections.abc import Mapping
@@ -18,40 +17,28 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import FiniteFloat
 
-from adamms.errors import check_choice
-from adamms.merge.election import (
-    COMBINES,
-    ELECTIONS,
-    Combine,
-    Election,
-    Majority,
-    MajorityVote,
-    merge_agreeing,
-)
-from adamms.merge.method import Chunk, Survey
+from adamms.merge.election import Combine, Election, Majority, MajorityVote, merge_agreeing
+from adamms.merge.method import Chunk, Density, Method, Survey
 from adamms.merge.methods.dare_linear import thinned
-from adamms.merge.parameters import check_density, check_number
 
 
 @dataclass(frozen=True)
-class DareTies:
+class DareTies(Method):
     """Drop at random, rescale, elect, merge.
 
     Args:
         density: the probability that an entry is kept.
         scaling: factor of the merged task vector.
-        scope: where the majority is asked for: the model, or each tensor.
-        combine: of the entries that agree.
-        election: of the sign.
+        scope: what the majority sign is taken over.
+        combine: `sum` or `mean` of the entries that agree.
+        election: how the sign is found; see `election`.
         seed: of the random numbers.
-
-    Raises:
-        AdammsError: a value that is none of these.
     """
 
-    density: float = 0.5
-    scaling: float = 2.0
+    density: Density = 0.5
+    scaling: FiniteFloat = 2.0
     scope: Literal["model", "tensor"] = "model"
     combine: Combine = "sum"
     election: Election = "majority"
@@ -64,15 +51,8 @@ class DareTies:
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_density(self.density)
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.scope", self.scope, ("model", "tensor"))
-        check_choice("merge.combine", self.combine, COMBINES)
-        check_choice("merge.election", self.election, ELECTIONS)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # At alpha 0, too, the target's vector is thinned, and the donors have a say in the election.
+        # Also at alpha 0, the target's vector is thinned and the donors take part in the election.
         return False
 
     def survey(self) -> Survey | None:

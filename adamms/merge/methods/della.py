@@ -1,65 +1,64 @@
-"""DELLA: small changes are dropped at random more often than large ones, then merged by sign consensus.
+"""DELLA: small changes are dropped at random more often than large ones; then signs are elected.
 
     delta_m = tau_m * kept / keep,   keep = density - epsilon + 2 * epsilon * rank / (n - 1)
     theta = ancestor + scaling * sum_m w_m delta_m,     tau_m = theta_m - ancestor
 
-m = the target and the donors, w_m their shares. rank is that of |tau_m| within its row of n elements,
-0 for the smallest; each element is kept with its probability `keep` and rescaled so that its expected
-value stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and
-`combine=mean` divides by their shares; without election the shares add up to 1 anyway.
+m = the target and the donors, w_m their shares. `rank` is that of |tau_m| within its row of n elements, 0 for
+the smallest. Each element is kept with its probability `keep` and divided by it, so that its expected value
+stays. `elect=true` sums only the models whose sign is that of the sum, as TIES does, and `combine=mean`
+divides by their shares. Without election the shares add up to 1.
 
 Source: DELLA-Merging (arXiv:2406.11617), its steps Drop (MagPrune), Elect and Fuse, with ranks in rows as in
-the authors' code. The paper's epsilon is the whole width of the range of probabilities, here (as in the
-authors' code and mergekit's `della`) half of it. mergekit's `della_linear` is `elect=false`.
+the authors' code. The paper's epsilon is the whole width of the range of probabilities; here, as in the
+authors' code and mergekit's `della`, it is half of it. mergekit's `della_linear` is `elect=false`.
 
-Rows are those of dimension 0: of a matrix a neuron's incoming weights, of an embedding a token; tensors of
-one dimension are one row. Random numbers belong to (seed, tensor, model, element): the same for any
-chunks, shards and threads.
+Rows are those of dimension 0: a neuron's incoming weights in a matrix, a token in an embedding. Tensors of
+one dimension are one row. Random numbers belong to (seed, tensor, model, element), so that they do not
+depend on chunks, shards and threads.
 
-Differences: equal magnitudes have equal rank, the mean of their places (the others order them by
-position, so that later ones are kept more often); of two 16-bit models many differences are equal.
-mergekit rescales all that is kept by one factor per tensor, which restores the sum of magnitudes; the
-paper and the authors' code divide by `keep`, as here.
+Differences: equal magnitudes have equal rank, the mean of their places; of two 16-bit models many differences
+are equal. The others order them by position, so that later ones are kept more often. mergekit rescales all
+kept elements by one factor per tensor, which restores the sum of magnitudes; the paper and the authors' code
+divide by `keep`, as here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+from annotated_types import Ge, Le
+from pydantic import FiniteFloat, NonNegativeInt
 
-from adamms.errors import AdammsError, check_choice
-from adamms.merge.election import COMBINES, Combine, merge_agreeing, weighted_sum
+from adamms.errors import AdammsError
+from adamms.merge.election import Combine, merge_agreeing, weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Statistics
-from adamms.merge.parameters import check_density, check_number
+from adamms.merge.method import Chunk, Density, Method, Statistics
 from adamms.merge.randomness import uniform
-from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.shares import sharing, sharing_vectors
 
 
 @dataclass(frozen=True)
-class Della:
+class Della(Method):
     """Drop by magnitude at random, rescale, elect a sign, fuse.
 
     Args:
         density: the mean probability to keep an element, in (0, 1].
         epsilon: half the range of probabilities in a row; density +- epsilon must be within (0, 1].
         rescale: divide what is kept by its probability.
-        elect: leave out the models whose sign is not the elected one.
+        elect: leave out the models whose sign differs from the elected one.
         combine: `mean` or `sum` of the models that agree.
         scaling: lambda, what the merged task vector is multiplied with.
         seed: of the random numbers.
     """
 
-    density: float = 0.7
-    epsilon: float = 0.15
+    density: Density = 0.7
+    epsilon: Annotated[float, Ge(0), Le(1)] = 0.15
     rescale: bool = True
     elect: bool = True
     combine: Combine = "mean"
-    scaling: float = 1.0
-    seed: int = 0
+    scaling: FiniteFloat = 1.0
+    seed: NonNegativeInt = 0
 
     name: ClassVar[str] = "della"
     formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"
@@ -67,11 +66,6 @@ class Della:
     needs_ancestor: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_density(self.density)
-        check_between("merge.epsilon", self.epsilon, 0, 1)
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.combine", self.combine, COMBINES)
-        check_whole("merge.seed", self.seed, 0)
         if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
             raise AdammsError(
                 f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
@@ -85,7 +79,7 @@ class Della:
         return VectorsInOrder()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         if self.density < 1:
             for model, tau in vectors.items():
                 self._prune(tau, model, chunk)
@@ -146,7 +140,7 @@ class Collected:
 
 @dataclass(frozen=True)
 class VectorsInOrder:
-    """The survey: order the magnitudes of tensors of one dimension; matrices' rows are in their chunks."""
+    """The survey: sort the magnitudes of tensors of one dimension. Chunks hold whole rows of the others."""
 
     scope: ClassVar[Literal["model", "tensor"]] = "tensor"
     passes: ClassVar[int] = 1
@@ -164,7 +158,7 @@ def _twice_places_in_rows(rows: torch.Tensor) -> torch.Tensor:
     count = rows.shape[1]
     begins = torch.ones(rows.shape, dtype=torch.bool, device=rows.device)
     torch.ne(values[:, 1:], values[:, :-1], out=begins[:, 1:])
-    # Runs of equal values, none of which goes on in the next row.
+    # Runs of equal values; each ends with its row.
     first = begins.view(-1).nonzero().view(-1)
     end = torch.full((1,), rows.numel(), dtype=first.dtype, device=first.device)
     lengths = first.diff(append=end)
@@ -174,7 +168,7 @@ def _twice_places_in_rows(rows: torch.Tensor) -> torch.Tensor:
 
 
 def _sorted(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Each row in ascending order, and where its values were; of equal values in any order."""
+    """Each row in ascending order, and where its values were; equal values in any order."""
     if rows.device.type != "cpu":
         found = rows.sort(dim=1)
         return found.values, found.indices

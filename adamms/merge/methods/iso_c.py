@@ -1,4 +1,4 @@
-"""Isotropic merging in the common subspace: the sum of the changes with all its singular values equal.
+"""Isotropic merging in the common subspace: the sum of the changes, its singular values made equal.
 
     sum_m w_m tau_m = U diag(s) V
     theta = ancestor + scaling * mean(s) * U V
@@ -10,13 +10,13 @@ task vectors is `scaling` = N at equal shares for N models (alpha 0.5 and scalin
 the paper's alpha, which it chooses on validation data.
 
 Only matrices have singular vectors. Tensors of other dimensions (norms, biases), embeddings and heads
-(where roles are not known, matrices with `vocabulary_rows` rows or more) become ancestor + scaling *
-sum_m w_m tau_m, as they are averaged in the authors' code; there, embeddings do not occur.
+become ancestor + scaling * sum_m w_m tau_m; where roles are not known, matrices with `vocabulary_rows` rows
+or more count as embeddings. The authors' code averages them too; embeddings do not occur there.
 
-Differences: singular vectors of values that are numerically zero are arbitrary; the authors' code gives
-them the mean value as well. Here they are left out, and the mean is over the rest, so that the
-sum of the singular values stays what it was and the result is determined (for models trained with adapters
-of low rank this is the usual case). For matrices of full rank both are the same.
+Differences: singular vectors of values that are numerically zero are arbitrary, and the authors' code gives
+them the mean value as well. Here they are left out and the mean is over the rest. So the sum of the singular
+values stays what it was, and the result is determined also for models trained with adapters of low rank.
+For matrices of full rank both are the same.
 
 Memory: the whole tensor in float64, about 8 * (N + 7) * rows * columns bytes at the peak; on one thread
 per tensor.
@@ -27,49 +27,39 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_number
-from adamms.merge.ranges import check_whole
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.method import Chunk, Method
 from adamms.merge.singular import check_finite, decompose, of_a_layer
 
 
 @dataclass(frozen=True)
-class IsoC:
+class IsoC(Method):
     """Task arithmetic with a flat spectrum.
 
     Args:
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
-            embeddings and heads are.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
-    scaling: float = 1.0
-    vocabulary_rows: int = 30_000
+    scaling: FiniteFloat = 1.0
+    vocabulary_rows: PositiveInt = 30_000
 
     name: ClassVar[str] = "iso_c"
     formula: ClassVar[str] = "ancestor + scaling * (sum(w * (model - ancestor)) with equal singular values)"
     elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_number("merge.scaling", self.scaling)
-        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # At alpha 0, too, the target's singular values are made equal.
+        # Also at alpha 0, the target's singular values are made equal.
         return False
-
-    def survey(self) -> None:
-        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
-        merged = weighted_sum(sharing_vectors(chunk), sharing(chunk))
+        merged = weighted_sum(chunk.sharing_vectors(), chunk.positive_shares)
         if not averaged:
             found = decompose(merged)
             merged = found.left @ found.right

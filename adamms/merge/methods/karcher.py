@@ -3,32 +3,32 @@
     u = argmin over unit vectors of  sum_m w_m * angle(u, theta_m / |theta_m|)^2
     theta = (sum_m w_m |theta_m|) * u,     m = the target and the donors, w_m their shares
 
-Each tensor is one long vector whatever its shape (vectors, matrices and embeddings alike). No ancestor
-is needed. With one donor, u is the point of the arc at alpha, as in `slerp`; but the norm is
-interpolated, too, and nearly parallel tensors are no special case.
+Each tensor is one long vector, whatever its shape. No ancestor is needed. With one donor, u is the point of
+the arc at alpha, as in `slerp`; but the norm is interpolated too, and nearly parallel tensors are not a
+special case.
 
 Source: Karcher, "Riemannian center of mass and mollifier smoothing" (1977); for merging, mergekit's
 `karcher` and arXiv:2603.04972. u is found by the fixed point iteration u <- exp_u(sum_m w_m log_u(u_m))
-from the normalised weighted mean. All its points are combinations of the models, so that the iteration
-runs on their coefficients and the models' inner products: the tensors are read once for those and once
-for the result, and nothing larger than a chunk is held.
+from the normalised weighted mean. All its points are combinations of the models, so the iteration runs on
+their coefficients and on the models' inner products. The tensors are read once for the products and once
+for the result, in chunks.
 
 Differences: mergekit gives all models equal weight (here: alpha = n / (n + 1) for n donors), computes in
-the stored dtype, and ends once a step is shorter than 1e-5 (`tolerance` here is of the coefficients'
-change). Models of zero norm count in the norm, not in the direction, as in mergekit. A model opposite to
-u has no direction to it and is left out of that step.
+the stored dtype, and ends once a step is shorter than 1e-5; `tolerance` here is the change of the
+coefficients. Models of zero norm count in the norm and not in the direction, as in mergekit. From u, a model
+opposite to it lies in no particular direction, so that step leaves it out.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Ge, Le
+from pydantic import PositiveInt
 
-from adamms.merge.method import Chunk
-from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.shares import sharing
+from adamms.merge.method import Chunk, Method
 from adamms.merge.surveys.products import Products, combined, products_of_values
 from adamms.merge.surveys.sums import Summation
 
@@ -37,7 +37,7 @@ OPPOSITE = 1e-12
 
 
 @dataclass(frozen=True)
-class Karcher:
+class Karcher(Method):
     """The mean on the sphere, at the mean norm.
 
     Args:
@@ -45,26 +45,19 @@ class Karcher:
         tolerance: it ends when no coefficient changes by more.
     """
 
-    steps: int = 100
-    tolerance: float = 1e-13
+    steps: PositiveInt = 100
+    tolerance: Annotated[float, Ge(0), Le(1)] = 1e-13
 
     name: ClassVar[str] = "karcher"
     formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        check_whole("merge.steps", self.steps, 1)
-        check_between("merge.tolerance", self.tolerance, 0, 1)
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
-
     def survey(self) -> Summation:
         return products_of_values()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        found, shares = Products(chunk.statistics), sharing(chunk)
+        found, shares = Products(chunk.statistics), chunk.positive_shares
         directed = [name for name in shares if found.norm(name) > 0]
         if not directed:
             return chunk.target.zero_()

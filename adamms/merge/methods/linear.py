@@ -8,17 +8,16 @@ and rounded once. mergekit's `linear` normalises weights over all models; there 
 the donor and 1 - alpha for the target gives the same.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from adamms.merge.method import Chunk
+from adamms.merge.method import Chunk, Method
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(Method):
     """Interpolation between the target (alpha 0) and the donor (alpha 1)."""
 
     name: ClassVar[str] = "linear"
@@ -26,14 +25,8 @@ class Linear:
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
-
-    def survey(self) -> None:
-        return None
-
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        # Not `add_(donor, alpha=...)`: processors that fuse it into one rounding would differ from others.
+        # `add_(donor, alpha=...)` would be fused into one rounding on some processors.
         merged = chunk.target.mul_(1 - sum(chunk.coefficients.values()))
         for name, donor in chunk.donors.items():
             merged.add_(donor.mul_(chunk.coefficients[name]))

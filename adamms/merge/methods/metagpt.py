@@ -4,12 +4,12 @@
     theta = theta_ancestor + scaling * sum_m w_m * tau_m
 
 Source: Zhou et al., "MetaGPT: merging large language models using model exclusive task arithmetic"
-(arXiv:2406.11385), section 4. It has no coefficient: equal shares, alpha 0.5 with one donor, the default.
-Another alpha leans towards one side, so that a search has something to walk along.
+(arXiv:2406.11385), section 4. It has no coefficient, which is equal shares here: alpha 0.5 with one donor.
+Another alpha leans towards one side, so that a search has an axis.
 
-AdaMMS' scripts take the norms over all merged tensors as one vector, `scope: model`. In pure float16 their
-squares of entries below 1.7e-4 are zero; here they are float64, added exactly. Where a donor has no
-counterpart of a tensor, the weights of the others are normalised there, and its share is the target's.
+AdaMMS' scripts take the norms over all merged tensors as one vector (scope model). In pure float16, their
+squares of entries below 1.7e-4 are zero; here squares are float64 and added exactly. Where a donor has no
+counterpart of a tensor, the target takes its share and the weights of the others are normalised there.
 """
 
 from collections.abc import Mapping
@@ -17,37 +17,29 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import FiniteFloat
 
-from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Survey
-from adamms.merge.parameters import check_number
+from adamms.merge.method import Chunk, Method, Survey
 from adamms.merge.surveys.sums import Summation, Sums
 
 
 @dataclass(frozen=True)
-class MetaGpt:
+class MetaGpt(Method):
     """Task vectors by squared norm.
 
     Args:
         scaling: factor of the sum.
-        scope: of the norms: the model, or each tensor.
-
-    Raises:
-        AdammsError: scaling that is not a finite number, or an unknown scope.
+        scope: what the norms are taken over.
     """
 
-    scaling: float = 1.0
+    scaling: FiniteFloat = 1.0
     scope: Literal["model", "tensor"] = "model"
 
     name: ClassVar[str] = "metagpt"
     formula: ClassVar[str] = "ancestor + scaling * sum of w * (model - ancestor), w by share * squared norm"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.scope", self.scope, ("model", "tensor"))
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return self.scaling == 1 and not any(coefficients.values())

@@ -3,41 +3,38 @@
     theta = t * sum_m w_m theta_m + (1 - t) * ancestor,     t = N c / (1 + (N - 1) c)
 
 m = the target and the donors, w_m their shares, N how many have one, and c the mean cosine between their
-task vectors theta_m - ancestor. Each tensor is one long vector whatever its shape (vectors, matrices and
-embeddings alike).
+task vectors theta_m - ancestor. Each tensor is one long vector, whatever its shape.
 
-Source: Model Stock (arXiv:2403.19522); of two models, t = 2 c / (1 + c).
-The paper takes one angle for all pairs; the mean of the pairs' cosines is mergekit's choice. The paper's
-and mergekit's mean is plain: alpha = n / (n + 1) for n donors, so 0.5 for one. `per=row` has an own t for
-each row of a matrix (mergekit's `filter_wise`); tensors of one dimension are one row.
+Source: Model Stock (arXiv:2403.19522); for two models, t = 2 c / (1 + c).
+The paper takes one angle for all pairs; the mean of the pairs' cosines is mergekit's choice. The mean of the
+models is plain in both: alpha = n / (n + 1) for n donors, so 0.5 for one. With `per=row`, each row of a
+matrix has its own t (mergekit's `filter_wise`); tensors of one dimension are one row.
 
-Differences: with c below 0 the formula extrapolates, away from the models, and has a pole at
+Differences: with c below 0 the formula extrapolates away from the models, and it has a pole at
 c = -1 / (N - 1); the paper saw only acute angles. `limit=true` keeps t in [0, 1], where mergekit
 extrapolates. A task vector that is zero has cosine 0 with all others, as in mergekit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Literal
 
 import torch
 
-from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_, sum_in_order
-from adamms.merge.method import Chunk
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.method import Chunk, Method
 from adamms.merge.surveys.products import Products, products_of_vectors, row_products
 from adamms.merge.surveys.sums import Summation
 
 
 @dataclass(frozen=True)
-class ModelStock:
+class ModelStock(Method):
     """Interpolation between the ancestor and the mean of the models, at a ratio found from their angles.
 
     Args:
-        per: `tensor` or `row`: what has a ratio of its own.
+        per: what has its own ratio.
         limit: keep the ratio in [0, 1].
     """
 
@@ -49,17 +46,11 @@ class ModelStock:
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_choice("merge.per", self.per, ("tensor", "row"))
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values())
-
     def survey(self) -> Summation:
         return products_of_vectors()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         if self.per == "tensor" or chunk.target.dim() == 1:
             found = Products(chunk.statistics)
             cosines = torch.tensor(
@@ -72,7 +63,7 @@ class ModelStock:
         return weighted_sum(vectors, shares).mul_(ratio.to(chunk.target.device)).add_(chunk.base())
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
-        """t of `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
+        """t for `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""
         if count == 1:
             return torch.ones(1, dtype=torch.float64, device=cosines.device)
         cosine = divide_(sum_in_order(cosines), len(cosines))

@@ -6,17 +6,16 @@
     theta = ancestor + scaling * sum_m eta_m delta_m  [/ sum of the eta_m that agree]
 
 m, n = the target and the donors, w their shares, tau_m = theta_m - ancestor. Var is the population
-variance over the models of one slot; v is chosen per tensor such that the `density` share (to the nearest
-whole number) of the elements with a variance above 0 is selected. One eta for each tensor, whatever its
-shape (vectors, matrices and embeddings alike).
+variance over the models of one slot. Per tensor, v is such that the `density` share (to the nearest whole
+number) of the elements with a variance above 0 is selected. Each tensor has one eta, whatever its shape.
 
 Source: FuseChat (arXiv:2408.07990), and mergekit's `sce`, whose `select_topk` is `density`. The paper has no
 weights: equal shares, alpha = n / (n + 1) for n donors. `combine=sum` adds eta_m delta_m as the paper
 writes it; `combine=mean` divides by the coefficients of the models that agree, as mergekit does.
 
-Differences: all elements that equal v are selected (mergekit cuts through equal variances by position).
-Where one model has all the share, nothing is selected out, so that alpha = 1 gives the donor. Models that
-are all equal have no variance: with a density below 1 nothing of them is selected, as in mergekit.
+Differences: all elements that equal v are selected; mergekit cuts through equal variances by position.
+Where one model has all the share, all elements are selected, so that alpha = 1 gives the donor. Equal models
+have no variance: with a density below 1 nothing of them is selected, as in mergekit.
 """
 
 import math
@@ -26,13 +25,11 @@ from itertools import combinations
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import FiniteFloat
 
-from adamms.errors import check_choice
-from adamms.merge.election import COMBINES, Combine, weighted_sum
+from adamms.merge.election import Combine, weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Statistics, Survey
-from adamms.merge.parameters import check_density, check_number
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.method import Chunk, Density, Method, Statistics, Survey
 from adamms.merge.surveys.sums import Summation, Totals
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
@@ -42,28 +39,23 @@ VARIANCE = "variance"
 
 
 @dataclass(frozen=True)
-class Sce:
+class Sce(Method):
     """Select by variance, weigh by squares, erase by sign.
 
     Args:
-        density: the share of the elements that differ which is selected, in (0, 1]; one at least.
+        density: the share that is selected of the elements that differ, in (0, 1]; one at least.
         combine: `mean` or `sum` of the models that agree.
         scaling: what the merged task vector is multiplied with.
     """
 
-    density: float = 1.0
+    density: Density = 1.0
     combine: Combine = "mean"
-    scaling: float = 1.0
+    scaling: FiniteFloat = 1.0
 
     name: ClassVar[str] = "sce"
     formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        check_density(self.density)
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.combine", self.combine, COMBINES)
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return not any(coefficients.values()) and self.scaling == 1
@@ -75,7 +67,7 @@ class Sce:
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         assert isinstance(chunk.statistics, Squares)
-        found, vectors, shares = chunk.statistics, sharing_vectors(chunk), sharing(chunk)
+        found, vectors, shares = chunk.statistics, chunk.sharing_vectors(), chunk.positive_shares
         if len(vectors) == 1:
             return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
         if found.threshold:
@@ -103,7 +95,7 @@ class Sce:
 
 @dataclass(frozen=True)
 class Squares(Statistics):
-    """The variance from which on elements are selected; model -> the sum of its squares of those."""
+    """The least variance that is selected; model -> the sum of the squares of its selected elements."""
 
     threshold: float
     sums: Mapping[str, float]
@@ -111,7 +103,7 @@ class Squares(Statistics):
 
 @dataclass(frozen=True)
 class SelectedSquares:
-    """The survey's last pass: the sums of the squares of the elements with at least this variance."""
+    """The last pass of the survey: sums of squares of the elements with at least this variance."""
 
     threshold: float
     scope: ClassVar[Literal["model", "tensor"]] = "tensor"
@@ -130,13 +122,13 @@ class SelectedSquares:
 
 
 def _squares_from(selection: Thresholds) -> SelectedSquares:
-    # Without a value, of a tensor all of whose rows stay the target's, nothing is selected.
+    # There is no value if all rows of the tensor stay the target's; then nothing is selected.
     (threshold,) = selection.of.get(VARIANCE, (math.inf,))
     return SelectedSquares(threshold)
 
 
 def _erase_minorities(vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> None:
-    """Set to 0 what has not the sign of the sum of share * vector, which is positive if it is 0."""
+    """Set to 0 what differs in sign from the sum of share * vector; a sum of 0 counts as positive."""
     total = torch.zeros_like(next(iter(vectors.values())))
     for model, vector in vectors.items():
         total.add_(vector * shares[model])

@@ -2,52 +2,48 @@
 
     theta = sin((1 - t) omega) / sin(omega) * target + sin(t omega) / sin(omega) * donor,   t = alpha
 
-omega is the angle between the two tensors, each taken as one long vector whatever its shape (vectors,
-matrices and embeddings alike). The weights are those of Shoemake's slerp ("Animating rotation with
-quaternion curves", SIGGRAPH 1985) and are put on the tensors as they are, not on unit vectors. No
-ancestor is needed.
+omega is the angle between the two tensors, each taken as one long vector, whatever its shape. The weights are
+those of Shoemake's slerp ("Animating rotation with quaternion curves", SIGGRAPH 1985), applied to the tensors
+themselves instead of unit vectors. No ancestor is needed.
 
-Where |cos(omega)| is above `parallel`, or a tensor is zero, the result is linear interpolation: between
-models of one ancestor, that is most tensors. mergekit's `slerp` has the same formula with 0.9995, in
-float32; `merge.alpha` is its `t`. Here the inner products are float64 sums of rows, added exactly, so
-that the result does not depend on chunks; where the cosine is within float32 rounding of `parallel`,
-mergekit may decide otherwise.
+Where |cos(omega)| is above `parallel`, or a tensor is zero, the result is linear interpolation. This holds
+for most tensors of models with one ancestor. mergekit's `slerp` has the same formula with 0.9995, in float32;
+`merge.alpha` is its `t`. Here the inner products are float64 sums of rows, added exactly, so that the result
+does not depend on chunks. Where the cosine is within float32 rounding of `parallel`, mergekit may decide
+otherwise.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Gt, Lt
 
 from adamms.errors import AdammsError
-from adamms.merge.method import TARGET, Chunk
-from adamms.merge.ranges import check_between
+from adamms.merge.method import TARGET, Chunk, Method
 from adamms.merge.surveys.products import Products, combined, products_of_values
 from adamms.merge.surveys.sums import Summation
 
 
 @dataclass(frozen=True)
-class Slerp:
+class Slerp(Method):
     """Interpolation along the arc from the target (alpha 0) to the donor (alpha 1).
 
     Args:
-        parallel: in (0, 1): tensors whose |cosine| is above are interpolated linearly.
+        parallel: tensors whose |cosine| is above it are interpolated linearly.
     """
 
-    parallel: float = 0.9995
+    parallel: Annotated[float, Gt(0), Lt(1)] = 0.9995
 
     name: ClassVar[str] = "slerp"
     formula: ClassVar[str] = "(sin((1 - alpha) * omega) * target + sin(alpha * omega) * donor) / sin(omega)"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        check_between("merge.parallel", self.parallel, 0, 1, above=True, below=True)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        """Whether alpha is 0.
+        """At alpha 0.
 
         Raises:
             AdammsError: several donors.
@@ -68,7 +64,7 @@ class Slerp:
         return combined(chunk, {TARGET: own, donor: others})
 
     def weights(self, found: Products, donor: str, t: float) -> tuple[float, float]:
-        """What the target and the donor are multiplied with."""
+        """The factors of the target and of the donor."""
         cosine = found.cosine(TARGET, donor)
         if not found.norm(TARGET) or not found.norm(donor) or abs(cosine) > self.parallel:
             return 1 - t, t

@@ -6,9 +6,9 @@
 Source: Ilharco et al., "Editing models with task arithmetic" (arXiv:2212.04089), section 2.
 
 With scaling 1 this is `linear`, up to rounding. AdaMMS' scripts take the mean of the task vectors: alpha
-0.5 with one donor, scaling 1, the default. Ilharco et al. sum the vectors, times lambda: alpha 0.5, scaling
-2 * lambda. mergekit's `task_arithmetic`: `weight` is scaling times the share, of each model. The scripts
-compute in the stored dtypes; here it is float64, rounded once.
+0.5 with one donor, and scaling 1. Ilharco et al. sum the vectors, times lambda: alpha 0.5 and scaling 2 *
+lambda. In mergekit's `task_arithmetic`, `weight` is scaling times the share of each model. The scripts
+compute in the stored dtypes; here the arithmetic is float64, rounded once.
 """
 
 from collections.abc import Mapping
@@ -16,38 +16,29 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import FiniteFloat
 
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_number
+from adamms.merge.method import Chunk, Method
 
 
 @dataclass(frozen=True)
-class TaskArithmetic:
+class TaskArithmetic(Method):
     """Weighted sum of task vectors.
 
     Args:
         scaling: factor of the sum.
-
-    Raises:
-        AdammsError: it is not a finite number.
     """
 
-    scaling: float = 1.0
+    scaling: FiniteFloat = 1.0
 
     name: ClassVar[str] = "task_arithmetic"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * (model - ancestor)"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_number("merge.scaling", self.scaling)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return self.scaling == 1 and not any(coefficients.values())
-
-    def survey(self) -> None:
-        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         merged = weighted_sum(chunk.task_vectors(), chunk.shares)

@@ -8,17 +8,18 @@
 w: 1 - sum of alpha for the target, alpha for each donor. Source: TIES-Merging (arXiv:2306.01708),
 section 3 and its code, which AdaMMS' scripts use.
 
-AdaMMS' scripts, `merge=ties`: t_m is of all merged tensors as one vector (scope model), k = floor(d *
-density) + 1 of d entries; where the vectors cancel, the majority sign of all entries is taken (election
-majority); all models are summed with factor 1: alpha 0.5, scaling 2 with one donor.
+AdaMMS' scripts, `merge=ties`: t_m is taken over all merged tensors as one vector (scope model), with k =
+floor(d * density) + 1 of d entries. Where the vectors cancel, the majority sign of all entries is taken
+(election majority). All models are summed with factor 1: alpha 0.5 and scaling 2 with one donor.
 
-mergekit's defaults, `merge=ties_mergekit`: each tensor is trimmed on its own (scope tensor), k = floor(d *
-density), here at least 1; the sign is that of the vectors times their weights, 0 being positive (election
-weighted); the sum is divided by the weights that agree (combine mean), scaling 1.
+mergekit's defaults, `merge=ties_mergekit`: each tensor is trimmed on its own (scope tensor), with k =
+floor(d * density), here at least 1. The sign is that of the sum of the vectors times their weights, where 0
+counts as positive (election weighted). The sum is divided by the weights that agree (combine mean), and
+scaling is 1.
 
-Entries that equal t_m are kept, all of them; mergekit keeps exactly k, which of equal ones is left to
-its sort. Infinities and NaNs have no rank, are not trimmed and pass on. The scripts' K of 1 or more means
-percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is a share, always.
+All entries that equal t_m are kept; mergekit keeps exactly k, and its sort decides which of equal ones.
+Infinities and NaNs have no rank: they are not trimmed and pass on. In the scripts, a K of 1 or more means
+percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is always a share.
 """
 
 import math
@@ -28,41 +29,29 @@ from functools import partial
 from typing import ClassVar, Literal
 
 import torch
+from pydantic import FiniteFloat
 from torch.nn.functional import hardshrink
 
-from adamms.errors import check_choice
-from adamms.merge.election import (
-    COMBINES,
-    ELECTIONS,
-    Combine,
-    Election,
-    Majority,
-    MajorityVote,
-    merge_agreeing,
-)
-from adamms.merge.method import Chunk, Survey
-from adamms.merge.parameters import check_density, check_number
+from adamms.merge.election import Combine, Election, Majority, MajorityVote, merge_agreeing
+from adamms.merge.method import Chunk, Density, Method, Survey
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 
 @dataclass(frozen=True)
-class Ties:
+class Ties(Method):
     """Trim, elect, merge.
 
     Args:
         density: the share of entries that is kept, of every task vector.
         scaling: factor of the merged task vector.
-        scope: what the share is taken of, and where the majority is asked for: the model, or each tensor.
-        combine: of the entries that agree.
-        election: of the sign.
-
-    Raises:
-        AdammsError: a value that is none of these.
+        scope: what the share and the majority sign are taken over.
+        combine: `sum` or `mean` of the entries that agree.
+        election: how the sign is found; see `election`.
     """
 
-    density: float = 0.5
-    scaling: float = 2.0
+    density: Density = 0.5
+    scaling: FiniteFloat = 2.0
     scope: Literal["model", "tensor"] = "model"
     combine: Combine = "sum"
     election: Election = "majority"
@@ -74,15 +63,8 @@ class Ties:
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_density(self.density)
-        check_number("merge.scaling", self.scaling)
-        check_choice("merge.scope", self.scope, ("model", "tensor"))
-        check_choice("merge.combine", self.combine, COMBINES)
-        check_choice("merge.election", self.election, ELECTIONS)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # At alpha 0, too, the target's vector is trimmed, and the donors have a say in the election.
+        # Also at alpha 0, the target's vector is trimmed and the donors take part in the election.
         return False
 
     def survey(self) -> Survey | None:
@@ -109,11 +91,11 @@ class Ties:
 
 
 def _trimmed(thresholds: object, chunk: Chunk) -> dict[str, torch.Tensor]:
-    """The task vectors without the entries below their thresholds, if there are any."""
+    """The task vectors; entries below the thresholds are 0 if there are thresholds."""
     vectors = chunk.task_vectors()
     if isinstance(thresholds, Thresholds):
         for name, vector in vectors.items():
             (least,) = thresholds.of[name]
-            # Zero up to the number before the threshold, in one pass; NaN passes on.
+            # In one pass: zero up to the number before the threshold. NaN passes on.
             vectors[name] = hardshrink(vector, math.nextafter(least, 0.0))
     return vectors

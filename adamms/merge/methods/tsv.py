@@ -10,14 +10,14 @@ Source: Task Singular Vectors (arXiv:2412.00081), TSV-Merge, and the authors' co
 has no weights: its sum of task vectors is `scaling` = N at equal shares (alpha 0.5 and scaling 2 for one
 donor). `rank` is 1 / N by default, as in the paper; 1 keeps all (the authors' lossless variant).
 
-Only matrices have singular vectors. Tensors of other dimensions (norms, biases), embeddings and heads (their
-rows are tokens, not neurons, and too many to decompose; where roles are not known, matrices with
-`vocabulary_rows` rows or more) become ancestor + scaling * sum_m w_m tau_m, as tensors of other
-dimensions are averaged in the authors' code; there, embeddings do not occur.
+Only matrices have singular vectors. Tensors of other dimensions (norms, biases), embeddings and heads
+become ancestor + scaling * sum_m w_m tau_m; where roles are not known, matrices with `vocabulary_rows` rows
+or more count as embeddings, whose rows are tokens and too many to decompose. The authors' code averages
+tensors of other dimensions too; embeddings do not occur there.
 
-Differences: singular values that are numerically zero have arbitrary vectors, which the authors'
-code mixes into the orthogonalisation; here they are left out, so that the result is determined (for models
-trained with adapters of low rank this is the usual case). A model keeps one singular value at least.
+Differences: singular values that are numerically zero have arbitrary vectors, which the authors' code mixes
+into the orthogonalisation. Here they are left out, so that the result is determined also for models trained
+with adapters of low rank. A model keeps at least one singular value.
 
 Memory: the whole tensor in float64, about 8 * (4 N + 6) * rows * columns bytes at the peak; on one thread
 per tensor.
@@ -25,32 +25,30 @@ per tensor.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from annotated_types import Gt, Le
+from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_number
-from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.method import Chunk, Method
 from adamms.merge.singular import check_finite, decompose, of_a_layer, orthogonalised
 
 
 @dataclass(frozen=True)
-class Tsv:
+class Tsv(Method):
     """Merge of low-rank parts that do not interfere.
 
     Args:
-        rank: the share of the singular values that each model keeps, in (0, 1]; None for 1 / N.
+        rank: the share of the singular values that each model keeps; None for 1 / N.
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
-            embeddings and heads are.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
-    rank: float | None = None
-    scaling: float = 1.0
-    vocabulary_rows: int = 30_000
+    rank: Annotated[float, Gt(0), Le(1)] | None = None
+    scaling: FiniteFloat = 1.0
+    vocabulary_rows: PositiveInt = 30_000
 
     name: ClassVar[str] = "tsv"
     formula: ClassVar[str] = (
@@ -59,24 +57,15 @@ class Tsv:
     elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        if self.rank is not None:
-            check_between("merge.rank", self.rank, 0, 1, above=True)
-        check_number("merge.scaling", self.scaling)
-        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         whole = self.rank in (None, 1) and self.scaling == 1
         return whole and not any(coefficients.values())
-
-    def survey(self) -> None:
-        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
-        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         if averaged:
             merged = weighted_sum(vectors, shares)
         else:

@@ -4,49 +4,49 @@
     theta = ancestor + scaling * tau*,     tau_m = theta_m - ancestor: (rows, columns)
 
 m = the N of target and donors that have a share w_m; |.| are Frobenius norms. The rows of tau_m span
-approximately what the layer's input was in training, so that (tau - tau_m) tau_m^T stands for the change
-of its output.
+approximately the layer's inputs in training, so that (tau - tau_m) tau_m^T stands for the change of its
+output.
 
     variant=wudi        target_m = D_m = tau_m                                arXiv:2503.08099
     variant=optmerge    target_m = rank-k part of (tau_m - mean) + mean,      arXiv:2505.19892
                         D_m = rank-k part of tau_m; k = min(rows, columns) // N, mean = sum_m w_m tau_m
     variant=optmerge_adapters    target_m = D_m = rank-k part of tau_m        the same, for trained adapters
 
-The papers have no weights; theirs is equal shares (alpha = n / (n + 1) for n donors), and `scaling` 1.
-Here the shares weigh the terms of the sum: at alpha 1 the variant wudi gives the donor. p is `power`:
-2 in the paper and most of the authors' code, 1 in a part of it (`vit/coef.py`).
+The papers have no weights: equal shares (alpha = n / (n + 1) for n donors) and `scaling` 1. Here the shares
+weigh the terms of the sum, so that the variant wudi gives the donor at alpha 1. p is `power`: 2 in the paper
+and most of the authors' code, 1 in a part of it (`vit/coef.py`).
 
-`solver=exact`: the sum is quadratic in tau; its gradient is zero where tau A = B, with A = sum_m c_m D_m^T
-D_m (columns x columns), B = sum_m c_m target_m D_m^T D_m, c_m = N w_m / |tau_m|^p. From `start` the nearest
-solution is start + (B - start A) A^+, to which gradient descent converges. `solver=adam` is what the
-papers run instead: `steps` steps of Adam (arXiv:1412.6980), each of about `rate` in every element. With the
-papers' 300 and 1e-5 they end long before that, within 0.003 of `start`: N * sum_m w_m tau_m for `sum` (at
-equal shares the sum of the task vectors), sum_m w_m tau_m for `mean`. For trained adapters OptMerge's code
-goes down from `mean` with `solver=sgd` (momentum 0.9) at `rate` 1e-4. It needs that early end: its D_m
-together have about as many rows as there are columns, so that its minimum fits all of them, at the price of
-large values in between (`exact` is for comparison).
+`solver=exact`: the sum is quadratic in tau. Its gradient is zero where tau A = B, with A = sum_m c_m D_m^T
+D_m (columns x columns), B = sum_m c_m target_m D_m^T D_m, c_m = N w_m / |tau_m|^p. The solution nearest to
+`start` is start + (B - start A) A^+, to which gradient descent converges.
+
+`solver=adam` is what the papers run instead: `steps` steps of Adam (arXiv:1412.6980), each of about `rate` in
+every element. With the papers' 300 and 1e-5 it stops long before the minimum, within 0.003 of `start`:
+N * sum_m w_m tau_m for `sum` (at equal shares the sum of the task vectors), sum_m w_m tau_m for `mean`.
+
+`solver=sgd` (momentum 0.9) from `mean` at `rate` 1e-4 is OptMerge's code for trained adapters, which needs
+that early stop: together, its D_m have about as many rows as there are columns, so that the minimum fits all
+of them at the price of large values in between. `exact` is there for comparison.
 
 Only matrices have rows that span inputs. Tensors of other dimensions (norms, biases), embeddings and heads
-(where roles are not known, matrices with `vocabulary_rows` rows or more) become ancestor + scaling *
-sum_m w_m tau_m; the authors average the former and leave out the latter.
+become ancestor + scaling * sum_m w_m tau_m; where roles are not known, matrices with `vocabulary_rows` rows
+or more count as embeddings. The authors average the former and leave out the latter.
 
-Memory: the whole tensor in float64. Where columns are more than the N * rows that the D_m have, A is formed
-in the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
+Memory: the whole tensor in float64. If there are more columns than the N * rows of all D_m, A is formed in
+the basis of those rows. With r = min(columns, N * rows): about 8 * ((3 N + 3) * rows * columns + 4 r^2)
 bytes at the peak, plus N * 8 * columns * r for the basis; on one thread per tensor.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import FiniteFloat, PositiveInt
 
-from adamms.errors import check_choice
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk
-from adamms.merge.parameters import check_number
-from adamms.merge.ranges import check_between, check_whole
-from adamms.merge.shares import sharing, sharing_vectors
+from adamms.merge.method import Chunk, Method
 from adamms.merge.singular import check_finite, decompose, of_a_layer
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
@@ -54,60 +54,45 @@ MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
 
 
 @dataclass(frozen=True)
-class Wudi:
+class Wudi(Method):
     """Minimal interference between task vectors.
 
     Args:
-        variant: `wudi`, `optmerge` or `optmerge_adapters`.
-        solver: `exact`, `adam` or `sgd`.
-        start: `sum` or `mean` of the task vectors: where descent begins, and what `exact` stays nearest to
-            where the minimum is not one point (with `variant=wudi` it is all the same).
+        variant: what target_m and D_m are.
+        solver: how the minimum is found, or how far descent goes towards it.
+        start: where descent begins. If several points are the minimum, `exact` takes the one nearest to
+            it; with `variant=wudi` both starts lead to the same point.
         steps, rate: of Adam or SGD.
         power: of the norms in the denominator, 1 or 2.
-        least: eigenvalues of A up to this share of the largest count as zero.
+        least: eigenvalues of A up to this part of the largest count as zero.
         scaling: what the merged task vector is multiplied with.
-        vocabulary_rows: where roles are not known, matrices with as many rows or more are averaged as
-            embeddings and heads are.
+        vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
     variant: Literal["wudi", "optmerge", "optmerge_adapters"] = "wudi"
     solver: Literal["exact", "adam", "sgd"] = "exact"
     start: Literal["sum", "mean"] = "sum"
-    steps: int = 300
-    rate: float = 1e-5
-    power: int = 2
-    least: float = 1e-12
-    scaling: float = 1.0
-    vocabulary_rows: int = 30_000
+    steps: PositiveInt = 300
+    rate: Annotated[float, Gt(0), Le(1)] = 1e-5
+    power: Annotated[int, Ge(1), Le(2)] = 2
+    least: Annotated[float, Ge(0), Lt(1)] = 1e-12
+    scaling: FiniteFloat = 1.0
+    vocabulary_rows: PositiveInt = 30_000
 
     name: ClassVar[str] = "wudi"
     formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"
     elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_choice("merge.variant", self.variant, ("wudi", "optmerge", "optmerge_adapters"))
-        check_choice("merge.solver", self.solver, ("exact", "adam", "sgd"))
-        check_choice("merge.start", self.start, ("sum", "mean"))
-        check_whole("merge.steps", self.steps, 1)
-        check_between("merge.rate", self.rate, 0, 1, above=True)
-        check_whole("merge.power", self.power, 1, 2)
-        check_between("merge.least", self.least, 0, 1, below=True)
-        check_number("merge.scaling", self.scaling)
-        check_whole("merge.vocabulary_rows", self.vocabulary_rows, 1)
-
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1
         return exact and not any(coefficients.values())
-
-    def survey(self) -> None:
-        return None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         averaged = not of_a_layer(chunk, self.vocabulary_rows)
         if not averaged:
             check_finite(chunk, self.name)
-        vectors, shares = sharing_vectors(chunk), sharing(chunk)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         moved = [model for model, tau in vectors.items() if tau.count_nonzero()]
         if averaged or not moved:
             merged = weighted_sum(vectors, shares)

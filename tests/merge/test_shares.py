@@ -3,7 +3,7 @@
 import pytest
 
 from adamms.errors import AdammsError
-from adamms.merge.coefficients import check_alpha, donor_shares
+from adamms.merge.shares import check_alpha, donor_shares
 
 
 def test_one_number_is_shared_equally() -> None:

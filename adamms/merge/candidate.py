@@ -1,6 +1,6 @@
 """A candidate: one setting of the merge's coefficients that a search tries.
 
-Knows keys and numbers, not what they do to weights.
+Knows keys of the configuration and numbers, but not what they do to weights.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,15 @@ ALPHA = "merge.alpha"
 class Candidate:
     """One setting of the merge that the search tries.
 
+    >>> str(Candidate(0.3)), str(Candidate(0.4, (("merge.density", 0.2),)))
+    ('0.3', 'density=0.2, alpha=0.4')
+
     Args:
-        alpha: the donors' share; None where the candidate leaves it as it is configured.
-        parameters: (key of the configuration, value) of everything else that it sets, e.g.
-            ("merge.density", 0.2); kept in the order of the keys.
+        alpha: the donors' share; None leaves it as configured.
+        parameters: (key of the configuration, value) for everything else that it sets; sorted by key.
 
     Raises:
-        AdammsError: an alpha outside [0, 1], or nothing that it sets.
+        AdammsError: an alpha outside [0, 1], or neither alpha nor parameters.
     """
 
     alpha: float | None = None
@@ -40,7 +42,7 @@ class Candidate:
 
     @classmethod
     def of(cls, settings: Mapping[str, float]) -> "Candidate":
-        """The candidate that sets these keys, alpha's among them."""
+        """The candidate that sets these keys, which may include alpha's."""
         others = tuple((key, value) for key, value in settings.items() if key != ALPHA)
         return cls(settings.get(ALPHA), others)
 
@@ -51,15 +53,15 @@ class Candidate:
 
     @property
     def alpha_alone(self) -> bool:
-        """Whether it sets alpha and nothing else."""
+        """Whether it sets only alpha."""
         return self.alpha is not None and not self.parameters
 
     def value(self, key: str) -> str:
-        """What it sets a key to, as text."""
+        """The value of a key, as text."""
         return f"{self.alpha:g}" if key == ALPHA else f"{self.settings[key]:.10g}"
 
     def __str__(self) -> str:
-        """'0.3' of alpha alone, else 'density=0.2, alpha=0.3'."""
+        """'0.3' if it sets only alpha, else 'density=0.2, alpha=0.3'."""
         if self.alpha_alone:
             return self.value(ALPHA)
         return ", ".join(f"{short(key)}={self.value(key)}" for key in self.settings)
@@ -73,12 +75,12 @@ class Candidate:
 
     @property
     def overrides(self) -> str:
-        """What makes these settings on the command line."""
+        """The settings as on the command line."""
         own = [f"{key}={value!r}" for key, value in self.parameters]
         return " ".join([*own, *([] if self.alpha is None else [f"{ALPHA}={self.value(ALPHA)}"])])
 
     def to_json(self) -> Any:
-        """The number of alpha alone, else {key: value}."""
+        """Alpha if it sets only that, else {key: value}."""
         return self.alpha if self.alpha_alone else self.settings
 
     @classmethod
@@ -88,7 +90,7 @@ class Candidate:
 
 
 def names_to_json(candidates: Iterable[Candidate]) -> dict[str, Any]:
-    """What JSON needs beside keys that are candidates' names: {"settings": [...]}, or {} where names suffice.
+    """What JSON with candidates' names as keys needs besides: {"settings": [...]}, or {} if names suffice.
 
     >>> names_to_json([Candidate(0.1)]), names_to_json([Candidate(1 / 3)])
     ({}, {'settings': [0.3333333333333333]})
@@ -111,7 +113,7 @@ def short(key: str) -> str:
 
 
 def axes_of(candidates: Iterable[Candidate]) -> dict[str, list[float]]:
-    """Key -> the values that it has among the candidates, in increasing order."""
+    """Key -> its values among the candidates, in increasing order."""
     found: dict[str, set[float]] = {}
     for candidate in candidates:
         for key, value in candidate.settings.items():

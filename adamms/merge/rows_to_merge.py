@@ -1,6 +1,6 @@
-"""Where a method can act: tensors and rows without the operands that it needs stay the target's.
+"""Which tensors and rows of a plan are merged: those that have all operands the method needs.
 
-Reads and writes plans only; knows nothing of weights.
+The others stay the target's. Knows plans, but no weights.
 """
 
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from adamms.merge.method import Method
 
 
 def actionable(plan: Plan, method: Method) -> Plan:
-    """The plan in which what the method cannot merge is kept and counted: tensors, and rows of tokens.
+    """The plan that keeps what the method cannot merge, with the reason: tensors, and rows of tokens.
 
-    A task vector is a difference from the ancestor's tensor: where the plan has none, any other formula
-    (the ancestor's values taken as zero, an interpolation) would be another method under this one's name.
+    A task vector is a difference from the ancestor's tensor. Without that tensor, any formula (an
+    interpolation, say) would be another method under this one's name.
     """
     if not method.needs_ancestor:
         return plan
@@ -35,14 +35,14 @@ def _actionable(slot: Slot, method: Method) -> Slot:
 
 
 def _only(expression: Expression, known: tuple[int, ...]) -> Tokens:
-    """The donor's rows without those of tokens that the ancestor does not know."""
+    """The donor's rows, without those of tokens that the ancestor does not have."""
     aligned = expression if isinstance(expression, Tokens) else Tokens(expression, tuple(range(len(known))))
     rows = (row if ancestral >= 0 else -1 for row, ancestral in zip(aligned.rows, known, strict=True))
     return Tokens(aligned.source, tuple(rows))
 
 
 def idle_rows(slot: Slot, rows: range) -> list[int]:
-    """Positions in `rows` of tokens that no donor has; whatever the method, they stay the target's."""
+    """Positions in `rows` of tokens that no donor has: with every method, they stay the target's."""
     aligned = [e.rows[rows.start : rows.stop] for e in slot.donors.values() if isinstance(e, Tokens)]
     if len(aligned) < len(slot.donors):
         return []
@@ -50,12 +50,12 @@ def idle_rows(slot: Slot, rows: range) -> list[int]:
 
 
 def acts(slot: Slot) -> bool:
-    """Whether there is a row that is not idle."""
+    """Whether at least one row is merged."""
     return any(acting_runs(slot, range(slot.shape[0] if slot.shape else 1)))
 
 
 def acting_runs(slot: Slot, rows: range) -> Iterator[tuple[int, int]]:
-    """(first, last + 1) of the longest stretches of `rows`, as positions, that are not idle."""
+    """(first, last + 1) of each run of merged rows, as positions in `rows`."""
     first = 0
     for idle in (*idle_rows(slot, rows), len(rows)):
         if idle > first:

@@ -1,49 +1,58 @@
-"""Coefficients that differ between tensors, as data: by role, along the layers, by name; the first rule wins.
+"""Rules: shares that differ between tensors, by role, along the layers or by name.
 
-A rule says for which tensors the donors' share is another one. Knows nothing of methods or values.
+A rule says which tensors have another share of the donors; the first that applies wins. Knows nothing of
+methods or values.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Ge, Le
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from adamms.architectures.roles import ROLE_GROUPS, Role, parse_role
 from adamms.errors import AdammsError, check_choice
 from adamms.mapping.plan import Slot
 
+Share = Annotated[float, Ge(0), Le(1)]
 Shares = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule; a slot must meet every condition that is given.
+    """One rule. It applies to the slots that meet all of its conditions.
+
+    >>> rule = Rule(roles=("attn",), factor=(0, 1))
+    >>> [rule.value(Slot("q", (2, 2), "F32", f"layers.{i}.attn.q.weight"), layers=3) for i in range(3)]
+    [0.0, 0.5, 1.0]
 
     Args:
         roles: roles or groups of roles, as in `mapper.exclude`.
         layers: [first, last] decoder layer, both included.
-        match: a regular expression that the target tensor's name must contain.
-        factor: the donors' share there, relative to the recipe's alpha, so that a search moves it too. A
-            list are anchor points, spread evenly over the depth and interpolated linearly: over the rule's
-            `layers`, or over all, where the embeddings lie at the first and the head and the final norm at
-            the last layer.
-        alpha: the donors' share together there, whatever the recipe's alpha; a number or anchor points.
+        match: a regular expression that is searched for in the target tensor's name.
+        factor: the donors' share there, relative to alpha, so that a search moves it too. A list gives
+            anchor points, spread evenly over the depth and interpolated linearly. The depth is the rule's
+            `layers`, or all layers; embeddings count as the first layer, head and final norm as the last.
+        alpha: the donors' share together there, whatever the configured alpha; a number or anchor points.
 
     Raises:
-        AdammsError: not exactly one of factor and alpha, values out of range, unknown roles.
+        AdammsError: not exactly one of factor and alpha, an unknown role, layers in the wrong order, or an
+            invalid regular expression.
     """
 
     roles: tuple[str, ...] = ()
-    layers: tuple[int, int] | None = None
+    layers: tuple[NonNegativeInt, NonNegativeInt] | None = None
     match: str | None = None
-    factor: float | tuple[float, ...] | None = None
-    alpha: float | tuple[float, ...] | None = None
+    factor: NonNegativeFloat | tuple[NonNegativeFloat, ...] | None = None
+    alpha: Share | tuple[Share, ...] | None = None
 
     def __post_init__(self) -> None:
         for name in self.roles:
             check_choice("merge.rules.roles", name, ROLE_GROUPS)
-        if self.layers is not None and (len(self.layers) != 2 or not 0 <= self.layers[0] <= self.layers[1]):
+        if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
             raise AdammsError(f"merge.rules: layers is {list(self.layers)}; expected [first, last]")
         try:
             re.compile(self.match or "")
@@ -51,23 +60,18 @@ class Rule:
             raise AdammsError(f"merge.rules: match is not a regular expression: {error}") from error
         if (self.factor is None) == (self.alpha is None):
             raise AdammsError(f"merge.rules: {self} needs either factor or alpha")
-        for value in self.anchors:
-            bad = isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < np.inf
-            if bad or (self.alpha is not None and value > 1):
-                what = "factor" if self.alpha is None else "alpha"
-                expected = "that is not negative" if self.alpha is None else "in [0, 1]"
-                raise AdammsError(f"merge.rules: {what} has {value!r}; expected a number {expected}")
         if not self.anchors:
             raise AdammsError(f"merge.rules: {self} has an empty list")
 
     @property
     def anchors(self) -> tuple[float, ...]:
-        """The value, or the values along the depth."""
+        """The factors or alphas along the depth; one for all layers."""
         given = self.factor if self.alpha is None else self.alpha
         assert given is not None
         return given if isinstance(given, tuple) else (given,)
 
     def applies(self, slot: Slot) -> bool:
+        """Whether the slot meets the conditions."""
         role = role_of(slot)
         if self.roles:
             kinds = {kind for name in self.roles for kind in ROLE_GROUPS[name]}
@@ -80,7 +84,7 @@ class Rule:
         return self.match is None or re.search(self.match, slot.name) is not None
 
     def value(self, slot: Slot, layers: int) -> float:
-        """The factor or alpha of `slot`, in a decoder of so many layers."""
+        """The factor or alpha of `slot`, in a decoder with this number of layers."""
         if len(self.anchors) == 1:
             return self.anchors[0]
         role = role_of(slot)
@@ -95,7 +99,7 @@ class Rule:
 
 
 def role_of(slot: Slot) -> Role | None:
-    """The slot's role, of several fused ones the first; None if the mapping gave it none."""
+    """The slot's role, the first of several fused ones; None if the mapping gave it none."""
     try:
         return parse_role(slot.role.split(" + ")[0])
     except AdammsError:
@@ -105,13 +109,13 @@ def role_of(slot: Slot) -> Role | None:
 def shares_by_slot(
     rules: Sequence[Rule], slots: Sequence[Slot], shares: Shares, parts: Shares
 ) -> dict[str, dict[str, float]]:
-    """Slot name -> donor name -> share, for the merged slots to which a rule applies; the first that does.
+    """Slot name -> donor name -> share, for the merged slots to which a rule applies.
 
     Args:
-        rules: in order.
-        slots: the plan's.
+        rules: the first that applies to a slot wins.
+        slots: of the plan.
         shares: donor name -> its share where no rule applies.
-        parts: donor name -> its part of the donors' share; they add up to 1.
+        parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
         AdammsError: a rule that applies to no merged slot, or one that makes shares add up to more than 1.

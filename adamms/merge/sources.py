@@ -1,7 +1,7 @@
-"""Where a recipe reads its inputs from, and on which device it merges them.
+"""Where a recipe reads its operands from, and on which device it merges them.
 
-A file is mapped by default. Who merges the same models again and again may hold the inputs nearer.
-Knows nothing of slots or arithmetic.
+By default, files are mapped. A search that merges the same models many times can keep their tensors in
+memory. Knows nothing of slots or arithmetic.
 """
 
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class Sources:
     """Reads tensors of checkpoints onto a device.
 
     Args:
-        device: where the inputs are wanted and the arithmetic takes place.
-        cache: where an input stays after its first reading: nowhere but in the page cache (`mmap`), in
-            page-locked memory (`pinned`), or on the device (`gpu`). The last two need a GPU, and room for
-            all tensors that are merged, of target and donors.
+        device: where the tensors are wanted and the arithmetic takes place.
+        cache: where a tensor stays after it was read: only in the page cache (`mmap`), in page-locked memory
+            (`pinned`), or on the device (`gpu`). The last two need a GPU, and room for all merged tensors
+            of target and donors.
 
     Raises:
-        AdammsError: an unknown cache, or one that needs a GPU on a device that is none.
+        AdammsError: an unknown cache, or one that needs a GPU on another device.
     """
 
     device: torch.device
@@ -43,7 +43,7 @@ class Sources:
     def read(self, checkpoint: Checkpoint, name: str) -> torch.Tensor:
         """The tensor `name` on the device, in its stored dtype; a view of the mapped file on a CPU.
 
-        One that an adapter changes is computed, as a whole, on the CPU: on every device the same values.
+        A tensor that an adapter changes is computed as a whole on the CPU, so that all devices get the same.
         """
         key = (str(checkpoint), name)
         if key in self._held:
@@ -57,7 +57,7 @@ class Sources:
         return tensor
 
     def rows(self, checkpoint: Checkpoint, name: str) -> Rows:
-        """The same row by row: on a CPU what an adapter changes is computed when asked for, and not kept."""
+        """The same row by row. On a CPU, rows that an adapter changes are computed when asked for."""
         if self.device.type == "cpu" and self.cache == "mmap":
             return checkpoint.rows(name)
         tensor = self.read(checkpoint, name)

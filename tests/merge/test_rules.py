@@ -88,11 +88,7 @@ def test_embeddings_lie_at_the_first_layer_and_the_head_at_the_last() -> None:
     [
         ({}, "needs either factor or alpha"),
         ({"factor": 1.0, "alpha": 0.5}, "needs either factor or alpha"),
-        ({"alpha": 1.5}, r"alpha has 1\.5; expected a number in \[0, 1\]"),
-        ({"factor": (1.0, -1.0)}, r"factor has -1\.0; expected a number that is not negative"),
-        ({"factor": float("nan")}, r"factor has nan"),
         ({"factor": ()}, "has an empty list"),
-        ({"factor": True}, "factor has True"),
         ({"factor": 1.0, "roles": ("atn",)}, r"merge\.rules\.roles is 'atn'; expected one of.*Nearest: attn"),
         ({"factor": 1.0, "layers": (3, 1)}, r"layers is \[3, 1\]; expected \[first, last\]"),
         ({"factor": 1.0, "match": "("}, "match is not a regular expression"),

@@ -1,7 +1,7 @@
 """Inner products of whole tensors, from one pass over their chunks.
 
-Angles and norms are all that spherical methods must know of a tensor before they can merge a chunk of
-it. Knows nothing of methods.
+Spherical methods need angles and norms of a tensor before they can merge a chunk of it. Knows nothing of
+methods.
 """
 
 import math
@@ -14,17 +14,17 @@ import torch
 from adamms.merge.method import TARGET, Chunk
 from adamms.merge.surveys.sums import Summation, Sums
 
-# Between two operands' names; no name has one.
+# Between two operands' names; names do not contain it.
 SEPARATOR = "\n"
 
 
 def products_of_values() -> Summation:
-    """A survey of each tensor for the inner products of its models' values."""
+    """A survey of each tensor: the inner products of its models' values."""
     return Summation(lambda chunk: _products(chunk.models()), "tensor")
 
 
 def products_of_vectors() -> Summation:
-    """The same of the models' task vectors."""
+    """A survey of each tensor: the inner products of its models' task vectors."""
     return Summation(lambda chunk: _products(chunk.task_vectors()), "tensor")
 
 
@@ -32,7 +32,7 @@ class Products:
     """What such a survey found.
 
     Args:
-        sums: its statistics; nothing if no row was counted.
+        sums: its statistics; empty if no row was counted.
     """
 
     def __init__(self, sums: object) -> None:
@@ -43,7 +43,7 @@ class Products:
         return math.sqrt(self.of.get(f"{name}{SEPARATOR}{name}", 0.0))
 
     def cosine(self, one: str, other: str) -> float:
-        """Of the angle between two operands, in [-1, 1]; 0 if one of them is zero."""
+        """The cosine of the angle between two operands, in [-1, 1]; 0 if one of them is zero."""
         scale = self.norm(one) * self.norm(other)
         if not scale:
             return 0.0
@@ -53,13 +53,13 @@ class Products:
 
 
 def row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The inner product of each row (of dimension 0) with the other tensor's same row: shape (rows,)."""
+    """The inner product of each row (of dimension 0) with the same row of the other tensor: shape (rows,)."""
     products = (left * right).reshape(len(left), -1).cpu().numpy()
     return torch.from_numpy(np.add.reduce(products, axis=1)).to(left.device)
 
 
 def combined(chunk: Chunk, weights: Mapping[str, float]) -> torch.Tensor:
-    """The sum of weight * model over the models that have a weight; overwrites the operands."""
+    """The sum of weight * model over the models with a weight; overwrites the operands."""
     merged = chunk.target.mul_(weights.get(TARGET, 0.0))
     for name, donor in chunk.donors.items():
         if weights.get(name, 0.0):

@@ -1,7 +1,7 @@
-"""Sums over a tensor or the whole model whose value depends on neither chunks, order nor threads.
+"""Sums over a tensor or the whole model that do not depend on chunks, order or threads.
 
-Rows are summed in float64, always as a whole; the sums of the rows are then added exactly, as integers,
-and rounded once. Knows nothing of what is summed.
+Each row is summed in float64 as a whole. The sums of the rows are added exactly, as integers, and rounded
+once. Knows nothing of what is summed.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from adamms.merge.method import Chunk, Statistics
 
 Terms = Callable[[Chunk], Mapping[str, torch.Tensor]]
 
-# Every float64 is a multiple of 2**-1074; with room for the 53 bits that a mantissa is taken as.
+# Every float64 is a multiple of 2**-1074; 52 bits more, because a mantissa is read as a whole number.
 POINT = 1126
 HALF = 26
 
@@ -30,7 +30,7 @@ class Sums(Statistics):
 
 @dataclass(frozen=True)
 class Summation:
-    """A survey for sums, of each name on its own. Infinities and NaNs do not count.
+    """A survey for one sum per name. Infinities and NaNs do not count.
 
     Args:
         terms: chunk -> name -> float64 terms of the chunk's shape.
@@ -48,7 +48,7 @@ class Summation:
         return Totals(self.terms)
 
     def conclude(self, found: "Totals") -> Sums:
-        # Division of integers rounds to the nearest.
+        # Python's division of integers rounds once, to the nearest.
         return Sums({name: total / (1 << POINT) for name, total in found.totals.items()})
 
 
@@ -71,7 +71,7 @@ class Totals:
 
 
 def sums_of_rows(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The sum of each row of finite values, which is the same among any other rows."""
+    """The sum of the finite values of each row; it does not depend on the other rows."""
     sums = np.add.reduce(rows, axis=1)
     if not np.isfinite(sums).all():
         sums = np.add.reduce(np.where(np.isfinite(rows), rows, 0.0), axis=1)
@@ -84,7 +84,7 @@ def exact_sum(values: npt.NDArray[np.float64]) -> int:
     integers = (mantissas * 2.0**53).astype(np.int64)
     total = 0
     for exponent in np.unique(exponents).tolist():
-        # Halves, so that 64 bits hold the sum of billions.
+        # In halves, so that 64 bits hold the sum of billions.
         alike = integers[exponents == exponent]
         upper, lower = int((alike >> HALF).sum()), int((alike & ((1 << HALF) - 1)).sum())
         total += ((upper << HALF) + lower) << (exponent + POINT - 53)

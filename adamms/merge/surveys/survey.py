@@ -1,7 +1,6 @@
-"""Surveys: what a method must know of a tensor or of the whole model, counted chunk by chunk.
+"""Runs surveys: what a method must know of a tensor or of the whole model, counted chunk by chunk.
 
-Owns the passes and their threads. What is counted is the method's business, where chunks come from the
-recipe's.
+Owns the passes and their threads. The method decides what is counted; the recipe makes the chunks.
 """
 
 from collections import deque
@@ -20,11 +19,11 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Then:
-    """A survey after a survey, made from what the first ends in.
+    """A survey followed by another, which is made from what the first finds.
 
     Args:
         first: the survey to begin with.
-        second: what the first ends in -> the survey that follows it.
+        second: what the first finds -> the survey that follows it.
         more: how many passes the second has.
     """
 
@@ -55,14 +54,14 @@ def measure(
     workers: int | None = None,
     advance: Advance = lambda _: None,
 ) -> Statistics:
-    """Go through the slots as often as the survey asks, and return what it ends in.
+    """Go through the slots as often as the survey asks, and return what it finds.
 
     Args:
         survey: the first pass.
         slots: what it covers.
-        chunks: a slot's chunks.
-        workers: threads; the processors at hand by default; 0 for none but the caller's.
-        advance: called with the bytes of the target that were just gone through.
+        chunks: slot -> its chunks.
+        workers: threads; by default one per processor; 0 for the caller's thread.
+        advance: called with the bytes of the target that were just read.
     """
     step: Survey | Statistics = survey
     while not isinstance(step, Statistics):
@@ -87,7 +86,7 @@ def _pass(
         return total
     workers = workers or default_workers()
     with chunk_pool(workers) as pool:
-        # Few at a time, so that few summaries wait to be added up.
+        # A few at a time, so that few summaries wait to be added up.
         ahead: deque[Future[Summary]] = deque()
         for slot in sorted(slots, key=lambda slot: -slot.nbytes):
             ahead.append(pool.submit(summary_of, slot))

@@ -1,11 +1,10 @@
 """The k-th largest magnitude among any number of values: exact, in two passes, in bounded memory.
 
-The first pass counts magnitudes by their leading bits: exponent and 8 bits of the mantissa. The bin with
-the k-th is then known, and the second pass collects that bin alone, equal values once. Knows of a chunk
-only what the method takes from it.
+The first pass counts magnitudes in bins by their leading bits: exponent and 8 bits of the mantissa. The
+second pass collects the values of the bin with the k-th, equal values once. Knows nothing of methods.
 
-A bin is 1/256 of an octave wide. Of task vectors it holds less than 0.2% of the elements, and with 16-bit
-inputs few different values.
+A bin is 1/256 of an octave wide. It holds less than 0.2% of the elements of task vectors, and of 16-bit
+inputs only a few different values.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +25,8 @@ Ranks = Callable[[int], Sequence[int]]
 
 MANTISSA_BITS = 8
 SHIFT = 52 - MANTISSA_BITS
-# From the least float32 to the largest difference of two, in binary exponents, with some room. Float64
-# values beyond are counted in the outermost bins: as exact, but these may be large.
+# Binary exponents from the least float32 to the largest difference of two, with some room. Float64 values
+# beyond are counted in the outermost bins; the result stays exact, but these bins may be large.
 LEAST, GREATEST = -160, 130
 BINS = (GREATEST - LEAST) << MANTISSA_BITS
 FIRST_CODE = (LEAST + 1023) << MANTISSA_BITS
@@ -37,11 +36,10 @@ COMPACT_AT = 1 << 18
 
 @dataclass(frozen=True)
 class Thresholds(Statistics):
-    """What a `Ranking` ends in.
+    """What a `Ranking` finds.
 
     Args:
-        of: name -> the magnitude at each of the ranks asked for, in their order; infinite if there is no
-            finite value.
+        of: name -> the magnitudes at the ranks asked for, in that order; infinity if no value is finite.
     """
 
     of: Mapping[str, tuple[float, ...]]
@@ -49,14 +47,11 @@ class Thresholds(Statistics):
 
 @dataclass(frozen=True)
 class Ranking:
-    """A survey for magnitudes at given ranks, for each of several operands on its own.
-
-    Infinities and NaNs have no rank and do not count.
+    """A survey for the magnitudes at given ranks, separately for each name. Infinities and NaNs do not count.
 
     Args:
         taken: chunk -> name -> values to rank, of any shape; called once for every chunk and pass.
-        ranks: how many values there are -> the ranks wanted, 1 being the largest; those outside
-            [1, count] are moved there. Called once for each name.
+        ranks: number of values -> the ranks wanted, where 1 is the largest value; clamped to [1, number].
         scope: of the model, or of each tensor.
     """
 
@@ -184,7 +179,7 @@ class Collected:
     def _append(self, name: str, values: Values, counts: Counts) -> None:
         self._found[name].append((values, counts))
         self._waiting[name] += len(values)
-        # Never more waits than was there, or than the constant: sorting stays cheap, memory bounded.
+        # Sorting only when more waits than was sorted before is cheap, and bounds the memory.
         if self._waiting[name] > max(COMPACT_AT, len(self._found[name][0][0])):
             self.tally(name)
 
@@ -195,6 +190,6 @@ def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:
 
 
 def _bins_of(magnitudes: torch.Tensor) -> torch.Tensor:
-    """The bin of each float64 magnitude; the order of the bins is the magnitudes'."""
+    """The bin of each float64 magnitude; larger magnitudes have larger bins."""
     codes = magnitudes.view(torch.int64) >> SHIFT
     return codes.sub_(FIRST_CODE).clamp_(0, BINS - 1)

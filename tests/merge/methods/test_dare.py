@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tiny_merges as merging
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.dare_linear import DareLinear
 from adamms.merge.methods.dare_ties import DareTies
 from adamms.merge.recipe import Recipe
@@ -98,9 +97,3 @@ def test_alpha_0_is_the_target_only_where_the_formula_says_so(cases: dict[str, m
     assert not DareLinear(0.5).keeps_target({"a": 0.0})
     assert not DareLinear(1.0, 0.5).keeps_target({"a": 0.0})
     assert not DareTies(1.0).keeps_target({"a": 0.0})
-
-
-def test_density_is_a_share() -> None:
-    for method in (DareLinear, DareTies):
-        with pytest.raises(AdammsError, match=r"merge\.density is 0; expected a number in \(0, 1\]"):
-            method(density=0)

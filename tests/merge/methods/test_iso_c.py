@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.iso_c import IsoC
 
 
@@ -78,10 +77,3 @@ def test_vocabularies_are_averaged() -> None:
 def test_heterogeneous_pair(heterogeneous: Pair) -> None:
     heterogeneous.check(IsoC(), formula(IsoC()), {"a": 0.4})
     heterogeneous.check(IsoC(2.0), formula(IsoC(2.0)), {"a": 0.2, "b": 0.5})
-
-
-def test_parameters_are_checked() -> None:
-    with pytest.raises(AdammsError, match=r"merge\.scaling is nan; expected a finite"):
-        IsoC(float("nan"))
-    with pytest.raises(AdammsError, match=r"merge\.vocabulary_rows is 0; expected a whole number from 1"):
-        IsoC(vocabulary_rows=0)

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, assert_close, merged, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.karcher import Karcher
 
 
@@ -115,16 +114,3 @@ def test_one_step_is_one_step() -> None:
 def test_heterogeneous_pair(heterogeneous: Pair) -> None:
     heterogeneous.check(Karcher(), reference, {"a": 0.4})
     heterogeneous.check(Karcher(), reference, {"a": 0.2, "b": 0.5})
-
-
-@pytest.mark.parametrize(
-    ("given_", "message"),
-    [
-        ({"steps": 0}, r"merge\.steps is 0; expected a whole number from 1"),
-        ({"steps": 1.5}, r"merge\.steps is 1\.5; expected a whole number"),
-        ({"tolerance": -1.0}, r"merge\.tolerance is -1\.0; expected a number in \[0, 1\]"),
-    ],
-)
-def test_parameters_are_checked(given_: dict[str, object], message: str) -> None:
-    with pytest.raises(AdammsError, match=message):
-        Karcher(**given_)  # type: ignore[arg-type]

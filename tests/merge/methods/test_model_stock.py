@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, assert_close, merged, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.model_stock import ModelStock
 
 
@@ -123,10 +122,3 @@ def test_heterogeneous_pair(heterogeneous: Pair, per: str) -> None:
     expected = reference if per == "tensor" else by_row
     heterogeneous.check(method, expected, {"a": 0.4})
     heterogeneous.check(method, expected, {"a": 0.2, "b": 0.5})
-
-
-def test_parameters_are_checked() -> None:
-    with pytest.raises(
-        AdammsError, match=r"merge\.per is 'rows'; expected one of: tensor, row\. Nearest: row"
-    ):
-        ModelStock(per="rows")  # type: ignore[arg-type]

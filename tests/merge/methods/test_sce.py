@@ -1,6 +1,6 @@
 """sce against its formula, with the selection by sorting."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.sce import Sce
 
 
@@ -110,17 +109,3 @@ def test_order_of_the_donors_does_not_matter(order: list[str]) -> None:
 def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.4})
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.2, "b": 0.5})
-
-
-BAD: dict[str, tuple[Callable[[], Sce], str]] = {
-    "density": (lambda: Sce(density=1.5), r"merge\.density is 1\.5; expected a number in \(0, 1\]"),
-    "combine": (lambda: Sce(combine="avg"), r"merge\.combine is 'avg'; expected one of"),  # type: ignore[arg-type]
-    "scaling": (lambda: Sce(scaling=float("inf")), r"merge\.scaling is inf; expected a finite"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_parameters_are_checked(case: str) -> None:
-    make, message = BAD[case]
-    with pytest.raises(AdammsError, match=message):
-        make()

@@ -81,9 +81,3 @@ def test_several_donors_are_refused(heterogeneous: Pair) -> None:
     recipe = heterogeneous.recipe(Slerp(), {"a": 0.2, "b": 0.3})
     with pytest.raises(AdammsError, match=r"one donor, and there are 2: a, b\. For several: merge=karcher"):
         next(recipe.tensors())
-
-
-@pytest.mark.parametrize("parallel", [0.0, 1.0, -1, 2, float("nan"), True, "x"])
-def test_parallel_is_checked(parallel: object) -> None:
-    with pytest.raises(AdammsError, match=r"merge\.parallel is .*; expected a number in \(0, 1\)"):
-        Slerp(parallel)  # type: ignore[arg-type]

@@ -5,7 +5,6 @@ import tiny
 import tiny_merges as merging
 import torch
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.linear import Linear
 from adamms.merge.methods.task_arithmetic import TaskArithmetic
 
@@ -38,8 +37,3 @@ def test_alpha_0_is_the_target_only_with_scaling_1(case: merging.Merge) -> None:
     half = make(TaskArithmetic(0.5), 0.0)
     slot = next(name for name in operands if name.endswith("up_proj.weight"))
     assert not torch.equal(half.tensor(slot), half.target.read(slot))
-
-
-def test_scaling_is_a_finite_number() -> None:
-    with pytest.raises(AdammsError, match=r"merge\.scaling is nan; expected a finite number"):
-        TaskArithmetic(float("nan"))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny_merges as merging
 
-from adamms.errors import AdammsError
 from adamms.merge.election import Majority
 from adamms.merge.methods.ties import Ties
 from adamms.merge.surveys.thresholds import Thresholds
@@ -151,18 +150,3 @@ def test_candidates_share_what_was_measured(cases: dict[str, merging.Merge]) -> 
     assert isinstance(found[0], Majority)
     assert isinstance(found[0].before, Thresholds)
     assert set(found[0].before.of) == {"target", "a", "b"}
-
-
-@pytest.mark.parametrize("density", [0, -0.1, 1.5, 20, True])
-def test_density_is_a_share(density: float) -> None:
-    with pytest.raises(AdammsError, match=r"merge\.density is .*; expected a number in \(0, 1\]"):
-        Ties(density=density)
-
-
-def test_choices_are_named() -> None:
-    with pytest.raises(AdammsError, match=r"merge\.scope is 'tensors'.*model, tensor\. Nearest: tensor"):
-        Ties(scope="tensors")  # type: ignore[arg-type]
-    with pytest.raises(AdammsError, match=r"merge\.combine"):
-        Ties(combine="max")  # type: ignore[arg-type]
-    with pytest.raises(AdammsError, match=r"merge\.election"):
-        Ties(election="none")  # type: ignore[arg-type]

@@ -1,12 +1,11 @@
 """tsv against its formula, with NumPy's decompositions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.tsv import Tsv
 
 
@@ -111,17 +110,3 @@ def test_vocabularies_are_averaged() -> None:
 def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.4})
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.2, "b": 0.5})
-
-
-BAD: dict[str, tuple[Callable[[], Tsv], str]] = {
-    "rank": (lambda: Tsv(rank=0), r"merge\.rank is 0; expected a number in \(0, 1\]"),
-    "scaling": (lambda: Tsv(scaling=float("inf")), r"merge\.scaling is inf; expected a finite"),
-    "rows": (lambda: Tsv(vocabulary_rows=0), r"merge\.vocabulary_rows is 0; expected a whole number from 1"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_parameters_are_checked(case: str) -> None:
-    make, message = BAD[case]
-    with pytest.raises(AdammsError, match=message):
-        make()

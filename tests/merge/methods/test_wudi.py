@@ -1,13 +1,12 @@
 """wudi against NumPy's least squares on the objective as written, and descent against torch's optimisers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 import torch
 from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
-from adamms.errors import AdammsError
 from adamms.merge.methods.wudi import Wudi
 
 
@@ -150,23 +149,3 @@ def test_vocabularies_are_averaged() -> None:
 def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.4})
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.2, "b": 0.5})
-
-
-BAD: dict[str, tuple[Callable[[], Wudi], str]] = {
-    "variant": (lambda: Wudi(variant="opt"), r"merge\.variant is 'opt'; expected one of: wudi, optmerge, "),  # type: ignore[arg-type]
-    "solver": (lambda: Wudi(solver="gd"), r"merge\.solver is 'gd'"),  # type: ignore[arg-type]
-    "start": (lambda: Wudi(start="zero"), r"merge\.start is 'zero'"),  # type: ignore[arg-type]
-    "steps": (lambda: Wudi(steps=0), r"merge\.steps is 0; expected a whole number from 1"),
-    "rate": (lambda: Wudi(rate=0.0), r"merge\.rate is 0\.0; expected a number in \(0, 1\]"),
-    "power": (lambda: Wudi(power=3), r"merge\.power is 3; expected a whole number from 1 to 2"),
-    "least": (lambda: Wudi(least=1.0), r"merge\.least is 1\.0; expected a number in \[0, 1\)"),
-    "scaling": (lambda: Wudi(scaling=float("nan")), r"merge\.scaling is nan; expected a finite"),
-    "rows": (lambda: Wudi(vocabulary_rows=0), r"merge\.vocabulary_rows is 0; expected a whole number from 1"),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_parameters_are_checked(case: str) -> None:
-    make, message = BAD[case]
-    with pytest.raises(AdammsError, match=message):
-        make()

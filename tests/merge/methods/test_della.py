@@ -148,9 +148,7 @@ def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
 
 
 def test_probabilities_lie_within_0_and_1() -> None:
-    with pytest.raises(
-        AdammsError, match=r"epsilon is 0\.1; .* above 0 and .* merge\.density is 0\.1"
-    ):
+    with pytest.raises(AdammsError, match=r"epsilon is 0\.1; .* above 0 and .* merge\.density is 0\.1"):
         Della(density=0.1, epsilon=0.1)
     with pytest.raises(AdammsError, match=r"merge\.epsilon is 0\.2; expected density - eps"):
         Della(density=0.9, epsilon=0.2)

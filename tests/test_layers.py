@@ -155,7 +155,7 @@ def test_configuration_stops_at_the_door() -> None:
         "adamms.engines.base, adamms.data.jsonl, adamms.evaluate.scorers, adamms.evaluate.evaluation",
         "adamms.engines.vllm.engine, adamms.engines.vllm.child",
         "adamms.evaluate.lmms.run, adamms.app.modes.evaluate",
-        "adamms.report.trackers.wandb, adamms.report.trackers.wandb_files, adamms.report.trackers.tracker",
+        "adamms.report.trackers.wandb, adamms.report.trackers.wandb_files, adamms.report.card",
         "adamms.models.registration, adamms.models.cogvlm, adamms.models.mplug_owl2, adamms.app.pipeline",
     ],
 )

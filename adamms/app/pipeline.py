@@ -52,7 +52,7 @@ from adamms.merge.candidate import Candidate, axes_of
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
 from adamms.report.report import write_report
-from adamms.report.result import Answered, Result
+from adamms.report.result import Answered, Hyperparameters, Result
 from adamms.report.trackers.tracker import Tracker
 from adamms.search.candidates import subset
 from adamms.search.choice import Selector
@@ -94,7 +94,13 @@ def merge(config: DictConfig, console: Console) -> Result:
     case = _measured(console, case)
     folder = write_model(console, config, case, case.recipe())
     write_json(output / "plan.json", case.plan.to_json())
-    result = replace(result_of(case, console), checks=checks, folder=folder, load=_code(case, folder))
+    result = replace(
+        result_of(case, console),
+        checks=checks,
+        folder=folder,
+        load=_code(case, folder),
+        hyperparameters=Hyperparameters.of_recipe(case.record(case.recipe())),
+    )
     console.say(f"report: {write_report(output, result)}")
     result = _judged(outside, output, result)
     if all(instead := [advice(case.target, engine) for engine in ENGINES]):
@@ -152,6 +158,7 @@ def search(config: DictConfig, console: Console) -> Result:
         search=settings_in_words(config.search),
         labelled=len(task.data.answers) if evaluation else 0,
         merged=winner,
+        hyperparameters=Hyperparameters.of_recipe(case.record(recipe)),
         folder=folder,
         load=_code(case, folder),
         command=merge_command(list(axes_of(task.candidates))),

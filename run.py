@@ -1,4 +1,4 @@
-"""The one entry point: Hydra composes the configuration, and the mode that it names runs.
+"""The one entry point: Hydra composes the configuration, it is read once, and the mode that it names runs.
 
 python run.py                                   the demo: map, search, merge, evaluate, report
 python run.py mode=plan model=custom model.target.path=A model.donors.a.path=B
@@ -13,9 +13,10 @@ from adamms.app.multirun import compared
 
 @hydra.main(config_path="conf", config_name="config", version_base="1.3")
 def main(config: DictConfig) -> None:
-    from adamms.app.pipeline import run  # torch; --help answers without it
+    from adamms.app.modes.common import start  # torch; --help answers without it
+    from adamms.app.settings import read
 
-    run(config)
+    start(read(config))
 
 
 if __name__ == "__main__":

@@ -18,16 +18,12 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
-from test_conf import given, nodes
 
-from adamms.app.arguments import check_arguments
-from adamms.app.asker import selector_of
-from adamms.app.grid import candidate_of, candidates_of
-from adamms.app.merges import build, variants_of
-from adamms.merge.catalogue import check_ancestor
+from adamms.app.merges import check_merge
+from adamms.app.settings import read
+from adamms.engines.logs.replay import Replay
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps/README.md"]
 CONF = ROOT / "conf"
@@ -129,24 +125,14 @@ def composed() -> set[tuple[str, str, tuple[str, ...]]]:
 
 def check(config: DictConfig, overrides: Iterable[str]) -> None:
     """Everything that needs no file: what was set binds, and nothing that is needed lacks."""
-    touched = {re.split("[.=/]", override.lstrip("+"))[0] for override in overrides}
-    for node in nodes(config):
-        place = str(node._get_full_key(None))
-        if place.partition(".")[0] in touched:
-            check_arguments(get_object(node._target_), given(node), place)
-    build(config.mapper)
-    replayed = str(config.engine._target_).endswith("Replay")
+    run = read(config)
+    replayed = isinstance(run.engine, Replay)
     lacking = {key for key in OmegaConf.missing_keys(config) if not (replayed and key.startswith("model."))}
     assert not lacking, f"it lacks {', '.join(sorted(lacking))}"
-    mode = config.mode.name
-    if mode in ("search", "plan", "merge", "respond"):
-        check_ancestor(build(config.merge.method), replayed or config.model.ancestor.path is not None)
-    if mode == "search" and not replayed:
-        candidates = candidates_of(config)
-        selector_of(config).check(candidates)
-        variants_of(config, candidates)
-    if mode == "respond":
-        candidate_of(config)
+    if run.mode in ("search", "plan", "merge", "respond") and not replayed:
+        check_merge(run)
+    if run.mode == "search" and not replayed:
+        run.strategy.check(run.grid)
 
 
 def test_every_run_composes() -> None:

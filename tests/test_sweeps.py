@@ -8,9 +8,9 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.app.grid import candidates_of
-from adamms.app.merges import build, variants_of
-from adamms.merge.catalogue import check_ancestor, known_methods
+from adamms.app.merges import check_merge
+from adamms.app.settings import read
+from adamms.merge.catalogue import known_methods
 from adamms.search.candidates import shape_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,10 +42,9 @@ def composed(recipe: str, overrides: list[str]) -> DictConfig:
 
 def check(config: DictConfig) -> None:
     """All that mode=search checks before it opens a model."""
-    candidates = candidates_of(config)
-    build(config.search.selector).check(candidates)
-    variants_of(config, candidates)
-    check_ancestor(build(config.merge.method), config.model.ancestor.path is not None)
+    run = read(config)
+    run.strategy.check(run.grid)
+    check_merge(run)
 
 
 @pytest.mark.parametrize("method", TUNED)
@@ -55,10 +54,10 @@ def test_a_tuned_method_has_a_grid_that_it_can_search(method: str) -> None:
         other = compose(
             "config", overrides=[f"tune={method}", "search.grid=[0,0.5,1]", "output=out", "cache=cache"]
         )
-    assert build(config.merge.method).name == method
+    assert read(config).merge.method.name == method
     check(config)
-    assert min(shape_of(candidates_of(config))) >= 5  # so that three at least can win along each axis
-    assert len(candidates_of(other)) == 3
+    assert min(shape_of(read(config).grid)) >= 5  # so that three at least can win along each axis
+    assert len(read(other).grid) == 3
 
 
 def test_all_methods_are_all() -> None:
@@ -74,7 +73,7 @@ def test_table1_is_the_papers_rows() -> None:
     for overrides in jobs("table1"):
         config = composed("table1", [*overrides, "data.path=questions.jsonl"])
         assert config.model.target.path == "Qwen/Qwen2-VL-7B-Instruct"
-        assert [candidate.alpha for candidate in candidates_of(config)] == [i / 10 for i in range(7)]
+        assert [candidate.alpha for candidate in read(config).grid] == [i / 10 for i in range(7)]
         check(config)
         # The paper's baselines take equal shares and are not searched: that is on the grid, as configured.
         assert config.merge.alpha == (0.3 if overrides[1] == "merge=linear" else 0.5)

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
-from adamms.app.grid import candidates_of
-from adamms.app.merges import build
+from adamms.app.settings import read
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate
@@ -87,10 +86,11 @@ def test_every_value_composes_to_what_it_says(sweep: Path, monkeypatch: pytest.M
             assert found == value, name
         assert options["track"] == "wandb"
         assert config.hydra.run.dir == "outputs/sweeps/s1/r1"
-        build(config.track)
-        build(config.merge.method)
-        if config.mode.name == "search":
-            build(config.search.selector).check(candidates_of(config))
+        with open_dict(config):
+            del config["hydra"]
+        run = read(config)
+        if run.mode == "search":
+            run.strategy.check(run.grid)
         count += 1
     assert count == 1 + sum(len(values(each)) - 1 for each in content(sweep)["parameters"].values())
 

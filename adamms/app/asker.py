@@ -1,170 +1,218 @@
-"""Has a search's questions answered: by candidates, parents, the control, and with disturbed inputs.
+"""Who is asked what: candidates, parents, the control, inputs changed harmlessly; each answer is given once.
 
-What a strategy asks for, and no more; each answer once. Like `answering`, above the layers.
+Knows engines and recipes. Chooses nothing and sees no label.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import DictConfig
-
-from adamms.app.answering import UNMERGED, Answers, ask_donor, fill
-from adamms.app.grid import space_of
-from adamms.app.merges import Case, build, variants_of
-from adamms.app.merging import Merging
+from adamms.app.merges import Merges
+from adamms.app.models import OpenModel, prompt_files
+from adamms.app.settings import Run, Source
+from adamms.checkpoint.reader import Checkpoint
 from adamms.data.disturbance import disturbed
-from adamms.data.example import Example
+from adamms.data.example import Dataset, Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
+from adamms.engines.logs.replay import Replay
+from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
-from adamms.search.choice import Selector
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SURENESS, TOKENS, Ask, Evidence
-from adamms.search.several import CoefficientsSelector
+from adamms.search.candidates import subset
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SURENESS, TOKENS, Evidence
+
+UNMERGED = Candidate(0.0)
+
+Given = dict[str, Answer]  # example id -> answer
+Answers = dict[Candidate, Given]
 
 
-def selector_of(config: DictConfig) -> Selector:
-    """The strategy that the configuration names, with the space that it walks in.
+@dataclass(frozen=True)
+class Questions:
+    """What there is to ask.
+
+    Args:
+        data: all examples, and the labels of some.
+        searched: task -> ids of the examples that the search looks at.
+    """
+
+    data: Dataset
+    searched: Mapping[str, Sequence[str]]
+
+    @property
+    def inputs(self) -> list[Example]:
+        """The examples that the search looks at, in the data's order."""
+        chosen = {example for ids in self.searched.values() for example in ids}
+        return [example for example in self.data.examples if example.id in chosen]
+
+    @property
+    def labelled(self) -> list[Example]:
+        return [example for example in self.data.examples if example.id in self.data.answers]
+
+
+def load_questions(run: Run) -> Questions:
+    """Read the data, and draw the examples of the search."""
+    data = run.data.load()
+    return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
+
+
+def live(run: Run, model: OpenModel) -> AbstractContextManager[StoredEngine]:
+    """The engine with this model in it, behind the store of answers; a null store keeps nothing.
 
     Raises:
-        AdammsError: a space that is none.
+        AdammsError: the model's format is one that the engine cannot run; the message says what to do.
     """
-    selector: Selector = build(config.search.selector)
-    return selector.within(space_of(config)) if isinstance(selector, CoefficientsSelector) else selector
+    check_runnable(run, model)
+    return live_checkpoint(run, model.checkpoint, model.source)
+
+
+def live_checkpoint(run: Run, checkpoint: Checkpoint, source: Source) -> AbstractContextManager[StoredEngine]:
+    """The same for a checkpoint that was not described.
+
+    Args:
+        source: may name a tokenizer and a chat template.
+    """
+    if isinstance(run.engine, Replay):
+        raise AdammsError("engine=replay has no model to ask; it goes with mode=search")
+    engine = run.engine.live(checkpoint.folder, prompt_files(source))
+    return StoredEngine(engine, run.store, checkpoint)
+
+
+def check_runnable(run: Run, model: OpenModel) -> None:
+    """Raise AdammsError if the engine is known not to run the model's format."""
+    engine = getattr(run.engine, "name", "")
+    if instead := model.advice(engine):
+        raise AdammsError(f"{model.described} cannot be run with engine={engine}. {instead}")
+
+
+def collect(engine: Engine, examples: Sequence[Example], advance: Callable[[int], None]) -> Given:
+    """All answers of the model that is live now."""
+    answers = {}
+    for example, answer in engine.generate(examples):
+        answers[example] = answer
+        advance(1)
+    return answers
+
+
+def ask_donor(
+    run: Run, console: Console, merges: Merges, name: str, title: str, examples: Sequence[Example]
+) -> Given:
+    """A donor's own answers, as a model of its own architecture.
+
+    Raises:
+        AdammsError: the engine cannot run it.
+    """
+    donor = merges.models.donors[name]
+    with live(run, donor) as engine, console.stage(f"{title} {name}", len(examples), "answers") as advance:
+        if donor.checkpoint.adapted:
+            engine.load(merges.alone(donor))
+        return collect(engine, examples, advance)
+
+
+def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Example]) -> dict[str, Given]:
+    """Every donor's own answers, if the strategy needs them: before the target's engine starts."""
+    if PARENTS not in run.strategy.needs:
+        return {}
+    return {name: ask_donor(run, console, merges, name, "search", examples) for name in merges.models.donors}
 
 
 @dataclass
 class Asker:
-    """An `Ask` over one live model.
+    """Has a search's questions answered by one live model, and remembers every answer.
 
     Args:
         console: shows what is asked.
-        case: the models.
+        merges: what candidates come to.
         engine: holds the target's architecture.
         examples: id -> example.
         needs: what the strategy needs beside the candidates' answers.
         donors: donor name -> its own answers, given before: one model is live at a time.
-        folder: where disturbed images go.
-        merging: how candidates that the case does not know are merged, as `variants_of` says it.
-        answers, target, control, changed: everything that was answered so far.
+        folder: where harmlessly changed images go.
+        answers, control, changed: candidate -> what was answered so far.
+        unmerged: the target's own answers so far.
     """
 
     console: Console
-    case: Case
+    merges: Merges
     engine: Engine
     examples: Mapping[str, Example]
     needs: Sequence[str]
-    donors: Mapping[str, Mapping[str, Answer]]
+    donors: Mapping[str, Given]
     folder: Path
-    merging: Callable[[Sequence[Candidate]], Mapping[Candidate, Merging]] = lambda _: {}
     answers: Answers = field(default_factory=dict)
-    target: dict[str, Answer] = field(default_factory=dict)
     control: Answers = field(default_factory=dict)
     changed: Answers = field(default_factory=dict)
+    unmerged: Answers = field(default_factory=dict)
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
         candidates = [candidate for candidate in candidates if self._can_be_merged(candidate)]
-        self._ask("search", self.answers, candidates, self._merged, questions)
+        self.fill("search", self.answers, candidates, self.merges.at, questions)
+        target: Given = {}
         if PARENTS in self.needs:
-            self._ask_target(questions)
+            target = _part(self.ask_target("search target", questions), [UNMERGED], examples)[UNMERGED]
         if CONTROL in self.needs:
-            self._ask("search control", self.control, candidates, self._control, questions)
+            self.fill("search control", self.control, candidates, self.merges.control, questions)
         if DISTURBED in self.needs:
             harmless = [disturbed(question, self.folder) for question in questions]
-            self._ask("search disturbed", self.changed, candidates, self._merged, harmless)
+            self.fill("search disturbed", self.changed, candidates, self.merges.at, harmless)
         return Evidence(
             candidates=_part(self.answers, candidates, examples),
-            target={example: self.target[example] for example in examples} if PARENTS in self.needs else {},
-            donors={
-                name: {example: answers[example] for example in examples}
-                for name, answers in self.donors.items()
-            },
+            target=target,
+            donors={name: {e: given[e] for e in examples} for name, given in self.donors.items()},
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
 
+    def ask_target(self, title: str, questions: Sequence[Example]) -> Answers:
+        """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
+        if not self.merges.at(UNMERGED).changes:
+            self.fill(title, self.answers, [UNMERGED], self.merges.at, questions)
+            return self.answers
+        self.fill(title, self.unmerged, [UNMERGED], lambda _: self.merges.target(), questions)
+        return self.unmerged
+
     def given(self, candidates: Sequence[Candidate]) -> Answers:
-        """What these candidates have said so far; of those that were asked nothing, nothing."""
+        """The answers collected so far; empty for candidates that were not asked."""
         return {candidate: self.answers.get(candidate, {}) for candidate in dict.fromkeys(candidates)}
 
+    def fill(
+        self,
+        title: str,
+        answers: Answers,
+        candidates: Sequence[Candidate],
+        recipe: Callable[[Candidate], Recipe],
+        examples: Sequence[Example],
+    ) -> None:
+        """Ask every candidate those of the examples that `answers` lacks."""
+        missing = {
+            candidate: [example for example in examples if example.id not in answers.get(candidate, {})]
+            for candidate in candidates
+        }
+        total = sum(map(len, missing.values()))
+        if not total:
+            return
+        with self.console.stage(title, total, "answers") as advance:
+            for candidate, wanted in missing.items():
+                if wanted:
+                    self.engine.load(recipe(candidate))
+                    answers.setdefault(candidate, {}).update(collect(self.engine, wanted, advance))
+
     def _can_be_merged(self, candidate: Candidate) -> bool:
-        """Whether its settings go together; from now on the case knows it."""
         try:
-            if candidate.parameters and candidate not in self.case.variants:
-                known = {**self.case.variants, **self.merging([candidate])}
-                self.case = replace(self.case, variants=known)
-            self._merged(candidate)
+            self.merges.at(candidate)
         except AdammsError:
             return False
         return True
 
-    def _merged(self, candidate: Candidate) -> Recipe:
-        return self.case.at(candidate).recipe()
 
-    def _control(self, candidate: Candidate) -> Recipe:
-        return self.case.at(candidate).control_recipe()
-
-    def _ask_target(self, questions: Sequence[Example]) -> None:
-        """Of most methods it is the candidate of alpha 0."""
-        if self._merged(UNMERGED).changes:
-            held = {UNMERGED: self.target}
-            self._ask("search target", held, [UNMERGED], lambda _: self.case.unmerged(), questions)
-        else:
-            self._ask("search target", self.answers, [UNMERGED], self._merged, questions)
-            self.target = self.answers.get(UNMERGED, {})
-
-    def _ask(
-        self,
-        title: str,
-        held: Answers,
-        candidates: Sequence[Candidate],
-        recipe: Callable[[Candidate], Recipe],
-        questions: Sequence[Example],
-    ) -> None:
-        fill(self.console, title, self.engine, held, candidates, recipe, questions)
-
-
-def donors_answers(
-    console: Console, config: DictConfig, case: Case, needs: Sequence[str], examples: Sequence[Example]
-) -> dict[str, dict[str, Answer]]:
-    """What every donor answers by itself, if the strategy needs it: before the target's engine is opened."""
-    if PARENTS not in needs:
-        return {}
-    return {name: ask_donor(console, f"search {name}", config, case, name, examples) for name in case.donors}
-
-
-def asker_of(
-    console: Console,
-    config: DictConfig,
-    case: Case,
-    engine: Engine,
-    needs: Sequence[str],
-    donors: Mapping[str, Mapping[str, Answer]],
-    examples: Sequence[Example],
-) -> Asker:
-    """The asker of a run."""
-    folder, merging = Path(config.cache) / "disturbed", partial(variants_of, config)
-    by_id = {example.id: example for example in examples}
-    return Asker(console, case, engine, by_id, needs, donors, folder, merging)
-
-
-def recorded(answers: Mapping[Candidate, Mapping[str, Answer]]) -> Ask:
-    """What a strategy asks with where all answers are there already."""
-
-    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        return Evidence({c: {example: answers[c][example] for example in examples} for c in candidates})
-
-    return ask
-
-
-def check_logprobs(config: DictConfig, needs: Sequence[str]) -> None:
-    """Raise AdammsError if a strategy needs log-probabilities that the engine is not asked for."""
-    if {TOKENS, SURENESS} & set(needs) and not config.engine.logprobs:
+def check_logprobs(run: Run) -> None:
+    """Raise AdammsError if the strategy needs log-probabilities that the engine is not asked for."""
+    if {TOKENS, SURENESS} & set(run.strategy.needs) and not run.engine.logprobs:
         raise AdammsError(
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
             "1 where only those of the answers themselves count, as in search=trusted"
@@ -172,8 +220,8 @@ def check_logprobs(config: DictConfig, needs: Sequence[str]) -> None:
 
 
 def check_recorded(needs: Sequence[str]) -> None:
-    """Raise AdammsError if a strategy needs more than what candidates once said."""
-    words = {
+    """Raise AdammsError if a strategy needs more than the candidates' answers, which logs do not have."""
+    names = {
         PARENTS: "the parents' own answers",
         CONTROL: "the answers of a control",
         DISTURBED: "answers to disturbed inputs",
@@ -182,8 +230,8 @@ def check_recorded(needs: Sequence[str]) -> None:
     }
     if needs:
         raise AdammsError(
-            f"this search needs {' and '.join(words[need] for need in needs)}, and engine=replay has only "
-            f"what the candidates said: search=adamms goes with it, and search=trusted with "
+            f"this search needs {' and '.join(names[need] for need in needs)}, and engine=replay has only "
+            f"the candidates' answers: search=adamms goes with it, and search=trusted with "
             f"search.donors=false search.sureness=0"
         )
 

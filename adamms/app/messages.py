@@ -87,7 +87,7 @@ def _group_without_option(error: BaseException) -> str | None:
 def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     full_key, node = str(error.full_key), error.parent_node
     try:
-        known = [str(key) for key in node] if node is not None else []
+        known = [str(key) for key in node if not str(key).startswith("_")] if node is not None else []
     except OmegaConfBaseException:
         known = []
     place = full_key.rpartition(".")[0] or "the configuration"

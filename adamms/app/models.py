@@ -1,97 +1,182 @@
-"""What the configuration names, opened: a folder or hub id, an adapter with its base, as the mapper sees it.
+"""The models of a run: opened, described, compared by what their headers and configs say.
 
-Above the layers like `compose`. Reads headers only, unless the mapper looks into the weights.
+Reads no weight, unless the mapper describes a model by its weights. Knows nothing of merging.
 """
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
-
+from adamms.app.settings import Source, Sources
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
+from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel
+from adamms.mapping.plan import Mapper
 from adamms.mapping.specs.model import Model
-from adamms.report.console import Advance, Console
+from adamms.merge.method import ANCESTOR, TARGET, check_donor_names
+from adamms.report.card import Origin
 
-# A checkpoint as the mapper sees it: through a spec, or by content.
+# A checkpoint as a mapper describes it: through a spec, or by its weights.
 Described = Model | SketchedModel
+# (title, total, unit) -> a context that is given `advance(count)`.
+Stage = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 
-def open_source(source: DictConfig, where: str) -> Checkpoint:
-    if OmegaConf.is_missing(source, "path") or source.get("path") is None:
-        raise AdammsError(f"{where}.path has no value; give a folder or a hub id: {where}.path=...")
+@dataclass(frozen=True)
+class OpenModel:
+    """One model of a run.
+
+    Args:
+        source: where it was said to be.
+        described: its tensors, as the mapper describes them.
+    """
+
+    source: Source
+    described: Described
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self.described.checkpoint
+
+    @property
+    def architecture(self) -> str | None:
+        """The name of its format; None where the mapper does without."""
+        return self.described.architecture.name if isinstance(self.described, Model) else None
+
+    @property
+    def parts(self) -> list[str]:
+        """For people: its hub id or folder name and, if there is one, its adapter's."""
+        adapter = self.source.keys.adapter
+        return [_name(self.source.path)] + ([] if adapter is None else [_name(adapter)])
+
+    @property
+    def name(self) -> str:
+        return " + ".join(self.parts)
+
+    def origins(self) -> Iterator[Origin]:
+        """For the model card: the model and, without the licence of its base, its adapter."""
+        base, *adapter = self.parts
+        yield Origin.of(base, self.checkpoint.folder)
+        yield from (Origin(name) for name in adapter)
+
+    def advice(self, engine: str) -> str:
+        """What to do instead of running it in `engine`, where that cannot; "" where it may."""
+        found = self.described
+        return found.architecture.inference.get(engine, "") if isinstance(found, Model) else ""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run.
+
+    Args:
+        target, donors, ancestor: each opened and described.
+    """
+
+    target: OpenModel
+    donors: Mapping[str, OpenModel]
+    ancestor: OpenModel | None = None
+
+    def origins(self, with_ancestor: bool) -> list[Origin]:
+        """Each model once, for the model card: target, donors and perhaps the ancestor."""
+        models = [self.target, *self.donors.values()]
+        if with_ancestor and self.ancestor is not None:
+            models.append(self.ancestor)
+        found: dict[str, Origin] = {}
+        for model in models:
+            for origin in model.origins():
+                found.setdefault(origin.name, origin)
+        return list(found.values())
+
+
+def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
+    """Open everything that `sources` names, and have the mapper describe it.
+
+    Args:
+        stage: shows progress where the mapper reads weights.
+
+    Raises:
+        AdammsError: a model that is not there or that the mapper cannot describe, each with its key.
+    """
+    check_donor_names(sources.donors)
+    if sources.prepare is not None:
+        sources.prepare()
+    named = {TARGET: sources.target, **sources.donors}
+    if sources.ancestor is not None:
+        named[ANCESTOR] = sources.ancestor
+    opened = {name: _open(source) for name, source in named.items()}
+    _check_sizes(opened[TARGET])
+    found: dict[str, OpenModel] = {}
+    for name, source in named.items():
+
+        def named_stage(
+            title: str, total: int, unit: str, name: str = name
+        ) -> AbstractContextManager[Callable[[int], None]]:
+            return stage(f"{title} {name}", total, unit)
+
+        with _at(source.where):
+            described = mapper.describe(opened[name], source.keys.architecture, named_stage)
+        found[name] = OpenModel(source, described)
+    return Models(found[TARGET], {name: found[name] for name in sources.donors}, found.get(ANCESTOR))
+
+
+def prompt_files(source: Source) -> PromptFiles:
+    """The tokenizer and chat template that were named for a model."""
+    keys = source.keys
+    with _at(f"{source.where}.tokenizer"):
+        tokenizer = None if keys.tokenizer is None else locate(keys.tokenizer, weights=False)
+    return PromptFiles(tokenizer, keys.chat_template)
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Errors in the body name the key."""
     try:
-        return _open_checkpoint(source)
-    except (AdammsError, MissingMandatoryValue) as error:
-        raise AdammsError(f"{where}: {error}") from error
-
-
-def describe(
-    mapper: Any, checkpoint: Checkpoint, architecture: str | None, where: str, console: Console, name: str
-) -> Described:
-    def stage(title: str, total: int, unit: str) -> AbstractContextManager[Advance]:
-        return console.stage(f"{title} {name}", total, unit)
-
-    try:
-        described: Described = mapper.describe(checkpoint, architecture, stage)
+        yield
     except AdammsError as error:
         raise AdammsError(f"{where}: {error}") from error
-    return described
 
 
-def _open_checkpoint(source: DictConfig) -> Checkpoint:
-    """What `path` and `adapter` name: a model, a base with an adapter, or an adapter that names its base."""
-    path = locate(str(source.path), source.get("revision"))
-    if source.get("adapter") is not None:
-        return open_adapter(open_checkpoint(path), locate(str(source.adapter)))
-    if not is_adapter(path):
-        return open_checkpoint(path)
-    name, revision = declared_base(path)
-    try:
-        base = open_checkpoint(locate(name, revision))
-    except AdammsError as error:
-        raise AdammsError(
-            f"{error} It is the base that {path / ADAPTER_CONFIG} names; if it is elsewhere, give path=BASE "
-            f"adapter={path}"
-        ) from error
-    return open_adapter(base, path)
+def _open(source: Source) -> Checkpoint:
+    """What a source names: a model, a base with an adapter, or an adapter that names its base."""
+    given = source.path
+    with _at(source.where):
+        path = locate(given, source.keys.revision)
+        if source.keys.adapter is not None:
+            return open_adapter(open_checkpoint(path), locate(source.keys.adapter))
+        if not is_adapter(path):
+            return open_checkpoint(path)
+        name, revision = declared_base(path)
+        try:
+            base = open_checkpoint(locate(name, revision))
+        except AdammsError as error:
+            raise AdammsError(
+                f"{error} It is the base that {path / ADAPTER_CONFIG} names; if it is elsewhere, give "
+                f"path=BASE adapter={path}"
+            ) from error
+        return open_adapter(base, path)
 
 
-def check_sizes(checkpoint: Checkpoint) -> None:
+def _check_sizes(target: Checkpoint) -> None:
     """Raise AdammsError if the target's adapter adds or resizes a tensor: the base's config.json is kept."""
-    if isinstance(checkpoint, AdaptedCheckpoint):
-        for name in checkpoint.changes:
-            old, new = checkpoint.base.tensors.get(name), checkpoint.tensors[name]
-            if old is None or old.shape != new.shape:
-                instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"
-                raise AdammsError(
-                    f"model.target: the adapter makes {name} {list(new.shape)} {instead}, which does not go "
-                    f"with the base's config.json and tokenizer; materialise it first"
-                )
-
-
-def origins_of(source: DictConfig) -> list[str]:
-    """The base and, if there is one, the adapter, for people."""
-    path, adapter = str(source.path), source.get("adapter")
-    return [_name(path)] if adapter is None else [_name(path), _name(str(adapter))]
+    if not isinstance(target, AdaptedCheckpoint):
+        return
+    for name in target.changes:
+        old, new = target.base.tensors.get(name), target.tensors[name]
+        if old is None or old.shape != new.shape:
+            instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"
+            raise AdammsError(
+                f"model.target: the adapter makes {name} {list(new.shape)} {instead}, which does not go "
+                f"with the base's config.json and tokenizer; materialise it first"
+            )
 
 
 def _name(path: str) -> str:
     """A hub id as it is; of a local folder the last part."""
-    return path if not Path(path).expanduser().exists() else Path(path).expanduser().resolve().name
-
-
-def format_of(model: Described) -> str | None:
-    """The name of the architecture; None if that was not asked."""
-    return model.architecture.name if isinstance(model, Model) else None
-
-
-def advice(model: Described, engine: str) -> str:
-    """What to do instead of running the model in `engine`, where that cannot; '' where it may."""
-    return model.architecture.inference.get(engine, "") if isinstance(model, Model) else ""
+    folder = Path(path).expanduser()
+    return folder.resolve().name if folder.exists() else path

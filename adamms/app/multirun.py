@@ -1,7 +1,6 @@
 """Multiruns: every job leaves a record of itself, and the command ends with a comparison of the searches.
 
-Like `pipeline`, above the layers. Jobs may run in other processes and on other machines, so that what the
-comparison knows, it has read from files (`track.comparison`).
+Jobs may run in other processes and on other machines, so the comparison reads what they left in files.
 """
 
 import json
@@ -20,8 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamms.app.messages import explain
 from adamms.report.comparison import RECORD, gather
 
-# Where the multirun of this command lies. Hydra tells its callbacks when one starts, but of one in which a
-# job failed not that it ended, so the end is seen from outside: by `compared`.
+# Where the multirun of this command lies. Hydra reports no end if a job failed, so `compared` detects it.
 _folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=None)
 
 
@@ -78,8 +76,8 @@ def compared() -> Iterator[None]:
         folder = _folder.get()
         _folder.reset(before)
         if folder is not None and gather(folder).jobs:
-            from adamms.app.modes.compare import (
-                show,  # numpy and more; a command that only queues jobs does without
-            )
+            # They take long to import; a command that only queues jobs does without.
+            from adamms.app.modes.compare import show
+            from adamms.report.console import Console
 
-            show(folder)
+            show(folder, Console())

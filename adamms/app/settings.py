@@ -1,294 +1,315 @@
-"""The schema of the configuration, checked as a whole before a mode starts: nothing is opened for it.
+"""The configuration, read once: what Hydra composed becomes one frozen `Run`, checked and typed.
 
-What a group's `_target_` takes is in its own annotations; here is what belongs to no `_target_`. Above the
-layers, like `compose`. A key that another one reads, as merge.method reads merge.density, is known too.
+The only place where a config is seen, with the Hydra hooks beside it (`job`, `multirun`, `messages`). Opens
+no file of a model.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from omegaconf import DictConfig, OmegaConf
 
-from adamms.app.arguments import check_arguments
-from adamms.app.grid import space_of
-from adamms.app.merging import alpha_of, rules_of, weights_of
-from adamms.errors import AdammsError, check_choice
+from adamms.app.build import MISSING, Missing, build, checked_arguments, found_by_name, prepared, validated
+from adamms.app.grid import candidate_of, candidates_of, space_of
+from adamms.app.job import check_experiment, this_job
+from adamms.app.sections import (
+    EvaluateKeys,
+    MergeKeys,
+    ModeKeys,
+    ModelKeys,
+    Node,
+    PlanKeys,
+    Root,
+    SearchKeys,
+    SourceKeys,
+)
+from adamms.data.example import DataSource
+from adamms.engines.base import EngineSettings
+from adamms.engines.logs.replay import Replay
+from adamms.errors import AdammsError
+from adamms.evaluate.lmms.run import LmmsEval
+from adamms.evaluate.scorers import Scorer
+from adamms.mapping.plan import Mapper
+from adamms.merge.candidate import Candidate
+from adamms.merge.method import Method
+from adamms.merge.rules import Rule
 from adamms.merge.shares import donor_shares
+from adamms.report.trackers.tracker import Job, Tracker
+from adamms.search.choice import Selector
 
-Node = Mapping[str, Any]
-_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
-REPLAY = "adamms.engines.logs.replay.Replay"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The top level: the groups, and what belongs to none of them."""
-
-    mode: Node
-    model: Node
-    mapper: Node
-    merge: Node
-    data: Node
-    engine: Node
-    search: Node
-    evaluate: Node
-    track: Node
-    plan: Node
-    output: Path
-    cache: Path
-    store: Path | None
-    model_folder: str | None
-    max_shard_gb: PositiveFloat
-    verbose: bool
-    candidate: float | Mapping[str, float] | None
+NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
-class PlanSettings:
-    verify: bool
+class Source:
+    """Where one model is, and how it is read.
+
+    Args:
+        where: the full key, for messages, e.g. "model.donors.a".
+        keys: the values.
+    """
+
+    where: str
+    keys: SourceKeys
+
+    @property
+    def path(self) -> str:
+        if self.keys.path is None:
+            raise AdammsError(
+                f"{self.where}.path has no value; give a folder or a hub id: {self.where}.path=..."
+            )
+        return self.keys.path
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The models of a run, not yet opened.
+
+    Args:
+        target, donors, ancestor: where they are.
+        prepare: makes them where they are not there yet.
+    """
+
+    target: Source
+    donors: Mapping[str, Source]
+    ancestor: Source | None = None
+    prepare: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
 class MergeSettings:
-    """`merging` and `check_device` look at the values."""
+    """How models are merged.
 
-    method: Node
-    alpha: Any
+    Args:
+        method: the arithmetic.
+        alpha: the donors' share together, or each donor's by name.
+        weights: donor name -> its part of the donors' common share; None for equal parts.
+        rules: where the donors' share is another one.
+        device: where merged weights are computed.
+        node: the values that all of it was made from.
+    """
+
+    method: Method
+    alpha: float | Mapping[str, float]
+    weights: Mapping[str, float] | None
+    rules: tuple[Rule, ...]
     device: str
-    weights: Any = None
-    rules: Any = None
+    node: Node = field(repr=False, compare=False)
+
+    def at(self, candidate: Candidate) -> "MergeSettings":
+        """The same with the candidate's values in the place of those configured.
+
+        Raises:
+            AdammsError: values that the method, or the rules, refuse together.
+        """
+        if candidate.alpha_alone:
+            assert candidate.alpha is not None
+            return replace(self, alpha=candidate.alpha)
+        node = deepcopy(self.node)
+        for key, value in candidate.settings.items():
+            *path, last = key.split(".")[1:]
+            inner = node
+            for step in path:
+                inner = inner[step]
+            inner[last] = value
+        try:
+            return read_merge(node)
+        except AdammsError as error:
+            raise AdammsError(f"the candidate {candidate}: {error}") from error
 
 
 @dataclass(frozen=True)
-class SearchSettings:
-    """`grids` looks at the grid and at the space."""
+class Run:
+    """Everything that was configured, checked and typed. Nobody behind the door sees a config.
 
-    grid: Any
-    samples: PositiveInt | None
-    seed: NonNegativeInt
-    difference: Node
-    selector: Node
-    logprobs: NonNegativeInt = 0
-    sureness: float = 0.0
-    space: Any = None
+    Args:
+        mode: its name.
+        start: the mode itself, but for the run and the console.
+        models, mapper, merge: the pipeline's first two steps.
+        verify: whether every merged tensor is compared before anything is merged.
+        grid: the candidates of a search; `Missing` of a search that has none.
+        candidate: the one that mode=respond answers at.
+        strategy, samples, seed: how the search chooses, and among how many examples per task.
+        engine: what generates answers.
+        data: the questions and, where there are, their labels.
+        scorer: None where no labels are looked at.
+        score_donors, score_control: what is scored beside the candidates.
+        lmms: lmms-eval, None where it is not asked for.
+        tracker: who is told of the run.
+        output, cache, store: folders; store None keeps no answers.
+        model_folder: the model that mode=evaluate evaluates.
+        max_shard_gb: largest weight file, in GB.
+        verbose: whether libraries may say all that they have to say.
+        job: what was typed, and the multirun that the run is part of.
+        config: all values, resolved, as plain data.
+    """
 
-
-@dataclass(frozen=True)
-class EvaluateSettings:
-    scorer: Node | None
-    donors: bool
-    control: bool
-    lmms_eval: Node | None = None
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    target: Node
-    donors: Mapping[str, Node]
-    ancestor: Node | None = None
-    prepare: Node | None = None
-
-
-@dataclass(frozen=True)
-class SourceSettings:
-    """One model: see conf/model/custom.yaml."""
-
-    path: str | None
-    revision: str | None = None
-    adapter: str | None = None
-    architecture: str | None = None
-    tokenizer: str | None = None
-    chat_template: str | None = None
-
-
-@dataclass(frozen=True)
-class ModeSettings:
-    name: str
-    run: str
-
-
-@dataclass(frozen=True)
-class CompareSettings(ModeSettings):
-    folder: str
-
-
-@dataclass(frozen=True)
-class PushSettings(ModeSettings):
-    folder: str
-    repo: str
-    private: bool
-    dry_run: bool
-    message: str
+    mode: str
+    start: Callable[..., Any]
+    models: Sources
+    mapper: Mapper
+    merge: MergeSettings
+    verify: bool
+    grid: tuple[Candidate, ...]
+    candidate: Candidate | None
+    strategy: Selector
+    samples: int | None
+    seed: int
+    engine: EngineSettings | Replay
+    data: DataSource
+    scorer: Scorer | None
+    score_donors: bool
+    score_control: bool
+    lmms: LmmsEval | None
+    tracker: Tracker
+    output: Path
+    cache: Path
+    store: Path | None
+    model_folder: str | None
+    max_shard_gb: float
+    verbose: bool
+    job: Job
+    config: Mapping[str, Any]
 
 
-MODES = {"compare": CompareSettings, "push": PushSettings}
-SECTIONS: dict[str, type] = {
-    "plan": PlanSettings,
-    "merge": MergeSettings,
-    "search": SearchSettings,
-    "evaluate": EvaluateSettings,
-    "model": ModelSettings,
-    "model.target": SourceSettings,
-    "model.ancestor": SourceSettings,
-}
-
-# What has to be an object, unless it is null.
-OBJECTS = (
-    *("mapper", "merge.method", "data", "engine", "search.difference", "search.selector", "track"),
-    *("evaluate.scorer", "evaluate.lmms_eval", "model.prepare"),
-)
-
-
-def check_settings(config: DictConfig) -> None:
-    """Look at every key and value of the composed configuration.
+def read(config: DictConfig) -> Run:
+    """Look at every key and value of the composed configuration, and build what it describes.
 
     Raises:
         AdammsError: a key that nothing reads (with the nearest), one that is missing, a value of another type
             or out of range, a class that does not exist, or settings that exclude each other.
     """
-    _check_experiment()
-    read = set(_references(config))
-    _check_section(Settings, config, "", read)
-    check_arguments(ModeSettings, {"name": config.mode.get("name")}, "mode")
-    _check_section(MODES.get(str(config.mode.get("name")), ModeSettings), config.mode, "mode", read)
-    for where, schema in SECTIONS.items():
-        node = OmegaConf.select(config, where)
-        if node is not None:
-            _check_section(schema, node, where, read)
-    if not config.model.donors:
-        raise AdammsError("model.donors is empty; name a donor: +model.donors.NAME.path=FOLDER")
-    for name, donor in config.model.donors.items():
-        _check_section(SourceSettings, donor, f"model.donors.{name}", read)
-    for where in OBJECTS:
-        node = OmegaConf.select(config, where)
-        if node is not None and node.get("_target_") is None:
-            group = where.replace(".", "/")
-            raise AdammsError(f"{where} has no _target_; choose an option of its group: {group}=...")
-    for node in _objects(config):
-        where = str(node._get_full_key(None))
-        check_arguments(_found(node._target_, f"{where}._target_"), plain_values(node), where, keys_of(node))
-    _found(config.mode.run, "mode.run")
-    rules_of(config)
-    if config.search.get("space") is not None:
-        space_of(config)
-    donor_shares(alpha_of(config), [str(name) for name in config.model.donors], weights_of(config))
-    if config.engine.get("_target_") == REPLAY and config.mode.name in ("merge", "plan"):
+    check_experiment()
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    own = set(re.findall(r"\$\{(\w+)\}", OmegaConf.to_yaml(config))) - set(Root.model_fields)
+    root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
+    mode, mode_keys = _split(ModeKeys, root.mode, "mode")
+    models = _read_models(root.model)
+    merge = read_merge(root.merge)
+    donor_shares(merge.alpha, list(models.donors), merge.weights)
+    search, strategy = _split(SearchKeys, root.search, "search")
+    evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
+    engine = build(root.engine, "engine")
+    replays = issubclass(found_by_name(root.engine.get("_target_"), "engine"), Replay)
+    searches = mode.name == "search" and not replays
+    if replays and mode.name in ("merge", "plan"):
         raise AdammsError(
-            f"engine=replay reads logs and mode={config.mode.name} writes from weights: they exclude each "
-            f"other; engine=replay goes with mode=search"
+            f"engine=replay reads logs and mode={mode.name} writes from weights: they exclude each other; "
+            f"engine=replay goes with mode=search"
         )
+    return Run(
+        mode=mode.name,
+        start=_read_mode(mode.run, mode_keys),
+        models=models,
+        mapper=build(root.mapper, "mapper"),
+        merge=merge,
+        verify=validated(PlanKeys, root.plan, "plan").verify,
+        grid=_read_grid(search, root.merge, merge, list(models.donors)) if searches else (),
+        candidate=None if root.candidate is None else candidate_of(root.candidate, root.merge),
+        strategy=_read_strategy(search, strategy, root.merge, len(models.donors), searches),
+        samples=search.samples,
+        seed=search.seed,
+        engine=engine,
+        data=build(root.data, "data"),
+        scorer=build(evaluate.scorer, "evaluate.scorer"),
+        score_donors=evaluate.donors,
+        score_control=evaluate.control,
+        lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval"),
+        tracker=build(root.track, "track"),
+        output=root.output,
+        cache=root.cache,
+        store=root.store,
+        model_folder=root.model_folder,
+        max_shard_gb=root.max_shard_gb,
+        verbose=root.verbose,
+        job=this_job(),
+        config=values,
+    )
 
 
-def plain_values(node: DictConfig) -> dict[str, Any]:
-    """Key -> value of what is given in a node, but for objects that a `_target_` describes."""
-    found: dict[str, Any] = {}
-    for name in node:
-        key = str(name)
-        if key.startswith("_") or OmegaConf.is_missing(node, name):
-            continue
-        value = node[name]
-        if isinstance(value, DictConfig) and "_target_" in value:
-            continue
-        found[key] = OmegaConf.to_container(value) if isinstance(value, DictConfig | ListConfig) else value
-    return found
+def read_merge(node: Node) -> MergeSettings:
+    """The group `merge`: what its constructor does not take is common to all methods."""
+    keys, own = _split(MergeKeys, node, "merge")
+    if keys.weights is not None and not isinstance(keys.weights, Mapping):
+        raise AdammsError(f"merge.weights is {keys.weights!r}; expected {{donor name: number}}")
+    method: Method = build(own, "merge", besides=MergeKeys.model_fields)
+    return MergeSettings(method, keys.alpha, keys.weights, _read_rules(keys.rules), keys.device, node)
 
 
-def keys_of(node: DictConfig) -> dict[str, str]:
-    """Key -> the full key that its value is read from, where it only repeats another one's."""
-    found = {}
-    for key, text in _written(node):
-        reference = _REFERENCE.fullmatch(text)
-        if reference:
-            found[key] = reference[1]
-    return found
+def _read_grid(
+    keys: SearchKeys, node: Node, merge: MergeSettings, donors: list[str]
+) -> tuple[Candidate, ...]:
+    """The candidates of a search, each of which can be merged."""
+    grid = tuple(candidates_of(keys.grid, node))
+    for candidate in grid:
+        settings = merge.at(candidate)
+        donor_shares(settings.alpha, donors, settings.weights)
+    return grid
 
 
-def _check_section(schema: type, node: Any, where: str, read: set[str]) -> None:
-    """Check one node that is no `_target_`'s."""
-    prefix = f"{where}." if where else ""
-    if not isinstance(node, DictConfig):
-        plain = OmegaConf.to_container(node) if isinstance(node, ListConfig) else node
-        raise AdammsError(f"{where} is {'null' if plain is None else repr(plain)}; expected a mapping")
-    extra = [key.removeprefix(prefix).split(".")[0] for key in sorted(read) if key.startswith(prefix)]
-    for name in node:  # what an object below takes is repeated here, to be set in one place
-        child = node._get_node(name)
-        if isinstance(child, DictConfig) and not child._is_none() and "_target_" in child:
-            extra += [str(key) for key in child if not str(key).startswith("_")]
-    # Objects count as mappings here; what is in them is looked at on its own.
-    values: dict[str, Any] = {}
-    for name in node:
-        if not OmegaConf.is_missing(node, name):
-            value = node[name]
-            plain = isinstance(value, DictConfig | ListConfig)
-            values[str(name)] = OmegaConf.to_container(value) if plain else value
-    check_arguments(schema, values, where, keys_of(node), extra)
-    for name in schema.__dataclass_fields__:  # type: ignore[attr-defined]
-        needed = name not in vars(schema)  # has no default
-        if needed and name not in set(map(str, node)):
-            raise AdammsError(f"{prefix}{name} is missing; leave ~{prefix}{name} out")
+def _read_rules(given: Sequence[Node] | Mapping[str, Node] | None) -> tuple[Rule, ...]:
+    """Where the donors' share is another one, in order. A number of a named rule can be searched."""
+    if isinstance(given, Mapping):
+        for name in given:
+            if not NAME.fullmatch(name):
+                raise AdammsError(f"merge.rules: the name {name!r} is no key; expected letters, digits and _")
+        named = {f"merge.rules.{name}": rule for name, rule in given.items()}
+    else:
+        named = {f"merge.rules[{number}]": rule for number, rule in enumerate(given or ())}
+    return tuple(Rule(**checked_arguments(Rule, rule, where)) for where, rule in named.items())
 
 
-def _written(node: DictConfig) -> Iterator[tuple[str, str]]:
-    """Key and text of every value that is written as a text, as it is written."""
-    for name in node:
-        inner = node._get_node(name)
-        raw = None if inner is None else inner._value()
-        if isinstance(raw, str):
-            yield str(name), raw
+def _read_models(node: Node) -> Sources:
+    keys = validated(ModelKeys, node, "model")
+    if not keys.donors:
+        raise AdammsError("model.donors is empty; name a donor: +model.donors.NAME.path=FOLDER")
+    target = _read_source(keys.target, "model.target")
+    donors = {name: _read_source(donor, f"model.donors.{name}") for name, donor in keys.donors.items()}
+    ancestor = None if keys.ancestor is None else _read_source(keys.ancestor, "model.ancestor")
+    if ancestor is not None and ancestor.keys.path is None:
+        ancestor = None
+    prepare = None if keys.prepare is None else prepared(keys.prepare, "model.prepare")
+    return Sources(target, donors, ancestor, prepare)
 
 
-def _references(node: DictConfig) -> Iterator[str]:
-    """The full keys that any value below the node reads."""
-    for _, text in _written(node):
-        yield from _REFERENCE.findall(text)
-    for inner in _below(node):
-        yield from _references(inner)
+def _read_source(node: Node, where: str) -> Source:
+    return Source(
+        where,
+        validated(SourceKeys, {key: value for key, value in node.items() if value != MISSING}, where),
+    )
 
 
-def _objects(node: DictConfig) -> Iterator[DictConfig]:
-    """Every node with a `_target_`, the innermost too."""
-    if node.get("_target_") is not None:
-        yield node
-    for inner in _below(node):
-        yield from _objects(inner)
+def _read_mode(name: str, own: Node) -> Callable[..., Any]:
+    """The mode's function with what its YAML gives it, which it takes by keyword."""
+    function = found_by_name(name, "mode.run")
+    missing = [key for key, value in own.items() if value == MISSING]
+    given = {key: value for key, value in own.items() if value != MISSING}
+    absent = ("run", "console", *missing)
+    arguments = checked_arguments(function, given, "mode", besides=ModeKeys.model_fields, absent=absent)
+    return Missing(f"mode.{missing[0]}") if missing else partial(function, **arguments)
 
 
-def _below(node: DictConfig) -> Iterator[DictConfig]:
-    """The nodes in it, and those in its lists, that are written there and stand for nothing elsewhere."""
-    for name in node:
-        inner = node._get_node(name)
-        given = inner is not None and not (
-            inner._is_none() or inner._is_interpolation() or inner._is_missing()
-        )
-        if given and isinstance(inner, DictConfig):
-            yield inner
-        if given and isinstance(inner, ListConfig):
-            yield from (item for item in inner if isinstance(item, DictConfig))
+def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, searches: bool) -> Selector:
+    own = own.get("selector", own)  # the searches are not flat yet
+    takes = signature(found_by_name(own.get("_target_"), "search")).parameters
+    if keys.space is not None and "space" not in takes:
+        raise AdammsError("search.space is given, but this search has one coefficient: search=coefficients")
+    if "space" in takes:
+        known = searches or keys.space is not None
+        own = own | {"space": space_of(keys.space, merge, donors) if known else {}}
+    if "seed" in takes:
+        own = own | {"seed": keys.seed}
+    strategy: Selector = build(own, "search", besides=SearchKeys.model_fields)
+    return strategy
 
 
-def _found(target: Any, where: str) -> Any:
-    """What a full name stands for."""
-    module, _, name = str(target).rpartition(".")
-    try:
-        return getattr(__import__(module, fromlist=[name]), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise AdammsError(f"{where} is {target!r}, which cannot be imported: {error}") from error
-
-
-def _check_experiment() -> None:
-    """Raise AdammsError for an experiment that does not exist: the group is optional, Hydra lets it pass."""
-    if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
-        return
-    hydra_config = HydraConfig.get()
-    typed = [text.lstrip("+").partition("=") for text in hydra_config.overrides.task]
-    options = GlobalHydra.instance().config_loader().get_group_options("experiment")
-    for key, _, value in typed:
-        if key == "experiment" and value not in ("null", ""):
-            for name in value.strip("[]").split(","):
-                check_choice("experiment", name.strip().strip("'\""), options)
+def _split(schema: Any, node: Node, where: str) -> tuple[Any, Node]:
+    """The keys of a group that its schema has, checked; and the others, which an object takes."""
+    common = {key: value for key, value in node.items() if key in schema.model_fields}
+    return validated(schema, common, where), {key: node[key] for key in node if key not in common}

@@ -7,6 +7,7 @@ Reference answers are in `Dataset.answers`, which only evaluation opens.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,15 @@ class Dataset:
     name: str
     examples: tuple[Example, ...]
     answers: Mapping[str, str] = field(default_factory=dict)
+
+
+class DataSource(Protocol):
+    """Where examples come from: what the group `data` names."""
+
+    def load(self) -> Dataset:
+        """Read all of it.
+
+        Raises:
+            AdammsError: bad data, each fault with its place.
+        """
+        ...

@@ -5,8 +5,9 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
+from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, to_tree
@@ -274,3 +275,20 @@ class Plan:
     def _evidence_json(self, name: str) -> dict[str, Any]:
         found = self.evidence.get(name, {})
         return {"evidence": {source: item.to_json() for source, item in found.items()}} if found else {}
+
+
+class Mapper(Protocol):
+    """Makes plans: what the group `mapper` names."""
+
+    def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: Any) -> Any:
+        """The checkpoint with what its tensors are.
+
+        Args:
+            architecture: the name of its format; None where it is to be recognised.
+            stage: shows progress where weights are read: (title, total, unit) -> a context.
+        """
+        ...
+
+    def plan(self, target: Any, donors: Mapping[str, Any], ancestor: Any = None) -> Plan:
+        """Put every tensor of the described target in a slot."""
+        ...

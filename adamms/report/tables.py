@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.result import SEVERAL, Result
+from adamms.report.result import SEVERAL, Result, score_on
 from adamms.search.choice import Choice
 
 
@@ -87,7 +87,7 @@ def _candidate_row(candidate: Candidate, result: Result) -> tuple[Cell, ...]:
 
 def _score_row(label: str, found: Scores, result: Result) -> tuple[Cell, ...]:
     """The scores of a model that is no candidate: it has no D."""
-    texts = [words.score(found.on(task)) for task in (None, *result.tasks)]
+    texts = [words.score(score_on(found, task)) for task in (None, *result.tasks)]
     if result.selection is not None:
         texts.insert(1, "")
     return tuple(map(Cell, (label, *texts)))
@@ -190,14 +190,7 @@ def summary(result: Result) -> Table | None:
     rows = []
     for label, setting, mean in compared:
         gain = None if mean is None or own is None else mean - own
-        rows.append(
-            (
-                label,
-                setting,
-                words.score(mean),
-                *(() if own is None else (words.signed(gain),)),
-            )
-        )
+        rows.append((label, setting, words.score(mean), *(() if own is None else (words.signed(gain),))))
     missing = [name for name in result.donors if name not in evaluation.donors]
     return Table(
         f"Mean over tasks ({result.unit})",

@@ -246,4 +246,4 @@ def test_shares_by_name_are_nothing_to_search_along(run, talkative: Path, tmp_pa
     words = [*three(talkative, tmp_path)[:-1], "merge.alpha={a: 0.1, lm: 0.2}", "candidate=0.1"]
     done = run(f"mode={mode}", *words, f"output={tmp_path / 'out'}")
     assert done.status == 2
-    assert "a search walks along their share together; merge.weights={donor name: number}" in done.err
+    assert "a search varies their share together; merge.weights={donor name: number}" in done.err

@@ -6,78 +6,59 @@ import shlex
 from pathlib import Path
 
 import pytest
-from command import pair, write_jsonl
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from command import pair, read_run, write_jsonl
 from page_text import Page
 
-from adamms.app.grid import candidate_of, candidates_of
-from adamms.app.merges import variants_of
+from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 # A method with a number of its own, given as the methods of conf/merge are.
 DAMPED = [
-    "merge.method._target_=damped.Damped",
+    "merge._target_=damped.Damped",
     "+merge.strength=1.0",
     "+merge.mode=plain",
-    "+merge.method.strength=${merge.strength}",
-    "+merge.method.mode=${merge.mode}",
 ]
 ONE = "search.grid={merge.strength: [0.7, 0.8, 0.9, 1.0]}"
 TWO = "search.grid={merge.strength: [0.8, 0.9, 1.0], merge.alpha: [0.2, 0.4, 0.6, 0.8]}"
 
 
-def configured(*overrides: str, donors: str = "{a: {path: D}}") -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        models = ["model=custom", "model.target.path=T", f"+model.donors={donors}"]
-        return compose("config", overrides=[*models, "output=out", "cache=cache", *DAMPED, *overrides])
+def configured(*overrides: str, donors: str = "{a: {path: D}}") -> Run:
+    return read_run("model=custom", "model.target.path=T", f"+model.donors={donors}", *DAMPED, *overrides)
 
 
 @pytest.mark.parametrize("experiment", ["model=custom", "model=demo"])
 def test_a_mapping_may_stand_where_a_list_does(experiment: str) -> None:
-    config = configured(experiment, "search.grid={merge.alpha: [0, 0.3, 0.6]}")
-    assert candidates_of(config) == [Candidate(0), Candidate(0.3), Candidate(0.6)]
-    assert candidates_of(config) == candidates_of(configured(experiment, "search.grid=[0, 0.3, 0.6]"))
+    run = configured(experiment, "search.grid={merge.alpha: [0, 0.3, 0.6]}")
+    assert run.grid == (Candidate(0), Candidate(0.3), Candidate(0.6))
+    assert run.grid == configured(experiment, "search.grid=[0, 0.3, 0.6]").grid
 
 
 def test_the_papers_grid_is_the_default() -> None:
-    found = candidates_of(configured("experiment=paper_qwen2vl"))
-    assert found == [Candidate(alpha) for alpha in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)]
-    assert len(candidates_of(configured("model=demo"))) == 11
+    found = configured("experiment=paper_qwen2vl").grid
+    assert found == tuple(Candidate(alpha) for alpha in (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6))
+    assert len(configured("model=demo").grid) == 11
 
 
 def test_every_candidate_gets_a_method_of_its_own() -> None:
-    config = configured("search.grid={merge.strength: [0.5, 0.6], merge.alpha: [0.1, 0.2]}")
-    variants = variants_of(config, candidates_of(config))
-    assert [(m.method.strength, m.alpha) for m in variants.values()] == [  # type: ignore[attr-defined]
+    run = configured("search.grid={merge.strength: [0.5, 0.6], merge.alpha: [0.1, 0.2]}")
+    found = [run.merge.at(candidate) for candidate in run.grid]
+    assert [(m.method.strength, m.alpha) for m in found] == [  # type: ignore[attr-defined]
         *((0.5, 0.1), (0.5, 0.2), (0.6, 0.1), (0.6, 0.2))
     ]
-    assert config.merge.strength == 1.0
-    assert config.merge.alpha == 0.3
-
-
-def test_a_number_that_only_the_method_has_goes_by_its_short_name() -> None:
-    bare = ["~merge.strength", "merge.method.strength=1.0"]
-    for key in ("merge.strength", "merge.method.strength"):
-        config = configured(*bare, f"search.grid={{{key}: [0.5, 0.6]}}")
-        assert candidates_of(config)[0] == Candidate.of({"merge.method.strength": 0.5})
-        assert [m.alpha for m in variants_of(config, candidates_of(config)).values()] == [0.3, 0.3]
+    assert run.merge.method.strength == 1.0  # type: ignore[attr-defined]
+    assert run.merge.alpha == 0.3
 
 
 def test_shares_and_weights_of_single_donors_are_numbers_too() -> None:
     donors = "{a: {path: D}, b: {path: E}}"
     grid = "search.grid={merge.weights.a: [1, 2]}"
-    config = configured("merge.weights={a: 1, b: 1}", grid, donors=donors)
-    variants = variants_of(config, candidates_of(config))
-    assert [m.weights for m in variants.values()] == [{"a": 1, "b": 1}, {"a": 2, "b": 1}]
-    config = configured(
-        "merge.alpha={a: 0.1, b: 0.2}", "search.grid={merge.alpha.a: [0, 0.4]}", donors=donors
-    )
-    variants = variants_of(config, candidates_of(config))
-    assert [m.alpha for m in variants.values()] == [{"a": 0, "b": 0.2}, {"a": 0.4, "b": 0.2}]
-    assert str(candidates_of(config)[1]) == "alpha.a=0.4"
+    run = configured("merge.weights={a: 1, b: 1}", grid, donors=donors)
+    assert [run.merge.at(c).weights for c in run.grid] == [{"a": 1, "b": 1}, {"a": 2, "b": 1}]
+    run = configured("merge.alpha={a: 0.1, b: 0.2}", "search.grid={merge.alpha.a: [0, 0.4]}", donors=donors)
+    assert [run.merge.at(c).alpha for c in run.grid] == [{"a": 0, "b": 0.2}, {"a": 0.4, "b": 0.2}]
+    assert str(run.grid[1]) == "alpha.a=0.4"
 
 
 BAD = {
@@ -88,10 +69,10 @@ BAD = {
     "{merge.strength: 0.5}": r"merge\.strength is 0\.5; expected a list of numbers",
     "{merge.strength: [0.5, much]}": r"merge\.strength is \[0\.5, 'much'\]; expected numbers",
     "{merge.strength: [0.5, 0.4]}": "expected increasing numbers",
-    "{merge.strength: [0.5, 1, 2]}": r"merge\.strength=2: merge\.strength is 2; expected a number in \(0",
+    "{merge.strength: [0.5, 1, 2]}": r"strength=2: merge\.strength is 2\.0; expected a number in \(0",
     "{merge.strength: [0.5], merge.alpha: [0.5, 2]}": "alpha is 2; expected a number in",
-    "{merge.weights: [1, 2]}": r"merge\.weights=1: merge\.weights is 1; expected \{donor name: number\}",
-    "{merge.strength: [0.5, 0.6], merge.method.strength: [0.7]}": "strength=0.5 and .* are the same merge",
+    "{merge.weights: [1, 2]}": r"weights=1: merge\.weights is 1; expected \{donor name: number\}",
+    "{merge.method.strength: [0.7]}": r"unknown key 'merge\.method\.strength'; .*Nearest: merge\.strength",
     "{}": "search.grid has no axes",
     "much": "search.grid is 'much'; expected alphas",
 }
@@ -99,9 +80,8 @@ BAD = {
 
 @pytest.mark.parametrize("given", BAD)
 def test_a_grid_that_cannot_be_merged_is_refused_before_a_model_is_looked_for(given: str) -> None:
-    config = configured(f"search.grid={given}")
     with pytest.raises(AdammsError, match=BAD[given]):
-        variants_of(config, candidates_of(config))
+        configured(f"search.grid={given}")
 
 
 @pytest.mark.parametrize(
@@ -115,14 +95,13 @@ def test_a_grid_that_cannot_be_merged_is_refused_before_a_model_is_looked_for(gi
 )
 def test_a_candidate_that_cannot_be_merged_is_refused(given: str, message: str) -> None:
     with pytest.raises(AdammsError, match=message):
-        candidate_of(configured(f"candidate={given}"))
+        configured("mode=respond", f"candidate={given}")
 
 
-def test_alpha_by_donor_cannot_be_walked_along_but_other_numbers_can() -> None:
-    config = configured("merge.alpha={a: 0.2}", TWO)
+def test_alpha_by_donor_cannot_be_searched_but_other_numbers_can() -> None:
     with pytest.raises(AdammsError, match=r"merge\.alpha gives every donor its share"):
-        candidates_of(config)
-    assert len(candidates_of(configured("merge.alpha={a: 0.2}", ONE))) == 4
+        configured("merge.alpha={a: 0.2}", TWO)
+    assert len(configured("merge.alpha={a: 0.2}", ONE).grid) == 4
 
 
 # ---------------------------------------------------------------- whole runs

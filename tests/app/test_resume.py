@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 import slow_engine
-from hydra import compose, initialize_config_dir
+from command import start_run
 from slow_engine import noted, processes
 
-from adamms.app import pipeline
 from adamms.errors import AdammsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,9 +170,7 @@ def test_the_real_engine_killed_twice_selects_the_same(talkative: Path, tmp_path
 class TestRespond:
     @staticmethod
     def call(mode: str, overrides: list[str]) -> None:
-        with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-            config = compose("config", overrides=[*overrides, f"mode={mode}"])
-        pipeline.run(config)
+        start_run(*overrides, f"mode={mode}")
 
     def test_a_search_after_it_generates_nothing(
         self, talkative: Path, undisturbed: bytes, tmp_path: Path

@@ -7,15 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import ROOT, Outcome, pair, write_jsonl
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from command import Outcome, pair, read_run, write_jsonl
 from page_text import Page
 from test_grid import commands
 
-from adamms.app.grid import candidates_of, space_of
-from adamms.app.merges import variants_of
-from adamms.app.merging import alpha_of, rules_of, weights_of
+from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis
@@ -25,37 +21,37 @@ RULES = "merge.rules={attn: {roles: [attn], factor: 1.0}, late: {layers: [1, 1],
 SPACE = "search.space={merge.alpha: [0, 1], merge.rules.attn.factor: [0, 2]}"
 
 
-def configured(*overrides: str, donors: str = "{a: {path: D}, b: {path: E}}") -> DictConfig:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        models = ["model=custom", "model.target.path=T", f"+model.donors={donors}", "search=coefficients"]
-        return compose("config", overrides=[*models, "output=out", "cache=cache", *overrides])
+def configured(*overrides: str, donors: str = "{a: {path: D}, b: {path: E}}") -> Run:
+    models = ["model=custom", "model.target.path=T", f"+model.donors={donors}", "search=coefficients"]
+    return read_run(*models, *overrides)
 
 
 def test_the_space_is_all_that_has_a_key() -> None:
     ends = "ends: {match: x, factor: [0, 1]}"
     ruled = f"merge.rules={{attn: {{roles: [attn], factor: 0.5}}, rest: {{alpha: 0.1}}, {ends}}}"
-    found = space_of(configured(ruled, "merge.weights={a: 1, b: 0.5}"))
-    assert found == {
+    found = configured(ruled, "merge.weights={a: 1, b: 0.5}")
+    assert found.strategy.space == {  # type: ignore[attr-defined]
         ALPHA: Axis(0, 1, 0.3),
         ATTN: Axis(0, 2, 0.5),
         "merge.rules.rest.alpha": Axis(0, 1, 0.1),
         "merge.weights.a": Axis(0, 2, 1),
         "merge.weights.b": Axis(0, 2, 0.5),
     }
-    assert space_of(configured(ruled, SPACE)) == {ALPHA: Axis(0, 1, 0.3), ATTN: Axis(0, 2, 0.5)}
+    assert configured(ruled, SPACE).strategy.space == {  # type: ignore[attr-defined]
+        ALPHA: Axis(0, 1, 0.3),
+        ATTN: Axis(0, 2, 0.5),
+    }
 
 
 def test_donors_weights_and_named_rules_become_merges() -> None:
     config = configured(RULES, "merge.weights={a: 1, b: 1}")
     candidate = Candidate(0.4, (("merge.weights.a", 0.5), (ATTN, 1.5)))
-    [merging] = variants_of(config, [candidate]).values()
+    merging = config.merge.at(candidate)
     assert merging.weights == {"a": 0.5, "b": 1}
     assert [rule.factor for rule in merging.rules] == [1.5, 1]
     assert candidate.overrides == f"{ATTN}=1.5 merge.weights.a=0.5 merge.alpha=0.4"
     typed = configured(RULES, "merge.weights={a: 1, b: 1}", *candidate.overrides.split())
-    assert (alpha_of(typed), weights_of(typed), rules_of(typed)) == (
-        *(merging.alpha, merging.weights, merging.rules),
-    )
+    assert typed.merge == merging
 
 
 START = "{merge.alpha: [0, 1], merge.rules.attn.factor: "
@@ -73,18 +69,15 @@ BAD = {
 
 @pytest.mark.parametrize("given", BAD)
 def test_a_space_that_is_none_is_refused(given: str) -> None:
-    config = configured(RULES, f"search.space={given}")
     with pytest.raises(AdammsError, match=re.escape(BAD[given])):
-        space_of(config)
-    candidates_of(config)  # the grid is not what is wrong
+        configured(RULES, f"search.space={given}")
 
 
 def test_what_has_no_names_cannot_be_searched() -> None:
-    config = configured("merge.rules=[{roles: [attn], factor: 1.0}]")
     with pytest.raises(
         AdammsError, match=r"search.space has merge.alpha; expected at least 2 keys: name rules"
     ):
-        space_of(config)
+        configured("merge.rules=[{roles: [attn], factor: 1.0}]")
 
 
 def search(models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients") -> list[str]:

@@ -8,20 +8,12 @@ from pathlib import Path
 import native_models as native
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
+from command import start_run as search
 from PIL import Image
 
-from adamms.app import pipeline
 from adamms.errors import AdammsError
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 TARGETS: dict[str, Callable[..., Path]] = {"cogvlm": native.save_cogvlm}
-
-
-def search(*overrides: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
-    pipeline.run(config)
 
 
 def write_data(folder: Path) -> Path:

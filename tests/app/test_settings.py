@@ -3,29 +3,30 @@
 from collections.abc import Iterator
 
 import pytest
-from hydra import compose, initialize_config_dir
+from command import composed, read_run
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from test_conf import CONF, OPTIONS
+from test_conf import OPTIONS
 
 from adamms.app.messages import explain
-from adamms.app.settings import check_settings
+from adamms.app.settings import read
 from adamms.errors import AdammsError
 
 # Groups whose options are keys at the top level, or of Hydra's own; and models, which have the same keys.
 ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/")
 CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["model/custom", "model/demo"]
+# What an option goes with.
+NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}
 # Mappings whose keys are names that the user gives.
 NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "engine.only")
 # Values that may be anything, or any mapping, as far as the door can tell.
-ANY = ("search.grid", "engine.logs", "evaluate.lmms_eval.model_args", "evaluate.lmms_eval.gen_kwargs")
-ANY += ("evaluate.lmms_eval.environment",)
+ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")
+ANY += ("evaluate.lmms_eval.gen_kwargs", "evaluate.lmms_eval.environment")
 
 
-def composed(option: str) -> DictConfig:
+def option_composed(option: str) -> DictConfig:
     group, _, name = option.rpartition("/")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=[f"{group}={name}", "output=out", "cache=cache"])
+    return composed(f"{group}={name}", *NEEDS.get(option, ()))
 
 
 def leaves(node: DictConfig, where: str = "") -> Iterator[str]:
@@ -34,15 +35,9 @@ def leaves(node: DictConfig, where: str = "") -> Iterator[str]:
         if not str(name).startswith("_"):
             yield f"{where}{name}"
             inner = node._get_node(name)
-            if f"{where}{name}" in (*NAMES[1:], "merge.method", "search.selector"):
-                continue  # given names, or repeated from the keys beside it
-            if isinstance(inner, DictConfig) and not inner._is_none() and not inner._is_interpolation():
+            given = f"{where}{name}" in NAMES[1:]
+            if isinstance(inner, DictConfig) and not (given or inner._is_none() or inner._is_interpolation()):
                 yield from leaves(inner, f"{where}{name}.")
-
-
-def keys_of_option(config: DictConfig, option: str) -> list[str]:
-    where = option.rpartition("/")[0].replace("/", ".")
-    return list(leaves(OmegaConf.select(config, where), f"{where}."))
 
 
 def misspelt(key: str) -> str:
@@ -64,7 +59,7 @@ def check_misspelling(config: DictConfig, key: str) -> None:
     with open_dict(parent):  # as Hydra does with +key=value
         parent[wrong] = 1
     with pytest.raises(AdammsError, match=rf"^unknown key {full}; ") as added:
-        check_settings(config)
+        read(config)
     assert last in str(added.value).partition("Nearest: ")[2], key
     with open_dict(parent):
         del parent[wrong]
@@ -82,35 +77,35 @@ def check_wrong_values(config: DictConfig, key: str) -> None:
         with open_dict(parent):
             parent[last] = value
         with pytest.raises(AdammsError) as refused:
-            check_settings(config)
+            read(config)
         assert key in str(refused.value), (key, value)
         parent._set_item_impl(last, before)
 
 
 @pytest.mark.parametrize("option", CHOSEN)
 def test_every_key_misspelt_and_every_value_of_a_wrong_type_are_answered(option: str) -> None:
-    config = composed(option)
-    check_settings(config)
-    for key in keys_of_option(config, option):
+    config = option_composed(option)
+    read(config)
+    where = option.rpartition("/")[0].replace("/", ".")
+    for key in leaves(OmegaConf.select(config, where), f"{where}."):
         check_misspelling(config, key)
         if not isinstance(OmegaConf.select(config, key), DictConfig) and key not in ANY:
             check_wrong_values(config, key)
-    check_settings(config)  # is as it was
+    read(config)  # is as it was
 
 
 def test_the_top_level_too() -> None:
-    config = composed("mode/search")
+    config = composed()
     for key in map(str, config):
         check_misspelling(config, key)
         if not isinstance(config[key], DictConfig):
             check_wrong_values(config, key)
 
 
-@pytest.mark.parametrize(
-    "option", [option for option in OPTIONS if option.startswith(("experiment", "tune"))]
-)
-def test_what_is_published_passes(option: str) -> None:
-    check_settings(composed(option))
+def test_what_is_published_passes() -> None:
+    for option in OPTIONS:
+        if option.startswith(("experiment/", "tune/")):
+            read(option_composed(option))
 
 
 @pytest.mark.parametrize(
@@ -119,31 +114,45 @@ def test_what_is_published_passes(option: str) -> None:
         ("output=null", "output is null; expected a path"),
         ("verbose=1", "verbose is 1; expected true or false"),
         ("plan=true", "plan is True; expected a mapping"),
-        ("engine.accelerator=gpu", "expected one of auto, cpu, cuda"),
-        ("engine.batch_size=0", "engine.batch_size is 0; expected a whole number at least 1"),
+        ("engine.accelerator=gpu", "engine.accelerator is 'gpu'; expected one of auto, cpu, cuda"),
+        (
+            "engine.precision=bf16-tru",
+            "expected one of auto, 32-true, bf16-true, 16-true. Nearest: bf16-true",
+        ),
+        ("engine.batch_size=0", "engine.batch_size is 0; expected a number above 0"),
+        ("engine.batch_size=1.5", "engine.batch_size is 1.5; expected a whole number"),
         ("merge.weights={b: 1}", "merge.weights names 'b'; the donors are onevision"),
+        ("merge.weights=3", "merge.weights is 3; expected {donor name: number}"),
+        ("merge.rules={1: {factor: 1}}", "the name '1' is no key"),
+        ("merge.rules=[{role: [attn], factor: 1}]", "unknown key merge.rules[0].role; expected roles, "),
+        ("merge.rules=[{roles: attn, factor: 1}]", "merge.rules[0].roles is 'attn'; expected a list"),
         ("~model.donors.onevision", "model.donors is empty"),
         ("~engine", "engine has no _target_; choose an option of its group: engine=..."),
         ("~track", "track is missing; leave ~track out"),
-        ("search.seed=null", "search.seed is null; expected a whole number at least 0"),
+        ("search.seed=null", "search.seed is null; expected a whole number"),
         ("evaluate.scorer=accuracy", "evaluate.scorer is 'accuracy'; expected a mapping or null"),
-        (
-            "mode.run=adamms.app.pipeline.serch",
-            "mode.run is 'adamms.app.pipeline.serch', which cannot be imported",
-        ),
+        ("mode.run=adamms.app.modes.serch", "mode.run names 'adamms.app.modes.serch', which cannot be"),
         ("merge.alpha=.nan", "merge.alpha is '.nan'; expected a number in"),
-        ("max_shard_gb=nan", "max_shard_gb is nan; expected a number above 0"),
+        ("max_shard_gb=nan", "max_shard_gb is nan; expected a finite number"),
+        ("mapper.layers=[1]", "mapper.layers"),
+        ("search.grid=much", "search.grid is 'much'; expected alphas"),
+        ("+search.space={merge.alpha: [0, 1]}", "search.space is given, but this search has one coefficient"),
     ],
 )
 def test_what_is_refused(override: str, message: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["output=out", "cache=cache", override])
     with pytest.raises(AdammsError) as refused:
-        check_settings(config)
+        read_run(override)
     assert message in str(refused.value)
 
 
 def test_a_key_that_another_one_reads_is_known() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["output=out", "+mine=5", "max_shard_gb=${mine}"])
-    check_settings(config)
+    assert read_run("+mine=5", "max_shard_gb=${mine}").max_shard_gb == 5
+
+
+def test_what_has_no_value_is_told_by_who_uses_it() -> None:
+    """A plan needs no data; a search does."""
+    run = read_run("data=jsonl")
+    with pytest.raises(AdammsError, match=r"^data\.path has no value; give it as data\.path=\.\.\.$"):
+        run.data.load()
+    with pytest.raises(AdammsError, match=r"^mode\.folder has no value"):
+        read_run("mode=compare")

@@ -250,7 +250,7 @@ def test_a_job_that_is_requeued_in_the_middle_finishes(
 ) -> None:
     gate = tmp_path / "gate"
     gate.touch()
-    gated = ["merge.method._target_=gated.Gated", f"+merge.method.gate={gate}"]
+    gated = ["merge._target_=gated.Gated", f"+merge.gate={gate}"]
     sweep = launch("mode=merge", "merge.alpha=0.4", *gated, *overrides)
     (job,) = sweep.started()
     sweep.until("in the middle", lambda: any(sweep.folder.glob("multirun/*/*/0/.model.partial/*")))

@@ -6,23 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from command import read_run, start_run
 from page_text import Page
 from planted_faults import PLANTS, swap_gate_and_up, with_donor
 from relayout import hide, language
 from safetensors.torch import load_file
 
-from adamms.app import pipeline
 from adamms.errors import AdammsError
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
-
-def configured(tmp_path: Path, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        given = [f"output={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}", *overrides]
-        return compose("config", overrides=given)
+def configured(tmp_path: Path, *overrides: str) -> list[str]:
+    return [f"output={tmp_path / 'out'}", f"cache={tmp_path / 'cache'}", *overrides]
 
 
 def pair(target: Path, donor: Path, ancestor: Path | None = None) -> list[str]:
@@ -36,7 +30,7 @@ def test_a_plan_is_discovered_without_any_spec(
     for name in ("target", "donor", "ancestor"):
         hide(language(kin / name), tmp_path / name)
     folders = [tmp_path / name for name in ("target", "donor", "ancestor")]
-    pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
+    start_run(*configured(tmp_path, "mode=plan", "mapper=discover", *pair(*folders)))
     said = capsys.readouterr().out
     assert "sketch target: " in said
     assert "sketch a: " in said
@@ -57,7 +51,7 @@ def test_a_plan_is_discovered_without_any_spec(
 def test_a_discovered_pair_merges_as_the_specs_would(kin: Path, tmp_path: Path) -> None:
     for mapper in ("spec", "discover"):
         merge = [f"mapper={mapper}", "merge.alpha=0.3", f"output={tmp_path / mapper}"]
-        pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
+        start_run(*configured(tmp_path, "mode=merge", *pair(kin / "target", kin / "donor"), *merge))
     one, other = (load_file(tmp_path / mapper / "model/model.safetensors") for mapper in ("spec", "discover"))
     assert one.keys() == other.keys()
     for name, tensor in one.items():
@@ -69,7 +63,8 @@ def test_a_discovered_pair_merges_as_the_specs_would(kin: Path, tmp_path: Path) 
 def test_the_control_is_discovered_from_the_same_reading(
     kin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from adamms.app.merges import CONTROL, compose_case
+    from adamms.app.merges import CONTROL
+    from adamms.app.modes.common import map_models
     from adamms.mapping.content import discover
     from adamms.report.console import Console
 
@@ -83,16 +78,16 @@ def test_the_control_is_discovered_from_the_same_reading(
     monkeypatch.setattr(discover, "sketch_model", counted)
     folders = pair(kin / "target", kin / "donor", kin / "ancestor")
     config = configured(tmp_path, "mapper=discover", *folders, "evaluate.control=true")
-    case = compose_case(config, Console(file=io.StringIO()))
+    merges = map_models(read_run(*config), Console(file=io.StringIO()))
     assert sorted(read) == ["ancestor", "donor", "target"]
-    assert case.control is not None
-    assert sum(CONTROL in slot.donors for slot in case.control.slots) == len(language(kin / "target"))
+    assert merges.control_plan is not None
+    assert sum(CONTROL in slot.donors for slot in merges.control_plan.slots) == len(language(kin / "target"))
 
 
 def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"model\.donors\.a: .*no such folder"):
-        pipeline.run(
-            configured(tmp_path, "mode=plan", "mapper=discover", *pair(kin / "target", tmp_path / "none"))
+        start_run(
+            *configured(tmp_path, "mode=plan", "mapper=discover", *pair(kin / "target", tmp_path / "none"))
         )
     assert not (tmp_path / "out").exists()
 
@@ -100,13 +95,13 @@ def test_all_paths_are_looked_at_before_anything_is_read(kin: Path, tmp_path: Pa
 def test_unrelated_models_are_refused(kin: Path, strangers: Path, tmp_path: Path) -> None:
     folders = pair(kin / "ancestor", strangers / "ancestor")
     with pytest.raises(AdammsError, match="no ancestor in common"):
-        pipeline.run(configured(tmp_path, "mode=plan", "mapper=discover", *folders))
+        start_run(*configured(tmp_path, "mode=plan", "mapper=discover", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = pair(kin / "target", kin / "donor", kin / "ancestor")
-    pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+    start_run(*configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
     said = capsys.readouterr().out
     assert "How far the merged tensors are from the target's" in said
     assert "verify: every merged tensor resembles the target's" in said
@@ -127,7 +122,7 @@ def test_a_right_mapping_is_verified(kin: Path, tmp_path: Path, capsys: pytest.C
 def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, mode: str) -> None:
     donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
     with pytest.raises(AdammsError) as caught:
-        pipeline.run(configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
+        start_run(*configured(tmp_path, f"mode={mode}", "plan.verify=true", *pair(kin / "target", donor)))
     message = str(caught.value)
     assert message.startswith("plan.verify: the mapping does not hold, 2 findings:\n")
     gate = "model.layers.2.mlp.gate_proj.weight"
@@ -146,7 +141,7 @@ def test_every_planted_tensor_is_named_and_no_other(kin: Path, tmp_path: Path, n
     plant = PLANTS[name]
     folders = with_donor(kin, tmp_path / "donor", plant.change)
     with pytest.raises(AdammsError, match=r"plan\.verify: the mapping does not hold"):
-        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *pair(**folders)))
+        start_run(*configured(tmp_path, "mode=plan", "plan.verify=true", *pair(**folders)))
     found = json.loads((tmp_path / "out/plan_verify.json").read_text())
     assert {record["name"] for record in found["tensors"] if record.get("problem")} == plant.tensors
     assert len(found["problems"]) == len(plant.tensors)
@@ -155,18 +150,18 @@ def test_every_planted_tensor_is_named_and_no_other(kin: Path, tmp_path: Path, n
 def test_a_donor_of_another_ancestor_stops_the_run(kin: Path, strangers: Path, tmp_path: Path) -> None:
     folders = pair(kin / "target", strangers / "donor")
     with pytest.raises(AdammsError, match=r"donor a has another ancestor than the target"):
-        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
+        start_run(*configured(tmp_path, "mode=plan", "plan.verify=true", *folders))
 
 
 def test_verify_is_true_or_false(kin: Path, tmp_path: Path) -> None:
     folders = pair(kin / "target", kin / "donor")
     with pytest.raises(AdammsError, match=r"plan\.verify is 'maybe'; expected true or false"):
-        pipeline.run(configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
+        start_run(*configured(tmp_path, "mode=plan", "plan.verify=maybe", *folders))
     assert not (tmp_path / "out").exists()
 
 
 def test_without_verify_the_same_pair_merges(kin: Path, tmp_path: Path) -> None:
     donor = with_donor(kin, tmp_path / "donor", swap_gate_and_up)["donor"]
-    pipeline.run(configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
+    start_run(*configured(tmp_path, "mode=merge", *pair(kin / "target", donor)))
     assert (tmp_path / "out/model").is_dir()
     assert not (tmp_path / "out/plan_verify.json").exists()

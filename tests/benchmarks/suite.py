@@ -16,10 +16,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from adamms.app.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from adamms.app.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
 from adamms.app.asker import Asker
 from adamms.app.grid import candidates_of
 from adamms.app.merges import build, compose_case

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from adamms.app.arguments import check_arguments
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from adamms.app.arguments import check_arguments
 from adamms.data.digits import (
     CANVAS,
     CELL,

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from adamms.app.arguments import check_arguments
+
 from adamms.data.digits import SKILLS, Glyphs
 from adamms.demo import batches, factory
 from adamms.demo.training import Regime, Trainer

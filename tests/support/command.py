@@ -8,10 +8,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
+from adamms.app.modes.common import start
+from adamms.app.settings import Run, read
 from adamms.data.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+
+
+def composed(*overrides: str) -> DictConfig:
+    """The configuration of a command line, without Hydra's main."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", overrides=["output=out", "cache=cache", *overrides])
+
+
+def read_run(*overrides: str) -> Run:
+    """The same, read: everything that was configured, checked and typed."""
+    return read(composed(*overrides))
+
+
+def start_run(*overrides: str) -> None:
+    """Run the mode in this process."""
+    start(read_run(*overrides))
 
 
 @dataclass(frozen=True)

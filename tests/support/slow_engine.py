@@ -17,9 +17,9 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import ClassVar, Self
 
-from hydra import compose, initialize_config_dir
+from command import start_run
 
-from adamms.app import pipeline
+from adamms.app.modes import search as search_mode
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import PromptFiles
@@ -27,7 +27,6 @@ from adamms.engines.store import AnswerStore
 from adamms.engines.transformers.engine import Transformers
 from adamms.merge.recipe import Recipe
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 LOG, SECONDS = "SLOW_ENGINE_LOG", "SLOW_ENGINE_SECONDS"
 
 
@@ -105,11 +104,9 @@ def noted(log: Path) -> list[tuple[float, str]]:
 def search(overrides: Sequence[str], log: Path, seconds: float) -> None:
     """A whole search without its pictures; run it in a process of its own."""
     os.environ |= {LOG: str(log), SECONDS: str(seconds)}
-    pipeline.write_report = lambda folder, result: None  # type: ignore[assignment]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=list(overrides))
+    search_mode.write_report = lambda folder, result: None  # type: ignore[assignment]
     with log.with_suffix(".out").open("a") as said, redirect_stdout(said):
-        pipeline.run(config)
+        start_run(*overrides)
 
 
 def write_answers(folder: Path, subject: dict[str, str], names: Sequence[str], seed: int) -> None:

@@ -1,6 +1,6 @@
 """mode=doctor: is everything there that this configuration needs? Looks, and neither writes nor downloads.
 
-Like `pipeline`, above the layers: it knows the configuration. What the machine has is in `environment`.
+What the machine has is in `environment`.
 """
 
 import os
@@ -8,10 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from adamms.app import environment
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
+from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
@@ -19,14 +18,10 @@ from adamms.report.console import Console
 from adamms.report.result import Result
 
 # What the configuration may name -> the extra that it needs.
-NEEDS = {
-    "adamms.engines.vllm.engine.Vllm": "vllm",
-    "adamms.report.trackers.wandb.Wandb": "wandb",
-    "adamms.search.difference.Embedding": "embedding",
-}
+NEEDS = {"Vllm": "vllm", "Wandb": "wandb", "Embedding": "embedding"}
 
 
-def doctor(config: DictConfig, console: Console) -> Result:
+def doctor(run: Run, console: Console) -> Result:
     """Print what was found and what to do; an error at the end if something is in this run's way.
 
     Raises:
@@ -34,7 +29,7 @@ def doctor(config: DictConfig, console: Console) -> Result:
     """
     findings = []
     with console.stage("look around", unit="findings") as advance:
-        for finding in _look(config):
+        for finding in _look(run):
             findings.append(finding)
             advance(1)
     console.findings([(f.subject, f.state, f.detail, f.advice) for f in findings])
@@ -45,7 +40,7 @@ def doctor(config: DictConfig, console: Console) -> Result:
     return Result(title="doctor", timings=console.timings)
 
 
-def _look(config: DictConfig) -> Iterator[Finding]:
+def _look(run: Run) -> Iterator[Finding]:
     yield environment.python()
     yield from environment.packages()
     yield environment.torchvision()
@@ -56,61 +51,67 @@ def _look(config: DictConfig) -> Iterator[Finding]:
     yield environment.wandb()
     yield environment.hub()
     yield environment.slurm()
-    yield from _needed(config)
-    yield from _models(config)
-    yield from _folders(config)
+    yield from _needed(run)
+    yield from _models(run)
+    yield from _folders(run)
 
 
-def _needed(config: DictConfig) -> Iterator[Finding]:
+def _needed(run: Run) -> Iterator[Finding]:
     """Extras that the configuration asks for and that are not there."""
-    nodes = {"engine": config.engine, "track": config.track, "search.difference": config.search.difference}
-    for where, node in nodes.items():
-        target = str(node.get("_target_"))
-        extra = NEEDS.get(target)
+    parts: dict[str, object] = {"engine": run.engine, "track": run.tracker}
+    parts["search.difference"] = getattr(run.strategy, "difference", None)
+    for where, part in parts.items():
+        extra = NEEDS.get(type(part).__name__)
         there = environment.has_vllm() if extra == "vllm" else extra is None or environment.installed(extra)
         if not there:
-            yield Finding(where, BAD, f"{target} needs the extra {extra}", f"pip install -e '.[{extra}]'")
+            name = f"{type(part).__module__}.{type(part).__name__}"
+            yield Finding(where, BAD, f"{name} needs the extra {extra}", f"pip install -e '.[{extra}]'")
 
 
-def _models(config: DictConfig) -> Iterator[Finding]:
+def _models(run: Run) -> Iterator[Finding]:
     """Whether the models are here, or will have to be downloaded."""
-    if config.model.get("prepare") is not None:
+    if run.models.prepare is not None:
         yield Finding("models", GOOD, "made on this machine when first needed")
         return
-    sources = {"model.target": config.model.target}
-    sources |= {f"model.donors.{name}": donor for name, donor in config.model.donors.items()}
-    if config.model.get("ancestor") is not None and config.model.ancestor.get("path") is not None:
-        sources["model.ancestor"] = config.model.ancestor
-    for where, source in sources.items():
-        if OmegaConf.is_missing(source, "path") or source.get("path") is None:
-            yield Finding(where, BAD, "no path", f"{where}.path=FOLDER or a hub id")
-            continue
-        yield _model(where, source)
+    sources = [run.models.target, *run.models.donors.values()]
+    for source in sources + ([] if run.models.ancestor is None else [run.models.ancestor]):
+        if source.keys.path is None:
+            yield Finding(source.where, BAD, "no path", f"{source.where}.path=FOLDER or a hub id")
+        else:
+            yield _model(source)
 
 
-def _model(where: str, source: DictConfig) -> Finding:
-    path = str(source.path)
+def _model(source: Source) -> Finding:
     try:
-        folder = cached(path, source.get("revision"))
-        if folder is None:
-            return Finding(where, ABSENT, f"{path} is not in the hub's cache", f"hf download {path}")
-        checkpoint = open_checkpoint(folder)
+        size = _bytes_of(source)
     except AdammsError as error:
-        return Finding(where, BAD, str(error))
-    size = sum(entry.nbytes for entry in checkpoint.tensors.values())
-    return Finding(where, GOOD, f"{path}: {len(checkpoint.tensors)} tensors, {size / 1e9:.2f} GB")
+        return Finding(source.where, BAD, str(error))
+    if size is None:
+        advice = f"hf download {source.path}"
+        return Finding(source.where, ABSENT, f"{source.path} is not in the hub's cache", advice)
+    return Finding(source.where, GOOD, f"{source.path}: {size / 1e9:.2f} GB")
 
 
-def _folders(config: DictConfig) -> Iterator[Finding]:
+def _bytes_of(source: Source) -> int | None:
+    """Of all its tensors; None where the model is not here yet.
+
+    Raises:
+        AdammsError: it is here, and broken.
+    """
+    folder = cached(source.path, source.keys.revision)
+    return None if folder is None else sum(e.nbytes for e in open_checkpoint(folder).tensors.values())
+
+
+def _folders(run: Run) -> Iterator[Finding]:
     """Whether what a run writes can be written, and whether the merged model would fit."""
-    output = Path(config.output) / "model"
+    output = run.output / "model"
     if output.exists():
         yield Finding("output", BAD, f"{output} exists already", "choose another output")
     else:
-        yield _space("output", output, _bytes_of_target(config))
-    if config.store is not None:
-        yield _space("store", Path(str(config.store)).expanduser())
-    yield _space("cache", Path(str(config.cache)).expanduser())
+        yield _space("output", output, _bytes_needed(run.models.target))
+    if run.store is not None:
+        yield _space("store", run.store)
+    yield _space("cache", run.cache)
 
 
 def _space(where: str, folder: Path, needed: int = 0) -> Finding:
@@ -122,13 +123,9 @@ def _space(where: str, folder: Path, needed: int = 0) -> Finding:
     return Finding(where, GOOD if free > needed else BAD, text, "" if free > needed else "make room")
 
 
-def _bytes_of_target(config: DictConfig) -> int:
-    """Of the merged model; 0 where the target is not here yet."""
-    source = config.model.target
-    if OmegaConf.is_missing(source, "path") or source.get("path") is None:
-        return 0
+def _bytes_needed(target: Source) -> int:
+    """Of the merged model; 0 where the target is not here, or broken, which `_models` tells."""
     try:
-        folder = cached(str(source.path), source.get("revision"))
-        return sum(e.nbytes for e in open_checkpoint(folder).tensors.values()) if folder is not None else 0
+        return (None if target.keys.path is None else _bytes_of(target)) or 0
     except AdammsError:
         return 0

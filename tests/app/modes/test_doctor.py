@@ -6,20 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from command import start_run
 
-from adamms.app import environment, pipeline
+from adamms.app import environment
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.errors import AdammsError
-
-CONF = Path(__file__).resolve().parents[3] / "conf"
 
 
 def doctor(tmp_path: Path, *overrides: str) -> None:
     places = (f"output={tmp_path / 'out'}", f"store={tmp_path / 'store'}", f"cache={tmp_path / 'cache'}")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=["mode=doctor", *places, *overrides])
-    pipeline.run(config)
+    start_run("mode=doctor", *places, *overrides)
 
 
 @pytest.fixture(autouse=True)

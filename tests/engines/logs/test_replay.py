@@ -11,11 +11,10 @@ from typing import Any
 
 import configured_engines
 import pytest
-from hydra import compose, initialize_config_dir
+from command import start_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.app import pipeline
 from adamms.engines.logs.replay import Replayed
 from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
@@ -24,7 +23,6 @@ from adamms.search.choice import Choice
 from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 
-CONF = Path(__file__).resolve().parents[3] / "conf"
 Row = Mapping[str, Any]
 
 
@@ -385,9 +383,7 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
 
 
 def call(mode: str, *overrides: str) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"mode={mode}", "engine=replay", *overrides])
-    pipeline.run(config)
+    start_run(f"mode={mode}", "engine=replay", *overrides)
 
 
 @pytest.mark.parametrize("model", ["demo", "custom"])
@@ -410,7 +406,6 @@ def test_a_search_in_logs_needs_no_model_and_writes_none(
     assert selection["overall"]["differences"] == selection["tasks"]["gqa"]["differences"] == expected
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "report.html",
-        "result.json",
         "selection.json",
     ]
     page = (tmp_path / "out/report.html").read_text()

@@ -1,0 +1,275 @@
+"""From plain configuration values to objects, checked once by pydantic against annotations.
+
+Owns the messages: the full key, what was given, what is expected, the nearest valid choice. Knows no group of
+the configuration and no mode.
+"""
+
+import json
+import re
+import types
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from inspect import Parameter, signature
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from adamms.errors import AdammsError, nearest
+
+TARGET, MISSING = "_target_", "???"
+CONFIG = ConfigDict(
+    extra="forbid",
+    frozen=True,
+    strict=True,
+    allow_inf_nan=False,
+    arbitrary_types_allowed=True,
+    protected_namespaces=(),
+)
+OBJECT = "a mapping with _target_, as the options of its group have"
+# pydantic's kind of error -> what is expected; {} takes the error's context.
+EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "path_type": "a path",
+    "none_required": "null",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "finite_number": "a finite number",
+    "greater_than": "a number above {gt:g}",
+    "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}",
+    "less_than_equal": "a number of at most {le:g}",
+    "too_short": "at least {min_length} items",
+    "literal_error": "one of {expected}",
+    "needs_python_object": OBJECT,
+    "callable_type": OBJECT,
+}
+
+
+class Section(BaseModel):
+    """A part of the configuration that describes no object: its keys and the types of their values."""
+
+    model_config = CONFIG
+
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Stands for an object that cannot be built because a key has no value; its use is an error.
+
+    Args:
+        key: the full key, e.g. "data.path".
+    """
+
+    key: str
+
+    def __getattr__(self, name: str) -> Any:
+        raise no_value(self.key)
+
+    def __call__(self, *_: object) -> Any:
+        raise no_value(self.key)
+
+
+def no_value(key: str) -> AdammsError:
+    return AdammsError(f"{key} has no value; give it as {key}=...")
+
+
+def build(node: Mapping[str, Any] | None, where: str, besides: Iterable[str] = ()) -> Any:
+    """The object that a node with `_target_` describes; None for null, `Missing` where a value is not given.
+
+    Args and errors: as of `prepared`.
+    """
+    if node is None:
+        return None
+    missing = next((name for name, value in node.items() if value == MISSING), None)
+    call = prepared(node, where, besides)
+    return call() if missing is None else Missing(join(where, missing))
+
+
+def prepared(node: Mapping[str, Any], where: str, besides: Iterable[str] = ()) -> Callable[[], Any]:
+    """What a node with `_target_` describes, checked and ready to be called.
+
+    Args:
+        node: plain values; nodes in it that have a `_target_` themselves are built.
+        where: the node's full key, for messages.
+        besides: keys of the same node that somebody else reads, for messages.
+
+    Raises:
+        AdammsError: a class that does not exist, an unknown key, or a value of another type or out of range.
+    """
+    target = found_by_name(node.get(TARGET), where)
+    missing = [name for name, value in node.items() if value == MISSING]
+    given = {
+        name: _with_objects(value, join(where, name))
+        for name, value in node.items()
+        if not name.startswith("_") and value != MISSING
+    }
+    return partial(target, **checked_arguments(target, given, where, besides, absent=missing))
+
+
+def checked_arguments(
+    target: Callable[..., Any],
+    values: Mapping[str, Any],
+    where: str,
+    besides: Iterable[str] = (),
+    absent: Iterable[str] = (),
+) -> dict[str, Any]:
+    """The values for `target`'s parameters, checked against its annotations.
+
+    Args:
+        target: a class or function with annotated parameters.
+        values: parameter name -> plain value, or an object that is built already.
+        where: the full key of what holds them, for messages.
+        besides: names that are known without being parameters, for messages.
+        absent: parameters that need not be there yet.
+
+    Raises:
+        AdammsError: an unknown, missing or wrong value.
+    """
+    function = vars(target).get("__init__", target) if isinstance(target, type) else target
+    hints = get_type_hints(function, include_extras=True)
+    skipped = {name for name, value in values.items() if _is_built(value)} | set(absent)
+    fields: dict[str, Any] = {}
+    for name, parameter in signature(target).parameters.items():
+        default = ... if parameter.default is Parameter.empty else parameter.default
+        fields[name] = (Any, None) if name in skipped else (_checkable(hints.get(name, Any)), default)
+    with warnings.catch_warnings():  # a parameter may be called like a method of pydantic's models
+        warnings.simplefilter("ignore", UserWarning)
+        schema = create_model(target.__name__, __config__=CONFIG, **fields)
+    plain = {name: value for name, value in values.items() if name not in skipped}
+    unknown = [name for name in values if name not in fields]
+    if unknown:
+        raise unknown_key(join(where, unknown[0]), unknown[0], [*fields, *besides])
+    section = validated(schema, plain, where)
+    return {name: getattr(section, name) for name in plain} | {
+        name: values[name] for name in values if name in skipped
+    }
+
+
+def validated(schema: type[AnySection], values: Mapping[str, Any], where: str) -> AnySection:
+    """The values as an instance of a pydantic model.
+
+    They are checked as JSON is in strict mode: a list may become a tuple and a text a path, but no text
+    becomes a number.
+
+    Raises:
+        AdammsError: an unknown, missing or wrong value.
+    """
+    known = schema.model_fields
+    for name in values:
+        if name not in known:
+            raise unknown_key(join(where, name), name, known)
+    for name, field in known.items():
+        if field.is_required() and name not in values:
+            raise AdammsError(f"{join(where, name)} is missing; leave ~{join(where, name)} out")
+    try:
+        section = schema.model_validate_json(json.dumps(values, default=repr))
+    except ValidationError as error:
+        raise AdammsError(_explained(error, schema, values, where)) from error
+    paths = {name: value.expanduser() for name, value in section if isinstance(value, Path)}
+    return section.model_copy(update=paths)
+
+
+def found_by_name(name: object, where: str) -> Any:
+    """The class or function with this full name.
+
+    Raises:
+        AdammsError: there is none.
+    """
+    if name is None:
+        group = where.replace(".", "/")
+        raise AdammsError(f"{where} has no _target_; choose an option of its group: {group}=...")
+    module, _, last = str(name).rpartition(".")
+    try:
+        return getattr(__import__(module, fromlist=[last]), last)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise AdammsError(f"{where} names {name!r}, which cannot be imported: {error}") from error
+
+
+def unknown_key(key: str, name: str, known: Iterable[str]) -> AdammsError:
+    names = list(known)
+    return AdammsError(f"unknown key {key}; expected {', '.join(names)}.{nearest(name, names)}")
+
+
+def join(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else str(name)
+
+
+def _with_objects(value: Any, where: str) -> Any:
+    """The value with every node that has a `_target_` built."""
+    if isinstance(value, Mapping) and TARGET in value:
+        return build(value, where)
+    if isinstance(value, list) and any(isinstance(item, Mapping) and TARGET in item for item in value):
+        return [_with_objects(item, f"{where}[{place}]") for place, item in enumerate(value)]
+    return value
+
+
+class _Object:
+    """Stands for a protocol, which pydantic cannot check; an object is told from plain values."""
+
+
+def _checkable(hint: Any) -> Any:
+    """An annotation with `_Object` in the place of every protocol."""
+    if getattr(hint, "_is_protocol", False):
+        return _Object
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is None or origin is Literal or not inner:
+        return hint
+    if origin is Annotated:
+        return Annotated[(_checkable(inner[0]), *inner[1:])]
+    if origin is types.UnionType:
+        origin = Union
+    return origin[tuple(map(_checkable, inner))]
+
+
+def _is_built(value: Any) -> bool:
+    if isinstance(value, list | Mapping):
+        return any(map(_is_built, value.values() if isinstance(value, Mapping) else value))
+    return not isinstance(value, str | int | float | None)
+
+
+def _explained(error: ValidationError, schema: type[BaseModel], values: Mapping[str, Any], where: str) -> str:
+    """The first wrong value; where several types are possible, what each of them expects."""
+    found = [(_place(one["loc"], values), one) for one in error.errors(include_url=False)]
+    deepest = max((place for place, _ in found), key=len)
+    key, given = where, values
+    for step in deepest:
+        key = f"{key}[{step}]" if isinstance(step, int) else join(key, step)
+        given = given[step]
+    wanted, choices = [], []
+    for place, one in found:
+        if place == deepest:
+            context = dict(one.get("ctx", {}))
+            words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
+            choices += words
+            context["expected"] = ", ".join(words)
+            wanted.append(EXPECTED.get(one["type"], one["msg"]).format(**context))
+    if len(deepest) == 1:  # pydantic does not say that null would do, nor that a text is a path
+        hint = schema.model_fields[deepest[0]].annotation
+        kinds = get_args(hint) or (hint,)
+        wanted = ["a path" if Path in kinds and each == "a text" else each for each in wanted]
+        wanted += ["null"] if type(None) in kinds else []
+    shown = "null" if given is None else repr(given)
+    near = nearest(str(given), choices)
+    return f"{key} is {shown}; expected {' or '.join(dict.fromkeys(wanted))}{f'.{near}' if near else ''}"
+
+
+def _place(location: Sequence[Any], values: Any) -> tuple[Any, ...]:
+    """Keys and indices down to a value; pydantic's location without the branches of unions in it."""
+    place = []
+    for step in location:
+        inside = isinstance(values, Mapping) and step in values
+        if inside or (isinstance(values, Sequence) and isinstance(step, int) and step < len(values)):
+            place.append(step)
+            values = values[step]
+    return tuple(place)

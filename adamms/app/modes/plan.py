@@ -1,0 +1,25 @@
+"""mode=plan: map only. Reads headers; weights where the mapper or plan.verify asks for them."""
+
+from dataclasses import replace
+
+from adamms.app.distance import verify
+from adamms.app.modes.common import map_models
+from adamms.app.output import result_of, write_json
+from adamms.app.settings import Run
+from adamms.report.console import Console
+from adamms.report.report import write_report
+from adamms.report.result import Result
+
+
+def plan(run: Run, console: Console) -> Result:
+    """Print the coverage; write plan.json and the report."""
+    merges = map_models(run, console)
+    console.plan(merges.plan)
+    console.tree(merges.plan)
+    file = run.output / "plan.json"
+    write_json(file, merges.plan.to_json())
+    console.say(f"plan: {file}")
+    checks = verify(run, console, merges)
+    result = replace(result_of(merges, console), checks=checks)
+    console.say(f"report: {write_report(run.output, result)}")
+    return result

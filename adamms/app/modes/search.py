@@ -1,0 +1,166 @@
+"""mode=search: find alpha without labels, write the merged model, then evaluate where there are labels.
+
+In alpha's place, or beside it, may be any number that the merge has: see `grid`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adamms.app.asker import (
+    Asker,
+    ask_donors,
+    check_logprobs,
+    check_recorded,
+    check_runnable,
+    live,
+    load_questions,
+)
+from adamms.app.distance import distances, verify
+from adamms.app.job import merge_command
+from adamms.app.lmms import add_lmms, check_lmms
+from adamms.app.modes.common import map_models
+from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_text
+from adamms.app.scores import answered, score
+from adamms.app.settings import Run
+from adamms.data.example import Example
+from adamms.engines.logs.replay import Replay
+from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate, axes_of
+from adamms.report.console import Console
+from adamms.report.report import write_report
+from adamms.report.result import Answered, Result
+from adamms.search.candidates import subset
+from adamms.search.evidence import Evidence
+
+
+def search(run: Run, console: Console) -> Result:
+    """Write the model, plan.json, selection.json, evaluation.json, answers.jsonl and the report.
+
+    With engine=replay there is no model to load or to write: the answers of logs are compared.
+    """
+    if isinstance(run.engine, Replay):
+        return search_logs(run, run.engine, console)
+    run.strategy.check(run.grid)
+    check_logprobs(run)
+    questions = load_questions(run)
+    merges = map_models(run, console)
+    check_runnable(run, merges.models.target)
+    for candidate in run.grid:
+        merges.at(candidate)  # what is wrong with the models shows before any work
+    output = Output(run, merges, console)
+    output.check()
+    backend = check_lmms(run, console, output.folder)
+    console.plan(merges.plan)
+    checks = verify(run, console, merges) or distances(console, merges)
+    merges = merges.measured(run.grid, console.stage)
+    output = replace(output, merges=merges)
+
+    donors = ask_donors(run, console, merges, questions.inputs)
+    with live(run, merges.models.target) as engine:
+        examples = {example.id: example for example in questions.inputs}
+        asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
+        selection = run.strategy.search(asker, run.grid, questions.searched)
+        winner = selection.overall.candidate
+        recipe = merges.at(winner)
+        folder = output.write(recipe)
+        write_json(run.output / "plan.json", merges.plan.to_json())
+        write_json(run.output / "selection.json", selection.to_json())
+        answers = asker.given([*run.grid, winner])
+        evaluation = score(run, console, asker, answers, questions)
+        if engine.found:
+            console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+
+    result = replace(
+        result_of(merges, console),
+        checks=checks,
+        selection=selection,
+        evaluation=evaluation,
+        answered=answered(questions, answers, run.scorer),
+        search=settings_in_words(run),
+        labelled=len(questions.data.answers) if evaluation else 0,
+        merged=winner,
+        folder=folder,
+        load=output.load,
+        command=merge_command(run.job, list(axes_of(run.grid))),
+        config=settings_text(run),
+    )
+    if evaluation is not None:
+        write_evaluation(run.output / "evaluation.json", result)
+    write_answers(run.output / "answers.jsonl", result.answered)
+    console.results(result)
+    write_report(run.output, result)
+    output.complete_card(recipe, result)
+    if backend is not None:  # after the report, which a failure there leaves
+        result = add_lmms(run, console, backend, result)
+        write_report(run.output, result)
+    console.say(f"report: {run.output / 'report.html'}")
+    output.finish()
+    return result
+
+
+def search_logs(run: Run, logs: Replay, console: Console) -> Result:
+    """Find alpha from answers that other tools have logged; write selection.json and the report."""
+    if run.lmms is not None:
+        raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
+    run.strategy.check(logs.candidates)
+    check_recorded(run.strategy.needs)
+    with console.stage("read logs"):
+        found = logs.read()
+    for note in found.notes:
+        console.say(note)
+    given = found.answers
+
+    def recorded(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        return Evidence({c: {e: given[c][e] for e in examples} for c in candidates})
+
+    examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
+    searched = subset(examples, run.samples, run.seed)
+    selection = run.strategy.search(recorded, logs.candidates, searched)
+    write_json(run.output / "selection.json", selection.to_json())
+    result = Result(
+        title="Search in existing logs",
+        selection=selection,
+        search=settings_in_words(run, without=("grid",)),
+        timings=console.timings,
+        notes=[*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes],
+        answered=tuple(
+            Answered(
+                Example(id, task, question=""), {candidate: given[candidate][id].text for candidate in given}
+            )
+            for task, ids in found.tasks.items()
+            for id in ids
+        ),
+        config=settings_text(run),
+    )
+    console.results(result)
+    write_report(run.output, result)
+    console.say(f"report: {run.output / 'report.html'}")
+    return result
+
+
+def settings_in_words(run: Run, without: Sequence[str] = ()) -> str:
+    """The plain settings of the search, for people: 'rule=sum, seed=0'."""
+    shown = {
+        key: "null" if value is None else value
+        for key, value in run.config["search"].items()
+        if not key.startswith("_") and key not in without and not _describes_object(value)
+    }
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def write_answers(file: Path, given: Sequence[Answered]) -> None:
+    """One line per example with every candidate's answer, to look at."""
+    lines = []
+    for one in given:
+        example = one.example
+        answers = {str(candidate): one.texts[candidate] for candidate in sorted(one.texts)}
+        image = None if example.image is None else str(example.image)
+        record = {"id": example.id, "task": example.task, "question": example.question, "image": image}
+        lines.append(json.dumps(record | {"answers": answers}, ensure_ascii=False) + "\n")
+    write_text(file, "".join(lines))
+
+
+def _describes_object(value: object) -> bool:
+    return isinstance(value, dict) and "_target_" in value

@@ -1,0 +1,81 @@
+"""Scores by labels, after the choice: of candidates, parents and the control."""
+
+from collections.abc import Mapping, Sequence
+
+from adamms.app.asker import UNMERGED, Answers, Asker, Given, Questions, ask_donor
+from adamms.app.settings import Run
+from adamms.data.example import Example
+from adamms.engines.answer import texts
+from adamms.errors import AdammsError
+from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.evaluate.score import judge, score_tasks
+from adamms.evaluate.scorers import Scorer
+from adamms.merge.candidate import Candidate
+from adamms.report.console import Console
+from adamms.report.result import Answered
+
+# Always reported beside the winner: the target as it is, and the share that is a fair guess.
+REFERENCES = (UNMERGED, Candidate(0.1))
+
+
+def score(
+    run: Run, console: Console, asker: Asker, answers: Answers, questions: Questions
+) -> Evaluation | None:
+    """Score every model on the labelled examples; None where there is nothing to score with.
+
+    Args:
+        answers: what the candidates that are scored have answered; gains what is missing.
+    """
+    labelled, merges = questions.labelled, asker.merges
+    if run.scorer is None or not labelled:
+        return None
+    scorer, labels = run.scorer, questions.data.answers
+    asker.fill("evaluate", answers, list(answers), merges.at, labelled)
+    alphas = all(candidate.alpha_alone for candidate in answers)
+    # Of some methods alpha 0 is another model than the target, which is then asked on its own.
+    apart = not alphas or merges.at(UNMERGED).changes
+    references = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
+    asker.fill("evaluate references", answers, references, merges.at, labelled)
+    if run.score_control:
+        asker.fill("evaluate control", asker.control, list(answers), merges.control, labelled)
+    target: Answers = {}
+    if apart:
+        asker.fill("evaluate target", asker.unmerged, [UNMERGED], lambda _: merges.target(), labelled)
+        target = asker.unmerged
+    donors = _donors(run, console, asker, labelled) if run.score_donors else {}
+
+    def scores(given: Given) -> Scores:
+        return score_tasks(scorer, labels, labelled, texts(given))
+
+    control = {candidate: asker.control[candidate] for candidate in answers} if run.score_control else {}
+    return Evaluation(
+        candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
+        donors={name: scores(given) for name, given in donors.items()},
+        control={candidate: scores(given) for candidate, given in sorted(control.items())},
+        target=scores(target[UNMERGED]) if apart else None,
+    )
+
+
+def answered(
+    questions: Questions, answers: Mapping[Candidate, Given], scorer: Scorer | None
+) -> tuple[Answered, ...]:
+    """The examples that somebody has answered, in the data's order; judged if there is a scorer."""
+    found = []
+    for example in questions.data.examples:
+        given = {c: known[example.id].text for c, known in answers.items() if example.id in known}
+        if given:
+            label = questions.data.answers.get(example.id)
+            right = {} if scorer is None or label is None else judge(given, label, scorer)
+            found.append(Answered(example, given, label, right))
+    return tuple(found)
+
+
+def _donors(run: Run, console: Console, asker: Asker, labelled: Sequence[Example]) -> dict[str, Given]:
+    """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
+    answers = {}
+    for name in asker.merges.models.donors:
+        try:
+            answers[name] = ask_donor(run, console, asker.merges, name, "evaluate", labelled)
+        except AdammsError as error:
+            console.warn(f"the donor {name} is not evaluated: {error}")
+    return answers

@@ -1,0 +1,90 @@
+"""The keys of the configuration that describe no object, as pydantic models. Knows no values.
+
+The keys of an object are the parameters of its constructor.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from adamms.app.build import Section
+
+Node = dict[str, Any]
+
+
+class Root(Section):
+    """The top level: the groups, and what belongs to none of them."""
+
+    mode: Node
+    model: Node
+    mapper: Node
+    merge: Node
+    data: Node
+    engine: Node
+    search: Node
+    evaluate: Node
+    track: Node
+    plan: Node
+    output: Path
+    cache: Path
+    store: Path | None
+    model_folder: str | None
+    max_shard_gb: PositiveFloat
+    verbose: bool
+    candidate: Any
+
+
+class PlanKeys(Section):
+    verify: bool
+
+
+class MergeKeys(Section):
+    """Beside the method's own hyper-parameters. `donor_shares` checks alpha and weights."""
+
+    alpha: Any
+    weights: Any = None
+    rules: list[Node] | dict[str, Node] | None = None
+    device: str
+
+
+class SearchKeys(Section):
+    """Beside the strategy's own. `grid` checks the grid and the space."""
+
+    grid: Any
+    samples: PositiveInt | None
+    seed: NonNegativeInt
+    logprobs: NonNegativeInt = 0
+    space: Any = None
+
+
+class EvaluateKeys(Section):
+    scorer: Node | None
+    donors: bool
+    control: bool
+    lmms_eval: Node | None = None
+
+
+class SourceKeys(Section):
+    """One model: see conf/model/custom.yaml."""
+
+    path: str | None = None
+    revision: str | None = None
+    adapter: str | None = None
+    architecture: str | None = None
+    tokenizer: str | None = None
+    chat_template: str | None = None
+
+
+class ModelKeys(Section):
+    target: Node
+    donors: dict[str, Node]
+    ancestor: Node | None = None
+    prepare: Node | None = None
+
+
+class ModeKeys(Section):
+    """Beside what the mode's function takes."""
+
+    name: str
+    run: str

@@ -109,12 +109,15 @@ class MPLUGOwl2DecoderLayer(GradientCheckpointingLayer):
         self,
         hidden: Tensor,
         modalities: Modalities | None,
-        rotation: tuple[Tensor, Tensor],
+        position_embeddings: tuple[Tensor, Tensor],
         attention_mask: Tensor | None,
         past_key_values: Cache | None,
         **options: Any,
     ) -> Tensor:
+        """Called by Llama's forward, which hands `modalities` on."""
         normed = self.input_layernorm(hidden, modalities)
-        read, _ = self.self_attn(normed, modalities, rotation, attention_mask, past_key_values, **options)
+        read, _ = self.self_attn(
+            normed, modalities, position_embeddings, attention_mask, past_key_values, **options
+        )
         hidden = hidden + read
         return hidden + self.mlp(self.post_attention_layernorm(hidden, modalities))

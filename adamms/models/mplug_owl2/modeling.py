@@ -9,12 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
-from transformers.cache_utils import Cache, DynamicCache
-from transformers.masking_utils import create_causal_mask
+from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.models.llama.modeling_llama import LlamaRMSNorm, LlamaRotaryEmbedding
-from transformers.utils.generic import merge_with_config_defaults
-from transformers.utils.output_capturing import capture_outputs
+from transformers.models.llama.modeling_llama import LlamaModel, LlamaRMSNorm, LlamaRotaryEmbedding
 
 from adamms.models.causal import IMAGE, ImageTextHead, embedded, with_images
 from adamms.models.mplug_owl2.abstractor import VisualAbstractor
@@ -42,11 +39,11 @@ class MPLUGOwl2PreTrainedModel(PreTrainedModel):
     _keys_to_ignore_on_load_unexpected = [r"rotary_emb\.inv_freq$", r"\.[qk]_pos_embed$"]  # noqa: RUF012
 
 
-class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
-    """Vision encoder, abstractor and the decoder, without the head."""
+class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel, LlamaModel):
+    """Llama with layers that know modalities, a vision encoder and an abstractor; without the head."""
 
     def __init__(self, config: MPLUGOwl2Config) -> None:
-        super().__init__(config)
+        PreTrainedModel.__init__(self, config)  # Llama's own would make layers that are not used
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size, config.pad_token_id)
         self.layers = nn.ModuleList(
             MPLUGOwl2DecoderLayer(config, layer) for layer in range(config.num_hidden_layers)
@@ -62,8 +59,6 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         """(images, 3, height, width) to (images, `config.image_seq_length`, hidden)."""
         return self.visual_abstractor(self.vision_model(pixel_values))
 
-    @merge_with_config_defaults
-    @capture_outputs
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -73,41 +68,33 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel):
         position_ids: Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
-        use_cache: bool | None = None,
         **options: Any,
     ) -> BaseModelOutputWithPast:
         """Hidden states (batch, sequence, hidden).
 
         Args:
             pixel_values: (images, 3, height, width), the images of the whole batch in order.
-            token_type_ids: (batch, sequence), 1 at every position of an image; absent, all is text.
+            token_type_ids: (batch, sequence), 1 at every position of an image; None: all is text.
             attention_mask: (batch, past + sequence), 0 at padding.
             position_ids: by default every token but padding counts, of image or text.
-            options: of transformers' attention functions and output capturing.
+            options: Llama's other arguments, those of attention functions and output capturing included.
 
         Raises:
             AdammsError: image positions and images do not match; neither or both of ids and embeddings.
         """
         hidden = embedded(self.embed_tokens, input_ids, inputs_embeds)
         hidden, modalities = self._with_images(hidden, pixel_values, token_type_ids)
-        if use_cache and past_key_values is None:
-            past_key_values = DynamicCache(config=self.config)
         if position_ids is None:
             past = past_key_values.get_seq_length() if past_key_values is not None else 0
             position_ids = _positions(hidden, attention_mask, past)
-        causal_mask = create_causal_mask(
-            config=self.config,
-            inputs_embeds=hidden,
+        return super().forward(
             attention_mask=attention_mask,
-            past_key_values=past_key_values,
             position_ids=position_ids,
+            past_key_values=past_key_values,
+            inputs_embeds=hidden,
+            modalities=modalities,
+            **options,
         )
-        rotation = self.rotary_emb(hidden, position_ids=position_ids)
-        for layer in self.layers:
-            hidden = layer(
-                hidden, modalities, rotation, causal_mask, past_key_values=past_key_values, **options
-            )
-        return BaseModelOutputWithPast(last_hidden_state=self.norm(hidden), past_key_values=past_key_values)
 
     def _with_images(
         self, hidden: Tensor, pixel_values: Tensor | None, token_type_ids: Tensor | None

@@ -5,10 +5,10 @@ questions and their answers. Knows nothing of models or tokenizers.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -155,10 +155,10 @@ class Digits:
     """
 
     folder: Path
-    per_task: PositiveInt = 50
-    seed: NonNegativeInt = 0
-    split: Split = "test"
-    tasks: Sequence[SkillName] = get_args(SkillName)
+    per_task: PositiveInt
+    seed: NonNegativeInt
+    split: Split
+    tasks: tuple[SkillName, ...]
 
     def __post_init__(self) -> None:
         if not self.tasks or len(set(self.tasks)) != len(self.tasks):

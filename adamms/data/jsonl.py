@@ -10,7 +10,7 @@ import json
 import re
 import string
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,11 @@ class Jsonl:
     """
 
     path: str
-    prompt: str = "{question}"
-    choice_prompt: str = "{question}\n{options}"
-    prompts: Mapping[str, str] = field(default_factory=dict)
-    choice_prompts: Mapping[str, str] = field(default_factory=dict)
-    task: str = "default"
+    prompt: str
+    choice_prompt: str
+    prompts: Mapping[str, str]
+    choice_prompts: Mapping[str, str]
+    task: str
 
     def __post_init__(self) -> None:
         templates = [("prompt", self.prompt), ("choice_prompt", self.choice_prompt)]

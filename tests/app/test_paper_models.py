@@ -16,11 +16,10 @@ import pytest
 import tiny
 import torch
 import yaml
+from configured import configured
 from correspondences import EMBEDDINGS, FORMATS, Tree, correspondences
 from safetensors.torch import load_file
 from tiny import State
-
-from adamms.data.digits import Digits
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 ALPHA = 0.3
@@ -252,7 +251,7 @@ RUNS: Mapping[str, Callable[[Path, Path, Path], tuple[Any, str]]] = {
 def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two labelled questions of each skill over digits, as JSONL."""
     folder = tmp_path_factory.mktemp("questions")
-    data = Digits(folder=folder / "images", per_task=2).load()
+    data = configured("data/digits", folder=folder / "images", per_task=2).load()
     lines = [
         {
             "id": e.id,
@@ -339,7 +338,6 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
     """The winner's answers are those of the folder that was written, opened as a stranger would."""
     from configured_engines import transformers_engine
 
-    from adamms.data.jsonl import Jsonl
     from adamms.engines.answer import texts
 
     models = {key: checkpoints[name] for key, name in named_in("sharegpt4v_from_llava").items()}
@@ -353,7 +351,7 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
     assert "is not evaluated" not in done.out
     winner = f"{json.loads((tmp_path / 'out/selection.json').read_text())['overall']['alpha']:g}"
     records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
-    asked = Jsonl(questions).load().examples
+    asked = configured("data/jsonl", path=questions).load().examples
     with transformers_engine(tmp_path / "out/model", max_new_tokens=3, accelerator="cpu") as engine:
         assert texts(dict(engine.generate(asked))) == {r["id"]: r["answers"][winner] for r in records}
     assert len({answer for record in records for answer in record["answers"].values()}) > 3

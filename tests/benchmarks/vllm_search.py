@@ -22,7 +22,6 @@ from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.writer import whole_folder, write_tensors
-from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo.factory import build
 from adamms.engines.responses import Responses
@@ -35,6 +34,7 @@ from adamms.search.difference import ExactMatch
 from adamms.search.selection import ConsistencySelector
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from configured import configured
 from configured_engines import vllm_engine
 
 ALPHAS = [i / 10 for i in range(7)]
@@ -117,7 +117,7 @@ def main() -> None:
             Recipe(target.checkpoint, {"a": donor.checkpoint}, plan, Linear(), {"a": alpha})
             for alpha in ALPHAS
         ]
-        examples = Digits(folder=folder / "digits", per_task=given.samples).load().examples
+        examples = configured("data/digits", folder=folder / "digits", per_task=given.samples).load().examples
         swaps, same = with_swaps(recipes, examples)
         engines, others = with_engines(recipes, examples, folder)
     print(f"{len(ALPHAS)} candidates x {len(examples)} examples; seconds")

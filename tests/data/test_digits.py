@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from adamms.app.arguments import check_arguments
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -29,14 +30,18 @@ from adamms.errors import AdammsError
 NAMES = tuple(skill.name for skill in SKILLS)
 
 
+def digits(folder: Path, **values: Any) -> Digits:
+    return configured("data/digits", folder=folder, **values)
+
+
 @st.composite
 def scenes(draw: st.DrawFn) -> Scene:
     return draw_scene(np.random.default_rng(draw(st.integers(0, 2**32))))
 
 
 def test_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
-    first = Digits(tmp_path / "a", per_task=2, seed=3).load()
-    second = Digits(tmp_path / "b", per_task=2, seed=3).load()
+    first = digits(tmp_path / "a", per_task=2, seed=3).load()
+    second = digits(tmp_path / "b", per_task=2, seed=3).load()
     assert first.answers == second.answers
     for one, other in zip(first.examples, second.examples, strict=True):
         assert (one.id, one.task, one.question) == (other.id, other.task, other.question)
@@ -47,8 +52,8 @@ def test_same_arguments_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_more_per_task_and_fewer_tasks_keep_the_examples(tmp_path: Path) -> None:
-    small = Digits(tmp_path / "a", per_task=2, tasks=("parity",)).load()
-    large = Digits(tmp_path / "b", per_task=3).load()
+    small = digits(tmp_path / "a", per_task=2, tasks=["parity"]).load()
+    large = digits(tmp_path / "b", per_task=3).load()
     images = {e.id: e.image for e in large.examples}
     for example in small.examples:
         assert example.image is not None
@@ -59,24 +64,24 @@ def test_more_per_task_and_fewer_tasks_keep_the_examples(tmp_path: Path) -> None
 
 
 def test_existing_files_are_not_rewritten(tmp_path: Path) -> None:
-    digits = Digits(tmp_path, per_task=1)
-    times = {e.image: e.image.stat().st_mtime_ns for e in digits.load().examples if e.image}
-    again = {e.image: e.image.stat().st_mtime_ns for e in digits.load().examples if e.image}
+    source = digits(tmp_path, per_task=1)
+    times = {e.image: e.image.stat().st_mtime_ns for e in source.load().examples if e.image}
+    again = {e.image: e.image.stat().st_mtime_ns for e in source.load().examples if e.image}
     assert times == again
 
 
 def test_seeds_and_splits_differ(tmp_path: Path) -> None:
     sets = [
-        Digits(tmp_path, per_task=1, tasks=("read",)).load(),
-        Digits(tmp_path, per_task=1, tasks=("read",), seed=1).load(),
-        Digits(tmp_path, per_task=1, tasks=("read",), split="train").load(),
+        digits(tmp_path, per_task=1, tasks=["read"]).load(),
+        digits(tmp_path, per_task=1, tasks=["read"], seed=1).load(),
+        digits(tmp_path, per_task=1, tasks=["read"], split="train").load(),
     ]
     images = {d.examples[0].image.read_bytes() for d in sets if d.examples[0].image}
     assert len(images) == 3
 
 
 def test_examples_carry_no_label(tmp_path: Path) -> None:
-    dataset = Digits(tmp_path, per_task=2).load()
+    dataset = digits(tmp_path, per_task=2).load()
     assert len(dataset.examples) == 2 * len(SKILLS)
     assert set(dataset.answers) == {e.id for e in dataset.examples}
     assert {field.name for field in dataclasses.fields(Example)} == {"id", "task", "question", "image"}
@@ -144,13 +149,12 @@ def test_the_splits_share_no_handwritten_digit() -> None:
 
 def test_bad_arguments_are_named(tmp_path: Path) -> None:
     for arguments, message in (
-        ({"tasks": ["raed"]}, r"tasks.*raed"),
-        ({"per_task": 0}, "per_task"),
-        ({"seed": -1}, "seed"),
-        ({"split": "valid"}, "split"),
+        ({"tasks": ["raed"]}, r"tasks\[0\] is 'raed'; expected one of read, spell, .* Nearest: read"),
+        ({"tasks": []}, r"data\.tasks is \[\]; expected different tasks, at least one"),
+        ({"tasks": ["read", "read"]}, "expected different tasks"),
+        ({"per_task": 0}, "per_task is 0; expected a number above 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"split": "valid"}, "split is 'valid'; expected one of train, test"),
     ):
         with pytest.raises(AdammsError, match=message):
-            check_arguments(Digits, arguments, "data")
-    for tasks in ((), ("read", "read")):
-        with pytest.raises(AdammsError, match=r"data\.tasks is .*; expected different tasks, at least one"):
-            Digits(tmp_path, tasks=tasks)
+            digits(tmp_path, **arguments)

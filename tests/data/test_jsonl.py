@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from configured import configured
 from PIL import Image
 
 from adamms.data.example import Example
 from adamms.data.jsonl import Jsonl
 from adamms.errors import AdammsError
+
+
+def jsonl(path: str, **values: Any) -> Jsonl:
+    return configured("data/jsonl", path=path, **values)
 
 
 def write(folder: Path, *lines: Any) -> str:
@@ -38,7 +43,7 @@ def test_lines_become_examples_in_order_and_answers_stay_apart(tmp_path: Path) -
         {"image": str(image), "question": "And the sky? Ünïcode"},
         {"question": 7, "id": 12, "answer": 3.5},
     )
-    data = Jsonl(path).load()
+    data = jsonl(path).load()
     assert data.name == "data"
     assert data.examples == (
         Example("first", "vqa", "What colour?", image),
@@ -50,13 +55,13 @@ def test_lines_become_examples_in_order_and_answers_stay_apart(tmp_path: Path) -
 
 def test_prompt_and_default_task(tmp_path: Path) -> None:
     path = write(tmp_path, {"question": "Which {number}?"})
-    (example,) = Jsonl(path, prompt="{question}\nAnswer with one word.", task="short").load().examples
+    (example,) = jsonl(path, prompt="{question}\nAnswer with one word.", task="short").load().examples
     assert (example.question, example.task) == ("Which {number}?\nAnswer with one word.", "short")
 
 
 def test_a_prompt_without_the_question_is_refused() -> None:
     with pytest.raises(AdammsError, match=r"data\.prompt is 'Answer\.'; expected \{question\}"):
-        Jsonl("x", prompt="Answer.")
+        jsonl("x", prompt="Answer.")
 
 
 def test_questions_with_options_have_prompts_of_their_own_and_so_have_tasks(tmp_path: Path) -> None:
@@ -70,7 +75,7 @@ def test_questions_with_options_have_prompts_of_their_own_and_so_have_tasks(tmp_
         choice | {"task": "mc"},
         {"question": "no options", "options": [], "task": "mc"},
     )
-    data = Jsonl(
+    data = jsonl(
         path,
         prompts={"vqa": "{question} Shortly."},
         choice_prompts={"mc": "{options}\n{question} Letter."},
@@ -96,23 +101,23 @@ def test_questions_with_options_have_prompts_of_their_own_and_so_have_tasks(tmp_
 )
 def test_prompts_without_their_places_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(AdammsError, match=message):
-        Jsonl("x", **wrong)
+        jsonl("x", **wrong)
 
 
 def test_blank_lines_count_but_are_no_examples(tmp_path: Path) -> None:
     path = write(tmp_path, "", {"question": "a"}, "   ", {"question": "b"})
-    assert [example.id for example in Jsonl(path).load().examples] == ["2", "4"]
+    assert [example.id for example in jsonl(path).load().examples] == ["2", "4"]
 
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(tmp_path: Path) -> None:
     path = write(tmp_path, b'\xef\xbb\xbf{"question": "a"}\r', b'{"question": "b"}\r')
-    assert [example.question for example in Jsonl(path).load().examples] == ["a", "b"]
+    assert [example.question for example in jsonl(path).load().examples] == ["a", "b"]
 
 
 def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"question": "a"})
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(Jsonl("~/data.jsonl").load().examples) == 1
+    assert len(jsonl("~/data.jsonl").load().examples) == 1
 
 
 BAD = {
@@ -156,7 +161,7 @@ def test_a_bad_line_is_named_by_its_number(
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)  # refused from twice as many on
     path = write(tmp_path, {"question": "good"}, "", line, {"question": "good, too"})
     with pytest.raises(AdammsError, match=message) as caught:
-        Jsonl(path).load()
+        jsonl(path).load()
     assert str(caught.value).startswith(f"{path}: bad lines:\n  line 3: ")
     assert "line 4" not in str(caught.value)
 
@@ -164,7 +169,7 @@ def test_a_bad_line_is_named_by_its_number(
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
     path = write(tmp_path, *["bad"] * 8)
     with pytest.raises(AdammsError) as caught:
-        Jsonl(path).load()
+        jsonl(path).load()
     assert str(caught.value).count("\n  line ") == 5
     assert str(caught.value).endswith("and 3 more")
 
@@ -172,11 +177,11 @@ def test_many_bad_lines_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("lines", [[], [""], ["  ", ""]])
 def test_a_file_without_examples_is_refused(lines: list[str], tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"data\.jsonl: holds no examples"):
-        Jsonl(write(tmp_path, *lines)).load()
+        jsonl(write(tmp_path, *lines)).load()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"data\.path: .*/no\.jsonl: no such file"):
-        Jsonl(str(tmp_path / "no.jsonl")).load()
+        jsonl(str(tmp_path / "no.jsonl")).load()
     with pytest.raises(AdammsError, match="no such file"):
-        Jsonl(str(tmp_path)).load()
+        jsonl(str(tmp_path)).load()

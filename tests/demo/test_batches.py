@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from configured import configured
 from PIL import Image
 
-from adamms.data.digits import TARGET_SKILLS, Digits, Glyphs
+from adamms.data.digits import TARGET_SKILLS, Glyphs
 from adamms.demo import batches, language, models
 
 
@@ -45,7 +46,7 @@ def test_labels_are_answers_only() -> None:
 
 
 def test_inputs_equal_the_processors(tmp_path: Path) -> None:
-    dataset = Digits(tmp_path, per_task=1, tasks=("read", "parity")).load()
+    dataset = configured("data/digits", folder=tmp_path, per_task=1, tasks=["read", "parity"]).load()
     images = [Image.open(e.image) for e in dataset.examples if e.image]
     pixels = torch.stack(
         [torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1 for image in images]

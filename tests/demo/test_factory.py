@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from configured import configured
 from PIL import Image
 from safetensors import safe_open
 
-from adamms.data.digits import Digits
 from adamms.demo import factory, language, models
 from adamms.demo.training import Regime, Trainer
 from adamms.errors import AdammsError
@@ -55,7 +55,11 @@ def test_plain_transformers_answers_batches(miniature: Path, tmp_path: Path, whi
     assert not loading["missing_keys"]
     assert not loading["unexpected_keys"]
     processor = AutoProcessor.from_pretrained(miniature / which)
-    examples = Digits(tmp_path, per_task=1, tasks=("read", "largest", "parity")).load().examples
+    examples = (
+        configured("data/digits", folder=tmp_path, per_task=1, tasks=["read", "largest", "parity"])
+        .load()
+        .examples
+    )
     texts = [
         processor.apply_chat_template(
             [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": e.question}]}],

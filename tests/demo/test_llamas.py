@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from configured import configured
 from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_merges import described, interpolated
 from torch import Tensor
 
-from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.demo import factory, language, llamas, models
 from adamms.demo.anatomy import Anatomy
@@ -44,7 +44,12 @@ def pair(
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
-    digits = Digits(tmp_path_factory.mktemp("digits"), per_task=1, tasks=("read", "largest", "parity"))
+    digits = configured(
+        "data/digits",
+        folder=tmp_path_factory.mktemp("digits"),
+        per_task=1,
+        tasks=["read", "largest", "parity"],
+    )
     return digits.load().examples
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from adamms.app.arguments import check_arguments
 
+from adamms.app.build import checked_arguments
 from adamms.data.digits import SKILLS, Glyphs
 from adamms.demo import batches, factory
 from adamms.demo.training import Regime, Trainer
@@ -68,5 +68,5 @@ def test_noise_is_the_share_of_lessons_about_another_scene() -> None:
 
 
 def test_an_unknown_skill_is_named() -> None:
-    with pytest.raises(AdammsError, match=r"regime.donor_skills is .*duble.*; expected .* double"):
-        check_arguments(Regime, {"donor_skills": ["duble"]}, "regime")
+    with pytest.raises(AdammsError, match=r"regime.donor_skills\[0\] is 'duble'; expected .* double"):
+        checked_arguments(Regime, {"donor_skills": ["duble"]}, "regime")

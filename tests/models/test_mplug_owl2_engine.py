@@ -10,13 +10,13 @@ import pytest
 import tiny
 import tiny_mplug_owl2
 import torch
+from configured import configured
 from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_merges import interpolated, published
 from transformers import AutoModelForImageTextToText
 
-from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.prompt import load_processor, prompt
@@ -61,7 +61,7 @@ def donor(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
     """Questions with images, and two without."""
-    seen = Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+    seen = configured("data/digits", folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
     return (*seen, Example("a", "text", "read red"), Example("b", "text", "largest digit"))
 
 

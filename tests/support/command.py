@@ -13,7 +13,6 @@ from omegaconf import DictConfig
 
 from adamms.app.modes.common import start
 from adamms.app.settings import Run, read
-from adamms.data.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -78,7 +77,9 @@ def pair(folder: Path) -> list[str]:
 
 
 def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
-    data = Digits(folder=folder / "images", per_task=per_task).load()
+    from configured import configured  # which imports this module
+
+    data = configured("data/digits", folder=folder / "images", per_task=per_task).load()
     lines = []
     for example in data.examples:
         record = {"id": example.id, "task": example.task, "question": example.question}

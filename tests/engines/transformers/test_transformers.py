@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from configured import configured
 from configured_engines import transformers_engine
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_merges import interpolated, published
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.base import PromptFiles
@@ -47,7 +47,7 @@ def plain_answers(folder: Path, examples: tuple[Example, ...]) -> dict[str, str]
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
-    return Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+    return configured("data/digits", folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
 
 
 @pytest.mark.parametrize(("target", "donor"), [("target", "donor"), ("donor", "target")])

@@ -18,12 +18,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from configured import configured
 from configured_engines import transformers_engine, vllm_engine
 from PIL import Image
 from test_child import alive, wait_until
 from tiny_merges import described, published
 
-from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.transformers.live_model import before
@@ -92,7 +92,7 @@ def refused(engine: VllmEngine, examples: tuple[Example, ...]) -> tuple[list[str
 
 @pytest.fixture(scope="module")
 def examples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Example, ...]:
-    return Digits(folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
+    return configured("data/digits", folder=tmp_path_factory.mktemp("digits"), per_task=2).load().examples
 
 
 def record(talkative: Path, target: str, examples: tuple[Example, ...], folder: Path) -> Record:

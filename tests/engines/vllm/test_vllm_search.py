@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from configured import configured
 from configured_engines import vllm_engine
 from test_vllm import ask, real, recipe
 from tiny_merges import published
 from watch_jobs import NOTES
 
-from adamms.data.digits import Digits
 from adamms.engines.responses import Responses
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
@@ -84,7 +84,7 @@ class TestSixSearchesInOneProcess:
 def test_the_choice_is_that_of_separately_written_checkpoints(
     multirun: Multirun, talkative: Path, tmp_path: Path
 ) -> None:
-    examples = Digits(folder=tmp_path / "digits", per_task=PER_TASK).load().examples
+    examples = configured("data/digits", folder=tmp_path / "digits", per_task=PER_TASK).load().examples
     answers = {}
     for alpha in GRID:
         written = published(recipe(talkative, (alpha, ()), "target"), tmp_path / str(alpha))

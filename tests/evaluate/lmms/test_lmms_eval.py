@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 from command import ROOT, Outcome
+from configured import configured
 from configured_engines import replay, transformers_engine
 from lmms_task import DigitsTask, write_digits_task
 from page_text import Page
 
-from adamms.data.digits import Digits
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.guest import MARK
@@ -44,7 +44,7 @@ def python() -> Path:
 def task(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> DigitsTask:
     """Half of the labels are what the target says, which is untrained: so it is right now and then."""
     folder = tmp_path_factory.mktemp("digits")
-    data = Digits(folder=folder / "images", per_task=PER_TASK, tasks=SKILLS).load()
+    data = configured("data/digits", folder=folder / "images", per_task=PER_TASK, tasks=SKILLS).load()
     engine = transformers_engine(talkative / "donor", batch_size=1, max_new_tokens=2)
     said = texts(dict(engine.generate(data.examples)))
     labels = {id: said[id] if i % 2 else label for i, (id, label) in enumerate(data.answers.items())}

@@ -1,6 +1,7 @@
 """Errors that a user can act on: what was wrong, what was expected, the nearest valid choice."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -12,6 +13,14 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
     found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)
     return f" Nearest: {', '.join(found)}." if found else ""
+
+
+def check_pattern(what: str, pattern: str | None) -> None:
+    """Raise AdammsError unless `pattern` is a regular expression, or None."""
+    try:
+        re.compile(pattern or "")
+    except re.error as error:
+        raise AdammsError(f"{what} is not a regular expression: {error}") from error
 
 
 def check_choice(what: str, value: object, choices: Iterable[str]) -> None:

@@ -77,6 +77,13 @@ class Label:
     role: Role | Fused | None
     reason: str = ""
 
+    @property
+    def parts(self) -> tuple[Role, ...]:
+        """The roles in the tensor: several if it is fused, none if it is not of the LM."""
+        if isinstance(self.role, Fused):
+            return self.role.parts
+        return () if self.role is None else (self.role,)
+
 
 @dataclass(frozen=True)
 class Line:

@@ -3,14 +3,14 @@
 Plain data that a person can read as JSON; holds no weights and knows nothing of how it was found.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, to_tree
+from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, names_in, to_tree
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,18 @@ class Slot:
     ancestor: Expression | None = None
     reason: str = ""
     lacking: Mapping[str, str] = field(default_factory=dict)
+
+    def kept(self, reason: str) -> "Slot":
+        """The slot of a tensor that stays as it is."""
+        return replace(self, reason=reason)
+
+    def merged_from(
+        self, donors: Mapping[str, Expression], lacking: Mapping[str, str], ancestor: Expression | None
+    ) -> "Slot":
+        """The slot merged from `donors`; kept for the reasons in `lacking` where there are none."""
+        if not donors:
+            return self.kept("; ".join(sorted(set(lacking.values()))))
+        return replace(self, donors=donors, lacking=lacking, ancestor=ancestor)
 
     @property
     def merged(self) -> bool:
@@ -94,6 +106,12 @@ class Slot:
             record.get("reason", ""),
             record.get("lacking", {}),
         )
+
+
+def unread(donor: str, names: Iterable[str], slots: Sequence[Slot]) -> tuple[str, ...]:
+    """Those of the donor's tensors `names` that no slot reads."""
+    read = {name for slot in slots if donor in slot.donors for name in names_in(slot.donors[donor])}
+    return tuple(name for name in names if name not in read)
 
 
 # The name under which the ancestor stands beside donors, none of which can have it.
@@ -201,6 +219,28 @@ class Plan:
     slots: tuple[Slot, ...]
     unused: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        target: object,
+        donors: Mapping[str, object],
+        slots: tuple[Slot, ...],
+        unused: Mapping[str, Mapping[str, tuple[str, ...]]],
+        evidence: Mapping[str, Mapping[str, Evidence]] | None = None,
+    ) -> "Plan":
+        """A mapper's plan of these models.
+
+        Raises:
+            AdammsError: there is no donor, or nothing is merged.
+        """
+        if not donors:
+            raise AdammsError("no donor given; name one with model.donors.<name>.path=FOLDER")
+        if not any(slot.merged for slot in slots):
+            reasons = "; ".join(sorted({slot.reason for slot in slots}))
+            raise AdammsError(f"the plan merges nothing: of {target}, every tensor is kept: {reasons}")
+        names = {name: str(donor) for name, donor in donors.items()}
+        return cls(str(target), names, slots, unused, evidence or {})
 
     def coverage(self) -> list[Coverage]:
         """Totals per action and reason; the merged ones first, then by size."""

@@ -13,6 +13,7 @@ import tiny
 import torch
 from command import write_jsonl
 from configured_engines import transformers_engine
+from mappers import spec_mapper
 from safetensors.torch import load_file
 from tiny import assert_same_bits
 
@@ -20,7 +21,6 @@ from adamms.architectures.spec import recognise
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.specs.model import Model, describe
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
@@ -185,7 +185,7 @@ def recipe(adapted: Folders, alpha: float) -> Recipe:
         for name in ("target", "donor")
     }
     donors = {"a": opened["donor"]}
-    plan = SpecMapper(embeddings="keep").plan(opened["target"], donors)
+    plan = spec_mapper(embeddings="keep").plan(opened["target"], donors)
     checkpoints = {name: donor.checkpoint for name, donor in donors.items()}
     return Recipe(opened["target"].checkpoint, checkpoints, plan, Linear(), {"a": alpha})
 

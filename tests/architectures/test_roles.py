@@ -6,9 +6,8 @@ from adamms.architectures.roles import LAYER_ROLES, MODEL_ROLES, ROLE_GROUPS, Ro
 from adamms.errors import AdammsError
 
 
-@pytest.mark.parametrize(
-    ("text", "role"),
-    [
+def test_roles_parse_and_print_as_themselves() -> None:
+    for text, role in [
         ("embed.weight", Role("embed", "weight")),
         ("head.bias", Role("head", "bias")),
         ("final_norm.weight", Role("final_norm", "weight")),
@@ -18,24 +17,19 @@ from adamms.errors import AdammsError
         ("layers.2.norm.q.weight", Role("norm.q", "weight", 2)),
         ("layers.2.norm.mlp_out.weight", Role("norm.mlp_out", "weight", 2)),
         ("layers.7.attn.k.weight@image", Role("attn.k", "weight", 7, "image")),
-    ],
-)
-def test_roles_parse_and_print_as_themselves(text: str, role: Role) -> None:
-    assert parse_role(text) == role
-    assert str(role) == text
+    ]:
+        assert parse_role(text) == role
+        assert str(role) == text
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+def test_anything_else_is_not_a_role() -> None:
+    for text in [
         *("", "embed", "weight", "embed.weights", "layers.attn.q.weight", "layers.x.attn.q.weight"),
         *("layers.1.attn.q", "layers.1.attn.q.weight@video", "layers.1.embed.weight", "attn.q.weight"),
         *("layers.1.attn.q.weight@text@image", " embed.weight", "layers.-1.attn.q.weight"),
-    ],
-)
-def test_anything_else_is_not_a_role(text: str) -> None:
-    with pytest.raises(AdammsError, match="is not a canonical role"):
-        parse_role(text)
+    ]:
+        with pytest.raises(AdammsError, match="is not a canonical role"):
+            parse_role(text)
 
 
 def test_a_misspelt_role_names_the_nearest() -> None:

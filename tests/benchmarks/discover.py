@@ -25,13 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mappers import discover_mapper
 from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
-from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import sketch_model
 from adamms.mapping.plan import Plan
 
@@ -147,7 +147,7 @@ def main() -> None:
 
         def discover() -> None:
             target, donor = (sketch_model(checkpoint) for checkpoint in pair)
-            plans.append(DiscoverMapper().plan(target, {"a": donor}))
+            plans.append(discover_mapper().plan(target, {"a": donor}))
 
         steps: dict[str, Callable[[], object]] = {
             "read": lambda: read_once(pair),

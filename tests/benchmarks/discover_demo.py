@@ -26,12 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
 from hidden_names import COPIES, PAIRS, Hidden, discover_hidden, sketched
 from hydra import compose, initialize_config_dir
+from mappers import discover_mapper
 from planted_faults import PLANTS, flagged, make_random, verified, with_donor
 from relayout import Layout, hide, language, rest
 
 from adamms.demo.factory import build
 from adamms.errors import AdammsError
-from adamms.mapping.content.discover import DiscoverMapper
 
 LEAST_FOUND = 0.99
 LAYOUTS = PAIRS | COPIES
@@ -108,7 +108,7 @@ def refused(target: Path, donor: Path, layouts: tuple[Layout, Layout], whole: bo
             hide(state, Path(scratch) / str(number), seed=number)
             sketches.append(sketched(Path(scratch) / str(number)))
         try:
-            DiscoverMapper().plan(sketches[0], {"a": sketches[1]})
+            discover_mapper().plan(sketches[0], {"a": sketches[1]})
         except AdammsError as error:
             return "no ancestor in common" in str(error)
     return False

@@ -18,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mappers import spec_mapper
+
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files
@@ -26,7 +28,6 @@ from adamms.data.example import Example
 from adamms.demo.factory import build
 from adamms.engines.responses import Responses
 from adamms.mapping.specs.model import Model, describe
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
@@ -112,7 +113,7 @@ def main() -> None:
             build(folder / "demo")
             given.target, given.donor = folder / "demo/target", folder / "demo/donor"
         target, donor = open_model(given.target), open_model(given.donor)
-        plan = SpecMapper().plan(target, {"a": donor})
+        plan = spec_mapper().plan(target, {"a": donor})
         recipes = [
             Recipe(target.checkpoint, {"a": donor.checkpoint}, plan, Linear(), {"a": alpha})
             for alpha in ALPHAS

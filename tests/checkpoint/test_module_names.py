@@ -20,9 +20,8 @@ ORIGINAL = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("stored", "name", "expected"),
-    [
+def test_the_longest_ending_and_then_the_likeness_of_the_rest() -> None:
+    for stored, name, expected in [
         (LLAVA, f"model.language_model.{LANGUAGE.format(2)}", f"language_model.model.{LANGUAGE.format(2)}"),
         (LLAVA, f"language_model.model.{LANGUAGE.format(0)}", f"language_model.model.{LANGUAGE.format(0)}"),
         (
@@ -40,12 +39,8 @@ ORIGINAL = [
             f"model.vision_tower.vision_model.encoder.{LANGUAGE.format(1)}",
             f"model.vision_tower.vision_tower.vision_model.encoder.{LANGUAGE.format(1)}",
         ),
-    ],
-)
-def test_the_longest_ending_and_then_the_likeness_of_the_rest(
-    stored: list[str], name: str, expected: str
-) -> None:
-    assert StoredModules(stored, "base").find(name) == expected
+    ]:
+        assert StoredModules(stored, "base").find(name) == expected
 
 
 def test_a_word_or_a_number_that_differs_is_another_module() -> None:

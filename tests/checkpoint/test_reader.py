@@ -171,11 +171,13 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_folder_is_refused_with_the_reason(case: str, tmp_path: Path) -> None:
-    broken(tmp_path / "model", case)
-    with pytest.raises(AdammsError, match=BROKEN[case]):
-        open_checkpoint(tmp_path / "model")
+def test_a_broken_folder_is_refused_with_the_reason(tmp_path: Path) -> None:
+    for i, case in enumerate(BROKEN):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        broken(folder / "model", case)
+        with pytest.raises(AdammsError, match=BROKEN[case]):
+            open_checkpoint(folder / "model")
 
 
 def test_a_missing_folder_names_the_nearest(tmp_path: Path) -> None:

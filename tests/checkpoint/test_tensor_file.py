@@ -139,15 +139,17 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_header_that_lies_is_refused(lie: str, tmp_path: Path) -> None:
-    raw, message = LIES[lie]
-    file = tmp_path / "a.safetensors"
-    file.write_bytes(raw)
-    with pytest.raises(AdammsError, match=message) as caught:
-        read_header(file)
-    assert str(file) in str(caught.value)
-    assert len(str(caught.value)) < 1000
+def test_a_header_that_lies_is_refused(tmp_path: Path) -> None:
+    for i, lie in enumerate(LIES):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        raw, message = LIES[lie]
+        file = folder / "a.safetensors"
+        file.write_bytes(raw)
+        with pytest.raises(AdammsError, match=message) as caught:
+            read_header(file)
+        assert str(file) in str(caught.value)
+        assert len(str(caught.value)) < 1000
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -318,12 +320,16 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("case", FORGED)
-def test_a_pickle_that_lies_about_a_tensor_is_refused(case: str, tmp_path: Path) -> None:
-    file = tmp_path / "a.bin"
-    torch.save({"a": FORGED[case]}, file)
-    with pytest.raises(AdammsError, match=r"a\.bin: (the pickle lies about 'a'|no record|not a readable)"):
-        read_header(file)
+def test_a_pickle_that_lies_about_a_tensor_is_refused(tmp_path: Path) -> None:
+    for i, case in enumerate(FORGED):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        file = folder / "a.bin"
+        torch.save({"a": FORGED[case]}, file)
+        with pytest.raises(
+            AdammsError, match=r"a\.bin: (the pickle lies about 'a'|no record|not a readable)"
+        ):
+            read_header(file)
 
 
 def _mutations(raw: bytes, count: int) -> Iterator[bytes]:
@@ -473,15 +479,17 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_torch_file_that_is_no_state_dict_is_refused(case: str, tmp_path: Path) -> None:
-    make, message = BROKEN[case]
-    file = tmp_path / "a.bin"
-    make(file)
-    with pytest.raises(AdammsError, match=message) as caught:
-        read_header(file)
-    assert str(file) in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_a_torch_file_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
+    for i, case in enumerate(BROKEN):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        make, message = BROKEN[case]
+        file = folder / "a.bin"
+        make(file)
+        with pytest.raises(AdammsError, match=message) as caught:
+            read_header(file)
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 def test_every_truncation_of_a_torch_file_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from configured import configured
 from configured_engines import transformers_engine
+from mappers import spec_mapper
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_merges import described, interpolated
@@ -21,7 +22,6 @@ from adamms.demo.anatomy import Anatomy
 from adamms.demo.pairs import PAIRS
 from adamms.demo.training import Regime
 from adamms.errors import AdammsError
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.models.registration import load_model
 from adamms.report.console import Console
 
@@ -123,7 +123,7 @@ def test_alignment_trains_all_but_the_language_model() -> None:
 
 
 def test_the_whole_language_model_is_merged_its_copies_too(pair: Path) -> None:
-    plan = SpecMapper().plan(
+    plan = spec_mapper().plan(
         described(pair / "target"), {"llava": described(pair / "donor")}, described(pair / "ancestor")
     )
     kept = [slot.name for slot in plan.slots if not slot.merged]

@@ -12,6 +12,7 @@ import lora
 import pytest
 import tiny
 import torch
+from mappers import spec_mapper
 from tiny import assert_same_bits
 
 from adamms.architectures.spec import recognise
@@ -86,7 +87,7 @@ def test_concatenated_sliced_averaged_and_reordered_operands(
             tiny.write_tokenizer(place, ["[UNK]", *words])
         adapted[name], whole[name] = open_adapter(open_checkpoint(base), folder), open_checkpoint(written)
     target, donor = ("cogvlm", "llama") if direction == "fused target" else ("llama", "cogvlm")
-    mapper = SpecMapper(prefer=prefer)
+    mapper = spec_mapper(prefer=prefer)
     found, expected = (recipe(side[target], side[donor], mapper) for side in (adapted, whole))
     assert sum(isinstance(slot.donors.get("a"), Tokens) for slot in found.plan.slots) == 2
     for name, tensor in expected.tensors(workers=1):

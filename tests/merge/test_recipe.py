@@ -21,6 +21,7 @@ import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mappers import spec_mapper
 from tiny import assert_same_bits
 
 from adamms.architectures.spec import recognise
@@ -57,7 +58,7 @@ def make(
         return describe(checkpoint, recognise(checkpoint.config, folder))
 
     base = None if ancestor is None else described(ancestor)
-    plan = (mapper or SpecMapper()).plan(
+    plan = (mapper or spec_mapper()).plan(
         described(target), {name: described(folder) for name, folder in donors.items()}, base
     )
     shares = alpha if isinstance(alpha, Mapping) else dict.fromkeys(donors, alpha / len(donors))
@@ -176,7 +177,7 @@ def test_fused_targets_take_concatenations(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefer", ["text", "image", "mean"])
 def test_fused_donors_are_sliced_and_averaged(prefer: str, tmp_path: Path) -> None:
     fused, plain, donor, target = cogvlm_pair(tmp_path)
-    merged = dict(make(plain, {"a": fused}, 0.3, SpecMapper(prefer=prefer)).tensors())
+    merged = dict(make(plain, {"a": fused}, 0.3, spec_mapper(prefer=prefer)).tensors())
 
     def chosen(name: str, rows: slice) -> Array:
         text, image = (donor[name.format(e=e)][rows] for e in ("language", "vision"))
@@ -339,7 +340,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
         target = tiny.write_model(folder / "t", tiny.llama_state(4, dtype=BF16), **kind)
         tiny.write_tokenizer(target, words)
         tiny.write_tokenizer(fused, words[::-1])
-        return make(target, {"a": fused}, 0.3, SpecMapper(prefer="mean"))
+        return make(target, {"a": fused}, 0.3, spec_mapper(prefer="mean"))
 
     return make_one
 
@@ -565,7 +566,7 @@ def test_everything_that_decides_the_values_is_in_the_fingerprint(
         "alpha": make(target, donor, 0.30000000000000004),
         "one weight": make(target, other_donor),
         "target": make(other_target, donor),
-        "plan": make(target, donor, mapper=SpecMapper(exclude=("norm",))),
+        "plan": make(target, donor, mapper=spec_mapper(exclude=("norm",))),
         "ancestor": make(target, donor, ancestor=folders["ancestor"]),
         "donor's name": make(target, {"b": folders["donor"]}),
         "swapped": make(folders["donor"], {"a": target}),

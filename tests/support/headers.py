@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def model(
     return describe(Checkpoint(folder, entries, config or {}), load_architecture(architecture))
 
 
+@cache
 def published(name: str) -> Model:
     """A published checkpoint of full size: names, shapes and dtypes of tests/fixtures/NAME.json."""
     content = json.loads((FIXTURES / f"{name}.json").read_text())

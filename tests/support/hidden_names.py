@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mappers import discover_mapper
 from relayout import Layout, State, experts, fused, grouped, hide, language, plain, rest
 from safetensors.torch import load_file
 
@@ -100,7 +101,7 @@ def discover_hidden(
     if ancestor:
         hide(language(models / "ancestor"), folder / "ancestor", seed=3)
         base = sketched(folder / "ancestor")
-    plan = (mapper or DiscoverMapper()).plan(
+    plan = (mapper or discover_mapper()).plan(
         sketched(folder / "target"), {"a": sketched(folder / "donor")}, base
     )
     expected = {names[name]: tensor for name, tensor in target(theirs).items()}
@@ -118,7 +119,7 @@ def quiet(title: str, total: int, unit: str) -> Iterator[object]:
 
 
 def sketched(folder: Path, stage: Stages = quiet) -> SketchedModel:  # type: ignore[assignment]
-    return DiscoverMapper().describe(open_checkpoint(folder), None, stage)
+    return discover_mapper().describe(open_checkpoint(folder), None, stage)
 
 
 def grade(plan: Plan, name: str, source: str = "a") -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mappers import spec_mapper
 from safetensors.torch import load_file, save_file
 
 from adamms.architectures.spec import load_architecture
@@ -14,7 +15,6 @@ from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.plan import Plan
 from adamms.mapping.specs.model import describe
-from adamms.mapping.specs.resolve import SpecMapper
 
 State = dict[str, torch.Tensor]
 FORMATS = {"target": "qwen2_vl", "donor": "llava_onevision_hf", "ancestor": "qwen2"}
@@ -76,7 +76,7 @@ def planned(folders: dict[str, Path]) -> tuple[Plan, MappedModels]:
     """The plan by specs, and the models."""
     opened: dict[str, Checkpoint] = {name: open_checkpoint(folder) for name, folder in folders.items()}
     models = {name: describe(opened[name], load_architecture(FORMATS[name])) for name in opened}
-    plan = SpecMapper().plan(models["target"], {"a": models["donor"]}, models.get("ancestor"))
+    plan = spec_mapper().plan(models["target"], {"a": models["donor"]}, models.get("ancestor"))
     return plan, MappedModels(opened["target"], {"a": opened["donor"]}, opened.get("ancestor"))
 
 

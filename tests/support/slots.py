@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import tiny
 import torch
+from mappers import spec_mapper
 
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.specs.model import Model, describe
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.method import Chunk, Method, Statistics
 from adamms.merge.recipe import Recipe
 
@@ -111,7 +111,7 @@ class Pair:
     def recipe(self, method: Method, alphas: Mapping[str, float]) -> Recipe:
         target, ancestor = _open(self.target), _open(self.ancestor)
         donors = {name: _open(self.donors[name]) for name in alphas}
-        plan = SpecMapper().plan(target, donors, ancestor)
+        plan = spec_mapper().plan(target, donors, ancestor)
         checkpoints = {name: donor.checkpoint for name, donor in donors.items()}
         return Recipe(target.checkpoint, checkpoints, plan, method, alphas, ancestor.checkpoint)
 

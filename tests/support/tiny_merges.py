@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import tiny
 import torch
+from mappers import spec_mapper
 
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
@@ -32,7 +33,7 @@ def described(folder: Path) -> Model:
 def interpolated(target: Path, donor: Path, alpha: float) -> Recipe:
     """The paper's merge of two folders by their specs."""
     first, second = described(target), described(donor)
-    plan = SpecMapper().plan(first, {"a": second})
+    plan = spec_mapper().plan(first, {"a": second})
     return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
 
 
@@ -55,7 +56,7 @@ def make(
     """The recipe of these folders, whose formats config.json tells, with what its method measures."""
     models = {name: described(folder) for name, folder in donors.items()}
     base = None if ancestor is None else described(ancestor)
-    plan = (mapper or SpecMapper()).plan(described(target), models, base)
+    plan = (mapper or spec_mapper()).plan(described(target), models, base)
     recipe = Recipe(
         open_checkpoint(target),
         {name: model.checkpoint for name, model in models.items()},

@@ -1,8 +1,8 @@
-"""The plan without any spec: correspondences found in the weights themselves (DESIGN section 4).
+"""The plan without any spec: correspondences found in the weights themselves.
 
 Models of one ancestor still resemble each other tensor by tensor. Names are never interpreted, and
-everything is decided on sketches (`sketch`); what a cosine is worth is `noise`'s, which tensors
-belong together `match`'s. This module decides what of that is the language model, and writes the plan.
+everything is decided on sketches (`sketch`). `noise` says what a cosine is worth, `match` which tensors
+belong together. This module decides which of them are the language model, and writes the plan.
 """
 
 import re
@@ -10,22 +10,25 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
-from adamms.errors import AdammsError, check_choice
-from adamms.mapping.content.match import Match, match_models
+from adamms.errors import AdammsError, check_pattern
+from adamms.mapping.content.match import match_models
 from adamms.mapping.content.noise import LEAST_COSINE
 from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_model, sketchable
-from adamms.mapping.expression import names_in
-from adamms.mapping.plan import ANCESTOR, Evidence, Plan, Slot
+from adamms.mapping.content.whole import Match
+from adamms.mapping.plan import ANCESTOR, Evidence, Plan, Slot, unread
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
 # Shows the progress of a stage, as `Console.stage` does: title, units, what they are.
 Stages = Callable[[str, int, str], AbstractContextManager[Advance]]
+# Target tensor -> match, for one other model.
+Matches = Mapping[str, Match]
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,13 @@ class DiscoverMapper:
         exclude_match: a regular expression; target tensors whose names contain it are kept.
     """
 
-    scope: str = "language_model"
-    match: str | None = None
-    exclude_match: str | None = None
+    scope: Literal["language_model", "all"]
+    match: str | None
+    exclude_match: str | None
 
     def __post_init__(self) -> None:
-        check_choice("mapper.scope", self.scope, ("language_model", "all"))
-        for key in ("match", "exclude_match"):
-            try:
-                re.compile(getattr(self, key) or "")
-            except re.error as error:
-                raise AdammsError(f"mapper.{key} is not a regular expression: {error}") from error
+        check_pattern("mapper.match", self.match)
+        check_pattern("mapper.exclude_match", self.exclude_match)
 
     def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: Stages) -> SketchedModel:
         """Sketch the checkpoint, which reads all of it once; `architecture` does not matter."""
@@ -72,45 +71,35 @@ class DiscoverMapper:
         Raises:
             AdammsError: no donor, or one (or an ancestor) that has no ancestor in common with the target.
         """
-        if not donors:
-            raise AdammsError("no donor given; name one with model.donors.<name>.path=FOLDER")
         sources = ({} if ancestor is None else {ANCESTOR: ancestor}) | dict(donors)
-        found = {name: _match(target, source) for name, source in sources.items()}
+        found = {name: _matches(target, source) for name, source in sources.items()}
         language = self._language(target, found)
         for name, source in sources.items():
             _check_related(name, target, source, found[name], language)
         slots = tuple(self._slot(entry, found, language) for entry in target.checkpoint.tensors.values())
-        if not any(slot.merged for slot in slots):
-            raise AdammsError(
-                f"the plan merges nothing: of {target}, every tensor is kept: "
-                + "; ".join(sorted({slot.reason for slot in slots}))
-            )
+        left = {name: unread(name, donor.checkpoint.tensors, slots) for name, donor in donors.items()}
+        unused = {name: {"no tensor of the target takes it": n} if n else {} for name, n in left.items()}
         evidence = {
-            name: {source: found[source][name].evidence.rounded for source in found}
+            name: {source: matches[name].evidence.rounded for source, matches in found.items()}
             for name in target.sketches
         }
-        unused = {name: _unused(name, donor, slots) for name, donor in donors.items()}
-        return Plan(
-            str(target), {name: str(donor) for name, donor in donors.items()}, slots, unused, evidence
-        )
+        return Plan.of(target, donors, slots, unused, evidence)
 
-    def _slot(
-        self, entry: TensorEntry, found: Mapping[str, Mapping[str, Match]], language: frozenset[str]
-    ) -> Slot:
-        head = (entry.name, entry.shape, entry.dtype)
-        reason = self._filtered(entry)
+    def _slot(self, entry: TensorEntry, found: Mapping[str, Matches], language: frozenset[str]) -> Slot:
         matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}
         base = matches.pop(ANCESTOR, None)
-        merged = {name: match.expression for name, match in matches.items() if match.expression is not None}
-        lacking = {name: _reason(name, m.evidence) for name, m in matches.items() if m.expression is None}
         role = LANGUAGE_MODEL if base is not None and base.evidence.found else ""
-        if not merged:
-            return Slot(*head, role, reason=reason or "; ".join(sorted(set(lacking.values()))))
-        if entry.name not in language:
+        slot = Slot(entry.name, entry.shape, entry.dtype, role)
+        reason = self._filtered(entry)
+        merged = {name: match.expression for name, match in matches.items() if match.expression is not None}
+        if merged and entry.name not in language:
             reason = reason or "resembles a donor's, but is not of the language model (mapper.scope)"
         if reason:
-            return Slot(*head, role, reason=reason)
-        return Slot(*head, role, merged, None if base is None else base.expression, lacking=lacking)
+            return slot.kept(reason)
+        lacking = {
+            name: _reason(name, match.evidence) for name, match in matches.items() if name not in merged
+        }
+        return slot.merged_from(merged, lacking, None if base is None else base.expression)
 
     def _filtered(self, entry: TensorEntry) -> str:
         """The reason why a filter keeps the tensor, or why it cannot be compared; "" if neither."""
@@ -122,7 +111,7 @@ class DiscoverMapper:
             return f"mapper.exclude_match={self.exclude_match}"
         return ""
 
-    def _language(self, target: SketchedModel, found: Mapping[str, Mapping[str, Match]]) -> frozenset[str]:
+    def _language(self, target: SketchedModel, found: Mapping[str, Matches]) -> frozenset[str]:
         """The target tensors that may be merged by `scope`."""
         if self.scope == "all":
             return frozenset(target.sketches)
@@ -148,7 +137,7 @@ def _hidden_size(target: SketchedModel) -> int:
     return max(parameters, key=lambda columns: parameters[columns], default=0)
 
 
-def _match(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
+def _matches(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
     mine, theirs = (read_vocabulary(model.checkpoint.folder) for model in (target, source))
     if mine is None or theirs is None or mine == theirs:
         return match_models(target, source, lambda rows, source_rows: None)
@@ -163,36 +152,25 @@ def _reason(donor: str, evidence: Evidence) -> str:
 
 
 def _check_related(
-    name: str,
-    target: SketchedModel,
-    source: SketchedModel,
-    matches: Mapping[str, Match],
-    language: frozenset[str],
+    name: str, target: SketchedModel, source: SketchedModel, matches: Matches, language: frozenset[str]
 ) -> None:
     """A common ancestor shows in matrices: vectors are short, and the norms of all models look alike."""
     matrices = {sketch.name: matches[sketch.name].evidence for sketch in target.matrices}
     found = [item for item, evidence in matrices.items() if evidence.found]
     if any(item in language for item in found):
         return
-    place = f"model.{name}" if name == ANCESTOR else f"model.donors.{name}"
+    where = f"model.{name}" if name == ANCESTOR else f"model.donors.{name}"
+    where = f"{where} ({source.checkpoint.folder})"
     if found:
         raise AdammsError(
-            f"{place} ({source.checkpoint.folder}): the language models have no ancestor in common; "
-            f"{len(found)} tensors outside the language model do resemble each other, first {found[0]} and "
-            f"{matrices[found[0]].nearest} (cosine {matrices[found[0]].cosine:.2f}); mapper.scope=all "
-            f"would merge those"
+            f"{where}: the language models have no ancestor in common; {len(found)} tensors outside the "
+            f"language model do resemble each other, first {found[0]} and {matrices[found[0]].nearest} "
+            f"(cosine {matrices[found[0]].cosine:.2f}); mapper.scope=all would merge those"
         )
     best = max(matrices, key=lambda item: matrices[item].cosine, default="")
     said = f"{matrices[best].cosine:.2f} ({best} and {matrices[best].nearest})" if best else "of none"
     raise AdammsError(
-        f"{place} ({source.checkpoint.folder}): no ancestor in common with {target.checkpoint.folder}: the "
-        f"best cosine of any pair of matrices is {said}, which unrelated ones reach too; expected about 0.9, "
-        f"and {LEAST_COSINE} at the least, of models that were fine-tuned from one"
+        f"{where}: no ancestor in common with {target.checkpoint.folder}: the best cosine of any pair of "
+        f"matrices is {said}, which unrelated ones reach too; expected about 0.9, and {LEAST_COSINE} at the "
+        f"least, of models that were fine-tuned from one"
     )
-
-
-def _unused(name: str, donor: SketchedModel, slots: tuple[Slot, ...]) -> dict[str, tuple[str, ...]]:
-    """The donor's tensors that no slot reads."""
-    used = {read for slot in slots if name in slot.donors for read in names_in(slot.donors[name])}
-    left = tuple(item for item in donor.checkpoint.tensors if item not in used)
-    return {"no tensor of the target takes it": left} if left else {}

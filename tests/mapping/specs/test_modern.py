@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import headers
 import pytest
 from headers import Tree, cat, kept, published, read, rows, trees
+from mappers import spec_mapper
 
 from adamms.mapping.specs.model import Model
-from adamms.mapping.specs.resolve import SpecMapper
 
 NORMS = ("input_layernorm.weight", "post_attention_layernorm.weight")
 LLAMA = (
@@ -83,33 +83,27 @@ RELATIVES = [
 ]
 
 
-@pytest.mark.parametrize(("target", "donor", "own", "theirs", "layers", "names", "rows_agree"), RELATIVES)
-def test_relatives_correspond_by_name(
-    target: str,
-    donor: str,
-    own: tuple[str, str],
-    theirs: tuple[str, str],
-    layers: int,
-    names: tuple[str, ...],
-    rows_agree: bool,
-    load: dict[str, Model],
-) -> None:
-    plan = SpecMapper().plan(load[target], {"a": load[donor]})
-    assert [slot.name for slot in plan.slots] == sorted(load[target].checkpoint.tensors)
-    outer = ("model.tok_embeddings.weight", "output.weight") if names is INTERNLM2 else OUTER
-    outer = outer[:1] if names is GEMMA3 else outer  # the head is tied
-    language = layered(names, layers)
-    mine, his = under(own[0], (*language, *outer), own[1]), under(theirs[0], (*language, *outer), theirs[1])
-    merged = (*language, *outer) if rows_agree else language
-    assert trees(plan) == {mine[name]: read(his[name]) for name in merged}
-    reasons = kept(plan)
-    if not rows_agree:
-        for name in outer:
-            assert "and not both have a tokenizer to align them" in reasons.pop(mine[name])
-    assert set(reasons.values()) <= {"vision encoder", "projector", "resampler"}
-    unread = {name for names in plan.unused["a"].values() for name in names}
-    stored = set(load[donor].checkpoint.tensors)
-    assert unread | {his[name] for name in merged} | ({his[name] for name in outer} & stored) == stored
+def test_relatives_correspond_by_name(load: dict[str, Model]) -> None:
+    for target, donor, own, theirs, layers, names, rows_agree in RELATIVES:
+        plan = spec_mapper().plan(load[target], {"a": load[donor]})
+        assert [slot.name for slot in plan.slots] == sorted(load[target].checkpoint.tensors)
+        outer = ("model.tok_embeddings.weight", "output.weight") if names is INTERNLM2 else OUTER
+        outer = outer[:1] if names is GEMMA3 else outer  # the head is tied
+        language = layered(names, layers)
+        mine, his = (
+            under(own[0], (*language, *outer), own[1]),
+            under(theirs[0], (*language, *outer), theirs[1]),
+        )
+        merged = (*language, *outer) if rows_agree else language
+        assert trees(plan) == {mine[name]: read(his[name]) for name in merged}
+        reasons = kept(plan)
+        if not rows_agree:
+            for name in outer:
+                assert "and not both have a tokenizer to align them" in reasons.pop(mine[name])
+        assert set(reasons.values()) <= {"vision encoder", "projector", "resampler"}
+        unread = {name for names in plan.unused["a"].values() for name in names}
+        stored = set(load[donor].checkpoint.tensors)
+        assert unread | {his[name] for name in merged} | ({his[name] for name in outer} & stored) == stored
 
 
 # ---------------------------------------------------------------- other layouts
@@ -122,7 +116,7 @@ def of_groups(wqkv: Tree, start: int, stop: int) -> Tree:
 
 
 def test_a_llama_takes_slices_of_internlm2s_groups(load: dict[str, Model]) -> None:
-    found = trees(SpecMapper().plan(load["llama_3_8b_instruct"], {"a": load["internvl2_5_8b"]}))
+    found = trees(spec_mapper().plan(load["llama_3_8b_instruct"], {"a": load["internvl2_5_8b"]}))
     for i in range(32):
         layer, donor = f"model.layers.{i}.", f"language_model.model.layers.{i}."
         wqkv = read(f"{donor}attention.wqkv.weight")
@@ -138,7 +132,7 @@ def test_a_llama_takes_slices_of_internlm2s_groups(load: dict[str, Model]) -> No
 
 
 def test_internlm2s_groups_take_from_a_llama(load: dict[str, Model]) -> None:
-    plan = SpecMapper().plan(load["internvl2_5_8b"], {"a": load["llama3_llava_next_8b_hf"]})
+    plan = spec_mapper().plan(load["internvl2_5_8b"], {"a": load["llama3_llava_next_8b_hf"]})
     found = trees(plan)
     for i in range(32):
         layer = f"language_model.model.layers.{i}."
@@ -163,7 +157,7 @@ def test_llama_3_2_vision_takes_a_llama_between_its_own_layers(load: dict[str, M
         ("idefics3_8b_llama3", "model.text_model."),
         ("llama3_llava_next_8b_hf", "language_model.model."),
     ):
-        plan = SpecMapper().plan(load["llama_3_2_11b_vision_instruct"], {"a": load[donor]})
+        plan = spec_mapper().plan(load["llama_3_2_11b_vision_instruct"], {"a": load[donor]})
         expected = {
             f"language_model.model.layers.{mine}.{name}": read(f"{prefix}layers.{theirs}.{name}")
             for theirs, mine in enumerate(own)
@@ -179,24 +173,19 @@ def test_llama_3_2_vision_takes_a_llama_between_its_own_layers(load: dict[str, M
 
 
 def test_a_llama_takes_from_llama_3_2_vision(load: dict[str, Model]) -> None:
-    plan = SpecMapper().plan(load["llama_3_8b_instruct"], {"a": load["llama_3_2_11b_vision_instruct"]})
+    plan = spec_mapper().plan(load["llama_3_8b_instruct"], {"a": load["llama_3_2_11b_vision_instruct"]})
     found = trees(plan)
     assert len(found) == 32 * 9 + 2
     up = {i: found[f"model.layers.{i}.mlp.up_proj.weight"]["read"].split(".")[3] for i in (2, 3, 6, 7, 31)}
     assert up == {2: "2", 3: "4", 6: "7", 7: "9", 31: "39"}
 
 
-@pytest.mark.parametrize(
-    ("target", "donor"),
-    [("qwen3_vl_8b_instruct", "qwen3_8b"), ("gemma_3_4b_it", "gemma_3_4b_it")],
-)
-def test_without_norms_all_of_a_familys_norms_are_kept(
-    target: str, donor: str, load: dict[str, Model]
-) -> None:
-    plan = SpecMapper(exclude=("norm",)).plan(load[target], {"a": load[donor]})
-    reasons = kept(plan)
-    norms = [name for name in reasons if "language_model" in name]
-    per_layer = {"qwen3_vl_8b_instruct": 4 * 36, "gemma_3_4b_it": 6 * 34}[target]
-    assert len(norms) == per_layer + 1
-    assert {reasons[name] for name in norms} == {"mapper.exclude=norm"}
-    assert all("norm" in name for name in norms)
+def test_without_norms_all_of_a_familys_norms_are_kept(load: dict[str, Model]) -> None:
+    for target, donor in [("qwen3_vl_8b_instruct", "qwen3_8b"), ("gemma_3_4b_it", "gemma_3_4b_it")]:
+        plan = spec_mapper(exclude=("norm",)).plan(load[target], {"a": load[donor]})
+        reasons = kept(plan)
+        norms = [name for name in reasons if "language_model" in name]
+        per_layer = {"qwen3_vl_8b_instruct": 4 * 36, "gemma_3_4b_it": 6 * 34}[target]
+        assert len(norms) == per_layer + 1
+        assert {reasons[name] for name in norms} == {"mapper.exclude=norm"}
+        assert all("norm" in name for name in norms)

@@ -18,6 +18,7 @@ from correspondences import EMBEDDINGS, Tree, correspondences
 from headers import kept, published, read, rows, trees
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from mappers import spec_mapper
 
 from adamms.errors import AdammsError
 from adamms.mapping.specs.model import Model
@@ -117,7 +118,9 @@ def expected_plan(target: str, donor: str) -> dict[str, Tree]:
 
 def mapper_for(target: str, donor: str) -> SpecMapper:
     mine, theirs = MODELS[target].rows, MODELS[donor].rows
-    return SpecMapper() if mine == theirs else SpecMapper(embeddings="rows", embedding_rows=min(mine, theirs))
+    return (
+        spec_mapper() if mine == theirs else spec_mapper(embeddings="rows", embedding_rows=min(mine, theirs))
+    )
 
 
 def read_names(tree: Tree) -> Iterator[str]:
@@ -131,39 +134,33 @@ def read_names(tree: Tree) -> Iterator[str]:
                 yield from read_names(part)
 
 
-@pytest.mark.parametrize(("target", "donor"), PAIRS)
-def test_the_plan_of_every_pair_is_the_published_correspondence(
-    target: str, donor: str, load: dict[str, Model]
-) -> None:
-    expected = expected_plan(target, donor)
-    plan = mapper_for(target, donor).plan(load[target], {"a": load[donor]})
-    assert trees(plan) == expected
-    # Every tensor of the target in exactly one slot, with its own shape.
-    stored = load[target].checkpoint.tensors
-    assert [slot.name for slot in plan.slots] == sorted(stored)
-    assert all(slot.shape == stored[slot.name].shape for slot in plan.slots)
-    assert Counter(kept(plan).values()) == MODELS[target].kept
-    merged = MERGED_OF_34B if target in YI_34B else MERGED[MODELS[target].layers]
-    assert len(expected) == merged == len(stored) - sum(MODELS[target].kept.values())
-    # Every tensor of the donor is read, or accounted for as unused.
-    used = {name for tree in expected.values() for name in read_names(tree)}
-    unused = [name for names in plan.unused["a"].values() for name in names]
-    assert len(unused) == len(set(unused))
-    assert set(load[donor].checkpoint.tensors) - used == set(unused)
+def test_the_plan_of_every_pair_is_the_published_correspondence(load: dict[str, Model]) -> None:
+    for target, donor in PAIRS:
+        expected = expected_plan(target, donor)
+        plan = mapper_for(target, donor).plan(load[target], {"a": load[donor]})
+        assert trees(plan) == expected
+        # Every tensor of the target in exactly one slot, with its own shape.
+        stored = load[target].checkpoint.tensors
+        assert [slot.name for slot in plan.slots] == sorted(stored)
+        assert all(slot.shape == stored[slot.name].shape for slot in plan.slots)
+        assert Counter(kept(plan).values()) == MODELS[target].kept
+        merged = MERGED_OF_34B if target in YI_34B else MERGED[MODELS[target].layers]
+        assert len(expected) == merged == len(stored) - sum(MODELS[target].kept.values())
+        # Every tensor of the donor is read, or accounted for as unused.
+        used = {name for tree in expected.values() for name in read_names(tree)}
+        unused = [name for names in plan.unused["a"].values() for name in names]
+        assert len(unused) == len(set(unused))
+        assert set(load[donor].checkpoint.tensors) - used == set(unused)
 
 
-@pytest.mark.parametrize(
-    ("target", "donor"), [pair for pair in PAIRS if MODELS[pair[0]].rows != MODELS[pair[1]].rows]
-)
-def test_other_numbers_of_rows_and_no_tokenizer_keep_embeddings_and_head(
-    target: str, donor: str, load: dict[str, Model]
-) -> None:
-    mine, theirs = MODELS[target], MODELS[donor]
-    outer = {mine.prefix + name for name in EMBEDDINGS}
-    plan = SpecMapper().plan(load[target], {"a": load[donor]})
-    assert trees(plan) == {n: tree for n, tree in expected_plan(target, donor).items() if n not in outer}
-    for name in outer:
-        assert kept(plan)[name].startswith(f"{mine.rows} rows, a has {theirs.rows}, and not both have")
+def test_other_numbers_of_rows_and_no_tokenizer_keep_embeddings_and_head(load: dict[str, Model]) -> None:
+    for target, donor in [pair for pair in PAIRS if MODELS[pair[0]].rows != MODELS[pair[1]].rows]:
+        mine, theirs = MODELS[target], MODELS[donor]
+        outer = {mine.prefix + name for name in EMBEDDINGS}
+        plan = spec_mapper().plan(load[target], {"a": load[donor]})
+        assert trees(plan) == {n: tree for n, tree in expected_plan(target, donor).items() if n not in outer}
+        for name in outer:
+            assert kept(plan)[name].startswith(f"{mine.rows} rows, a has {theirs.rows}, and not both have")
 
 
 # ---------------------------------------------------------------- the pairs in conf/
@@ -180,46 +177,52 @@ PAIR_FILES = sorted(
 )
 
 
-@pytest.mark.parametrize("file", PAIR_FILES, ids=lambda file: file.stem)
-def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(file: Path, load: dict[str, Model]) -> None:
-    target, donor, ancestor = pair_of(file).values()
-    plan = mapper_for(target, donor).plan(load[target], {"a": load[donor]}, load[ancestor])
-    found = {r["name"]: r["ancestor"] for r in plan.to_json()["tensors"] if r["action"] == "merge"}
-    assert found == expected_plan(target, ancestor)
+def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(load: dict[str, Model]) -> None:
+    for file in PAIR_FILES:
+        target, donor, ancestor = pair_of(file).values()
+        plan = mapper_for(target, donor).plan(load[target], {"a": load[donor]}, load[ancestor])
+        found = {r["name"]: r["ancestor"] for r in plan.to_json()["tensors"] if r["action"] == "merge"}
+        assert found == expected_plan(target, ancestor)
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_the_hub_ids_and_formats_in_conf_are_those_of_the_published_files(
-    name: str, load: dict[str, Model]
-) -> None:
-    entry = yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())
-    content = json.loads((headers.FIXTURES / f"{name}.json").read_text())
-    assert entry["path"] in content["checkpoint"]
-    assert entry["architecture"] == load[name].architecture.name
+def test_the_hub_ids_and_formats_in_conf_are_those_of_the_published_files(load: dict[str, Model]) -> None:
+    for name in MODELS:
+        entry = yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())
+        content = json.loads((headers.FIXTURES / f"{name}.json").read_text())
+        assert entry["path"] in content["checkpoint"]
+        assert entry["architecture"] == load[name].architecture.name
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("paper_*.yaml"))
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_of_the_paper_is_the_papers_search_over_the_whole_language_model(
-    experiment: str, load: dict[str, Model]
+    load: dict[str, Model],
 ) -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", overrides=[f"experiment={experiment}", "output=out", "cache=cache"])
-    assert list(config.search.grid) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-    assert (config.search.samples, config.search.rule, config.search.endpoints) == (100, "sum", "interior")
-    asked = {*config.data.prompts, *config.data.choice_prompts}
-    assert asked == {"mmmu", "mme", "seedbench", "ocrbench", "textvqa", "okvqa", "gqa", "vizwiz"}
-    hub = {yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())["path"]: name for name in MODELS}
-    (donor,) = config.model.donors.values()
-    target, other, ancestor = (hub[node.path] for node in (config.model.target, donor, config.model.ancestor))
-    plan = instantiate(config.mapper).plan(load[target], {"a": load[other]}, load[ancestor])
-    merged = [slot for slot in plan.slots if slot.merged]
-    whole = MERGED_OF_34B if target in YI_34B else MERGED[MODELS[target].layers]
-    # Without their tokenizers, which are not here, these two's embeddings cannot be aligned.
-    assert len(merged) == whole - (2 if experiment == "paper_llava_onevision" else 0)
-    assert all(slot.ancestor is not None for slot in merged)
+    for experiment in EXPERIMENTS:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            config = compose("config", overrides=[f"experiment={experiment}", "output=out", "cache=cache"])
+        assert list(config.search.grid) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+        assert (config.search.samples, config.search.rule, config.search.endpoints) == (
+            100,
+            "sum",
+            "interior",
+        )
+        asked = {*config.data.prompts, *config.data.choice_prompts}
+        assert asked == {"mmmu", "mme", "seedbench", "ocrbench", "textvqa", "okvqa", "gqa", "vizwiz"}
+        hub = {
+            yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())["path"]: name for name in MODELS
+        }
+        (donor,) = config.model.donors.values()
+        target, other, ancestor = (
+            hub[node.path] for node in (config.model.target, donor, config.model.ancestor)
+        )
+        plan = instantiate(config.mapper).plan(load[target], {"a": load[other]}, load[ancestor])
+        merged = [slot for slot in plan.slots if slot.merged]
+        whole = MERGED_OF_34B if target in YI_34B else MERGED[MODELS[target].layers]
+        # Without their tokenizers, which are not here, these two's embeddings cannot be aligned.
+        assert len(merged) == whole - (2 if experiment == "paper_llava_onevision" else 0)
+        assert all(slot.ancestor is not None for slot in merged)
 
 
 def test_the_papers_experiments_are_its_pairs() -> None:
@@ -240,21 +243,19 @@ def test_the_papers_experiments_are_its_pairs() -> None:
 STRANGERS = [pair for mine, theirs in permutations(FAMILIES, 2) for pair in product(mine, theirs)]
 
 
-@pytest.mark.parametrize(("target", "donor"), STRANGERS)
-def test_models_of_other_shapes_are_refused_by_name_and_shapes(
-    target: str, donor: str, load: dict[str, Model]
-) -> None:
-    mine, theirs = MODELS[target], MODELS[donor]
-    (_, width), (_, donor_width) = SIZES[target], SIZES[donor]
-    with pytest.raises(AdammsError) as caught:
-        SpecMapper().plan(load[target], {"stranger": load[donor]})
-    # The first in the order of names that does not fit: the head, or the embeddings in one format.
-    name = min(mine.prefix + name for name in EMBEDDINGS)
-    assert str(caught.value).startswith(
-        f"shape mismatch at {name}: the target has [{mine.rows}, {width}], donor 'stranger' gives "
-        f"[{theirs.rows}, {donor_width}] from {theirs.prefix}lm_head.weight ("
-    )
-    with pytest.raises(AdammsError) as caught:
-        SpecMapper(embeddings="keep").plan(load[target], {"stranger": load[donor]})
-    assert "model.layers.0.input_layernorm" in str(caught.value)
-    assert f"the target has [{width}], donor 'stranger' gives [{donor_width}] from" in str(caught.value)
+def test_models_of_other_shapes_are_refused_by_name_and_shapes(load: dict[str, Model]) -> None:
+    for target, donor in STRANGERS:
+        mine, theirs = MODELS[target], MODELS[donor]
+        (_, width), (_, donor_width) = SIZES[target], SIZES[donor]
+        with pytest.raises(AdammsError) as caught:
+            spec_mapper().plan(load[target], {"stranger": load[donor]})
+        # The first in the order of names that does not fit: the head, or the embeddings in one format.
+        name = min(mine.prefix + name for name in EMBEDDINGS)
+        assert str(caught.value).startswith(
+            f"shape mismatch at {name}: the target has [{mine.rows}, {width}], donor 'stranger' gives "
+            f"[{theirs.rows}, {donor_width}] from {theirs.prefix}lm_head.weight ("
+        )
+        with pytest.raises(AdammsError) as caught:
+            spec_mapper(embeddings="keep").plan(load[target], {"stranger": load[donor]})
+        assert "model.layers.0.input_layernorm" in str(caught.value)
+        assert f"the target has [{width}], donor 'stranger' gives [{donor_width}] from" in str(caught.value)

@@ -9,12 +9,12 @@ import pytest
 import tiny
 import tiny_merges as merging
 import torch
+from mappers import spec_mapper
 from tiny_merges import make, written
 
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge import stream
 from adamms.merge.catalogue import known_methods
 from adamms.merge.election import Majority
@@ -62,7 +62,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recipe]:
             tiny.write_tokenizer(target, WORDS)
             tiny.write_tokenizer(donor, [*WORDS[-2::-1], "x"])
             tiny.write_tokenizer(ancestor, ["[UNK]", "a", "y", *WORDS[3:]])
-        mapper = SpecMapper(prefer="mean")
+        mapper = spec_mapper(prefer="mean")
         return make(method, folder / "t", {"a": folder / "a"}, folder / "b", 0.4, mapper)
 
     return make_one
@@ -223,7 +223,7 @@ def test_a_plan_that_was_not_made_actionable_is_refused(tmp_path: Path) -> None:
     }
     folders = {name: tiny.write_model(tmp_path / name, state) for name, state in states.items()}
     models = {name: merging.described(folder) for name, folder in folders.items()}
-    plan = SpecMapper().plan(models["t"], {"a": models["a"]}, models["ancestor"])
+    plan = spec_mapper().plan(models["t"], {"a": models["a"]}, models["ancestor"])
     opened = {name: open_checkpoint(folder) for name, folder in folders.items()}
     with pytest.raises(
         AdammsError, match=r"merge=ties needs the ancestor's counterpart of model\.layers\.1\."

@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
         "data.example",
         "mapping.expression",
+        "mapping.finding",
         "mapping.plan",
         "mapping.checks.distance",
         "search.choice",

@@ -33,23 +33,22 @@ config.json, nested (`text_config`, ...) or not.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from annotated_types import MinLen
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from adamms.architectures.roles import Role, parse_role
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
-KEYS = (
-    *("about", "classes", "model_types", "inference"),
-    *("include", "language_model", "other", "inserted_layers"),
-)
 ENGINES = ("transformers", "vllm")
-FUSION_KEYS = ("concat", "dim", "sizes", "groups")
 
+# The same language as yaml.SafeLoader, ten times as fast where PyYAML was built with it.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
 
 
@@ -85,30 +84,65 @@ class Label:
         return () if self.role is None else (self.role,)
 
 
+class _Fusion(BaseModel):
+    """A fusion of several roles, as the YAML writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    concat: Annotated[tuple[str, ...], MinLen(2)]
+    dim: NonNegativeInt
+    sizes: tuple[PositiveInt | str, ...] = ()
+    groups: PositiveInt | str = 1
+
+
+class _Spec(BaseModel):
+    """The YAML of a spec: see the module's header for what the keys mean."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    about: str = ""
+    classes: tuple[str, ...] = ()
+    model_types: tuple[str, ...] = ()
+    inference: dict[Literal["transformers", "vllm"], str] = {}
+    include: dict[str, dict[str, str]] = {}
+    language_model: dict[str, str | _Fusion] = {}
+    other: dict[str, str] = {}
+    inserted_layers: dict[str, str] = {}
+
+    @field_validator("inference", mode="before")
+    @classmethod
+    def _of_every_engine(cls, advised: object) -> object:
+        return dict.fromkeys(ENGINES, advised) if isinstance(advised, str) else advised
+
+
 @dataclass(frozen=True)
 class Line:
-    """One pattern of a spec with what it stands for: a role template, fused ones, or a reason."""
+    """One pattern of a spec with what it stands for: a role template, a fusion of them, or a reason."""
 
     pattern: re.Pattern[str]
-    roles: tuple[str, ...] = ()
-    dim: int | None = None
-    sizes: tuple[int | str, ...] = ()
-    groups: int | str = 1
+    role: str | _Fusion | None = None
     reason: str = ""
 
     def label(self, name: str) -> Label | None:
         match = self.pattern.fullmatch(name)
         if match is None:
             return None
-        if not self.roles:
+        groups = match.groupdict()
+        if isinstance(self.role, str):
+            return Label(parse_role(_fill(self.role, groups)))
+        if self.role is None:
             return Label(None, reason=self.reason)
-        roles = tuple(parse_role(_fill(role, match.groupdict())) for role in self.roles)
-        return Label(roles[0] if self.dim is None else Fused(roles, self.dim, self.sizes, self.groups))
+        parts = tuple(parse_role(_fill(part, groups)) for part in self.role.concat)
+        return Label(Fused(parts, self.role.dim, self.role.sizes, self.role.groups))
 
 
 @dataclass(frozen=True)
 class Architecture:
     """How one checkpoint format names its tensors.
+
+    >>> label = load_architecture("qwen2").label("model.layers.3.mlp.up_proj.weight")
+    >>> str(label.role)
+    'layers.3.mlp.up.weight'
 
     Args:
         name: the spec's file name without `.yaml`.
@@ -125,8 +159,8 @@ class Architecture:
     classes: tuple[str, ...]
     model_types: tuple[str, ...]
     lines: tuple[Line, ...]
-    inserted_layers: Mapping[str, str] = field(default_factory=dict)
-    inference: Mapping[str, str] = field(default_factory=dict)
+    inserted_layers: Mapping[str, str]
+    inference: Mapping[str, str]
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -151,19 +185,14 @@ def load_architecture(name: str) -> Architecture:
             f"unknown architecture {name!r}; known: {', '.join(known)}, or the path of a spec's YAML "
             f"file.{nearest(name, known)}"
         )
-    spec = _read_spec(path)
     try:
+        spec = _read_spec(path)
         lines = tuple(_lines(spec))
     except AdammsError as error:
         raise AdammsError(f"{path}: {error}") from error
+    advice = {str(engine): text for engine, text in spec.inference.items()}
     return Architecture(
-        path.stem,
-        spec.get("about", ""),
-        tuple(spec.get("classes", ())),
-        tuple(spec.get("model_types", ())),
-        lines,
-        spec.get("inserted_layers", {}),
-        _inference(spec.get("inference", {})),
+        path.stem, spec.about, spec.classes, spec.model_types, lines, spec.inserted_layers, advice
     )
 
 
@@ -173,100 +202,68 @@ def recognise(config: Mapping[str, Any], where: Path) -> Architecture:
     Raises:
         AdammsError: none of the known ones; the message says what the config declares.
     """
-    known = [load_architecture(name) for name in known_architectures()]
+    known = {name: _read_spec(SPEC_FOLDER / f"{name}.yaml") for name in known_architectures()}
     declared = [str(name) for name in config.get("architectures") or []]
     model_type = config.get("model_type")
-    for architecture in known:
-        if set(architecture.classes) & set(declared):
-            return architecture
-    if not declared:
-        for architecture in known:
-            if model_type in architecture.model_types:
-                return architecture
+    for name, spec in known.items():
+        if set(spec.classes) & set(declared) or (not declared and model_type in spec.model_types):
+            return load_architecture(name)
     says = (
         f"config.json declares {', '.join(declared) or model_type}" if config else "there is no config.json"
     )
-    classes = [name for architecture in known for name in architecture.classes]
+    classes = [name for spec in known.values() for name in spec.classes]
     raise AdammsError(
-        f"{where}: unknown architecture: {says}. Known: {', '.join(known_architectures())}. Name one with "
+        f"{where}: unknown architecture: {says}. Known: {', '.join(known)}. Name one with "
         f"model.target.architecture=NAME (model.donors.<name>.architecture=NAME), or give the path of a "
         f"spec's YAML file." + nearest((declared or [str(model_type)])[0], classes)
     )
 
 
-def _read_spec(path: Path) -> dict[str, Any]:
+def _read_spec(path: Path) -> _Spec:
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
-        raise AdammsError(f"{path}: not valid YAML ({error})") from error
-    if not isinstance(spec, dict):
-        raise AdammsError(f"{path}: a spec is a mapping with the keys {', '.join(KEYS)}")
-    for key in spec:
-        if key not in KEYS:
-            raise AdammsError(f"{path}: unknown key {key!r}; expected {', '.join(KEYS)}.{nearest(key, KEYS)}")
-    inserted = spec.get("inserted_layers", {})
-    if not isinstance(inserted, dict) or not all(isinstance(key, str) for key in inserted.values()):
-        raise AdammsError(f"{path}: inserted_layers is {inserted!r}; expected {{reason: key of config.json}}")
-    advised = spec.get("inference", {})
-    texts = advised if isinstance(advised, dict) else dict.fromkeys(ENGINES, advised)
-    if not set(texts) <= set(ENGINES) or not all(isinstance(text, str) for text in texts.values()):
-        raise AdammsError(
-            f"{path}: inference is {advised!r}; expected a text, or one for some of {', '.join(ENGINES)}"
-        )
-    return spec
+        raise AdammsError(f"not valid YAML ({error})") from error
+    if not isinstance(content, dict):
+        raise AdammsError(f"a spec is a mapping with the keys {', '.join(_Spec.model_fields)}")
+    try:
+        return _Spec.model_validate({key: value for key, value in content.items() if value is not None})
+    except ValidationError as error:
+        raise AdammsError(_problem(error)) from error
 
 
-def _inference(advised: str | Mapping[str, str]) -> Mapping[str, str]:
-    return dict.fromkeys(ENGINES, advised) if isinstance(advised, str) else advised
+def _problem(error: ValidationError) -> str:
+    """The first problem in one line; where a text or something else may stand, that of the other."""
+    found = next((item for item in error.errors() if item["type"] != "string_type"), error.errors()[0])
+    path = [str(part) for part in found["loc"] if part not in ("str", "_Fusion", "constrained-int", "[key]")]
+    where = ": ".join(path)
+    if found["type"] == "missing":
+        return f"{where} is missing"
+    if found["type"] != "extra_forbidden":
+        return f"{where} is {found['input']!r}: {found['msg']}"
+    keys = list((_Fusion if "_Fusion" in found["loc"] else _Spec).model_fields)
+    return f"unknown key {where!r}; expected {', '.join(keys)}.{nearest(path[-1], keys)}"
 
 
-def _lines(spec: dict[str, Any], prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterator[Line]:
+def _lines(spec: _Spec, prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterator[Line]:
     """The spec's own lines first, so that they win over those that it includes.
 
     `prefixes` are the replacements of leading text that its includers ask for, the innermost first.
     """
-    for pattern, meaning in (spec.get("language_model") or {}).items():
-        match meaning:
-            case str():
-                line = Line(_compile(pattern, prefixes), (meaning,))
-            case {"concat": _, "dim": _}:
-                line = _fusion(pattern, meaning, prefixes)
-            case _:
-                raise AdammsError(
-                    f"{pattern}: expected a role or {{concat: [roles], dim: d}}, found {meaning!r}"
-                )
-        for part in line.roles:
+    for pattern, role in spec.language_model.items():
+        for part in (role,) if isinstance(role, str) else role.concat:
             parse_role(_fill(part, {"i": "0", "p": "weight"}))
-        yield line
-    for reason, pattern in (spec.get("other") or {}).items():
+        if isinstance(role, _Fusion) and role.sizes and len(role.sizes) != len(role.concat):
+            sizes = list(role.sizes)
+            raise AdammsError(
+                f"{pattern}: sizes is {sizes}; expected one for each of {len(role.concat)} parts"
+            )
+        yield Line(_compile(pattern, prefixes), role)
+    for reason, pattern in spec.other.items():
         yield Line(_compile(pattern, prefixes), reason=reason)
-    for name, inner in (spec.get("include") or {}).items():
+    for name, inner in spec.include.items():
         check_choice("include", name, known_architectures())
         yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), (inner, *prefixes))
-
-
-def _fusion(pattern: str, meaning: Mapping[str, Any], prefixes: tuple[Mapping[str, str], ...]) -> Line:
-    for key in meaning:
-        if key not in FUSION_KEYS:
-            expected = ", ".join(FUSION_KEYS)
-            raise AdammsError(
-                f"{pattern}: unknown key {key!r}; expected {expected}.{nearest(str(key), FUSION_KEYS)}"
-            )
-    parts, dim = meaning["concat"], meaning["dim"]
-    sizes, groups = meaning.get("sizes", []), meaning.get("groups", 1)
-    if not isinstance(parts, list) or len(parts) < 2 or not all(isinstance(part, str) for part in parts):
-        raise AdammsError(f"{pattern}: concat is {parts!r}; expected a list of two or more roles")
-    if not isinstance(dim, int) or dim < 0:
-        raise AdammsError(f"{pattern}: dim is {dim!r}; expected 0 or more")
-    if not isinstance(sizes, list) or (sizes and len(sizes) != len(parts)):
-        raise AdammsError(f"{pattern}: sizes is {sizes!r}; expected one for each of {len(parts)} parts")
-    for count in (*sizes, groups):
-        if not isinstance(count, str) and not (isinstance(count, int) and count > 0):
-            raise AdammsError(
-                f"{pattern}: {count!r} in sizes or groups; expected a number of 1 or more, or a key of "
-                f"config.json"
-            )
-    return Line(_compile(pattern, prefixes), tuple(parts), dim, tuple(sizes), groups)
 
 
 def _compile(pattern: str, prefixes: tuple[Mapping[str, str], ...]) -> re.Pattern[str]:

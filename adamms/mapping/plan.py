@@ -11,6 +11,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, names_in, to_tree
+from adamms.mapping.finding import Finding
 
 
 @dataclass(frozen=True)
@@ -118,56 +119,6 @@ def unread(donor: str, names: Iterable[str], slots: Sequence[Slot]) -> tuple[str
 ANCESTOR = "ancestor"
 # The dtypes of tensors that merging can compute with; others are quantised, or no weights.
 MERGEABLE = ("F64", "F32", "F16", "BF16")
-# How sure a correspondence is that was found by content, from the best.
-GRADES = ("sure", "tied", "unsure", "none")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What the weights say of one target tensor and one other model, where the plan was found by content.
-
-    Args:
-        grade: `sure`; `tied`, where several tensors resemble it about equally and the closest was taken;
-            `unsure`, more than chance but not clearly one tensor; `none`.
-        cosine: with the closest tensor, or the closest composition of parts.
-        nearest: its name, or the names of what the parts come from.
-        runner_up: cosine with the closest other tensor; None if there is none of its shape.
-        rival: that one's name.
-        distance: the norm of the difference, over the target's norm; None where nothing was found.
-        note: what a person should know beside the numbers.
-    """
-
-    grade: str
-    cosine: float
-    nearest: str = ""
-    runner_up: float | None = None
-    rival: str = ""
-    distance: float | None = None
-    note: str = ""
-
-    @property
-    def found(self) -> bool:
-        return self.grade in ("sure", "tied")
-
-    @property
-    def rounded(self) -> "Evidence":
-        """With numbers as plan.json shows them."""
-        return replace(
-            self,
-            cosine=round(self.cosine, 4),
-            runner_up=None if self.runner_up is None else round(self.runner_up, 4),
-            distance=None if self.distance is None else round(self.distance, 4),
-        )
-
-    def to_json(self) -> dict[str, Any]:
-        numbers = {"cosine": self.cosine, "runner_up": self.runner_up, "distance": self.distance}
-        words = {"nearest": self.nearest, "rival": self.rival, "note": self.note}
-        return {"grade": self.grade} | numbers | {key: word for key, word in words.items() if word}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Evidence":
-        """The evidence that `to_json` wrote."""
-        return cls(**record)
 
 
 @dataclass(frozen=True)
@@ -210,7 +161,7 @@ class Plan:
         donors: the same for each donor.
         slots: in the order of the target's tensor names.
         unused: donor name -> {reason: names of the donor's tensors that no slot reads}.
-        evidence: target tensor -> donor name (or "ancestor") -> what the weights say; empty unless the
+        findings: target tensor -> donor name (or "ancestor") -> what the weights say; empty unless the
             plan was found by content.
     """
 
@@ -218,7 +169,7 @@ class Plan:
     donors: Mapping[str, str]
     slots: tuple[Slot, ...]
     unused: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
-    evidence: Mapping[str, Mapping[str, Evidence]] = field(default_factory=dict)
+    findings: Mapping[str, Mapping[str, Finding]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -227,7 +178,7 @@ class Plan:
         donors: Mapping[str, object],
         slots: tuple[Slot, ...],
         unused: Mapping[str, Mapping[str, tuple[str, ...]]],
-        evidence: Mapping[str, Mapping[str, Evidence]] | None = None,
+        findings: Mapping[str, Mapping[str, Finding]] | None = None,
     ) -> "Plan":
         """A mapper's plan of these models.
 
@@ -240,7 +191,7 @@ class Plan:
             reasons = "; ".join(sorted({slot.reason for slot in slots}))
             raise AdammsError(f"the plan merges nothing: of {target}, every tensor is kept: {reasons}")
         names = {name: str(donor) for name, donor in donors.items()}
-        return cls(str(target), names, slots, unused, evidence or {})
+        return cls(str(target), names, slots, unused, findings or {})
 
     def coverage(self) -> list[Coverage]:
         """Totals per action and reason; the merged ones first, then by size."""
@@ -283,7 +234,7 @@ class Plan:
                 donor: {reason: list(names) for reason, names in reasons.items()}
                 for donor, reasons in self.unused.items()
             },
-            "tensors": [slot.to_json() | self._evidence_json(slot.name) for slot in self.slots],
+            "tensors": [slot.to_json() | self._written_findings(slot.name) for slot in self.slots],
         }
 
     @classmethod
@@ -304,7 +255,7 @@ class Plan:
                     for donor, reasons in record["unused"].items()
                 },
                 {
-                    tensor["name"]: {s: Evidence.from_json(item) for s, item in tensor["evidence"].items()}
+                    tensor["name"]: {s: Finding.from_json(item) for s, item in tensor["evidence"].items()}
                     for tensor in tensors
                     if "evidence" in tensor
                 },
@@ -312,8 +263,8 @@ class Plan:
         except (KeyError, TypeError, AttributeError) as error:
             raise AdammsError(f"not a plan as plan.json holds it: {type(error).__name__} {error}") from error
 
-    def _evidence_json(self, name: str) -> dict[str, Any]:
-        found = self.evidence.get(name, {})
+    def _written_findings(self, name: str) -> dict[str, Any]:
+        found = self.findings.get(name, {})
         return {"evidence": {source: item.to_json() for source, item in found.items()}} if found else {}
 
 

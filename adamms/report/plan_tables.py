@@ -6,7 +6,8 @@ Plain cells, as in `tables`; the console and the page draw them.
 from collections.abc import Callable, Sequence
 
 from adamms.mapping.checks.distance import Distances, TensorDistance
-from adamms.mapping.plan import GRADES, Evidence, Plan
+from adamms.mapping.finding import GRADES, Finding
+from adamms.mapping.plan import Plan
 from adamms.report import words
 from adamms.report.tables import Table, rows_of
 
@@ -85,9 +86,9 @@ def lacking(plan: Plan) -> Table | None:
 
 def discovered(plan: Plan) -> Table | None:
     """How sure a plan that was found by content is; None for any other plan."""
-    groups: dict[tuple[str, str], list[Evidence]] = {}
-    for evidence in plan.evidence.values():
-        for source, found in evidence.items():
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for several in plan.findings.values():
+        for source, found in several.items():
             groups.setdefault((source, found.grade), []).append(found)
     rows = []
     for source in dict.fromkeys(source for source, _ in groups):

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Concat, Expression, Mean, Read, Slice, Tokens
-from adamms.mapping.plan import GRADES, Evidence, Plan, Slot
+from adamms.mapping.finding import GRADES, Finding
+from adamms.mapping.plan import Plan, Slot
 
 NAMES = st.text("abc._0", min_size=1, max_size=6)
 SIZES = st.integers(0, 9)
@@ -35,7 +36,7 @@ MERGED = st.builds(
 KEPT = st.builds(Slot, NAMES, SHAPES, DTYPES, NAMES | st.just(""), reason=NAMES)
 COSINES = st.integers(-10_000, 10_000).map(lambda number: number / 10_000)  # as plans round them
 EVIDENCE = st.builds(
-    Evidence,
+    Finding,
     *(st.sampled_from(GRADES), COSINES, NAMES, st.none() | COSINES, NAMES, st.none() | COSINES, NAMES),
 )
 
@@ -46,8 +47,8 @@ def plans(draw: st.DrawFn) -> Plan:
     donors = draw(st.dictionaries(NAMES, NAMES, max_size=2))
     unused = {donor: {"not needed": tuple(draw(st.lists(NAMES, max_size=2)))} for donor in donors}
     known = draw(st.dictionaries(NAMES, EVIDENCE, min_size=1, max_size=2))
-    evidence = {slot.name: known for slot in slots if draw(st.booleans())}
-    return Plan(draw(NAMES), donors, tuple(slots), unused, evidence)
+    finding = {slot.name: known for slot in slots if draw(st.booleans())}
+    return Plan(draw(NAMES), donors, tuple(slots), unused, finding)
 
 
 def written(content: object) -> dict[str, object]:
@@ -56,9 +57,9 @@ def written(content: object) -> dict[str, object]:
 
 
 @given(MERGED | KEPT, EVIDENCE)
-def test_a_slot_and_its_evidence_read_back(slot: Slot, evidence: Evidence) -> None:
+def test_a_slot_and_its_evidence_read_back(slot: Slot, finding: Finding) -> None:
     assert Slot.from_json(written(slot.to_json())) == slot
-    assert Evidence.from_json(written(evidence.to_json())) == evidence
+    assert Finding.from_json(written(finding.to_json())) == finding
 
 
 @given(plans())

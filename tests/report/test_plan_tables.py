@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from adamms.mapping.checks.distance import Distances, TensorDistance
-from adamms.mapping.plan import Evidence, Plan
+from adamms.mapping.finding import Finding
+from adamms.mapping.plan import Plan
 from adamms.report import plan_tables
 
 ROLES = ("attn.q.weight", "mlp.up.weight", "norm.attn.weight")
@@ -54,11 +55,11 @@ def test_of_very_many_roles_the_table_shows_the_farthest() -> None:
 
 def test_the_table_of_a_discovery_counts_by_grade() -> None:
     evidence = {
-        "x": {"a": Evidence("sure", 0.97, "y", 0.1, "z")},
-        "y": {"a": Evidence("sure", 0.9, "y")},
-        "z": {"a": Evidence("none", 0.12, "y", 0.11, "z")},
+        "x": {"a": Finding("sure", 0.97, "y", 0.1, "z")},
+        "y": {"a": Finding("sure", 0.9, "y")},
+        "z": {"a": Finding("none", 0.12, "y", 0.11, "z")},
     }
-    table = plan_tables.discovered(Plan("t", {"a": "d"}, (), evidence=evidence))
+    table = plan_tables.discovered(Plan("t", {"a": "d"}, (), findings=evidence))
     assert table is not None
     assert [[cell.text for cell in row] for row in table.rows] == [
         ["a", "sure", "2", "0.90", "0.97", "0.10"],

@@ -63,7 +63,7 @@ class Hidden:
 
     @property
     def sure(self) -> list[Slot]:
-        """What the evidence calls sure, merged or not."""
+        """What the finding calls sure, merged or not."""
         return [slot for slot in self.plan.slots if grade(self.plan, slot.name) == "sure"]
 
     @property
@@ -124,5 +124,5 @@ def sketched(folder: Path, stage: Stages = quiet) -> SketchedModel:  # type: ign
 
 def grade(plan: Plan, name: str, source: str = "a") -> str:
     """How sure the match is; "" of what cannot be compared."""
-    found = plan.evidence.get(name, {}).get(source)
+    found = plan.findings.get(name, {}).get(source)
     return "" if found is None else found.grade

@@ -140,10 +140,10 @@ def distances_of_discovery(plan: Plan) -> Distances:
     """What a plan that was found by content says of its own matches; no tensors for any other plan."""
     return Distances(
         tuple(
-            TensorDistance(slot.name, source, *role_and_layer(slot), evidence.cosine, evidence.distance)
+            TensorDistance(slot.name, source, *role_and_layer(slot), finding.cosine, finding.distance)
             for slot in plan.slots
             if slot.merged
-            for source, evidence in plan.evidence.get(slot.name, {}).items()
-            if evidence.found
+            for source, finding in plan.findings.get(slot.name, {}).items()
+            if finding.found
         )
     )

@@ -21,7 +21,8 @@ from adamms.mapping.content.match import match_models
 from adamms.mapping.content.noise import LEAST_COSINE
 from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.content.whole import Match
-from adamms.mapping.plan import ANCESTOR, Evidence, Plan, Slot, unread
+from adamms.mapping.finding import Finding
+from adamms.mapping.plan import ANCESTOR, Plan, Slot, unread
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
@@ -79,16 +80,16 @@ class DiscoverMapper:
         slots = tuple(self._slot(entry, found, language) for entry in target.checkpoint.tensors.values())
         left = {name: unread(name, donor.checkpoint.tensors, slots) for name, donor in donors.items()}
         unused = {name: {"no tensor of the target takes it": n} if n else {} for name, n in left.items()}
-        evidence = {
-            name: {source: matches[name].evidence.rounded for source, matches in found.items()}
+        finding = {
+            name: {source: matches[name].finding.rounded for source, matches in found.items()}
             for name in target.sketches
         }
-        return Plan.of(target, donors, slots, unused, evidence)
+        return Plan.of(target, donors, slots, unused, finding)
 
     def _slot(self, entry: TensorEntry, found: Mapping[str, Matches], language: frozenset[str]) -> Slot:
         matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}
         base = matches.pop(ANCESTOR, None)
-        role = LANGUAGE_MODEL if base is not None and base.evidence.found else ""
+        role = LANGUAGE_MODEL if base is not None and base.finding.found else ""
         slot = Slot(entry.name, entry.shape, entry.dtype, role)
         reason = self._filtered(entry)
         merged = {name: match.expression for name, match in matches.items() if match.expression is not None}
@@ -97,7 +98,7 @@ class DiscoverMapper:
         if reason:
             return slot.kept(reason)
         lacking = {
-            name: _reason(name, match.evidence) for name, match in matches.items() if name not in merged
+            name: _reason(name, match.finding) for name, match in matches.items() if name not in merged
         }
         return slot.merged_from(merged, lacking, None if base is None else base.expression)
 
@@ -116,9 +117,9 @@ class DiscoverMapper:
         if self.scope == "all":
             return frozenset(target.sketches)
         if ANCESTOR in found:
-            return frozenset(name for name, match in found[ANCESTOR].items() if match.evidence.found)
+            return frozenset(name for name, match in found[ANCESTOR].items() if match.finding.found)
         width = _hidden_size(target)
-        known = {name for matches in found.values() for name, m in matches.items() if m.evidence.found}
+        known = {name for matches in found.values() for name, m in matches.items() if m.finding.found}
         matrices = [sketch for sketch in target.matrices if len(sketch.shape) == 2 and width in sketch.shape]
         inside = {sketch.name for sketch in matrices}
         foreign = {sketch.shape[0] for sketch in target.matrices if sketch.name not in inside}
@@ -144,9 +145,9 @@ def _matches(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
     return match_models(target, source, partial(align_rows, mine, theirs))
 
 
-def _reason(donor: str, evidence: Evidence) -> str:
-    """Why a tensor has no part of this donor: few different texts, the numbers are in the evidence."""
-    if evidence.grade == "unsure":
+def _reason(donor: str, finding: Finding) -> str:
+    """Why a tensor has no part of this donor: few different texts, the numbers are in the finding."""
+    if finding.grade == "unsure":
         return f"not clearly any one tensor of {donor}"
     return f"no tensor of {donor} resembles it"
 
@@ -155,8 +156,8 @@ def _check_related(
     name: str, target: SketchedModel, source: SketchedModel, matches: Matches, language: frozenset[str]
 ) -> None:
     """A common ancestor shows in matrices: vectors are short, and the norms of all models look alike."""
-    matrices = {sketch.name: matches[sketch.name].evidence for sketch in target.matrices}
-    found = [item for item, evidence in matrices.items() if evidence.found]
+    matrices = {sketch.name: matches[sketch.name].finding for sketch in target.matrices}
+    found = [item for item, finding in matrices.items() if finding.found]
     if any(item in language for item in found):
         return
     where = f"model.{name}" if name == ANCESTOR else f"model.donors.{name}"

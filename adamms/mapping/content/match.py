@@ -26,7 +26,7 @@ from adamms.mapping.content.sketch import Sketch, SketchedModel
 from adamms.mapping.content.vectors import composed_vector
 from adamms.mapping.content.whole import STRANGE_PARTS, Match, compare, judge
 from adamms.mapping.expression import Expression, Read, Shape, Slice, Tokens
-from adamms.mapping.plan import GRADES, Evidence
+from adamms.mapping.finding import GRADES, Finding
 
 # Matrices with more rows are taken for tables of tokens first, whose parts are no heads.
 TALL = 1 << 15
@@ -59,8 +59,8 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
         for name, composition in find_compositions(left, donors, noise).items():
             composed = _composed(target.sketches[name], composition, donor.sketches, noise)
             whole = found.get(name)
-            beaten = whole is None or whole.evidence.cosine + STRANGE_GAIN < composed.evidence.cosine
-            if composed.evidence.found and beaten:
+            beaten = whole is None or whole.finding.cosine + STRANGE_GAIN < composed.finding.cosine
+            if composed.finding.found and beaten:
                 found[name] = composed
                 compositions.append(composition)
         for sketch in left:
@@ -76,7 +76,7 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
 
 
 def _settled(found: dict[str, Match], sketch: Sketch) -> bool:
-    return sketch.name in found and found[sketch.name].evidence.found
+    return sketch.name in found and found[sketch.name].finding.found
 
 
 def _is_open(found: dict[str, Match], sketch: Sketch) -> bool:
@@ -89,15 +89,15 @@ def _is_open(found: dict[str, Match], sketch: Sketch) -> bool:
 def _better(first: Match | None, second: Match | None) -> Match:
     """The one with the better grade, else with the higher cosine."""
     both = [match for match in (first, second) if match is not None]
-    both.sort(key=lambda match: (GRADES.index(match.evidence.grade), -match.evidence.cosine))
-    return both[0] if both else Match(None, Evidence("none", 0.0, note="no tensor of its shape"))
+    both.sort(key=lambda match: (GRADES.index(match.finding.grade), -match.finding.cosine))
+    return both[0] if both else Match(None, Finding("none", 0.0, note="no tensor of its shape"))
 
 
 def _closest(whole: Match | None, composed: Match | None) -> Match:
     """The closer of two readings of a vector: with its heads in another order it half resembles itself."""
-    if whole is None or composed is None or not whole.evidence.found:
+    if whole is None or composed is None or not whole.finding.found:
         return _better(whole, composed)
-    gain = composed.evidence.cosine - whole.evidence.cosine
+    gain = composed.finding.cosine - whole.finding.cosine
     return composed if gain > STRANGE_GAIN else whole
 
 
@@ -124,7 +124,7 @@ def _composed(target: Sketch, composition: Composition, donors: Mapping[str, Ske
     grade = noise.grade(similarity, composition.numbers, others)
     if grade == "sure" and similarity < KINDRED:  # some blocks, each judged by few numbers, may be misplaced
         grade = "unsure"
-    evidence = Evidence(
+    finding = Finding(
         grade,
         similarity,
         " + ".join(composition.sources),
@@ -132,7 +132,7 @@ def _composed(target: Sketch, composition: Composition, donors: Mapping[str, Ske
         composition.rival,
         distance(target.rows, value),
     )
-    return Match(composition.expression({name: donors[name].shape for name in composition.sources}), evidence)
+    return Match(composition.expression({name: donors[name].shape for name in composition.sources}), finding)
 
 
 def _beginning(target: Sketch, donors: Sequence[Sketch], rows: RowMap, noise: Noise) -> Match | None:
@@ -164,9 +164,9 @@ def _aligned(target: Sketch, donor: Sketch, rows: tuple[int, ...], noise: Noise)
         grade = "unsure"
     count = len(target.rows)
     note = f"{len(mine)} of {count} rows, of the donor's {len(donor.rows)}"
-    evidence = Evidence(grade, similarity, donor.name, distance=distance(mine, theirs), note=note)
+    finding = Finding(grade, similarity, donor.name, distance=distance(mine, theirs), note=note)
     expression: Expression = Tokens(Read(donor.name), rows)
     if rows == tuple(range(count)):
         expression = Slice(Read(donor.name), 0, 0, count)
     explained = float((mine * theirs).sum()) / max(float(theirs.norm()), 1e-30)
-    return explained, Match(expression, evidence)
+    return explained, Match(expression, finding)

@@ -12,7 +12,7 @@ from adamms.mapping.content.noise import Noise, centred, cosine, distance
 from adamms.mapping.content.sketch import Sketch, SketchedModel
 from adamms.mapping.content.whole import Match
 from adamms.mapping.expression import Read, Slice, join
-from adamms.mapping.plan import GRADES, Evidence
+from adamms.mapping.finding import GRADES, Finding
 
 
 def composed_vector(
@@ -29,26 +29,26 @@ def composed_vector(
         if composition.rows == len(target.rows)
     }
     tried = [found for segments in patterns.values() if (found := _fill(target, segments, donor, noise))]
-    return max(tried, key=lambda found: found.evidence.cosine, default=None)
+    return max(tried, key=lambda found: found.finding.cosine, default=None)
 
 
 def _fill(target: Sketch, segments: Sequence[Segment], donor: SketchedModel, noise: Noise) -> Match | None:
     """Choose a donor vector for each matrix in the pattern, by the values that it would contribute."""
     values = target.rows.split([segment.length for segment in segments])
     chosen: dict[str, Sketch] = {}
-    parts: list[Evidence] = []
+    parts: list[Finding] = []
     for source in dict.fromkeys(segment.name for segment in segments):
         mine = torch.cat([v for v, segment in zip(values, segments, strict=True) if segment.name == source])
         taken = [segment for segment in segments if segment.name == source]
         candidates = [vector for vector in donor.vectors if len(vector.rows) == donor.shape(source)[0]]
         if not candidates:
             return None
-        evidence, chosen[source] = _best(mine, taken, candidates, noise)
-        parts.append(evidence)
+        finding, chosen[source] = _best(mine, taken, candidates, noise)
+        parts.append(finding)
     worst = max(parts, key=lambda part: (GRADES.index(part.grade), -part.cosine))
     value = torch.cat([chosen[s.name].rows[s.start : s.stop] for s in segments])
     slices = [Slice(Read(chosen[s.name].name), 0, s.start, s.stop) for s in segments]
-    evidence = Evidence(
+    finding = Finding(
         worst.grade,
         cosine(centred(target.rows), centred(value)),
         " + ".join(dict.fromkeys(sketch.name for sketch in chosen.values())),
@@ -57,12 +57,12 @@ def _fill(target: Sketch, segments: Sequence[Segment], donor: SketchedModel, noi
         distance(target.rows, value),
         note="laid out as a matrix of as many rows",
     )
-    return Match(join(slices, 0, donor.shape), evidence)
+    return Match(join(slices, 0, donor.shape), finding)
 
 
 def _best(
     mine: torch.Tensor, segments: Sequence[Segment], candidates: Sequence[Sketch], noise: Noise
-) -> tuple[Evidence, Sketch]:
+) -> tuple[Finding, Sketch]:
     """The candidate whose segments resemble the target's values `mine` most."""
     scores = [
         cosine(centred(mine), centred(torch.cat([donor.rows[s.start : s.stop] for s in segments])))
@@ -71,4 +71,4 @@ def _best(
     first, *others = sorted(range(len(scores)), key=lambda i: -scores[i])
     grade = noise.grade(scores[first], len(mine), [scores[other] for other in others[:2]])
     second, rival = (scores[others[0]], candidates[others[0]].name) if others else (None, "")
-    return Evidence(grade, scores[first], candidates[first].name, second, rival), candidates[first]
+    return Finding(grade, scores[first], candidates[first].name, second, rival), candidates[first]

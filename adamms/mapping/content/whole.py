@@ -18,7 +18,7 @@ from adamms.mapping.content.noise import (
 )
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.expression import Expression, Read
-from adamms.mapping.plan import Evidence
+from adamms.mapping.finding import Finding
 
 # A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
 STRANGE_PARTS = 0.1
@@ -31,19 +31,19 @@ TARGETS_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Match:
-    """What a target tensor corresponds to, and the evidence; merged only where the evidence is found.
+    """What a target tensor corresponds to, and the finding; merged only where the finding is found.
 
     `strange` is the share of a matrix's parts that do not resemble as the others do.
     """
 
     candidate: Expression | None
-    evidence: Evidence
+    finding: Finding
     strange: float = 0.0
 
     @property
     def expression(self) -> Expression | None:
         """What is merged; None for nothing."""
-        return self.candidate if self.evidence.found else None
+        return self.candidate if self.finding.found else None
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _stack(sketches: Sequence[Sketch]) -> torch.Tensor:
 def judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
     """The match that the best whole tensor gives."""
     if target.vector and float(centred(target.rows).abs().max()) == 0:
-        return Match(None, Evidence("none", 0.0, note="its values are all equal: nothing to compare"))
+        return Match(None, Finding("none", 0.0, note="its values are all equal: nothing to compare"))
     numbers, others = target.rows.numel(), [value for value, _ in whole.others]
     grade = noise.grade(whole.cosine, numbers, others, whole.contested)
     far = distance(target.rows, whole.donor.rows)
@@ -121,5 +121,5 @@ def judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
         if target.vector and far > FAR_VECTOR:
             grade, note = "unsure", "the two differ by more than half of the squared norm"
     runner_up, rival = whole.others[0] if whole.others else (None, "")
-    evidence = Evidence(grade, whole.cosine, whole.donor.name, runner_up, rival, far, note)
-    return Match(Read(whole.donor.name), evidence, strange)
+    finding = Finding(grade, whole.cosine, whole.donor.name, runner_up, rival, far, note)
+    return Match(Read(whole.donor.name), finding, strange)

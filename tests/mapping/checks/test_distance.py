@@ -6,7 +6,8 @@ import pytest
 
 from adamms.mapping.checks.distance import Distances, TensorDistance, distances_of_discovery, role_and_layer
 from adamms.mapping.expression import Read
-from adamms.mapping.plan import Evidence, Plan, Slot
+from adamms.mapping.finding import Finding
+from adamms.mapping.plan import Plan, Slot
 
 
 def test_a_slot_has_a_role_and_a_layer_also_without_a_spec() -> None:
@@ -49,10 +50,10 @@ def test_a_discovered_plan_has_its_cosines_already() -> None:
         Slot("x.0.w", (2, 2), "F32", "", {"a": Read("y")}),
         Slot("x.1.w", (2, 2), "F32", "", reason="no tensor of a resembles it"),
     )
-    evidence = {
-        "x.0.w": {"a": Evidence("sure", 0.97, "y", distance=0.2)},
-        "x.1.w": {"a": Evidence("none", 0.1, "z")},
+    finding = {
+        "x.0.w": {"a": Finding("sure", 0.97, "y", distance=0.2)},
+        "x.1.w": {"a": Finding("none", 0.1, "z")},
     }
-    plan = Plan("t", {"a": "d"}, slots, evidence=evidence)
+    plan = Plan("t", {"a": "d"}, slots, findings=finding)
     assert distances_of_discovery(plan) == Distances((TensorDistance("x.0.w", "a", "x.{i}.w", 0, 0.97, 0.2),))
     assert distances_of_discovery(Plan("t", {"a": "d"}, slots)) == Distances(())

@@ -100,16 +100,16 @@ def test_what_the_donor_lacks_is_kept_with_what_came_closest(kin: Path, tmp_path
     hide({name: tensor for name, tensor in theirs.items() if name not in lost}, tmp_path / "donor")
     plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     assert set(kept(plan)) == {names[name] for name in lost}
-    evidence = plan.evidence[names["model.layers.3.mlp.up_proj.weight"]]["a"]
-    assert evidence.grade == "none"
-    assert evidence.cosine < 0.2
-    assert evidence.nearest
+    finding = plan.findings[names["model.layers.3.mlp.up_proj.weight"]]["a"]
+    assert finding.grade == "none"
+    assert finding.cosine < 0.2
+    assert finding.nearest
     (record,) = [
         r for r in plan.to_json()["tensors"] if r["name"] == names["model.layers.3.mlp.up_proj.weight"]
     ]
     assert record["action"] == "keep"
     assert record["reason"] == "no tensor of a resembles it"
-    assert record["evidence"]["a"]["cosine"] == round(evidence.cosine, 4)
+    assert record["evidence"]["a"]["cosine"] == round(finding.cosine, 4)
 
 
 def test_copies_in_the_donor_are_told_and_one_family_is_taken(kin: Path, tmp_path: Path) -> None:
@@ -130,9 +130,9 @@ def test_copies_in_the_donor_are_told_and_one_family_is_taken(kin: Path, tmp_pat
         ["model.layers.1.mlp.up_proj.language.weight"],
         ["model.layers.1.mlp.up_proj.vision.weight"],
     )
-    evidence = plan.evidence[names[up]]["a"]
-    assert evidence.grade == "tied"
-    assert copies[evidence.rival].startswith("model.layers.1.mlp.up_proj.")
+    finding = plan.findings[names[up]]["a"]
+    assert finding.grade == "tied"
+    assert copies[finding.rival].startswith("model.layers.1.mlp.up_proj.")
     for i in range(relayout.LAYERS):
         for which, rows in (("q", (0, 128)), ("k", (128, 192)), ("v", (192, 256))):
             (slot,) = [
@@ -244,9 +244,9 @@ def test_output_biases_of_two_projectors_that_grew_alike_are_no_sure_match(kin: 
     hide(language(kin / "donor") | theirs, tmp_path / "donor", seed=2)
     plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
     name = names["visual.merger.mlp.2.bias"]
-    evidence = plan.evidence[name]["a"]
-    assert 0.6 < evidence.cosine < 0.8
-    assert evidence.grade == "unsure"
+    finding = plan.findings[name]["a"]
+    assert 0.6 < finding.cosine < 0.8
+    assert finding.grade == "unsure"
     assert kept(plan)[name] == "not clearly any one tensor of a"
     assert sum(slot.merged for slot in plan.slots) == len(language(kin / "target"))
 
@@ -354,7 +354,7 @@ def test_what_cannot_be_compared_is_kept_with_the_reason(kin: Path, tmp_path: Pa
     assert reasons["scale"] == "cannot be compared: F32 of shape []"
     assert reasons["nothing"] == "cannot be compared: F32 of shape [0, 128]"
     assert reasons["ones"] == reasons["broken"] == "no tensor of a resembles it"
-    assert plan.evidence[names["ones"]]["a"].note == "its values are all equal: nothing to compare"
+    assert plan.findings[names["ones"]]["a"].note == "its values are all equal: nothing to compare"
     assert sum(slot.merged for slot in plan.slots) == len(language(kin / "target"))
 
 

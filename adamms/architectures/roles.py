@@ -1,8 +1,8 @@
 """The canonical roles of a decoder LM's tensors: the words in which architectures are described.
 
-A role is `embed`, `head`, `final_norm`, or `layers.{i}.` + one of attn.{q,k,v,o},
-mlp.{gate,up,down}, norm.{attn,mlp,attn_out,mlp_out,q,k}; followed by `.weight` or `.bias`; and, for
-a weight that a model duplicates per modality, by its variant `@text` or `@image` (DESIGN section 4).
+A role is `embed`, `head`, `final_norm`, or `layers.{i}.` and one of attn.{q,k,v,o}, mlp.{gate,up,down},
+norm.{attn,mlp,attn_out,mlp_out,q,k}; then `.weight` or `.bias`; then, for a weight that a model has twice,
+its variant `@text` or `@image`.
 """
 
 import re
@@ -39,6 +39,9 @@ _PATTERN = re.compile(
 @dataclass(frozen=True)
 class Role:
     """What one tensor, or one part of a fused tensor, is in the decoder LM.
+
+    >>> parse_role("layers.3.attn.q.weight@text")
+    Role(kind='attn.q', part='weight', layer=3, variant='text')
 
     Args:
         kind: e.g. "attn.q" or "embed".

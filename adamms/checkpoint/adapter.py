@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
 
 from adamms.checkpoint.adapted import AdaptedCheckpoint, Change, LowRank
 from adamms.checkpoint.module_names import StoredModules
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, has_weights, read_json
 from adamms.checkpoint.tensor_file import TensorEntry, read_header
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, check_pattern
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # Where LLaVA's own training leaves what it trained beside LoRA: the projector, which a bare LM does not have.
@@ -115,23 +116,24 @@ def _beside(folder: Path) -> dict[str, TensorEntry]:
     return {name.removeprefix("model.") if nested else name: entry for name, entry in plain.items()}
 
 
-@dataclass(frozen=True)
-class _Settings:
+class _Settings(BaseModel):
     """What of adapter_config.json decides the values."""
 
-    rank: int
-    alpha: float
-    ranks: Mapping[str, int]
-    alphas: Mapping[str, float]
-    rank_stabilised: bool
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    r: PositiveInt
+    lora_alpha: PositiveFloat
+    rank_pattern: dict[str, PositiveInt] | None = None
+    alpha_pattern: dict[str, PositiveFloat] | None = None
+    use_rslora: bool | None = None
 
     def scale(self, module: str, rank: int) -> float:
         """Of the module whose lora_A has `rank` rows."""
-        expected = _by_pattern(self.ranks, module, self.rank)
+        expected = _by_pattern(self.rank_pattern or {}, module, self.r)
         if rank != expected:
             raise AdammsError(f"{module}: lora_A has rank {rank}, {ADAPTER_CONFIG} says {expected}")
-        alpha = _by_pattern(self.alphas, module, self.alpha)
-        return alpha / (math.sqrt(rank) if self.rank_stabilised else rank)
+        alpha = _by_pattern(self.alpha_pattern or {}, module, self.lora_alpha)
+        return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
 
 @dataclass
@@ -158,35 +160,18 @@ def _settings(file: Path) -> _Settings:
             f"{file}: init_lora_weights={config['init_lora_weights']!r} changed the base's weights before "
             f"training; save the adapter with path_initial_model_for_weight_conversion"
         )
-    _check_numbers(file, config)
-    return _Settings(
-        int(config["r"]),
-        float(config["lora_alpha"]),
-        config.get("rank_pattern") or {},
-        config.get("alpha_pattern") or {},
-        bool(config.get("use_rslora")),
-    )
+    try:
+        settings = _Settings.model_validate(config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise AdammsError(f"{file}: {where} is {first['input']!r}: {first['msg']}") from error
+    for pattern in (*(settings.rank_pattern or {}), *(settings.alpha_pattern or {})):
+        check_pattern(f"{file}: {pattern!r}", pattern)
+    return settings
 
 
-def _check_numbers(file: Path, config: Mapping[str, Any]) -> None:
-    """Raise AdammsError unless ranks and alphas are numbers above 0, and their patterns can be matched."""
-    values = {name: config.get(name) for name in ("r", "lora_alpha")}
-    for name in ("rank_pattern", "alpha_pattern"):
-        pattern = config.get(name) or {}
-        if not isinstance(pattern, Mapping):
-            raise AdammsError(f"{file}: {name} is {pattern!r}; expected an object")
-        for key, value in pattern.items():
-            values[f"{name}[{key!r}]"] = value
-            try:
-                re.compile(key)
-            except re.error as error:
-                raise AdammsError(f"{file}: {name}: {key!r} is no regular expression: {error}") from error
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise AdammsError(f"{file}: {name} is {value!r}; expected a number above 0")
-
-
-def _by_pattern(patterns: Mapping[str, Any], module: str, default: Any) -> Any:
+def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
     """PEFT's rule: the first key that matches the end of the module's path, from a dot on."""
     return next((v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
 

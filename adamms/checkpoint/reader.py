@@ -43,6 +43,11 @@ class Rows(Protocol):
 class Checkpoint:
     """Tensor names, shapes, dtypes and places of one model; values are read when asked for.
 
+    >>> norm = TensorEntry("norm.weight", (64,), "BF16", Path("model/model.safetensors"), offset=4096)
+    >>> model = Checkpoint(Path("model"), {norm.name: norm}, {"model_type": "llama"})
+    >>> model.tensors["norm.weight"].nbytes
+    128
+
     Args:
         folder: the local folder.
         tensors: name -> entry, sorted by name.

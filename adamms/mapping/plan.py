@@ -3,6 +3,7 @@
 Plain data that a person can read as JSON; holds no weights and knows nothing of how it was found.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -16,7 +17,14 @@ from adamms.mapping.finding import Finding
 
 @dataclass(frozen=True)
 class Slot:
-    """One target tensor and what becomes of it.
+    """One target tensor: merged from these expressions, or kept for this reason.
+
+    >>> from adamms.mapping.expression import Read
+    >>> norm = Slot("model.norm.weight", (64,), "BF16", "final_norm.weight")
+    >>> norm.merged_from({"donor": Read("norm.weight")}, lacking={}, ancestor=None).merged
+    True
+    >>> norm.kept("mapper.exclude=norm").to_json()["action"]
+    'keep'
 
     Args:
         name: the tensor's name in the target checkpoint.
@@ -57,10 +65,7 @@ class Slot:
 
     @property
     def elements(self) -> int:
-        count = 1
-        for size in self.shape:
-            count *= size
-        return count
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -155,6 +160,14 @@ class Alignment:
 @dataclass(frozen=True)
 class Plan:
     """Every target tensor in exactly one slot.
+
+    >>> from adamms.mapping.expression import Read
+    >>> norm = Slot("norm.weight", (64,), "BF16", "final_norm.weight", {"donor": Read("norm.weight")})
+    >>> plan = Plan("qwen2_vl", {"donor": "llava_onevision_hf"}, (norm,))
+    >>> plan.coverage()
+    [Coverage(action='merge', reason='', tensors=1, parameters=64, bytes=128)]
+    >>> Plan.from_json(plan.to_json()) == plan
+    True
 
     Args:
         target: path and architecture of the target, for people.

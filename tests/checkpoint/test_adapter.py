@@ -310,11 +310,11 @@ BAD_SETTINGS: dict[str, tuple[dict[str, object], str]] = {
     "tokens": ({"trainable_token_indices": [1]}, "trainable_token_indices=[1] changes the weights"),
     "of the future": ({"use_next_idea": True}, "use_next_idea=True changes the weights"),
     "pissa": ({"init_lora_weights": "pissa"}, "init_lora_weights='pissa' changed the base's weights"),
-    "no rank": ({"r": None}, "r is None; expected a number above 0"),
-    "alpha of 0": ({"lora_alpha": 0}, "lora_alpha is 0; expected a number above 0"),
-    "bad pattern": ({"rank_pattern": {"up_proj": "x"}}, "rank_pattern['up_proj'] is 'x'; expected a number"),
-    "no pattern": ({"rank_pattern": [1]}, "rank_pattern is [1]; expected an object"),
-    "no expression": ({"alpha_pattern": {"(": 1}}, "alpha_pattern: '(' is no regular expression"),
+    "no rank": ({"r": None}, "r is None: Input should be a valid integer"),
+    "alpha of 0": ({"lora_alpha": 0}, "lora_alpha is 0: Input should be greater than 0"),
+    "bad pattern": ({"rank_pattern": {"up_proj": "x"}}, "rank_pattern.up_proj is 'x': Input should be"),
+    "no pattern": ({"rank_pattern": [1]}, "rank_pattern is [1]: Input should be a valid dictionary"),
+    "no expression": ({"alpha_pattern": {"(": 1}}, "'(' is not a regular expression"),
     "another rank": ({"rank_pattern": {"up_proj": 3}}, "lora_A has rank 2, adapter_config.json says 3"),
 }
 

@@ -20,13 +20,14 @@ from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.report import comparison_tables, plan_tables, tables, words
 from adamms.report.comparison import Comparison
-from adamms.report.layout import headings, mark, marked_columns, split
 from adamms.report.plan_tree import Branch, plan_tree
-from adamms.report.progress import Heartbeat, Meter, bar
+from adamms.report.progress import Meter, bar, heartbeat
 from adamms.report.result import Result, StageTiming
 from adamms.report.tables import Cell, Table
 
 Advance = Callable[[int], None]
+LEAST_WORDS = 18  # characters of words that stand on one line
+LEAST_HEADING, MOST_HEADING = 5, 12  # characters of a number's heading that stand on one line
 
 
 class Console:
@@ -77,7 +78,7 @@ class Console:
         meter = Meter(title, total, unit, self._clock)
         live = self._rich.is_terminal and not self._rich.is_dumb_terminal
         watch: AbstractContextManager[object] = (
-            bar(meter, self._rich) if live else Heartbeat(meter, self.say, self._patience, self._interval)
+            bar(meter, self._rich) if live else heartbeat(meter, self.say, self._patience, self._interval)
         )
         ended = False
         try:
@@ -86,7 +87,7 @@ class Console:
             ended = True
         finally:
             self.say(meter.final(failed=not ended))
-        self._timings.append(meter.timing())
+        self._timings.append(meter.timing)
 
     def say(self, text: str) -> None:
         """Print a line as it is, unbroken, so that paths and commands can be copied."""
@@ -176,30 +177,71 @@ class Console:
         self._rich.print(Text(marks, style="dim"))
 
     def _table(self, table: Table | None) -> None:
-        """Print it, in several blocks of columns when it is wider than the console."""
+        """Print it; if it is wider than the console, in blocks of columns."""
         if table is None:
             return
-        for number, block in enumerate(split(table, self._rich.width)):
-            self._rich.print()
-            if number == 0:
-                self._rich.print(Text(table.title, style="bold"))
-            self._rich.print(_drawn(block, self._rich.width))
+        self._rich.print()
+        self._rich.print(Text(table.title, style="bold"))
+        for number, block in enumerate(_blocks(table, self._rich.width)):
+            if number:
+                self._rich.print()
+            self._rich.print(_drawn(table, block, self._rich.width))
         if table.note:
             self._rich.print(Text(table.note, style="dim"))
 
 
-def _drawn(table: Table, width: int) -> RichTable:
-    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, collapse_padding=True)
-    for index, heading in enumerate(headings(table, width)):
-        if index < table.texts:
-            drawn.add_column(heading, overflow="fold", vertical="top")
+def _mark(cell: Cell) -> str:
+    """`*` chosen, `^` best by labels, `=` both."""
+    if cell.chosen:
+        return "=" if cell.best else "*"
+    return "^" if cell.best else ""
+
+
+def _blocks(table: Table, width: int) -> list[list[int]]:
+    """Indices of the columns that fit side by side; each block repeats the columns of words."""
+    texts, blocks = list(range(table.texts)), [list(range(table.texts))]
+    for index in range(table.texts, len(table.columns)):
+        wider = [*blocks[-1], index]
+        if sum(_width(table, i, LEAST_HEADING) + 1 for i in wider) - 1 > width and blocks[-1] != texts:
+            blocks.append([*texts, index])
         else:
-            drawn.add_column(heading, justify="right", no_wrap=True, overflow="fold")
-    marked = marked_columns(table)
+            blocks[-1] = wider
+    return blocks
+
+
+def _width(table: Table, index: int, heading: int) -> int:
+    """Characters that a column takes if words may be folded, and a number's heading from `heading` on."""
+    cells = max((len(_text(table, row, index)) for row in table.rows), default=0)
+    if index < table.texts:
+        return min(LEAST_WORDS, max(cells, len(table.columns[index])))
+    return max(cells, min(heading, len(table.columns[index])))
+
+
+def _drawn(table: Table, columns: Sequence[int], width: int) -> RichTable:
+    """Some of the table's columns. Only words and headings are folded where there is no room."""
+    heading = next(
+        (h for h in range(MOST_HEADING, LEAST_HEADING, -1)
+         if sum(_width(table, index, h) + 1 for index in columns) - 1 <= width),
+        LEAST_HEADING,
+    )  # fmt: skip
+    drawn = RichTable(box=box.SIMPLE_HEAD, padding=0, show_edge=False, collapse_padding=True)
+    for index in columns:
+        name, own = Text(words.printable(table.columns[index])), _width(table, index, heading)
+        if index < table.texts:
+            drawn.add_column(name, overflow="fold", vertical="top", min_width=own)
+        else:
+            drawn.add_column(name, overflow="fold", justify="right", width=own)
     for number, row in enumerate(table.rows):
         style = "bold" if number in table.strong else ""
-        drawn.add_row(*(_text(cell, index in marked) for index, cell in enumerate(row)), style=style)
+        drawn.add_row(*(_text(table, row, index) for index in columns), style=style)
     return drawn
+
+
+def _text(table: Table, row: Sequence[Cell], index: int) -> Text:
+    """A cell with its mark; cells without one leave room for it where their column has marks."""
+    mark, room = _mark(row[index]), any(_mark(other[index]) for other in table.rows)
+    style = {"*": "cyan", "=": "green", "^": "magenta"}.get(mark, "")
+    return Text(words.printable(row[index].text) + (mark or " " * room), style=style)
 
 
 def _grown(branch: Branch) -> Tree:
@@ -208,8 +250,3 @@ def _grown(branch: Branch) -> Tree:
     for below in branch.below:
         tree.add(_grown(below))
     return tree
-
-
-def _text(cell: Cell, room: bool) -> Text:
-    style = {"*": "cyan", "=": "green", "^": "magenta"}.get(mark(cell), "")
-    return Text(words.printable(cell.text) + (mark(cell) or (" " if room else "")), style=style)

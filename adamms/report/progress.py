@@ -1,15 +1,17 @@
-"""Progress of one stage: counted from any thread, shown as a bar or, off a terminal, as plain lines.
+"""How far a stage is: counted from any thread, and told as a bar or, off a terminal, as plain lines.
 
 Knows nothing of what is counted.
 """
 
 import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from adamms.report import words
@@ -43,61 +45,48 @@ class Meter:
             self._count += count
 
     @property
-    def count(self) -> int:
-        return self._count
-
-    @property
-    def elapsed(self) -> float:
-        return self._clock() - self._start
-
     def timing(self) -> StageTiming:
-        return StageTiming(self.title, self.elapsed, self.count, self.unit)
+        """The time and the count so far."""
+        return StageTiming(self.title, self._clock() - self._start, self._count, self.unit)
 
-    def done(self) -> str:
+    def progress(self) -> str:
+        """`search: 340 of 1100 answers, 3.8 s (89/s), 8.5 s to go`."""
+        now, done = self.timing, self._done()
+        line = f"{self.title}: {f'{done}, ' if done else ''}{words.seconds(now.seconds)}"
+        rate = words.rate(now.count, self.unit, now.seconds) if self.unit else ""
+        line += f" ({rate})" if rate else ""
+        if self.total is None or now.count <= 0:
+            return line
+        left = max(0.0, now.seconds * (self.total - now.count) / now.count)
+        return f"{line}, {words.seconds(left)} to go"
+
+    def final(self, failed: bool = False) -> str:
+        """`search: 1100 answers in 12.3 s (89/s)`."""
+        now, done = self.timing, self._done()
+        took = words.seconds(now.seconds)
+        if failed:
+            return f"{self.title}: stopped{f' after {done}' if done else ''} in {took}"
+        if not self.unit:
+            return f"{self.title}: {took}"
+        rate = words.rate(now.count, self.unit, now.seconds) if now.seconds >= 0.05 else ""
+        count = words.quantity(now.count, self.unit)
+        return f"{self.title}: {count} in {took}{f' ({rate})' if rate else ''}"
+
+    def _done(self) -> str:
         """`340 of 1100 answers`, `1.6 of 4.8 GB`, or without a total `340 answers`."""
         if not self.unit:
             return ""
         if self.total is None:
-            return words.quantity(self.count, self.unit)
-        whole = words.quantity(self.total, self.unit)
-        part = words.quantity(self.count, self.unit, among=self.total) if self.unit == "bytes" else self.count
-        return f"{str(part).split()[0]} of {whole}"
-
-    def rate(self) -> str:
-        """Throughput since the start."""
-        return words.rate(self.count, self.unit, self.elapsed) if self.unit else ""
-
-    def remaining(self) -> float | None:
-        """Seconds to go at the rate so far; None when that cannot be told."""
-        count = self.count
-        if self.total is None or count <= 0:
-            return None
-        return max(0.0, self.elapsed * (self.total - count) / count)
-
-    def progress(self) -> str:
-        """`search: 340 of 1100 answers, 3.8 s (89/s), 8.5 s to go`."""
-        parts = [word for word in (self.done(), words.seconds(self.elapsed)) if word]
-        line = f"{self.title}: {', '.join(parts)}"
-        line += f" ({self.rate()})" if self.rate() else ""
-        left = self.remaining()
-        return line if left is None else f"{line}, {words.seconds(left)} to go"
-
-    def final(self, failed: bool = False) -> str:
-        """`search: 1100 answers in 12.3 s (89/s)`."""
-        took = words.seconds(self.elapsed)
-        if failed:
-            done = f" after {self.done()}" if self.done() else ""
-            return f"{self.title}: stopped{done} in {took}"
-        if not self.unit:
-            return f"{self.title}: {took}"
-        rate = f" ({self.rate()})" if self.rate() and self.elapsed >= 0.05 else ""
-        return f"{self.title}: {words.quantity(self.count, self.unit)} in {took}{rate}"
+            return words.quantity(self._count, self.unit)
+        part = words.quantity(self._count, self.unit, among=self.total).split()[0]
+        return f"{part} of {words.quantity(self.total, self.unit)}"
 
 
-class Heartbeat:
-    """Context manager that says where the meter is: first after `patience`, then every `interval`.
-
-    Long stages are reported less often, once per tenth of their time so far.
+@contextmanager
+def heartbeat(
+    meter: Meter, say: Callable[[str], None], patience: float = 2.0, interval: float = 10.0
+) -> Iterator[None]:
+    """Say where the meter is while the body runs; of long stages less often, every tenth of their time.
 
     Args:
         meter: what to report.
@@ -105,75 +94,30 @@ class Heartbeat:
         patience: seconds before the first line.
         interval: seconds, at least, between lines.
     """
+    over = threading.Event()
 
-    def __init__(
-        self, meter: Meter, say: Callable[[str], None], patience: float = 2.0, interval: float = 10.0
-    ) -> None:
-        self._meter = meter
-        self._say = say
-        self._patience = patience
-        self._interval = interval
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"progress of {meter.title}", daemon=True)
+    def speak() -> None:
+        wait = patience
+        while not over.wait(wait):
+            say(meter.progress())
+            wait = max(interval, meter.timing.seconds / 10)
 
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        wait = self._patience
-        while not self._over.wait(wait):
-            self._say(self._meter.progress())
-            wait = max(self._interval, self._meter.elapsed / 10)
+    thread = threading.Thread(target=speak, name=f"progress of {meter.title}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
-class _MeterColumn(ProgressColumn):
-    """Count, throughput, elapsed time and time to go, read from the meter at every refresh."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__()
-        self._meter = meter
-
-    def render(self, task: Task) -> Text:
-        meter = self._meter
-        left = meter.remaining()
-        parts = (
-            meter.done().replace(" of ", "/"),
-            meter.rate(),
-            words.seconds(meter.elapsed),
-            "" if left is None else f"ETA {words.seconds(left)}",
-        )
-        return Text("  ".join(word for word in parts if word), no_wrap=True)
-
-
-class _MeteredBar(BarColumn):
-    """A bar as full as the meter."""
-
-    def __init__(self, meter: Meter) -> None:
-        super().__init__(bar_width=16)
-        self._meter = meter
-
-    def render(self, task: Task):  # type: ignore[no-untyped-def]  # rich's own type is a private one
-        task.completed = self._meter.count
-        return super().render(task)
-
-
-def bar(meter: Meter, console: Console) -> Progress:
+def bar(meter: Meter, console: Console) -> Live:
     """A live bar on a terminal, gone when it ends; start it as a context manager."""
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        _MeteredBar(meter),
-        _MeterColumn(meter),
-        console=console,
-        transient=True,
-    )
-    progress.add_task(meter.title, total=meter.total)
-    return progress
+
+    def drawn() -> Table:
+        grid = Table.grid(padding=(0, 1))
+        done = ProgressBar(meter.total, meter.timing.count, width=16, pulse=meter.total is None)
+        grid.add_row(done, Text(meter.progress(), no_wrap=True, overflow="ellipsis"))
+        return grid
+
+    return Live(get_renderable=drawn, console=console, transient=True)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from adamms.report.console import Console
-from adamms.report.progress import Heartbeat, Meter
+from adamms.report.progress import Meter, heartbeat
 
 
 class Clock:
@@ -74,7 +74,7 @@ def test_a_heartbeat_speaks_while_the_work_is_going_on():
         said.append(line)
         spoken.set()
 
-    with Heartbeat(meter, say, patience=0.001, interval=0.001):
+    with heartbeat(meter, say, patience=0.001, interval=0.001):
         assert spoken.wait(timeout=10)
     assert said[0].startswith("search: 4 of 10 answers")
 
@@ -132,6 +132,6 @@ def test_on_a_terminal_there_is_a_bar_and_the_final_line(monkeypatch: pytest.Mon
     with Console(file, width=80).stage("search", 10, "answers") as advance:
         advance(4)
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
-    assert "4/10 answers" in text
+    assert "4 of 10 answers" in text
     assert text.splitlines()[-1].startswith("search: 4 answers in ")
     assert "\x1b" in file.getvalue()

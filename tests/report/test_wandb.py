@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import wandb_files
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 from wandb_files import OfflineRun, offline_runs
 
 from adamms.data.example import Example
@@ -26,7 +27,15 @@ from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job
 from adamms.report.trackers.wandb import Wandb
 
+DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("entity", "group", "name", "tags", "notes")),
+    **{"mode": "offline", "project": "adamms", "image_size": 512, "checksum": False},
+}
 JOB = Job({"model": "demo", "merge": "linear", "engine": "transformers"}, ("search.rule=sum",))
+
+
+def tracker(folder: Path, **arguments: Any) -> Wandb:
+    return Wandb(folder=folder, **DEFAULTS | arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +58,7 @@ def told(tmp_path: Path) -> Callable[..., OfflineRun]:
     """Record a result in a run and read it back."""
 
     def tell(result: Result | None, **arguments: Any) -> OfflineRun:
-        tracker = Wandb(mode="offline", folder=tmp_path / "out", **arguments)
-        with tracker.run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out", **arguments).run(settings(tmp_path / "out"), JOB) as record:
             if result is not None:
                 record(result)
         (run,) = offline_runs(tmp_path / "out")
@@ -136,8 +144,7 @@ class TestWhatARunSays:
 
     def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: Result, tmp_path: Path) -> None:
         """As when a job is repeated whose run was complete: W&B hands the summary back on resuming."""
-        tracker = Wandb(mode="offline", folder=tmp_path / "out")
-        with tracker.run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
             record(result)
             record(result)
         (run,) = offline_runs(tmp_path / "out")
@@ -213,7 +220,7 @@ class TestEnds:
     def test_a_run_that_fails_is_marked_and_says_why(self, kind: type[BaseException], tmp_path: Path) -> None:
         with (
             pytest.raises(kind, match="broken"),
-            Wandb(mode="offline", folder=tmp_path).run(settings(tmp_path), JOB),
+            tracker(tmp_path).run(settings(tmp_path), JOB),
         ):
             raise kind("broken")
         (run,) = offline_runs(tmp_path)
@@ -223,7 +230,7 @@ class TestEnds:
     def test_runs_of_one_process_are_separate(self, result: Result, tmp_path: Path) -> None:
         for index, alpha in enumerate((0.1, 0.2, 0.1)):
             own = settings(tmp_path, merge={"alpha": alpha})
-            with Wandb(mode="offline", folder=tmp_path / str(index)).run(own, JOB) as record:
+            with tracker(tmp_path / str(index)).run(own, JOB) as record:
                 record(replace(result, selection=None) if alpha == 0.1 else result)
         runs = offline_runs(tmp_path)
         assert [run.config["merge"]["alpha"] for run in runs] == [0.1, 0.2, 0.1]
@@ -234,26 +241,25 @@ class TestEnds:
         self, result: Result, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         """As in a SLURM job that is requeued: the signal ends the service, while the job still works."""
-        tracker = Wandb(mode="offline", folder=tmp_path / "killed")
-        with tracker.run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path / "killed").run(settings(tmp_path), JOB) as record:
             end_service()
             record(output(tmp_path / "killed", result))
         assert "the run goes on without it" in capfd.readouterr().out
-        with Wandb(mode="offline", folder=tmp_path / "next").run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path / "next").run(settings(tmp_path), JOB) as record:
             record(result)
         (run,) = offline_runs(tmp_path / "next")
         assert run.exit_code == 0
         assert run.summary["all_alpha"] == 0.3
 
     def test_disabled_writes_nothing(self, result: Result, tmp_path: Path) -> None:
-        with Wandb(mode="disabled", folder=tmp_path / "out").run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path / "out", mode="disabled").run(settings(tmp_path), JOB) as record:
             record(replace(result, answered=answered(tmp_path / "images")))
         assert not list((tmp_path / "out").rglob("*.*"))
 
     def test_one_line_is_printed_and_nothing_else(
         self, result: Result, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        with Wandb(mode="offline", folder=tmp_path).run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path).run(settings(tmp_path), JOB) as record:
             record(result)
         (run,) = offline_runs(tmp_path)
         out, err = capfd.readouterr()
@@ -275,21 +281,21 @@ class TestUsersMistakes:
         monkeypatch.setattr(builtins, "__import__", absent)
         with (
             pytest.raises(AdammsError, match=r"pip install -e '\.\[wandb\]'"),
-            Wandb(folder=tmp_path).run({}, JOB),
+            tracker(tmp_path).run({}, JOB),
         ):
             pass
 
     def test_online_without_login_says_what_to_do(self, tmp_path: Path) -> None:
         with (
             pytest.raises(AdammsError, match=r"wandb login.*track\.mode=offline"),
-            Wandb(mode="online", folder=tmp_path).run(settings(tmp_path), JOB),
+            tracker(tmp_path, mode="online").run(settings(tmp_path), JOB),
         ):
             pass
 
     @pytest.mark.parametrize("arguments", [{"tags": ["t" * 65]}, {"tags": [""]}, {"image_size": -1}])
     def test_what_wandb_would_refuse_is_refused_at_the_door(self, arguments: Mapping[str, Any]) -> None:
-        with pytest.raises(AdammsError, match=r"track\.\w+"):
-            Wandb(**arguments)
+        with pytest.raises(ValidationError):
+            TypeAdapter(Wandb).validate_python(DEFAULTS | {"folder": Path()} | arguments)
 
     def test_an_agents_process_may_not_be_a_multirun(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -297,6 +303,6 @@ class TestUsersMistakes:
         monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
         with (
             pytest.raises(AdammsError, match="leave -m out"),
-            Wandb(mode="offline", folder=tmp_path).run({}, replace(JOB, sweep="multirun/a/b")),
+            tracker(tmp_path).run({}, replace(JOB, sweep="multirun/a/b")),
         ):
             pass

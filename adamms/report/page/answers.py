@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from adamms.engines.answer import normalised
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.page.images import Album
@@ -85,15 +86,14 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
 
 
 def changes(one: Answered, candidates: Sequence[Candidate], ordered: bool) -> int:
-    """How often the answer changes from one candidate to the next, but for case and outer space.
+    """How often the answer changes from one candidate to the next, as the search sees it.
 
     Args:
         one: the example with its answers.
         candidates: in order.
-        ordered: False where they lie along several axes: then how many different answers there are,
-            less one.
+        ordered: False where they lie along several axes: then one less than there are different answers.
     """
-    given = [one.texts[c].strip().casefold() for c in candidates if c in one.texts]
+    given = [normalised(one.texts[c]) for c in candidates if c in one.texts]
     if not ordered:
         return len(set(given)) - 1
     return sum(before != after for before, after in pairwise(given))

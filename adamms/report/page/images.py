@@ -1,6 +1,6 @@
 """Pictures inside the page: each once, downscaled where large, as many as the page has room for.
 
-Knows files and bytes; Pillow is imported when the first is read.
+Knows files and bytes.
 """
 
 from base64 import b64encode
@@ -9,10 +9,11 @@ from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
+from adamms.engines.image import open_image
+
 ROOM = 12_000_000  # characters of all pictures together
 SIDE = 512  # pixels; larger pictures are downscaled
-PLAIN = 64_000  # bytes up to which a small picture goes in as it is
-TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp"}
+PLAIN = 64_000  # bytes up to which a picture goes in without loss, as PNG; larger ones are JPEG
 QUALITY = 82
 
 
@@ -62,30 +63,21 @@ class Album:
 
 
 def _address(content: bytes) -> str:
-    """The picture as a `data:` address.
+    """The picture as a `data:` address: as it is seen by the models, downscaled where it is large.
 
     Raises:
-        OSError, ValueError: what is no picture, or is damaged.
+        OSError, ValueError: no picture that Pillow can read.
     """
-    from PIL import Image, ImageOps
+    from PIL.Image import DecompressionBombError
 
     try:
-        with Image.open(BytesIO(content)) as image:
-            kind = TYPES.get(image.format or "")
-            if kind is not None and max(image.size) <= SIDE and len(content) <= PLAIN:
-                image.load()
-                return _data(kind, content)
-            upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((SIDE, SIDE))
-            flat = Image.new("RGB", upright.size, "white")
-            layer = upright.convert("RGBA")
-            flat.paste(layer, mask=layer.getchannel("A"))
-    except Image.DecompressionBombError as error:
+        image = open_image(BytesIO(content))
+    except DecompressionBombError as error:
         raise ValueError(str(error)) from error
-    written = BytesIO()
-    flat.save(written, "JPEG", quality=QUALITY)
-    return _data("image/jpeg", written.getvalue())
-
-
-def _data(kind: str, content: bytes) -> str:
-    return f"data:{kind};base64,{b64encode(content).decode('ascii')}"
+    image.thumbnail((SIDE, SIDE))
+    for kind, more in (("png", {}), ("jpeg", {"quality": QUALITY})):
+        written = BytesIO()
+        image.save(written, kind, **more)
+        if written.tell() <= PLAIN:
+            break
+    return f"data:image/{kind};base64,{b64encode(written.getvalue()).decode('ascii')}"

@@ -1,7 +1,7 @@
-"""`track=wandb`: every job as one run in Weights & Biases, online, offline or disabled.
+"""`track=wandb`: every job is one run in Weights & Biases, online, offline or disabled.
 
-Owns the life of a run: its id, its end, its place in a group. What is logged is in `metrics`; the table
-and the artifacts are in `wandb_files`. The package wandb is imported when a run starts.
+Owns the life of a run: its id, its group, its end. The numbers are in `metrics`, the tables and artifacts in
+`wandb_files`. The package wandb is imported when a run starts.
 """
 
 import os
@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Len
+from pydantic import NonNegativeInt
 
 from adamms.errors import AdammsError
 from adamms.report.console import Console
@@ -28,7 +31,7 @@ from adamms.report.trackers.wandb_files import (
     samples_table,
 )
 
-Mode = Literal["online", "offline", "disabled"]
+Tag = Annotated[str, Len(1, identity.LONGEST_TAG)]  # as W&B takes them
 # What wandb's agent gives the processes that it starts.
 SWEEP = "WANDB_SWEEP_ID"
 # Where wandb keeps what it is about to upload; else it is in the user's home.
@@ -40,41 +43,32 @@ CURVES = "curves_digest"
 class Wandb:
     """Tells Weights & Biases what runs are and what they found.
 
-    A run's id is a digest of its settings (see `identity.run_id`) and `resume` is "allow": a job that was
-    killed or requeued goes on in the same run. A process that wandb's agent started takes the agent's id,
-    project and entity.
+    A run's id is a digest of its settings (see `identity.run_id`), and `resume` is "allow": a job that was
+    killed or requeued continues the same run. Under wandb's agent the agent's id, project and entity hold.
 
     Args:
         mode: "online", "offline" (files only, for `wandb sync`) or "disabled".
-        project, entity: where the runs appear; entity null is the default of whoever is logged in.
+        project: where the runs appear.
+        entity: whose project that is; null for the default of whoever is logged in.
         group: null for the multirun's folder, or the experiment or pair of a single run.
         name: null for the pair, the method and the settings that were typed.
         tags: null for the pair, the method and the engine.
         notes: free text.
         folder: where the folder `wandb` with all of wandb's files goes.
         image_size: longest side of the images in the table of answers, in pixels; 0 for none.
-        checksum: read the merged model's files once more, so that W&B can verify who downloads them.
+        checksum: read the merged model's files once more, so that W&B can verify downloads of them.
     """
 
-    mode: Mode = "online"
-    project: str = "adamms"
-    entity: str | None = None
-    group: str | None = None
-    name: str | None = None
-    tags: Sequence[str] | None = None
-    notes: str | None = None
-    folder: Path = Path()
-    image_size: int = 512
-    checksum: bool = False
-
-    def __post_init__(self) -> None:
-        long = [tag for tag in self.tags or () if not 1 <= len(tag) <= identity.LONGEST_TAG]
-        if long:
-            raise AdammsError(
-                f"track.tags has {long[0]!r}; expected 1 to {identity.LONGEST_TAG} characters, as W&B does"
-            )
-        if self.image_size < 0:
-            raise AdammsError(f"track.image_size is {self.image_size}; expected a number of pixels, or 0")
+    mode: Literal["online", "offline", "disabled"]
+    project: str
+    entity: str | None
+    group: str | None
+    name: str | None
+    tags: Sequence[Tag] | None
+    notes: str | None
+    folder: Path
+    image_size: NonNegativeInt
+    checksum: bool
 
     @contextmanager
     def run(self, settings: Mapping[str, Any], job: Job) -> Iterator[Record]:

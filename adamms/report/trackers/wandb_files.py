@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from PIL import Image
-
+from adamms.engines.answer import normalised
+from adamms.engines.image import open_image
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.merge.candidate import Candidate
 from adamms.report.result import Result
@@ -39,7 +39,7 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
         texts = [one.texts.get(candidate) for candidate in candidates]
         table.add_data(
             *(example.task, example.id, image, example.question, *([one.label] if labelled else [])),
-            *(len({text for text in texts if text is not None}), *texts),
+            *(len({normalised(text) for text in texts if text is not None}), *texts),
         )
     return table
 
@@ -61,13 +61,11 @@ def column(candidate: Candidate) -> str:
 
 
 def _image(wandb: ModuleType, path: Path, size: int) -> Any:
-    """The image as it is if it is small enough, else scaled down."""
-    with Image.open(path) as image:
-        if max(image.size) <= size and image.format in ("PNG", "JPEG"):
-            return wandb.Image(str(path))
-        small = image.convert("RGB")
-        small.thumbnail((size, size))
-        return wandb.Image(small, file_type="jpg")
+    """The image as the models see it; scaled down if it is larger than `size`."""
+    image = open_image(path)
+    small = max(image.size) <= size
+    image.thumbnail((size, size))
+    return wandb.Image(image, file_type="png" if small else "jpg")
 
 
 def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:

@@ -1,17 +1,16 @@
-"""What the searches of one multirun found, side by side, as plain data read from the files that they left.
+"""The searches of one multirun side by side, as plain data.
 
-Knows files only: the record `job.json` of every job, and in the job's output selection.json,
-evaluation.json and the merged model's adamms_recipe.json. Prints and draws nothing.
+Knows files only: the record `job.json` of every job, and result.json in the job's output.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adamms.errors import AdammsError
-from adamms.merge.candidate import ALPHA, Candidate
+from adamms.report.result import RESULT, Result
 
 RECORD = "job.json"
 SEARCH = "search"
@@ -19,88 +18,17 @@ Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What a search chose, for one task or for all of them.
-
-    Args:
-        candidate: the settings, as text: '0.5', or 'density=0.2, alpha=0.5'.
-        settings: key of the configuration -> value.
-        difference: D.
-        confidence: share of bootstrap resamples in which it wins.
-        examples: how many answers per candidate it was chosen from.
-        ties: how many others have the same D.
-        score: by labels, in percent: on the task, of the overall choice the mean over tasks.
-    """
-
-    candidate: str
-    settings: Mapping[str, float]
-    difference: float
-    confidence: float
-    examples: int
-    ties: int = 0
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A model that was not chosen, and its mean score."""
-
-    name: str
-    score: float
-
-
-@dataclass(frozen=True)
-class Found:
-    """The results of one search. Scores are None, or empty, where there are no labels.
-
-    Args:
-        method: of the merge; "" of a search in existing logs, which merges nothing.
-        parameters: all of the method's, as the chosen model was merged.
-        coefficients: donor name -> its share in the chosen model.
-        overall: the choice over all examples.
-        tasks: task -> the choice for it.
-        per_task: the mean score when every task has the model that was chosen for it.
-        oracle: the best that was tried, by labels.
-        target: the target's mean score.
-        donors: those that could run.
-        control: the best of the target interpolated with the ancestor.
-    """
-
-    method: str
-    parameters: Mapping[str, Any]
-    coefficients: Mapping[str, float]
-    overall: Chosen
-    tasks: Mapping[str, Chosen]
-    per_task: float | None = None
-    oracle: Scored | None = None
-    target: float | None = None
-    donors: tuple[Scored, ...] = ()
-    control: Scored | None = None
-
-    @property
-    def regret(self) -> float | None:
-        """What the choice loses to the best that was tried, in points."""
-        if self.oracle is None or self.overall.score is None:
-            return None
-        return self.oracle.score - self.overall.score
-
-    @property
-    def best_donor(self) -> Scored | None:
-        return max(self.donors, key=lambda donor: donor.score, default=None)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One search of the multirun.
+class JobRow:
+    """One search of the multirun: a row of the table.
 
     Args:
         number: Hydra's, from 0.
         overrides: key -> value, as given for this job.
         output: where its results are.
-        state: `unfinished` is one that still runs, or that was killed.
-        error: what went wrong in it, or in reading its results; "" if nothing did.
+        state: "unfinished" if it still runs, or was killed.
+        error: what went wrong in it, or in reading its result; "" if nothing did.
         seconds: wall time, of jobs that ended.
-        found: None unless the job is done and its results could be read.
+        result: what it found; None unless the job is done and its result could be read.
     """
 
     number: int
@@ -109,7 +37,18 @@ class Job:
     state: Literal["done", "failed", "unfinished"]
     error: str = ""
     seconds: float | None = None
-    found: Found | None = None
+    result: Result | None = None
+
+    @property
+    def score(self) -> float | None:
+        """The mean score of the model that was chosen for all tasks; None without labels."""
+        return None if self.result is None else self.result.chosen_score(None)
+
+    @property
+    def best_donor(self) -> float | None:
+        """The mean score of the better donor; None where none could run."""
+        donors = self.result.donor_scores if self.result else {}
+        return max((scores.mean for scores in donors.values()), default=None)
 
 
 @dataclass(frozen=True)
@@ -117,7 +56,12 @@ class Comparison:
     """The searches of a multirun, in the order of their numbers."""
 
     folder: Path
-    jobs: tuple[Job, ...] = field(default=())
+    jobs: tuple[JobRow, ...] = ()
+
+    @property
+    def results(self) -> list[Result]:
+        """Of the jobs that have one."""
+        return [job.result for job in self.jobs if job.result is not None]
 
     @property
     def varying(self) -> list[str]:
@@ -128,20 +72,59 @@ class Comparison:
     @property
     def best(self) -> list[int]:
         """The numbers of the jobs whose choice has the highest mean score; none without labels."""
-        scores = {
-            job.number: job.found.overall.score
-            for job in self.jobs
-            if job.found is not None and job.found.overall.score is not None
-        }
+        scores = {job.number: score for job in self.jobs if (score := job.score) is not None}
         highest = max(scores.values(), default=None)
         return [number for number, score in scores.items() if score == highest]
 
     def to_json(self) -> dict[str, Any]:
-        jobs = []
-        for job in self.jobs:
-            found = None if job.found is None else asdict(job.found) | {"regret": job.found.regret}
-            jobs.append(asdict(job) | {"output": str(job.output), "found": found})
+        """What the tables hold, for other programs: comparison.json."""
+        jobs = [
+            {
+                "number": job.number,
+                "overrides": job.overrides,
+                "output": str(job.output),
+                "state": job.state,
+                "error": job.error,
+                "seconds": job.seconds,
+                "found": None if job.result is None else _found(job.result),
+            }
+            for job in self.jobs
+        ]
         return {"folder": str(self.folder), "varying": self.varying, "best": self.best, "jobs": jobs}
+
+
+def _found(result: Result) -> dict[str, Any]:
+    """What a search chose, and the scores that it is compared with; None where there are no labels."""
+    oracle, control, merged = result.oracle(None), result.best_control, result.hyperparameters
+    return {
+        "method": merged.method if merged else "",
+        "parameters": merged.parameters if merged else {},
+        "coefficients": merged.shares if merged else {},
+        "overall": _chosen(result, None),
+        "tasks": {
+            task: _chosen(result, task) for task in (result.selection.tasks if result.selection else ())
+        },
+        "per_task": result.per_task_mean(),
+        "oracle": None if oracle is None else {"name": str(oracle), "score": result.score(oracle, None)},
+        "target": result.target_score(None),
+        "donors": {name: scores.mean for name, scores in result.donor_scores.items()},
+        "control": None if control is None else {"name": str(control[0]), "score": control[1].mean},
+        "regret": result.regret(None),
+    }
+
+
+def _chosen(result: Result, task: str | None) -> dict[str, Any]:
+    choice = result.choice(task)
+    assert choice is not None
+    return {
+        "candidate": str(choice.candidate),
+        "settings": choice.candidate.settings,
+        "difference": choice.differences[choice.candidate],
+        "confidence": choice.confidence,
+        "examples": choice.examples,
+        "ties": len(choice.tied) - 1,
+        "score": result.score(choice.candidate, task),
+    }
 
 
 def gather(folder: Path) -> Comparison:
@@ -151,122 +134,61 @@ def gather(folder: Path) -> Comparison:
         folder: of the multirun, with a folder for each job, `job.json` in it.
 
     Raises:
-        AdammsError: a record that cannot be read. A job's unreadable results are that job's `error`.
+        AdammsError: a record that cannot be read. A result that cannot be read is its job's `error`.
     """
     records = sorted(folder.glob(f"*/{RECORD}")) + sorted(folder.glob(f"*/*/{RECORD}"))
-    jobs = [job for record in records if (job := _job(record)) is not None]
+    jobs = [job for record in records if (job := _read(record, _job)) is not None]
     outputs = [job.output for job in jobs]
-    jobs = [_sole(job, outputs) for job in jobs]
-    return Comparison(folder, tuple(sorted(jobs, key=lambda job: job.number)))
+    return Comparison(
+        folder, tuple(sorted((_with_result(job, outputs) for job in jobs), key=lambda job: job.number))
+    )
 
 
-def _job(record: Path) -> Job | None:
-    """The job of a record with its results; None if it is no search."""
-    content = _read(record)
+def _job(record: Mapping[str, Any]) -> JobRow | None:
+    """The job of a record, without its result; None if it is no search."""
+    if record["mode"] != SEARCH:
+        return None
+    return JobRow(
+        number=record["number"],
+        overrides=dict(override.partition("=")[::2] for override in record["overrides"]),
+        output=Path(record["output"]),
+        state=record["state"],
+        error=record.get("error", ""),
+        seconds=record.get("seconds"),
+    )
 
-    def parse(content: Mapping[str, Any]) -> Job | None:
-        if content["mode"] != SEARCH:
-            return None
-        given = dict(override.partition("=")[::2] for override in content["overrides"])
-        return Job(
-            number=content["number"],
-            overrides=given,
-            output=Path(content["output"]),
-            state=content["state"],
-            error=content.get("error", ""),
-            seconds=content.get("seconds"),
-        )
 
-    job = _parsed(record, content, parse)
-    if job is None or job.state != "done":
+def _with_result(job: JobRow, outputs: Sequence[Path]) -> JobRow:
+    """The job with its result; with an error where there is none, or where it may be another job's."""
+    if job.state != "done":
         return job
+    if outputs.count(job.output) > 1:
+        where = f"{job.output} is the output of several jobs"
+        return replace(job, error=f"{where}; give each its own, as output=.../${{hydra:job.num}}")
     try:
-        return replace(job, found=_found(job.output))
+        return replace(job, result=_read(job.output / RESULT, _searched))
     except AdammsError as error:
         return replace(job, error=str(error))
 
 
-def _sole(job: Job, outputs: Sequence[Path]) -> Job:
-    """The job without results if they may be another one's."""
-    if outputs.count(job.output) == 1 or job.found is None:
-        return job
-    reason = (
-        f"{job.output} is the output of several jobs; give each its own, as output=.../${{hydra:job.num}}"
-    )
-    return replace(job, found=None, error=reason)
+def _searched(content: Mapping[str, Any]) -> Result:
+    result = Result.from_json(content)
+    if result.selection is None:
+        raise ValueError("no selection")
+    return result
 
 
-def _found(output: Path) -> Found:
-    file = output / "selection.json"
-    selection = _read(file)
-    overall = _parsed(file, selection, lambda content: _chosen(content["overall"]))
-    tasks = _parsed(
-        file, selection, lambda content: {task: _chosen(choice) for task, choice in content["tasks"].items()}
-    )
-    recipe = output / "model" / "adamms_recipe.json"
-    method, parameters, coefficients = "", {}, {}
-    if recipe.is_file():
-        content = _read(recipe)
-        method = _parsed(recipe, content, lambda content: str(content["method"]["name"]))
-        parameters = _parsed(recipe, content, lambda content: dict(content["method"]["parameters"]))
-        coefficients = _parsed(recipe, content, lambda content: dict(content["coefficients"]))
-    found = Found(method, parameters, coefficients, overall, tasks)
-    file = output / "evaluation.json"
-    return _parsed(file, _read(file), lambda content: _scored(found, content)) if file.is_file() else found
+def _read(file: Path, parse: Callable[[Any], Read]) -> Read:
+    """What `parse` makes of a JSON file.
 
-
-def _chosen(content: Mapping[str, Any]) -> Chosen:
-    candidate = _candidate(content["alpha"] if "alpha" in content else content["candidate"])
-    return Chosen(
-        candidate=str(candidate),
-        settings=candidate.settings,
-        difference=content["differences"][str(candidate)],
-        confidence=content["confidence"],
-        examples=content["examples"],
-        ties=len(content["tied"]) - 1,
-    )
-
-
-def _candidate(content: Any) -> Candidate:
-    """What `Candidate.to_json` wrote: the number of alpha alone, else {key: value}."""
-    return Candidate.of(content if isinstance(content, Mapping) else {ALPHA: content})
-
-
-def _scored(found: Found, content: Mapping[str, Any]) -> Found:
-    """The same with the scores of evaluation.json."""
-    candidates, oracle = content["candidates"], str(_candidate(content["oracle"]))
-    unmerged = content.get("target", candidates.get("0"))
-    control = {name: scores["mean"] for name, scores in content["control"].items()}
-    best = max(control, key=lambda name: control[name], default=None)
-    tasks = {
-        task: replace(chosen, score=candidates[chosen.candidate]["tasks"].get(task))
-        for task, chosen in found.tasks.items()
-    }
-    labelled = candidates[found.overall.candidate]["tasks"]
-    each = [tasks[task].score if task in tasks else None for task in labelled]
-    known = [score for score in each if score is not None]
-    return replace(
-        found,
-        overall=replace(found.overall, score=candidates[found.overall.candidate]["mean"]),
-        tasks=tasks,
-        per_task=sum(known) / len(known) if known and len(known) == len(each) else None,
-        oracle=Scored(oracle, candidates[oracle]["mean"]),
-        target=None if unmerged is None else unmerged["mean"],
-        donors=tuple(Scored(name, scores["mean"]) for name, scores in content["donors"].items()),
-        control=None if best is None else Scored(best, control[best]),
-    )
-
-
-def _read(file: Path) -> Any:
+    Raises:
+        AdammsError: a file that cannot be read, or that holds something else.
+    """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise AdammsError(f"{file}: cannot be read ({error})") from error
-
-
-def _parsed(file: Path, content: Any, parse: Callable[[Any], Read]) -> Read:
-    """What `parse` makes of a file's content, any lack of it said with the file's name."""
     try:
         return parse(content)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, AdammsError) as error:
         raise AdammsError(f"{file}: not what adamms writes ({type(error).__name__}: {error})") from error

@@ -1,4 +1,4 @@
-"""What a run or a multirun leaves to look at: report.html, comparison.html and comparison.json.
+"""What a run and a multirun leave to look at, and to read back: report.html and result.json; comparison.*.
 
 Every file is whole or absent. The pages are made in `page`; jinja2 is imported only when one is written.
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from adamms.errors import AdammsError
 from adamms.report.comparison import Comparison
-from adamms.report.result import Result
+from adamms.report.result import RESULT, Result
 
 
 def write_report(folder: Path, result: Result) -> Path:
-    """Write report.html of a run, in any mode, into `folder`, which is made if need be.
+    """Write report.html and result.json of a run, in any mode, into `folder`, which is made if need be.
 
     Returns:
         The path of report.html.
@@ -23,6 +23,7 @@ def write_report(folder: Path, result: Result) -> Path:
     """
     from adamms.report.page.report import page
 
+    _write(folder / RESULT, json.dumps(result.to_json(), indent=1) + "\n")
     return _write(folder / "report.html", page(result))
 
 

@@ -1,22 +1,46 @@
-"""What a run found, as plain data: what the console prints and the report writes.
+"""What a run found, as plain data that reads back from JSON: all that reports and comparisons are made from.
 
-Knows no engines, weights or configs; `Result` answers the questions that both ask of it.
+Knows no engines, weights or configurations.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
-from adamms.merge.candidate import Candidate, axes_of
+from adamms.merge.candidate import Candidate, axes_of, names_from_json, names_to_json
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
 SEVERAL = "several"
+RESULT = "result.json"  # in a run's output folder
+# The fields of a result that are JSON as they are, and those that know how to become it.
+PLAIN = (
+    "title",
+    "target",
+    "donors",
+    "method",
+    "control",
+    "search",
+    "unit",
+    "labelled",
+    "load",
+    "command",
+    "config",
+)
+PARTS: Mapping[str, Any] = {
+    "plan": Plan,
+    "checks": Distances,
+    "selection": Selection,
+    "evaluation": Evaluation,
+    "scores": Scores,
+    "lmms_eval": LmmsResults,
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +67,8 @@ class Answered:
     Args:
         example: the input.
         texts: candidate -> its answer.
-        label: the right answer, where it is known; for people and trackers, long after the search.
-        right: candidate -> whether its answer is right by the scorer; empty where that is not known.
+        label: the right answer, where it is known. The search never sees it.
+        right: candidate -> whether the scorer takes its answer for right; empty where that is not known.
     """
 
     example: Example
@@ -54,8 +78,36 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Hyperparameters:
+    """What a model was merged with.
+
+    Args:
+        method: its name, e.g. "ties".
+        parameters: all of the method's, e.g. {"density": 0.2}.
+        shares: donor name -> its share.
+    """
+
+    method: str
+    parameters: Mapping[str, Any]
+    shares: Mapping[str, float]
+
+    @classmethod
+    def of_recipe(cls, record: Mapping[str, Any]) -> "Hyperparameters":
+        """Those that adamms_recipe.json records."""
+        method = record["method"]
+        return cls(method["name"], dict(method["parameters"]), dict(record["coefficients"]))
+
+
+@dataclass(frozen=True)
 class Result:
     """Everything that a finished run has to show. What a mode does not make is None or empty.
+
+    >>> found = Evaluation({Candidate(0.1): Scores({"read": 80.0}), Candidate(0.2): Scores({"read": 95.0})})
+    >>> result = Result("demo", evaluation=found)
+    >>> str(result.oracle(None)), result.score(Candidate(0.1), "read")
+    ('0.2', 80.0)
+    >>> Result.from_json(result.to_json()) == result
+    True
 
     Args:
         title: of the run, e.g. "demo, seed 0".
@@ -63,7 +115,7 @@ class Result:
         donors: donor name -> what it is, e.g. its folder.
         method: the merge method in words, e.g. "linear: (1 - alpha) * target + alpha * donors".
         plan: which tensors were merged.
-        checks: how the merged tensors resemble each other, where the weights were looked into.
+        checks: how far the merged tensors are from each other, where the weights were compared.
         selection: the label-free choice, per task and overall.
         evaluation: scores by labels, made after the choice.
         scores: of a model that was evaluated by itself (mode=evaluate).
@@ -75,6 +127,7 @@ class Result:
         labelled: how many labelled answers of each model the scores are over; 0 if unknown.
         timings: of the stages, in order.
         merged: the candidate that the model in `folder` is.
+        hyperparameters: what the model in `folder` was merged with.
         folder: where the merged model was written.
         load: code that loads it, on one line.
         command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
@@ -92,18 +145,54 @@ class Result:
     evaluation: Evaluation | None = None
     scores: Scores | None = None
     lmms_eval: LmmsResults | None = None
-    answered: Sequence[Answered] = field(default=())
+    answered: Sequence[Answered] = ()
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
     unit: str = "%"
     labelled: int = 0
-    timings: Sequence[StageTiming] = field(default=())
+    timings: Sequence[StageTiming] = ()
     merged: Candidate | None = None
+    hyperparameters: Hyperparameters | None = None
     folder: Path | None = None
     load: str = ""
     command: str = ""
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
     config: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as result.json holds it."""
+        parts = {name: getattr(self, name) for name in PARTS}
+        named = sorted({candidate for one in self.answered for candidate in one.texts})
+        return {
+            **{name: getattr(self, name) for name in PLAIN},
+            **{name: part.to_json() for name, part in parts.items() if part is not None},
+            "timings": [vars(timing) for timing in self.timings],
+            "merged": None if self.merged is None else self.merged.to_json(),
+            "hyperparameters": None if self.hyperparameters is None else vars(self.hyperparameters),
+            "folder": None if self.folder is None else str(self.folder),
+            "notes": list(self.notes),
+            "answered": [_answered_to_json(one) for one in self.answered],
+            **names_to_json(named),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Result":
+        """What `to_json` wrote; of lmms-eval without its samples, which are in its own folder."""
+        parts: dict[str, Any] = {
+            name: part.from_json(data[name]) for name, part in PARTS.items() if name in data
+        }
+        found = data["hyperparameters"]
+        names = names_from_json(data, {name for one in data["answered"] for name in one["texts"]})
+        return cls(
+            **{name: data[name] for name in PLAIN},
+            **parts,
+            timings=tuple(StageTiming(**timing) for timing in data["timings"]),
+            merged=None if data["merged"] is None else Candidate.from_json(data["merged"]),
+            hyperparameters=None if found is None else Hyperparameters(**found),
+            folder=None if data["folder"] is None else Path(data["folder"]),
+            notes=tuple(data["notes"]),
+            answered=tuple(_answered_from_json(one, names) for one in data["answered"]),
+        )
 
     @property
     def tasks(self) -> list[str]:
@@ -174,6 +263,11 @@ class Result:
             return None
         return self.evaluation.regret(choice.candidate, task)
 
+    def chosen_score(self, task: str | None) -> float | None:
+        """The score of the choice for a task, or with None the mean of the one for all; None without one."""
+        choice = self.choice(task)
+        return None if choice is None else self.score(choice.candidate, task)
+
     @property
     def fixed(self) -> Candidate | None:
         """The evaluated candidate of alpha 0.1, which needs no search."""
@@ -187,7 +281,7 @@ class Result:
     def target_score(self, task: str | None) -> float | None:
         """The target's own score on a task, or with None its mean; None where there is none."""
         if self.evaluation is not None and self.evaluation.target is not None:
-            return score_on(self.evaluation.target, task)
+            return self.evaluation.target.on(task)
         return self.score(self.unmerged, task)
 
     @property
@@ -195,8 +289,12 @@ class Result:
         """The mean scores of the target and of the donors that could run, by what they are called."""
         target = self.target_score(None)
         found = {} if target is None else {"the target": target}
-        donors = self.evaluation.donors if self.evaluation else {}
-        return found | {f"donor {name}": scores.mean for name, scores in donors.items()}
+        return found | {f"donor {name}": scores.mean for name, scores in self.donor_scores.items()}
+
+    @property
+    def donor_scores(self) -> Mapping[str, Scores]:
+        """Donor name -> its scores, of those that could run."""
+        return self.evaluation.donors if self.evaluation else {}
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:
@@ -209,17 +307,11 @@ class Result:
 
     def per_task_mean(self, of_oracles: bool = False) -> float | None:
         """Mean score when every task has a model of its own: at its choice, or at its oracle."""
-        if self.evaluation is None or self.selection is None:
+        if self.selection is None:
             return None
-        scores = []
-        for task in self.tasks:
-            choice = self.choice(task)
-            candidate = self.oracle(task) if of_oracles else choice.candidate if choice else None
-            score = self.score(candidate, task)
-            if score is None:
-                return None
-            scores.append(score)
-        return sum(scores) / len(scores) if scores else None
+        scores = [self.score(self.oracle(t), t) if of_oracles else self.chosen_score(t) for t in self.tasks]
+        known = [score for score in scores if score is not None]
+        return sum(known) / len(known) if known and len(known) == len(scores) else None
 
     def _evaluated(self, alpha: float) -> Candidate | None:
         for candidate in self.evaluation.candidates if self.evaluation else ():
@@ -228,8 +320,19 @@ class Result:
         return None
 
 
-def score_on(scores: Scores | None, task: str | None) -> float | None:
-    """The score on a task, or with None the mean; None where there is none."""
-    if scores is None or not scores.tasks:
-        return None
-    return scores.mean if task is None else scores.tasks.get(task)
+def _answered_to_json(one: Answered) -> dict[str, Any]:
+    example = vars(one.example) | {"image": None if one.example.image is None else str(one.example.image)}
+    texts = {str(candidate): text for candidate, text in one.texts.items()}
+    right = {str(candidate): judged for candidate, judged in one.right.items()}
+    return {"example": example, "texts": texts, "label": one.label, "right": right}
+
+
+def _answered_from_json(data: Mapping[str, Any], names: Mapping[str, Candidate]) -> Answered:
+    given = data["example"]
+    image = None if given["image"] is None else Path(given["image"])
+    return Answered(
+        Example(given["id"], given["task"], given["question"], image),
+        {names[name]: text for name, text in data["texts"].items()},
+        data["label"],
+        {names[name]: judged for name, judged in data["right"].items()},
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.result import SEVERAL, Result, score_on
+from adamms.report.result import SEVERAL, Result
 from adamms.search.choice import Choice
 
 
@@ -87,7 +87,7 @@ def _candidate_row(candidate: Candidate, result: Result) -> tuple[Cell, ...]:
 
 def _score_row(label: str, found: Scores, result: Result) -> tuple[Cell, ...]:
     """The scores of a model that is no candidate: it has no D."""
-    texts = [words.score(score_on(found, task)) for task in (None, *result.tasks)]
+    texts = [words.score(found.on(task)) for task in (None, *result.tasks)]
     if result.selection is not None:
         texts.insert(1, "")
     return tuple(map(Cell, (label, *texts)))

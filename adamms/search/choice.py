@@ -1,4 +1,4 @@
-"""What a search returns, and what a strategy is: the candidate that wins, per task and overall.
+"""What a search returns: the candidate that wins, per task and over all. Plain data.
 
 Made from answers alone. Knows no labels, models or engines.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from adamms.merge.candidate import Candidate
+from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 from adamms.search.evidence import Ask
 
 NEIGHBOURS = "its answers change least against its neighbours on the grid"
@@ -25,6 +25,13 @@ class Trust:
     probability: float
     tolerance: float
 
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Trust":
+        return cls(**data)
+
 
 @dataclass(frozen=True)
 class Several:
@@ -32,10 +39,10 @@ class Several:
 
     Args:
         single: the choice on the grid.
-        best: the best that the optimiser found over the examples it saw; `single` where nothing was better.
+        best: the best that the optimiser found on the examples it saw; `single` if nothing was better.
         tried: how many candidates it asked.
         seen: how many examples it saw.
-        examples: how many others they are compared on.
+        examples: how many other examples the two are compared on.
         differences: D of `single` and of `best` over those.
         confidence: share of bootstrap resamples of those in which `best` has the smaller D.
         level: from which confidence on `best` is taken.
@@ -57,18 +64,28 @@ class Several:
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"single": self.single.to_json(), "best": self.best.to_json()}
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Several":
+        single, best = Candidate.from_json(data["single"]), Candidate.from_json(data["best"])
+        before, after = data["differences"]
+        return cls(**{**data, "single": single, "best": best, "differences": (before, after)})
+
 
 @dataclass(frozen=True)
 class Choice:
     """The winner over one set of examples.
 
+    >>> low, high = Candidate(0.1), Candidate(0.2)
+    >>> Choice(high, {low: 5.0, high: 2.0}, (high,), 0.9, {low: 0.1, high: 0.9}, 50).to_json()["alpha"]
+    0.2
+
     Args:
         candidate: the winner.
-        differences: candidate -> D, after smoothing; candidates that cannot win are left out.
-        tied: the candidates with the winner's D, in order.
+        differences: candidate -> D, after smoothing, of those that may win.
+        tied: the candidates with the winner's D, in increasing order.
         confidence: share of bootstrap resamples of the examples in which the winner wins.
         wins: candidate -> share of resamples that it wins.
-        examples: how many answers per candidate it was made from.
+        examples: how many answers of each candidate it was made from.
         because: why the winner wins, for people.
         trust: how probably the choice is a good one, if the strategy says so.
         several: whether several coefficients are better than one, if they were tried.
@@ -81,8 +98,8 @@ class Choice:
     wins: Mapping[Candidate, float]
     examples: int
     because: str = NEIGHBOURS
-    trust: "Trust | None" = None
-    several: "Several | None" = None
+    trust: Trust | None = None
+    several: Several | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -92,9 +109,26 @@ class Choice:
             "tied": [candidate.to_json() for candidate in self.tied],
             "wins": {str(candidate): share for candidate, share in self.wins.items()},
             "examples": self.examples,
-            **({} if self.trust is None else {"because": self.because, "trust": vars(self.trust)}),
+            **({} if self.trust is None and self.because == NEIGHBOURS else {"because": self.because}),
+            **({} if self.trust is None else {"trust": self.trust.to_json()}),
             **({} if self.several is None else {"several": self.several.to_json()}),
+            **names_to_json(self.differences),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Choice":
+        names = names_from_json(data, data["differences"])
+        return cls(
+            candidate=Candidate.from_json(data["alpha"] if "alpha" in data else data["candidate"]),
+            differences={names[name]: value for name, value in data["differences"].items()},
+            tied=tuple(Candidate.from_json(candidate) for candidate in data["tied"]),
+            confidence=data["confidence"],
+            wins={names[name]: share for name, share in data["wins"].items()},
+            examples=data["examples"],
+            because=data.get("because", NEIGHBOURS),
+            trust=Trust.from_json(data["trust"]) if "trust" in data else None,
+            several=Several.from_json(data["several"]) if "several" in data else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -109,6 +143,11 @@ class Selection:
             "tasks": {task: choice.to_json() for task, choice in self.tasks.items()},
             "overall": self.overall.to_json(),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Selection":
+        tasks = {task: Choice.from_json(choice) for task, choice in data["tasks"].items()}
+        return cls(tasks, Choice.from_json(data["overall"]))
 
 
 class Selector(Protocol):

@@ -80,12 +80,12 @@ def a_plan() -> Plan:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plan() -> Plan:
     return a_plan()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def result() -> Result:
     found = {task: differences(task) for task in TASKS}
     total = {c: sum(found[task][c] for task in TASKS) for c in INTERIOR}
@@ -121,16 +121,15 @@ HOSTILE = "<script>window.hacked = true</script><img src=x onerror='window.hacke
 LONG = "a long caption of a picture, " * 100
 
 
-@pytest.fixture
-def answered(result: Result, tmp_path: Path) -> Result:
+@pytest.fixture(scope="session")
+def answered(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The run with 60 pictures and answers: short ones, long ones, and what would break a careless page.
 
     Of each task the example number 0 never changes, 1 is right from 0.5 on, 2 up to 0.4, and so on in turn.
     """
     from PIL import Image
 
-    folder = tmp_path / "images"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("images")
     found = []
     for number in range(60):
         task, kind = TASKS[number % 4], number // 4 % 3

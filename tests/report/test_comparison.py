@@ -16,7 +16,7 @@ from adamms.report import comparison_tables
 from adamms.report.comparison import Comparison, gather
 from adamms.report.console import Console
 from adamms.report.report import write_comparison
-from adamms.report.result import Result
+from adamms.report.result import RESULT, Hyperparameters, Result
 from adamms.search.choice import Choice, Selection
 
 
@@ -31,14 +31,9 @@ def record(sweep: Path, number: int, *overrides: str, **how: Any) -> Path:
 
 
 def leave(folder: Path, result: Result, method: str = "linear", **parameters: Any) -> None:
-    """The files that a search leaves, as the pipeline writes them."""
-    (folder / "model").mkdir()
-    recipe = {"method": {"name": method, "parameters": parameters}, "coefficients": {"a": 0.5}}
-    (folder / "model/adamms_recipe.json").write_text(json.dumps(recipe))
-    assert result.selection is not None
-    (folder / "selection.json").write_text(json.dumps(result.selection.to_json()))
-    if result.evaluation is not None:
-        (folder / "evaluation.json").write_text(json.dumps(result.evaluation.to_json()))
+    """What a search leaves for a comparison."""
+    merged = replace(result, hyperparameters=Hyperparameters(method, parameters, {"a": 0.5}))
+    (folder / RESULT).write_text(json.dumps(merged.to_json()))
 
 
 def lattice_result(result: Result) -> Result:
@@ -81,31 +76,12 @@ def shown(comparison: Comparison, width: int = 80) -> str:
 def test_what_is_read_is_what_the_run_found(result: Result, tmp_path: Path, several: bool) -> None:
     run = lattice_result(result) if several else result
     leave(record(tmp_path, 0, "merge=ties"), run, "ties", density=0.2, scope="model")
-    found = gather(tmp_path).jobs[0].found
-    assert found is not None
+    (job,) = gather(tmp_path).jobs
+    assert job.result == replace(run, hyperparameters=job.result.hyperparameters if job.result else None)
     assert run.selection is not None
+    assert job.score == run.score(run.selection.overall.candidate, None)
     assert run.evaluation is not None
-    choice = run.selection.overall
-    assert found.overall.settings == choice.candidate.settings
-    assert found.overall.difference == choice.differences[choice.candidate]
-    assert (found.overall.confidence, found.overall.ties) == (choice.confidence, len(choice.tied) - 1)
-    assert found.overall.score == run.score(choice.candidate, None)
-    assert found.per_task == pytest.approx(run.per_task_mean(), abs=1e-9)  # the same sum in another order
-    assert found.oracle is not None
-    assert found.oracle.score == run.score(run.oracle(None), None)
-    assert found.regret == run.regret(None)
-    assert found.target == run.target_score(None)
-    assert [(donor.name, donor.score) for donor in found.donors] == [("a", run.evaluation.donors["a"].mean)]
-    assert found.control is not None
-    assert run.best_control is not None
-    assert (found.control.name, found.control.score) == (
-        str(run.best_control[0]),
-        run.best_control[1].mean,
-    )
-    assert {task: chosen.score for task, chosen in found.tasks.items()} == {
-        task: run.score(choice.candidate, task) for task, choice in run.selection.tasks.items()
-    }
-    assert (found.method, dict(found.parameters)) == ("ties", {"density": 0.2, "scope": "model"})
+    assert job.best_donor == run.evaluation.donors["a"].mean
 
 
 def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
@@ -149,7 +125,7 @@ def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: Result,
     record(tmp_path, 2, "merge=sce", state="unfinished")
     broken = record(tmp_path, 3, "merge=tsv")
     leave(broken, result)
-    (broken / "evaluation.json").write_text('{"candidates": {"0.1": 3}}')
+    (broken / RESULT).write_text('{"title": "t", "selection": {"overall": 3}}')
     record(tmp_path, 4, "merge=wudi")
     shared = str(tmp_path / "shared")
     for number in (5, 6):
@@ -158,13 +134,13 @@ def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: Result,
     leave(Path(shared), result)
     record(tmp_path, 7, "mode=plan", mode="plan")
     comparison = gather(tmp_path)
-    assert [job.found is not None for job in comparison.jobs] == [True] + [False] * 6
+    assert [job.result is not None for job in comparison.jobs] == [True] + [False] * 6
     said = dict(enumerate(comparison_tables.failures(comparison), start=1))
     assert said[1] == "job 1: failed: merge=ties needs an ancestor"
     assert "unfinished" in said[2]
-    assert str(broken / "evaluation.json") in said[3]
+    assert str(broken / RESULT) in said[3]
     assert "not what adamms writes" in said[3]
-    assert str(tmp_path / "4/selection.json") in said[4]
+    assert str(tmp_path / "4" / RESULT) in said[4]
     assert "No such file" in said[4]
     assert all(f"{shared} is the output of several jobs" in said[number] for number in (5, 6))
     printed = shown(comparison)

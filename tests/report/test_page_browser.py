@@ -85,9 +85,9 @@ def opened(chromium: Any) -> Iterator[Any]:
         assert one.errors == []
 
 
-@pytest.fixture
-def report(answered: Result, tmp_path: Path) -> Path:
-    return write_report(tmp_path, answered)
+@pytest.fixture(scope="module")
+def report(answered: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(tmp_path_factory.mktemp("report"), answered)
 
 
 def test_what_models_wrote_is_shown_and_never_run(opened: Any, report: Path) -> None:
@@ -231,11 +231,12 @@ def test_it_fits_a_phone_and_can_be_read_by_day_and_night(opened: Any, report: P
     assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
 
 
-@pytest.fixture
-def multirun(result: Result, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def multirun(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What three searches of a multirun leave, one of which has failed."""
     assert result.selection is not None
     assert result.evaluation is not None
+    tmp_path = tmp_path_factory.mktemp("multirun")
     for number, rule in enumerate(("sum", "either", "previous")):
         folder = tmp_path / "multi run" / str(number)
         folder.mkdir(parents=True)
@@ -248,9 +249,7 @@ def multirun(result: Result, tmp_path: Path) -> Path:
             candidate = result.candidates[3 + 2 * number]
             overall = replace(result.selection.overall, candidate=candidate)
             selection = Selection(result.selection.tasks, overall)
-            (folder / "selection.json").write_text(json.dumps(selection.to_json()))
-            (folder / "evaluation.json").write_text(json.dumps(result.evaluation.to_json()))
-            write_report(folder, result)
+            write_report(folder, replace(result, selection=selection))
     return write_comparison(gather(tmp_path / "multi run"))
 
 

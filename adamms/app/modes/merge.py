@@ -9,7 +9,7 @@ from adamms.app.output import Output, result_of, write_json
 from adamms.app.settings import Run
 from adamms.report.console import Console
 from adamms.report.report import write_report
-from adamms.report.result import Result
+from adamms.report.result import Hyperparameters, Result
 
 
 def merge(run: Run, console: Console) -> Result:
@@ -23,9 +23,16 @@ def merge(run: Run, console: Console) -> Result:
     checks = verify(run, console, merges)
     merges = merges.measured([], console.stage)
     output = replace(output, merges=merges)
-    folder = output.write(merges.at())
+    recipe = merges.at()
+    folder = output.write(recipe)
     write_json(run.output / "plan.json", merges.plan.to_json())
-    result = replace(result_of(merges, console), checks=checks, folder=folder, load=output.load)
+    result = replace(
+        result_of(merges, console),
+        checks=checks,
+        hyperparameters=Hyperparameters.of_recipe(merges.record(recipe)),
+        folder=folder,
+        load=output.load,
+    )
     console.say(f"report: {write_report(run.output, result)}")
     output.finish()
     if backend is not None:  # last: a failure there leaves everything else

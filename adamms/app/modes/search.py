@@ -30,7 +30,7 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.report.console import Console
 from adamms.report.report import write_report
-from adamms.report.result import Answered, Result
+from adamms.report.result import Answered, Hyperparameters, Result
 from adamms.search.candidates import subset
 from adamms.search.evidence import Evidence
 
@@ -81,6 +81,7 @@ def search(run: Run, console: Console) -> Result:
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,
+        hyperparameters=Hyperparameters.of_recipe(merges.record(recipe)),
         folder=folder,
         load=output.load,
         command=merge_command(run.job, list(axes_of(run.grid))),

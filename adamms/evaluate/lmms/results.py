@@ -89,7 +89,13 @@ class LmmsResults:
     def to_json(self) -> dict[str, Any]:
         """Without the samples: those are in the folder."""
         metrics = [dict(vars(metric)) for metric in self.metrics]
-        return {"version": self.version, "model": self.model, "metrics": metrics}
+        return {"version": self.version, "model": self.model, "folder": str(self.folder), "metrics": metrics}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LmmsResults":
+        """What `to_json` wrote, without samples."""
+        metrics = tuple(Metric(**metric) for metric in data["metrics"])
+        return cls(data["version"], data["model"], Path(data["folder"]), metrics, ())
 
 
 def result_files(folder: Path) -> set[Path]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import words
 from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
-from adamms.report.result import Result, score_on
+from adamms.report.result import Result
 
 WIDE, NARROW = 720.0, 340.0
 PARENTS = 4  # colours of donors
@@ -64,11 +64,11 @@ def _scores(result: Result, task: str | None) -> list[Series]:
     def curve(name: str, kind: str, control: bool) -> Series:
         found = evaluation.control if control else evaluation.candidates
         grid = [c for c in sorted(found) if c != result.several]
-        scores = [(_x(c, result), score_on(found[c], task)) for c in grid]
+        scores = [(_x(c, result), found[c].on(task)) for c in grid]
         return Series(name, kind, tuple((x, score) for x, score in scores if score is not None))
 
     donors = [
-        line(f"donor {name} alone", f"p{index % PARENTS}", score_on(found, task))
+        line(f"donor {name} alone", f"p{index % PARENTS}", found.on(task))
         for index, (name, found) in enumerate(evaluation.donors.items())
     ]
     return [

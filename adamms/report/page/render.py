@@ -8,6 +8,7 @@ template is given.
 import json
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 FILES = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A number that comes first: `mood` is "good", "fair", "bad" or ""."""
+
+    name: str
+    value: str
+    words: str
+    mood: str = ""
 
 
 def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) -> str:

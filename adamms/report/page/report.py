@@ -9,22 +9,12 @@ from dataclasses import dataclass
 from adamms.report import plan_tables, tables, words
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers
-from adamms.report.page.render import render
+from adamms.report.page.render import Fact, render
 from adamms.report.plan_tree import plan_tree
 from adamms.report.result import Result
 
 SCRIPTS = ("page.js", "answers.js")
 MOODS = {"stable": "good", "likely": "fair", "uncertain": "bad"}
-
-
-@dataclass(frozen=True)
-class Fact:
-    """A number that comes first: `mood` is "good", "fair", "bad" or ""."""
-
-    name: str
-    value: str
-    words: str
-    mood: str = ""
 
 
 @dataclass(frozen=True)

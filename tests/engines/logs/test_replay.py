@@ -406,6 +406,7 @@ def test_a_search_in_logs_needs_no_model_and_writes_none(
     assert selection["overall"]["differences"] == selection["tasks"]["gqa"]["differences"] == expected
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "report.html",
+        "result.json",
         "selection.json",
     ]
     page = (tmp_path / "out/report.html").read_text()

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from adamms.report import words
+from adamms.report import findings, words
 from adamms.report.page import curves
 from adamms.report.page.picture import draw
 from adamms.report.result import Result
@@ -139,7 +139,7 @@ def _found(result: Result) -> list[str]:
     choice = result.choice(None)
     blocks = ["## How it was chosen"]
     if choice is not None:
-        blocks.append(f"Without labels, over {choice.examples} examples. {words.how_sure(choice)}")
+        blocks.append(f"Without labels, over {choice.examples} examples. {findings.how_sure(choice)}")
     if result.evaluation is not None:
         evaluation, tasks = result.evaluation, result.tasks
         rows: dict[str, list[float | None]] = {

@@ -18,7 +18,7 @@ from rich.tree import Tree
 
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
-from adamms.report import comparison_tables, plan_tables, tables, words
+from adamms.report import comparison_tables, findings, plan_tables, tables, words
 from adamms.report.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat
@@ -131,12 +131,9 @@ class Console:
             self._legend(scored is not None)
         self._table(tables.choices(result))
         self._table(tables.summary(result))
-        choice = result.choice(None)
-        said = [how for how in (words.how_sure(choice) if choice else "", words.verdict(result)) if how]
-        for paragraph in [*said, words.control_finding(result)]:
-            if paragraph:
-                self._rich.print()
-                self._rich.print(Text(paragraph))
+        for paragraph in findings.paragraphs(result):
+            self._rich.print()
+            self._rich.print(Text(paragraph))
 
     def scores(self, result: Result) -> None:
         """Print the scores of a model that was evaluated by itself."""

@@ -190,7 +190,14 @@ def summary(result: Result) -> Table | None:
     rows = []
     for label, setting, mean in compared:
         gain = None if mean is None or own is None else mean - own
-        rows.append((label, setting, words.score(mean), *(() if own is None else (words.signed(gain),))))
+        rows.append(
+            (
+                label,
+                setting,
+                words.score(mean),
+                *(() if own is None else (words.signed(gain),)),
+            )
+        )
     missing = [name for name in result.donors if name not in evaluation.donors]
     return Table(
         f"Mean over tasks ({result.unit})",

@@ -8,7 +8,7 @@ from page_text import Page
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
-from adamms.report import words
+from adamms.report import findings, words
 from adamms.report.page import curves, heat
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -106,7 +106,7 @@ def test_an_edge_of_several_axes_is_named(settings: dict[str, float], said: str)
     grid = lattice({key: THREE[key] for key in settings})
     winner = Candidate.of(settings)
     choice = Choice(winner, dict.fromkeys(grid, 9.0) | {winner: 1.0}, (winner,), 1.0, {winner: 1.0}, 10)
-    text = words.how_sure(choice)
+    text = findings.how_sure(choice)
     assert (said in text) if said else ("edge" not in text)
 
 

@@ -13,7 +13,7 @@ from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.merge.candidate import Candidate
-from adamms.report import words
+from adamms.report import findings
 from adamms.report.report import write_report
 from adamms.report.result import RESULT, Answered, Hyperparameters, Result
 from adamms.search.choice import Choice, Selection, Trust
@@ -51,7 +51,7 @@ def test_it_says_all_that_a_reader_needs(result: Result, tmp_path: Path):
         assert part in page.text
     assert "UNCERTAIN" in page.text
     assert "It ties with 0.6" in page.text
-    assert words.control_finding(result) in page.text
+    assert findings.control_finding(result) in page.text
     assert ["search", "12.3 s", "1100 answers", "89.1/s"] in page.tables["Time"]
     assert ["merge", "4.0 s", "15.2 GB", "3.80 GB/s"] in page.tables["Time"]
     assert "Several alphas have the same smallest D for: " in page.text
@@ -61,7 +61,9 @@ def test_it_says_all_that_a_reader_needs(result: Result, tmp_path: Path):
 def test_one_command_for_each_alpha_that_wins_a_task(result: Result):
     assert result.selection is not None
     pattern = re.compile(rf"{re.escape(result.command)} merge\.alpha=(\S+)  # (.+)")
-    commands = [match.groups() for line in words.merge_commands(result) if (match := pattern.fullmatch(line))]
+    commands = [
+        match.groups() for line in findings.merge_commands(result) if (match := pattern.fullmatch(line))
+    ]
     told = {task: alpha for alpha, tasks in commands for task in tasks.split(", ")}
     assert told == {task: str(choice.candidate) for task, choice in result.selection.tasks.items()}
     assert len(commands) == len(set(told.values()))

@@ -46,7 +46,10 @@ def _panels(result: Result, task: str | None) -> dict[str, Panel]:
     if choice is not None and result.axis is not None:
         known = sorted(choice.differences.items())
         points = tuple((_x(c, result), value) for c, value in known if c != result.several)
-        series = (Series(words.curve(choice), "d", points), *_beside(result, choice.differences))
+        series = (
+            Series(words.curve(choice), "d", points),
+            *_beside(result, choice.differences),
+        )
         spots = _marked(result, {"chosen": choice.candidate}, choice.differences)
         whole = all(abs(value - round(value)) < 1e-9 for _, value in known)
         panels["D"] = Panel("D", series, spots, digits=0 if whole else 2)

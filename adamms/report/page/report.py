@@ -6,7 +6,7 @@ Arranges what `tables`, `words` and the other modules of this folder make of a `
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adamms.report import plan_tables, tables, words
+from adamms.report import findings, plan_tables, tables, words
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers
 from adamms.report.page.render import Fact, render
@@ -30,11 +30,6 @@ class Share:
 def page(result: Result) -> str:
     """The page of a run: one HTML file. What the result does not have is left out."""
     choice, plan, checks = result.choice(None), result.plan, result.checks
-    findings = [
-        words.how_sure(choice) if choice else "",
-        words.verdict(result),
-        words.control_finding(result),
-    ]
     scores, overall = tables.scores(result), curves.overall(result)
     shown = [tables.summary(result), scores, tables.own_scores(result), tables.lmms_eval(result)]
     shown.append(tables.differences(result))
@@ -43,14 +38,14 @@ def page(result: Result) -> str:
         "about": _about(result),
         "notes": result.notes,
         "facts": _facts(result) or _coverage_fact(result),
-        "findings": [text for text in findings if text],
-        "noise": words.noise(result),
+        "findings": findings.paragraphs(result),
+        "noise": findings.noise(result),
         "overall": overall,
         "legend": _legend(overall, labelled=scores is not None),
         "tasks": curves.per_task(result),
         "surfaces": heat.surfaces(result),
         "confidence": heat.confidence(result),
-        "doubts": words.doubts(result),
+        "doubts": findings.doubts(result),
         "choices": tables.choices(result),
         "tables": [table for table in shown if table is not None],
         "labelled": scores is not None,
@@ -68,7 +63,7 @@ def page(result: Result) -> str:
         "folder": "" if result.folder is None else str(result.folder),
         "merged": "" if result.merged is None else words.setting(result.merged),
         "load": result.load,
-        "commands": words.merge_commands(result),
+        "commands": findings.merge_commands(result),
     }
     return render("report.html", context, SCRIPTS)
 
@@ -91,8 +86,8 @@ def _facts(result: Result) -> list[Fact]:
     choice = result.choice(None)
     if choice is None:
         return []
-    noun, sure = words.noun(result.candidates), words.sureness(choice)
-    share = sure if sure == words.NO_RIVALS else words.share(choice.confidence)
+    noun, sure = words.noun(result.candidates), findings.sureness(choice)
+    share = sure if sure == findings.NO_RIVALS else words.share(choice.confidence)
     said = "nothing else could win" if share == sure else f"{sure}: wins that share of the resamples"
     facts = [
         Fact("Chosen without labels", result.label(choice.candidate), f"{noun}, one model for all tasks"),
@@ -100,7 +95,7 @@ def _facts(result: Result) -> list[Fact]:
     ]
     if choice.trust is not None:
         said = f"probability that nothing on the grid is {choice.trust.tolerance:g} points better"
-        mood = "bad" if choice.trust.probability < words.TRUSTED else ""
+        mood = "bad" if choice.trust.probability < findings.TRUSTED else ""
         facts.append(Fact("How good", words.share(choice.trust.probability), said, mood))
     own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
     if own is None or regret is None:

@@ -6,7 +6,7 @@ import pytest
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
-from adamms.report import words
+from adamms.report import findings, words
 from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection, Several
 
@@ -27,7 +27,7 @@ def choice(
 
 
 def test_a_stable_choice():
-    said = words.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,)))
+    said = findings.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,)))
     assert said == (
         "alpha = 0.2 was chosen: its answers change least against its neighbours on the grid, D = 3 over 100 "
         "examples. The choice is stable: it wins in 97% of the bootstrap resamples."
@@ -35,18 +35,18 @@ def test_a_stable_choice():
 
 
 def test_the_only_candidate_that_could_win_is_not_called_stable():
-    said = words.how_sure(choice(2, {2: 3.0}, {2: 1.0}, (2,)))
+    said = findings.how_sure(choice(2, {2: 3.0}, {2: 1.0}, (2,)))
     assert "Nothing else could win: every other candidate lies at an end of the grid." in said
     assert "stable" not in said
 
 
 def test_a_likely_choice_names_its_rival():
-    said = words.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
+    said = findings.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
     assert "likely, not certain: it wins in 70% of the bootstrap resamples, 0.3 in 30%." in said
 
 
 def test_a_tie_and_low_confidence_are_said_plainly():
-    said = words.how_sure(
+    said = findings.how_sure(
         choice(
             3,
             {1: 9.0, 2: 3.0, 3: 3.0, 4: 3.0, 5: 7.0, 6: 8.0},
@@ -62,12 +62,12 @@ def test_a_tie_and_low_confidence_are_said_plainly():
 @pytest.mark.parametrize(("index", "side"), [(1, "lowest"), (3, "highest")])
 def test_a_choice_at_the_edge_comes_with_a_warning(index: int, side: str):
     flat = {1: 5.0, 2: 5.0, 3: 5.0} | {index: 1.0}
-    said = words.how_sure(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
+    said = findings.how_sure(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
     assert f"It is the {side} alpha that could win" in said
 
 
 def test_answers_that_never_change_say_nothing():
-    said = words.how_sure(choice(2, dict.fromkeys((1, 2, 3), 0.0), {1: 0.0, 2: 1.0, 3: 0.0}, (1, 2, 3)))
+    said = findings.how_sure(choice(2, dict.fromkeys((1, 2, 3), 0.0), {1: 0.0, 2: 1.0, 3: 0.0}, (1, 2, 3)))
     assert "no answer changes anywhere" in said
     assert "stable" not in said
 
@@ -84,30 +84,32 @@ def with_scores(result: Result, means: dict[int, float], donor: float, control: 
 
 def test_a_merge_that_beats_everything(result: Result):
     good = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=65.0)
-    said = words.verdict(good)
+    said = findings.verdict(good)
     assert "scores 90.0 %, the best of the grid." in said
     assert "The better parent, donor a, has 75.0: the merge gains 15.0 points." in said
     assert "a fixed alpha = 0.1 would score 70.0." in said
-    assert "best point is alpha = 0.1 with 65.0 %, 25.0 points below" in words.control_finding(good)
+    assert "best point is alpha = 0.1 with 65.0 %, 25.0 points below" in findings.control_finding(good)
 
 
 def test_a_merge_that_does_not_help_is_said_to(result: Result):
     bad = with_scores(result, {0: 92.0, 1: 91.0, 2: 90.0, 3: 80.0}, donor=75.0, control=95.0)
-    said = words.verdict(bad)
+    said = findings.verdict(bad)
     assert "best of the grid is alpha = 0 with 92.0 %, a regret of 2.0 points" in said
     assert "NOT better than the target alone, which has 92.0" in said
-    assert "5.0 points ABOVE the chosen merge: here the donor is not what helps" in words.control_finding(bad)
+    assert "5.0 points ABOVE the chosen merge: here the donor is not what helps" in findings.control_finding(
+        bad
+    )
 
 
 def test_noise_is_two_standard_errors(result: Result):
     given = with_scores(result, {0: 60.0, 2: 90.0}, donor=75.0, control=65.0)
-    assert "about 3.0 points" in words.noise(replace(given, labelled=400))
-    assert words.noise(replace(given, labelled=0)) == ""
-    assert words.noise(replace(given, labelled=400, unit="CIDEr")) == ""
+    assert "about 3.0 points" in findings.noise(replace(given, labelled=400))
+    assert findings.noise(replace(given, labelled=0)) == ""
+    assert findings.noise(replace(given, labelled=400, unit="CIDEr")) == ""
 
 
 def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():
-    said = words.how_sure(
+    said = findings.how_sure(
         choice(2, {1: 4.0, 2: 3.0, 3: 8.0, 4: 9.0}, {1: 0.95, 2: 0.05, 3: 0.0, 4: 0.0}, (2,))
     )
     assert "wins in only 5% of the bootstrap resamples, 0.1 in 95%." in said
@@ -116,7 +118,7 @@ def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():
 
 def test_likely_winners_are_the_fewest_that_reach_the_level():
     found = choice(2, {1: 1.0, 2: 1.0, 3: 1.0}, {1: 0.5, 2: 0.4, 3: 0.1}, (1, 2, 3))
-    assert words.likely_winners(found) == [A[1], A[2]]
+    assert findings.likely_winners(found) == [A[1], A[2]]
 
 
 def test_spans_follow_the_grid():
@@ -178,6 +180,6 @@ def test_several_coefficients(
 ) -> None:
     found = Several(A[2], best, 30, 50, 40, differences, confidence, 0.9)
     said = f"Several coefficients are {said}"
-    assert words.several(found) == said
+    assert findings.several(found) == said
     alone = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,))
-    assert words.how_sure(replace(alone, several=found)) == f"{words.how_sure(alone)} {said}"
+    assert findings.how_sure(replace(alone, several=found)) == f"{findings.how_sure(alone)} {said}"

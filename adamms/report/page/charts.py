@@ -52,7 +52,8 @@ class Panel:
         label: of its axis.
         series: what is drawn.
         spots: what is marked.
-        low, high: the ends of its axis.
+        ceiling: what no value exceeds, e.g. 100 of percentages.
+        from_zero: whether its axis begins at 0.
         digits: after the point of its values.
         told: whether its values are said at the stops.
     """
@@ -60,8 +61,8 @@ class Panel:
     label: str
     series: tuple[Series, ...]
     spots: tuple[Spot, ...] = ()
-    low: float = 0.0
-    high: float = 1.0
+    ceiling: float | None = None
+    from_zero: bool = False
     digits: int = 1
     told: bool = True
 
@@ -152,7 +153,7 @@ class Frame:
         return tuple((self.x(value), name) for value, name in self.places[::step])
 
 
-def chart(title: str, frame: Frame, panels: Sequence[Panel], noun: str) -> Chart:
+def chart(title: str, frame: Frame, panels: Sequence[Panel], noun: str, alike: Sequence[Panel] = ()) -> Chart:
     """Lay the panels out below each other.
 
     Args:
@@ -160,10 +161,12 @@ def chart(title: str, frame: Frame, panels: Sequence[Panel], noun: str) -> Chart
         frame: its size and its x axis.
         panels: as many as the frame has heights.
         noun: what x is, in front of its value: "alpha".
+        alike: panels of other charts; those with the same label get the same axis.
     """
     drawn, top = [], TOP
     for panel, height in zip(panels, frame.heights, strict=True):
-        drawn.append(_drawn(panel, frame, top, top + height))
+        ends = _limits([panel, *(other for other in alike if other.label == panel.label)])
+        drawn.append(_drawn(panel, ends, frame, top, top + height))
         top += height + GAP
     legend = {(series.kind, series.name): None for panel in panels for series in panel.series}
     return Chart(
@@ -181,27 +184,31 @@ def chart(title: str, frame: Frame, panels: Sequence[Panel], noun: str) -> Chart
     )
 
 
-def limits(panels: Sequence[Panel], ceiling: float | None = None) -> tuple[float, float]:
-    """The ends of an axis on which all values of the panels can be seen; not beyond `ceiling` by much."""
+def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
+    """The ends of an axis on which all values of the panels can be seen; not much beyond their ceiling."""
     values = [y for panel in panels for series in panel.series for _, y in series.points]
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.08 * ((high - low) or 1.0)
-    top = high + room
-    return low - room, top if ceiling is None else min(top, ceiling + room / 2)
+    bottom, top = low - room, high + room
+    if panels[0].ceiling is not None:
+        top = min(top, panels[0].ceiling + room / 2)
+    if panels[0].from_zero:
+        bottom = -0.06 * (top or 1.0)
+    return bottom, max(top, bottom + 1)
 
 
-def _drawn(panel: Panel, frame: Frame, top: float, bottom: float) -> Drawn:
-    span = (panel.high - panel.low) or 1.0
+def _drawn(panel: Panel, ends: tuple[float, float], frame: Frame, top: float, bottom: float) -> Drawn:
+    low, high = ends
 
     def y(value: float) -> float:
-        return round(bottom - (value - panel.low) / span * (bottom - top), 1)
+        return round(bottom - (value - low) / (high - low) * (bottom - top), 1)
 
     curves = [series for series in panel.series if not series.across]
     return Drawn(
         label=panel.label,
         top=top,
         bottom=bottom,
-        ticks=tuple((y(value), f"{value:g}") for value in round_values(panel.low, panel.high)),
+        ticks=tuple((y(value), f"{value:g}") for value in round_values(low, high)),
         lines=tuple(
             (series.kind, " ".join(f"{frame.x(x)},{y(value)}" for x, value in series.points))
             for series in curves

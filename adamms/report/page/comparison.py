@@ -11,7 +11,7 @@ from urllib.parse import quote
 from adamms.merge.candidate import ALPHA, short
 from adamms.report import comparison_tables, words
 from adamms.report.comparison import Comparison, JobRow
-from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
+from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart
 from adamms.report.page.render import Fact, render
 from adamms.report.tables import Table, rows_of
 
@@ -147,6 +147,5 @@ def _panel(
         chosen = choice.candidate.settings[axis]
         if choice.candidate in result.grid and chosen in found:
             spots.append(Spot(f"chosen {kind}", chosen, found[chosen]))
-    panel = Panel(label, tuple(series), tuple(spots))
-    low, high = limits([panel], ceiling=100.0 if label.startswith("mean") else None)
-    return replace(panel, low=-0.06 * high if label == "D" else low, high=max(high, low + 1))
+    scores = label != "D"
+    return Panel(label, tuple(series), tuple(spots), 100.0 if scores else None, from_zero=not scores)

@@ -3,11 +3,11 @@
 Decides what is drawn; `charts` where.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import words
-from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart, limits
+from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart
 from adamms.report.result import Result
 
 WIDE, NARROW = 720.0, 340.0
@@ -17,42 +17,37 @@ PARENTS = 4  # colours of donors
 def overall(result: Result) -> Chart | None:
     """Mean score and D over all tasks; None where candidates differ along several axes."""
     panels = _panels(result, None)
-    if result.axis is None or not panels:
-        return None
-    return _chart("All tasks", result, None, _scaled(panels, [panels], result.unit), WIDE)
+    return _chart("All tasks", result, None, panels, WIDE) if panels else None
 
 
 def per_task(result: Result) -> list[Chart]:
     """The same for every task, all on the same scales; none for a single task."""
-    if result.axis is None or len(result.tasks) < 2:
-        return []
     found = {task: _panels(result, task) for task in result.tasks}
-    return [
-        _chart(task, result, task, _scaled(panels, list(found.values()), result.unit), NARROW)
-        for task, panels in found.items()
-        if panels
-    ]
+    alike = [panel for panels in found.values() for panel in panels]
+    if len(found) < 2:
+        return []
+    return [_chart(task, result, task, own, NARROW, alike) for task, own in found.items() if own]
 
 
-def _panels(result: Result, task: str | None) -> dict[str, Panel]:
-    """By quantity: "scores" if there are any, "D" if there is a choice."""
-    panels = {}
+def _panels(result: Result, task: str | None) -> list[Panel]:
+    """Scores if there are any, D if there is a choice; none without one axis to draw them along."""
+    panels: list[Panel] = []
     choice = result.choice(task)
-    if result.evaluation is not None and result.axis is not None:
+    if result.axis is None:
+        return panels
+    if result.evaluation is not None:
         name = f"mean score ({result.unit})" if task is None else f"score ({result.unit})"
         series = tuple(one for one in _scores(result, task) if one.points)
+        ceiling = 100.0 if result.unit == "%" else None
         if series:
-            panels["scores"] = Panel(name, series, _spots(result, task))
-    if choice is not None and result.axis is not None:
+            panels.append(Panel(name, series, _spots(result, task), ceiling))
+    if choice is not None:
         known = sorted(choice.differences.items())
         points = tuple((_x(c, result), value) for c, value in known if c != result.several)
-        series = (
-            Series(words.curve(choice), "d", points),
-            *_beside(result, choice.differences),
-        )
+        series = (Series(words.curve(choice), "d", points), *_beside(result, choice.differences))
         spots = _marked(result, {"chosen": choice.candidate}, choice.differences)
         whole = all(abs(value - round(value)) < 1e-9 for _, value in known)
-        panels["D"] = Panel("D", series, spots, digits=0 if whole else 2)
+        panels.append(Panel("D", series, spots, from_zero=True, digits=0 if whole else 2))
     return panels
 
 
@@ -111,18 +106,14 @@ def _marked(
     )
 
 
-def _scaled(panels: dict[str, Panel], alike: list[dict[str, Panel]], unit: str) -> list[Panel]:
-    """The panels on axes that the like panels of `alike` fit on, too."""
-    found = []
-    for key, panel in panels.items():
-        others = [other[key] for other in alike if key in other]
-        ends = limits(others, ceiling=100.0 if unit == "%" and key == "scores" else None)
-        low = 0.0 - 0.06 * (ends[1] or 1.0) if key == "D" else ends[0]
-        found.append(Panel(panel.label, panel.series, panel.spots, low, max(ends[1], low + 1), panel.digits))
-    return found
-
-
-def _chart(title: str, result: Result, task: str | None, panels: list[Panel], width: float) -> Chart:
+def _chart(
+    title: str,
+    result: Result,
+    task: str | None,
+    panels: list[Panel],
+    width: float,
+    alike: Sequence[Panel] = (),
+) -> Chart:
     choice = result.choice(task)
     large = width == WIDE
     heights = {1: [230.0 if large else 130.0], 2: [250.0, 110.0] if large else [130.0, 60.0]}[len(panels)]
@@ -134,7 +125,7 @@ def _chart(title: str, result: Result, task: str | None, panels: list[Panel], wi
         axis="alpha, the donors' share" if result.axis == ALPHA else short(result.axis),
         chosen=None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
     )
-    return chart(title, frame, panels, words.noun(result.grid))
+    return chart(title, frame, panels, words.noun(result.grid), alike)
 
 
 def _x(candidate: Candidate, result: Result) -> float:

@@ -1,7 +1,7 @@
 """A run's numbers under stable names, for trackers: a row per candidate, and one line of results.
 
-Names are made of letters, digits and underscores, which W&B can sort and filter by
-(docs.wandb.ai, "Metric naming constraints"); those along an axis have a "/" after their chart's section.
+W&B can sort by names of letters, digits and underscores (docs.wandb.ai, "Metric naming constraints"). Values
+along an axis have a "/" after the section of their chart.
 """
 
 import hashlib
@@ -74,77 +74,61 @@ def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
 
 def overall(result: Result) -> Row:
     """The choice over all tasks, how sure it is and what it is worth: `all_alpha`, `all_score` ..."""
-    row = _choice(result, None, "all")
-    own = row.get("all_score")
-    for name, value in (
-        ("all_target_score", result.target_score(None)),
-        ("all_control_score", result.best_control[1].mean if result.best_control else None),
-        ("all_score_per_task_choice", result.per_task_mean()),
-        ("all_score_per_task_oracle", result.per_task_mean(of_oracles=True)),
-    ):
-        if value is not None:
-            row[name] = value
-    if own is not None and "all_target_score" in row:
-        row["all_gain"] = own - row["all_target_score"]
-    return row
+    own, target = result.chosen_score(None), result.target_score(None)
+    return _choice(result, None, "all") | _known(
+        {
+            "all_target_score": target,
+            "all_control_score": result.best_control[1].mean if result.best_control else None,
+            "all_score_per_task_choice": result.per_task_mean(),
+            "all_score_per_task_oracle": result.per_task_mean(of_oracles=True),
+            "all_gain": None if own is None or target is None else own - target,
+        }
+    )
 
 
 def details(result: Result) -> Row:
-    """The same for every task, the coverage of the plan, and how long every stage took."""
+    """The same for every task, other models' scores, the coverage of the plan, and every stage's time."""
     row: Row = {}
     for task, scope in _scopes(result).items():
-        if task is not None:
-            row |= _choice(result, task, scope)
-    if result.evaluation is not None:
-        for donor, scores in result.evaluation.donors.items():
-            row[f"donor_{identifier(donor)}_score"] = scores.mean
+        row |= {} if task is None else _choice(result, task, scope)
+    row |= {f"donor_{identifier(name)}_score": scores.mean for name, scores in result.donor_scores.items()}
     if result.scores is not None:
         row |= {f"task_{identifier(task)}_score": value for task, value in result.scores.tasks.items()}
         row["all_score"] = result.scores.mean
-    return row | _lmms_eval(result) | _coverage(result) | _times(result.timings)
-
-
-def _lmms_eval(result: Result) -> Row:
-    """Its metrics in its own units: `lmms_eval_mme_perception_score`; with the filter where there is one."""
-    row: Row = {}
-    for metric in result.lmms_eval.metrics if result.lmms_eval else ():
+    for metric in result.lmms_eval.metrics if result.lmms_eval else ():  # in lmms-eval's own units
         chosen = "" if metric.filter == "none" else f"_{metric.filter}"
         row[f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"] = metric.value
-    return row
+    return row | _coverage(result) | _times(result.timings)
 
 
 def _choice(result: Result, task: str | None, scope: str) -> Row:
     """What the search found for a task, or with None for all; with labels also what it cost."""
-    row: Row = {}
     choice, oracle = result.choice(task), result.oracle(task)
+    values: dict[str, float | None] = {
+        "score": result.chosen_score(task),
+        "oracle_score": result.score(oracle, task),
+        "regret": result.regret(task),
+    }
     if choice is not None:
-        row |= {f"{scope}_{identifier(short(key))}": v for key, v in choice.candidate.settings.items()}
-        row[f"{scope}_difference"] = choice.differences[choice.candidate]
-        row[f"{scope}_confidence"] = choice.confidence
-        if choice.trust is not None:
-            row[f"{scope}_trust"] = choice.trust.probability
+        values |= {identifier(short(key)): value for key, value in choice.candidate.settings.items()}
+        values["difference"] = choice.differences[choice.candidate]
+        values["confidence"] = choice.confidence
+        values["trust"] = choice.trust.probability if choice.trust else None
     if oracle is not None:
-        row |= {f"{scope}_oracle_{identifier(short(key))}": v for key, v in oracle.settings.items()}
-    for name, value in (
-        ("score", result.score(choice.candidate if choice else None, task)),
-        ("oracle_score", result.score(oracle, task)),
-        ("regret", result.regret(task)),
-    ):
-        if value is not None:
-            row[f"{scope}_{name}"] = value
-    return row
+        values |= {f"oracle_{identifier(short(key))}": value for key, value in oracle.settings.items()}
+    return _known({f"{scope}_{name}": value for name, value in values.items()})
+
+
+def _known(values: Mapping[str, float | None]) -> Row:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _coverage(result: Result) -> Row:
-    if result.plan is None:
-        return {}
-    groups = result.plan.coverage()
+    groups = result.plan.coverage() if result.plan else []
     total = sum(found.parameters for found in groups)
     merged = [found for found in groups if found.action == "merge"]
-    row: Row = {"plan_merged_tensors": sum(found.tensors for found in merged)}
-    if total:
-        row["plan_merged_share"] = sum(found.parameters for found in merged) / total
-    return row
+    row: Row = {"plan_merged_tensors": sum(found.tensors for found in merged)} if result.plan else {}
+    return row | ({"plan_merged_share": sum(found.parameters for found in merged) / total} if total else {})
 
 
 def _times(timings: Iterable[StageTiming]) -> Row:

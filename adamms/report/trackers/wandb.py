@@ -26,8 +26,7 @@ from adamms.report.trackers.wandb_files import (
     answers_table,
     checkpoints,
     model_artifact,
-    recipe_artifact,
-    report_artifact,
+    run_artifacts,
     samples_table,
 )
 
@@ -162,13 +161,10 @@ class Wandb:
         if self.mode == "online":  # wandb refuses it offline; there the model's metadata names them
             for artifact in inputs:
                 run.use_artifact(artifact)
-        for artifact in (
-            recipe_artifact(wandb, run.id, output, result),
-            report_artifact(wandb, run.id, output, result),
-            model_artifact(wandb, run.id, result, inputs, self.checksum),
-        ):
-            if artifact is not None:
-                run.log_artifact(artifact)
+        for artifact in run_artifacts(wandb, run.id, output):
+            run.log_artifact(artifact)
+        if result.folder is not None and result.folder.is_dir():
+            run.log_artifact(model_artifact(wandb, run.id, result, inputs, self.checksum))
 
 
 def _draw(run: Any, curves: metrics.Curves) -> None:

@@ -96,17 +96,14 @@ def _checkpoint(wandb: ModuleType, role: str, place: str, revision: object) -> A
     return artifact
 
 
-def model_artifact(
-    wandb: ModuleType, run: str, result: Result, inputs: Sequence[Any], checksum: bool
-) -> Any | None:
+def model_artifact(wandb: ModuleType, run: str, result: Result, inputs: Sequence[Any], checksum: bool) -> Any:
     """The merged model where it lies: its files are referred to, and only its recipe is uploaded.
 
     The recipe has the fingerprint of the weights, so that another model is another version of the artifact,
     although without `checksum` wandb knows the other files by their paths alone.
     """
     folder = result.folder
-    if folder is None or not folder.is_dir():
-        return None
+    assert folder is not None
     recipe = folder / RECORD
     record = json.loads(recipe.read_text(encoding="utf-8")) if recipe.is_file() else {}
     metadata = {
@@ -130,33 +127,17 @@ def model_artifact(
     return artifact
 
 
-def recipe_artifact(wandb: ModuleType, run: str, output: Path, result: Result) -> Any | None:
-    """How the model is made: the mapping, the choice, the configuration, the recipe."""
-    files = [
-        *([output / "plan.json"] if result.plan else []),
-        *([output / "plan_verify.json"] if result.checks else []),
-        *([output / "selection.json"] if result.selection else []),
-        *([output / "config.yaml", result.folder / RECORD] if result.folder else []),
-    ]
-    return _files(wandb, f"recipe-{run}", "recipe", output, files)
-
-
-def report_artifact(wandb: ModuleType, run: str, output: Path, result: Result) -> Any | None:
-    """What was found, to read: the page, the scores, the answers."""
-    files = [
-        output / "report.html",
-        *([output / "evaluation.json"] if result.evaluation else []),
-        *([output / "answers.jsonl"] if result.selection and result.answered else []),
-    ]
-    return _files(wandb, f"report-{run}", "report", output, files)
-
-
-def _files(wandb: ModuleType, name: str, kind: str, output: Path, files: Sequence[Path]) -> Any | None:
-    """An artifact of those files that are there; None if there are none."""
-    there = [file for file in files if file.is_file()]
-    if not there:
-        return None
-    artifact = wandb.Artifact(name, type=kind)
-    for file in there:
-        artifact.add_file(str(file), name=file.relative_to(output).as_posix())
-    return artifact
+def run_artifacts(wandb: ModuleType, run: str, output: Path) -> list[Any]:
+    """How the model is made, and what was found, to read: those of the run's files that are there."""
+    kinds = {
+        "recipe": ("plan.json", "plan_verify.json", "selection.json", "config.yaml", f"model/{RECORD}"),
+        "report": ("report.html", "result.json", "evaluation.json", "answers.jsonl"),
+    }
+    found = []
+    for kind, names in kinds.items():
+        there = [name for name in names if (output / name).is_file()]
+        artifact = wandb.Artifact(f"{kind}-{run}", type=kind)
+        for name in there:
+            artifact.add_file(str(output / name), name=name)
+        found += [artifact] if there else []
+    return found

@@ -1,6 +1,6 @@
 """The model card of a merged model: the hub's metadata, how it was made, what it is worth, how to load it.
 
-Made of plain data: what `adamms_recipe.json` records and, after a search, what the run found.
+Made from what adamms_recipe.json records and, after a search, from the run's `Result`.
 """
 
 import re
@@ -53,8 +53,8 @@ def write_card(
     recipe: Mapping[str, Any],
     loader: str,
     result: Result | None = None,
-) -> None:
-    """Write README.md of a merged model into its folder, and of a search over one axis `search.png`.
+) -> str:
+    """Write README.md of a merged model into its folder, and of a search over one axis its picture.
 
     Args:
         folder: of the model.
@@ -62,32 +62,22 @@ def write_card(
         recipe: what adamms_recipe.json holds.
         loader: code that loads such a folder, with {} where that goes.
         result: of the search that chose it; None for a merge at a given alpha.
+
+    Returns:
+        The card's text.
     """
-    curve = None if result is None else curves.overall(result)
-    if curve is not None:
-        draw(folder / PICTURE, curve)
-    text = model_card(origins, recipe, loader, result, pictured=curve is not None)
-    (folder / "README.md").write_text(text, encoding="utf-8")
-
-
-def model_card(
-    origins: Sequence[Origin],
-    recipe: Mapping[str, Any],
-    loader: str,
-    result: Result | None = None,
-    pictured: bool = False,
-) -> str:
-    """README.md of a merged model; see `write_card`."""
-    target = origins[0].name
     shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
+    method, rows = recipe["method"]["name"], recipe["coverage"]
+    coverage = [[r["action"], r["reason"], str(r["tensors"]), f"{r['parameters']:,}"] for r in rows]
     blocks = [
         "# Merged with adamms",
-        f"`{target}`, whose architecture it has, merged by `{recipe['method']['name']}` with {shares}.",
-        _licences(origins),
-        *(_found(result) if result is not None else ()),
-        f"![scores by labels, and D, which the search minimises]({PICTURE})" if pictured else "",
+        f"`{origins[0].name}`, whose architecture it has, merged by `{method}` with {shares}.",
+        "Licences of what went in: "
+        + "; ".join(f"`{origin.name}`: {origin.licence or 'not said in its folder'}" for origin in origins)
+        + ".",
+        *(_found(folder, result) if result is not None else ()),
         "## What was merged",
-        "| action | reason | tensors | parameters |\n| --- | --- | --- | --- |\n" + _coverage(recipe),
+        _table([["action", "reason", "tensors", "parameters"], *coverage]),
         "The full recipe is in `adamms_recipe.json`.",
         "## Use",
         f"It loads as the target does:\n\n```python\n{_code(loader)}\n```",
@@ -95,7 +85,9 @@ def model_card(
         f"```bibtex\n{CITATION}\n```",
     ]
     front = yaml.safe_dump(_metadata(origins, recipe, result), sort_keys=False).strip()
-    return f"---\n{front}\n---\n\n" + "\n\n".join(block for block in blocks if block) + "\n"
+    text = f"---\n{front}\n---\n\n" + "\n\n".join(blocks) + "\n"
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return text
 
 
 def _metadata(origins: Sequence[Origin], recipe: Mapping[str, Any], result: Result | None) -> dict[str, Any]:
@@ -129,38 +121,33 @@ def _index(result: Result | None) -> dict[str, Any]:
     return {"model-index": [{"name": result.title, "results": entries}]} if entries else {}
 
 
-def _licences(origins: Sequence[Origin]) -> str:
-    said = [f"`{o.name}`: {o.licence or 'not said in its folder'}" for o in origins]
-    return "Licences of what went in: " + "; ".join(said) + "."
-
-
-def _found(result: Result) -> list[str]:
-    """How the setting was chosen, and how the model scored."""
-    choice = result.choice(None)
+def _found(folder: Path, result: Result) -> list[str]:
+    """How the setting was chosen, with its picture, and how the model scored."""
+    choice, curve = result.choice(None), curves.overall(result)
     blocks = ["## How it was chosen"]
     if choice is not None:
         blocks.append(f"Without labels, over {choice.examples} examples. {findings.how_sure(choice)}")
+    if curve is not None:
+        draw(folder / PICTURE, curve)
+        blocks.append(f"![scores by labels, and D, which the search minimises]({PICTURE})")
     if result.evaluation is not None:
-        evaluation, tasks = result.evaluation, result.tasks
-        rows: dict[str, list[float | None]] = {
-            "this model": [result.score(result.merged, task) for task in (None, *tasks)],
-            "target alone": [result.target_score(task) for task in (None, *tasks)],
+        scopes = (None, *result.tasks)
+        rows = {
+            "this model": [result.score(result.merged, task) for task in scopes],
+            "target alone": [result.target_score(task) for task in scopes],
         }
-        for name, scores in evaluation.donors.items():
-            rows[f"donor {name} alone"] = [scores.mean, *(scores.tasks.get(task) for task in tasks)]
-        heads = ["model", "mean", *tasks]
-        lines = [heads, ["---"] * len(heads)]
-        lines += [[name, *(words.score(value) for value in values)] for name, values in rows.items()]
-        table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        for name, scores in result.donor_scores.items():
+            rows[f"donor {name} alone"] = [scores.on(task) for task in scopes]
+        lines = [[name, *map(words.score, values)] for name, values in rows.items()]
+        table = _table([["model", "mean", *result.tasks], *lines])
         blocks.append(f"Scores ({result.unit}) on {result.labelled} labelled examples:\n\n{table}")
     return blocks
 
 
-def _coverage(recipe: Mapping[str, Any]) -> str:
-    return "\n".join(
-        f"| {row['action']} | {row['reason']} | {row['tensors']} | {row['parameters']:,} |"
-        for row in recipe["coverage"]
-    )
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; the first row is the headings."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _code(loader: str) -> str:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
-from adamms.report.card import PICTURE, Origin, model_card, write_card
+from adamms.report.card import PICTURE, Origin, write_card
 from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection
 
@@ -29,8 +29,8 @@ def front(card: str) -> dict[str, object]:
     return yaml.safe_load(card.split("---\n", 2)[1])
 
 
-def test_the_hubs_fields_and_the_recipe() -> None:
-    card = model_card([TARGET, Origin("llava-hf/onevision", "apache-2.0")], RECIPE, LOADER)
+def test_the_hubs_fields_and_the_recipe(tmp_path: Path) -> None:
+    card = write_card(tmp_path, [TARGET, Origin("llava-hf/onevision", "apache-2.0")], RECIPE, LOADER)
     assert front(card) == {
         "base_model": ["Qwen/Qwen2-VL-7B-Instruct", "llava-hf/onevision"],
         "base_model_relation": "merge",
@@ -46,11 +46,11 @@ def test_the_hubs_fields_and_the_recipe() -> None:
     assert ModelCard(card).data.base_model == ["Qwen/Qwen2-VL-7B-Instruct", "llava-hf/onevision"]
 
 
-def test_a_folder_is_no_base_model_of_the_hub() -> None:
-    card = model_card([Origin("a: [strange] 'name' # of a folder"), TARGET], RECIPE, LOADER)
+def test_a_folder_is_no_base_model_of_the_hub(tmp_path: Path) -> None:
+    card = write_card(tmp_path, [Origin("a: [strange] 'name' # of a folder"), TARGET], RECIPE, LOADER)
     assert front(card)["base_model"] == [TARGET.name]
     assert "`a: [strange] 'name' # of a folder`, whose architecture it has" in card
-    assert "base_model" not in front(model_card([Origin("mine")], RECIPE, LOADER))
+    assert "base_model" not in front(write_card(tmp_path, [Origin("mine")], RECIPE, LOADER))
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,11 @@ def test_a_folder_is_no_base_model_of_the_hub() -> None:
         ((None, None), None),
     ],
 )
-def test_the_licence_is_that_of_all_or_other(licences: tuple[str | None, ...], expected: str | None) -> None:
+def test_the_licence_is_that_of_all_or_other(
+    tmp_path: Path, licences: tuple[str | None, ...], expected: str | None
+) -> None:
     origins = [Origin(f"o/{number}", licence) for number, licence in enumerate(licences)]
-    card = model_card(origins, RECIPE, LOADER)
+    card = write_card(tmp_path, origins, RECIPE, LOADER)
     assert front(card).get("license") == expected
     for origin in origins:
         assert f"`{origin.name}`: {origin.licence or 'not said in its folder'}" in card
@@ -86,7 +88,7 @@ def test_a_licence_is_read_from_the_folders_own_card(tmp_path: Path, text: str |
     assert Origin.of("o/m", tmp_path) == Origin("o/m", expected)
 
 
-def test_results_are_in_the_text_and_in_the_index() -> None:
+def test_results_are_in_the_text_and_in_the_index(tmp_path: Path) -> None:
     low, high = Candidate(0.0), Candidate(0.3)
     choice = Choice(high, {low: 5.0, high: 1.0}, (high,), 0.9, {high: 0.9}, 12)
     evaluation = Evaluation(
@@ -95,7 +97,7 @@ def test_results_are_in_the_text_and_in_the_index() -> None:
         {},
     )
     result = Result("t", selection=Selection({}, choice), evaluation=evaluation, merged=high, labelled=8)
-    card = model_card([TARGET], RECIPE, LOADER, result)
+    card = write_card(tmp_path, [TARGET], RECIPE, LOADER, result)
     (index,) = front(card)["model-index"]
     values = {entry["dataset"]["name"]: entry["metrics"][0]["value"] for entry in index["results"]}
     assert values == {"read": 70.0, "add": 41.25}
@@ -124,8 +126,8 @@ LOADERS = (LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-def test_the_code_on_the_card_names_what_there_is(loader: str) -> None:
-    code = model_card([TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
+def test_the_code_on_the_card_names_what_there_is(tmp_path: Path, loader: str) -> None:
+    code = write_card(tmp_path, [TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
     names: dict[str, object] = {}
     exec(code.splitlines()[0], names)
     call, arguments = code.splitlines()[2].removeprefix("model = ").split("(")

@@ -87,15 +87,6 @@ def test_the_ancestor_is_a_language_model(miniature: Path) -> None:
     assert torch.isfinite(model(input_ids=inputs["input_ids"]).logits).all()
 
 
-def test_a_seed_gives_the_same_bytes(
-    miniature: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
-) -> None:
-    factory.build(tmp_path / "again", regime=tiny_regime, console=silent)
-    for which in ("ancestor", "target", "donor"):
-        first = (miniature / which / "model.safetensors").read_bytes()
-        assert (tmp_path / "again" / which / "model.safetensors").read_bytes() == first
-
-
 def test_a_second_call_does_nothing(
     miniature: Path, silent: Console, tiny_regime: Regime, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from adamms.data.digits import SKILLS, ask, draw_scene
 from adamms.demo import language
 
+TOKENIZER = language.tokenizer()
+
 
 @given(st.lists(st.sampled_from([w for w in language.vocabulary() if w not in language.SPECIAL]), min_size=1))
 def test_tokenizer_round_trip(words: list[str]) -> None:
-    tokenizer = language.tokenizer()
+    tokenizer = TOKENIZER
     text = " ".join(words)
     ids = tokenizer(text)["input_ids"]
     assert ids == [language.word_ids()[word] for word in words]

@@ -162,9 +162,9 @@ def test_the_engine_asks_as_training_did(pair: Path, examples: tuple[Example, ..
 
 
 def test_a_seed_gives_the_same_bytes(
-    pair: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
+    pair: Path, stages: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
 ) -> None:
-    factory.build(tmp_path / "again", pair="llama", regime=tiny_regime, console=silent)
+    factory.build(tmp_path / "again", pair="llama", regime=tiny_regime, stages=stages, console=silent)
     for which in ("ancestor", "target", "donor"):
         first = (pair / which / "model.safetensors").read_bytes()
         assert (tmp_path / "again" / which / "model.safetensors").read_bytes() == first

@@ -13,6 +13,7 @@ from configured_engines import transformers_engine
 from safetensors.torch import load_file
 
 from adamms.data.example import Example
+from adamms.demo import models
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor
 from adamms.errors import AdammsError
@@ -204,10 +205,11 @@ class TestPromptFiles:
         assert len(set(identities)) == 5
 
     def test_another_tokenizer_does_not_go_into_a_processor_that_has_one(
-        self, talkative: Path, tokenizer: Path
+        self, tokenizer: Path, tmp_path: Path
     ) -> None:
+        models.save_target(models.target(), tmp_path / "qwen2_vl")
         with pytest.raises(AdammsError, match="it has a processor with a tokenizer of its own"):
-            load_processor(talkative / "target", PromptFiles(tokenizer))
+            load_processor(tmp_path / "qwen2_vl", PromptFiles(tokenizer))
 
 
 def files(folder: Path) -> PromptFiles:

@@ -11,8 +11,8 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.score import judge, score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.merge.candidate import Candidate
+from adamms.report.answered import Answered
 from adamms.report.console import Console
-from adamms.report.result import Answered
 
 # Always reported beside the winner: the target as it is, and the share that is a fair guess.
 REFERENCES = (UNMERGED, Candidate(0.1))

@@ -97,9 +97,7 @@ def _found(result: Result) -> dict[str, Any]:
     """What a search chose, and the scores that it is compared with; None where there are no labels."""
     oracle, control, merged = result.oracle(None), result.best_control, result.hyperparameters
     return {
-        "method": merged.method if merged else "",
-        "parameters": merged.parameters if merged else {},
-        "coefficients": merged.shares if merged else {},
+        **({} if merged is None else vars(merged)),
         "overall": _chosen(result, None),
         "tasks": {
             task: _chosen(result, task) for task in (result.selection.tasks if result.selection else ())

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adamms.data.example import Example
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of, names_from_json, names_to_json
+from adamms.report.answered import Answered
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
@@ -58,23 +58,6 @@ class StageTiming:
     seconds: float
     count: int = 0
     unit: str = ""
-
-
-@dataclass(frozen=True)
-class Answered:
-    """One input and what came back.
-
-    Args:
-        example: the input.
-        texts: candidate -> its answer.
-        label: the right answer, where it is known. The search never sees it.
-        right: candidate -> whether the scorer takes its answer for right; empty where that is not known.
-    """
-
-    example: Example
-    texts: Mapping[Candidate, str]
-    label: str | None = None
-    right: Mapping[Candidate, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +154,7 @@ class Result:
             "hyperparameters": None if self.hyperparameters is None else vars(self.hyperparameters),
             "folder": None if self.folder is None else str(self.folder),
             "notes": list(self.notes),
-            "answered": [_answered_to_json(one) for one in self.answered],
+            "answered": [one.to_json() for one in self.answered],
             **names_to_json(named),
         }
 
@@ -191,7 +174,7 @@ class Result:
             hyperparameters=None if found is None else Hyperparameters(**found),
             folder=None if data["folder"] is None else Path(data["folder"]),
             notes=tuple(data["notes"]),
-            answered=tuple(_answered_from_json(one, names) for one in data["answered"]),
+            answered=tuple(Answered.from_json(one, names) for one in data["answered"]),
         )
 
     @property
@@ -318,21 +301,3 @@ class Result:
             if candidate.alpha is not None and candidate.alpha_alone and abs(candidate.alpha - alpha) < 1e-9:
                 return candidate
         return None
-
-
-def _answered_to_json(one: Answered) -> dict[str, Any]:
-    example = vars(one.example) | {"image": None if one.example.image is None else str(one.example.image)}
-    texts = {str(candidate): text for candidate, text in one.texts.items()}
-    right = {str(candidate): judged for candidate, judged in one.right.items()}
-    return {"example": example, "texts": texts, "label": one.label, "right": right}
-
-
-def _answered_from_json(data: Mapping[str, Any], names: Mapping[str, Candidate]) -> Answered:
-    given = data["example"]
-    image = None if given["image"] is None else Path(given["image"])
-    return Answered(
-        Example(given["id"], given["task"], given["question"], image),
-        {names[name]: text for name, text in data["texts"].items()},
-        data["label"],
-        {names[name]: judged for name, judged in data["right"].items()},
-    )

@@ -11,7 +11,8 @@ from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
-from adamms.report.result import Answered, Result, StageTiming
+from adamms.report.answered import Answered
+from adamms.report.result import Result, StageTiming
 from adamms.search.choice import Choice, Selection
 
 TARGET_TASKS = ("read", "spell", "presence", "largest")

@@ -14,8 +14,9 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.merge.candidate import Candidate
 from adamms.report import findings
+from adamms.report.answered import Answered
 from adamms.report.report import write_report
-from adamms.report.result import RESULT, Answered, Hyperparameters, Result
+from adamms.report.result import RESULT, Hyperparameters, Result
 from adamms.search.choice import Choice, Selection, Trust
 
 

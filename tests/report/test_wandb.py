@@ -22,7 +22,8 @@ from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
 from adamms.merge.candidate import Candidate
-from adamms.report.result import Answered, Result
+from adamms.report.answered import Answered
+from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job
 from adamms.report.trackers.wandb import Wandb

@@ -28,9 +28,10 @@ from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate, axes_of
+from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
-from adamms.report.result import Answered, Hyperparameters, Result
+from adamms.report.result import Hyperparameters, Result
 from adamms.search.candidates import subset
 from adamms.search.evidence import Evidence
 

@@ -12,8 +12,9 @@ from typing import Any
 from adamms.engines.answer import normalised
 from adamms.merge.candidate import Candidate
 from adamms.report import words
+from adamms.report.answered import Answered
 from adamms.report.page.images import Album
-from adamms.report.result import Answered, Result
+from adamms.report.result import Result
 
 MOST_TEXT = 2_000  # characters of one answer or question
 ROOM = 8_000_000  # characters of all of them together

@@ -102,7 +102,7 @@ class Wandb:
     def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
         own = SWEEP not in os.environ
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkout = Path(__file__).resolve().parents[2]
+        checkout = Path(__file__).resolve().parents[3]
         try:
             run = wandb.init(
                 mode=self.mode,

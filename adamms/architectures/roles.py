@@ -12,11 +12,10 @@ from adamms.errors import AdammsError, nearest
 
 # norm.attn and norm.mlp stand before attention and MLP, norm.{attn,mlp}_out after them (Gemma), norm.q and
 # norm.k on each head's queries and keys (Qwen3, Gemma 3).
-LAYER_ROLES = (
-    *("attn.q", "attn.k", "attn.v", "attn.o"),
-    *("mlp.gate", "mlp.up", "mlp.down"),
-    *("norm.attn", "norm.mlp", "norm.attn_out", "norm.mlp_out", "norm.q", "norm.k"),
-)
+NORMS = ("norm.attn", "norm.mlp", "norm.attn_out", "norm.mlp_out", "norm.q", "norm.k")
+ATTENTION = ("attn.q", "attn.k", "attn.v", "attn.o")
+MLP = ("mlp.gate", "mlp.up", "mlp.down")
+LAYER_ROLES = (*ATTENTION, *MLP, *NORMS)
 MODEL_ROLES = ("embed", "head", "final_norm")
 VARIANTS = ("text", "image")
 
@@ -24,9 +23,9 @@ VARIANTS = ("text", "image")
 # authors' --noLN.
 ROLE_GROUPS: dict[str, tuple[str, ...]] = {
     **{role: (role,) for role in MODEL_ROLES + LAYER_ROLES},
-    "attn": tuple(role for role in LAYER_ROLES if role.startswith("attn.")),
-    "mlp": tuple(role for role in LAYER_ROLES if role.startswith("mlp.")),
-    "norm": (*(role for role in LAYER_ROLES if role.startswith("norm.")), "final_norm"),
+    "attn": ATTENTION,
+    "mlp": MLP,
+    "norm": (*NORMS, "final_norm"),
 }
 
 _PATTERN = re.compile(

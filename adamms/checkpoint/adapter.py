@@ -24,7 +24,7 @@ WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 BESIDE = "non_lora_trainables.bin"
 FLOATS = ("F64", "F32", "F16", "BF16")
 
-# Settings that say how the adapter came about, or that its tensors say themselves.
+# Settings that only describe the training, or that the adapter's tensors show themselves.
 HARMLESS = (
     *("peft_type", "peft_version", "task_type", "auto_mapping", "base_model_name_or_path", "revision"),
     *("inference_mode", "bias", "lora_dropout", "target_modules", "exclude_modules", "modules_to_save"),

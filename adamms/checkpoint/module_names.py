@@ -34,8 +34,8 @@ class StoredModules:
     def find(self, name: str) -> str:
         """The stored name of the tensor `name` (module path and `weight` or `bias`).
 
-        The longest common ending decides, which must reach up to the layer's number and the word before it;
-        then how many words the rests have in common, and how few they have not.
+        The longest common ending decides; it must reach up to the layer's number and the word before it.
+        Among equals the rests decide: more words in common, then fewer others.
 
         Raises:
             AdammsError: no stored tensor, several, or one under another prefix than the rest of its block.

@@ -1,7 +1,7 @@
 """The pieces of a sentencepiece model, `tokenizer.model`, in the order of their ids.
 
-The file is one protobuf message, `ModelProto` of sentencepiece_model.proto, of which field 1 repeats the
-pieces and field 1 of a piece is its text; the rest is passed over. Knows nothing of what pieces are for.
+The file is one protobuf message, `ModelProto` of sentencepiece_model.proto. Its field 1 repeats the pieces,
+and field 1 of a piece is its text; everything else is skipped. Does not know what pieces are for.
 """
 
 import re
@@ -17,7 +17,7 @@ def read_pieces(file: Path) -> list[str]:
     """Every piece, control and byte pieces included.
 
     Raises:
-        AdammsError: no sentencepiece model; a tiktoken file, which is called so, too, is named as such.
+        AdammsError: not a sentencepiece model; the message says so if it is a tiktoken file.
     """
     raw = file.read_bytes()
     kind = "a tiktoken file" if _TIKTOKEN.match(raw) else "no sentencepiece model"

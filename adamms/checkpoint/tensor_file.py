@@ -43,8 +43,17 @@ MAX_HEADER_BYTES = 100_000_000
 
 # What zip archives and pickles that are truncated or malformed raise.
 _UNREADABLE = (
-    *(zipfile.BadZipFile, struct.error, OSError, EOFError, RuntimeError, NotImplementedError),
-    *(ValueError, TypeError, KeyError, IndexError, AttributeError, MemoryError, OverflowError),
+    zipfile.BadZipFile,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    MemoryError,
+    OverflowError,
 )
 
 

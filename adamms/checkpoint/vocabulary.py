@@ -1,12 +1,12 @@
 """Token strings and ids of a checkpoint's tokenizer, and the alignment of two of them by string.
 
-Files are read as data: no code of a repository is run, and sentencepiece need not be installed. Knows nothing
-of tensors: it answers which donor row belongs to which target row.
+Files are read as data: no code of a repository runs, and sentencepiece need not be installed. Says which
+donor row belongs to which target row; knows nothing of tensors.
 
 Strings are compared as the tokenizers spell them. Byte-level BPE writes a leading space as `Ġ` and bytes
-beyond ASCII as letters of its own, sentencepiece writes `▁` and whole characters: the strings of two such
-tokenizers are equal for bare words only, and models of both kinds have no ancestor in common, so that even
-their equal tokens have nothing to do with each other. Such a pair is not aligned at all (`spelling`).
+beyond ASCII as letters of its own; sentencepiece writes `▁` and whole characters. Models of the two kinds
+have no ancestor in common, so even their equal tokens have nothing to do with each other. Such a pair is
+not aligned at all (`spelling`).
 """
 
 import json

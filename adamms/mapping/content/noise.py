@@ -2,16 +2,18 @@
 
 Pure statistics on tensors in memory; knows nothing of names, files or plans.
 
-Unrelated tensors have cosines around 0 with a variance of 1 / (numbers compared), plus what weights of
-all tensors have in common (outlier columns, a mean); that is measured on the pairs that nobody takes for a
-match. A cosine counts when chance would exceed it `FALSE_MATCHES` times in all comparisons of the two models
-together (a Bonferroni bound on the normal tail), and never below `LEAST_COSINE`: models of one ancestor are
-far above (fine-tuned language models 0.9 and more), and what unrelated ones share stays below.
-A match is clear when every other tensor is no more than noise, or at least at twice the squared distance.
-Of unclear ones the closest is taken where they must be copies of one tensor, from `KINDRED` on. Matrices of
-different layers never are so alike, but norms and biases are, each like many others (up to 0.94 in a
-real encoder): of vectors two may be alike and no third, or they must be all but equal. Where a tensor's
-counterpart is missing another layer's comes closest, which its own target resembles more: that is a doubt.
+Noise. Cosines of unrelated tensors lie around 0. Their variance is 1 / (numbers compared), plus what all
+weights have in common (outlier columns, a mean), which is measured on the pairs that are no match.
+
+Threshold. A cosine counts when chance would exceed it `FALSE_MATCHES` times in all comparisons of the two
+models together (a Bonferroni bound on the normal tail), and never below `LEAST_COSINE`. Models of one
+ancestor are far above: fine-tuned language models at 0.9 and more.
+
+Grade. A match is clear when every other tensor is no more than noise, or at least at twice the squared
+distance. Of unclear matches the closest is taken where they must be copies of one tensor, from `KINDRED` on.
+Matrices of different layers are never so alike. Norms and biases are, each like many others (up to 0.94 in a
+real encoder), so of vectors only two may be alike, or they must be nearly equal. Where a tensor's counterpart
+is missing, another layer's comes closest, but its own target resembles that one more: a doubt.
 """
 
 import math

@@ -180,6 +180,12 @@ def validated(schema: type[AnySection], values: Mapping[str, Any], where: str) -
     return section.model_copy(update=paths)
 
 
+def split(schema: type[AnySection], node: Mapping[str, Any], where: str) -> tuple[AnySection, dict[str, Any]]:
+    """The keys of a group that its schema has, checked; and the others, which an object takes."""
+    common = {key: value for key, value in node.items() if key in schema.model_fields}
+    return validated(schema, common, where), {key: node[key] for key in node if key not in common}
+
+
 def found_by_name(name: object, where: str) -> Any:
     """The class or function with this full name.
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import adamms
+from adamms.app.merge_settings import MergeSettings
 from adamms.app.models import Models, OpenModel, Stage
-from adamms.app.settings import MergeSettings, Run
+from adamms.app.settings import Run
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Mapper, Plan, Slot

@@ -5,9 +5,8 @@ no file of a model.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -15,12 +14,21 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.app.build import MISSING, Missing, build, checked_arguments, found_by_name, prepared, validated
+from adamms.app.build import (
+    MISSING,
+    Missing,
+    build,
+    checked_arguments,
+    found_by_name,
+    prepared,
+    split,
+    validated,
+)
 from adamms.app.grid import candidate_of, candidates_of, space_of
 from adamms.app.job import check_experiment, this_job
+from adamms.app.merge_settings import MergeSettings, read_merge
 from adamms.app.sections import (
     EvaluateKeys,
-    MergeKeys,
     ModeKeys,
     ModelKeys,
     Node,
@@ -37,13 +45,9 @@ from adamms.evaluate.lmms.run import LmmsEval
 from adamms.evaluate.scorers import Scorer
 from adamms.mapping.plan import Mapper
 from adamms.merge.candidate import Candidate
-from adamms.merge.method import Method
-from adamms.merge.rules import Rule
 from adamms.merge.shares import donor_shares
 from adamms.report.trackers.tracker import Job, Tracker
 from adamms.search.choice import Selector
-
-NAME = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
@@ -80,48 +84,6 @@ class Sources:
     donors: Mapping[str, Source]
     ancestor: Source | None = None
     prepare: Callable[[], object] | None = None
-
-
-@dataclass(frozen=True)
-class MergeSettings:
-    """How models are merged.
-
-    Args:
-        method: the arithmetic.
-        alpha: the donors' share together, or each donor's by name.
-        weights: donor name -> its part of the donors' common share; None for equal parts.
-        rules: where the donors' share is another one.
-        device: where merged weights are computed.
-        node: the values that all of it was made from.
-    """
-
-    method: Method
-    alpha: float | Mapping[str, float]
-    weights: Mapping[str, float] | None
-    rules: tuple[Rule, ...]
-    device: str
-    node: Node = field(repr=False, compare=False)
-
-    def at(self, candidate: Candidate) -> "MergeSettings":
-        """The same with the candidate's values in the place of those configured.
-
-        Raises:
-            AdammsError: values that the method, or the rules, refuse together.
-        """
-        if candidate.alpha_alone:
-            assert candidate.alpha is not None
-            return replace(self, alpha=candidate.alpha)
-        node = deepcopy(self.node)
-        for key, value in candidate.settings.items():
-            *path, last = key.split(".")[1:]
-            inner = node
-            for step in path:
-                inner = inner[step]
-            inner[last] = value
-        try:
-            return read_merge(node)
-        except AdammsError as error:
-            raise AdammsError(f"the candidate {candidate}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -189,11 +151,11 @@ def read(config: DictConfig) -> Run:
     values: Any = OmegaConf.to_container(config, resolve=True)
     own = set(re.findall(r"\$\{(\w+)\}", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
-    mode, mode_keys = _split(ModeKeys, root.mode, "mode")
+    mode, mode_keys = split(ModeKeys, root.mode, "mode")
     models = _read_models(root.model)
     merge = read_merge(root.merge)
     donor_shares(merge.alpha, list(models.donors), merge.weights)
-    search, strategy = _split(SearchKeys, root.search, "search")
+    search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
     engine = build(root.engine, "engine")
     replays = issubclass(found_by_name(root.engine.get("_target_"), "engine"), Replay)
@@ -233,15 +195,6 @@ def read(config: DictConfig) -> Run:
     )
 
 
-def read_merge(node: Node) -> MergeSettings:
-    """The group `merge`: what its constructor does not take is common to all methods."""
-    keys, own = _split(MergeKeys, node, "merge")
-    if keys.weights is not None and not isinstance(keys.weights, Mapping):
-        raise AdammsError(f"merge.weights is {keys.weights!r}; expected {{donor name: number}}")
-    method: Method = build(own, "merge", besides=MergeKeys.model_fields)
-    return MergeSettings(method, keys.alpha, keys.weights, _read_rules(keys.rules), keys.device, node)
-
-
 def _read_grid(
     keys: SearchKeys, node: Node, merge: MergeSettings, donors: list[str]
 ) -> tuple[Candidate, ...]:
@@ -251,18 +204,6 @@ def _read_grid(
         settings = merge.at(candidate)
         donor_shares(settings.alpha, donors, settings.weights)
     return grid
-
-
-def _read_rules(given: Sequence[Node] | Mapping[str, Node] | None) -> tuple[Rule, ...]:
-    """Where the donors' share is another one, in order. A number of a named rule can be searched."""
-    if isinstance(given, Mapping):
-        for name in given:
-            if not NAME.fullmatch(name):
-                raise AdammsError(f"merge.rules: the name {name!r} is no key; expected letters, digits and _")
-        named = {f"merge.rules.{name}": rule for name, rule in given.items()}
-    else:
-        named = {f"merge.rules[{number}]": rule for number, rule in enumerate(given or ())}
-    return tuple(Rule(**checked_arguments(Rule, rule, where)) for where, rule in named.items())
 
 
 def _read_models(node: Node) -> Sources:
@@ -307,9 +248,3 @@ def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, search
         own = own | {"seed": keys.seed}
     strategy: Selector = build(own, "search", besides=SearchKeys.model_fields)
     return strategy
-
-
-def _split(schema: Any, node: Node, where: str) -> tuple[Any, Node]:
-    """The keys of a group that its schema has, checked; and the others, which an object takes."""
-    common = {key: value for key, value in node.items() if key in schema.model_fields}
-    return validated(schema, common, where), {key: node[key] for key in node if key not in common}

@@ -1,6 +1,6 @@
-"""What this machine has: packages, processors, GPUs, services. Each found fact says whether it will do.
+"""What this machine has: packages, processors, GPUs, services. Every finding says whether it is good enough.
 
-Looks, and changes nothing. Knows no configuration; what a run needs of all this is in `doctor`.
+Looks, and changes nothing. Knows no configuration: what a run needs is in `modes.doctor`.
 """
 
 import importlib.metadata as metadata
@@ -74,10 +74,8 @@ def torchvision() -> Finding:
         import torchvision  # noqa: F401
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0][:120]
-        return Finding(
-            *("torchvision import", BAD, reason),
-            "install the torchvision that belongs to this torch, from the same index",
-        )
+        advice = "install the torchvision that belongs to this torch, from the same index"
+        return Finding("torchvision import", BAD, reason, advice)
     return Finding("torchvision import", GOOD, "goes with this torch")
 
 
@@ -89,10 +87,8 @@ def gpus() -> Iterator[Finding]:
         if shutil.which("nvidia-smi") is None:
             yield Finding("GPU", ABSENT, "none; everything runs on processors")
         else:
-            yield Finding(
-                *("GPU", BAD, f"nvidia-smi is there, but torch {torch.__version__} sees no GPU"),
-                "install a torch that is built for this driver's CUDA",
-            )
+            found = f"nvidia-smi is there, but torch {torch.__version__} sees no GPU"
+            yield Finding("GPU", BAD, found, "install a torch that is built for this driver's CUDA")
         return
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)

@@ -87,8 +87,8 @@ def gpus() -> Iterator[Finding]:
         if shutil.which("nvidia-smi") is None:
             yield Finding("GPU", ABSENT, "none; everything runs on processors")
         else:
-            found = f"nvidia-smi is there, but torch {torch.__version__} sees no GPU"
-            yield Finding("GPU", BAD, found, "install a torch that is built for this driver's CUDA")
+            blind = f"nvidia-smi is there, but torch {torch.__version__} sees no GPU"
+            yield Finding("GPU", BAD, blind, "install a torch that is built for this driver's CUDA")
         return
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)

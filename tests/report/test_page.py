@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from adamms.data.example import Example
 from adamms.engines.image import open_image
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.merge.candidate import Candidate
+from adamms.report.answered import Answered
 from adamms.report.page import curves, heat
-from adamms.report.page.answers import MOST_TEXT, answers
+from adamms.report.page.answers import MOST_TEXT, answers, changes
 from adamms.report.page.charts import round_values
 from adamms.report.page.images import SIDE, Album
 from adamms.report.plan_tables import MOST_ROLES
@@ -113,6 +115,13 @@ def test_answers_come_once_with_who_gave_them(answered: Result):
     assert rows["hostile"]["texts"][1].endswith(
         f"({len(given[60].texts[Candidate(0.5)]) - MOST_TEXT} more characters)"
     )
+
+
+def test_answers_change_where_the_search_says_so():
+    grid, example = [Candidate(0.0), Candidate(0.1), Candidate(0.2), Candidate(0.3)], Example("1", "t", "q")
+    one = Answered(example, dict(zip(grid, ("Yes,  it is", " yes, IT is ", "no", "No"), strict=True)))
+    assert changes(one, grid, ordered=True) == 1  # neither case nor white space makes another answer
+    assert changes(one, grid, ordered=False) == 1
 
 
 def test_pictures_are_in_the_page_once_and_not_too_large(answered: Result):

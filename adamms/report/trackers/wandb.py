@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Literal
@@ -87,8 +86,14 @@ class Wandb:
             run = None
             with _tolerant(wandb):
                 run = self._start(wandb, settings, job)
+
+            def record(result: Result) -> None:
+                with _tolerant(wandb):
+                    if run is not None and self.mode != "disabled":
+                        self._log(wandb, run, settings, result)
+
             try:
-                yield partial(self._record, wandb, run, settings)
+                yield record
             except BaseException as error:
                 with _tolerant(wandb):
                     if run is not None:
@@ -140,13 +145,8 @@ class Wandb:
             Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
         return run
 
-    def _record(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
-        """Log what the run found; nothing of it is needed for what is in the output folder."""
-        if self.mode != "disabled" and run is not None:
-            with _tolerant(wandb):
-                self._log(wandb, run, settings, result)
-
     def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
+        """Log what the run found. The output folder has all of it, too."""
         _draw(run, metrics.curves(result))
         found = metrics.overall(result)
         if found:

@@ -23,7 +23,7 @@ def write_report(folder: Path, result: Result) -> Path:
     """
     from adamms.report.page.report import page
 
-    _write(folder / RESULT, json.dumps(result.to_json(), indent=1) + "\n")
+    _write(folder / RESULT, json.dumps(result.to_json()) + "\n")
     return _write(folder / "report.html", page(result))
 
 

@@ -1,7 +1,7 @@
-"""The recommended choice: the candidate against which a signal holds least, and how far to trust it.
+"""The search: the candidate wins against which a signal says least, per task and over all.
 
-What the signals are worth was measured on controlled pairs (`tests/benchmarks/signals.py`). Knows no labels,
-models or engines.
+The paper's search, the recommended one and others are settings of one class (conf/search). The signals were
+measured on controlled pairs (tests/benchmarks/signals.py). Knows no labels, models or engines.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,121 +10,142 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from adamms.errors import AdammsError, check_choice
+from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
-from adamms.search.choice import Choice, Selection
-from adamms.search.evidence import PARENTS, Array, Ask, Signal, table
-from adamms.search.racing import SAME, Finish, Places, Race, known
-from adamms.search.ties import TIE_RULES, Positions, break_tie
+from adamms.search.choice import Choice, Selection, Trust
+from adamms.search.contest import Contest, Endpoints, Ties, eligible
+from adamms.search.difference import Difference
+from adamms.search.evidence import PARENTS, Array, Ask, table
+from adamms.search.signals.signal import Signal
 from adamms.search.trust import trust
 
 
 @dataclass(frozen=True)
-class TrustedSelector:
-    """Chooses the candidate with the smallest sum of a signal's differences; alpha = 0 may win.
+class Strategy:
+    """Chooses the candidate with the smallest D, the sum of a signal's differences over the examples.
 
     Args:
         signal: what speaks against a candidate.
-        because: why its winner wins, for people.
-        donors: whether the parents' own answers are asked for, if the signal needs them; a signal of
-            agreement does without.
-        bisection: how answers are inferred from others; None asks for all of them.
-        race: how candidates drop out; None lets all of them answer everything.
-        ties: among equal sums: the `lowest`, the `middle` or the middle of the `widest_basin` (see `ties`).
-        tolerance: points of accuracy that a good choice may lose; what `Trust` speaks of.
+        difference: between two answers.
+        endpoints: which candidates at an end of the grid may win; see `Contest`.
+        smoothing: neighbours on either side to average D over, along every axis; 0 for none.
+        ties: among equal D: the `lowest` candidate, the `middle` one, or the middle of the `widest_basin`.
+        donors: whether the parents' own answers are asked for, if the signal uses them.
+        bisection: how answers are inferred from others; None to ask for all of them.
+        tolerance: points of accuracy that a good choice may lose; for the probability that this one is good.
+            None for no such probability, as in the paper.
         resamples: bootstrap resamples for the confidence.
-        seed: of the bootstrap.
+        seed: of everything that is drawn at random.
+        because: why the winner wins, for people.
     """
 
     signal: Signal
+    difference: Difference
+    endpoints: Endpoints
+    smoothing: NonNegativeInt
+    ties: Ties
+    donors: bool
+    bisection: Bisection | None
+    tolerance: PositiveFloat | None
+    resamples: PositiveInt
+    seed: NonNegativeInt
     because: str
-    donors: bool = True
-    bisection: Bisection | None = None
-    race: Race | None = None
-    ties: str = "middle"
-    tolerance: PositiveFloat = 2.0
-    resamples: PositiveInt = 1000
-    seed: NonNegativeInt = 0
-
-    def __post_init__(self) -> None:
-        check_choice("search.ties", self.ties, TIE_RULES)
 
     @property
     def needs(self) -> tuple[str, ...]:
+        """What has to be asked for beside the candidates' answers; see `evidence`."""
         return tuple(need for need in self.signal.needs if self.donors or need != PARENTS)
 
     def check(self, candidates: Sequence[Candidate]) -> None:
-        """Raise AdammsError if there is nothing to choose from."""
-        if len(candidates) < 2:
-            raise AdammsError(f"search.grid has {len(candidates)} candidate; expected at least 2")
+        """Raise AdammsError if no candidate of this grid may win, before any answer is made."""
+        count, shape = len(candidates), shape_of(candidates)
+        if sum(values > 1 for values in shape) > 1:
+            return
+        least = 2 if eligible(2, self.signal.neighbours, self.endpoints).any() else 3
+        if count < least:
+            raise AdammsError(
+                f"search.grid has {count} candidates; this signal with search.endpoints={self.endpoints} "
+                f"needs at least {least}"
+            )
 
-    def search(
+    def choose(
         self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
     ) -> Selection:
-        """Ask every candidate everything, or what is not spared; then choose per task and over all.
+        """Ask what is needed, then choose per task and over all.
 
-        After a race a task's choice is among those that did not drop out of it.
+        Args:
+            candidates: a grid, in increasing order.
+            tasks: task -> ids of its examples.
+
+        Raises:
+            AdammsError: candidates that are no grid or of which none may win; no tasks, or one without
+                examples.
         """
-        everything = examples_of(tasks)
+        self.check(candidates)
+        examples = examples_of(tasks)
         if self.bisection is not None:
-            ask = self.bisection.over(ask, self.needs, candidates)
-        if self.race is None:
-            evidence = ask(candidates, everything)
-            held = self.signal.differences(evidence, everything)
-            asked = known(held, table(evidence.candidates, everything))
-            finish = Finish(asked, tuple(range(len(candidates))))
-        else:
-            finish = self.race.run(ask, self.signal, candidates, everything)
-        columns = {example: place for place, example in enumerate(everything)}
-        return Selection(
-            {
-                task: self.choose(candidates, finish.of([columns[example] for example in examples]))
-                for task, examples in tasks.items()
-            },
-            self.choose(candidates, finish),
-        )
+            ask = self.bisection.over(ask, self.needs, candidates, self.seed)
+        evidence = ask(candidates, examples)
+        held = self.signal.differences(evidence, examples, self.difference)
+        answers = table(evidence.candidates, examples)
+        columns = {example: place for place, example in enumerate(examples)}
 
-    def choose(self, candidates: Sequence[Candidate], finish: Finish) -> Choice:
-        """The choice among the candidates, in increasing order, that are left."""
-        positions = np.argwhere(np.ones(shape_of(candidates), dtype=bool))  # (candidates, axes)
-        asked, left = finish.asked, np.array(finish.left)
-        count, scores = asked.held.shape[1], asked.scores
-        winner, tied = self._winner(scores, left, positions)
-        weights = self._resamples(count)
-        # Candidates are compared with the winner on the examples that both were asked.
-        gaps = weights @ np.nan_to_num((asked.held - asked.held[winner]) * asked.scale).T / count
-        apart = weights @ ((asked.said != asked.said[winner]) * asked.scale).T / count
-        judged = np.isfinite(scores)
-        gaps[:, ~judged], apart[:, ~judged] = np.inf, 0.0
-        wins = np.zeros(len(candidates))
-        for row in gaps:
-            wins[self._winner(row, left, positions)[0]] += 1 / self.resamples
+        def choice(part: Sequence[str]) -> Choice:
+            places = [columns[example] for example in part]
+            texts = [[row[place] for place in places] for row in answers]
+            return self._choice(candidates, held.take(places, axis=1), texts)
+
+        return Selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
+
+    def _choice(
+        self, candidates: Sequence[Candidate], held: Array, answers: Sequence[Sequence[str]]
+    ) -> Choice:
+        """The choice over some examples.
+
+        Args:
+            held: what each example says against each candidate; shape (candidates, examples).
+            answers: for each candidate its answers.
+        """
+        contest = Contest(
+            shape_of(candidates), self.signal.neighbours, self.endpoints, self.smoothing, self.ties
+        )
+        scores, resampled = contest.smoothed(held.sum(1)), contest.smoothed(self._resampled(held))
+        tied, wins = contest.tied(scores), contest.wins(resampled)
+        winner = contest.winner(tied)
+        able = np.flatnonzero(contest.allowed)
         return Choice(
             candidate=candidates[winner],
-            differences={c: float(d) for c, d, ok in zip(candidates, scores, judged, strict=True) if ok},
-            tied=tuple(candidates[place] for place in tied),
+            differences={candidates[place]: float(scores[place]) for place in able},
+            tied=tuple(candidates[place] for place in np.flatnonzero(tied)),
             confidence=float(wins[winner]),
-            wins={c: float(w) for c, w, ok in zip(candidates, wins, judged, strict=True) if ok},
-            examples=count,
+            wins={candidates[place]: float(wins[place]) for place in able},
+            examples=held.shape[1],
             because=self.because,
-            trust=trust(gaps, apart, winner, self.tolerance, self.seed),
+            trust=self._trust(resampled, answers, winner),
         )
 
-    def _winner(self, scores: Array, left: Places, positions: Positions) -> tuple[int, list[int]]:
-        """The place of the winner among those left, and of all that are as good."""
-        tied = left[scores[left] <= scores[left].min() + SAME].tolist()
-        return tied[break_tie(positions[tied], self.ties)], tied
-
-    def _resamples(self, count: int) -> Array:
-        """How often every example is drawn when as many are drawn anew: shape (resamples, examples)."""
+    def _resampled(self, held: Array) -> Array:
+        """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""
+        count = held.shape[1]
         generator = np.random.default_rng(self.seed)
-        return generator.multinomial(count, np.full(count, 1 / count), size=self.resamples).astype(float)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
+        sums: Array = weights.astype(np.float64) @ held.T
+        return sums
+
+    def _trust(self, resampled: Array, answers: Sequence[Sequence[str]], winner: int) -> Trust | None:
+        """How probably the winner is a good choice, from resampled D and the answers it was made from."""
+        if self.tolerance is None:
+            return None
+        count = len(answers[0])
+        gaps = (resampled - resampled[:, [winner]]) / count
+        apart = self._resampled(np.stack([self.difference(own, answers[winner]) for own in answers])) / count
+        return trust(gaps, apart, winner, self.tolerance, self.seed)
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:
-    """All of them, task by task.
+    """The examples of all tasks, task by task.
 
     Raises:
         AdammsError: no tasks, or one without examples.

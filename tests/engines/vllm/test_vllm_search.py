@@ -11,14 +11,12 @@ from pathlib import Path
 import pytest
 from configured import configured
 from configured_engines import vllm_engine
+from strategies import chosen, paper
 from test_vllm import ask, real, recipe
 from tiny_merges import published
 from watch_jobs import NOTES
 
-from adamms.engines.responses import Responses
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import ExactMatch
-from adamms.search.selection import ConsistencySelector
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = (0.0, 0.2, 0.4, 0.6)
@@ -93,9 +91,9 @@ def test_the_choice_is_that_of_separately_written_checkpoints(
     tasks: dict[str, list[str]] = {}
     for example in examples:
         tasks.setdefault(example.task, []).append(example.id)
-    chosen = ConsistencySelector(ExactMatch(), resamples=20).select(Responses(answers), tasks)
+    selection = chosen(paper(resamples=20), answers, tasks)
     folder = multirun.folders[0]
-    assert json.loads((folder / "selection.json").read_text()) == json.loads(json.dumps(chosen.to_json()))
+    assert json.loads((folder / "selection.json").read_text()) == json.loads(json.dumps(selection.to_json()))
     kept = [json.loads(line) for line in (folder / "answers.jsonl").read_text().splitlines()]
     assert {line["id"]: line["answers"] for line in kept} == {
         example.id: {str(alpha): answers[alpha][example.id] for alpha in answers} for example in examples

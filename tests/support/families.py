@@ -1,4 +1,4 @@
-"""The model families beyond the paper's as tiny checkpoints: built by transformers, or disguised by hand."""
+"""Tiny checkpoints of the model families beyond the paper's: built by transformers, or renamed by hand."""
 
 import json
 from collections.abc import Callable

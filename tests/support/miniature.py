@@ -45,7 +45,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, silent: Console, tiny_re
 
 @pytest.fixture(scope="session")
 def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`miniature` with noise on every matrix of the language models, another for each, so that answers differ."""
+    """`miniature` with its own noise on every matrix of the language models, so that answers differ."""
     folder = shutil.copytree(miniature, tmp_path_factory.mktemp("talkative") / "models")
     for seed, name in enumerate(("ancestor", "target", "donor")):
         file = folder / name / "model.safetensors"

@@ -199,8 +199,7 @@ def keys() -> set[str]:
 
     for file in sorted(CONF.rglob("*.yaml")):
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        named = re.search(r"@package (\w+)", file.read_text())
-        package = str(file.parent.relative_to(CONF)) if named is None else named[1].replace("_global_", "")
+        package = "" if "@package _global_" in file.read_text() else str(file.parent.relative_to(CONF))
         collect(content, "" if package == "." else package.replace("/", "."))
     return found | {"search.difference"}
 

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
-    "search": {"errors", "merge.candidate", "engines.answer"},
+    "search": {"errors", "engines.responses", "merge.candidate", "engines.answer"},
     "evaluate": {"errors", "data", "engines.answer", "merge.candidate"},
     "report": {
         "merge.candidate",
@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         "search.choice",
         "evaluate.evaluation",
         "evaluate.lmms.results",
+        "engines.responses",
         "engines.answer",
         "engines.image",
     },
@@ -56,7 +57,7 @@ TOP = {"app"}
 
 
 def module(file: Path) -> str:
-    """'search.strategy', and '' for adamms/__init__.py."""
+    """'search.selection', and '' for adamms/__init__.py."""
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 

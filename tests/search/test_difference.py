@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from strategies import chosen, paper
 
+from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import Embedding
+from adamms.search.difference import Embedding, ExactMatch
+from adamms.search.selection import ConsistencySelector
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,13 @@ def minilm() -> str:
 def embedding(minilm: str) -> Embedding:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        difference = Embedding(minilm, "cpu", 64)
+        difference = Embedding(minilm, device="cpu")
         difference(["start"], ["it"])
     return difference
+
+
+def test_exact_match_folds_case() -> None:
+    assert list(ExactMatch()(["Red", "STRASSE", "a"], ["red", "straße", "a."])) == [0, 0, 1]
 
 
 class TestEmbedding:
@@ -56,7 +61,7 @@ class TestEmbedding:
         assert (there >= 0).all()
 
     def test_every_distinct_answer_is_embedded_once(self, minilm: str, monkeypatch) -> None:
-        difference = Embedding(minilm, "cpu", 64)
+        difference = Embedding(minilm, device="cpu")
         seen: list[str] = []
         real = difference._encoder.encode
         monkeypatch.setattr(
@@ -75,15 +80,15 @@ class TestEmbedding:
             "On the grass a dog runs.",
             "The soup is hot.",
         ]
-        answers = {Candidate(i / 10): {"1": text} for i, text in enumerate(said)}
-        exact = chosen(paper(resamples=5), answers, {"t": ["1"]}).overall
+        responses = Responses({Candidate(i / 10): {"1": text} for i, text in enumerate(said)})
+        exact = ConsistencySelector(ExactMatch(), resamples=5).select(responses, {"t": ["1"]}).overall
         assert len(exact.tied) == 3
-        found = chosen(paper(resamples=5, difference=embedding), answers, {"t": ["1"]}).overall
-        assert found.tied == (Candidate(0.2),)
+        chosen = ConsistencySelector(embedding, resamples=5).select(responses, {"t": ["1"]}).overall
+        assert chosen.tied == (Candidate(0.2),)
 
     def test_what_is_missing_is_said(self, tmp_path: Path, monkeypatch) -> None:
         with pytest.raises(AdammsError, match=r"search\.difference\.model: .* cannot load .*nothing"):
-            Embedding(str(tmp_path / "nothing"), None, 64)(["a"], ["b"])
+            Embedding(str(tmp_path / "nothing"))(["a"], ["b"])
         monkeypatch.setitem(sys.modules, "sentence_transformers", None)
         with pytest.raises(AdammsError, match=r"pip install -e .*\[embedding\]"):
-            Embedding("", None, 64)(["a"], ["b"])
+            Embedding()(["a"], ["b"])

@@ -1,48 +1,55 @@
 """How unsure a candidate is of its own answers, by its log-probabilities.
 
-AdaMerging (arXiv:2310.02575) minimises the entropy of predictions without labels. A model that is sure of
-wrong answers deceives these signals.
+Low entropy of predictions without labels is what AdaMerging minimises (arXiv:2310.02575); a model that is
+surely wrong fools it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from adamms.search.difference import Difference
-from adamms.search.evidence import TOKENS, Array, Evidence
-from adamms.search.signals.probabilities import entropy, log_probabilities
-from adamms.search.signals.signal import Signal
+from adamms.engines.answer import Answer
+from adamms.search.evidence import TOKENS, Array, Evidence, log_probabilities, log_probability
 
 
 @dataclass(frozen=True)
-class Surprisal(Signal):
+class Surprisal:
     """Minus the log-probability (nats) of the whole answer."""
 
-    needs = (TOKENS,)
-    alone = True
+    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
-    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
         return -np.stack([log_probabilities(evidence.candidates[c], examples) for c in evidence.order])
 
 
 @dataclass(frozen=True)
-class Improbability(Signal):
-    """One minus the probability of the whole answer, so that no single answer outweighs the others."""
+class Doubt:
+    """One minus the probability of the whole answer: one sure answer more counts as much as any other."""
 
-    needs = (TOKENS,)
-    alone = True
+    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
-    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        return 1 - np.exp(-Surprisal().differences(evidence, examples, difference))
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+        return 1 - np.exp(-Surprisal().differences(evidence, examples))
 
 
 @dataclass(frozen=True)
-class Entropy(Signal):
-    """The entropy (nats) of the likeliest tokens at each position, summed over the answer."""
+class Entropy:
+    """The entropy (nats) of the likeliest tokens at each place, summed over the answer."""
 
-    needs = (TOKENS,)
-    alone = True
+    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
+    reach: ClassVar[int | None] = 0
 
-    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        return np.array([[entropy(evidence.candidates[c][e]) for e in examples] for c in evidence.order])
+    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+        return np.array(
+            [[_entropy(evidence.candidates[c][example]) for example in examples] for c in evidence.order]
+        )
+
+
+def _entropy(answer: Answer) -> float:
+    log_probability(answer)  # raises if there are none
+    values = [np.array([value for _, value in token.likeliest]) for token in answer.tokens]
+    return float(sum(-(np.exp(value) * value).sum() for value in values))

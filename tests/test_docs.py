@@ -199,7 +199,8 @@ def keys() -> set[str]:
 
     for file in sorted(CONF.rglob("*.yaml")):
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        package = "" if "@package _global_" in file.read_text() else str(file.parent.relative_to(CONF))
+        named = re.search(r"@package (\w+)", file.read_text())
+        package = str(file.parent.relative_to(CONF)) if named is None else named[1].replace("_global_", "")
         collect(content, "" if package == "." else package.replace("/", "."))
     return found | {"search.difference"}
 

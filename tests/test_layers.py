@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
-    "search": {"errors", "engines.responses", "merge.candidate", "engines.answer"},
+    "search": {"errors", "merge.candidate", "engines.answer"},
     "evaluate": {"errors", "data", "engines.answer", "merge.candidate"},
     "report": {
         "merge.candidate",
@@ -34,7 +34,6 @@ ALLOWED: dict[str, set[str]] = {
         "search.choice",
         "evaluate.evaluation",
         "evaluate.lmms.results",
-        "engines.responses",
         "engines.answer",
         "engines.image",
     },
@@ -57,7 +56,7 @@ TOP = {"app"}
 
 
 def module(file: Path) -> str:
-    """'search.selection', and '' for adamms/__init__.py."""
+    """'search.strategy', and '' for adamms/__init__.py."""
     return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix("__init__").rstrip(".")
 
 

@@ -232,7 +232,7 @@ def check_recorded(needs: Sequence[str]) -> None:
         raise AdammsError(
             f"this search needs {' and '.join(names[need] for need in needs)}, and engine=replay has only "
             f"the candidates' answers: search=adamms goes with it, and search=trusted with "
-            f"search.donors=false search.sureness=0"
+            f"search.donors=false search.signal.members.disagreement.sureness=0"
         )
 
 

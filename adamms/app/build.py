@@ -50,6 +50,7 @@ EXPECTED = {
     "too_short": "at least {min_length} items",
     "literal_error": "one of {expected}",
     "needs_python_object": OBJECT,
+    "is_instance_of": OBJECT,
     "callable_type": OBJECT,
 }
 
@@ -215,6 +216,8 @@ def _with_objects(value: Any, where: str) -> Any:
     """The value with every node that has a `_target_` built."""
     if isinstance(value, Mapping) and TARGET in value:
         return build(value, where)
+    if isinstance(value, Mapping) and any(isinstance(v, Mapping) and TARGET in v for v in value.values()):
+        return {name: _with_objects(item, join(where, name)) for name, item in value.items()}
     if isinstance(value, list) and any(isinstance(item, Mapping) and TARGET in item for item in value):
         return [_with_objects(item, f"{where}[{place}]") for place, item in enumerate(value)]
     return value

@@ -47,7 +47,7 @@ from adamms.mapping.plan import Mapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.shares import donor_shares
 from adamms.report.trackers.tracker import Job, Tracker
-from adamms.search.choice import Selector
+from adamms.search.strategy import Strategy
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Run:
     verify: bool
     grid: tuple[Candidate, ...]
     candidate: Candidate | None
-    strategy: Selector
+    strategy: Strategy
     samples: int | None
     seed: int
     engine: EngineSettings | Replay
@@ -236,8 +236,7 @@ def _read_mode(name: str, own: Node) -> Callable[..., Any]:
     return Missing(f"mode.{missing[0]}") if missing else partial(function, **arguments)
 
 
-def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, searches: bool) -> Selector:
-    own = own.get("selector", own)  # the searches are not flat yet
+def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, searches: bool) -> Strategy:
     takes = signature(found_by_name(own.get("_target_"), "search")).parameters
     if keys.space is not None and "space" not in takes:
         raise AdammsError("search.space is given, but this search has one coefficient: search=coefficients")
@@ -246,5 +245,5 @@ def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, search
         own = own | {"space": space_of(keys.space, merge, donors) if known else {}}
     if "seed" in takes:
         own = own | {"seed": keys.seed}
-    strategy: Selector = build(own, "search", besides=SearchKeys.model_fields)
+    strategy: Strategy = build(own, "search", besides=SearchKeys.model_fields)
     return strategy

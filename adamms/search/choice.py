@@ -3,12 +3,11 @@
 Made from answers alone. Knows no labels, models or engines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
-from adamms.search.evidence import Ask
 
 NEIGHBOURS = "its answers change least against its neighbours on the grid"
 
@@ -148,28 +147,3 @@ class Selection:
     def from_json(cls, data: Mapping[str, Any]) -> "Selection":
         tasks = {task: Choice.from_json(choice) for task, choice in data["tasks"].items()}
         return cls(tasks, Choice.from_json(data["overall"]))
-
-
-class Selector(Protocol):
-    """A search strategy: chooses among candidates by answers alone.
-
-    Attributes:
-        needs: as a signal's: what is asked for beside the candidates' answers.
-    """
-
-    @property
-    def needs(self) -> tuple[str, ...]: ...
-
-    def check(self, candidates: Sequence[Candidate]) -> None:
-        """Raise AdammsError if it could choose nothing on this grid, before any answer is made."""
-        ...
-
-    def search(
-        self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
-    ) -> Selection:
-        """The choice per task (name -> example ids) and over all, from what it asks of whom it asks.
-
-        Raises:
-            AdammsError: no tasks, or a task without examples.
-        """
-        ...

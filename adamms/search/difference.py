@@ -1,4 +1,4 @@
-"""How much two answers differ: 0 for the same, about 1 for another answer."""
+"""How much two answers differ: 0 for the same answer, about 1 for another one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import PositiveInt
 
+from adamms.engines.answer import normalised
 from adamms.errors import AdammsError
 
 
@@ -22,19 +23,22 @@ class Difference(Protocol):
 
 @dataclass(frozen=True)
 class ExactMatch:
-    """1 where the case-folded answers are not the same string (paper; the authors' `exact_match`)."""
+    """1 where the answers are not the same by `normalised` (paper; the authors' `exact_match`).
+
+    >>> ExactMatch()(["Red", "two"], ["red", "three"]).tolist()
+    [0.0, 1.0]
+    """
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
-        return np.array(
-            [a.casefold() != b.casefold() for a, b in zip(left, right, strict=True)], dtype=np.float64
-        )
+        pairs = zip(left, right, strict=True)
+        return np.array([normalised(a) != normalised(b) for a, b in pairs], dtype=np.float64)
 
 
 class Embedding:
-    """1 - cosine of the answers' sentence embeddings, for answers too free to be the same twice.
+    """1 - cosine of the answers' sentence embeddings, for answers whose wording varies.
 
-    The authors' `embedding` strategy (their default model), whose script differs in that it embeds every
-    answer anew for every comparison. Equal strings differ by exactly 0; opposite meanings by up to 2.
+    The authors' `embedding` strategy with their default model; their script embeds every answer again for
+    every comparison. Equal strings differ by exactly 0, opposite meanings by up to 2.
 
     Args:
         model: a name on the hub, or the folder, of a sentence-transformers model.
@@ -47,9 +51,9 @@ class Embedding:
 
     def __init__(
         self,
-        model: str = "sentence-transformers/all-MiniLM-L6-v2",
-        device: str | None = None,
-        batch_size: PositiveInt = 64,
+        model: str,
+        device: str | None,
+        batch_size: PositiveInt,
     ) -> None:
         self.model = model
         self.device = device

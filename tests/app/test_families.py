@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from command import Outcome
-from families import BUILT, DISGUISED, FAMILIES, save_family, save_language
-from remote_formats import Disguise
+from families import BUILT, FAMILIES, REMOTE, save_family, save_language
+from remote_formats import RemoteFormat
 from safetensors.torch import load_file, save_file
 from tiny import with_vision_level
 
@@ -147,30 +147,30 @@ def test_a_language_model_takes_that_of_a_family(name: str, run, family, languag
     assert torch.equal(tokens, expected_tokens)
 
 
-@pytest.mark.parametrize("name", DISGUISED)
+@pytest.mark.parametrize("name", REMOTE)
 def test_a_family_of_remote_code_takes_its_language_model(
     name: str, run, family, language, tmp_path: Path
 ) -> None:
     """What is merged is taken out again by the test's own hand, runs in transformers, and is the donor."""
-    disguise = FAMILIES[name].source
-    assert isinstance(disguise, Disguise)
+    remote = FAMILIES[name].source
+    assert isinstance(remote, RemoteFormat)
     target, donor = family(name), language(FAMILIES[name].language)
     planned = plan(run, target, donor, tmp_path / "plan")
     merged = merge(run, target, donor, tmp_path / "merge")
     before, after = weights(target), weights(merged)
     assert sorted(planned) == sorted(before) == sorted(after)
-    assert [n for n, record in planned.items() if record["action"] == "keep"] == sorted(disguise.vision)
-    for vision in disguise.vision:
+    assert [n for n, record in planned.items() if record["action"] == "keep"] == sorted(remote.vision)
+    for vision in remote.vision:
         assert torch.equal(after[vision], before[vision])
     assert (merged / "config.json").read_bytes() == (target / "config.json").read_bytes()
 
     plain = shutil.copytree(donor, tmp_path / "plain")
-    save_file(disguise.take_off(after), plain / "model.safetensors", metadata={"format": "pt"})
+    save_file(remote.restored(after), plain / "model.safetensors", metadata={"format": "pt"})
     assert_same(weights(plain), weights(donor))
     assert torch.equal(answers(load(plain))[1], answers(load(donor))[1])
 
 
-@pytest.mark.parametrize("name", DISGUISED)
+@pytest.mark.parametrize("name", REMOTE)
 def test_a_language_model_takes_that_of_remote_code(name: str, run, family, language, tmp_path: Path) -> None:
     target, donor = language(FAMILIES[name].language), family(name)
     merged = merge(run, target, donor, tmp_path / "merge")
@@ -184,12 +184,12 @@ def test_layouts_translate_into_one_another_and_run_alike(
     name: str, other: str, run, family, language, tmp_path: Path
 ) -> None:
     """Phi-3, Llama and InternLM2 compute the same of the same weights, fused or not."""
-    disguise = FAMILIES[name].source
-    assert isinstance(disguise, Disguise)
+    remote = FAMILIES[name].source
+    assert isinstance(remote, RemoteFormat)
     target, donor = family(name), language(other)
     plain = shutil.copytree(target.with_name(f"{name}-plain"), tmp_path / "plain")
     merged = merge(run, target, donor, tmp_path / "there")
-    save_file(disguise.take_off(weights(merged)), plain / "model.safetensors", metadata={"format": "pt"})
+    save_file(remote.restored(weights(merged)), plain / "model.safetensors", metadata={"format": "pt"})
     torch.testing.assert_close(answers(load(plain))[0], answers(load(donor))[0], **CLOSE)
     merged = merge(run, donor, target, tmp_path / "back")
     torch.testing.assert_close(

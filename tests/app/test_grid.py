@@ -15,8 +15,8 @@ from adamms.merge.candidate import Candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 # A method with a number of its own, given as the methods of conf/merge are.
-DAMPED = [
-    "merge._target_=damped.Damped",
+SCALED = [
+    "merge._target_=scaled_linear.ScaledLinear",
     "+merge.strength=1.0",
     "+merge.mode=plain",
 ]
@@ -25,7 +25,7 @@ TWO = "search.grid={merge.strength: [0.8, 0.9, 1.0], merge.alpha: [0.2, 0.4, 0.6
 
 
 def configured(*overrides: str, donors: str = "{a: {path: D}}") -> Run:
-    return read_run("model=custom", "model.target.path=T", f"+model.donors={donors}", *DAMPED, *overrides)
+    return read_run("model=custom", "model.target.path=T", f"+model.donors={donors}", *SCALED, *overrides)
 
 
 @pytest.mark.parametrize("experiment", ["model=custom", "model=demo"])
@@ -109,7 +109,7 @@ def test_alpha_by_donor_cannot_be_searched_but_other_numbers_can() -> None:
 
 def search(folder: Path, models: Path, file: Path, *more: str) -> list[str]:
     return [
-        *("mode=search", *pair(models), "data=jsonl", f"data.path={file}", *DAMPED, f"output={folder}"),
+        *("mode=search", *pair(models), "data=jsonl", f"data.path={file}", *SCALED, f"output={folder}"),
         *("engine.max_new_tokens=4", "engine.accelerator=cpu", "evaluate.donors=false", *more),
     ]
 
@@ -137,7 +137,7 @@ def test_a_search_over_another_number_ends_like_one_over_alpha(run, talkative: P
     chosen = overall["candidate"]["merge.strength"]
     assert overall["differences"][f"strength={chosen}"] == min(overall["differences"].values())
     recipe = json.loads((out / "model/adamms_recipe.json").read_text())
-    assert recipe["method"] == {"name": "damped", "parameters": {"strength": chosen, "mode": "plain"}}
+    assert recipe["method"] == {"name": "scaled_linear", "parameters": {"strength": chosen, "mode": "plain"}}
     assert recipe["coefficients"] == {"a": 0.4}
     evaluation = json.loads((out / "evaluation.json").read_text())
     assert list(evaluation["candidates"]) == [f"strength={value}" for value in (0.7, 0.8, 0.9, 1)]
@@ -216,15 +216,15 @@ def test_the_target_is_asked_on_its_own_where_alpha_0_is_another_model(
     """Its answers are those of the target, although the live model was merged before."""
     file = write_jsonl(tmp_path, per_task=2)
     scored = {}
-    for name, strength in (("plain", 1.0), ("damped", 0.8)):
+    for name, strength in (("plain", 1.0), ("scaled_linear", 0.8)):
         out = tmp_path / name
         more = ["search.grid=[0, 0.4, 0.8]", f"merge.strength={strength}", "store=null"]
         done = run(*search(out, talkative, file, *more))
         assert done.status == 0, done.err
         scored[name] = json.loads((out / "evaluation.json").read_text())
-    assert scored["damped"]["target"] == scored["plain"]["candidates"]["0"]
+    assert scored["scaled_linear"]["target"] == scored["plain"]["candidates"]["0"]
     assert "target" not in scored["plain"]
-    page = Page(tmp_path / "damped/report.html")
+    page = Page(tmp_path / "scaled_linear/report.html")
     models = [row[0] for row in page.tables["Scores (%) by labels that the search never saw"]]
     assert "0 target" not in models
     assert "target" in models

@@ -83,14 +83,14 @@ def test_a_job_in_a_process_of_its_own_is_compared(run, talkative: Path, tmp_pat
     sweep = tmp_path / "sweep"
     data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1, labels=False)}"]
     done = run(
-        *("-m", *pair(talkative), *data, *SMALL, "search.rule=either", f"hydra.sweep.dir={sweep}"),
+        *("-m", *pair(talkative), *data, *SMALL, "search.signal.rule=either", f"hydra.sweep.dir={sweep}"),
         "hydra/launcher=local",
     )
     assert done.status == 0, done.err
     assert table(done.out)[1].split() == ["job", "chosen", "D", "sure"]
     [job] = json.loads((sweep / "comparison.json").read_text())["jobs"]
     selection = json.loads((sweep / "0/selection.json").read_text())
-    assert job["overrides"]["search.rule"] == "either"
+    assert job["overrides"]["search.signal.rule"] == "either"
     assert job["found"]["overall"]["settings"] == {"merge.alpha": selection["overall"]["alpha"]}
 
 

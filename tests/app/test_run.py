@@ -296,7 +296,11 @@ BAD_SEARCHES = {
     "grid out of order": (None, ["search.grid=[0,0.3,0.2]"], "expected increasing alphas in [0, 1]"),
     "alpha above 1": (None, ["search.grid=[0,0.5,1.5]"], "alpha is 1.5; expected a number in [0, 1]"),
     "short grid": (None, ["search.grid=[0,0.5]"], "needs at least 3"),
-    "bad rule": (None, ["search.rule=som"], "search.rule is 'som'; expected one of: sum, either, previous"),
+    "bad rule": (
+        None,
+        ["search.signal.rule=som"],
+        "search.signal.rule is 'som'; expected one of: sum, either, previous",
+    ),
     "no samples": (None, ["search.samples=0"], "search.samples is 0; expected a number above 0 or null"),
     "engine type": (None, ["engine.batch_size=many"], "engine.batch_size is 'many'; expected a whole number"),
     "control without ancestor": (None, ["evaluate.control=true"], "needs an ancestor"),

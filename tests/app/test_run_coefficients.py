@@ -83,8 +83,8 @@ def test_what_has_no_names_cannot_be_searched() -> None:
 def search(models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients") -> list[str]:
     """With a signal by which the best factor of the attention is known."""
     more = {
-        "coefficients": [SPACE, "search.trials=12", "~search.signal.difference"],
-        "trusted": ["~search.signal.members", "~search.signal.weights", "search.bisection=null"],
+        "coefficients": [SPACE, "search.trials=12"],
+        "trusted": ["search/signal=surest_parent"],
     }[strategy]
     return [
         *("mode=search", *pair(models), f"search={strategy}", "search.grid=[0, 0.4, 0.8]", RULES, *more),

@@ -10,6 +10,8 @@ from command import Outcome, pair, write_jsonl
 
 GRID = "search.grid=[0,0.01,0.02,0.03,0.04,0.05,0.06,0.07,0.08]"  # so near that most answers stay
 
+SURENESS = "search.signal.members.disagreement.sureness"
+
 
 def search(models: Path, folder: Path, out: str, *more: str) -> list[str]:
     return [
@@ -58,7 +60,7 @@ def test_votes_that_all_count_alike_need_no_log_probabilities(
     run: Callable[..., Outcome], talkative: Path, tmp_path: Path
 ) -> None:
     write_jsonl(tmp_path, per_task=2)
-    done = run(*search(talkative, tmp_path, "out", "evaluate=none", "search.sureness=0", "search.logprobs=0"))
+    done = run(*search(talkative, tmp_path, "out", "evaluate=none", SURENESS + "=0", "search.logprobs=0"))
     assert done.status == 0, done.err
     assert json.loads((tmp_path / "out/selection.json").read_text())["overall"]["alpha"] is not None
 
@@ -88,8 +90,8 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     assert done.status == 2
     assert "this search needs the parents' own answers" in done.err
     assert "search=adamms" in done.err
-    assert "search.donors=false search.sureness=0" in done.err
-    alone = run(*arguments, "search.donors=false", "search.sureness=0", f"output={tmp_path / 'out'}")
+    assert f"search.donors=false {SURENESS}=0" in done.err
+    alone = run(*arguments, "search.donors=false", f"{SURENESS}=0", f"output={tmp_path / 'out'}")
     assert alone.status == 0, alone.err
     assert "it is within 2 points" in " ".join(alone.out.split())
 
@@ -99,9 +101,9 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     [
         ("search.bisection.first=0", "search.bisection.first is 0"),
         ("search.tolerance=-1", "search.tolerance is -1"),
-        ("search.signal.weights=[1]", "2 members and the weights"),
+        ("~search.signal.weights.disagreement", "search.signal.weights has consistency; expected those of"),
         ("search.ties=last", "search.ties"),
-        ("search.sureness=-1", "sureness of a signal is -1"),
+        (f"{SURENESS}=-1", f"{SURENESS} is -1; expected a number that is at least 0"),
         ("search.logprobs=0", "engine.logprobs is 0; expected search.logprobs=10"),
     ],
 )

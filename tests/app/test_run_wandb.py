@@ -30,7 +30,14 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
     data = write_jsonl(tmp_path, per_task=1)
     data.write_text("\n".join(data.read_text().splitlines()[:2]))  # of two tasks
     done = run(
-        *("-m", "merge=linear,slerp", "search.rule=sum,either,previous", *pair(talkative), *SMALL, *OFFLINE),
+        *(
+            "-m",
+            "merge=linear,slerp",
+            "search.signal.rule=sum,either,previous",
+            *pair(talkative),
+            *SMALL,
+            *OFFLINE,
+        ),
         *("data=jsonl", f"data.path={data}", f"hydra.sweep.dir={tmp_path / 'night/one'}"),
     )
     assert done.status == 0, done.err
@@ -49,7 +56,7 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
         assert found.summary["all_alpha"] == found.metadata("model")["merged_at"]["merge.alpha"]
         assert len(found.table("answers")) == 2
         assert {"recipe", "report", "model", "run_table"} == set(found.artifacts)
-        assert found.name.startswith("donor into target {} search.rule={}".format(*wanted[index]))
+        assert found.name.startswith("donor into target {} search.signal.rule={}".format(*wanted[index]))
     assert "W&B: offline" in done.out
     assert "wandb:" not in done.out + done.err
 

@@ -19,6 +19,7 @@ CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["
 NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}
 # Mappings whose keys are names that the user gives.
 NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "engine.only")
+NAMES += ("search.signal.members", "search.signal.weights")
 # Values that may be anything, or any mapping, as far as the door can tell.
 ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")
 ANY += ("evaluate.lmms_eval.gen_kwargs", "evaluate.lmms_eval.environment")

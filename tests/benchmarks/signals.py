@@ -16,50 +16,63 @@ What is in the cache is not made again.
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
+from racing import Race
 from scipy.stats import spearmanr
 from signal_plots import plot
-from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, configured, observe_all
+from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, observe_all, strategy
 
-from adamms.app.merges import build
 from adamms.errors import check_choice
 from adamms.merge.candidate import Candidate
 from adamms.search.choice import Choice
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, Evidence, Signal
-from adamms.search.racing import Race
-from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
-from adamms.search.signals.confidence import Doubt, Entropy, Surprisal
-from adamms.search.signals.consistency import Basin, Consistency, NeighbourDivergence
-from adamms.search.signals.stability import Instability
-from adamms.search.signals.transfer import LikeControl
-from adamms.search.trusted import TrustedSelector
+from adamms.search.difference import Difference, ExactMatch
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, Array, Evidence
+from adamms.search.signals.consistency import Consistency, NeighbourDivergence
+from adamms.search.signals.signal import Signal
+from adamms.search.strategy import Strategy
 
 FAILURE = 5.0  # points of regret
 PAPER, RECOMMENDED = "consistency, sum (paper)", "search=trusted"
-SIGNALS: Mapping[str, Signal] = {
-    PAPER: Consistency("sum"),
-    "consistency, either": Consistency("either"),
-    "consistency, previous": Consistency("previous"),
-    "consistency, smoothed": Consistency("sum", smoothing=1),
-    "basin": Basin(),
-    "neighbours' divergence": NeighbourDivergence(),
-    "log-probability": Surprisal(),
-    "probability": Doubt(),
-    "entropy": Entropy(),
-    "stability": Instability(),
-    "vote": Vote(weighted=False),
-    "vote, weighted": Vote(),
-    "agreement": Disagreement(),
-    "surest parent": SurestParent(),
-    "parents' mixture": ParentsDivergence(),
-    "beyond the control": LikeControl(),
+# Row of the table -> overrides that choose the signal.
+SIGNALS: Mapping[str, tuple[str, ...]] = {
+    PAPER: ("search/signal=consistency",),
+    "consistency, either": ("search/signal=consistency", "search.signal.rule=either"),
+    "consistency, previous": ("search/signal=consistency", "search.signal.rule=previous"),
+    "basin": ("search/signal=basin",),
+    "neighbours' divergence": ("search/signal=neighbour_divergence",),
+    "log-probability": ("search/signal=log_probability",),
+    "probability": ("search/signal=probability",),
+    "entropy": ("search/signal=entropy",),
+    "stability": ("search/signal=stability",),
+    "vote": ("search/signal=vote", "search.signal.weighted=false"),
+    "vote, weighted": ("search/signal=vote",),
+    "disagreement": ("search/signal=disagreement",),
+    "surest parent": ("search/signal=surest_parent",),
+    "parents' divergence": ("search/signal=parents_divergence",),
+    "beyond the control": ("search/signal=beyond_control", "evaluate.control=true"),
 }
 # Those that compare neighbours say nothing of the ends, as in the paper.
 INTERIOR = (Consistency, NeighbourDivergence)
+# Signals that are raced, by the row of the table.
+RACED = {"probability": "probability", "consistency": PAPER}
 BINS = (0.0, 0.5, 0.7, 0.8, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Smoothed(Consistency):
+    """The mean over a candidate and its neighbours, cut at the ends, which count although they cannot win."""
+
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        found = super().differences(evidence, examples, difference)
+        return np.stack([found[max(0, place - 1) : place + 2].mean(axis=0) for place in range(len(found))])
+
+
+def signals() -> dict[str, Signal]:
+    """All that are compared, but for the recommended one."""
+    found = {name: strategy(*overrides).signal for name, overrides in SIGNALS.items()}
+    return found | {"consistency, smoothed": Smoothed("sum")}
 
 
 @dataclass(frozen=True)
@@ -88,22 +101,17 @@ class Recorded:
         )
 
 
-def recommended(pairs: Sequence[Pair]) -> TrustedSelector:
-    """That of conf/search/trusted.yaml."""
-    selector = build(configured(pairs[0].regime, pairs[0].seed, "search=trusted").search.selector)
-    assert isinstance(selector, TrustedSelector)
-    return selector
-
-
-@cache
-def choose(selector: TrustedSelector, pair: Pair) -> tuple[Choice, float]:
+def choose(selector: Strategy, pair: Pair) -> tuple[Choice, float]:
     """Its choice over all examples, and the share of the answers of the whole grid that it needed."""
     ask = Recorded(pair.evidence)
-    choice = selector.search(ask, pair.evidence.order, pair.tasks).overall
-    donors = len(pair.evidence.donors) if PARENTS in selector.needs else 0
-    count = len(pair.examples)
-    whole = (len(pair.evidence.candidates) + donors) * count
-    return choice, (len(ask.asked) + donors * count) / whole
+    choice = selector.choose(ask, pair.evidence.order, pair.tasks).overall
+    return choice, asked_share(ask, pair, PARENTS in selector.needs)
+
+
+def asked_share(ask: Recorded, pair: Pair, parents: bool) -> float:
+    """The share of the answers of the whole grid, and of the donors if they count, that were asked."""
+    donors, count = len(pair.evidence.donors) if parents else 0, len(pair.examples)
+    return (len(ask.asked) + donors * count) / ((len(pair.evidence.candidates) + donors) * count)
 
 
 def regret(pair: Pair, candidate: Candidate) -> float:
@@ -113,7 +121,7 @@ def regret(pair: Pair, candidate: Candidate) -> float:
 
 def judge(signal: Signal, pair: Pair) -> Finding:
     """What the signal's choice, the lowest of the best candidates, loses."""
-    held = signal.differences(pair.evidence, pair.examples).sum(axis=1)
+    held = signal.differences(pair.evidence, pair.examples, ExactMatch()).sum(axis=1)
     allowed = np.ones(len(held), dtype=bool)
     if isinstance(signal, INTERIOR):
         allowed[[0, -1]] = False
@@ -133,9 +141,9 @@ def _answers(signal: Signal, evidence: Evidence) -> int:
     return models * len(evidence.target)
 
 
-def show_signals(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
+def show_signals(pairs: Sequence[Pair], selector: Strategy) -> None:
     print(f"{'signal':26} {'mean':>6} {'worst':>6} {'failures':>9} {'spearman':>9} {'answers':>8}")
-    for name, signal in (SIGNALS | {RECOMMENDED: selector.signal}).items():
+    for name, signal in (signals() | {RECOMMENDED: selector.signal}).items():
         found = [judge(signal, pair) for pair in pairs]
         answers = np.mean([one.answers for one in found])
         regrets, rank = [one.regret for one in found], np.mean([one.correlation for one in found])
@@ -150,50 +158,46 @@ def show_signals(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
         )
 
 
-def show_regimes(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
+def show_regimes(pairs: Sequence[Pair], selector: Strategy) -> None:
     print(f"\n{'mean and worst regret':22}{'paper':>14}{'search=trusted':>17}")
     for regime in dict.fromkeys(pair.regime for pair in pairs):
         part = [pair for pair in pairs if pair.regime == regime]
-        paper = [judge(SIGNALS[PAPER], pair).regret for pair in part]
+        paper = [judge(Consistency("sum"), pair).regret for pair in part]
         own = [regret(pair, choose(selector, pair)[0].candidate) for pair in part]
         print(f"{regime:22}{np.mean(paper):8.1f}{max(paper):6.1f}{np.mean(own):11.1f}{max(own):6.1f}")
 
 
-def show_spared(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
+def show_spared(pairs: Sequence[Pair], selector: Strategy) -> None:
     """Over three seeds of what is drawn at random."""
     print(f"\n{'the same choice':36}{'runs':>9}{'answers':>9}{'at most':>9}")
-    plain = replace(selector, bisection=None, race=None)
-    ways = {
-        "search=trusted": (plain, selector),
-        "race, signal: probability": _raced(plain, Doubt()),
-        "race, signal: consistency": _raced(plain, Consistency("sum")),
-    }
-    for name, (whole, sparing) in ways.items():
-        same, shares = [], []
-        for pair in pairs:
-            wanted = choose(replace(whole, resamples=1), pair)[0].candidate
-            for seed in range(3):
-                choice, share = choose(replace(_seeded(sparing, seed), resamples=1), pair)
-                same.append(choice.candidate == wanted)
-                shares.append(share)
-        print(f"{name:36}{sum(same):5d}/{len(same):3d}{np.mean(shares):9.3f}{max(shares):9.3f}")
+    same: dict[str, list[bool]] = {}
+    shares: dict[str, list[float]] = {}
+
+    def count(name: str, alike: bool, share: float) -> None:
+        same.setdefault(name, []).append(alike)
+        shares.setdefault(name, []).append(share)
+
+    once = replace(selector, resamples=1)
+    raced = {f"race, signal: {name}": strategy(*SIGNALS[row]).signal for name, row in RACED.items()}
+    for pair in pairs:
+        whole = choose(replace(once, bisection=None), pair)[0].candidate
+        alone = {
+            name: choose(replace(once, signal=signal, bisection=None), pair)[0].candidate
+            for name, signal in raced.items()
+        }
+        for seed in range(3):
+            choice, share = choose(replace(once, seed=seed), pair)
+            count(RECOMMENDED, choice.candidate == whole, share)
+            for name, signal in raced.items():
+                ask = Recorded(pair.evidence)
+                winner = Race(seed=seed).run(ask, signal, pair.evidence.order, pair.examples)
+                count(name, winner == alone[name], asked_share(ask, pair, PARENTS in signal.needs))
+    for name, found in same.items():
+        row = f"{sum(found):5d}/{len(found):3d}{np.mean(shares[name]):9.3f}{max(shares[name]):9.3f}"
+        print(f"{name:36}{row}")
 
 
-def _raced(plain: TrustedSelector, signal: Signal) -> tuple[TrustedSelector, TrustedSelector]:
-    whole = replace(plain, signal=signal)
-    return whole, replace(whole, race=Race())
-
-
-def _seeded(selector: TrustedSelector, seed: int) -> TrustedSelector:
-    bisection = None if selector.bisection is None else replace(selector.bisection, seed=seed)
-    return replace(
-        selector,
-        bisection=bisection,
-        race=None if selector.race is None else replace(selector.race, seed=seed),
-    )
-
-
-def reliability(pairs: Sequence[Pair], selector: TrustedSelector) -> list[tuple[float, bool]]:
+def reliability(pairs: Sequence[Pair], selector: Strategy) -> list[tuple[float, bool]]:
     """(stated probability, whether it came true) of every choice: over all examples, and per task.
 
     A task's accuracy is not in a `Pair`, so only the choice over all counts.
@@ -206,7 +210,7 @@ def reliability(pairs: Sequence[Pair], selector: TrustedSelector) -> list[tuple[
     return found
 
 
-def show_reliability(pairs: Sequence[Pair], selector: TrustedSelector) -> None:
+def show_reliability(pairs: Sequence[Pair], selector: Strategy) -> None:
     found = reliability(pairs, selector)
     print(f"\n{'stated probability':22}{'choices':>9}{'stated':>9}{'right':>9}")
     for low, high in zip(BINS, (*BINS[1:-1], 1.01), strict=False):
@@ -235,7 +239,7 @@ def main() -> None:
         part = [pair for pair in pairs if pair.seed in chosen]
         if not part:
             continue
-        selector = recommended(part)
+        selector = strategy("search=trusted")
         print(f"\n{title}: {len(part)} pairs\n")
         for table in (show_signals, show_regimes, show_spared, show_reliability):
             table(part, selector)
@@ -248,7 +252,7 @@ def main() -> None:
 
 
 def _paper(pair: Pair) -> Candidate:
-    held = SIGNALS[PAPER].differences(pair.evidence, pair.examples).sum(axis=1)
+    held = Consistency("sum").differences(pair.evidence, pair.examples, ExactMatch()).sum(axis=1)
     return pair.evidence.order[1 + int(held[1:-1].argmin())]
 
 

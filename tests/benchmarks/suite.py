@@ -16,19 +16,17 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-from adamms.app.answering import Answers, ask_donor, fill, open_engine, searched_and_labelled
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
-from adamms.app.asker import Asker
-from adamms.app.grid import candidates_of
-from adamms.app.merges import build, compose_case
+from adamms.app.asker import Answers, Asker, ask_donor, live, load_questions
+from adamms.app.modes.common import map_models
+from adamms.app.settings import Run, read
 from adamms.data.example import Dataset
 from adamms.engines.answer import texts
 from adamms.evaluate.scorers import ExactAccuracy
 from adamms.report.console import Console
-from adamms.search.candidates import subset
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Evidence
+from adamms.search.strategy import Strategy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 REGIMES = tuple(sorted(file.stem.removeprefix("suite_") for file in (CONF / "model").glob("suite_*.yaml")))
@@ -60,28 +58,30 @@ class Pair:
         return [example for ids in self.tasks.values() for example in ids]
 
 
-def configured(regime: str, seed: int, *overrides: str) -> DictConfig:
+def configured(regime: str, seed: int, *overrides: str) -> Run:
     """The search on that pair."""
     own = [f"model=suite_{regime}", f"model.prepare.seed={seed}", "experiment=suite", *overrides]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=[*own, "output=unused", "search.logprobs=10"])
+        return read(compose("config", overrides=[*own, "output=unused", "search.logprobs=10"]))
+
+
+def strategy(*overrides: str) -> Strategy:
+    """The search that these overrides choose, e.g. "search=trusted", "search/signal=entropy"."""
+    return configured(REGIMES[0], 0, *overrides).strategy
 
 
 def observe(samples: int, regime: str, seed: int) -> Pair:
     """Have it all answered, in silence."""
-    console, config = Console(file=StringIO()), configured(regime, seed)
-    case, data = compose_case(config, console), build(config.data).load()
-    searched = subset([(e.id, e.task) for e in data.examples], samples, seed)
-    examples, labelled = searched_and_labelled(data, searched)
-    donors = {name: ask_donor(console, name, config, case, name, examples) for name in case.donors}
-    candidates, seen = candidates_of(config), [example.id for example in examples]
-    with open_engine(config, config.model.target, case.target.checkpoint) as engine:
-        folder = Path(config.cache) / "disturbed"
-        asker = Asker(console, case, engine, {e.id: e for e in examples}, NEEDS, donors, folder)
-        evidence = asker(candidates, seen)
-        answers, recipe = asker.answers, lambda candidate: case.at(candidate).recipe()
-        fill(console, "labelled", engine, answers, candidates, recipe, labelled)
-    return Pair(regime, seed, evidence, searched, _accuracy(answers, data))
+    console, run = Console(file=StringIO()), configured(regime, seed, f"search.samples={samples}")
+    questions, merges = load_questions(run), map_models(run, console)
+    inputs, candidates = questions.inputs, list(run.grid)
+    donors = {name: ask_donor(run, console, merges, name, "search", inputs) for name in merges.models.donors}
+    with live(run, merges.models.target) as engine:
+        by_id, folder = {example.id: example for example in inputs}, run.cache / "disturbed"
+        asker = Asker(console, merges, engine, by_id, NEEDS, donors, folder)
+        evidence = asker(candidates, [example.id for example in inputs])
+        asker.fill("labelled", asker.answers, candidates, merges.at, questions.labelled)
+    return Pair(regime, seed, evidence, questions.searched, _accuracy(asker.answers, questions.data))
 
 
 def observe_all(regimes: Sequence[str], seeds: Sequence[int], samples: int, jobs: int) -> Iterator[Pair]:

@@ -26,17 +26,16 @@ from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.data.example import Example
 from adamms.demo.factory import build
-from adamms.engines.responses import Responses
 from adamms.mapping.specs.model import Model, describe
 from adamms.merge.candidate import Candidate
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
-from adamms.search.difference import ExactMatch
-from adamms.search.selection import ConsistencySelector
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from configured import configured
 from configured_engines import vllm_engine
+from strategies import chosen as choose
+from strategies import paper
 
 ALPHAS = [i / 10 for i in range(7)]
 
@@ -138,8 +137,8 @@ def chosen(answers: list[object], examples: tuple[Example, ...]) -> str:
     tasks: dict[str, list[str]] = {}
     for example in examples:
         tasks.setdefault(example.task, []).append(example.id)
-    responses = Responses({Candidate(a): dict(given) for a, given in zip(ALPHAS, answers, strict=True)})
-    selection = ConsistencySelector(ExactMatch()).select(responses, tasks)
+    known = {Candidate(alpha): dict(given) for alpha, given in zip(ALPHAS, answers, strict=True)}
+    selection = choose(paper(), known, tasks)
     by_task = " ".join(f"{task} {choice.candidate}" for task, choice in selection.tasks.items())
     return f"{by_task}; all {selection.overall.candidate}"
 

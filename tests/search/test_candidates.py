@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.candidates import grid, subset
@@ -68,24 +67,3 @@ def test_the_draw_is_the_same_in_another_process() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == str(subset([(str(i), "a") for i in range(99)], 5, 7))
-
-
-@pytest.mark.parametrize("samples", [0, -1])
-def test_fewer_than_one_sample_is_refused(samples: int) -> None:
-    with pytest.raises(AdammsError, match=rf"search\.samples is {samples}; expected at least 1, or null"):
-        subset([("1", "a")], samples, seed=0)
-
-
-# ---------------------------------------------------------------- responses
-
-
-def test_responses_are_in_the_order_of_alpha_and_of_the_examples_asked_for() -> None:
-    responses = Responses({Candidate(0.5): {"1": "a", "2": "b"}, Candidate(0.0): {"2": "d", "1": "c"}})
-    assert responses.candidates == [Candidate(0.0), Candidate(0.5)]
-    assert responses.of(Candidate(0.0), ["2", "1", "2"]) == ["d", "c", "d"]
-    assert responses.restricted(["2"]).answers == {Candidate(0.5): {"2": "b"}, Candidate(0.0): {"2": "d"}}
-
-
-def test_every_candidate_must_have_answered_the_same_examples() -> None:
-    with pytest.raises(AdammsError, match=r"candidate 0\.5 has not answered the same examples: '2'"):
-        Responses({Candidate(0.0): {"1": "a"}, Candidate(0.5): {"1": "a", "2": "b"}})

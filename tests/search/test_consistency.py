@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.search.consistency import contributions, eligible, smooth
+from adamms.search.contest import eligible, smooth
 from adamms.search.difference import ExactMatch
+from adamms.search.signals.consistency import NEIGHBOURS, contributions
 
 ALPHABET = ["yes", "Yes", "no", ""]
 
@@ -62,7 +63,7 @@ def brute_force(answers: list[list[str]], rule: str, endpoints: str) -> dict[int
 def test_rules_and_endpoints_are_the_formulas(rule: str, endpoints: str, answers: list[list[str]]) -> None:
     added = contributions(changes(answers), rule)
     assert added.shape == (len(answers), len(answers[0]))
-    allowed = eligible(len(answers), rule, endpoints)
+    allowed = eligible(len(answers), NEIGHBOURS[rule], endpoints)
     found = {i: int(added[i].sum()) for i in range(len(answers)) if allowed[i]}
     assert found == brute_force(answers, rule, endpoints)
 
@@ -81,7 +82,7 @@ def smooth_list(values: list[float], width: int) -> list[float]:
 def test_smoothing_is_the_authors_formula_over_those_that_may_win(
     scores: list[int], width: int, rule: str, endpoints: str
 ) -> None:
-    allowed = eligible(len(scores), rule, endpoints)
+    allowed = eligible(len(scores), NEIGHBOURS[rule], endpoints)
     smoothed = smooth(np.array(scores, dtype=float), allowed, width)
     inside = [score for score, ok in zip(scores, allowed, strict=True) if ok]
     np.testing.assert_allclose(smoothed[allowed], smooth_list(list(map(float, inside)), width), rtol=1e-14)
@@ -89,10 +90,10 @@ def test_smoothing_is_the_authors_formula_over_those_that_may_win(
     np.testing.assert_array_equal(stacked, [smoothed, smoothed])
 
 
-def test_exact_match_folds_case_and_nothing_else() -> None:
-    left = ["Yes", "yes", "STRASSE", "no", " no", "", "a."]
-    right = ["yes", "YES", "straße", "yes", "no", "", "a"]
-    assert ExactMatch()(left, right).tolist() == [0, 0, 0, 1, 1, 0, 1]
+def test_exact_match_folds_case_and_white_space_and_nothing_else() -> None:
+    left = ["Yes", "yes", "STRASSE", "no", " a  b", "", "a."]
+    right = ["yes", "YES", "straße", "yes", "a\nb", "", "a"]
+    assert ExactMatch()(left, right).tolist() == [0, 0, 0, 1, 0, 0, 1]
 
 
 def test_exact_match_wants_equally_many_answers() -> None:

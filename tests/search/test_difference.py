@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from strategies import chosen, paper
 
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import Embedding, ExactMatch
-from adamms.search.selection import ConsistencySelector
+from adamms.search.difference import Embedding
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +25,9 @@ def minilm() -> str:
 def embedding(minilm: str) -> Embedding:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
-        difference = Embedding(minilm, device="cpu")
+        difference = Embedding(minilm, "cpu", 64)
         difference(["start"], ["it"])
     return difference
-
-
-def test_exact_match_folds_case() -> None:
-    assert list(ExactMatch()(["Red", "STRASSE", "a"], ["red", "straße", "a."])) == [0, 0, 1]
 
 
 class TestEmbedding:
@@ -61,7 +56,7 @@ class TestEmbedding:
         assert (there >= 0).all()
 
     def test_every_distinct_answer_is_embedded_once(self, minilm: str, monkeypatch) -> None:
-        difference = Embedding(minilm, device="cpu")
+        difference = Embedding(minilm, "cpu", 64)
         seen: list[str] = []
         real = difference._encoder.encode
         monkeypatch.setattr(
@@ -80,15 +75,15 @@ class TestEmbedding:
             "On the grass a dog runs.",
             "The soup is hot.",
         ]
-        responses = Responses({Candidate(i / 10): {"1": text} for i, text in enumerate(said)})
-        exact = ConsistencySelector(ExactMatch(), resamples=5).select(responses, {"t": ["1"]}).overall
+        answers = {Candidate(i / 10): {"1": text} for i, text in enumerate(said)}
+        exact = chosen(paper(resamples=5), answers, {"t": ["1"]}).overall
         assert len(exact.tied) == 3
-        chosen = ConsistencySelector(embedding, resamples=5).select(responses, {"t": ["1"]}).overall
-        assert chosen.tied == (Candidate(0.2),)
+        found = chosen(paper(resamples=5, difference=embedding), answers, {"t": ["1"]}).overall
+        assert found.tied == (Candidate(0.2),)
 
     def test_what_is_missing_is_said(self, tmp_path: Path, monkeypatch) -> None:
         with pytest.raises(AdammsError, match=r"search\.difference\.model: .* cannot load .*nothing"):
-            Embedding(str(tmp_path / "nothing"))(["a"], ["b"])
+            Embedding(str(tmp_path / "nothing"), None, 64)(["a"], ["b"])
         monkeypatch.setitem(sys.modules, "sentence_transformers", None)
         with pytest.raises(AdammsError, match=r"pip install -e .*\[embedding\]"):
-            Embedding()(["a"], ["b"])
+            Embedding("", None, 64)(["a"], ["b"])

@@ -7,16 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import chosen, paper
 from test_consistency import grids
-from test_selection import responses as alpha_responses
+from test_selection import along_alpha
 
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.candidates import grid, lattice, shape_of
 from adamms.search.choice import Choice
-from adamms.search.difference import ExactMatch
-from adamms.search.selection import ConsistencySelector
 
 KEYS = ("merge.density", "merge.scaling", "merge.alpha")
 Place = tuple[int, ...]
@@ -41,8 +39,7 @@ def candidate(place: Place) -> Candidate:
 def select(answers: Cells, **options: Any) -> Choice:
     given = {candidate(p): {str(e): text for e, text in enumerate(row)} for p, row in answers.items()}
     everything = [str(e) for e in range(len(next(iter(answers.values()))))]
-    selector = ConsistencySelector(ExactMatch(), **{"resamples": 5, **options})
-    return selector.select(Responses(given), {"task": everything}).overall
+    return chosen(paper(**{"resamples": 5, **options}), given, {"task": everything}).overall
 
 
 def moved(place: Place, axis: int, step: int) -> Place:
@@ -143,9 +140,9 @@ def test_one_axis_is_chosen_from_as_alphas_are(
     axis = [Candidate.of({key: i / 10, **beside}) for i in range(len(answers))]
     rows = [{str(e): text for e, text in enumerate(row)} for row in answers]
     tasks = {"t": list(rows[0])}
-    selector = ConsistencySelector(ExactMatch(), **options)
-    alphas = selector.select(alpha_responses(answers), tasks).overall
-    found = selector.select(Responses(dict(zip(axis, rows, strict=True))), tasks).overall
+    strategy = paper(**options)
+    alphas = chosen(strategy, along_alpha(answers), tasks).overall
+    found = chosen(strategy, dict(zip(axis, rows, strict=True)), tasks).overall
     assert found.candidate.settings[key] == alphas.candidate.alpha
     assert [c.settings[key] for c in found.tied] == [c.alpha for c in alphas.tied]
     assert list(found.differences.values()) == list(alphas.differences.values())
@@ -176,14 +173,14 @@ def test_candidates_that_are_no_grid_are_refused(left_out: int) -> None:
     found = lattice({"merge.alpha": [0, 0.5, 1], "merge.density": [0.1, 0.2]})
     del found[left_out]
     with pytest.raises(AdammsError, match="5 candidates are no grid; expected all combinations of"):
-        ConsistencySelector(ExactMatch()).check(found)
+        paper().check(found)
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_one_axis_that_is_too_short_is_refused_with_a_single_value_beside_it(count: int) -> None:
     found = lattice({"merge.alpha": [0.5], "merge.density": [0.1, 0.2][:count]})
     with pytest.raises(AdammsError, match=rf"has {count} candidates; .* needs at least 3"):
-        ConsistencySelector(ExactMatch()).check(found)
+        paper().check(found)
 
 
 @pytest.mark.parametrize(

@@ -7,29 +7,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import chosen, paper
 from test_consistency import brute_force, grids, smooth_list
 
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.choice import Choice
-from adamms.search.difference import ExactMatch
-from adamms.search.selection import ConsistencySelector
+from adamms.search.choice import Choice, Selection, Several, Trust
 
 long_enough = grids.filter(lambda answers: len(answers) > 2)
 
 
-def responses(answers: list[list[str]]) -> Responses:
+def along_alpha(answers: list[list[str]]) -> dict[Candidate, dict[str, str]]:
     """answers[i][e], on a grid of equal steps from 0."""
-    return Responses(
-        {Candidate(i / 10): {str(e): text for e, text in enumerate(row)} for i, row in enumerate(answers)}
-    )
+    return {Candidate(i / 10): {str(e): text for e, text in enumerate(row)} for i, row in enumerate(answers)}
 
 
 def select(answers: list[list[str]], **options: Any) -> Choice:
     everything = [str(e) for e in range(len(answers[0]))]
-    selector = ConsistencySelector(ExactMatch(), **{"resamples": 50, **options})
-    return selector.select(responses(answers), {"task": everything}).tasks["task"]
+    strategy = paper(**{"resamples": 50, **options})
+    return chosen(strategy, along_alpha(answers), {"task": everything}).tasks["task"]
 
 
 def from_counts(counts: list[int]) -> list[list[str]]:
@@ -101,7 +97,7 @@ def test_one_winner_per_task_and_one_overall() -> None:
     second = from_counts([5, 5, 5, 1, 0])  # calm at 0.4
     both = [a + b + b for a, b in zip(first, second, strict=True)]
     tasks = {"first": [str(e) for e in range(10)], "second": [str(e) for e in range(10, 30)]}
-    selection = ConsistencySelector(ExactMatch(), resamples=20).select(responses(both), tasks)
+    selection = chosen(paper(resamples=20), along_alpha(both), tasks)
     assert selection.tasks["first"].candidate == Candidate(0.2)
     assert selection.tasks["second"].candidate == Candidate(0.4)
     assert selection.overall.examples == 30
@@ -114,7 +110,7 @@ def test_one_winner_per_task_and_one_overall() -> None:
 
 def test_examples_that_no_task_names_do_not_count() -> None:
     answers = [["a", str(i)] for i in range(4)]
-    choice = ConsistencySelector(ExactMatch()).select(responses(answers), {"t": ["0"]}).tasks["t"]
+    choice = chosen(paper(), along_alpha(answers), {"t": ["0"]}).tasks["t"]
     assert set(choice.differences.values()) == {0}
 
 
@@ -159,9 +155,8 @@ def test_the_bootstrap_is_decided_by_its_seed() -> None:
 
 
 def test_selection_json_has_the_agreed_shape() -> None:
-    selector = ConsistencySelector(ExactMatch(), resamples=10)
     tasks = {"a": ["0", "1"], "b": ["2"]}
-    selection = selector.select(responses(from_counts([1, 2, 3, 4])), tasks)
+    selection = chosen(paper(resamples=10), along_alpha(from_counts([1, 2, 3, 4])), tasks)
     content = json.loads(json.dumps(selection.to_json()))
     assert set(content) == {"tasks", "overall"}
     assert list(content["tasks"]) == ["a", "b"]
@@ -185,11 +180,11 @@ def test_selection_json_has_the_agreed_shape() -> None:
 )
 def test_a_grid_that_is_too_short_is_refused(count: int, options: dict[str, Any], least: int) -> None:
     message = rf"search\.grid has {count} candidates; .* needs at least {least}"
-    selector = ConsistencySelector(ExactMatch(), **options)
+    strategy = paper(**options)
     with pytest.raises(AdammsError, match=message):
         select([["a"]] * count, **options)
     with pytest.raises(AdammsError, match=message):
-        selector.check([Candidate(i / 10) for i in range(count)])
+        strategy.check([Candidate(i / 10) for i in range(count)])
 
 
 @pytest.mark.parametrize(
@@ -199,23 +194,42 @@ def test_the_shortest_grid_that_is_long_enough(count: int, options: dict[str, An
     assert select([["a"]] * count, **options).confidence == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"rule": "summ"}, r"search\.rule is 'summ'; expected one of: sum, either, previous\. Nearest: sum"),
-        ({"endpoints": "both"}, r"search\.endpoints is 'both'; expected one of: interior, one_sided"),
-        ({"ties": "midle"}, r"search\.ties is 'midle'; .* Nearest: middle"),
-        ({"smoothing": -1}, r"search\.smoothing must be at least 0"),
-        ({"resamples": 0}, r"search\.resamples at least 1"),
-    ],
-)
-def test_a_bad_option_is_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(AdammsError, match=message):
-        ConsistencySelector(ExactMatch(), **options)
-
-
 def test_no_examples_at_all_are_refused() -> None:
     with pytest.raises(AdammsError, match="no example"):
-        ConsistencySelector(ExactMatch()).select(responses([["a"]] * 3), {})
+        chosen(paper(), along_alpha([["a"]] * 3), {})
     with pytest.raises(AdammsError, match="no example"):
-        ConsistencySelector(ExactMatch()).select(responses([["a"]] * 3), {"full": ["0"], "empty": []})
+        chosen(paper(), along_alpha([["a"]] * 3), {"full": ["0"], "empty": []})
+
+
+# ---------------------------------------------------------------- json, back again
+
+candidates = st.one_of(
+    st.sampled_from([0.0, 0.1, 1 / 3, 1.0]).map(Candidate),
+    st.builds(lambda value: Candidate(0.3, (("merge.density", value),)), st.sampled_from([0.2, 2 / 3])),
+    st.just(Candidate(None, (("merge.method.density", 0.2),))),
+)
+shares = st.floats(0, 1)
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Choice:
+    order = draw(st.lists(candidates, min_size=1, max_size=5, unique=True))
+    several = st.builds(
+        Several, candidates, candidates, *[st.integers(0, 99)] * 3, st.tuples(shares, shares), shares, shares
+    )
+    return Choice(
+        order[0],
+        {candidate: draw(st.floats(0, 100)) for candidate in order},
+        tuple(order[: draw(st.integers(1, len(order)))]),
+        draw(shares),
+        {candidate: draw(shares) for candidate in order},
+        draw(st.integers(1, 500)),
+        because=draw(st.sampled_from([paper().because, "of another signal"])),
+        trust=draw(st.none() | st.builds(Trust, shares, st.floats(0.5, 5))),
+        several=draw(st.none() | several),
+    )
+
+
+@given(st.builds(Selection, st.dictionaries(st.sampled_from(["read", "count"]), choices()), choices()))
+def test_json_reads_back(selection: Selection) -> None:
+    assert Selection.from_json(json.loads(json.dumps(selection.to_json()))) == selection

@@ -1,4 +1,4 @@
-"""CogVLM written down once more for the tests: one example at a time, token by token, in float64.
+"""CogVLM written a second time, for tests: one example at a time, token by token, in float64.
 
 From the published description (arXiv:2311.03079 and the facts of modeling_cogvlm.py and visual.py) over a
 plain state dict; nothing of `adamms.models` is used, nothing is batched, padded or cached.

@@ -1,4 +1,4 @@
-"""The model families beyond the paper's as tiny checkpoints: built by transformers, or disguised by hand."""
+"""Tiny checkpoints of the model families beyond the paper's: built by transformers, or renamed by hand."""
 
 import json
 from collections.abc import Callable
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import family_models as models
-import remote_formats as disguises
+import remote_formats
 import torch
-from remote_formats import Disguise
+from remote_formats import RemoteFormat
 from safetensors.torch import load_file
 from tiny import write_state
 
@@ -21,12 +21,12 @@ class Family:
     Args:
         architecture: the spec that describes it.
         language: the language model in it, a key of family_models.LANGUAGE.
-        source: makes the model in transformers, or dresses its language model up.
+        source: makes the model in transformers, or renames its language model.
     """
 
     architecture: str
     language: str
-    source: Callable[[], Any] | Disguise
+    source: Callable[[], Any] | RemoteFormat
 
 
 FAMILIES = {
@@ -39,14 +39,14 @@ FAMILIES = {
     "idefics3": Family("idefics3", "llama", models.idefics3),
     "smolvlm": Family("idefics3", "llama", models.smolvlm),
     "mllama": Family("mllama", "llama", models.mllama),
-    "internlm2": Family("internlm2", "llama", disguises.internlm2),
-    "internvl_internlm2": Family("internvl", "llama", disguises.internvl_internlm2),
-    "internvl_qwen2": Family("internvl", "qwen2", disguises.internvl_qwen2),
-    "minicpm_v": Family("minicpm_v", "qwen2", disguises.minicpm_v),
-    "phi3_v": Family("phi3_v", "phi3", disguises.phi3_v),
+    "internlm2": Family("internlm2", "llama", remote_formats.internlm2),
+    "internvl_internlm2": Family("internvl", "llama", remote_formats.internvl_internlm2),
+    "internvl_qwen2": Family("internvl", "qwen2", remote_formats.internvl_qwen2),
+    "minicpm_v": Family("minicpm_v", "qwen2", remote_formats.minicpm_v),
+    "phi3_v": Family("phi3_v", "phi3", remote_formats.phi3_v),
 }
-DISGUISED = [name for name, family in FAMILIES.items() if isinstance(family.source, Disguise)]
-BUILT = [name for name in FAMILIES if name not in DISGUISED]
+REMOTE = [name for name, family in FAMILIES.items() if isinstance(family.source, RemoteFormat)]
+BUILT = [name for name in FAMILIES if name not in REMOTE]
 
 
 def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -57,10 +57,10 @@ def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
 def save_family(name: str, folder: Path, seed: int = 0) -> Path:
     """A tiny model of one of FAMILIES."""
     family = FAMILIES[name]
-    if not isinstance(family.source, Disguise):
+    if not isinstance(family.source, RemoteFormat):
         return save_model(family.source, folder, seed)
     plain = save_language(family.language, folder.with_name(f"{folder.name}-plain"), seed)
-    write_state(family.source.put_on(load_file(plain / "model.safetensors")), folder)
+    write_state(family.source.renamed(load_file(plain / "model.safetensors")), folder)
     (folder / "config.json").write_text(json.dumps(family.source.config))
     return folder
 

@@ -1,4 +1,4 @@
-"""Fixtures: the demo's pair after a step or two of training, real files with untrained minds."""
+"""Fixtures: folders with the demo's models, trained for a step or two."""
 
 import io
 import shutil
@@ -45,7 +45,7 @@ def miniature(tmp_path_factory: pytest.TempPathFactory, silent: Console, tiny_re
 
 @pytest.fixture(scope="session")
 def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`miniature` with noise on every matrix of the language models, the same for no two of them."""
+    """`miniature` with its own noise on every matrix of the language models, so that answers differ."""
     folder = shutil.copytree(miniature, tmp_path_factory.mktemp("talkative") / "models")
     for seed, name in enumerate(("ancestor", "target", "donor")):
         file = folder / name / "model.safetensors"
@@ -62,7 +62,7 @@ def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="session")
 def kin_regime(tiny_regime: Regime) -> Regime:
-    """Enough steps for three models that differ and are still of one family; 3 s."""
+    """Enough steps for three models that differ and have one ancestor; 3 s."""
     return replace(
         tiny_regime,
         ancestor_steps=40,
@@ -77,7 +77,7 @@ def kin_regime(tiny_regime: Regime) -> Regime:
 
 @pytest.fixture(scope="session")
 def kin(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
-    """The demo's three models, briefly but really trained: target and donor fine-tuned from the ancestor."""
+    """The demo's three models, briefly trained: target and donor fine-tuned from the ancestor."""
     folder = tmp_path_factory.mktemp("kin") / "models"
     build(folder, regime=kin_regime, console=silent)
     return folder
@@ -85,7 +85,7 @@ def kin(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: R
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
-    """The same from another seed: a family of their own."""
+    """The same from another seed, so with another ancestor than `kin`."""
     folder = tmp_path_factory.mktemp("strangers") / "models"
     build(folder, seed=1, regime=kin_regime, console=silent)
     return folder

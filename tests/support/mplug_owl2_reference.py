@@ -1,4 +1,4 @@
-"""mPLUG-Owl2's forward pass written down a second time, for tests: float64, one example, no cache, no module.
+"""mPLUG-Owl2's forward pass written a second time, for tests: float64, one example, no cache, no module.
 
 Plain functions over a state dict in the published names and a config.json as published. Written from the
 description of the published implementation; it shares no code with `adamms.models`.

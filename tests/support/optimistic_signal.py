@@ -2,15 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
+from adamms.search.difference import Difference
 from adamms.search.evidence import Array, Evidence
+from adamms.search.signals.signal import Signal
 
 
 @dataclass(frozen=True)
-class Wishful:
+class Wishful(Signal):
     """How far a number of the candidate is from what is wished for, the same for every example.
 
     Args:
@@ -23,9 +24,8 @@ class Wishful:
     wish: float
     otherwise: float = 1.0
 
-    needs: ClassVar[tuple[str, ...]] = ()
-    reach: ClassVar[int | None] = 0
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         values = [candidate.settings.get(self.key, self.otherwise) for candidate in evidence.order]
         return np.abs(np.array(values) - self.wish)[:, None] * np.ones(len(examples))

@@ -1,7 +1,7 @@
 """Tiny checkpoints in formats that only remote code reads: published names around a known language model.
 
-InternLM2, InternVL's own format, MiniCPM-V and Phi-3-vision are not in transformers. Each checkpoint holds
-the weights of a language model that transformers knows: a test can take it out again, run it and compare.
+InternLM2, InternVL's own format, MiniCPM-V and Phi-3-vision are not in transformers. What is written here
+holds the weights of a language model that is, so that it can be taken out again, run and compared.
 """
 
 from collections.abc import Callable, Mapping
@@ -103,7 +103,7 @@ def phi3_v_vision(width: int, inner: int, patch: int, positions: int) -> dict[st
 
 
 @dataclass(frozen=True)
-class Disguise:
+class RemoteFormat:
     """One format of remote code.
 
     Args:
@@ -118,11 +118,11 @@ class Disguise:
     wrap: Callable[[State], State]
     unwrap: Callable[[State], State]
 
-    def put_on(self, language: State) -> State:
+    def renamed(self, language: State) -> State:
         vision = {name: torch.randn(shape) for name, shape in self.vision.items()}
         return vision | self.wrap(language)
 
-    def take_off(self, state: State) -> State:
+    def restored(self, state: State) -> State:
         return self.unwrap({name: tensor for name, tensor in state.items() if name not in self.vision})
 
 
@@ -192,26 +192,26 @@ _INTERNLM2_CONFIG = {
 _QWEN2_CONFIG = {"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **TEXT}
 _INTERNVL_CONFIG = {"architectures": ["InternVLChatModel"], "model_type": "internvl_chat"}
 
-internlm2 = Disguise(_INTERNLM2_CONFIG, {}, _to_internlm2, _from_internlm2)
-internvl_internlm2 = Disguise(
+internlm2 = RemoteFormat(_INTERNLM2_CONFIG, {}, _to_internlm2, _from_internlm2)
+internvl_internlm2 = RemoteFormat(
     _INTERNVL_CONFIG | {"llm_config": _INTERNLM2_CONFIG},
     _INTERNVL,
     lambda language: _under("language_model.", _to_internlm2(language)),
     lambda state: _from_internlm2(_without("language_model.", state)),
 )
-internvl_qwen2 = Disguise(
+internvl_qwen2 = RemoteFormat(
     _INTERNVL_CONFIG | {"llm_config": _QWEN2_CONFIG},
     _INTERNVL,
     lambda language: _under("language_model.", language),
     lambda state: _without("language_model.", state),
 )
-minicpm_v = Disguise(
+minicpm_v = RemoteFormat(
     {"architectures": ["MiniCPMV"], "model_type": "minicpmv", **TEXT},
     _MINICPM_V,
     lambda language: _under("llm.", language),
     lambda state: _without("llm.", state),
 )
-phi3_v = Disguise(
+phi3_v = RemoteFormat(
     {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT},
     phi3_v_vision(WIDTH, FEED_FORWARD, patch=16, positions=5),
     _plain,

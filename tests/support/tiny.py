@@ -233,14 +233,14 @@ def write_model(
     shards: int = 1,
     torch_zip: bool = False,
 ) -> Path:
-    """A folder with weights and a config.json that says no more than the class."""
+    """A folder with weights and a config.json that has only the class."""
     write_state(state, folder, shards, torch_zip)
     (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}))
     return folder
 
 
 def assert_same_bits(found: torch.Tensor, expected: torch.Tensor) -> None:
-    """Same dtype, shape and bytes: -0.0 is not 0.0 here, and NaNs have their payloads."""
+    """Same dtype, shape and bytes: -0.0 is not 0.0, and the bits of a NaN count."""
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
     raw = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (found, expected)]

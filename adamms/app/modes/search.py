@@ -4,9 +4,10 @@ In alpha's place, or beside it, may be any number that the merge has: see `grid`
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from adamms.app.asker import (
     Asker,
@@ -27,13 +28,13 @@ from adamms.app.settings import Run
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
-from adamms.merge.candidate import Candidate, axes_of
+from adamms.merge.candidate import axes_of
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 from adamms.search.candidates import subset
-from adamms.search.evidence import Evidence
+from adamms.search.evidence import recorded
 
 
 def search(run: Run, console: Console) -> Result:
@@ -62,7 +63,7 @@ def search(run: Run, console: Console) -> Result:
     with live(run, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
-        selection = run.strategy.search(asker, run.grid, questions.searched)
+        selection = run.strategy.choose(asker, run.grid, questions.searched)
         winner = selection.overall.candidate
         recipe = merges.at(winner)
         folder = output.write(recipe)
@@ -114,12 +115,9 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         console.say(note)
     given = found.answers
 
-    def recorded(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        return Evidence({c: {e: given[c][e] for e in examples} for c in candidates})
-
     examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
     searched = subset(examples, run.samples, run.seed)
-    selection = run.strategy.search(recorded, logs.candidates, searched)
+    selection = run.strategy.choose(recorded(given), logs.candidates, searched)
     write_json(run.output / "selection.json", selection.to_json())
     result = Result(
         title="Search in existing logs",
@@ -143,13 +141,18 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
 
 
 def settings_in_words(run: Run, without: Sequence[str] = ()) -> str:
-    """The plain settings of the search, for people: 'rule=sum, seed=0'."""
-    shown = {
-        key: "null" if value is None else value
-        for key, value in run.config["search"].items()
-        if not key.startswith("_") and key not in without and not _describes_object(value)
-    }
-    return ", ".join(f"{key}={value}" for key, value in shown.items())
+    """The plain settings of the search, for people: 'signal.rule=sum, seed=0'."""
+    shown = (item for item in _plain(run.config["search"]) if item[0] not in without)
+    return ", ".join(f"{key}={'null' if value is None else value}" for key, value in shown)
+
+
+def _plain(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
+    """Key and value of every setting, those of the objects in it, too."""
+    for name, value in node.items():
+        if _describes_object(value):
+            yield from _plain(value, f"{where}{name}.")
+        elif name not in ("_target_", "because"):
+            yield f"{where}{name}", value
 
 
 def write_answers(file: Path, given: Sequence[Answered]) -> None:

@@ -6,42 +6,51 @@ Knows nothing of what the workers do.
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from threading import Event
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Worker = TypeVar("Worker")
+
+
+@dataclass(frozen=True)
+class _Arrival(Generic[Item]):
+    """Some items of the stream number `stream`: one, or none when no more will come."""
+
+    stream: int
+    items: tuple[Item, ...]
 
 
 def interleaved(streams: Sequence[Iterator[Item]]) -> Iterator[Item]:
     """The items of all streams as they come; each stream is drawn by a thread of its own.
 
     Raises:
-        Exception: of the first stream that fails, after the items that came before. The others are not drawn
-            any further.
+        Exception: of the first stream that fails, after the items that came before; the others are not
+            drawn any further.
     """
-    arrivals: queue.SimpleQueue[list[Item] | BaseException] = queue.SimpleQueue()  # [] ends a stream
+    arrivals: queue.SimpleQueue[_Arrival[Item]] = queue.SimpleQueue()
     enough = Event()
 
-    def draw(stream: Iterator[Item]) -> None:
+    def draw(number: int) -> None:
         try:
-            for item in stream:
-                arrivals.put([item])
+            for item in streams[number]:
+                arrivals.put(_Arrival(number, (item,)))
                 if enough.is_set():
                     break
-            arrivals.put([])
-        except BaseException as error:  # noqa: BLE001  (raised where the items are read)
-            arrivals.put(error)
+        finally:
+            arrivals.put(_Arrival(number, ()))
 
     with ThreadPoolExecutor(max(1, len(streams)), "adamms-replica") as pool:
-        for stream in streams:
-            pool.submit(draw, stream)
+        jobs = [pool.submit(draw, number) for number in range(len(streams))]
+        running = len(jobs)
         try:
-            for _ in streams:
-                while arrival := arrivals.get():
-                    if isinstance(arrival, BaseException):
-                        raise arrival
-                    yield from arrival
+            while running:
+                arrival = arrivals.get()
+                yield from arrival.items
+                if not arrival.items:
+                    jobs[arrival.stream].result()
+                    running -= 1
         finally:
             enough.set()
 

@@ -1,63 +1,46 @@
-"""How far a candidate disagrees with others: all of them, or the parent that is the surer of the answer.
+"""How far a candidate disagrees with others: with all of them, or with the parent that is surest.
 
 The parents are the target and the donors, which answer as models of their own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import NonNegativeFloat
 
-from adamms.engines.answer import Answer
-from adamms.errors import AdammsError
-from adamms.search.difference import Difference, ExactMatch
-from adamms.search.evidence import (
-    PARENTS,
-    SURENESS,
-    TOKENS,
-    Answers,
-    Array,
-    Evidence,
-    first_token,
-    given,
-    jensen_shannon,
-    log_probabilities,
-    sureness,
-    texts,
-)
+from adamms.engines.answer import Answer, normalised
+from adamms.search.difference import Difference
+from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Answers, Array, Evidence, table, texts
+from adamms.search.signals.probabilities import first_token, jensen_shannon, log_probabilities, sureness
+from adamms.search.signals.signal import Signal, check_given
 
 
 @dataclass(frozen=True)
-class Disagreement:
-    """The share of all candidates, and of the donors if they were asked, that give another answer.
+class Disagreement(Signal):
+    """The share of the voters that give another answer. Voters are all candidates, and the donors if asked.
 
     Args:
-        sureness: voters count by the probability of their answer (the geometric mean over its tokens) to this
-            power, and the parent that is the surest of all parents counts twice if the donors were asked; 0,
-            each alike and once, for which no log-probabilities are needed.
+        sureness: a voter's weight is the probability of its answer (the geometric mean over its tokens) to
+            this power. If the donors were asked, the surest of all parents votes once more. With 0 every
+            voter counts once, and no log-probabilities are needed.
     """
 
-    sureness: float = 0.0
-
-    reach: ClassVar[int | None] = None
-
-    def __post_init__(self) -> None:
-        if not self.sureness >= 0:
-            raise AdammsError(f"sureness of a signal is {self.sureness}; expected a number not below 0")
+    sureness: NonNegativeFloat
 
     @property
     def needs(self) -> tuple[str, ...]:
         return (PARENTS, SURENESS) if self.sureness else (PARENTS,)
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         voters = _voters(evidence)
         if self.sureness and evidence.donors:
             voters.append(surest(evidence, examples))
-        votes = np.stack([texts(voter, examples) for voter in voters])
-        others = votes[: len(evidence.candidates), None] != votes[None]  # (candidates, voters, examples)
-        if not self.sureness:
+        votes = [texts(voter, examples) for voter in voters]
+        candidates = votes[: len(evidence.candidates)]
+        others = np.stack([[difference(own, vote) for vote in votes] for own in candidates])
+        if not self.sureness:  # others: (candidates, voters, examples)
             return np.mean(others, axis=1)
         sure = np.stack([sureness(voter, examples) for voter in voters])
         weights = np.exp(self.sureness * (sure - sure.max(axis=0)))  # 1 for the surest: nothing underflows
@@ -65,76 +48,61 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
-class Vote:
-    """1 where the answer is not the one that all candidates and donors together vote for.
+class Vote(Signal):
+    """The difference from the answer that gets the most votes of all candidates and donors.
 
     Args:
-        weighted: by the probability that each voter gives its own answer; else one vote each. Among equals
-            the first in the alphabet wins.
+        weighted: whether a vote counts by the probability that the voter gives its answer. Among answers with
+            equal votes the first in the alphabet wins.
     """
 
-    weighted: bool = True
+    weighted: bool
 
-    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
-    reach: ClassVar[int | None] = None
+    needs = (PARENTS, TOKENS)
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        given(evidence, "donors")
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        check_given(evidence, "donors")
         voters = _voters(evidence)
-        votes = np.stack([texts(voter, examples) for voter in voters])
+        votes = np.array([[normalised(text) for text in texts(voter, examples)] for voter in voters])
         weights = np.ones(votes.shape)
         if self.weighted:
             weights = np.exp([log_probabilities(voter, examples) for voter in voters])
         winners = [_most(votes[:, place], weights[:, place]) for place in range(len(examples))]
-        return (votes[: len(evidence.candidates)] != np.array(winners)).astype(np.float64)
+        return np.stack([difference(own, winners) for own in table(evidence.candidates, examples)])
 
 
 @dataclass(frozen=True)
-class SurestParent:
-    """How much the answer differs from that of the parent which gives its own the highest probability.
+class SurestParent(Signal):
+    """The difference from the answer of the parent that gives its own the highest probability.
 
-    A parent that was taught a skill is sure of it, one that forgot it or never had it less so: the answers
-    to be kept of each are told apart one by one. Among equally sure parents the target counts.
-
-    Args:
-        difference: how much two answers differ.
+    A parent that was taught a skill is sure of its answers; one that forgot it, or never had it, is less so.
+    Examples are decided one by one. Among equally sure parents the target counts.
     """
 
-    difference: Difference = field(default_factory=ExactMatch)
+    needs = (PARENTS, TOKENS)
+    alone = True
 
-    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
-    reach: ClassVar[int | None] = 0
-
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        given(evidence, "donors")
-        parent = surest(evidence, examples)
-        wanted = [parent[example].text for example in examples]
-        answers = [[evidence.candidates[c][example].text for example in examples] for c in evidence.order]
-        return np.stack([self.difference(row, wanted) for row in answers])
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        check_given(evidence, "donors")
+        wanted = texts(surest(evidence, examples), examples)
+        return np.stack([difference(own, wanted) for own in table(evidence.candidates, examples)])
 
 
 @dataclass(frozen=True)
-class ParentsDivergence:
-    """The Jensen-Shannon divergence (nats) between the distributions of the first token: own, parents' mean.
+class ParentsDivergence(Signal):
+    """The Jensen-Shannon divergence (nats) between a candidate's first token and the mean of the parents'.
 
     Token ids must mean the same to all of them.
     """
 
-    needs: ClassVar[tuple[str, ...]] = (PARENTS, TOKENS)
-    reach: ClassVar[int | None] = 0
+    needs = (PARENTS, TOKENS)
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        given(evidence, "donors")
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        check_given(evidence, "donors")
         means = {example: _mean([p[example] for p in parents(evidence)]) for example in examples}
-        return np.array(
-            [
-                [
-                    jensen_shannon(first_token(evidence.candidates[c][example]), means[example])
-                    for example in examples
-                ]
-                for c in evidence.order
-            ]
-        )
+        rows = [evidence.candidates[candidate] for candidate in evidence.order]
+        return np.array([[jensen_shannon(first_token(row[e]), means[e]) for e in examples] for row in rows])
 
 
 def parents(evidence: Evidence) -> list[Answers]:
@@ -151,7 +119,7 @@ def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
 
 
 def _mean(answers: Sequence[Answer]) -> dict[int, float]:
-    """Of the first token's distributions."""
+    """The mean of the first token's distributions."""
     found = [first_token(answer) for answer in answers]
     names = {name for one in found for name in one}
     return {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in names}

@@ -1,55 +1,48 @@
 """How unsure a candidate is of its own answers, by its log-probabilities.
 
-Low entropy of predictions without labels is what AdaMerging minimises (arXiv:2310.02575); a model that is
-surely wrong fools it.
+AdaMerging (arXiv:2310.02575) minimises the entropy of predictions without labels. A model that is sure of
+wrong answers deceives these signals.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
-from adamms.engines.answer import Answer
-from adamms.search.evidence import TOKENS, Array, Evidence, log_probabilities, log_probability
+from adamms.search.difference import Difference
+from adamms.search.evidence import TOKENS, Array, Evidence
+from adamms.search.signals.probabilities import entropy, log_probabilities
+from adamms.search.signals.signal import Signal
 
 
 @dataclass(frozen=True)
-class Surprisal:
+class Surprisal(Signal):
     """Minus the log-probability (nats) of the whole answer."""
 
-    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
-    reach: ClassVar[int | None] = 0
+    needs = (TOKENS,)
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         return -np.stack([log_probabilities(evidence.candidates[c], examples) for c in evidence.order])
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """One minus the probability of the whole answer: one sure answer more counts as much as any other."""
+class Improbability(Signal):
+    """One minus the probability of the whole answer, so that no single answer outweighs the others."""
 
-    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
-    reach: ClassVar[int | None] = 0
+    needs = (TOKENS,)
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        return 1 - np.exp(-Surprisal().differences(evidence, examples))
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        return 1 - np.exp(-Surprisal().differences(evidence, examples, difference))
 
 
 @dataclass(frozen=True)
-class Entropy:
-    """The entropy (nats) of the likeliest tokens at each place, summed over the answer."""
+class Entropy(Signal):
+    """The entropy (nats) of the likeliest tokens at each position, summed over the answer."""
 
-    needs: ClassVar[tuple[str, ...]] = (TOKENS,)
-    reach: ClassVar[int | None] = 0
+    needs = (TOKENS,)
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        return np.array(
-            [[_entropy(evidence.candidates[c][example]) for example in examples] for c in evidence.order]
-        )
-
-
-def _entropy(answer: Answer) -> float:
-    log_probability(answer)  # raises if there are none
-    values = [np.array([value for _, value in token.likeliest]) for token in answer.tokens]
-    return float(sum(-(np.exp(value) * value).sum() for value in values))
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        return np.array([[entropy(evidence.candidates[c][e]) for e in examples] for c in evidence.order])

@@ -1,45 +1,49 @@
-"""Several signals together: what one of them is blind to, another sees."""
+"""Several signals together: one sees what another misses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import NonNegativeFloat
 
 from adamms.errors import AdammsError
-from adamms.search.evidence import Array, Evidence, Signal
+from adamms.search.difference import Difference
+from adamms.search.evidence import Array, Evidence
+from adamms.search.signals.signal import Signal
 
 
 @dataclass(frozen=True)
-class Panel:
+class Panel(Signal):
     """The weighted sum of the members' differences.
 
     Args:
-        members: at least one.
-        weights: of each member.
+        members: name -> signal, at least one.
+        weights: name -> weight, of each member.
     """
 
-    members: tuple[Signal, ...]
-    weights: tuple[float, ...]
+    members: Mapping[str, Signal]
+    weights: Mapping[str, NonNegativeFloat]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "members", tuple(self.members))
-        object.__setattr__(self, "weights", tuple(self.weights))
-        if not self.members or len(self.members) != len(self.weights) or min(self.weights) < 0:
+        if not self.members or set(self.members) != set(self.weights):
             raise AdammsError(
-                f"search.signal has {len(self.members)} members and the weights {list(self.weights)}; "
-                f"expected as many weights, none negative"
+                f"search.signal.weights has {', '.join(self.weights) or 'no names'}; expected those of "
+                f"search.signal.members: {', '.join(self.members) or 'at least one'}"
             )
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(need for member in self.members for need in member.needs))
+        return tuple(dict.fromkeys(need for member in self.members.values() for need in member.needs))
 
     @property
-    def reach(self) -> int | None:
-        reaches = [member.reach for member in self.members]
-        known = [reach for reach in reaches if reach is not None]
-        return max(known) if len(known) == len(reaches) else None
+    def neighbours(self) -> tuple[int, ...]:
+        return tuple(sorted({step for member in self.members.values() for step in member.neighbours}))
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
-        found = [member.differences(evidence, examples) for member in self.members]
-        return np.tensordot(self.weights, found, axes=1).astype(np.float64)
+    @property
+    def alone(self) -> bool:
+        return all(member.alone for member in self.members.values())
+
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        found = [member.differences(evidence, examples, difference) for member in self.members.values()]
+        weights = [self.weights[name] for name in self.members]
+        return np.tensordot(weights, found, axes=1).astype(np.float64)

@@ -9,19 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import configured_engines
 import pytest
 from command import start_run
-from configured_engines import settings_of
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import paper
 
 from adamms.engines.logs.replay import Replayed
-from adamms.engines.responses import Responses
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.choice import Choice
-from adamms.search.difference import ExactMatch
-from adamms.search.selection import ConsistencySelector
+from adamms.search.evidence import recorded
+from adamms.search.strategy import Strategy
 
 Row = Mapping[str, Any]
 
@@ -83,13 +83,11 @@ def texts(found: Replayed, task: str = "mme") -> dict[float, list[str]]:
 
 
 def replay(logs: Mapping[Any, Any], **settings: Any) -> Replayed:
-    logs = {str(alpha): place for alpha, place in logs.items()}
-    found: Replayed = settings_of("replay", **{"logs": logs, "filtered": [], "only": {}, **settings}).read()
-    return found
+    return configured_engines.replay(**{"logs": logs, "filtered": (), "only": {}, **settings}).read()
 
 
-def chosen(found: Replayed, selector: ConsistencySelector) -> Choice:
-    return selector.select(Responses.of_engine(found.answers), found.tasks).overall
+def chosen(found: Replayed, strategy: Strategy) -> Choice:
+    return strategy.choose(recorded(found.answers), sorted(found.answers), found.tasks).overall
 
 
 # What the scripts compute -----------------------------------------------------------------------------
@@ -132,7 +130,7 @@ def algorithm_1(answers: Mapping[str, list[str]]) -> dict[str, float]:
 
 
 SCRIPTS = {"either": script_llama, "previous": script_qwen, "sum": algorithm_1}
-ANSWERS = st.sampled_from(["yes", "Yes", "YES ", "no", "A", "a", "", "1", "1.0", "é", "É", "two words"])
+ANSWERS = st.sampled_from(["yes", "Yes", "YES", "no", "A", "a", "", "1", "1.0", "é", "É", "two words"])
 
 
 @given(st.data())
@@ -149,15 +147,11 @@ def test_the_choice_is_the_authors_on_their_logs(
     assert texts(found, "vizwiz") == {float(a): own for a, own in answers.items()}
     for rule, script in SCRIPTS.items():
         expected = {Candidate(float(alpha)): value for alpha, value in script(answers).items()}
-        choice = (
-            ConsistencySelector(ExactMatch(), rule, resamples=1)
-            .select(Responses.of_engine(found.answers), found.tasks)
-            .overall
-        )
+        choice = chosen(found, paper(rule, resamples=1))
         assert choice.differences == expected
         assert set(choice.tied) == {a for a, v in expected.items() if v == min(expected.values())}
         assert choice.candidate in choice.tied
-    smoothed = ConsistencySelector(ExactMatch(), "either", smoothing=1, resamples=1)
+    smoothed = paper("either", smoothing=1, resamples=1)
     expected = {Candidate(float(a)): value for a, value in script_llama(answers, smooth=1).items()}
     choice = chosen(found, smoothed)
     assert choice.differences == pytest.approx(expected)
@@ -172,10 +166,8 @@ def test_the_choice_is_the_authors_on_vlmevalkit(tmp_path: Path, suffix: str) ->
     }
     found = replay(files)
     assert list(found.tasks) == ["default"]
-    choice = ConsistencySelector(ExactMatch(), "previous", resamples=1).select(
-        Responses.of_engine(found.answers), found.tasks
-    )
-    assert choice.overall.differences == {Candidate(float(a)): v for a, v in script_qwen(answers).items()}
+    choice = chosen(found, paper("previous", resamples=1))
+    assert choice.differences == {Candidate(float(a)): v for a, v in script_qwen(answers).items()}
 
 
 def row(index: int, prediction: Any) -> dict[str, Any]:
@@ -371,9 +363,9 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         ({}, {}, "expected alpha: path"),
         ({"much": file}, {}, "'much' for an alpha"),
         ({"1.5": file}, {}, r"alpha is 1\.5"),
-        ({"0.1": file, "0.10": file}, {}, "names an alpha twice"),
+        ({"0.1": file, 0.10: file}, {}, "names an alpha twice"),
         ({0: file}, {"format": "vlmevalkit"}, "this is a log of lmms_eval"),
-        ({0: 5}, {}, r"engine\.replay\.logs.* 5.*; expected a text or a mapping"),
+        ({0: 5}, {}, "has 5 for a path"),
         ({0: {"t": file}, 1: {"u": other}}, {}, "no task is in the logs of every alpha"),
         ({0: str(tmp_path / "empty")}, {}, "no such file or folder"),
     ):
@@ -401,7 +393,7 @@ def test_a_search_in_logs_needs_no_model_and_writes_none(
     call(
         "search",
         *(f"model={model}", f"engine.logs={{{given}}}", f"output={tmp_path / 'out'}", "cache=nowhere"),
-        *("search.rule=either", "search.samples=null", "search.ties=lowest"),
+        *("search.signal.rule=either", "search.samples=null", "search.ties=lowest"),
     )
     selection = json.loads((tmp_path / "out/selection.json").read_text())
     expected = {f"{float(alpha):g}": value for alpha, value in script_llama(answers).items()}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import remote_formats as disguises
+import remote_formats
 import torch
 from configured_engines import vllm_engine
 from families import FAMILIES, save_family, save_language, save_model
@@ -75,9 +75,9 @@ def models(name: str, folder: Path) -> tuple[Path, Path]:
 def phi3_v(folder: Path) -> tuple[Path, Path]:
     """Phi-3-vision in the sizes that vLLM has in its code, and a Phi-3 of as many words."""
     plain = [save_model(lambda: phi3(**PHI3_V_LANGUAGE), folder / name, i) for i, name in enumerate("ab")]
-    disguise = replace(disguises.phi3_v, vision=PHI3_V_VISION)
-    write_state(disguise.put_on(load_file(plain[0] / "model.safetensors")), folder / "target")
-    (folder / "target/config.json").write_text(json.dumps(disguise.config))
+    remote = replace(remote_formats.phi3_v, vision=PHI3_V_VISION)
+    write_state(remote.renamed(load_file(plain[0] / "model.safetensors")), folder / "target")
+    (folder / "target/config.json").write_text(json.dumps(remote.config))
     return make_runnable("phi3_v", folder / "target"), plain[1]
 
 

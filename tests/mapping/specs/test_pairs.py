@@ -203,7 +203,7 @@ def test_an_experiment_of_the_paper_is_the_papers_search_over_the_whole_language
         with initialize_config_dir(str(CONF), version_base="1.3"):
             config = compose("config", overrides=[f"experiment={experiment}", "output=out", "cache=cache"])
         assert list(config.search.grid) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
-        assert (config.search.samples, config.search.rule, config.search.endpoints) == (
+        assert (config.search.samples, config.search.signal.rule, config.search.endpoints) == (
             100,
             "sum",
             "interior",

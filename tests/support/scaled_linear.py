@@ -10,11 +10,11 @@ from adamms.merge.methods.linear import Linear
 
 
 @dataclass(frozen=True)
-class Damped(Linear):
+class ScaledLinear(Linear):
     strength: float = 1.0
     mode: str = "plain"
 
-    name: ClassVar[str] = "damped"
+    name: ClassVar[str] = "scaled_linear"
 
     def __post_init__(self) -> None:
         if not 0 < self.strength <= 1:

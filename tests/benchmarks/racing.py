@@ -1,46 +1,39 @@
-"""Racing: who cannot win any more, at a stated error rate, is asked nothing further.
+"""Racing, another way to spare answers: candidates that can hardly win any more are asked nothing further.
 
-What the whole grid would choose is a question about a finite set of examples, of which more and more are
-known: what is still to come is foretold from what was drawn (sampling without replacement, in strata), and a
-candidate drops out when it would lose to the leader but for the error rate. First every second candidate
-races, then those between the ones that are left. Races of this kind: Maron & Moore, "Hoeffding Races"
-(NeurIPS 1993); F-Race (Birattari et al., 2002). Knows signals and no labels.
+The choice of the full grid is estimated from the examples seen so far (sampling without replacement, in
+strata). A candidate drops out if it would lose to the leader at the stated error rate. First every second
+candidate races, then those between the candidates that are left. Such races: Maron & Moore, "Hoeffding
+Races" (NeurIPS 1993); F-Race (Birattari et al., 2002). Bisection (adamms/search) does better.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import NormalDist
-from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Gt, Le
-from pydantic import NonNegativeInt
 
-from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.evidence import Array, Ask, Evidence, Signal, table, texts
+from adamms.search.contest import SAME, break_tie
+from adamms.search.difference import ExactMatch
+from adamms.search.evidence import Array, Ask, Evidence, texts
+from adamms.search.signals.signal import Signal
 
 Places = npt.NDArray[np.intp]
-# Sums of fractions that are the same but for rounding.
-SAME = 1e-9
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is known of whom.
+    """What is known of each candidate.
 
     Args:
-        held: what every example holds against every candidate; NaN where it was not asked. Shape
+        held: what every example says against every candidate; NaN if it was not asked. Shape
             (candidates, examples).
-        said: the candidates' answers, as they are compared; shape of held, anything where it is NaN.
         strata: number of each example's stratum, from which the examples were drawn at random; shape
             (examples,).
     """
 
     held: Array
-    said: npt.NDArray[Any]
     strata: npt.NDArray[np.int_]
 
     @property
@@ -80,11 +73,6 @@ class Asked:
         return expected, variance**0.5
 
 
-def known(held: Array, said: npt.NDArray[Any]) -> Asked:
-    """All of it is known: what is held against every candidate and what it said, (candidates, examples)."""
-    return Asked(held, said, np.zeros(held.shape[1], dtype=np.int_))
-
-
 @dataclass(frozen=True)
 class Race:
     """How candidates are raced.
@@ -96,34 +84,26 @@ class Race:
         seed: of the order in which examples are asked.
     """
 
-    error: Annotated[float, Gt(0), Le(1)] = 0.05
+    error: float = 0.05
     parts: tuple[float, ...] = (0.1, 0.2, 0.4, 0.7, 1.0)
-    seed: NonNegativeInt = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "parts", tuple(self.parts))
-        if not self.parts or self.parts[-1] != 1 or any(a >= b for a, b in pairwise((0.0, *self.parts))):
-            raise AdammsError(f"search.race.parts is {list(self.parts)}; expected increasing parts up to 1")
-        if not 0 < self.error < 1:
-            raise AdammsError(f"search.race.error is {self.error}; expected a share between 0 and 1")
+    seed: int = 0
 
     def run(
         self, ask: Ask, signal: Signal, candidates: Sequence[Candidate], examples: Sequence[str]
-    ) -> "Finish":
-        """Race them over the examples.
+    ) -> Candidate:
+        """The winner over the examples; the middle of those that are tied.
 
         Args:
-            candidates: of the grid, in increasing order.
+            candidates: of a grid of one axis, in increasing order.
         """
         asked = Asked(
             np.full((len(candidates), len(examples)), np.nan),
-            np.full((len(candidates), len(examples)), "", dtype=object),
             _strata(ask([], examples), examples),
         )
         order = np.random.default_rng(self.seed).permutation(len(examples))
         # The fine candidates wait, unless the coarse ones cannot be judged without them.
         alive = list(range(len(candidates)))
-        waiting = alive[1:-1:2] if signal.reach == 0 and len(alive) > 3 else []
+        waiting = alive[1:-1:2] if signal.alone and len(alive) > 3 else []
         alive = [place for place in alive if place not in waiting]
         for number, part in enumerate(self.parts):
             later = self.parts[min(number + 1, len(self.parts) - 1)]
@@ -137,7 +117,9 @@ class Race:
                 alive = self._left(asked, alive)
             if len(alive) == 1:
                 break
-        return Finish(asked, tuple(alive))
+        scores = asked.scores[alive]
+        tied = np.array(alive)[scores <= scores.min() + SAME]
+        return candidates[tied[break_tie(tied[:, None], "middle")]]
 
     def _left(self, asked: Asked, alive: list[int]) -> list[int]:
         """Those of `alive` that may still win."""
@@ -150,26 +132,6 @@ class Race:
         ]
 
 
-@dataclass(frozen=True)
-class Finish:
-    """How a race ended.
-
-    Args:
-        asked: what is known of whom.
-        left: places of the candidates that did not drop out.
-    """
-
-    asked: Asked
-    left: tuple[int, ...]
-
-    def of(self, examples: Sequence[int]) -> "Finish":
-        """The same of these places of the examples."""
-        asked = self.asked
-        columns = list(examples)
-        part = Asked(asked.held[:, columns], asked.said[:, columns], asked.strata[columns])
-        return Finish(part, self.left)
-
-
 def extend(
     ask: Ask,
     signal: Signal,
@@ -179,15 +141,14 @@ def extend(
     alive: Sequence[int],
     seen: Places,
 ) -> None:
-    """Fill in what the living candidates say, and have against them, on the examples that are seen."""
-    reach = len(candidates) if signal.reach is None else signal.reach
+    """Fill in what the examples that are seen say against the candidates that are alive."""
+    reach = max(map(abs, signal.neighbours), default=0)
     wanted = [p for p in range(len(candidates)) if any(abs(p - place) <= reach for place in alive)]
     named = [examples[place] for place in seen]
     evidence = ask([candidates[place] for place in wanted], named)
-    rows, said = signal.differences(evidence, named), table(evidence.candidates, named)
+    rows = signal.differences(evidence, named, ExactMatch())
     for place in alive:
         asked.held[place, seen] = rows[wanted.index(place)]
-        asked.said[place, seen] = said[wanted.index(place)]
 
 
 def _strata(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]:
@@ -195,7 +156,7 @@ def _strata(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]
     if not evidence.target:
         return np.zeros(len(examples), dtype=np.int_)
     own = texts(evidence.target, examples)
-    apart = [texts(donor, examples) != own for donor in evidence.donors.values()]
+    apart = [ExactMatch()(texts(donor, examples), own) for donor in evidence.donors.values()]
     return np.any(apart, axis=0).astype(np.int_)
 
 

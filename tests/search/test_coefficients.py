@@ -3,22 +3,22 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
 import numpy as np
 import pytest
+from strategies import shipped, trusted
 
 from adamms.engines.answer import Answer
 from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
-from adamms.search.evidence import Array, Evidence, Signal
-from adamms.search.racing import Race
-from adamms.search.several import CoefficientsSelector
+from adamms.search.coefficients import Coefficients
+from adamms.search.difference import Difference
+from adamms.search.evidence import Array, Evidence
 from adamms.search.signals.agreement import Vote
+from adamms.search.signals.signal import Signal
 from adamms.search.trust import trust
-from adamms.search.trusted import TrustedSelector
 
 ATTN, MLP = "merge.rules.attn.factor", "merge.rules.mlp.factor"
 SPACE = {ALPHA: Axis(0, 1, 0.3), ATTN: Axis(0, 2, 1), MLP: Axis(0, 2, 1)}
@@ -28,13 +28,12 @@ SEEN = 100  # examples that the optimiser sees: half of them
 
 
 @dataclass(frozen=True)
-class Wrong:
+class Wrong(Signal):
     """1 where the answer is wrong."""
 
-    needs: ClassVar[tuple[str, ...]] = ()
-    reach: ClassVar[int | None] = 0
+    alone = True
 
-    def differences(self, evidence: Evidence, examples: Sequence[str]) -> Array:
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         given = [[evidence.candidates[c][e].text == "wrong" for e in examples] for c in evidence.order]
         return np.array(given, dtype=np.float64)
 
@@ -83,15 +82,15 @@ ELSEWHERE = {ALPHA: 0.5, ATTN: 0.4, MLP: 1.6}
 ON_THE_GRID = {ALPHA: 0.4, ATTN: 1.0, MLP: 1.0}
 
 
-def selector(signal: Signal | None = None, **options: object) -> CoefficientsSelector:
-    made = CoefficientsSelector(signal or Wrong(), "it is right", space=SPACE)
-    return replace(made, **options)
+def coefficients(**options: object) -> Coefficients:
+    made: Coefficients = shipped("search=coefficients")
+    return replace(made, **{"signal": Wrong(), "because": "it is right", "space": SPACE} | options)
 
 
 def search(world: World, **options: object) -> Selection:
-    made = selector(**options)
+    made = coefficients(**options)
     made.check(GRID)
-    return made.search(world, GRID, TASKS)
+    return made.choose(world, GRID, TASKS)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -135,18 +134,8 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    alone = TrustedSelector(Wrong(), "it is right").search(World(ON_THE_GRID, luck), GRID, TASKS)
+    alone = trusted(signal=Wrong(), because="it is right").choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
-
-
-def test_goes_on_from_a_race_without_what_dropped_out() -> None:
-    plain, raced = World(ELSEWHERE), World(ELSEWHERE)
-    found = search(raced, race=Race()).overall
-    assert found.candidate == search(plain).overall.candidate
-    assert found.several is not None
-    assert {found.several.single, found.candidate} <= set(found.differences)
-    counts = [len({key for key in world.asked if key[0] in GRID}) for world in (raced, plain)]
-    assert counts[0] < counts[1] == len(GRID) * len(everything())
 
 
 def test_luck_passes_for_better_no_more_often_than_is_said() -> None:
@@ -161,7 +150,7 @@ def test_luck_passes_for_better_no_more_often_than_is_said() -> None:
                 drawn.setdefault(key, "right" if rng.uniform() < 0.8 else "wrong")  # noqa: B023
             return Evidence({c: {e: Answer(drawn[c, e]) for e in examples} for c in candidates})  # noqa: B023
 
-        found = selector(resamples=200, trials=20).search(ask, GRID, TASKS).overall.several
+        found = coefficients(resamples=200, trials=20).choose(ask, GRID, TASKS).overall.several
         assert found is not None
         taken += found.better
     assert taken < 5
@@ -221,7 +210,7 @@ def test_what_is_no_coefficient_stays_as_the_grid_has_it() -> None:
         Candidate(alpha, (("merge.density", density),)) for density in (0.2, 0.5) for alpha in (0.2, 0.6)
     ]
     world = World(ELSEWHERE)
-    selection = selector(trials=10).search(world, several, TASKS)
+    selection = coefficients(trials=10).choose(world, several, TASKS)
     found = selection.overall.several
     assert found is not None
     assert {c.settings["merge.density"] for c in world.candidates - set(several)} == {
@@ -247,19 +236,22 @@ def test_what_is_recorded() -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: selector(Vote()), "search.signal is Vote, which judges candidates by each other"),
         (
-            lambda: selector(space={ALPHA: SPACE[ALPHA]}),
+            lambda: coefficients(signal=Vote(True)),
+            "search.signal is Vote, which judges candidates by each other",
+        ),
+        (
+            lambda: coefficients(space={ALPHA: SPACE[ALPHA]}),
             "search.space has 1 coefficients; expected at least 2",
         ),
         (
-            lambda: selector(space=SPACE | {ALPHA: Axis(0, 0.5, 0.3)}),
+            lambda: coefficients(space=SPACE | {ALPHA: Axis(0, 0.5, 0.3)}),
             r"search.space: merge.alpha is \[0, 0.5\], but search.grid has 0.6",
         ),
     ],
 )
 def test_what_cannot_work_is_refused_before_any_answer(
-    made: Callable[[], CoefficientsSelector], message: str
+    made: Callable[[], Coefficients], message: str
 ) -> None:
     with pytest.raises(AdammsError, match=message):
         made().check(GRID)
@@ -268,7 +260,7 @@ def test_what_cannot_work_is_refused_before_any_answer(
 def test_one_example_a_task_leaves_nothing_to_keep_back() -> None:
     world = World(ELSEWHERE)
     with pytest.raises(AdammsError, match="several coefficients need 2"):
-        selector().search(world, GRID, {"read": ["a"], "count": ["b"]})
+        coefficients().choose(world, GRID, {"read": ["a"], "count": ["b"]})
     assert not world.asked
 
 

@@ -1,23 +1,26 @@
-"""The recommended choice: the smallest sum wins, ends included, and what is said of its worth."""
+"""The recommended search: the smallest D wins, ends included; and how probably its choice is good."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from asked import Book
+from strategies import shipped, signal, trusted
 
 from adamms.errors import AdammsError
-from adamms.search.bisection import Bisection
+from adamms.search.difference import ExactMatch
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.consistency import Consistency
 from adamms.search.signals.panel import Panel
+from adamms.search.strategy import Strategy
 from adamms.search.trust import SLOPE, SPREAD, trust
-from adamms.search.trusted import TrustedSelector
 
-PANEL = Panel((Consistency("sum"), Disagreement()), (0.5, 2.0))
+PANEL = Panel({"near": Consistency("sum"), "all": Disagreement(0)}, {"near": 0.5, "all": 2.0})
 
 
 def overall(book: Book, **settings: object):
-    selector = TrustedSelector(PANEL, "it is good", resamples=200, **settings)  # type: ignore[arg-type]
-    return selector.search(book, book.candidates, {"t": book.examples}).overall
+    strategy = trusted(**{"signal": PANEL, "because": "it is good", "resamples": 200} | settings)
+    return strategy.choose(book, book.candidates, {"t": book.examples}).overall
 
 
 def plateau(wrong: int, right: int) -> Book:
@@ -46,30 +49,33 @@ def test_the_target_may_win() -> None:
 def test_sums_are_the_signals_and_bisection_finds_the_same() -> None:
     book = plateau(3, 5)
     choice = overall(book)
-    held = PANEL.differences(book(book.candidates, book.examples), book.examples)
+    held = PANEL.differences(book(book.candidates, book.examples), book.examples, ExactMatch())
     np.testing.assert_allclose(list(choice.differences.values()), held.sum(1), atol=1e-9)
     spared = plateau(3, 5)
-    assert overall(spared, bisection=Bisection()).candidate == choice.candidate
+    assert overall(spared, bisection=shipped("search=trusted").bisection).candidate == choice.candidate
 
 
 def test_a_panel_is_the_weighted_sum_of_its_members() -> None:
     book = plateau(2, 3)
     evidence = book(book.candidates, book.examples)
-    members = [member.differences(evidence, book.examples) for member in PANEL.members]
-    np.testing.assert_allclose(
-        PANEL.differences(evidence, book.examples), 0.5 * members[0] + 2 * members[1], atol=1e-12
-    )
-    assert PANEL.reach is None
-    assert Panel((Consistency("sum", smoothing=1),), (1,)).reach == 2
-    for members_, weights in (((), ()), ((Disagreement(),), (1.0, 2.0)), ((Disagreement(),), (-1.0,))):
-        with pytest.raises(AdammsError, match=r"search\.signal"):
-            Panel(members_, weights)
+    difference = ExactMatch()
+    near, far = (member.differences(evidence, book.examples, difference) for member in PANEL.members.values())
+    found = PANEL.differences(evidence, book.examples, difference)
+    np.testing.assert_allclose(found, 0.5 * near + 2 * far, atol=1e-12)
+    assert (PANEL.neighbours, PANEL.alone) == ((-1, 1), False)
+    alone = signal("surest_parent")
+    assert Panel({"it": alone}, {"it": 1.0}).alone
+    for weights in ({}, {"other": 1.0}, {"it": 1.0, "other": 1.0}):
+        with pytest.raises(AdammsError, match=r"search\.signal\.members: it"):
+            Panel({"it": alone}, weights)
+    with pytest.raises(AdammsError, match="at least one"):
+        Panel({}, {})
 
 
 def test_every_task_has_its_choice() -> None:
     book = plateau(3, 5)
     tasks = {"first": book.examples[:10], "second": book.examples[10:]}
-    selection = TrustedSelector(PANEL, "it is good").search(book, book.candidates, tasks)
+    selection = trusted(signal=PANEL, because="it is good").choose(book, book.candidates, tasks)
     assert list(selection.tasks) == ["first", "second"]
     assert [choice.examples for choice in selection.tasks.values()] == [10, 10]
     assert selection.overall.because == "it is good"
@@ -103,6 +109,37 @@ def test_trust_falls_where_rivals_are_close_and_answer_otherwise() -> None:
 def test_one_candidate_is_no_grid() -> None:
     book = Book(["a", "b"])
     with pytest.raises(AdammsError, match="at least 2"):
-        TrustedSelector(PANEL, "").check(book.candidates[:1])
+        trusted().check(book.candidates[:1])
     with pytest.raises(AdammsError, match="no examples"):
-        TrustedSelector(PANEL, "").search(book, book.candidates, {})
+        trusted(signal=PANEL).choose(book, book.candidates, {})
+
+
+def test_the_ends_are_barred_only_to_signals_that_compare_neighbours() -> None:
+    """Along 5 candidates; `interior` is the paper's."""
+
+    def able(strategy: Strategy) -> list[int]:
+        book = Book(["a", "b", "c", "d", "e"], {"d": "a"})
+        choice = strategy.choose(book, book.candidates, {"t": book.examples}).overall
+        return [book.candidates.index(candidate) for candidate in choice.differences]
+
+    for endpoints, expected in {
+        "interior": [1, 2, 3],
+        "one_sided": [0, 1, 2, 3],
+        "both": list(range(5)),
+    }.items():
+        assert able(trusted(signal=PANEL, endpoints=endpoints)) == expected
+        assert able(trusted(signal=Disagreement(0), endpoints=endpoints)) == list(range(5))
+    assert able(trusted(signal=Consistency("previous"), endpoints="interior")) == [1, 2, 3, 4]
+
+
+def test_a_graded_difference_reaches_every_part_of_the_choice() -> None:
+    """With a difference of half a point, D and the distance between answers in `trust` are half as large."""
+
+    def half(left: Sequence[str], right: Sequence[str]) -> np.ndarray:
+        return ExactMatch()(left, right) / 2
+
+    book = plateau(3, 5)
+    whole, halved = overall(book), overall(book, difference=half)
+    assert list(halved.differences.values()) == pytest.approx([d / 2 for d in whole.differences.values()])
+    assert halved.candidate == whole.candidate
+    assert halved.trust.probability > whole.trust.probability

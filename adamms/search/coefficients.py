@@ -1,4 +1,4 @@
-"""Several coefficients instead of one: an optimiser goes on where the choice on the grid stands.
+"""Several coefficients instead of one: an optimiser goes on from the choice on the grid.
 
 What it finds counts only if it is better on examples that it has not seen. Knows no labels and no models.
 """
@@ -16,51 +16,47 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several
+from adamms.search.contest import SAME
 from adamms.search.evidence import Array, Ask, table
-from adamms.search.racing import SAME
-from adamms.search.trust import trust
-from adamms.search.trusted import TrustedSelector, examples_of
+from adamms.search.strategy import Strategy, examples_of
 
-# D that a candidate is charged for its squared distance from the start: decides among equals only.
+# What is added to D for the squared distance from the start: it decides among candidates with equal D only.
 NEAR = 1e-3
-# How often a candidate that cannot be merged is moved half the way back to the start.
+# How often a candidate that cannot be merged is moved half of the way back to the start.
 RETREATS = 5
 
-Place = Array  # shape (axes,), in [0, 1]
+Place = Array  # shape (coefficients,), in [0, 1]
+Held = dict[Candidate, Array]  # candidate -> what each example says against it, shape (examples,)
 
 
 @dataclass(frozen=True)
-class CoefficientsSelector(TrustedSelector):
-    """Chooses on the grid as its base does, then has CMA-ES look for several coefficients that are better.
+class Coefficients(Strategy):
+    """Chooses on the grid as a `Strategy` does, then has CMA-ES look for several coefficients.
 
-    The optimiser (Hansen, The CMA Evolution Strategy: A Tutorial, arXiv 1604.00772; package `cma`) starts
-    from the choice over all and sees half of the examples of every task. Its best candidate is compared with
-    that choice on the other half, and taken only if it is better there. That choice has seen all examples,
-    which favours it. Tasks keep their choices on the grid.
+    CMA-ES (Hansen, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772; package `cma`) starts from the
+    choice over all and sees half of the examples of every task. Its best candidate is compared with that
+    choice on the other half, and taken only if it is better there. The comparison favours the choice on the
+    grid, which was made on all examples. Tasks keep their choices on the grid.
 
     Args:
         trials: candidates that the optimiser may ask at most.
-        level: share of bootstrap resamples in which its best one must have the smaller D.
-        step: its first standard deviation, as a part of every range.
-        space: key of the configuration -> where it may lie; see `within`.
+        step: its first standard deviation, as a share of every range.
+        level: share of bootstrap resamples in which its best candidate must have the smaller D to be taken.
+        space: key of the configuration -> its range.
     """
 
-    trials: PositiveInt = 60
-    level: Annotated[float, Gt(0), Le(1)] = 0.9
-    step: Annotated[float, Gt(0), Le(1)] = 0.2
+    trials: PositiveInt
+    step: Annotated[float, Gt(0), Le(1)]
+    level: Annotated[float, Gt(0), Le(1)]
     space: Mapping[str, Axis] = field(default_factory=dict)
 
-    def within(self, space: Mapping[str, Axis]) -> "CoefficientsSelector":
-        """The same, in this space."""
-        return replace(self, space=space)
-
     def check(self, candidates: Sequence[Candidate]) -> None:
-        """Raise AdammsError if it has nowhere to go from this grid, or its signal needs a grid."""
+        """Raise AdammsError if the signal needs a grid, or the grid does not lie in the space."""
         super().check(candidates)
-        if self.signal.reach != 0:
+        if not self.signal.alone:
             raise AdammsError(
                 f"search.signal is {type(self.signal).__name__}, which judges candidates by each other; "
-                "several coefficients need a signal that judges each alone, as SurestParent"
+                "several coefficients need a signal that judges each alone: search/signal=surest_parent"
             )
         if len(self.space) < 2:
             raise AdammsError(
@@ -73,28 +69,27 @@ class CoefficientsSelector(TrustedSelector):
                 if axis is not None and not axis.lowest <= value <= axis.highest:
                     raise AdammsError(
                         f"search.space: {key} is [{axis.lowest:g}, {axis.highest:g}], but search.grid has "
-                        f"{value:g}; expected a range with the whole grid in it"
+                        f"{value:g}; expected a range that contains the whole grid"
                     )
 
-    def search(
+    def choose(
         self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
     ) -> Selection:
         """Choose on the grid, look for something better, and compare the two."""
         shown, kept = self._halves(tasks)
-        selection = super().search(ask, candidates, tasks)
+        selection = super().choose(ask, candidates, tasks)
         single = selection.overall.candidate
         tried = self._tried(ask, single, shown)
         best = min(tried, key=lambda c: (round(tried[c], 9), self._distance(c, single)))
         held = self._held(ask, [single, best], kept)
-        before, after = held[single], held[best]
-        resampled = self._redrawn(np.stack([before, after]))  # (resamples, 2)
+        resampled = self._resampled(np.stack([held[single], held[best]]))  # (resamples, 2)
         several = Several(
             single=single,
             best=best,
             tried=len(tried) - 1,
             seen=len(shown),
             examples=len(kept),
-            differences=(float(before.sum()), float(after.sum())),
+            differences=(float(held[single].sum()), float(held[best].sum())),
             confidence=float((resampled[:, 1] < resampled[:, 0] - SAME).mean()),
             level=self.level,
         )
@@ -111,24 +106,20 @@ class CoefficientsSelector(TrustedSelector):
         several: Several,
         kept: Sequence[str],
     ) -> Choice:
-        """The choice of the optimiser's candidate, over the examples that were kept from it."""
-        spared = self.race is not None or self.bisection is not None
-        rivals = [c for c in candidates if not spared or overall.wins.get(c, 0) > 0 or c == several.single]
-        evidence = ask(list(dict.fromkeys([*rivals, several.best])), kept)
-        held = dict(zip(evidence.order, self.signal.differences(evidence, kept), strict=True))
-        said, winner = table(evidence.candidates, kept), list(held).index(several.best)
-        gaps = self._redrawn(np.stack(list(held.values())) - held[several.best]) / len(kept)
-        apart = self._redrawn((said != said[winner]).astype(float)) / len(kept)
+        """The choice of the optimiser's candidate, over the examples that the optimiser has not seen."""
+        evidence = ask(list(dict.fromkeys([*candidates, several.best])), kept)
+        held = self.signal.differences(evidence, kept, self.difference)
+        order, answers = evidence.order, table(evidence.candidates, kept)
         return replace(
             overall,
             candidate=several.best,
-            differences={candidate: float(row.sum()) for candidate, row in held.items()},
+            differences={candidate: float(row.sum()) for candidate, row in zip(order, held, strict=True)},
             tied=(several.best,),
             confidence=several.confidence,
-            wins=dict.fromkeys(held, 0.0)
+            wins=dict.fromkeys(order, 0.0)
             | {several.single: 1 - several.confidence, several.best: several.confidence},
             examples=len(kept),
-            trust=trust(gaps, apart, winner, self.tolerance, self.seed),
+            trust=self._trust(self._resampled(held), answers, order.index(several.best)),
         )
 
     def _tried(self, ask: Ask, single: Candidate, examples: Sequence[str]) -> dict[Candidate, float]:
@@ -147,10 +138,8 @@ class CoefficientsSelector(TrustedSelector):
             asked = self._generation(ask, single, places[:left], examples, found)
             if len(asked) < len(places):
                 break
-            charges = [
-                found[c] + self._charge(c, place, origin) for c, place in zip(asked, places, strict=True)
-            ]
-            walk.tell(places, charges)
+            costs = [found[c] + self._cost(c, place, origin) for c, place in zip(asked, places, strict=True)]
+            walk.tell(places, costs)
         return found
 
     def _generation(
@@ -161,7 +150,7 @@ class CoefficientsSelector(TrustedSelector):
         examples: Sequence[str],
         found: dict[Candidate, float],
     ) -> list[Candidate]:
-        """The candidates at these places, or between there and the start if they cannot be merged there.
+        """The candidates at these places; where one cannot be merged, one between there and the start.
 
         Args:
             found: candidate -> D, to which theirs is added.
@@ -180,22 +169,16 @@ class CoefficientsSelector(TrustedSelector):
             asked[index] = single
         return asked
 
-    def _held(
-        self, ask: Ask, candidates: Sequence[Candidate], examples: Sequence[str]
-    ) -> dict[Candidate, Array]:
-        """Candidate -> what every example holds against it, of those that can be merged."""
+    def _held(self, ask: Ask, candidates: Sequence[Candidate], examples: Sequence[str]) -> Held:
+        """What speaks against these candidates; without those that cannot be merged."""
         evidence = ask(list(dict.fromkeys(candidates)), examples)
         if not evidence.candidates:
             return {}
-        return dict(zip(evidence.order, self.signal.differences(evidence, examples), strict=True))
-
-    def _redrawn(self, held: Array) -> Array:
-        """The sums over examples drawn anew, again and again: shape (resamples, candidates)."""
-        sums: Array = self._resamples(held.shape[1]) @ held.T
-        return sums
+        rows = self.signal.differences(evidence, examples, self.difference)
+        return dict(zip(evidence.order, rows, strict=True))
 
     def _halves(self, tasks: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-        """The examples that the optimiser sees, and those kept from it: half of every task.
+        """The examples that the optimiser sees, half of every task, and the others.
 
         Raises:
             AdammsError: no task has two examples.
@@ -215,13 +198,13 @@ class CoefficientsSelector(TrustedSelector):
         return np.array([axis.place(settings.get(key, axis.start)) for key, axis in self.space.items()])
 
     def _candidate(self, single: Candidate, place: Place) -> Candidate:
-        """The candidate there; what is no coefficient stays as the choice on the grid has it."""
+        """The candidate there; settings that the space does not name stay as in `single`."""
         values = {key: axis.value(float(x)) for (key, axis), x in zip(self.space.items(), place, strict=True)}
         return Candidate.of(single.settings | values)
 
     def _distance(self, candidate: Candidate, single: Candidate) -> float:
         return float(((self._place(candidate) - self._place(single)) ** 2).sum())
 
-    def _charge(self, candidate: Candidate, place: Place, origin: Place) -> float:
-        """What the optimiser is told beside D: to stay near, and away from what cannot be merged."""
+    def _cost(self, candidate: Candidate, place: Place, origin: Place) -> float:
+        """What the optimiser pays beside D: for its way from the start, and for what cannot be merged."""
         return float(NEAR * ((place - origin) ** 2).sum() + np.abs(place - self._place(candidate)).sum())

@@ -1,0 +1,46 @@
+"""What a signal is: evidence in, a number against every candidate for every example out."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from adamms.errors import AdammsError
+from adamms.search.difference import Difference
+from adamms.search.evidence import Array, Evidence
+
+
+class Signal(ABC):
+    """Says without labels what speaks against every candidate."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Some of PARENTS, CONTROL, DISTURBED, TOKENS, SURENESS."""
+        return ()
+
+    @property
+    def neighbours(self) -> tuple[int, ...]:
+        """Steps along the grid to the candidates that it compares a candidate with, e.g. (-1, 1)."""
+        return ()
+
+    @property
+    def alone(self) -> bool:
+        """Whether it judges a candidate without the answers of other candidates."""
+        return False
+
+    @abstractmethod
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        """What each example says against each candidate, at least 0; shape (candidates, examples).
+
+        D of a candidate is the sum of its row. Examples count alike, so they can be resampled.
+
+        Args:
+            difference: between two answers.
+
+        Raises:
+            AdammsError: the evidence lacks what the signal needs.
+        """
+
+
+def check_given(evidence: Evidence, field_name: str) -> None:
+    """Raise AdammsError unless the evidence has that field."""
+    if not getattr(evidence, field_name):
+        raise AdammsError(f"this signal needs evidence that is not there: {field_name}")

@@ -1,0 +1,156 @@
+"""The search: the candidate wins against which a signal says least, per task and over all.
+
+The paper's search, the recommended one and others are settings of one class (conf/search). The signals were
+measured on controlled pairs (tests/benchmarks/signals.py). Knows no labels, models or engines.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
+from adamms.search.bisection import Bisection
+from adamms.search.candidates import shape_of
+from adamms.search.choice import Choice, Selection, Trust
+from adamms.search.contest import Contest, Endpoints, Ties, eligible
+from adamms.search.difference import Difference
+from adamms.search.evidence import PARENTS, Array, Ask, table
+from adamms.search.signals.signal import Signal
+from adamms.search.trust import trust
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Chooses the candidate with the smallest D, the sum of a signal's differences over the examples.
+
+    Args:
+        signal: what speaks against a candidate.
+        difference: between two answers.
+        endpoints: which candidates at an end of the grid may win; see `Contest`.
+        smoothing: neighbours on either side to average D over, along every axis; 0 for none.
+        ties: among equal D: the `lowest` candidate, the `middle` one, or the middle of the `widest_basin`.
+        donors: whether the parents' own answers are asked for, if the signal uses them.
+        bisection: how answers are inferred from others; None to ask for all of them.
+        tolerance: points of accuracy that a good choice may lose; for the probability that this one is good.
+            None for no such probability, as in the paper.
+        resamples: bootstrap resamples for the confidence.
+        seed: of everything that is drawn at random.
+        because: why the winner wins, for people.
+    """
+
+    signal: Signal
+    difference: Difference
+    endpoints: Endpoints
+    smoothing: NonNegativeInt
+    ties: Ties
+    donors: bool
+    bisection: Bisection | None
+    tolerance: PositiveFloat | None
+    resamples: PositiveInt
+    seed: NonNegativeInt
+    because: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What has to be asked for beside the candidates' answers; see `evidence`."""
+        return tuple(need for need in self.signal.needs if self.donors or need != PARENTS)
+
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        """Raise AdammsError if no candidate of this grid may win, before any answer is made."""
+        count, shape = len(candidates), shape_of(candidates)
+        if sum(values > 1 for values in shape) > 1:
+            return
+        least = 2 if eligible(2, self.signal.neighbours, self.endpoints).any() else 3
+        if count < least:
+            raise AdammsError(
+                f"search.grid has {count} candidates; this signal with search.endpoints={self.endpoints} "
+                f"needs at least {least}"
+            )
+
+    def choose(
+        self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
+    ) -> Selection:
+        """Ask what is needed, then choose per task and over all.
+
+        Args:
+            candidates: a grid, in increasing order.
+            tasks: task -> ids of its examples.
+
+        Raises:
+            AdammsError: candidates that are no grid or of which none may win; no tasks, or one without
+                examples.
+        """
+        self.check(candidates)
+        examples = examples_of(tasks)
+        if self.bisection is not None:
+            ask = self.bisection.over(ask, self.needs, candidates, self.seed)
+        evidence = ask(candidates, examples)
+        held = self.signal.differences(evidence, examples, self.difference)
+        answers = table(evidence.candidates, examples)
+        columns = {example: place for place, example in enumerate(examples)}
+
+        def choice(part: Sequence[str]) -> Choice:
+            places = [columns[example] for example in part]
+            texts = [[row[place] for place in places] for row in answers]
+            return self._choice(candidates, held.take(places, axis=1), texts)
+
+        return Selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
+
+    def _choice(
+        self, candidates: Sequence[Candidate], held: Array, answers: Sequence[Sequence[str]]
+    ) -> Choice:
+        """The choice over some examples.
+
+        Args:
+            held: what each example says against each candidate; shape (candidates, examples).
+            answers: for each candidate its answers.
+        """
+        contest = Contest(
+            shape_of(candidates), self.signal.neighbours, self.endpoints, self.smoothing, self.ties
+        )
+        scores, resampled = contest.smoothed(held.sum(1)), contest.smoothed(self._resampled(held))
+        tied, wins = contest.tied(scores), contest.wins(resampled)
+        winner = contest.winner(tied)
+        able = np.flatnonzero(contest.allowed)
+        return Choice(
+            candidate=candidates[winner],
+            differences={candidates[place]: float(scores[place]) for place in able},
+            tied=tuple(candidates[place] for place in np.flatnonzero(tied)),
+            confidence=float(wins[winner]),
+            wins={candidates[place]: float(wins[place]) for place in able},
+            examples=held.shape[1],
+            because=self.because,
+            trust=self._trust(resampled, answers, winner),
+        )
+
+    def _resampled(self, held: Array) -> Array:
+        """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""
+        count = held.shape[1]
+        generator = np.random.default_rng(self.seed)
+        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
+        sums: Array = weights.astype(np.float64) @ held.T
+        return sums
+
+    def _trust(self, resampled: Array, answers: Sequence[Sequence[str]], winner: int) -> Trust | None:
+        """How probably the winner is a good choice, from resampled D and the answers it was made from."""
+        if self.tolerance is None:
+            return None
+        count = len(answers[0])
+        gaps = (resampled - resampled[:, [winner]]) / count
+        apart = self._resampled(np.stack([self.difference(own, answers[winner]) for own in answers])) / count
+        return trust(gaps, apart, winner, self.tolerance, self.seed)
+
+
+def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:
+    """The examples of all tasks, task by task.
+
+    Raises:
+        AdammsError: no tasks, or one without examples.
+    """
+    empty = [task for task, examples in tasks.items() if not examples]
+    if empty or not tasks:
+        raise AdammsError(f"no examples to choose from{f' in task {empty[0]!r}' if empty else ''}")
+    return [example for examples in tasks.values() for example in examples]

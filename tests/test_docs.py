@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import pytest
 import test_layers
 import test_sweeps
 import tiny
@@ -30,15 +29,12 @@ CONF = ROOT / "conf"
 GROUPS = sorted(
     {str(file.parent.relative_to(CONF)) for file in CONF.rglob("*.yaml") if file.parent != CONF}, key=len
 )
-FILES = (".html", ".json", ".jsonl", ".py", ".safetensors", ".yaml")
+FILES = (".html", ".json", ".jsonl", ".md", ".py", ".safetensors", ".yaml")
 PYTHON = re.compile(r"(\S*/)?python")
 
 
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
-
-
-pages = pytest.mark.parametrize("page", PAGES, ids=name)
 
 
 # Commands ------------------------------------------------------------------------------------------------
@@ -157,34 +153,30 @@ def test_every_run_composes() -> None:
     assert modes == {file.stem for file in (CONF / "mode").glob("*.yaml")}, "a mode without an example"
 
 
-@pages
-def test_other_programs_and_their_options_exist(page: Path) -> None:
+def test_other_commands_exist() -> None:
+    """Scripts and their options, markers and folders of tests, extras, targets of make."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     markers = [line.split(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]]
-    for script, *rest in commands(page):
-        if script.startswith("tests/"):
-            text = (ROOT / script).read_text()
-            assert all(f'"{word}"' in text for word in rest if word.startswith("--")), (script, rest)
-        elif script == "-m" and rest[0] == "pytest":
-            assert rest[1] == "-m"
-            assert rest[2] in markers
-    extras = re.findall(r"'\.\[([\w-]+)\]'", page.read_text())
-    assert set(extras) <= set(project["project"]["optional-dependencies"])
-
-
-@pages
-def test_make_has_every_target(page: Path) -> None:
-    found = (words(line) for line in blocks(page.read_text()).splitlines())
-    targets = sorted({parts[1] for parts in found if len(parts) == 2 and parts[0] == "make"})
-    if targets:
-        done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    targets: set[str] = set()
+    for page in PAGES:
+        for script, *rest in commands(page):
+            if script.startswith("tests/"):
+                text = (ROOT / script).read_text()
+                assert all(f'"{word}"' in text for word in rest if word.startswith("--")), (script, rest)
+            elif script == "-m" and rest[0] == "pytest":
+                assert rest[1] != "-m" or rest[2] in markers, rest
+                assert all((ROOT / word).exists() for word in rest if word.startswith("tests/")), rest
+        extras = set(re.findall(r"'\.\[([\w-]+)\]'", page.read_text()))
+        assert extras <= set(project["project"]["optional-dependencies"]), name(page)
+        found = (words(line) for line in blocks(page.read_text()).splitlines())
+        targets |= {parts[1] for parts in found if len(parts) == 2 and parts[0] == "make"}
+    done = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 # Names ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
 def keys() -> set[str]:
     """Every key of every option, under its group: 'merge.density'; and those without a group."""
     found: set[str] = set()
@@ -198,43 +190,53 @@ def keys() -> set[str]:
                     collect(value, f"{place}.{key}".lstrip("."))
 
     for file in sorted(CONF.rglob("*.yaml")):
+        package = re.search(r"^# @package (\S+)", file.read_text())
+        place = package[1] if package else str(file.parent.relative_to(CONF)).replace("/", ".")
         content = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
-        named = re.search(r"@package (\w+)", file.read_text())
-        package = str(file.parent.relative_to(CONF)) if named is None else named[1].replace("_global_", "")
-        collect(content, "" if package == "." else package.replace("/", "."))
+        collect(content, "" if place in (".", "_global_") else place)
     return found | {"search.difference"}
 
 
-def inline(page: Path) -> list[str]:
-    return [" ".join(code.split()) for code in re.findall(r"`([^`\n]+)`", page.read_text())]
+def codes(page: Path) -> Iterator[str]:
+    """The words of inline code."""
+    for code in re.findall(r"`([^`\n]+)`", page.read_text()):
+        yield from words(" ".join(code.split()))
 
 
-@pages
-def test_settings_exist(page: Path, keys: set[str]) -> None:
-    """`group=option`, `key=value` and `key.of.a.group` in running text and tables."""
-    for code in [part for whole in inline(page) for part in words(whole)]:
+def test_settings_and_files_exist() -> None:
+    """`group=option`, `key=value`, `key.of.a.group` and paths of this repository, in text and tables."""
+    known, wrong = keys(), []
+    tops = {path.name for path in ROOT.iterdir() if path.is_dir()} - {".git", ".venv", "outputs", "multirun"}
+    named = [(page, code) for page in PAGES if page.stem != "changes" for code in codes(page)]
+    for page, code in named:
+        if "/" in code and code.split("/")[0] in tops and code not in GROUPS and "=" not in code:
+            wrong += [] if list(ROOT.glob(code.rstrip("/"))) else [(name(page), code)]
+            continue
         match = re.fullmatch(r"([a-z_/]+(?:\.[a-z_]+)*)(?:=(.*))?", code)
-        if (
-            match is None
-            or code.endswith("...")
-            or Path(code).suffix in (".json", ".jsonl", ".py", ".yaml", ".html", ".safetensors")
-        ):
+        if match is None or code.endswith("...") or Path(code).suffix in FILES:
             continue
         key, value = re.sub(r"^model\.donors\.\w+", "model.donors.a", match[1]), match[2]
         if key in GROUPS and value:
-            for option in re.findall(r"[a-z]\w*", re.sub(r"[A-Z]{2,}", "", value)):
-                assert (CONF / key / f"{option}.yaml").is_file(), code
+            options = re.findall(r"[a-z]\w*", re.sub(r"[A-Z]{2,}", "", value))
+            good = all((CONF / key / f"{option}.yaml").is_file() for option in options)
         elif value is not None or (key.partition(".")[0] in GROUPS and "." in key):
-            assert key in keys or key in GROUPS, code
+            good = key in known or key in GROUPS
+        else:
+            good = True
+        wrong += [] if good else [(name(page), code)]
+    assert not wrong
 
 
-@pages
-def test_files_exist(page: Path) -> None:
-    """What is named in code and starts with a folder of this repository."""
-    tops = {path.name for path in ROOT.iterdir() if path.is_dir()} - {".git", ".venv", "outputs", "multirun"}
-    for code in [part for whole in inline(page) for part in words(whole)]:
-        if "/" in code and code.split("/")[0] in tops and code not in GROUPS and "=" not in code:
-            assert list(ROOT.glob(code.rstrip("/"))), code
+def test_tables_name_options_that_exist() -> None:
+    """A table whose first column is headed `group=` lists that group's options; all modes have a row."""
+    table = re.compile(r"^\| `([a-z/]+)=` .*\n\|[ -|]+\n((?:\|.*\n)+)", re.MULTILINE)
+    listed: dict[str, set[str]] = {}
+    for group, body in [found for page in PAGES for found in table.findall(page.read_text())]:
+        for row in body.splitlines():
+            listed.setdefault(group, set()).update(re.findall(r"`(\w+)`", row.split("|")[1]))
+    for group, options in listed.items():
+        assert options <= {file.stem for file in (CONF / group).glob("*.yaml")}, group
+    assert listed["mode"] == {file.stem for file in (CONF / "mode").glob("*.yaml")}
 
 
 def anchors(page: Path) -> set[str]:
@@ -243,36 +245,16 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pages
-def test_links_resolve(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
-        if link.startswith("http"):
-            continue
-        file, _, anchor = link.partition("#")
-        there = (page.parent / file).resolve() if file else page
-        assert there.exists(), link
-        assert not anchor or anchor in anchors(there), link
-
-
-def test_the_readme_leads_everywhere() -> None:
+def test_links_resolve_and_the_readme_leads_everywhere() -> None:
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                file, _, anchor = link.partition("#")
+                there = (page.parent / file).resolve() if file else page
+                assert there.exists(), (name(page), link)
+                assert not anchor or anchor in anchors(there), (name(page), link)
     links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
     assert {name(page) for page in PAGES[1:]} <= set(links)
-
-
-@pages
-def test_tables_name_options_that_exist(page: Path) -> None:
-    """A table whose first column is headed `group=` lists that group's options."""
-    for group, body in re.findall(r"^\| `([a-z/]+)=` .*\n\|[ -|]+\n((?:\|.*\n)+)", page.read_text(), re.M):
-        for row in body.splitlines():
-            for option in re.findall(r"`(\w+)`", row.split("|")[1]):
-                assert (CONF / group / f"{option}.yaml").is_file(), f"{group}={option}"
-
-
-def test_the_modes_are_all_there() -> None:
-    text = (ROOT / "docs/running.md").read_text()
-    assert {file.stem for file in (CONF / "mode").glob("*.yaml")} <= set(
-        re.findall(r"^\| `(\w+)`", text, re.M)
-    )
 
 
 def test_the_picture_of_the_packages_is_how_they_import() -> None:
@@ -285,6 +267,13 @@ def test_the_picture_of_the_packages_is_how_they_import() -> None:
         if other != "errors"  # which everybody may import
     }
     assert arrows == allowed
+
+
+def test_the_lint_before_a_commit_is_that_of_make() -> None:
+    hooks = OmegaConf.to_container(OmegaConf.load(ROOT / ".pre-commit-config.yaml"))["repos"][0]["hooks"]
+    [lint] = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    commands = [line.strip().removeprefix("$(BIN)/") for line in lint.splitlines()]
+    assert [hook["entry"] for hook in hooks] == commands
 
 
 # The worked example --------------------------------------------------------------------------------------

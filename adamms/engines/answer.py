@@ -1,11 +1,15 @@
-"""One answer: its text and, where the engine was asked for them, the log-probabilities behind it."""
+"""One answer: its text and, where the engine was asked for them, the log-probabilities behind it.
 
-from collections.abc import Mapping, Sequence
+Decides when two answers are the same. Knows nothing of models or examples.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-# Digits after the point that log-probabilities are kept with: more of them is noise of the arithmetic.
+# Digits after the point that log-probabilities are kept with. Further ones are rounding noise.
 DIGITS = 5
 # Least squares gave 1.35 on answers of the suite's development seeds 0 to 4 (`tests/benchmarks/signals.py`).
 BENT = 1.3
@@ -23,18 +27,58 @@ class Token:
     logprob: float
     likeliest: tuple[tuple[int, float], ...]
 
+    @classmethod
+    def of(cls, chosen: int, likeliest: Mapping[int, float], logprob: float, count: int) -> "Token":
+        """A token with the `count` likeliest ones; among equals the lower id comes first.
+
+        Args:
+            chosen: id of the generated token.
+            likeliest: token id -> log-probability; with or without `chosen`.
+            logprob: of `chosen`.
+        """
+        rounded = {name: round(value, DIGITS) for name, value in likeliest.items()}
+        rounded[chosen] = round(logprob, DIGITS)
+        order = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
+        return cls(rounded[chosen], tuple(order[:count]))
+
 
 @dataclass(frozen=True)
 class Answer:
     """What a model said.
 
+    >>> answer = Answer("Yes", (Token(-0.25, ((9454, -0.25), (2753, -1.5))),))
+    >>> answer.to_json()
+    {'answer': 'Yes', 'tokens': [[-0.25, [[9454, -0.25], [2753, -1.5]]]]}
+    >>> Answer.from_json(answer.to_json()) == answer
+    True
+
     Args:
-        text: decoded, without special tokens and white space around it.
-        tokens: of the text and of the end; () where no log-probabilities were asked for.
+        text: decoded, without special tokens and without white space around it.
+        tokens: of the text and of its end; () where no log-probabilities were asked for.
     """
 
     text: str
     tokens: tuple[Token, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """{"answer": text}; with tokens also {"tokens": [[logprob, [[id, logprob], ...]], ...]}."""
+        tokens = [[token.logprob, [list(pair) for pair in token.likeliest]] for token in self.tokens]
+        return {"answer": self.text} | ({"tokens": tokens} if tokens else {})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Answer":
+        """The answer of `to_json`; other keys are ignored.
+
+        Raises:
+            KeyError, TypeError, ValueError: the data are not of `to_json`.
+        """
+        tokens = tuple(
+            Token(float(logprob), tuple((int(name), float(value)) for name, value in likeliest))
+            for logprob, likeliest in data.get("tokens", ())
+        )
+        if not isinstance(data["answer"], str):
+            raise TypeError("the answer is not a text")
+        return cls(data["answer"], tokens)
 
 
 def normalised(text: str) -> str:
@@ -46,26 +90,13 @@ def normalised(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def token(chosen: int, likeliest: Mapping[int, float], logprob: float, count: int) -> Token:
-    """A token as it is kept: the `count` likeliest, the lower id first among equals.
-
-    Args:
-        chosen: id of the generated token.
-        likeliest: token id -> log-probability; `chosen` among them or not.
-        logprob: of `chosen`.
-    """
-    rounded = {name: round(value, DIGITS) for name, value in likeliest.items()}
-    rounded[chosen] = round(logprob, DIGITS)
-    order = sorted(rounded.items(), key=lambda item: (-item[1], item[0]))
-    return Token(rounded[chosen], tuple(order[:count]))
-
-
 def between(one: Answer, other: Answer, share: float) -> Answer:
-    """What may be said `share` of the way from one to the other, which say the same.
+    """An estimate of the answer `share` of the way from one to the other; both say the same.
 
-    Of the tokens' probabilities the logits are interpolated, as those of a model are nearly linear in its
-    weights over a short way, and bent upwards by `BENT`: inside a stretch that says the same, it is said more
-    surely. Of what else is likely nothing is known. Where tokens do not go together, the nearer one's count.
+    The logits of the tokens' probabilities are interpolated: over a short way they are nearly linear in the
+    weights. `BENT` bends them upwards, because answers inside a stretch that says the same are surer than at
+    its ends. The likeliest other tokens stay unknown. If the tokens do not match one to one, the nearer
+    answer is the estimate.
     """
     if len(one.tokens) != len(other.tokens):
         return one if share <= 0.5 else other
@@ -74,7 +105,7 @@ def between(one: Answer, other: Answer, share: float) -> Answer:
 
 
 def _between(one: float, other: float, share: float) -> float:
-    """The log-probability whose logit lies `share` of the way from the one's to the other's, and above it."""
+    """The log-probability whose logit is interpolated and bent upwards."""
     known = np.array([one, other])
     logits = known - np.log(np.maximum(-np.expm1(known), 10.0**-DIGITS))  # nothing is surer than can be kept
     return -float(np.logaddexp(0.0, -logits @ [1 - share, share] - BENT * share * (1 - share)))
@@ -83,22 +114,3 @@ def _between(one: float, other: float, share: float) -> float:
 def texts(answers: Mapping[str, Answer]) -> dict[str, str]:
     """Example id -> text."""
     return {example: answer.text for example, answer in answers.items()}
-
-
-def to_json(tokens: Sequence[Token]) -> list[list[object]]:
-    """Plain data: [log-probability, [[id, log-probability], ...]] for each token."""
-    return [[one.logprob, [list(pair) for pair in one.likeliest]] for one in tokens]
-
-
-def from_json(data: object) -> tuple[Token, ...]:
-    """The tokens of `to_json`.
-
-    Raises:
-        ValueError, TypeError: anything else.
-    """
-    if not isinstance(data, list):
-        raise ValueError("no list of tokens")
-    return tuple(
-        Token(float(logprob), tuple((int(name), float(value)) for name, value in likeliest))
-        for logprob, likeliest in data
-    )

@@ -17,19 +17,19 @@ _PROBE = "a key that no template knows"
 def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_code: bool = False) -> Any:
     """The processor (tokenizer, image processor, chat template) in a checkpoint folder.
 
-    Of models that vLLM processes images for it may be a tokenizer alone.
+    For models that vLLM processes images for, it may be a tokenizer alone.
 
     Args:
         files: what to take instead of the folder's own; None for nothing.
         trust_remote_code: whether Python files in the folder may run.
 
     Raises:
-        AdammsError: there is none that transformers can load, or it has no chat template, or `files` name
-            what does not exist or does not go with the model.
+        AdammsError: transformers cannot load it, it has no chat template, or `files` do not exist or do not
+            go with the model.
     """
     files = files or PromptFiles()
+    family = native_family(folder)
     try:
-        family = native_family(folder)
         if family is not None:
             processor = native_processor(family, folder, files.tokenizer)
         else:
@@ -47,8 +47,8 @@ def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_
         ) from error
     if family is None and files.tokenizer is not None:
         raise AdammsError(
-            f"{folder}: it has a processor with a tokenizer of its own, in place of which "
-            f"model.*.tokenizer={files.tokenizer} cannot be put"
+            f"{folder}: it has a processor with a tokenizer of its own, which "
+            f"model.*.tokenizer={files.tokenizer} cannot replace"
         )
     if files.chat_template is not None:
         processor.chat_template = _chat_template(processor, files.chat_template)
@@ -78,18 +78,17 @@ def prompt(processor: Any, example: Example, image_mark: str | None = None) -> s
     """The question in the model's chat template, with a placeholder where the image goes.
 
     Args:
-        image_mark: that placeholder, for a template that does not put one (see `reads_parts`).
+        image_mark: that placeholder, for templates that do not put one themselves (see `reads_parts`).
     """
     if image_mark is not None:
-        return _rendered(
-            processor, "\n".join([image_mark] * (example.image is not None) + [example.question])
-        )
+        marks = [] if example.image is None else [image_mark]
+        return _rendered(processor, "\n".join([*marks, example.question]))
     text = {"type": "text", "text": example.question}
     return _rendered(processor, [text] if example.image is None else [{"type": "image"}, text])
 
 
 def reads_parts(processor: Any) -> bool:
-    """Whether the chat template looks into what a message is made of: else it takes it for one text."""
+    """Whether the chat template takes a message as a list of parts; otherwise it takes one text."""
     try:
         return _PROBE not in _rendered(processor, [{"type": "text", "text": "", _PROBE: ""}])
     except (TypeError, TemplateError):  # a list is not joined to a text

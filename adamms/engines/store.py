@@ -1,22 +1,6 @@
 """Answers kept by content, so that a killed search continues and several jobs fill one store.
 
-Owns the files. A folder of the store holds the answers of one model to whatever it was asked:
-
-    STORE/<key>/key.json        what the model is, for people
-    STORE/<key>/<writer>.jsonl  {"example": digest, "answer": text}, one line per answer; with "tokens" where
-                                log-probabilities were asked for, which is part of the key
-
-`key` is a digest of everything but the example that decides an answer: the recipe's fingerprint (or,
-of a model that runs as it is, the checkpoint's), the tokenizer, processor and chat template beside
-the target's weights, and the engine with its version and generation settings. `example` is a digest
-of the question as it is put to the model and of the image's bytes; ids, tasks and labels are no part
-of either. Fingerprints sample at most 3 x 4 KiB of every tensor (`Checkpoint.fingerprint`): a
-checkpoint whose weights were edited by hand in between would not be noticed.
-
-Every writer has a file of its own and only appends to it, so nobody waits for a lock and shared file
-systems are safe; readers merge all files. A record is one `write`, handed to the operating system
-before anyone sees the answer: a killed process loses no answer that the engine had given. They are
-flushed to the disk at most a second later, and when a round of generation ends.
+Owns the files and what makes two answers the same one. Knows nothing of search.
 """
 
 import hashlib
@@ -25,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -33,7 +17,7 @@ from typing import Self
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
 from adamms.data.example import Example
-from adamms.engines.answer import Answer, from_json, to_json
+from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
@@ -44,6 +28,15 @@ FLUSH_SECONDS = 1.0
 
 class AnswerStore:
     """The answers of one model on disk, and this process's own file among them.
+
+        STORE/<key>/key.json        what the model is, for people
+        STORE/<key>/<writer>.jsonl  {"example": digest, "answer": text}, one line per answer; with "tokens"
+                                    where log-probabilities were asked for
+
+    Every writer has a file of its own and only appends to it. So nobody waits for a lock, and shared file
+    systems are safe; readers merge all files. A record is one `write`, handed to the operating system before
+    anyone sees the answer: a killed process loses no answer that the engine has given. Records reach the
+    disk at most a second later, and when a round of generation ends.
 
     Args:
         folder: of the whole store; made when the first answer is kept.
@@ -62,34 +55,28 @@ class AnswerStore:
     def read(self) -> dict[str, Answer]:
         """Example digest -> answer, of all writers; of several answers the oldest writer's first.
 
-        Lines that are torn or damaged are passed over: their examples count as not answered.
+        Torn or damaged lines are skipped: their examples count as not answered.
         """
         found: dict[str, Answer] = {}
-        try:
+        with self._explained():
             for file in sorted(self.folder.glob("*.jsonl")):  # names begin with the time of their making
                 for line in file.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn
-                    record = _record(line)
-                    if record is not None:
-                        found.setdefault(*record)
-        except OSError as error:
-            raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
+                    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                        record = json.loads(line)
+                        answer = Answer.from_json(record)
+                        found.setdefault(record["example"], answer)
         return found
 
     def add(self, example: str, answer: Answer) -> None:
         """Keep one answer; when this returns it survives the end of this process."""
-        record: dict[str, object] = {"example": example, "answer": answer.text}
-        if answer.tokens:
-            record["tokens"] = to_json(answer.tokens)
-        line = json.dumps(record, ensure_ascii=True).encode() + b"\n"
-        try:
+        line = json.dumps({"example": example} | answer.to_json()).encode() + b"\n"
+        with self._explained():
             if self._file is None:
                 self._file = self._open()
             written = os.write(self._file, line)
             if time.monotonic() - self._flushed > FLUSH_SECONDS:
                 os.fsync(self._file)
                 self._flushed = time.monotonic()
-        except OSError as error:
-            raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
         if written != len(line):
             self.close()  # the next answer gets a new file: nothing may follow a torn line
             raise AdammsError(
@@ -98,12 +85,12 @@ class AnswerStore:
 
     def close(self) -> None:
         """Flush to the disk and leave the file."""
-        if self._file is not None:
-            file, self._file = self._file, None
+        if self._file is None:
+            return
+        file, self._file = self._file, None
+        with self._explained():
             try:
                 os.fsync(file)
-            except OSError as error:
-                raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
             finally:
                 os.close(file)
 
@@ -117,6 +104,14 @@ class AnswerStore:
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.jsonl"
         self._flushed = time.monotonic()
         return os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """The system's errors with the store's folder."""
+        try:
+            yield
+        except OSError as error:
+            raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
 
 
 class NoStore:
@@ -134,6 +129,11 @@ class NoStore:
 
 class StoredEngine:
     """An engine that generates only what the store lacks, and starts only if something is missing.
+
+    The key holds everything but the example that decides an answer: the recipe's fingerprint (or, of a model
+    that runs as it is, the checkpoint's), the tokenizer, processor and chat template beside the target's
+    weights, and the engine with its version and generation settings. Fingerprints sample at most 3 x 4 KiB of
+    every tensor (`checkpoint.fingerprint`), so a few weights edited by hand may go unnoticed.
 
     Args:
         engine: what generates; entered and left together with this one.
@@ -168,7 +168,7 @@ class StoredEngine:
         self.engine.__exit__(*error)
 
     def load(self, recipe: Recipe) -> None:
-        """Remember the recipe; the engine loads it when something turns out to be missing."""
+        """Remember the recipe; the engine loads it when an answer turns out to be missing."""
         self._recipe, self._loaded = recipe, False
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
@@ -191,28 +191,25 @@ class StoredEngine:
         if self._recipe is not None and not self._loaded:
             self.engine.load(self._recipe)
             self._loaded = True
-        same = {alike[0].id: (digest, alike) for digest, alike in missing.items()}
+        digests = {alike[0].id: digest for digest, alike in missing.items()}
         try:
             for name, answer in self.engine.generate([alike[0] for alike in missing.values()]):
-                digest, alike = same[name]
+                digest = digests[name]
                 store.add(digest, answer)
-                self.generated += len(alike)
-                for example in alike:
+                self.generated += len(missing[digest])
+                for example in missing[digest]:
                     yield example.id, answer
         finally:
             store.close()
 
     def _subject(self) -> dict[str, str]:
-        model = (
-            {"checkpoint": self.checkpoint.fingerprint}
-            if self._recipe is None
-            else {"recipe": self._recipe.fingerprint}
-        )
+        own, recipe = self.checkpoint, self._recipe
+        model = {"checkpoint": own.fingerprint} if recipe is None else {"recipe": recipe.fingerprint}
         return model | {"inputs": self._inputs, "engine": self.engine.identity}
 
     @cached_property
     def _inputs(self) -> str:
-        """A digest of what turns a question into the model's inputs and tokens into text."""
+        """A digest of what turns a question into the model's inputs, and tokens into text."""
         return fingerprint_side_files(self.checkpoint.folder)
 
     def _digest(self, example: Example) -> str:
@@ -222,7 +219,7 @@ class StoredEngine:
 
 
 def example_digest(example: Example) -> str:
-    """A digest of what the model is asked: the question's text and the image's bytes.
+    """A digest of what the model is asked: the question's text and the image's bytes, nothing else.
 
     Raises:
         AdammsError: an image that cannot be read.
@@ -234,17 +231,6 @@ def example_digest(example: Example) -> str:
         except OSError as error:
             raise AdammsError(f"image {example.image}: {error.strerror or error}") from error
     return _digest(json.dumps([example.question, image]).encode())
-
-
-def _record(line: bytes) -> tuple[str, Answer] | None:
-    """(example, answer) of a line; None if it is damaged."""
-    with suppress(ValueError, TypeError, RecursionError):
-        record = json.loads(line)
-        if isinstance(record, dict):
-            example, answer = record.get("example"), record.get("answer")
-            if isinstance(example, str) and isinstance(answer, str):
-                return example, Answer(answer, from_json(record.get("tokens", [])))
-    return None
 
 
 def _digest(content: bytes) -> str:

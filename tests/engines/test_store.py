@@ -16,6 +16,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.store import AnswerStore, StoredEngine, example_digest
 from adamms.errors import AdammsError
 
+WRITERS = 5
 SUBJECT = {"recipe": "r", "inputs": "i", "engine": "e"}
 
 
@@ -196,7 +197,7 @@ class TestFiles:
         store.close()
         assert store.read() == {"e": answer}
 
-    @pytest.mark.parametrize("cut", range(1, 40, 3))
+    @pytest.mark.parametrize("cut", [1, 2, 20, 39])
     def test_a_torn_last_line_counts_as_not_answered(self, tmp_path: Path, cut: int) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
         store.add("e", Answer("whole"))
@@ -241,33 +242,33 @@ class TestFiles:
             AnswerStore(tmp_path / "store", SUBJECT).add("e", Answer("a"))
 
 
-def together(work: Callable[[int], tuple[Callable[..., None], tuple[object, ...]]], count: int) -> None:
-    """Run `count` processes at the same time; all must end well."""
+def together(work: Callable[[int], tuple[Callable[..., None], tuple[object, ...]]]) -> None:
+    """Run `WRITERS` processes at the same time; all must end well."""
     context = processes()
     jobs = []
-    for number in range(count):
+    for number in range(WRITERS):
         function, arguments = work(number)
         jobs.append(context.Process(target=function, args=arguments))
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    assert [job.exitcode for job in jobs] == [0] * count
+    assert [job.exitcode for job in jobs] == [0] * WRITERS
 
 
 class TestConcurrentWriters:
-    def test_eight_writers_of_different_answers_lose_none(self, tmp_path: Path) -> None:
-        names = [[f"{writer:02x}{index:06x}" for index in range(500)] for writer in range(8)]
-        together(lambda n: (write_answers, (tmp_path, SUBJECT, names[n], n)), 8)
+    def test_writers_of_different_answers_lose_none(self, tmp_path: Path) -> None:
+        names = [[f"{writer:02x}{index:06x}" for index in range(300)] for writer in range(WRITERS)]
+        together(lambda n: (write_answers, (tmp_path, SUBJECT, names[n], n)))
         found = AnswerStore(tmp_path, SUBJECT).read()
         assert sorted(found) == sorted(name for some in names for name in some)
         assert all(answer.text.startswith(f"answer to {name} ") for name, answer in found.items())
 
-    def test_eight_writers_of_the_same_answers_leave_one_each(self, tmp_path: Path) -> None:
-        names = [f"{index:06x}" for index in range(500)]
-        together(lambda n: (write_answers, (tmp_path, SUBJECT, names, n)), 8)
+    def test_writers_of_the_same_answers_leave_one_each(self, tmp_path: Path) -> None:
+        names = [f"{index:06x}" for index in range(300)]
+        together(lambda n: (write_answers, (tmp_path, SUBJECT, names, n)))
         store = AnswerStore(tmp_path, SUBJECT)
-        assert len(list(store.folder.glob("*.jsonl"))) == 8
+        assert len(list(store.folder.glob("*.jsonl"))) == WRITERS
         found = store.read()
         assert sorted(found) == names
         assert all(found[n].text == f"answer to {n} " + "x" * (int(n, 16) % 5000) for n in names)

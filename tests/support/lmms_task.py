@@ -1,10 +1,15 @@
-"""A local task of lmms-eval over the digits, and the same questions as our own data."""
+"""lmms-eval as conf/evaluate has it, and a local task of it over the digits with the same data as ours."""
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from configured import content
+
+from adamms.app.build import build
 from adamms.data.example import Dataset
+from adamms.evaluate.lmms.run import LmmsEval
 
 TASK = """\
 task: digits_{skill}
@@ -58,3 +63,9 @@ def write_digits_task(folder: Path, data: Dataset) -> DigitsTask:
     everything = folder / "data.jsonl"
     everything.write_text("".join(line for own in lines.values() for line in own))
     return DigitsTask(tasks, everything, tuple(f"digits_{skill}" for skill in lines))
+
+
+def lmms_eval(**own: Any) -> LmmsEval:
+    """lmms-eval as a configuration makes it, with `own` in place of some values."""
+    made: LmmsEval = build(content("evaluate/lmms_eval")["lmms_eval"] | own, "evaluate.lmms_eval")
+    return made

@@ -1,6 +1,6 @@
-"""What makes a folder of remote_formats.py runnable in vLLM, as the published one is: code and tokenizer.
+"""Adds code and a tokenizer to a folder of remote_formats.py, so that vLLM runs it like the published one.
 
-The code is the little of it that vLLM 0.32 asks for, written for these tests; vLLM has the models themselves.
+The code, written for these tests, covers what vLLM 0.32 asks for. vLLM implements the models itself.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Tiny checkpoints in formats that only remote code reads: published names around a known language model.
 
-InternLM2, InternVL's own format, MiniCPM-V and Phi-3-vision are not in transformers. What is written here
-holds the weights of a language model that is, so that it can be taken out again, run and compared.
+InternLM2, InternVL's own format, MiniCPM-V and Phi-3-vision are not in transformers. Each checkpoint holds
+the weights of a language model that transformers knows: a test can take it out again, run it and compare.
 """
 
 from collections.abc import Callable, Mapping

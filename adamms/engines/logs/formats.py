@@ -1,4 +1,4 @@
-"""Log files of other evaluation tools as records of (task, key, answer). Owns the formats, aligns nothing.
+"""Log files of other evaluation tools, read into records. Owns the formats, aligns nothing.
 
 lmms-eval 0.7 and later   <time>_samples_<task>.jsonl, an object per line
 lmms-eval before that     <task>.json, {"args", "model_configs", "logs": [object, ...]}
@@ -20,7 +20,7 @@ LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
 SAMPLES = "_samples_"
 PICKLES = (".pkl", ".pickle")
 TABLES = (".xlsx", ".tsv")
-# What lmms-eval 0.7 gives as the hash of every example whose content it has let go of.
+# lmms-eval 0.7's hash of every example whose content it has dropped already.
 HASH_OF_NOTHING = hashlib.sha256(b"null").hexdigest()
 
 
@@ -30,8 +30,8 @@ class Record:
 
     Args:
         number: the example's number in its data set: lmms-eval's doc_id, VLMEvalKit's index.
-        content: a digest of the example, as lmms-eval's doc_hash; "" where the log has none that says
-            anything.
+        content: a digest of the example, such as lmms-eval's doc_hash; "" where the log has none, or one that
+            all examples share.
         raw: the answer as the model gave it.
         filtered: the answer after the tool's own filters; None where the tool has none.
         fields: names of everything else that was logged.
@@ -60,7 +60,7 @@ class Log:
 
 
 def find_logs(path: Path) -> list[Path]:
-    """The file itself; of a folder all sample logs in it and below, of each task the latest.
+    """The file itself; for a folder, all sample logs in it and below, the latest of each task.
 
     Raises:
         AdammsError: nothing there.
@@ -127,7 +127,7 @@ def read_log(path: Path, form: str = "auto") -> Log:
 
 
 def _task(file: Path) -> str:
-    """`20250301_101500_samples_mme.jsonl` and `mme.json` are both of mme."""
+    """mme, both of `20250301_101500_samples_mme.jsonl` and of `mme.json`."""
     return file.stem.partition(SAMPLES)[2] or file.stem
 
 
@@ -151,7 +151,7 @@ def _json(path: Path) -> tuple[str, list[Any]]:
 
 
 def _tsv(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows by column; images as base64 make fields of megabytes, hence the limit."""
+    """Rows by column. Fields may hold images as base64, megabytes each: hence the limit."""
     before = csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -185,7 +185,7 @@ def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _lmms_eval_record(row: Any) -> Record:
-    """`resps` is left out by lmms-eval where it says the same as `filtered_resps`."""
+    """lmms-eval leaves `resps` out where it says the same as `filtered_resps`."""
     if not isinstance(row, dict) or not ("resps" in row or "filtered_resps" in row):
         raise AdammsError("expected an object with resps or filtered_resps")
     if "doc_id" not in row and "doc_hash" not in row:
@@ -212,7 +212,7 @@ def _vlmevalkit_record(row: Any) -> Record:
 
 
 def _first_text(answer: Any) -> str:
-    """The text in "a", ["a"], [["a"]] ...; of several the first, as the authors' scripts take it."""
+    """The text in "a", ["a"], [["a"]] ...; the first of several, as in the authors' scripts."""
     while isinstance(answer, list):
         if not answer:
             return ""
@@ -221,7 +221,7 @@ def _first_text(answer: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """Of a cell or JSON value: whole numbers alike whatever type a tool has given them, nothing as ""."""
+    """A cell or JSON value as text: whole numbers look the same whatever their type; nothing is ""."""
     if value is None or value != value:  # NaN is what pandas makes of an empty cell
         return ""
     if isinstance(value, float) and value.is_integer():

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from adamms.engines.answer import Answer
 from adamms.engines.logs.formats import Log, Record, find_logs, read_log
@@ -37,7 +37,8 @@ class Replayed:
 class Replay:
     """The logs of a whole grid.
 
-        Replay(logs={0.0: "target.tsv", 0.1: "merged.tsv"}, format="auto", align="auto", filtered=[], only={})
+        logs = {"0.0": "target.tsv", "0.1": "merged.tsv"}
+        Replay(logs=logs, format="auto", align="auto", filtered=[], only={}).read().answers
 
     Args:
         logs: alpha -> a file; a folder of lmms-eval's logs, one file per task; or {task: file}.
@@ -58,7 +59,7 @@ class Replay:
     name: ClassVar[str] = "replay"
     logprobs: ClassVar[int] = 0  # logs have none
 
-    logs: Mapping[Any, Any]
+    logs: Mapping[str, str | Mapping[str, str]]
     format: Literal["auto", "lmms_eval", "vlmevalkit"]
     align: Literal["auto", "content", "number"]
     filtered: Sequence[str]
@@ -102,12 +103,10 @@ class Replay:
                 answers[candidate] |= {f"{task}/{key}": self._answer(task, r) for key, r in own.items()}
         return Replayed(answers, tasks, [note for note in notes if note])
 
-    def _read(self, place: Any) -> dict[str, Log]:
+    def _read(self, place: str | Mapping[str, str]) -> dict[str, Log]:
         """Task -> log, of one alpha."""
         if isinstance(place, Mapping):
-            return {str(task): read_log(Path(str(p)).expanduser(), self.format) for task, p in place.items()}
-        if not isinstance(place, str):
-            raise AdammsError(f"engine.logs has {place!r} for a path; expected a file or a folder")
+            return {task: read_log(Path(file).expanduser(), self.format) for task, file in place.items()}
         logs = [read_log(file, self.format) for file in find_logs(Path(place).expanduser())]
         return {log.task or UNNAMED: log for log in logs}
 
@@ -158,9 +157,9 @@ class Replay:
         return Answer(str(record.filtered) if filtered else record.raw)
 
 
-def _candidate(key: Any) -> Candidate:
+def _candidate(key: str) -> Candidate:
     try:
-        return Candidate(float(str(key)))
+        return Candidate(float(key))
     except ValueError as error:
         raise AdammsError(f"engine.logs has {key!r} for an alpha; expected a number in [0, 1]") from error
 

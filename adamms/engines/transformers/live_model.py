@@ -15,7 +15,7 @@ from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
 from adamms.data.example import Example
-from adamms.engines.answer import Answer, Token, token
+from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import load_processor, prompt
@@ -86,7 +86,7 @@ class LiveModel:
         for row, said in enumerate(new.tolist()):
             likeliest = [dict(zip(*pair, strict=True)) for pair in zip(ids[row], values[row], strict=True)]
             places = range(self._length(said))
-            rows.append(tuple(token(said[i], likeliest[i], chosen[row][i], count) for i in places))
+            rows.append(tuple(Token.of(said[i], likeliest[i], chosen[row][i], count) for i in places))
         return rows
 
     def _length(self, ids: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""A Python module that runs in a process of its own and is gone when its owner is.
+"""A Python module that runs in a process of its own and ends with its owner.
 
 Owns the process, its session, its log and the pipe to it. Knows nothing of what it computes.
 """
@@ -31,10 +31,10 @@ ERROR_LINE = re.compile(r"(?:^|[\s\]])((?:\w+\.)*[A-Z]\w*(?:Error|Exception)(?::
 
 
 class ChildProcess:
-    """`python -m module`, with a pipe for picklable messages, leading a session of its own.
+    """`python -m module` in a session of its own, with a pipe for picklable messages.
 
-    The child calls `parent_connection` first. It ends with `stop`, and by itself when this process
-    ends in whatever way; all processes that it has started end with it.
+    The child calls `parent_connection` first. It ends with `stop`, or by itself when this process ends,
+    however that happens. All processes that it has started end with it.
 
     Args:
         name: what it is, for messages.
@@ -82,7 +82,7 @@ class ChildProcess:
 
         Args:
             seconds: how long to wait for it.
-            doing: what it is waited for, for messages.
+            doing: what the child does meanwhile, for messages.
 
         Raises:
             AdammsError: the child has ended, with the cause, or the time is over.
@@ -112,10 +112,10 @@ class ChildProcess:
         self._log.close()
 
     def log_tail(self) -> str:
-        """What the child wrote last, to be appended to an error; '' if there is nothing.
+        """What the child wrote last, to be appended to an error; "" if there is nothing.
 
-        The errors that its log names come first: in a process that has workers of its own, the cause is
-        in what a worker wrote, well before the end.
+        The errors in its log come first: if a worker of the child failed, the cause stands well before the
+        end.
         """
         self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_BYTES))
         lines = self._log.read().decode(errors="replace").strip().splitlines()
@@ -126,11 +126,11 @@ class ChildProcess:
         )
 
     def _echo(self, log: int) -> None:
-        """Copy the log to standard error until the child has ended; from a descriptor of the thread's own."""
+        """Copy the log to standard error until the child has ended."""
         place, ended = 0, False
         while not ended:
             ended = self._process.poll() is not None
-            while text := os.pread(log, LOG_BYTES, place):  # leaves the place where the child writes alone
+            while text := os.pread(log, LOG_BYTES, place):  # does not move where the child writes
                 place += len(text)
                 sys.stderr.write(text.decode(errors="replace"))
             sys.stderr.flush()
@@ -138,7 +138,7 @@ class ChildProcess:
         os.close(log)
 
     def _end_of_messages(self, seconds: float) -> None:
-        """Tell the child that nothing more comes, and wait until it has closed its end, too."""
+        """Tell the child that nothing more comes, and wait until it has closed its end."""
         with suppress(EOFError, OSError):
             self._connection.send(None)
             end = time.monotonic() + seconds
@@ -146,7 +146,7 @@ class ChildProcess:
                 self._connection.recv()
 
     def _obituary(self, when: str) -> str:
-        """How the child died; it has closed its end of the pipe, so it is dead or about to be."""
+        """How the child died. It has closed its end of the pipe, so it is dead or about to be."""
         try:
             status = self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -161,7 +161,7 @@ class ChildProcess:
 
 
 def parent_connection() -> Connection:
-    """In the child: the pipe to the parent, whose end is from now on the end of the whole session."""
+    """In the child: the pipe to the parent. When the parent ends, so does the child's whole session."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(descriptor, False)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()

@@ -12,9 +12,9 @@ PROCESSORS = "VLLM_CPU_OMP_THREADS_BIND"
 
 
 def shares(replicas: int, devices: int) -> list[dict[str, str]]:
-    """The variables of each replica, a model spread over `devices` GPUs, or groups of processors.
+    """The variables of each of `replicas` models, spread over `devices` GPUs or groups of processors.
 
-    One model on one device is left to vLLM, and so is what the user has set.
+    Leaves one model on one device to vLLM, and keeps what the user has set.
 
     Raises:
         AdammsError: more are needed than are there.
@@ -42,6 +42,6 @@ def _deal(items: Sequence[str], replicas: int, devices: int, what: str) -> Itera
 
 
 def _parts(items: Sequence[str], count: int) -> Iterator[Sequence[str]]:
-    """`items` in `count` runs of the same length, as long as that goes."""
+    """`items` in `count` runs of the same length; what is left over is not used."""
     size = len(items) // count
     return (items[index * size : (index + 1) * size] for index in range(count))

@@ -28,42 +28,16 @@ from adamms.models.registration import native_family
 
 @dataclass(frozen=True, kw_only=True)
 class Vllm(EngineSettings):
-    """Greedy generation with vLLM. What its process is started with, and what it does there.
+    """Greedy generation with vLLM. What each value does is said in conf/engine/vllm.yaml.
 
-        settings = Vllm(batch_size=64, max_new_tokens=32, dtype="auto", ...)
-        with settings.live(Path("Qwen2-VL-7B-Instruct")) as engine:
-            answers = dict(engine.generate(examples))
-
-    Args:
-        batch_size: examples handed to one model together; also the most answers that a kill can lose.
-        logprobs: as for every engine, at most 20, which is vLLM's limit.
-        dtype: `auto` for the checkpoint's own.
-        max_model_len: longest prompt and answer together, in tokens; None: the model's own limit.
-        gpu_memory_utilization: share of a GPU's memory that vLLM takes.
-        tensor_parallel_size: GPUs that one model is spread over.
-        data_parallel_size: models that answer at the same time, each in a process and on GPUs of its own;
-            without GPUs, on processors of its own.
-        images_per_prompt: images that one prompt may have.
-        encoder_cache_tokens: image embeddings kept between candidates. Each takes hidden size x bytes of
-            the dtype, on a GPU beside `gpu_memory_utilization`. If it is too small for all images of a
-            search, the oldest are encoded again for the next candidate: slower, with the same answers.
-        trust_remote_code: whether the Python files in the folder may run: configurations and processors of
-            models that vLLM implements and transformers does not know.
-        enforce_eager: no compilation and no CUDA graphs; None: only on machines without a GPU.
-        batch_invariant: kernels whose results do not depend on the batch. Without effect on GPUs that lack
-            them (compute capability below 9.0) and on CPUs.
-        cpu_kv_cache_gb: memory for keys and values on a machine without a GPU.
-        source_cache: where the merge's inputs are held between candidates: `mmap`, the page cache; on a GPU
-            also `pinned`, page-locked memory, or `gpu`, beside the model. The device does the arithmetic.
-        seed: of vLLM; greedy answers do not depend on it.
-        start_timeout: seconds that starting, or swapping a candidate, may take.
-        timeout: seconds that may pass without any answer.
-        verbose: show the log of vLLM's process on standard error as it is written.
+    settings = Vllm(batch_size=64, max_new_tokens=32, dtype="auto", ...)
+    with settings.live(Path("Qwen2-VL-7B-Instruct")) as engine:
+        answers = dict(engine.generate(examples))
     """
 
     name: ClassVar[str] = "vllm"
 
-    logprobs: Annotated[int, Ge(0), Le(20)]
+    logprobs: Annotated[int, Ge(0), Le(20)]  # vLLM's own limit
     dtype: Literal["auto", "float32", "bfloat16", "float16"]
     max_model_len: PositiveInt | None
     gpu_memory_utilization: Annotated[float, Gt(0), Le(1)]

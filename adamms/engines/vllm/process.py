@@ -14,7 +14,7 @@ from typing import Any
 
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
-from adamms.engines.answer import Answer, Token, token
+from adamms.engines.answer import Answer, Token
 from adamms.engines.vllm.child import parent_connection
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
@@ -115,7 +115,7 @@ class Server:
         if logprobs is None:
             return ()
         values = [{other: entry.logprob for other, entry in found.items()} for found in logprobs]
-        return tuple(token(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
+        return tuple(Token.of(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
 
     def images_encoded(self) -> int:
         return int(self.engine.collective_rpc("adamms_encoded_images")[0])

@@ -6,51 +6,42 @@ Knows nothing of what the workers do.
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Event
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 Item = TypeVar("Item")
 Worker = TypeVar("Worker")
-
-
-@dataclass(frozen=True)
-class _Arrival(Generic[Item]):
-    """Some items of the stream number `stream`: one, or none when no more will come."""
-
-    stream: int
-    items: tuple[Item, ...]
 
 
 def interleaved(streams: Sequence[Iterator[Item]]) -> Iterator[Item]:
     """The items of all streams as they come; each stream is drawn by a thread of its own.
 
     Raises:
-        Exception: of the first stream that fails, after the items that came before; the others are not
-            drawn any further.
+        Exception: of the first stream that fails, after the items that came before. The others are not drawn
+            any further.
     """
-    arrivals: queue.SimpleQueue[_Arrival[Item]] = queue.SimpleQueue()
+    arrivals: queue.SimpleQueue[list[Item] | BaseException] = queue.SimpleQueue()  # [] ends a stream
     enough = Event()
 
-    def draw(number: int) -> None:
+    def draw(stream: Iterator[Item]) -> None:
         try:
-            for item in streams[number]:
-                arrivals.put(_Arrival(number, (item,)))
+            for item in stream:
+                arrivals.put([item])
                 if enough.is_set():
                     break
-        finally:
-            arrivals.put(_Arrival(number, ()))
+            arrivals.put([])
+        except BaseException as error:  # noqa: BLE001  (raised where the items are read)
+            arrivals.put(error)
 
     with ThreadPoolExecutor(max(1, len(streams)), "adamms-replica") as pool:
-        jobs = [pool.submit(draw, number) for number in range(len(streams))]
-        running = len(jobs)
+        for stream in streams:
+            pool.submit(draw, stream)
         try:
-            while running:
-                arrival = arrivals.get()
-                yield from arrival.items
-                if not arrival.items:
-                    jobs[arrival.stream].result()
-                    running -= 1
+            for _ in streams:
+                while arrival := arrivals.get():
+                    if isinstance(arrival, BaseException):
+                        raise arrival
+                    yield from arrival
         finally:
             enough.set()
 

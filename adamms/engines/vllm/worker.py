@@ -1,8 +1,6 @@
-"""What vLLM's workers do for us: take a recipe, merge, and write the result into the live model.
+"""What vLLM's workers do for a candidate: merge, and write the result into the live model.
 
-vLLM mixes `WorkerExtension` into its worker class, in every worker process. The tensors go through
-vLLM's own weight loader in checkpoint names, so that fusing, sharding over devices and repacking are
-its business. Knows nothing of requests.
+Runs in every worker process of vLLM. Knows nothing of requests.
 """
 
 import logging
@@ -20,13 +18,17 @@ from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 
 RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("inplace", "layerwise"))
-# vLLM's class -> {name in the file: the one that a reload takes it by}. Phi-3-vision's two embeddings are one
-# after the first load, which is of either name; from then on vLLM skips the second and misses the first.
+# vLLM's class -> {name in the file: the name that a reload expects}. Phi-3-vision's two embeddings are one
+# parameter. The first load takes either name; from then on vLLM skips the second and misses the first.
 TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
 
 
 class WorkerExtension:
-    """Mixed into a vLLM worker, whose `model_runner`, `vllm_config` and `device` it uses."""
+    """vLLM mixes it into its worker class, whose `model_runner`, `vllm_config` and `device` it uses.
+
+    The tensors go through vLLM's own weight loader under the checkpoint's names. So vLLM does the fusing, the
+    sharding over devices and the repacking.
+    """
 
     model_runner: Any
     vllm_config: Any
@@ -36,7 +38,7 @@ class WorkerExtension:
     adamms_encoded: int
 
     def adamms_begin(self, source_cache: str) -> None:
-        """Get ready for candidates, and start counting encoded images: not those of the profiling."""
+        """Get ready for candidates and start counting encoded images; vLLM's own profiling does not count."""
         answer_without_cuda()
         self.adamms_sources = Sources(self.device or torch.device("cpu"), source_cache)
         self.adamms_written, self.adamms_encoded = set(), 0
@@ -51,7 +53,7 @@ class WorkerExtension:
         model.embed_multimodal = counted
 
     def adamms_encoded_images(self) -> int:
-        """How many images have gone through the vision encoder, again and again counted each time."""
+        """How many images have gone through the vision encoder, each time counted."""
         return self.adamms_encoded
 
     @torch.inference_mode()
@@ -59,7 +61,7 @@ class WorkerExtension:
         """Put the recipe's merged tensors into the live model, in place.
 
         Returns:
-            Whether tensors changed that are not of the decoder LM, so that encoder outputs are stale.
+            Whether tensors outside the decoder LM changed, so that encoder outputs are stale.
         """
         recipe: Recipe = pickle.loads(pickled)
         merged = set(recipe.mapped)
@@ -82,19 +84,19 @@ class WorkerExtension:
 
 
 def answer_without_cuda() -> None:
-    """Have torch built without CUDA say that no CUDA graph is being captured, instead of raising.
+    """Have a torch built without CUDA answer that no CUDA graph is being captured, instead of raising.
 
-    torch with CUDA says so wherever there is no context. vLLM 0.32 asks before each image of a MiniCPM-V.
+    vLLM 0.32 asks before each image of a MiniCPM-V.
     """
     if not torch.backends.cuda.is_built():
         torch.cuda.is_current_stream_capturing = lambda: False
 
 
 def with_siblings(names: set[str], known: Any) -> list[str]:
-    """`names`, and the tensors of `known` that vLLM may keep in one parameter with one of them.
+    """`names`, and the tensors of `known` that vLLM may fuse with one of them into one parameter.
 
-    vLLM fuses what lies side by side (q, k, v; gate, up; weight, bias) and reloads a fused layer as a
-    whole or leaves holes, so a tensor travels with all that share its parent's parent.
+    vLLM fuses neighbours (q, k, v; gate, up; weight, bias) and must reload a fused layer as a whole. So a
+    tensor travels with all that share its parent's parent.
     """
     missing = sorted(names - set(known))
     if missing:
@@ -110,7 +112,7 @@ def _block(name: str) -> tuple[str, ...]:
 
 @contextmanager
 def quiet(loggers: tuple[str, ...]) -> Iterator[None]:
-    """Without the warnings of these loggers: vLLM warns of every layer that it is not given."""
+    """Silence the warnings of these loggers: vLLM warns of every layer that it is not given."""
     levels = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -153,7 +153,7 @@ def _samples(task: str, file: Path) -> list[Sample]:
 
 
 def _sample(task: str, row: Mapping[str, Any]) -> Sample:
-    """`resps` is left out where it says the same as `filtered_resps`."""
+    """lmms-eval leaves `resps` out where it says the same as `filtered_resps`."""
     numbers = {key: _number(value) for key, value in row.items() if key not in COMMON}
     answer = _first(row["filtered_resps"])
     return Sample(
@@ -169,7 +169,7 @@ def _sample(task: str, row: Mapping[str, Any]) -> Sample:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number; None for what is none, as "N/A"."""
+    """The value as a number; None if it is not a finite one, such as "N/A"."""
     usual = isinstance(value, int | float) and math.isfinite(value)
     return float(value) if usual else None
 

@@ -1,7 +1,7 @@
-"""lmms-eval on a model's folder: checks that it can run, runs it in its own interpreter, shows its progress.
+"""lmms-eval on a model's folder, in an interpreter of its own: is it able to run, and what did it find?
 
-Owns the command line and the process. What it leaves is read by `lmms_results`; what runs over there is
-`lmms_guest`. lmms-eval itself is never imported here: it pins packages of its own. (A line over 300.)
+Owns the command line and the process. `results` reads what it leaves; `guest` is what runs over there.
+lmms-eval is never imported here: it pins packages of its own.
 """
 
 import json
@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from annotated_types import MinLen
 from pydantic import PositiveFloat, PositiveInt
 
 from adamms.errors import AdammsError, nearest
@@ -35,9 +36,18 @@ GRACE_SECONDS = 10.0
 # A progress bar of a model that answers, as tqdm draws it: "Model Responding:  12%|#2   | 5/40 [00:01<...".
 BAR = re.compile(r"Responding:\s+\d+%\|.*\|\s*(\d+)/(\d+)")
 OTHER_BAR = re.compile(r"\d+%\|.*\|\s*\d+/\d+")
+# What other keys of evaluate.lmms_eval, or this module, set.
 OWN_ARGUMENTS = (
-    *("--model", "--model_args", "--tasks", "--batch_size", "--limit", "--include_path", "--gen_kwargs"),
-    *("--output_path", "--log_samples", "--config"),
+    "--model",
+    "--model_args",
+    "--tasks",
+    "--batch_size",
+    "--limit",
+    "--include_path",
+    "--gen_kwargs",
+    "--output_path",
+    "--log_samples",
+    "--config",
 )
 
 
@@ -54,50 +64,38 @@ class Backend:
     folder_argument: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LmmsEval:
-    """How lmms-eval is run.
+    """How lmms-eval is run. What each value does is said in conf/evaluate/lmms_eval.yaml.
 
-    Args:
-        python: the interpreter that has lmms-eval; a path, or a command.
-        tasks: names of its tasks or groups, with * for any; or of YAML files.
-        model: its name for what runs the model: `vllm`, or one for the model's family.
-        model_args: what that is given besides the folder, e.g. dtype; values may be mappings.
-        batch_size: examples generated together; some backends take only 1.
-        limit: examples of each task: a number, or below 1 a share; null for all.
-        include_path: a folder with tasks of one's own.
-        gen_kwargs: what replaces the tasks' own generation settings, e.g. max_new_tokens.
-        arguments: more for its command line, as they are.
-        environment: variables in addition to this process's own.
+        evaluator = LmmsEval(python=Path(".venv/lmms-eval/bin/python"), tasks=["mme"], model="vllm", ...)
+        backend = evaluator.check(folder)  # before any work
+        results = evaluator.run(folder, output, backend, console.stage)
 
     Raises:
-        AdammsError: no tasks, a limit or batch size that is none, or an argument that is set elsewhere.
+        AdammsError: an argument that another key sets.
     """
 
     python: Path
-    tasks: Sequence[str]
-    model: str = "vllm"
-    model_args: Mapping[str, Any] | None = None
-    batch_size: PositiveInt = 1
-    limit: PositiveFloat | None = None
-    include_path: Path | None = None
-    gen_kwargs: Mapping[str, Any] | None = None
-    arguments: Sequence[str] = ()
-    environment: Mapping[str, Any] | None = None
+    tasks: Annotated[Sequence[str], MinLen(1)]
+    model: str
+    model_args: Mapping[str, Any] | None
+    batch_size: PositiveInt
+    limit: PositiveFloat | None
+    include_path: Path | None
+    gen_kwargs: Mapping[str, Any] | None
+    arguments: Sequence[str]
+    environment: Mapping[str, Any] | None
 
     def __post_init__(self) -> None:
-        if not self.tasks:
-            raise AdammsError("evaluate.lmms_eval.tasks is empty; expected names of lmms-eval's tasks")
-        if self.batch_size < 1 or (self.limit is not None and self.limit <= 0):
-            raise AdammsError("evaluate.lmms_eval: batch_size must be at least 1, and limit more than 0")
         for argument in self.arguments:
-            if str(argument).partition("=")[0] in OWN_ARGUMENTS:
+            if argument.partition("=")[0] in OWN_ARGUMENTS:
                 raise AdammsError(
                     f"evaluate.lmms_eval.arguments has {argument!r}, which has a key of its own"
                 )
 
     def check(self, folder: Path) -> Backend:
-        """Ask the other interpreter, before any work, whether this could run on `folder`, there or not yet.
+        """Ask the other interpreter whether this can run on `folder`, which need not exist yet.
 
         Raises:
             AdammsError: no such interpreter, no lmms-eval in it, a backend, task, model argument or
@@ -108,21 +106,20 @@ class LmmsEval:
         if self.include_path is not None and not self.include_path.is_dir():
             raise AdammsError(f"evaluate.lmms_eval.include_path: {self.include_path}: no such folder")
         answer = self._look()
+        unknown = f"which lmms-eval {answer['version']} does not know; `{self.python} -m lmms_eval"
         if "models" in answer:
             raise AdammsError(
-                f"evaluate.lmms_eval.model is {self.model!r}, which lmms-eval {answer['version']} does not "
-                f"know; `{self._python} -m lmms_eval models` lists them."
+                f"evaluate.lmms_eval.model is {self.model!r}, {unknown} models` lists them."
                 + nearest(self.model, answer["models"])
             )
         if "failure" in answer:
             raise AdammsError(
-                f"evaluate.lmms_eval.model={self.model} does not import in {self._python}: "
-                f"{answer['failure']}"
+                f"evaluate.lmms_eval.model={self.model} does not import in {self.python}: {answer['failure']}"
             )
         for task in answer.get("missing", ()):
             raise AdammsError(
-                f"evaluate.lmms_eval.tasks has {task!r}, which lmms-eval {answer['version']} does not know; "
-                f"`{self._python} -m lmms_eval tasks` lists them." + nearest(task, answer["tasks"])
+                f"evaluate.lmms_eval.tasks has {task!r}, {unknown} tasks` lists them."
+                + nearest(task, answer["tasks"])
             )
         known = answer.get("arguments")
         for name in self.model_args or {}:
@@ -143,8 +140,7 @@ class LmmsEval:
             stage: shows progress.
 
         Raises:
-            AdammsError: it failed, with its last lines. lmms-eval ends with status 0 then, too: that it has
-                written no results tells.
+            AdammsError: it failed, with its last lines. lmms-eval may end with status 0 and no results.
         """
         output.mkdir(parents=True, exist_ok=True)
         before = result_files(output)
@@ -186,39 +182,37 @@ class LmmsEval:
             "--gen_kwargs": _pairs(self.gen_kwargs or {}) or None,
         }
         given = [str(word) for name, value in pairs.items() if value is not None for word in (name, value)]
-        return [*given, "--log_samples", *map(str, self.arguments)]
+        return [*given, "--log_samples", *self.arguments]
 
-    @property
-    def _python(self) -> str:
-        return str(self.python)
-
-    @property
-    def _environment(self) -> dict[str, str]:
+    def _start(self, *words: str, **settings: Any) -> "subprocess.Popen[str]":
+        """Run `guest` over there; its output is text, in which a carriage return ends a line, too."""
         own = {name: str(value) for name, value in (self.environment or {}).items()}
-        return {**os.environ, "PYTHONUNBUFFERED": "1", **own}
+        return subprocess.Popen(
+            [str(self.python), "-c", GUEST.read_text(encoding="utf-8"), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **own},
+            **settings,
+        )
 
     def _look(self) -> Mapping[str, Any]:
-        """What `lmms_guest.look` answers."""
-        if shutil.which(self._python) is None:
+        """What `guest.look` answers."""
+        if shutil.which(str(self.python)) is None:
             raise AdammsError(f"evaluate.lmms_eval.python: {self.python}: no such interpreter; {INSTALL}")
         request = {
             "model": self.model,
             "tasks": list(self.tasks),
             "include_path": None if self.include_path is None else str(self.include_path.absolute()),
         }
-        done = subprocess.run(
-            [self._python, "-c", GUEST.read_text(encoding="utf-8"), "look", json.dumps(request)],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=self._environment,
-            check=False,
-        )
-        said = [line for line in done.stdout.splitlines() if line.startswith(MARK)]
-        if done.returncode == 0 and said:
+        with self._start("look", json.dumps(request), stderr=subprocess.PIPE) as process:
+            out, err = process.communicate()
+        said = [line for line in out.splitlines() if line.startswith(MARK)]
+        if process.returncode == 0 and said:
             answer: Mapping[str, Any] = json.loads(said[-1].removeprefix(MARK))
             return answer
-        words = done.stderr.strip().splitlines()[-TAIL:]
+        words = err.strip().splitlines()[-TAIL:]
         if words and "lmms_eval" in words[-1] and "No" in words[-1]:
             raise AdammsError(f"evaluate.lmms_eval.python: {self.python} has no lmms_eval; {INSTALL}")
         raise AdammsError(
@@ -229,19 +223,8 @@ class LmmsEval:
     @contextmanager
     def _process(self, folder: Path, output: Path, backend: Backend) -> Iterator[subprocess.Popen[str]]:
         """lmms-eval in a session of its own, which is gone afterwards with all that it has started."""
-        process = subprocess.Popen(
-            [
-                *(self._python, "-c", GUEST.read_text(encoding="utf-8"), "run"),
-                *self.command(folder, output, backend),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,  # and so a carriage return, with which bars are redrawn, ends a line
-            errors="replace",
-            env=self._environment,
-            start_new_session=True,
-        )
+        command = self.command(folder, output, backend)
+        process = self._start("run", *command, stderr=subprocess.STDOUT, start_new_session=True)
         with process:
             try:
                 threading.Thread(target=_end_orphans, args=(process,), daemon=True).start()
@@ -252,7 +235,7 @@ class LmmsEval:
 
 
 class _Progress:
-    """lmms-eval's own bar as stages: its start, and then the answers."""
+    """lmms-eval's own progress bars as stages: first its start, then the answers."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -268,7 +251,7 @@ class _Progress:
         self._stack.__exit__(*error)
 
     def at(self, done: int, total: int) -> None:
-        """A bar says `done` of `total`; one that starts again, or has another length, is another stage."""
+        """A bar says `done` of `total`. One that starts again, or has another length, is another stage."""
         if self._advance is None or total != self._total or done < self._done:
             self._stack.close()
             self._advance = self._stack.enter_context(self._stage("lmms-eval", total, "requests"))
@@ -278,7 +261,7 @@ class _Progress:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the process and its session to end, so that its workers can end their own; then end it."""
+    """Ask the process and its session to end, so that workers can end what they started; then kill them."""
     with suppress(ProcessLookupError, subprocess.TimeoutExpired):
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(GRACE_SECONDS)
@@ -287,7 +270,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 
 def _end_orphans(process: subprocess.Popen[str]) -> None:
-    """When the process has ended, end what it has started: an orphan would hold its output open."""
+    """When the process has ended, kill what it has started: an orphan would keep its output open."""
     process.wait()
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import configured_engines
 import pytest
 from command import start_run
+from configured_engines import settings_of
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import paper
@@ -83,7 +83,9 @@ def texts(found: Replayed, task: str = "mme") -> dict[float, list[str]]:
 
 
 def replay(logs: Mapping[Any, Any], **settings: Any) -> Replayed:
-    return configured_engines.replay(**{"logs": logs, "filtered": (), "only": {}, **settings}).read()
+    logs = {str(alpha): place for alpha, place in logs.items()}
+    found: Replayed = settings_of("replay", **{"logs": logs, "filtered": [], "only": {}, **settings}).read()
+    return found
 
 
 def chosen(found: Replayed, strategy: Strategy) -> Choice:
@@ -363,9 +365,9 @@ def test_bad_settings_are_named(tmp_path: Path) -> None:
         ({}, {}, "expected alpha: path"),
         ({"much": file}, {}, "'much' for an alpha"),
         ({"1.5": file}, {}, r"alpha is 1\.5"),
-        ({"0.1": file, 0.10: file}, {}, "names an alpha twice"),
+        ({"0.1": file, "0.10": file}, {}, "names an alpha twice"),
         ({0: file}, {"format": "vlmevalkit"}, "this is a log of lmms_eval"),
-        ({0: 5}, {}, "has 5 for a path"),
+        ({0: 5}, {}, r"engine\.replay\.logs.* 5.*; expected a text or a mapping"),
         ({0: {"t": file}, 1: {"u": other}}, {}, "no task is in the logs of every alpha"),
         ({0: str(tmp_path / "empty")}, {}, "no such file or folder"),
     ):

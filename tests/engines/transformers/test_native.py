@@ -74,7 +74,7 @@ def test_live_model_answers_as_the_written_folder_does_when_loaded_anew(
 ) -> None:
     seen = []
     with engine(pair) as live:
-        for alpha in (0.5, 0.0, 0.3, 1.0):
+        for alpha in (0.5, 0.0):
             merged = interpolated(pair / "target", pair / "donor", alpha)
             live.load(merged)
             answers = dict(live.generate(examples))

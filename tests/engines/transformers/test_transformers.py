@@ -18,6 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.engines.base import PromptFiles
+from adamms.engines.transformers.live_model import before
 from adamms.errors import AdammsError
 
 SETTINGS = {"batch_size": 6, "max_new_tokens": 5, "accelerator": "cpu"}
@@ -55,7 +56,7 @@ def test_live_model_answers_as_the_written_folder_in_plain_transformers(
     talkative: Path, examples: tuple[Example, ...], tmp_path: Path, target: str, donor: str
 ) -> None:
     with transformers_engine(talkative / target, **SETTINGS) as engine:
-        for alpha in (0.5, 0.0, 0.3, 1.0):
+        for alpha in (0.5, 0.0):
             merged = interpolated(talkative / target, talkative / donor, alpha)
             engine.load(merged)
             live = texts(dict(engine.generate(examples)))
@@ -122,6 +123,17 @@ def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Exa
         for example in examples:
             alone |= dict(engine.generate((example,)))
     assert alone == together
+
+
+def test_an_answer_ends_before_a_stop_text(talkative: Path, examples: tuple[Example, ...]) -> None:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
+        whole = texts(dict(engine.generate(examples)))
+    words = [word for text in whole.values() for word in text.split()[1:]]
+    stop = max(sorted(set(words)), key=words.count)
+    expected = {id: before([stop], text).strip() for id, text in whole.items()}
+    assert expected != whole
+    with transformers_engine(talkative / "target", **SETTINGS, stop=[stop]) as engine:
+        assert texts(dict(engine.generate(examples))) == expected
 
 
 def test_text_only_examples_in_order(talkative: Path) -> None:

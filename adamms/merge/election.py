@@ -6,7 +6,7 @@ survey for the majority sign.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 
@@ -49,10 +49,7 @@ class MajorityVote:
     vectors: Callable[[Chunk], Vectors]
     before: Statistics | None = None
     scope: Literal["model", "tensor"] = "model"
-
-    @property
-    def passes(self) -> int:
-        return 1
+    passes: ClassVar[int] = 1
 
     def empty(self) -> "Votes":
         return Votes(self.vectors)
@@ -81,15 +78,21 @@ class Votes:
 
 
 def merge_agreeing(
-    vectors: Vectors, shares: Mapping[str, float], election: Election, combine: Combine, majority: int
+    vectors: Vectors,
+    shares: Mapping[str, float],
+    election: Election,
+    combine: Combine,
+    majority: int = 0,
+    weights: Mapping[str, float] | None = None,
 ) -> torch.Tensor:
     """The merged task vector: the parts that have the elected sign.
 
     Args:
         vectors: name -> task vector, trimmed or thinned; overwritten.
-        shares: name -> its weight.
+        shares: name -> its weight, in the election and in the sum.
         election, combine: see above.
         majority: the sign that more elements have; read only by the election `majority`.
+        weights: name -> its weight in the sum, if that is another one.
     """
     total = _total(vectors, shares if election == "weighted" else None)
     # 1 or -1 everywhere; a zero gets the favoured sign.
@@ -97,11 +100,12 @@ def merge_agreeing(
     sign = total.sign_().add_(favoured).sign_()
     # Products with 1 and -1 are exact, and many times faster than masks. NaN passes on.
     agreeing = {name: positive_(vector.mul_(sign)) for name, vector in vectors.items()}
+    weights = weights or shares
     if combine == "sum":
-        return weighted_sum(agreeing, shares).mul_(sign)
-    weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, shares)
-    weight.add_(weight == 0)  # where no vector agrees, the sum is zero
-    return weighted_sum(agreeing, shares).mul_(sign).div_(weight)
+        return weighted_sum(agreeing, weights).mul_(sign)
+    total_weight = weighted_sum({name: vector.sign() for name, vector in agreeing.items()}, weights)
+    total_weight.add_(total_weight == 0)  # where no vector agrees, the sum is zero
+    return weighted_sum(agreeing, weights).mul_(sign).div_(total_weight)
 
 
 def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:

@@ -19,15 +19,28 @@ from adamms.merge.method import Chunk
 VOCABULARY = ("embed.", "head.")
 
 
-def of_a_layer(chunk: Chunk, vocabulary_rows: int) -> bool:
+def is_decomposed(chunk: Chunk, vocabulary_rows: int, method: str) -> bool:
     """Whether the tensor is a matrix that maps a layer's inputs: neither vector, embedding nor head.
 
     Args:
         vocabulary_rows: where roles are not known, a matrix with as many rows or more counts as an embedding.
+        method: its name, for the message.
+
+    Raises:
+        AdammsError: an operand has an infinity or NaN: such a matrix has no singular values.
     """
-    if chunk.target.dim() != 2 or len(chunk.target) >= vocabulary_rows:
+    rows = len(chunk.target)
+    if chunk.target.dim() != 2 or rows >= vocabulary_rows or chunk.role.startswith(VOCABULARY):
         return False
-    return not chunk.role.startswith(VOCABULARY)
+    for name, values in chunk.models().items():
+        if not finite(values):
+            raise AdammsError(
+                f"merge={method}: {name}'s {chunk.slot} has infinite or NaN values, so that it has no "
+                "singular values; leave the tensor out with mapper.exclude"
+            )
+    if not finite(chunk.base()):
+        raise AdammsError(f"merge={method}: the ancestor's {chunk.slot} has infinite or NaN values")
+    return True
 
 
 @dataclass(frozen=True)
@@ -63,15 +76,3 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     """
     found = decompose(matrix)
     return found.left @ found.right
-
-
-def check_finite(chunk: Chunk, method: str) -> None:
-    """Raise AdammsError if an operand has an infinity or NaN: such a matrix has no singular values."""
-    for name, values in chunk.models().items():
-        if not finite(values):
-            raise AdammsError(
-                f"merge={method}: {name}'s {chunk.slot} has infinite or NaN values, so that it has no "
-                "singular values; leave the tensor out with mapper.exclude"
-            )
-    if not finite(chunk.base()):
-        raise AdammsError(f"merge={method}: the ancestor's {chunk.slot} has infinite or NaN values")

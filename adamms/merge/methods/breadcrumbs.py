@@ -83,7 +83,7 @@ class Breadcrumbs(Method):
         for model, tau in vectors.items():
             tau.mul_(self._kept(tau.abs(), chunk.statistics.of.get(model)))
         if self.elect:
-            merged = merge_agreeing(vectors, shares, "weighted", self.combine, majority=0)
+            merged = merge_agreeing(vectors, shares, "weighted", self.combine)
         else:
             merged = weighted_sum(vectors, shares)
         return merged.mul_(self.scaling).add_(chunk.base())

@@ -84,7 +84,7 @@ class Della(Method):
             for model, tau in vectors.items():
                 self._prune(tau, model, chunk)
         if self.elect:
-            merged = merge_agreeing(vectors, shares, "weighted", self.combine, majority=0)
+            merged = merge_agreeing(vectors, shares, "weighted", self.combine)
         else:
             merged = weighted_sum(vectors, shares)
         return merged.mul_(self.scaling).add_(chunk.base())

@@ -31,7 +31,7 @@ from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import check_finite, decompose, of_a_layer
+from adamms.merge.singular import decompose, is_decomposed
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,9 @@ class IsoC(Method):
         return False
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = not of_a_layer(chunk, self.vocabulary_rows)
-        if not averaged:
-            check_finite(chunk, self.name)
+        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
         merged = weighted_sum(chunk.sharing_vectors(), chunk.positive_shares)
-        if not averaged:
+        if decomposed:
             found = decompose(merged)
             merged = found.left @ found.right
             if len(found.values):

@@ -27,7 +27,7 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import FiniteFloat
 
-from adamms.merge.election import Combine, weighted_sum
+from adamms.merge.election import Combine, merge_agreeing, weighted_sum
 from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk, Density, Method, Statistics, Survey
 from adamms.merge.surveys.sums import Summation, Totals
@@ -78,15 +78,8 @@ class Sce(Method):
         total = math.fsum(weights.values())
         if not total:
             return chunk.base()
-        _erase_minorities(vectors, shares)
         weights = {model: weight / total for model, weight in weights.items()}
-        agreeing = torch.zeros_like(chunk.target)
-        if self.combine == "mean":
-            for model, tau in vectors.items():
-                agreeing.add_((tau != 0).double().mul_(weights[model]))
-        merged = weighted_sum(vectors, weights)
-        if self.combine == "mean":
-            merged.div_(agreeing.masked_fill_(agreeing == 0, 1.0))
+        merged = merge_agreeing(vectors, shares, "weighted", self.combine, weights=weights)
         return merged.mul_(self.scaling).add_(chunk.base())
 
     def _ranks(self, differ: int) -> tuple[int]:
@@ -125,15 +118,6 @@ def _squares_from(selection: Thresholds) -> SelectedSquares:
     # There is no value if all rows of the tensor stay the target's; then nothing is selected.
     (threshold,) = selection.of.get(VARIANCE, (math.inf,))
     return SelectedSquares(threshold)
-
-
-def _erase_minorities(vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> None:
-    """Set to 0 what differs in sign from the sum of share * vector; a sum of 0 counts as positive."""
-    total = torch.zeros_like(next(iter(vectors.values())))
-    for model, vector in vectors.items():
-        total.add_(vector * shares[model])
-    for vector in vectors.values():
-        vector.masked_fill_(torch.where(total >= 0, vector <= 0, vector >= 0), 0.0)
 
 
 def _ranked(chunk: Chunk) -> dict[str, torch.Tensor]:

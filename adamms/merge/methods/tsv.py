@@ -33,7 +33,7 @@ from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import check_finite, decompose, of_a_layer, orthogonalised
+from adamms.merge.singular import decompose, is_decomposed, orthogonalised
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,12 @@ class Tsv(Method):
         return whole and not any(coefficients.values())
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = not of_a_layer(chunk, self.vocabulary_rows)
-        if not averaged:
-            check_finite(chunk, self.name)
+        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
-        if averaged:
-            merged = weighted_sum(vectors, shares)
-        else:
+        if decomposed:
             merged = self.decorrelated([tau.mul_(shares[model]) for model, tau in vectors.items()])
+        else:
+            merged = weighted_sum(vectors, shares)
         return merged.mul_(self.scaling).add_(chunk.base())
 
     def decorrelated(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -47,7 +47,7 @@ from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
 from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import check_finite, decompose, of_a_layer
+from adamms.merge.singular import decompose, is_decomposed
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
@@ -89,17 +89,15 @@ class Wudi(Method):
         return exact and not any(coefficients.values())
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        averaged = not of_a_layer(chunk, self.vocabulary_rows)
-        if not averaged:
-            check_finite(chunk, self.name)
+        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         moved = [model for model, tau in vectors.items() if tau.count_nonzero()]
-        if averaged or not moved:
-            merged = weighted_sum(vectors, shares)
-        else:
+        if decomposed and moved:
             merged = self.least_interference(
                 [vectors[model] for model in moved], [shares[model] for model in moved]
             )
+        else:
+            merged = weighted_sum(vectors, shares)
         return merged.mul_(self.scaling).add_(chunk.base())
 
     def least_interference(self, vectors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:

@@ -6,7 +6,7 @@ once. Knows nothing of what is summed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,10 +39,7 @@ class Summation:
 
     terms: Terms
     scope: Literal["model", "tensor"] = "model"
-
-    @property
-    def passes(self) -> int:
-        return 1
+    passes: ClassVar[int] = 1
 
     def empty(self) -> "Totals":
         return Totals(self.terms)

@@ -9,7 +9,7 @@ inputs only a few different values.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -58,10 +58,7 @@ class Ranking:
     taken: Taken
     ranks: Ranks
     scope: Literal["model", "tensor"] = "model"
-
-    @property
-    def passes(self) -> int:
-        return 2
+    passes: ClassVar[int] = 2
 
     def empty(self) -> "Histograms":
         return Histograms(self.taken)
@@ -96,10 +93,7 @@ class Refinement:
     taken: Taken
     wanted: Mapping[str, tuple[Place, ...]]
     scope: Literal["model", "tensor"]
-
-    @property
-    def passes(self) -> int:
-        return 1
+    passes: ClassVar[int] = 1
 
     def empty(self) -> "Collected":
         return Collected(self.taken, {name: sorted({p.bin for p in ps}) for name, ps in self.wanted.items()})

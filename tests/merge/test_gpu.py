@@ -11,6 +11,7 @@ import pytest
 import tiny
 import tiny_merges as merging
 import torch
+from configured import configured
 
 from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError
@@ -18,48 +19,35 @@ from adamms.merge.catalogue import known_methods
 from adamms.merge.device import Computed, check_device
 from adamms.merge.exactness import divide_
 from adamms.merge.method import Method
-from adamms.merge.methods.breadcrumbs import Breadcrumbs
-from adamms.merge.methods.dare_linear import DareLinear
-from adamms.merge.methods.dare_ties import DareTies
-from adamms.merge.methods.della import Della
-from adamms.merge.methods.iso_c import IsoC
-from adamms.merge.methods.karcher import Karcher
 from adamms.merge.methods.linear import Linear
-from adamms.merge.methods.metagpt import MetaGpt
-from adamms.merge.methods.model_stock import ModelStock
-from adamms.merge.methods.sce import Sce
 from adamms.merge.methods.slerp import Slerp
-from adamms.merge.methods.task_arithmetic import TaskArithmetic
-from adamms.merge.methods.ties import Ties
-from adamms.merge.methods.tsv import Tsv
-from adamms.merge.methods.wudi import Wudi
 from adamms.merge.randomness import random_bits, random_bits_on, uniform
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES, Sources
 
 METHODS: list[Method] = [
     Linear(),
-    TaskArithmetic(0.7),
-    MetaGpt(),
-    MetaGpt(scope="tensor"),
-    Slerp(),
-    Karcher(),
-    Ties(density=0.3),
-    Ties(density=0.3, scope="tensor", combine="mean", election="weighted"),
-    Ties(density=1.0),
-    DareLinear(density=0.7),
-    DareTies(density=0.7, scope="tensor"),
-    DareTies(density=0.7, election="weighted", combine="mean"),
-    Breadcrumbs(density=0.7, gamma=0.05),
-    Breadcrumbs(density=0.7, gamma=0.05, scope="row", elect=True, combine="mean"),
-    Della(),
-    Della(elect=False),
-    Sce(density=0.6),
-    Sce(combine="sum"),
-    ModelStock(),
-    ModelStock(per="row"),
+    configured("merge/task_arithmetic", scaling=0.7),
+    configured("merge/metagpt"),
+    configured("merge/metagpt", scope="tensor"),
+    configured("merge/slerp"),
+    configured("merge/karcher"),
+    configured("merge/ties", density=0.3),
+    configured("merge/ties", density=0.3, scope="tensor", combine="mean", election="weighted"),
+    configured("merge/ties", density=1.0),
+    configured("merge/dare_linear", density=0.7),
+    configured("merge/dare_ties", density=0.7, scope="tensor"),
+    configured("merge/dare_ties", density=0.7, election="weighted", combine="mean"),
+    configured("merge/breadcrumbs", density=0.7, gamma=0.05),
+    configured("merge/breadcrumbs", density=0.7, gamma=0.05, scope="row", elect=True, combine="mean"),
+    configured("merge/della"),
+    configured("merge/della", elect=False),
+    configured("merge/sce", density=0.6),
+    configured("merge/sce", combine="sum"),
+    configured("merge/model_stock"),
+    configured("merge/model_stock", per="row"),
 ]
-MATRIX_METHODS: list[Method] = [Tsv(), IsoC(), Wudi()]
+MATRIX_METHODS: list[Method] = [configured("merge/tsv"), configured("merge/iso_c"), configured("merge/wudi")]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +86,7 @@ def test_a_gpu_is_in_the_fingerprint_where_it_decides_the_last_bits(
     names = iter(["H100", "H200"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: next(names))
     gpu = Sources(torch.device("cuda", 0))
-    elementwise, matrix = three(Linear()), three(Tsv())
+    elementwise, matrix = three(Linear()), three(configured("merge/tsv"))
     assert Computed(elementwise, gpu).fingerprint == elementwise.fingerprint
     prints = {matrix.fingerprint, Computed(matrix, gpu).fingerprint, Computed(matrix, gpu).fingerprint}
     assert len(prints) == 3
@@ -111,7 +99,7 @@ def test_a_gpu_without_memory_is_an_error_that_says_what_to_do(
     def full(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    recipe, gpu = three(Ties()), Sources(torch.device("cuda", 0))
+    recipe, gpu = three(configured("merge/ties")), Sources(torch.device("cuda", 0))
     monkeypatch.setattr(Sources, "rows", full)
     message = r"cuda:0 has too little memory free .*merge\.device=cpu"
     with pytest.raises(AdammsError, match=message):
@@ -121,7 +109,7 @@ def test_a_gpu_without_memory_is_an_error_that_says_what_to_do(
 
 
 def test_the_writer_gets_the_recipes_pieces_and_statistics(three: Callable[[Method], Recipe]) -> None:
-    recipe = three(Ties())
+    recipe = three(configured("merge/ties"))
     computed = Computed(recipe, MAPPED_FILES)
     for name in recipe.slots:
         for (start, piece), (other, expected) in zip(computed.pieces(name), recipe.pieces(name), strict=True):

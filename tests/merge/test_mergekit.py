@@ -26,21 +26,12 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+from configured import configured
 from safetensors.torch import load_file
 from tiny_merges import assert_within_a_unit, make
 
 from adamms.merge.method import Method
-from adamms.merge.methods.breadcrumbs import Breadcrumbs
-from adamms.merge.methods.dare_linear import DareLinear
-from adamms.merge.methods.dare_ties import DareTies
-from adamms.merge.methods.della import Della
-from adamms.merge.methods.karcher import Karcher
 from adamms.merge.methods.linear import Linear
-from adamms.merge.methods.model_stock import ModelStock
-from adamms.merge.methods.sce import Sce
-from adamms.merge.methods.slerp import Slerp
-from adamms.merge.methods.task_arithmetic import TaskArithmetic
-from adamms.merge.methods.ties import Ties
 
 # `make test` puts it beside the environment's own python.
 PYTHON = Path(os.environ.get("MERGEKIT_PYTHON", f"{sys.prefix}/mergekit/bin/python"))
@@ -84,59 +75,99 @@ class Case:
 
 CASES = {
     "linear": Case(Linear(), "linear"),
-    "task_arithmetic": Case(TaskArithmetic(0.7), "task_arithmetic", parameters={"lambda": 0.7}),
-    "slerp": Case(Slerp(), "slerp", ONE, {"t": 0.3}, weighted=False),
-    "slerp_parallel": Case(Slerp(0.9995), "slerp", {"near": 0.3}, {"t": 0.3}, weighted=False),
-    "karcher": Case(Karcher(), "karcher", ALIKE, {"max_iter": 100, "tol": 1e-12}, weighted=False),
-    "model_stock": Case(ModelStock(limit=False), "model_stock", ALIKE, weighted=False),
+    "task_arithmetic": Case(
+        configured("merge/task_arithmetic", scaling=0.7), "task_arithmetic", parameters={"lambda": 0.7}
+    ),
+    "slerp": Case(configured("merge/slerp"), "slerp", ONE, {"t": 0.3}, weighted=False),
+    "slerp_parallel": Case(
+        configured("merge/slerp", parallel=0.9995), "slerp", {"near": 0.3}, {"t": 0.3}, weighted=False
+    ),
+    "karcher": Case(
+        configured("merge/karcher"), "karcher", ALIKE, {"max_iter": 100, "tol": 1e-12}, weighted=False
+    ),
+    "model_stock": Case(configured("merge/model_stock", limit=False), "model_stock", ALIKE, weighted=False),
     "model_stock_rows": Case(
-        ModelStock("row", limit=False), "model_stock", ALIKE, {"filter_wise": True}, weighted=False
+        configured("merge/model_stock", per="row", limit=False),
+        "model_stock",
+        ALIKE,
+        {"filter_wise": True},
+        weighted=False,
     ),
     "ties": Case(
-        Ties(0.3, 1.0, "tensor", "mean", "weighted"), "ties", parameters={"density": 0.3}, selects=True
+        configured(
+            "merge/ties", density=0.3, scaling=1.0, scope="tensor", combine="mean", election="weighted"
+        ),
+        "ties",
+        parameters={"density": 0.3},
+        selects=True,
     ),
     "ties_sum": Case(
-        Ties(0.5, 1.5, "tensor", "sum", "weighted"),
+        configured(
+            "merge/ties", density=0.5, scaling=1.5, scope="tensor", combine="sum", election="weighted"
+        ),
         "ties",
         parameters={"density": 0.5, "normalize": False, "lambda": 1.5},
         selects=True,
     ),
     "ties_mask": Case(
-        Ties(0.2, 1.0, "tensor", "mean", "weighted"), "ties", ALONE, {"density": 0.2}, selects=True
+        configured(
+            "merge/ties", density=0.2, scaling=1.0, scope="tensor", combine="mean", election="weighted"
+        ),
+        "ties",
+        ALONE,
+        {"density": 0.2},
+        selects=True,
     ),
     "breadcrumbs": Case(
-        Breadcrumbs(0.5, 1 / 32), "breadcrumbs", parameters={"density": 0.5, "gamma": 1 / 32}, selects=True
+        configured("merge/breadcrumbs", density=0.5, gamma=1 / 32),
+        "breadcrumbs",
+        parameters={"density": 0.5, "gamma": 1 / 32},
+        selects=True,
     ),
     "breadcrumbs_ties": Case(
-        Breadcrumbs(0.25, 1 / 32, elect=True),
+        configured("merge/breadcrumbs", density=0.25, gamma=1 / 32, elect=True),
         "breadcrumbs_ties",
         parameters={"density": 0.25, "gamma": 1 / 32},
         selects=True,
     ),
     "breadcrumbs_mask": Case(
-        Breadcrumbs(0.5, 1 / 32), "breadcrumbs", ALONE, {"density": 0.5, "gamma": 1 / 32}, selects=True
+        configured("merge/breadcrumbs", density=0.5, gamma=1 / 32),
+        "breadcrumbs",
+        ALONE,
+        {"density": 0.5, "gamma": 1 / 32},
+        selects=True,
     ),
-    "sce": Case(Sce(), "sce", ALIKE, weighted=False),
-    "sce_half": Case(Sce(0.5), "sce", ALIKE, {"select_topk": 0.5}, weighted=False, selects=True),
-    "dare_linear": Case(DareLinear(1.0), "dare_linear"),
-    "dare_ties": Case(DareTies(1.0, 1.0, election="weighted"), "dare_ties"),
-    "della": Case(Della(1.0), "della"),
-    "della_linear": Case(Della(1.0, elect=False), "della_linear"),
+    "sce": Case(configured("merge/sce"), "sce", ALIKE, weighted=False),
+    "sce_half": Case(
+        configured("merge/sce", density=0.5), "sce", ALIKE, {"select_topk": 0.5}, weighted=False, selects=True
+    ),
+    "dare_linear": Case(configured("merge/dare_linear", density=1.0), "dare_linear"),
+    "dare_ties": Case(
+        configured("merge/dare_ties", density=1.0, scaling=1.0, election="weighted"), "dare_ties"
+    ),
+    "della": Case(configured("merge/della", density=1.0), "della"),
+    "della_linear": Case(configured("merge/della", density=1.0, elect=False), "della_linear"),
 }
 # Neither tool rescales what is kept: mergekit on request, adamms by a scaling that undoes it.
 KEPT = 0.6
 RANDOM = {
     "random_dare_linear": Case(
-        DareLinear(KEPT, scaling=KEPT), "dare_linear", ALONE, {"density": KEPT, "rescale": False}
+        configured("merge/dare_linear", density=KEPT, scaling=KEPT),
+        "dare_linear",
+        ALONE,
+        {"density": KEPT, "rescale": False},
     ),
     "random_dare_ties": Case(
-        DareTies(KEPT, scaling=KEPT, election="weighted"),
+        configured("merge/dare_ties", density=KEPT, scaling=KEPT, election="weighted"),
         "dare_ties",
         ALONE,
         {"density": KEPT, "rescale": False},
     ),
     "random_della": Case(
-        Della(KEPT, 0.3, rescale=False), "della", ALONE, {"density": KEPT, "epsilon": 0.3, "rescale": False}
+        configured("merge/della", density=KEPT, epsilon=0.3, rescale=False),
+        "della",
+        ALONE,
+        {"density": KEPT, "epsilon": 0.3, "rescale": False},
     ),
 }
 DTYPES = {"f32": F32, "bf16": BF16}

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from configured import configured
 
 from adamms.errors import AdammsError
 from adamms.merge.method import Chunk, Method
-from adamms.merge.methods.iso_c import IsoC
-from adamms.merge.methods.tsv import Tsv
-from adamms.merge.methods.wudi import Wudi
 from adamms.merge.singular import decompose, orthogonalised
 
 
@@ -32,7 +30,9 @@ def test_signs_of_columns_stay_where_they_are() -> None:
     np.testing.assert_allclose(orthogonalised(matrix * signs), orthogonalised(matrix) * signs, atol=1e-13)
 
 
-@pytest.mark.parametrize("method", [Tsv(), IsoC(), Wudi()])
+@pytest.mark.parametrize(
+    "method", [configured("merge/tsv"), configured("merge/iso_c"), configured("merge/wudi")]
+)
 @pytest.mark.parametrize("operand", ["target", "a", "ancestor"])
 def test_a_matrix_with_nan_is_refused_by_name(method: Method, operand: str) -> None:
     values = {name: torch.ones(3, 3, dtype=torch.float64) for name in ("target", "a", "ancestor")}

@@ -7,12 +7,12 @@ import pytest
 import tiny
 import tiny_merges
 import torch
+from configured import configured
 
 from adamms.checkpoint.adapted import AdaptedRows
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
-from adamms.merge.methods.task_arithmetic import TaskArithmetic
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import operand_rows
 
@@ -97,7 +97,7 @@ def test_operands_of_a_slot_are_read_onto_the_device(tmp_path: Path) -> None:
     """Concatenated and plain ones, in the stored dtypes and in float64."""
     fused = tiny.write_model(tmp_path / "t", tiny.cogvlm_state(1, dtype=torch.bfloat16), "CogVLMForCausalLM")
     plain = {name: tiny.write_model(tmp_path / name, tiny.llama_state(2)) for name in ("a", "b")}
-    recipe = tiny_merges.make(TaskArithmetic(), fused, {"a": plain["a"]}, plain["b"])
+    recipe = tiny_merges.make(configured("merge/task_arithmetic"), fused, {"a": plain["a"]}, plain["b"])
     checkpoints = {"target": recipe.target, **recipe.donors, "ancestor": recipe.ancestor}
     for slot in recipe.plan.slots:
         for read in operand_rows(slot, checkpoints, Sources(ELSEWHERE), whole=False) if slot.merged else ():

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import yaml
 from command import CONF
+from omegaconf import OmegaConf
 
 from adamms.app.build import build
 
@@ -29,7 +29,7 @@ def configured(option: str, **values: Any) -> Any:
 def content(option: str) -> dict[str, Any]:
     """The YAML's values over those of its defaults, without interpolations."""
     group, _, _ = option.rpartition("/")
-    own = yaml.safe_load((CONF / f"{option}.yaml").read_text(encoding="utf-8"))
+    own: Any = OmegaConf.to_container(OmegaConf.load(CONF / f"{option}.yaml"))  # which reads 1e-5 as a number
     found: dict[str, Any] = {}
     for default in own.pop("defaults", []):
         if isinstance(default, dict):

@@ -46,12 +46,12 @@ class Breadcrumbs(Method):
         scaling: what the merged task vector is multiplied with.
     """
 
-    density: Density = 0.85
-    gamma: Annotated[float, Ge(0), Lt(1)] = 0.01
-    scope: Literal["tensor", "row"] = "tensor"
-    elect: bool = False
-    combine: Combine = "sum"
-    scaling: FiniteFloat = 1.0
+    density: Density
+    gamma: Annotated[float, Ge(0), Lt(1)]
+    scope: Literal["tensor", "row"]
+    elect: bool
+    combine: Combine
+    scaling: FiniteFloat
 
     name: ClassVar[str] = "breadcrumbs"
     formula: ClassVar[str] = "ancestor + scaling * sum(w * (model - ancestor) without extremes)"

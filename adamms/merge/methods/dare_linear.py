@@ -33,9 +33,9 @@ class DareLinear(Method):
         seed: of the random numbers.
     """
 
-    density: Density = 0.5
-    scaling: FiniteFloat = 1.0
-    seed: int = 0
+    density: Density
+    scaling: FiniteFloat
+    seed: int
 
     name: ClassVar[str] = "dare_linear"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * thinned (model - ancestor) / density"

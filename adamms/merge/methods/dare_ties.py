@@ -37,12 +37,12 @@ class DareTies(Method):
         seed: of the random numbers.
     """
 
-    density: Density = 0.5
-    scaling: FiniteFloat = 2.0
-    scope: Literal["model", "tensor"] = "model"
-    combine: Combine = "sum"
-    election: Election = "majority"
-    seed: int = 0
+    density: Density
+    scaling: FiniteFloat
+    scope: Literal["model", "tensor"]
+    combine: Combine
+    election: Election
+    seed: int
 
     name: ClassVar[str] = "dare_ties"
     formula: ClassVar[str] = (

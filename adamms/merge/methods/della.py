@@ -52,13 +52,13 @@ class Della(Method):
         seed: of the random numbers.
     """
 
-    density: Density = 0.7
-    epsilon: Annotated[float, Ge(0), Le(1)] = 0.15
-    rescale: bool = True
-    elect: bool = True
-    combine: Combine = "mean"
-    scaling: FiniteFloat = 1.0
-    seed: NonNegativeInt = 0
+    density: Density
+    epsilon: Annotated[float, Ge(0), Le(1)]
+    rescale: bool
+    elect: bool
+    combine: Combine
+    scaling: FiniteFloat
+    seed: NonNegativeInt
 
     name: ClassVar[str] = "della"
     formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"

@@ -43,8 +43,8 @@ class IsoC(Method):
         vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
-    scaling: FiniteFloat = 1.0
-    vocabulary_rows: PositiveInt = 30_000
+    scaling: FiniteFloat
+    vocabulary_rows: PositiveInt
 
     name: ClassVar[str] = "iso_c"
     formula: ClassVar[str] = "ancestor + scaling * (sum(w * (model - ancestor)) with equal singular values)"

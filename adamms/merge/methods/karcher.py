@@ -45,8 +45,8 @@ class Karcher(Method):
         tolerance: it ends when no coefficient changes by more.
     """
 
-    steps: PositiveInt = 100
-    tolerance: Annotated[float, Ge(0), Le(1)] = 1e-13
+    steps: PositiveInt
+    tolerance: Annotated[float, Ge(0), Le(1)]
 
     name: ClassVar[str] = "karcher"
     formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"

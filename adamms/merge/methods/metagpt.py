@@ -33,8 +33,8 @@ class MetaGpt(Method):
         scope: what the norms are taken over.
     """
 
-    scaling: FiniteFloat = 1.0
-    scope: Literal["model", "tensor"] = "model"
+    scaling: FiniteFloat
+    scope: Literal["model", "tensor"]
 
     name: ClassVar[str] = "metagpt"
     formula: ClassVar[str] = "ancestor + scaling * sum of w * (model - ancestor), w by share * squared norm"

@@ -38,8 +38,8 @@ class ModelStock(Method):
         limit: keep the ratio in [0, 1].
     """
 
-    per: Literal["tensor", "row"] = "tensor"
-    limit: bool = True
+    per: Literal["tensor", "row"]
+    limit: bool
 
     name: ClassVar[str] = "model_stock"
     formula: ClassVar[str] = "t * sum(w * model) + (1 - t) * ancestor, t = N * cos / (1 + (N - 1) * cos)"

@@ -48,9 +48,9 @@ class Sce(Method):
         scaling: what the merged task vector is multiplied with.
     """
 
-    density: Density = 1.0
-    combine: Combine = "mean"
-    scaling: FiniteFloat = 1.0
+    density: Density
+    combine: Combine
+    scaling: FiniteFloat
 
     name: ClassVar[str] = "sce"
     formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"

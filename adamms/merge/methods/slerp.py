@@ -35,7 +35,7 @@ class Slerp(Method):
         parallel: tensors whose |cosine| is above it are interpolated linearly.
     """
 
-    parallel: Annotated[float, Gt(0), Lt(1)] = 0.9995
+    parallel: Annotated[float, Gt(0), Lt(1)]
 
     name: ClassVar[str] = "slerp"
     formula: ClassVar[str] = "(sin((1 - alpha) * omega) * target + sin(alpha * omega) * donor) / sin(omega)"

@@ -30,7 +30,7 @@ class TaskArithmetic(Method):
         scaling: factor of the sum.
     """
 
-    scaling: FiniteFloat = 1.0
+    scaling: FiniteFloat
 
     name: ClassVar[str] = "task_arithmetic"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * (model - ancestor)"

@@ -50,11 +50,11 @@ class Ties(Method):
         election: how the sign is found; see `election`.
     """
 
-    density: Density = 0.5
-    scaling: FiniteFloat = 2.0
-    scope: Literal["model", "tensor"] = "model"
-    combine: Combine = "sum"
-    election: Election = "majority"
+    density: Density
+    scaling: FiniteFloat
+    scope: Literal["model", "tensor"]
+    combine: Combine
+    election: Election
 
     name: ClassVar[str] = "ties"
     formula: ClassVar[str] = (

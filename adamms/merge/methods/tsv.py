@@ -46,9 +46,9 @@ class Tsv(Method):
         vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
-    rank: Annotated[float, Gt(0), Le(1)] | None = None
-    scaling: FiniteFloat = 1.0
-    vocabulary_rows: PositiveInt = 30_000
+    rank: Annotated[float, Gt(0), Le(1)] | None
+    scaling: FiniteFloat
+    vocabulary_rows: PositiveInt
 
     name: ClassVar[str] = "tsv"
     formula: ClassVar[str] = (

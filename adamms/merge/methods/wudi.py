@@ -69,15 +69,15 @@ class Wudi(Method):
         vocabulary_rows: where roles are not known, matrices with as many rows or more count as embeddings.
     """
 
-    variant: Literal["wudi", "optmerge", "optmerge_adapters"] = "wudi"
-    solver: Literal["exact", "adam", "sgd"] = "exact"
-    start: Literal["sum", "mean"] = "sum"
-    steps: PositiveInt = 300
-    rate: Annotated[float, Gt(0), Le(1)] = 1e-5
-    power: Annotated[int, Ge(1), Le(2)] = 2
-    least: Annotated[float, Ge(0), Lt(1)] = 1e-12
-    scaling: FiniteFloat = 1.0
-    vocabulary_rows: PositiveInt = 30_000
+    variant: Literal["wudi", "optmerge", "optmerge_adapters"]
+    solver: Literal["exact", "adam", "sgd"]
+    start: Literal["sum", "mean"]
+    steps: PositiveInt
+    rate: Annotated[float, Gt(0), Le(1)]
+    power: Annotated[int, Ge(1), Le(2)]
+    least: Annotated[float, Ge(0), Lt(1)]
+    scaling: FiniteFloat
+    vocabulary_rows: PositiveInt
 
     name: ClassVar[str] = "wudi"
     formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"

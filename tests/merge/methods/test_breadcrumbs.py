@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
@@ -45,12 +46,12 @@ def formula(method: Breadcrumbs) -> Reference:
 
 
 METHODS = {
-    "defaults": Breadcrumbs(),
-    "sparse": Breadcrumbs(density=0.3, gamma=0.2, scaling=1.5),
-    "rows": Breadcrumbs(density=0.5, gamma=0.25, scope="row"),
-    "elect": Breadcrumbs(density=0.6, gamma=0.1, elect=True),
-    "elect, mean": Breadcrumbs(density=0.6, gamma=0.1, elect=True, combine="mean"),
-    "all": Breadcrumbs(density=1, gamma=0),
+    "defaults": configured("merge/breadcrumbs"),
+    "sparse": configured("merge/breadcrumbs", density=0.3, gamma=0.2, scaling=1.5),
+    "rows": configured("merge/breadcrumbs", density=0.5, gamma=0.25, scope="row"),
+    "elect": configured("merge/breadcrumbs", density=0.6, gamma=0.1, elect=True),
+    "elect, mean": configured("merge/breadcrumbs", density=0.6, gamma=0.1, elect=True, combine="mean"),
+    "all": configured("merge/breadcrumbs", density=1, gamma=0),
 }
 
 
@@ -69,7 +70,7 @@ def test_is_the_formula(case: str, shape: tuple[int, ...]) -> None:
 def test_keeps_the_share_in_the_middle(scope: str, density: float, gamma: float) -> None:
     """Without equal magnitudes the number is exact; what is left out is larger or smaller than all kept."""
     models, ancestor = values((10, 200))
-    method = Breadcrumbs(density, gamma, scope)  # type: ignore[arg-type]
+    method = configured("merge/breadcrumbs", density=density, gamma=gamma, scope=scope)
     found = merged(method, models, ancestor, {"donor0": 1.0}) - ancestor
     tau = models["donor0"] - ancestor
     for row, of_all in [(found, tau)] if scope == "tensor" else zip(found, tau, strict=True):
@@ -82,7 +83,9 @@ def test_keeps_the_share_in_the_middle(scope: str, density: float, gamma: float)
 def test_equal_magnitudes_are_kept_together() -> None:
     ancestor = np.zeros(8)
     models = {"target": ancestor, "donor0": np.array([3.0, -2, 2, 2, 1, -1, 1, 0])}
-    found = merged(Breadcrumbs(density=0.25, gamma=0.25), models, ancestor, {"donor0": 1.0})
+    found = merged(
+        configured("merge/breadcrumbs", density=0.25, gamma=0.25), models, ancestor, {"donor0": 1.0}
+    )
     np.testing.assert_array_equal(found, [0, -2, 2, 2, 0, 0, 0, 0])
 
 
@@ -96,7 +99,9 @@ def test_any_values_in_any_chunks(tau: list[float], density: float, gamma: float
     density = min(density, 1 - gamma)
     ancestor = np.zeros(len(tau))
     models = {"target": ancestor, "donor0": np.array(tau)}
-    found = merged(Breadcrumbs(density, gamma), models, ancestor, {"donor0": 1.0}, rows)
+    found = merged(
+        configured("merge/breadcrumbs", density=density, gamma=gamma), models, ancestor, {"donor0": 1.0}, rows
+    )
     np.testing.assert_array_equal(found, models["donor0"] * kept(np.abs(models["donor0"]), density, gamma))
 
 
@@ -111,10 +116,10 @@ def test_chunks_do_not_change_a_bit(case: str) -> None:
 
 def test_without_trimming_it_is_a_weighted_sum() -> None:
     models, ancestor = values((4, 5))
-    everything = Breadcrumbs(density=1, gamma=0)
+    everything = configured("merge/breadcrumbs", density=1, gamma=0)
     assert everything.keeps_target({"a": 0.0})
     assert not everything.keeps_target({"a": 0.1})
-    assert not Breadcrumbs().keeps_target({"a": 0.0})
+    assert not configured("merge/breadcrumbs").keeps_target({"a": 0.0})
     assert_close(merged(everything, models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
     assert_close(merged(everything, models, ancestor, {"donor0": 0.3}), models["target"])
@@ -125,8 +130,10 @@ def test_order_of_the_donors_does_not_matter(order: list[str]) -> None:
     models, ancestor = values((4, 5), donors=2)
     alphas = {"donor0": 0.2, "donor1": 0.3}
     shuffled = {name: models[name] for name in ["target", *order]}
-    found = merged(Breadcrumbs(), shuffled, ancestor, {name: alphas[name] for name in order})
-    assert_close(found, merged(Breadcrumbs(), models, ancestor, alphas))
+    found = merged(
+        configured("merge/breadcrumbs"), shuffled, ancestor, {name: alphas[name] for name in order}
+    )
+    assert_close(found, merged(configured("merge/breadcrumbs"), models, ancestor, alphas))
 
 
 @pytest.mark.parametrize("case", METHODS)
@@ -137,4 +144,4 @@ def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
 
 def test_density_and_gamma_are_of_the_same_elements() -> None:
     with pytest.raises(AdammsError, match=r"0\.9 and 0\.2; expected at most 1 together"):
-        Breadcrumbs(density=0.9, gamma=0.2)
+        configured("merge/breadcrumbs", density=0.9, gamma=0.2)

@@ -5,9 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 import tiny_merges as merging
+from configured import configured
 
-from adamms.merge.methods.dare_linear import DareLinear
-from adamms.merge.methods.dare_ties import DareTies
 from adamms.merge.recipe import Recipe
 
 Array = merging.Array
@@ -30,7 +29,7 @@ def thinned(operands: merging.Operands, density: float, seed: int) -> dict[str, 
 @pytest.mark.parametrize(("density", "seed"), [(0.1, 0), (0.5, 3), (1.0, 0)])
 def test_linear_is_the_formula(case: merging.Merge, density: float, seed: int) -> None:
     make, operands = case
-    recipe = make(DareLinear(density, 0.8, seed), 0.3)
+    recipe = make(configured("merge/dare_linear", density=density, scaling=0.8, seed=seed), 0.3)
     expected = {}
     for slot, vectors in thinned(operands, density, seed).items():
         shares = merging.shares_of(recipe, vectors)
@@ -43,7 +42,18 @@ def test_linear_is_the_formula(case: merging.Merge, density: float, seed: int) -
 @pytest.mark.parametrize("election", ["majority", "weighted"])
 def test_ties_is_the_formula(case: merging.Merge, election: str, combine: str) -> None:
     make, operands = case
-    recipe = make(DareTies(0.5, 2.0, "model", combine, election, 1), 0.4)  # type: ignore[arg-type]
+    recipe = make(
+        configured(
+            "merge/dare_ties",
+            density=0.5,
+            scaling=2.0,
+            scope="model",
+            combine=combine,
+            election=election,
+            seed=1,
+        ),
+        0.4,
+    )
     vectors = thinned(operands, 0.5, 1)
     totals = np.concatenate([sum(slot.values()).ravel() for slot in vectors.values()])
     majority = 1 if election == "weighted" else np.sign(np.sign(totals).sum())
@@ -76,7 +86,7 @@ def kept_share(recipe: Recipe, operands: merging.Operands) -> tuple[int, int]:
 def test_the_share_that_is_kept_is_density(cases: dict[str, merging.Merge], density: float) -> None:
     make, operands = cases["heterogeneous"]
     float32 = {slot: values for slot, values in operands.items() if values["target"].ndim == 2}
-    kept, count = kept_share(make(DareLinear(density), 0.0), float32)
+    kept, count = kept_share(make(configured("merge/dare_linear", density=density), 0.0), float32)
     assert count > 50_000
     # Four standard deviations, and those of 16-bit results that round back to the ancestor's value.
     assert abs(kept / count - density) < 4 * (density * (1 - density) / count) ** 0.5 + 0.002
@@ -93,7 +103,7 @@ def test_seeds_models_and_slots_draw_differently(cases: dict[str, merging.Merge]
 
 
 def test_alpha_0_is_the_target_only_where_the_formula_says_so(cases: dict[str, merging.Merge]) -> None:
-    assert DareLinear(1.0).keeps_target({"a": 0.0})
-    assert not DareLinear(0.5).keeps_target({"a": 0.0})
-    assert not DareLinear(1.0, 0.5).keeps_target({"a": 0.0})
-    assert not DareTies(1.0).keeps_target({"a": 0.0})
+    assert configured("merge/dare_linear", density=1.0).keeps_target({"a": 0.0})
+    assert not configured("merge/dare_linear", density=0.5).keeps_target({"a": 0.0})
+    assert not configured("merge/dare_linear", density=1.0, scaling=0.5).keeps_target({"a": 0.0})
+    assert not configured("merge/dare_ties", density=1.0).keeps_target({"a": 0.0})

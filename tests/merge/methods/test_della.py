@@ -1,10 +1,12 @@
 """della against its formula, and its random selection against probabilities."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from configured import configured
 from slots import SLOT, Array, Pair, Reference, assert_close, merged, shares_of, values
 
 from adamms.errors import AdammsError
@@ -47,12 +49,12 @@ def formula(method: Della) -> Reference:
 
 
 METHODS = {
-    "defaults": Della(),
-    "sparse": Della(density=0.2, epsilon=0.1, scaling=1.5, seed=3),
-    "linear": Della(elect=False),
-    "sum": Della(combine="sum"),
-    "not rescaled": Della(rescale=False),
-    "all": Della(density=1),
+    "defaults": configured("merge/della"),
+    "sparse": configured("merge/della", density=0.2, epsilon=0.1, scaling=1.5, seed=3),
+    "linear": configured("merge/della", elect=False),
+    "sum": configured("merge/della", combine="sum"),
+    "not rescaled": configured("merge/della", rescale=False),
+    "all": configured("merge/della", density=1),
 }
 
 
@@ -84,7 +86,7 @@ def test_keeps_each_rank_with_its_probability(density: float, epsilon: float) ->
     tau = np.stack([generator.permutation(np.arange(1.0, 12.0)) for _ in range(20_000)])
     tau *= generator.choice([-1, 1], size=tau.shape)
     ancestor = np.zeros_like(tau)
-    method = Della(density, epsilon, rescale=False)
+    method = configured("merge/della", density=density, epsilon=epsilon, rescale=False)
     found = merged(method, {"target": ancestor, "donor0": tau}, ancestor, {"donor0": 1.0})
     assert np.isin(found, [0]).any()
     np.testing.assert_array_equal(found[found != 0], tau[found != 0])
@@ -97,12 +99,13 @@ def test_keeps_each_rank_with_its_probability(density: float, epsilon: float) ->
 def test_rescaling_keeps_the_expected_value() -> None:
     """The mean over seeds of each element, within 5 standard deviations of the element."""
     models, ancestor = values((4, 6))
-    tau, runs = models["donor0"] - ancestor, 3000
+    tau, runs = models["donor0"] - ancestor, 1000
+    method = configured("merge/della", elect=False)
     total = sum(
-        merged(Della(elect=False, seed=seed), models, ancestor, {"donor0": 1.0}) - ancestor
+        merged(replace(method, seed=seed), models, ancestor, {"donor0": 1.0}) - ancestor
         for seed in range(runs)
     )
-    probability = keep(Della(), tau)
+    probability = keep(configured("merge/della"), tau)
     deviation = np.abs(tau) * np.sqrt((1 - probability) / probability / runs)
     assert (np.abs(total / runs - tau) <= 5 * deviation).all()
 
@@ -111,23 +114,25 @@ def test_seed_tensor_and_model_have_their_own_randomness() -> None:
     models, ancestor = values((30, 30))
     models["donor0"] = models["target"]
     runs = [
-        merged(Della(elect=False), models, ancestor, {"donor0": 1.0}),
-        merged(Della(elect=False, seed=1), models, ancestor, {"donor0": 1.0}),
-        merged(Della(elect=False), models, ancestor, {"donor0": 1.0}, slot="another"),
-        merged(Della(elect=False), models, ancestor, {"donor0": 0.0}),
+        merged(configured("merge/della", elect=False), models, ancestor, {"donor0": 1.0}),
+        merged(configured("merge/della", elect=False, seed=1), models, ancestor, {"donor0": 1.0}),
+        merged(configured("merge/della", elect=False), models, ancestor, {"donor0": 1.0}, slot="another"),
+        merged(configured("merge/della", elect=False), models, ancestor, {"donor0": 0.0}),
     ]
     kept = [run != ancestor for run in runs]
     for other in kept[1:]:
         assert 0.2 < (kept[0] != other).mean() < 0.6
-    np.testing.assert_array_equal(merged(Della(elect=False), models, ancestor, {"donor0": 1.0}), runs[0])
+    np.testing.assert_array_equal(
+        merged(configured("merge/della", elect=False), models, ancestor, {"donor0": 1.0}), runs[0]
+    )
 
 
 def test_without_dropping_it_is_a_weighted_sum() -> None:
     models, ancestor = values((4, 5))
-    everything = Della(density=1, elect=False)
+    everything = configured("merge/della", density=1, elect=False)
     assert everything.keeps_target({"a": 0.0})
     assert not everything.keeps_target({"a": 0.1})
-    assert not Della().keeps_target({"a": 0.0})
+    assert not configured("merge/della").keeps_target({"a": 0.0})
     assert_close(merged(everything, models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
     assert_close(merged(everything, models, ancestor, {"donor0": 0.3}), models["target"])
@@ -137,8 +142,8 @@ def test_order_of_the_donors_does_not_matter() -> None:
     models, ancestor = values((8, 9), donors=2)
     alphas = {"donor0": 0.2, "donor1": 0.3}
     shuffled = {name: models[name] for name in ["target", "donor1", "donor0"]}
-    found = merged(Della(), shuffled, ancestor, {"donor1": 0.3, "donor0": 0.2})
-    assert_close(found, merged(Della(), models, ancestor, alphas))
+    found = merged(configured("merge/della"), shuffled, ancestor, {"donor1": 0.3, "donor0": 0.2})
+    assert_close(found, merged(configured("merge/della"), models, ancestor, alphas))
 
 
 @pytest.mark.parametrize("case", METHODS)
@@ -149,6 +154,6 @@ def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
 
 def test_probabilities_lie_within_0_and_1() -> None:
     with pytest.raises(AdammsError, match=r"epsilon is 0\.1; .* above 0 and .* merge\.density is 0\.1"):
-        Della(density=0.1, epsilon=0.1)
+        configured("merge/della", density=0.1, epsilon=0.1)
     with pytest.raises(AdammsError, match=r"merge\.epsilon is 0\.2; expected density - eps"):
-        Della(density=0.9, epsilon=0.2)
+        configured("merge/della", density=0.9, epsilon=0.2)

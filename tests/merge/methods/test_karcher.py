@@ -4,11 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, assert_close, merged, shares_of, values
-
-from adamms.merge.methods.karcher import Karcher
 
 
 def reference(slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]) -> Array:
@@ -38,14 +37,14 @@ def test_is_the_mean_on_the_sphere(shape: tuple[int, ...], apart: float) -> None
     alphas = {"donor0": 0.1, "donor1": 0.3, "donor2": 0.2}
     expected = reference("", models, ancestor, shares_of(alphas))
     for rows in (1, 2, None):
-        assert_close(merged(Karcher(), models, ancestor, alphas, rows), expected)
+        assert_close(merged(configured("merge/karcher"), models, ancestor, alphas, rows), expected)
 
 
 def test_of_two_models_is_a_point_of_the_arc() -> None:
     """The angle to the target is alpha times the whole, and so is the part of the way to the donor's norm."""
     models, ancestor = values((6, 6), apart=1.0)
     target, donor = models.values()
-    found = merged(Karcher(), models, ancestor, {"donor0": 0.3})
+    found = merged(configured("merge/karcher"), models, ancestor, {"donor0": 0.3})
 
     def angle(one: Array, other: Array) -> float:
         return float(np.arccos((one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)))
@@ -59,58 +58,60 @@ def test_of_two_models_is_a_point_of_the_arc() -> None:
 def test_chunks_do_not_change_a_bit() -> None:
     models, ancestor = values((50, 33), donors=2)
     alphas = {"donor0": 0.3, "donor1": 0.2}
-    expected = merged(Karcher(), models, ancestor, alphas)
+    expected = merged(configured("merge/karcher"), models, ancestor, alphas)
     for rows in (1, 7, 49):
-        np.testing.assert_array_equal(merged(Karcher(), models, ancestor, alphas, rows), expected)
+        np.testing.assert_array_equal(
+            merged(configured("merge/karcher"), models, ancestor, alphas, rows), expected
+        )
 
 
 @given(st.permutations(["donor0", "donor1", "donor2"]), st.floats(0.05, 0.3), st.floats(0.05, 0.3))
 def test_order_of_the_donors_does_not_matter(order: list[str], first: float, second: float) -> None:
     models, ancestor = values((4, 5), donors=3)
     alphas = {"donor0": first, "donor1": second, "donor2": 0.1}
-    expected = merged(Karcher(), models, ancestor, alphas)
+    expected = merged(configured("merge/karcher"), models, ancestor, alphas)
     shuffled = {name: models[name] for name in ["target", *order]}
     assert_close(
-        merged(Karcher(), shuffled, ancestor, {name: alphas[name] for name in order}),
+        merged(configured("merge/karcher"), shuffled, ancestor, {name: alphas[name] for name in order}),
         expected,
     )
 
 
 def test_ends_and_equal_models() -> None:
     models, ancestor = values((4, 5))
-    assert Karcher().keeps_target({"a": 0.0})
-    assert not Karcher().keeps_target({"a": 1.0})
-    assert_close(merged(Karcher(), models, ancestor, {"donor0": 1.0}), models["donor0"])
+    assert configured("merge/karcher").keeps_target({"a": 0.0})
+    assert not configured("merge/karcher").keeps_target({"a": 1.0})
+    assert_close(merged(configured("merge/karcher"), models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
-    assert_close(merged(Karcher(), models, ancestor, {"donor0": 0.3}), models["target"])
+    assert_close(merged(configured("merge/karcher"), models, ancestor, {"donor0": 0.3}), models["target"])
 
 
 def test_zeros_count_in_the_norm_alone() -> None:
     models, ancestor = values((4, 5), donors=2)
     models["donor0"] = np.zeros((4, 5))
-    found = merged(Karcher(), models, ancestor, {"donor0": 0.5, "donor1": 0.25})
+    found = merged(configured("merge/karcher"), models, ancestor, {"donor0": 0.5, "donor1": 0.25})
     rest = {name: models[name] for name in ("target", "donor1")}
     alone = reference("", rest, ancestor, {"target": 0.5, "donor1": 0.5})
     assert_close(found, alone / 2)
     nothing = dict.fromkeys(models, np.zeros((4, 5)))
-    assert not merged(Karcher(), nothing, ancestor, {"donor0": 0.5, "donor1": 0.25}).any()
+    assert not merged(configured("merge/karcher"), nothing, ancestor, {"donor0": 0.5, "donor1": 0.25}).any()
 
 
 def test_opposite_models_give_something_finite() -> None:
     models, ancestor = values((4, 5))
     models["donor0"] = -models["target"]
-    found = merged(Karcher(), models, ancestor, {"donor0": 0.5})
+    found = merged(configured("merge/karcher"), models, ancestor, {"donor0": 0.5})
     assert_close(np.abs(found), np.abs(models["target"]))
 
 
 def test_one_step_is_one_step() -> None:
     models, ancestor = values((4, 5), donors=2, apart=2.0)
     alphas = {"donor0": 0.2, "donor1": 0.3}
-    once = merged(Karcher(steps=1), models, ancestor, alphas)
+    once = merged(configured("merge/karcher", steps=1), models, ancestor, alphas)
     mean = reference("", models, ancestor, shares_of(alphas))
     assert 1e-6 < np.abs(once - mean).max() < 0.1
 
 
 def test_heterogeneous_pair(heterogeneous: Pair) -> None:
-    heterogeneous.check(Karcher(), reference, {"a": 0.4})
-    heterogeneous.check(Karcher(), reference, {"a": 0.2, "b": 0.5})
+    heterogeneous.check(configured("merge/karcher"), reference, {"a": 0.4})
+    heterogeneous.check(configured("merge/karcher"), reference, {"a": 0.2, "b": 0.5})

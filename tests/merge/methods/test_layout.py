@@ -1,30 +1,21 @@
 """The same bytes for any number of threads and any size of chunks, of every method of conf/merge."""
 
-import hydra
 import pytest
 import tiny
-from command import ROOT
-from hydra import compose, initialize_config_dir
+from command import CONF
+from configured import configured
 from slots import Pair
 
 from adamms.merge import stream
-from adamms.merge.method import Method
 
-METHODS = sorted(file.stem for file in (ROOT / "conf/merge").glob("*.yaml"))
-
-
-def configured(name: str) -> Method:
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        config = compose("config", overrides=[f"merge={name}", "output=out", "cache=cache"])
-    method: Method = hydra.utils.instantiate(config.merge.method)
-    return method
+METHODS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_threads_and_chunks_do_not_change_a_byte(
     heterogeneous: Pair, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method = configured(name)
+    method = configured(f"merge/{name}")
     alphas = {"a": 0.2} if name == "slerp" else {"a": 0.2, "b": 0.3}
     recipe = heterogeneous.recipe(method, alphas).measured()
     expected = dict(recipe.tensors(workers=1))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tiny
 import tiny_merges as merging
+from configured import configured
 
-from adamms.merge.methods.metagpt import MetaGpt
 from adamms.merge.surveys.sums import Sums
 
 
@@ -21,7 +21,7 @@ def norms(operands: merging.Operands) -> dict[str, float]:
 @pytest.mark.parametrize("alpha", [0.5, 0.2, 1.0])
 def test_over_the_model_it_is_the_formula(case: merging.Merge, alpha: float) -> None:
     make, operands = case
-    recipe = make(MetaGpt(), alpha)
+    recipe = make(configured("merge/metagpt"), alpha)
     squares = norms(operands)
     assert isinstance(recipe.statistics, Sums)
     for name, square in recipe.statistics.of.items():
@@ -38,7 +38,7 @@ def test_over_the_model_it_is_the_formula(case: merging.Merge, alpha: float) -> 
 
 def test_per_tensor_the_norms_are_its_own(case: merging.Merge) -> None:
     make, operands = case
-    recipe = make(MetaGpt(scaling=0.9, scope="tensor"), 0.4)
+    recipe = make(configured("merge/metagpt", scaling=0.9, scope="tensor"), 0.4)
     assert recipe.statistics is None
     expected = {}
     for slot, taus in merging.task_vectors(operands).items():
@@ -52,6 +52,6 @@ def test_per_tensor_the_norms_are_its_own(case: merging.Merge) -> None:
 
 def test_alpha_0_is_the_target(case: merging.Merge) -> None:
     make, _ = case
-    recipe = make(MetaGpt(), 0.0)
+    recipe = make(configured("merge/metagpt"), 0.0)
     for name, tensor in recipe.tensors():
         tiny.assert_same_bits(tensor, recipe.target.read(name))

@@ -5,11 +5,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, assert_close, merged, shares_of, values
-
-from adamms.merge.methods.model_stock import ModelStock
 
 
 def reference(slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]) -> Array:
@@ -54,9 +53,9 @@ def test_is_the_formula(shape: tuple[int, ...], donors: int) -> None:
     models, ancestor = alike(shape, donors)
     alphas = {f"donor{i}": 0.15 * (i + 1) for i in range(donors)}
     for rows in (1, 2, None):
-        found = merged(ModelStock(), models, ancestor, alphas, rows)
+        found = merged(configured("merge/model_stock"), models, ancestor, alphas, rows)
         assert_close(found, reference("", models, ancestor, shares_of(alphas)))
-        found = merged(ModelStock(per="row"), models, ancestor, alphas, rows)
+        found = merged(configured("merge/model_stock", per="row"), models, ancestor, alphas, rows)
         assert_close(found, by_row("", models, ancestor, shares_of(alphas)))
 
 
@@ -66,16 +65,16 @@ def test_two_models_at_equal_shares_are_the_papers() -> None:
     cosine = (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)
     t = 2 * cosine / (1 + cosine)
     expected = t * (models["target"] + models["donor0"]) / 2 + (1 - t) * ancestor
-    assert_close(merged(ModelStock(), models, ancestor, {"donor0": 0.5}), expected)
+    assert_close(merged(configured("merge/model_stock"), models, ancestor, {"donor0": 0.5}), expected)
 
 
 @pytest.mark.parametrize("per", ["tensor", "row"])
 def test_models_that_disagree_give_the_ancestor_unless_extrapolated(per: str) -> None:
     models, ancestor = values((5, 6))
     models["donor0"] = ancestor - 0.4 * (models["target"] - ancestor) + 0.01 * models["donor0"]
-    limited = merged(ModelStock(per), models, ancestor, {"donor0": 0.5})  # type: ignore[arg-type]
+    limited = merged(configured("merge/model_stock", per=per), models, ancestor, {"donor0": 0.5})
     assert_close(limited, ancestor)
-    free = merged(ModelStock(per, limit=False), models, ancestor, {"donor0": 0.5})  # type: ignore[arg-type]
+    free = merged(configured("merge/model_stock", per=per, limit=False), models, ancestor, {"donor0": 0.5})
     if per == "tensor":
         assert_close(free, stock(models, ancestor, {"target": 0.5, "donor0": 0.5}, limit=False))
     assert np.abs(free - ancestor).max() > 0.1
@@ -86,14 +85,16 @@ def test_order_of_the_donors_does_not_matter(order: list[str]) -> None:
     models, ancestor = alike((4, 5), 3)
     alphas = {"donor0": 0.2, "donor1": 0.3, "donor2": 0.1}
     shuffled = {name: models[name] for name in ["target", *order]}
-    found = merged(ModelStock(), shuffled, ancestor, {name: alphas[name] for name in order})
-    assert_close(found, merged(ModelStock(), models, ancestor, alphas))
+    found = merged(
+        configured("merge/model_stock"), shuffled, ancestor, {name: alphas[name] for name in order}
+    )
+    assert_close(found, merged(configured("merge/model_stock"), models, ancestor, alphas))
 
 
 @pytest.mark.parametrize("per", ["tensor", "row"])
 def test_ends_and_equal_models(per: str) -> None:
     models, ancestor = values((4, 5))
-    method = ModelStock(per)  # type: ignore[arg-type]
+    method = configured("merge/model_stock", per=per)
     assert method.keeps_target({"a": 0.0})
     assert not method.keeps_target({"a": 0.5})
     assert_close(merged(method, models, ancestor, {"donor0": 1.0}), models["donor0"])
@@ -105,20 +106,24 @@ def test_ends_and_equal_models(per: str) -> None:
 def test_a_model_that_did_not_move_agrees_with_none(per: str) -> None:
     models, ancestor = values((4, 5))
     models["donor0"] = ancestor
-    assert_close(merged(ModelStock(per), models, ancestor, {"donor0": 0.5}), ancestor)  # type: ignore[arg-type]
+    assert_close(
+        merged(configured("merge/model_stock", per=per), models, ancestor, {"donor0": 0.5}), ancestor
+    )
 
 
 def test_chunks_do_not_change_a_bit() -> None:
     models, ancestor = alike((50, 33), 2)
     alphas = {"donor0": 0.3, "donor1": 0.2}
-    expected = merged(ModelStock(), models, ancestor, alphas)
+    expected = merged(configured("merge/model_stock"), models, ancestor, alphas)
     for rows in (1, 7, 49):
-        np.testing.assert_array_equal(merged(ModelStock(), models, ancestor, alphas, rows), expected)
+        np.testing.assert_array_equal(
+            merged(configured("merge/model_stock"), models, ancestor, alphas, rows), expected
+        )
 
 
 @pytest.mark.parametrize("per", ["tensor", "row"])
 def test_heterogeneous_pair(heterogeneous: Pair, per: str) -> None:
-    method = ModelStock(per)  # type: ignore[arg-type]
+    method = configured("merge/model_stock", per=per)
     expected = reference if per == "tensor" else by_row
     heterogeneous.check(method, expected, {"a": 0.4})
     heterogeneous.check(method, expected, {"a": 0.2, "b": 0.5})

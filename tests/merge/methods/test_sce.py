@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
@@ -38,10 +39,10 @@ def formula(method: Sce) -> Reference:
 
 
 METHODS = {
-    "defaults": Sce(),
-    "selected": Sce(density=0.4, scaling=1.5),
-    "one element": Sce(density=1e-9),
-    "sum": Sce(density=0.4, combine="sum"),
+    "defaults": configured("merge/sce"),
+    "selected": configured("merge/sce", density=0.4, scaling=1.5),
+    "one element": configured("merge/sce", density=1e-9),
+    "sum": configured("merge/sce", density=0.4, combine="sum"),
 }
 
 
@@ -60,7 +61,7 @@ def test_selects_the_share_that_differs_most(density: float) -> None:
     """Of the elements that differ at all: half of these are equal in both models."""
     models, ancestor = values((20, 20))
     models["donor0"][:10] = models["target"][:10]
-    found = merged(Sce(density), models, ancestor, {"donor0": 0.5})
+    found = merged(configured("merge/sce", density=density), models, ancestor, {"donor0": 0.5})
     changed = found != ancestor
     assert changed.sum() == round(density * 200)
     assert not changed[:10].any()
@@ -71,7 +72,7 @@ def test_selects_the_share_that_differs_most(density: float) -> None:
 def test_equal_variances_are_selected_together() -> None:
     ancestor = np.zeros(6)
     models = {"target": ancestor, "donor0": np.array([2.0, -2, 2, 1, 1, 0])}
-    found = merged(Sce(density=0.3), models, ancestor, {"donor0": 0.5})
+    found = merged(configured("merge/sce", density=0.3), models, ancestor, {"donor0": 0.5})
     np.testing.assert_array_equal(found, [2, -2, 2, 0, 0, 0])
 
 
@@ -86,14 +87,14 @@ def test_chunks_do_not_change_a_bit(case: str) -> None:
 
 def test_ends_and_equal_models() -> None:
     models, ancestor = values((4, 5))
-    assert Sce().keeps_target({"a": 0.0})
-    assert not Sce().keeps_target({"a": 0.1})
-    assert not Sce(scaling=2.0).keeps_target({"a": 0.0})
-    for method in (Sce(), Sce(density=0.3)):
+    assert configured("merge/sce").keeps_target({"a": 0.0})
+    assert not configured("merge/sce").keeps_target({"a": 0.1})
+    assert not configured("merge/sce", scaling=2.0).keeps_target({"a": 0.0})
+    for method in (configured("merge/sce"), configured("merge/sce", density=0.3)):
         assert_close(merged(method, models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
-    assert_close(merged(Sce(), models, ancestor, {"donor0": 0.3}), models["target"])
-    assert_close(merged(Sce(density=0.3), models, ancestor, {"donor0": 0.3}), ancestor)
+    assert_close(merged(configured("merge/sce"), models, ancestor, {"donor0": 0.3}), models["target"])
+    assert_close(merged(configured("merge/sce", density=0.3), models, ancestor, {"donor0": 0.3}), ancestor)
 
 
 @given(st.permutations(["donor0", "donor1", "donor2"]))
@@ -101,8 +102,10 @@ def test_order_of_the_donors_does_not_matter(order: list[str]) -> None:
     models, ancestor = values((4, 5), donors=3)
     alphas = {"donor0": 0.2, "donor1": 0.3, "donor2": 0.1}
     shuffled = {name: models[name] for name in ["target", *order]}
-    found = merged(Sce(0.5), shuffled, ancestor, {name: alphas[name] for name in order})
-    assert_close(found, merged(Sce(0.5), models, ancestor, alphas))
+    found = merged(
+        configured("merge/sce", density=0.5), shuffled, ancestor, {name: alphas[name] for name in order}
+    )
+    assert_close(found, merged(configured("merge/sce", density=0.5), models, ancestor, alphas))
 
 
 @pytest.mark.parametrize("case", METHODS)

@@ -7,9 +7,9 @@ exact in float64: there the merged tensors must be bitwise the reference's.
 import numpy as np
 import pytest
 import tiny_merges as merging
+from configured import configured
 
 from adamms.merge.election import Majority
-from adamms.merge.methods.ties import Ties
 from adamms.merge.surveys.thresholds import Thresholds
 
 Array = merging.Array
@@ -84,7 +84,7 @@ def mergekit(recipe: object, operands: merging.Operands, density: float) -> dict
 @pytest.mark.parametrize("density", [0.01, 0.2, 0.5, 0.9, 1.0])
 def test_over_the_model_it_is_the_authors_scripts(case: merging.Merge, density: float) -> None:
     make, operands = case
-    recipe = make(Ties(density=density))
+    recipe = make(configured("merge/ties", density=density))
     merging.assert_merged(recipe, authors(recipe, operands, density, 2.0))
 
 
@@ -93,13 +93,13 @@ def test_selections_are_bitwise_among_equal_magnitudes(
     cases: dict[str, merging.Merge], density: float
 ) -> None:
     make, operands = cases["two_donors"]
-    recipe = make(Ties(density=density))
+    recipe = make(configured("merge/ties", density=density))
     merging.assert_merged(recipe, authors(recipe, operands, density, 2.0), bitwise=True)
 
 
 def test_the_mean_is_over_the_shares_that_agree(case: merging.Merge) -> None:
     make, operands = case
-    recipe = make(Ties(density=0.4, scaling=1.0, combine="mean"), 0.3)
+    recipe = make(configured("merge/ties", density=0.4, scaling=1.0, combine="mean"), 0.3)
     merging.assert_merged(recipe, authors(recipe, operands, 0.4, 1.0, "mean"))
 
 
@@ -107,7 +107,9 @@ def test_the_mean_is_over_the_shares_that_agree(case: merging.Merge) -> None:
 @pytest.mark.parametrize("density", [0.05, 0.5, 1.0])
 def test_per_tensor_it_is_mergekit(case: merging.Merge, density: float, alpha: float) -> None:
     make, operands = case
-    method = Ties(density=density, scaling=1.0, scope="tensor", combine="mean", election="weighted")
+    method = configured(
+        "merge/ties", density=density, scaling=1.0, scope="tensor", combine="mean", election="weighted"
+    )
     recipe = make(method, alpha)
     assert recipe.statistics is None
     merging.assert_merged(recipe, mergekit(recipe, operands, density))
@@ -115,7 +117,7 @@ def test_per_tensor_it_is_mergekit(case: merging.Merge, density: float, alpha: f
 
 def test_per_tensor_the_majority_is_the_tensors_own(cases: dict[str, merging.Merge]) -> None:
     make, operands = cases["two_donors"]
-    recipe = make(Ties(density=0.3, scope="tensor"))
+    recipe = make(configured("merge/ties", density=0.3, scope="tensor"))
     expected = {}
     for slot, taus in merging.task_vectors(operands).items():
         vectors = []
@@ -137,7 +139,7 @@ def test_where_vectors_cancel_the_majority_decides(cases: dict[str, merging.Merg
         for slot in taus.values()
     )
     assert cancelled > 20
-    found = make(Ties(density=1.0)).statistics
+    found = make(configured("merge/ties", density=1.0)).statistics
     assert isinstance(found, Majority)
     assert found.sign == majority_of([np.concatenate([sum(s.values()).ravel() for s in taus.values()])])
     assert found.sign != 0
@@ -145,7 +147,7 @@ def test_where_vectors_cancel_the_majority_decides(cases: dict[str, merging.Merg
 
 def test_candidates_share_what_was_measured(cases: dict[str, merging.Merge]) -> None:
     make, _ = cases["two_donors"]
-    found = [make(Ties(density=0.3), alpha).statistics for alpha in (0.0, 0.4, 1.0)]
+    found = [make(configured("merge/ties", density=0.3), alpha).statistics for alpha in (0.0, 0.4, 1.0)]
     assert found[0] == found[1] == found[2]
     assert isinstance(found[0], Majority)
     assert isinstance(found[0].before, Thresholds)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from configured import configured
 from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
 from adamms.merge.methods.tsv import Tsv
@@ -32,7 +33,11 @@ def formula(method: Tsv) -> Reference:
     return reference
 
 
-METHODS = {"defaults": Tsv(), "half": Tsv(rank=0.5, scaling=2.0), "all": Tsv(rank=1)}
+METHODS = {
+    "defaults": configured("merge/tsv"),
+    "half": configured("merge/tsv", rank=0.5, scaling=2.0),
+    "all": configured("merge/tsv", rank=1),
+}
 ALPHAS = {"donor0": 0.3, "donor1": 0.2}
 
 
@@ -50,7 +55,7 @@ def test_parts_do_not_interfere() -> None:
     one = left[:, :4] @ np.diag([4.0, 3, 2, 1]) @ right[:4]
     other = left[:, 4:] @ np.diag([8.0, 6, 4, 2]) @ right[4:]
     models, ancestor = {"target": one, "donor0": other}, np.zeros((8, 8))
-    assert_close(merged(Tsv(scaling=2), models, ancestor, {"donor0": 0.5}), one + other)
+    assert_close(merged(configured("merge/tsv", scaling=2), models, ancestor, {"donor0": 0.5}), one + other)
 
 
 def test_what_a_library_leaves_open_does_not_matter() -> None:
@@ -59,7 +64,10 @@ def test_what_a_library_leaves_open_does_not_matter() -> None:
     ancestor = generator.normal(size=(6, 7))
     first, second = (np.outer(generator.normal(size=6), generator.normal(size=7)) for _ in range(2))
     found = merged(
-        Tsv(), {"target": ancestor + first, "donor0": ancestor + second}, ancestor, {"donor0": 0.5}
+        configured("merge/tsv"),
+        {"target": ancestor + first, "donor0": ancestor + second},
+        ancestor,
+        {"donor0": 0.5},
     )
     assert np.linalg.matrix_rank(found - ancestor, tol=1e-9) == 2
     left, right = np.linalg.svd(first)[0][:, :1], np.linalg.svd(first)[2][:1]
@@ -71,39 +79,49 @@ def test_what_a_library_leaves_open_does_not_matter() -> None:
 
 def test_ends_and_equal_models() -> None:
     models, ancestor = values((6, 5))
-    assert Tsv().keeps_target({"a": 0.0})
-    assert not Tsv().keeps_target({"a": 0.1})
-    assert not Tsv(rank=0.5).keeps_target({"a": 0.0})
-    assert_close(merged(Tsv(), models, ancestor, {"donor0": 1.0}), models["donor0"])
+    assert configured("merge/tsv").keeps_target({"a": 0.0})
+    assert not configured("merge/tsv").keeps_target({"a": 0.1})
+    assert not configured("merge/tsv", rank=0.5).keeps_target({"a": 0.0})
+    assert_close(merged(configured("merge/tsv"), models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
     # Both have the same vectors, each half of their strength: together once, of the leading half.
     left, strengths, right = np.linalg.svd(models["target"] - ancestor)
     leading = left[:, :2] @ np.diag(strengths[:2]) @ right[:2]
-    assert_close(merged(Tsv(scaling=2), models, ancestor, {"donor0": 0.3}), ancestor + leading)
+    assert_close(
+        merged(configured("merge/tsv", scaling=2), models, ancestor, {"donor0": 0.3}), ancestor + leading
+    )
 
 
 def test_models_that_did_not_move() -> None:
     models, ancestor = values((6, 5))
     nothing = dict.fromkeys(models, ancestor)
-    np.testing.assert_array_equal(merged(Tsv(), nothing, ancestor, {"donor0": 0.5}), ancestor)
+    np.testing.assert_array_equal(
+        merged(configured("merge/tsv"), nothing, ancestor, {"donor0": 0.5}), ancestor
+    )
     models["donor0"] = ancestor
     left, strengths, right = np.linalg.svd(models["target"] - ancestor)
     leading = left[:, :2] @ np.diag(strengths[:2]) @ right[:2]
-    assert_close(merged(Tsv(scaling=2), models, ancestor, {"donor0": 0.5}), ancestor + leading)
+    assert_close(
+        merged(configured("merge/tsv", scaling=2), models, ancestor, {"donor0": 0.5}), ancestor + leading
+    )
 
 
 def test_order_of_the_donors_does_not_matter() -> None:
     models, ancestor = values((8, 9), donors=2)
     shuffled = {name: models[name] for name in ["target", "donor1", "donor0"]}
-    found = merged(Tsv(), shuffled, ancestor, {"donor1": 0.2, "donor0": 0.3})
-    assert_close(found, merged(Tsv(), models, ancestor, ALPHAS))
+    found = merged(configured("merge/tsv"), shuffled, ancestor, {"donor1": 0.2, "donor0": 0.3})
+    assert_close(found, merged(configured("merge/tsv"), models, ancestor, ALPHAS))
 
 
 def test_vocabularies_are_averaged() -> None:
     models, ancestor = values((9, 4))
     average = (models["target"] + models["donor0"]) / 2
-    assert_close(merged(Tsv(vocabulary_rows=9), models, ancestor, {"donor0": 0.5}), average)
-    assert not np.allclose(merged(Tsv(vocabulary_rows=10), models, ancestor, {"donor0": 0.5}), average)
+    assert_close(
+        merged(configured("merge/tsv", vocabulary_rows=9), models, ancestor, {"donor0": 0.5}), average
+    )
+    assert not np.allclose(
+        merged(configured("merge/tsv", vocabulary_rows=10), models, ancestor, {"donor0": 0.5}), average
+    )
 
 
 @pytest.mark.parametrize("case", METHODS)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
+from configured import configured
 from slots import Array, Pair, Reference, assert_close, merged, of_vocabulary, shares_of, values
 
 from adamms.merge.methods.wudi import Wudi
@@ -67,14 +68,18 @@ def formula(method: Wudi) -> Reference:
 
 
 METHODS = {
-    "defaults": Wudi(),
-    "norm": Wudi(power=1, scaling=0.5),
-    "optmerge": Wudi(variant="optmerge"),
-    "optmerge, mean": Wudi(variant="optmerge", start="mean"),
-    "adam": Wudi(solver="adam", steps=20, rate=1e-3),
-    "optmerge, adam": Wudi(variant="optmerge", solver="adam", start="mean", steps=20, rate=1e-3),
-    "adapters": Wudi(variant="optmerge_adapters", solver="sgd", start="mean", steps=20, rate=1e-2),
-    "adapters, exact": Wudi(variant="optmerge_adapters", start="mean"),
+    "defaults": configured("merge/wudi"),
+    "norm": configured("merge/wudi", power=1, scaling=0.5),
+    "optmerge": configured("merge/wudi", variant="optmerge"),
+    "optmerge, mean": configured("merge/wudi", variant="optmerge", start="mean"),
+    "adam": configured("merge/wudi", solver="adam", steps=20, rate=1e-3),
+    "optmerge, adam": configured(
+        "merge/wudi", variant="optmerge", solver="adam", start="mean", steps=20, rate=1e-3
+    ),
+    "adapters": configured(
+        "merge/wudi", variant="optmerge_adapters", solver="sgd", start="mean", steps=20, rate=1e-2
+    ),
+    "adapters, exact": configured("merge/wudi", variant="optmerge_adapters", start="mean"),
 }
 ALPHAS = {"donor0": 0.3, "donor1": 0.2}
 
@@ -93,7 +98,7 @@ def test_is_the_minimum(case: str, shape: tuple[int, ...]) -> None:
 def test_many_steps_of_descent_end_there(variant: str) -> None:
     """At equal shares: the papers' objective, gone down by gradient descent until it does not fall."""
     models, ancestor = values((6, 4), donors=1)
-    method = Wudi(variant)  # type: ignore[arg-type]
+    method = configured("merge/wudi", variant=variant)
     start, objective = terms(method, [model - ancestor for model in models.values()], [0.5, 0.5])
     at = start
     for _ in range(20_000):
@@ -104,12 +109,12 @@ def test_many_steps_of_descent_end_there(variant: str) -> None:
 
 def test_ends_and_equal_models() -> None:
     models, ancestor = values((6, 5))
-    assert Wudi().keeps_target({"a": 0.0})
-    assert not Wudi().keeps_target({"a": 0.1})
-    assert not Wudi(solver="adam").keeps_target({"a": 0.0})
-    assert_close(merged(Wudi(), models, ancestor, {"donor0": 1.0}), models["donor0"])
+    assert configured("merge/wudi").keeps_target({"a": 0.0})
+    assert not configured("merge/wudi").keeps_target({"a": 0.1})
+    assert not configured("merge/wudi", solver="adam").keeps_target({"a": 0.0})
+    assert_close(merged(configured("merge/wudi"), models, ancestor, {"donor0": 1.0}), models["donor0"])
     models["donor0"] = models["target"]
-    assert_close(merged(Wudi(), models, ancestor, {"donor0": 0.3}), models["target"])
+    assert_close(merged(configured("merge/wudi"), models, ancestor, {"donor0": 0.3}), models["target"])
 
 
 def test_changes_over_different_inputs_do_not_interfere() -> None:
@@ -120,15 +125,19 @@ def test_changes_over_different_inputs_do_not_interfere() -> None:
     changes[0][:, :4], changes[1][:, 4:] = generator.normal(size=(2, 5, 4))
     models = {"target": ancestor + changes[0], "donor0": ancestor + changes[1]}
     for alpha in (0.2, 0.5):
-        assert_close(merged(Wudi(), models, ancestor, {"donor0": alpha}) - ancestor, sum(changes))
+        assert_close(
+            merged(configured("merge/wudi"), models, ancestor, {"donor0": alpha}) - ancestor, sum(changes)
+        )
 
 
 def test_models_that_did_not_move() -> None:
     models, ancestor = values((6, 5))
     nothing = dict.fromkeys(models, ancestor)
-    np.testing.assert_array_equal(merged(Wudi(), nothing, ancestor, {"donor0": 0.5}), ancestor)
+    np.testing.assert_array_equal(
+        merged(configured("merge/wudi"), nothing, ancestor, {"donor0": 0.5}), ancestor
+    )
     models["donor0"] = ancestor
-    assert_close(merged(Wudi(), models, ancestor, {"donor0": 0.5}), models["target"])
+    assert_close(merged(configured("merge/wudi"), models, ancestor, {"donor0": 0.5}), models["target"])
 
 
 @pytest.mark.parametrize("case", METHODS)
@@ -142,7 +151,9 @@ def test_order_of_the_donors_does_not_matter(case: str) -> None:
 def test_vocabularies_are_averaged() -> None:
     models, ancestor = values((9, 4))
     average = (models["target"] + models["donor0"]) / 2
-    assert_close(merged(Wudi(vocabulary_rows=9), models, ancestor, {"donor0": 0.5}), average)
+    assert_close(
+        merged(configured("merge/wudi", vocabulary_rows=9), models, ancestor, {"donor0": 0.5}), average
+    )
 
 
 @pytest.mark.parametrize("case", METHODS)

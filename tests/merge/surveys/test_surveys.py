@@ -9,6 +9,7 @@ import pytest
 import tiny
 import tiny_merges as merging
 import torch
+from configured import configured
 from mappers import spec_mapper
 from tiny_merges import make, written
 
@@ -19,25 +20,22 @@ from adamms.merge import stream
 from adamms.merge.catalogue import known_methods
 from adamms.merge.election import Majority
 from adamms.merge.method import Chunk, Method
-from adamms.merge.methods.dare_linear import DareLinear
-from adamms.merge.methods.dare_ties import DareTies
 from adamms.merge.methods.linear import Linear
-from adamms.merge.methods.metagpt import MetaGpt
-from adamms.merge.methods.task_arithmetic import TaskArithmetic
-from adamms.merge.methods.ties import Ties
 from adamms.merge.recipe import Recipe
 from adamms.merge.surveys.survey import measure
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 METHODS: dict[str, Method] = {
-    "task_arithmetic": TaskArithmetic(0.7),
-    "ties": Ties(density=0.3),
-    "ties_mergekit": Ties(0.3, 1.0, "tensor", "mean", "weighted"),
-    "dare_linear": DareLinear(0.4),
-    "dare_ties": DareTies(0.4),
-    "dare_ties_tensor": DareTies(0.4, scope="tensor"),
-    "metagpt": MetaGpt(),
-    "metagpt_tensor": MetaGpt(scope="tensor"),
+    "task_arithmetic": configured("merge/task_arithmetic", scaling=0.7),
+    "ties": configured("merge/ties", density=0.3),
+    "ties_mergekit": configured(
+        "merge/ties", density=0.3, scaling=1.0, scope="tensor", combine="mean", election="weighted"
+    ),
+    "dare_linear": configured("merge/dare_linear", density=0.4),
+    "dare_ties": configured("merge/dare_ties", density=0.4),
+    "dare_ties_tensor": configured("merge/dare_ties", density=0.4, scope="tensor"),
+    "metagpt": configured("merge/metagpt"),
+    "metagpt_tensor": configured("merge/metagpt", scope="tensor"),
 }
 EMBED, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 WORDS = ["[UNK]", "a", "b", "c", "d", "e", "f"]
@@ -115,8 +113,10 @@ def test_the_statistics_travel_with_the_recipe_and_do_not_change_its_fingerprint
 
 
 def test_a_recipe_that_has_not_measured_says_so(ways: Callable[..., Recipe]) -> None:
-    plain = ways(Ties())
-    bare = Recipe(plain.target, plain.donors, plain.plan, Ties(), plain.coefficients, plain.ancestor)
+    plain = ways(configured("merge/ties"))
+    bare = Recipe(
+        plain.target, plain.donors, plain.plan, configured("merge/ties"), plain.coefficients, plain.ancestor
+    )
     with pytest.raises(AdammsError, match=r"merge=ties has to measure the model first: recipe\.measured\(\)"):
         bare.tensor(HEAD)
 
@@ -145,7 +145,7 @@ def test_a_survey_of_one_tensor_goes_through_it_chunk_by_chunk(
         return taken(chunk)
 
     monkeypatch.setattr(Chunk, "task_vectors", watched)
-    ways(Ties(0.3, scope="tensor")).tensor("model.layers.0.mlp.up_proj.weight")
+    ways(configured("merge/ties", density=0.3, scope="tensor")).tensor("model.layers.0.mlp.up_proj.weight")
     assert max(seen) == 12
 
 
@@ -155,13 +155,13 @@ def test_a_survey_of_one_tensor_goes_through_it_chunk_by_chunk(
 def test_rows_without_the_ancestors_token_stay_the_targets_and_do_not_count(
     ways: Callable[..., Recipe],
 ) -> None:
-    recipe = ways(TaskArithmetic(0.5))
+    recipe = ways(configured("merge/task_arithmetic", scaling=0.5))
     own = recipe.target.read(HEAD)
     changed = (recipe.tensor(HEAD) != own).any(1).tolist()
     assert changed == [word not in ("b", "f") for word in WORDS]
     aligned = {alignment.tensor: alignment.matched for alignment in recipe.plan.alignments()}
     assert aligned == {EMBED: 5, HEAD: 5}
-    ties = ways(Ties(density=0.5))
+    ties = ways(configured("merge/ties", density=0.5))
     counts = []
     ranking = Ranking(Chunk.task_vectors, lambda count: counts.append(count) or (1,))
     slots = [slot for slot in ties.plan.slots if slot.merged]
@@ -228,7 +228,9 @@ def test_a_plan_that_was_not_made_actionable_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
         AdammsError, match=r"merge=ties needs the ancestor's counterpart of model\.layers\.1\."
     ):
-        Recipe(opened["t"], {"a": opened["a"]}, plan, Ties(), {"a": 0.5}, opened["ancestor"])
+        Recipe(
+            opened["t"], {"a": opened["a"]}, plan, configured("merge/ties"), {"a": 0.5}, opened["ancestor"]
+        )
 
 
 def test_without_an_ancestor_the_methods_that_need_none_are_named(tmp_path: Path) -> None:
@@ -261,7 +263,7 @@ def test_a_vector_and_its_opposite_have_no_majority(tmp_path: Path) -> None:
     plus = {name: tensor + 0.5 for name, tensor in state.items()}
     minus = {name: tensor - 0.5 for name, tensor in state.items()}
     folders = [tiny.write_model(tmp_path / n, s) for n, s in (("p", plus), ("m", minus), ("a", state))]
-    recipe = make(Ties(1.0), folders[0], {"a": folders[1]}, folders[2])
+    recipe = make(configured("merge/ties", density=1.0), folders[0], {"a": folders[1]}, folders[2])
     assert recipe.statistics == Majority(0)
     np.testing.assert_array_equal(recipe.tensor(HEAD).numpy(), 0.5)
 
@@ -272,7 +274,7 @@ def test_rows_without_the_ancestors_token_are_kept_though_the_donor_has_them(
     folders = [tiny.write_model(tmp_path / str(i), tiny.llama_state(i)) for i in range(3)]
     for folder, words in zip(folders, (WORDS, WORDS, [*WORDS[:3], "x", *WORDS[4:]]), strict=True):
         tiny.write_tokenizer(folder, words)
-    recipe = make(TaskArithmetic(), folders[0], {"a": folders[1]}, folders[2])
+    recipe = make(configured("merge/task_arithmetic"), folders[0], {"a": folders[1]}, folders[2])
     own = recipe.target.read(EMBED)
     assert (recipe.tensor(EMBED) != own).any(1).tolist() == [word != "c" for word in WORDS]
     (aligned, _) = recipe.plan.alignments()

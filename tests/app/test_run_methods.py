@@ -97,11 +97,11 @@ def test_the_targets_own_answers_are_the_unmerged_models(run, talkative: Path, t
 BAD = {
     "no ancestor": (["merge=ties", "model.ancestor.path=null"], "merge=ties needs an ancestor"),
     "others": (["merge=ties", "model.ancestor.path=null"], "Without one: merge="),
-    "density": (["merge=ties", "merge.density=20"], "merge.density is 20; expected a number above 0"),
+    "density": (["merge=ties", "merge.density=20"], "merge.density is 20; expected a number of at most 1"),
     "dare": (["merge=dare_linear", "merge.density=0"], "merge.density is 0; expected a number above 0"),
     "scope": (["merge=ties", "merge.scope=layer"], "expected one of model, tensor"),
     "seed": (["merge=dare_ties", "merge.seed=a"], "merge.seed is 'a'; expected a whole number"),
-    "scaling": (["merge=metagpt", "merge.scaling=inf"], "merge.scaling is inf; expected a number"),
+    "scaling": (["merge=metagpt", "merge.scaling=inf"], "merge.scaling is inf; expected a finite number"),
 }
 
 

@@ -2,14 +2,20 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
+import yaml
 from command import Outcome, pair
+from configured import content
 from safetensors.torch import load_file
 from tiny import assert_same_bits
+from tiny_merges import interpolated
 
+from adamms.app.settings import read_merge
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Slot
@@ -155,38 +161,49 @@ def test_the_written_model_has_each_tensors_own_share(
         assert (tmp_path / "named/model" / file).read_bytes() == (out / "model" / file).read_bytes()
 
 
-def test_rules_move_with_the_search_and_make_answers_of_their_own(
+def test_where_a_rule_says_its_own_alpha_the_target_changes_at_alpha_0(tmp_path: Path) -> None:
+    """So a search with this rule has a start of its own, and answers of its own in the store."""
+    states = {"target": tiny.llama_state(1), "donor": tiny.llama_state(2)}
+    folders = [tiny.write_model(tmp_path / name, state) for name, state in states.items()]
+    plain = interpolated(*folders, alpha=0.0)
+    rules = (
+        Rule(roles=("norm",), alpha=0.0),
+        Rule(roles=("attn",), factor=2.0),
+        Rule(match="head", alpha=0.9),
+    )
+    ruled = replace(plain, exceptions=shares_by_slot(rules, plain.plan.slots, {"a": 0.0}, {"a": 1.0}))
+    changed = {name for name, tensor in ruled.tensors() if not torch.equal(tensor, states["target"][name])}
+    assert changed == {"lm_head.weight"}
+    assert ruled.fingerprint != plain.fingerprint
+
+
+BAD_RULES = {
+    "[{role: [norm], alpha: 0}]": "unknown key merge.rules[0].role; expected roles, layers",
+    "[{roles: norm, alpha: 0}]": "merge.rules[0].roles is 'norm'; expected a list",
+    "[{roles: [atn], alpha: 0}]": "merge.rules.roles is 'atn'; expected one of",
+    "[{factor: -1}]": "merge.rules[0].factor is -1; expected ",
+    "[{alpha: [0.5, 1.5]}]": "merge.rules[0].alpha",
+    "[{layers: [-1, 2], alpha: 0}]": "merge.rules[0].layers",
+    "[{layers: [1, 2, 3], alpha: 0}]": "merge.rules[0].layers",
+    "{n: {role: [norm], alpha: 0}}": "unknown key merge.rules.n.role; expected roles, layers",
+    "{a-b: {alpha: 0}}": "merge.rules: the name 'a-b' is no key; expected letters, digits and _",
+    "{n: norm}": "merge.rules.n is 'norm'; expected a mapping",
+    "[norm]": "merge.rules[0] is 'norm'; expected a mapping",
+}
+
+
+def test_bad_rules_of_a_configuration() -> None:
+    for rules, message in BAD_RULES.items():
+        with pytest.raises(AdammsError) as caught:
+            read_merge(content("merge/linear") | {"device": "cpu", "rules": yaml.safe_load(rules)})
+        assert message in str(caught.value), rules
+
+
+def test_a_rule_that_applies_to_nothing_on_the_command_line(
     run: Callable[..., Outcome], talkative: Path, tmp_path: Path
 ) -> None:
-    search = [
-        *(*pair(talkative), "mode=search", "search.grid=[0, 0.2, 0.4]", "data=digits", "data.per_task=1"),
-        *("search.samples=null", "search.resamples=5", "evaluate=none", "engine.max_new_tokens=3"),
-    ]
-    answers = {}
-    for name, rules in (("plain", "merge.rules=[]"), ("ruled", RULES.replace("0.9", "0.1"))):
-        done = run(*search, rules, f"output={tmp_path / name}")
-        assert done.status == 0, done.err
-        lines = (tmp_path / name / "answers.jsonl").read_text().splitlines()
-        answers[name] = [json.loads(line)["answers"] for line in lines]
-    assert [given["0"] for given in answers["plain"]] != [given["0"] for given in answers["ruled"]]
-
-
-@pytest.mark.parametrize(
-    ("rules", "message"),
-    [
-        ("[{role: [norm], alpha: 0}]", "unknown key merge.rules[0].role; expected roles, layers"),
-        ("[{roles: norm, alpha: 0}]", "merge.rules[0].roles is 'norm'; expected a list of a text"),
-        ("{n: {role: [norm], alpha: 0}}", "unknown key merge.rules.n.role; expected roles, layers"),
-        ("{a-b: {alpha: 0}}", "merge.rules: the name 'a-b' is no key; expected letters, digits and _"),
-        ("{n: norm}", "merge.rules is not a list of rules; expected [{roles: [attn]"),
-        ("[norm]", "merge.rules is not a list of rules; expected [{roles: [attn]"),
-        ("[{match: nothing, alpha: 0}]", "applies to no tensor that is merged"),
-    ],
-)
-def test_bad_rules_on_the_command_line(
-    rules: str, message: str, run: Callable[..., Outcome], talkative: Path, tmp_path: Path
-) -> None:
-    done = run(*pair(talkative), "mode=merge", f"merge.rules={rules}", f"output={tmp_path / 'out'}")
+    rules = "merge.rules=[{match: nothing, alpha: 0}]"
+    done = run(*pair(talkative), "mode=merge", rules, f"output={tmp_path / 'out'}")
     assert done.status == 2
-    assert message in done.err
+    assert "applies to no tensor that is merged" in done.err
     assert "Traceback" not in done.err

@@ -8,7 +8,7 @@ import pytest
 import torch
 from command import read_run, start_run
 from page_text import Page
-from planted_faults import PLANTS, swap_gate_and_up, with_donor
+from planted_faults import FAULTS, swap_gate_and_up, with_donor
 from relayout import hide, language
 from safetensors.torch import load_file
 
@@ -136,9 +136,9 @@ def test_a_wrong_mapping_stops_the_run_and_is_named(kin: Path, tmp_path: Path, m
     assert not (tmp_path / "out/model").exists()
 
 
-@pytest.mark.parametrize("name", PLANTS)
+@pytest.mark.parametrize("name", FAULTS)
 def test_every_planted_tensor_is_named_and_no_other(kin: Path, tmp_path: Path, name: str) -> None:
-    plant = PLANTS[name]
+    plant = FAULTS[name]
     folders = with_donor(kin, tmp_path / "donor", plant.change)
     with pytest.raises(AdammsError, match=r"plan\.verify: the mapping does not hold"):
         start_run(*configured(tmp_path, "mode=plan", "plan.verify=true", *pair(**folders)))

@@ -16,6 +16,7 @@ Peak memory is anonymous memory, above that before: mapped files, which the syst
 import argparse
 import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mappers import discover_mapper
 from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
@@ -34,6 +34,9 @@ from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.sketch import sketch_model
 from adamms.mapping.plan import Plan
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from mappers import discover_mapper
 
 HIDDEN, FEED_FORWARD, VOCABULARY, HEAD = 2048, 5632, 32000, 128
 HEADS, GROUPS = HIDDEN // HEAD, 4

@@ -23,11 +23,10 @@ from itertools import permutations
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
-
 from hidden_names import COPIES, PAIRS, Hidden, discover_hidden, sketched
 from hydra import compose, initialize_config_dir
 from mappers import discover_mapper
-from planted_faults import PLANTS, flagged, make_random, verified, with_donor
+from planted_faults import FAULTS, flagged, make_random, verified, with_donor
 from relayout import Layout, hide, language, rest
 
 from adamms.demo.factory import build
@@ -134,11 +133,11 @@ def refuse(models: Models, random: Models) -> dict[str, Tally]:
 
 
 def verify(models: Models, random: Models) -> dict[str, Tally]:
-    tallies = {name: Tally() for name in ("nothing", *PLANTS, "another ancestor")}
+    tallies = {name: Tally() for name in ("nothing", *FAULTS, "another ancestor")}
     for seed, folder in models.items():
         pair = {"target": folder / "target", "donor": folder / "donor"}
         tallies["nothing"].add(not verified(pair).problems, f"seed {seed}")
-        for name, plant in PLANTS.items():
+        for name, plant in FAULTS.items():
             with tempfile.TemporaryDirectory() as scratch:
                 found = verified(with_donor(folder, Path(scratch), plant.change))
             tallies[name].add(set(flagged(found)) == plant.tensors and not found.strangers, f"seed {seed}")

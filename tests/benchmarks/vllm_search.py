@@ -18,8 +18,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from mappers import spec_mapper
-
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files
@@ -34,6 +32,7 @@ from adamms.merge.recipe import Recipe
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from configured import configured
 from configured_engines import vllm_engine
+from mappers import spec_mapper
 from strategies import chosen as choose
 from strategies import paper
 

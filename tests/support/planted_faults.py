@@ -1,4 +1,4 @@
-"""Donors with a planted fault, and what verification finds in the plan by specs; the demo's three models."""
+"""Donors with a planted fault, the plan by specs, and what verify_plan finds in it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,16 +46,16 @@ def make_random(state: State) -> None:
 
 
 @dataclass(frozen=True)
-class Plant:
+class Fault:
     """A change of the donor's weights, and the target's tensors whose mapping it makes wrong."""
 
     change: Callable[[State], None]
     tensors: frozenset[str]
 
 
-PLANTS = {
-    "heads permuted": Plant(permute_heads, frozenset({"model.layers.1.self_attn.q_proj.weight"})),
-    "gate for up": Plant(
+FAULTS = {
+    "heads permuted": Fault(permute_heads, frozenset({"model.layers.1.self_attn.q_proj.weight"})),
+    "gate for up": Fault(
         swap_gate_and_up,
         frozenset({f"model.layers.2.mlp.{which}_proj.weight" for which in ("gate", "up")}),
     ),

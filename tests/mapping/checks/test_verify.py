@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from planted_faults import FORMATS, PLANTS, State, flagged, layer, planned, verified, with_donor
+from planted_faults import FAULTS, FORMATS, State, flagged, layer, planned, verified, with_donor
 from relayout import fused, grouped, language
 from safetensors.torch import load_file, save_file
 
@@ -47,7 +47,7 @@ def test_small_tensors_are_read_whole(kin: Path) -> None:
 
 
 def test_a_permutation_of_heads_is_flagged(kin: Path, tmp_path: Path) -> None:
-    plant = PLANTS["heads permuted"]
+    plant = FAULTS["heads permuted"]
     found = flagged(verified(with_donor(kin, tmp_path / "donor", plant.change)))
     assert set(found) == plant.tensors
     (message,) = found.values()

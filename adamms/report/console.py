@@ -1,7 +1,7 @@
 """What a run says on standard output: stages with progress, the plan, the results, the last line.
 
-Plain text when that is not a terminal; tables fit the width, 80 columns by default. Decides no
-content: that is in `tables` and `wording`.
+Plain text off a terminal. Tables fit the width, 80 columns by default. What is said is decided in `tables` and
+`findings`.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""How much other libraries say: what goes wrong, or all that they have to tell."""
+"""Sets how much other libraries log: errors only, or everything."""
 
 import logging
 import os

@@ -1,7 +1,6 @@
-"""A plan as a tree: what is merged and out of what, what is kept and why; tensors that differ only in numbers
-are one branch.
+"""A plan as a tree: what is merged and out of what, what is kept and why.
 
-Plain text lines with their depth; the console draws them.
+Tensors whose names differ only in numbers are one branch. Plain lines; the console and the page draw them.
 """
 
 import re

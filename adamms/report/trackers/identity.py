@@ -1,6 +1,6 @@
-"""Who a run is: a deterministic id from what it does, and the names that people find it by.
+"""A run's id, a digest of what it does, and the names by which people find it.
 
-Knows the resolved configuration as plain data, and nothing of any tracker.
+Knows the resolved configuration as plain data. Knows no tracker.
 """
 
 import hashlib
@@ -13,10 +13,9 @@ from typing import Any
 
 from adamms.report.trackers.tracker import Job
 
-# What changes where things lie, who is told and how loudly, and no result: answers in the store are kept by
-# content.
+# Settings that change no result: where files go, who is told, how much is said.
 APART = ("output", "cache", "store", "track", "verbose")
-# Where the inputs are: what these name on this machine belongs to a run's identity.
+# Groups that name inputs: the content of the files and folders in them is part of the id.
 INPUTS = ("model", "data", "engine")
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
 ID_DIGITS = 24

@@ -1,6 +1,6 @@
-"""Who keeps track of runs besides the output folder: nobody, unless `track` says otherwise.
+"""The interface of trackers, which record runs beside the output folder, and the one that records nothing.
 
-Owns the interface. Knows no configuration but as plain data.
+Sees the configuration as plain data.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

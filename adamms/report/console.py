@@ -1,7 +1,7 @@
 """What a run says on standard output: stages with progress, the plan, the results, the last line.
 
-Plain text off a terminal. Tables fit the width, 80 columns by default. What is said is decided in `tables` and
-`findings`.
+Plain text off a terminal. Tables fit the width, 80 columns by default. `tables` and `findings` decide what is
+said.
 """
 
 import time

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-import adamms
 from adamms.checkpoint.finite import finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
@@ -29,6 +28,8 @@ from adamms.merge.surveys.survey import Advance, measure
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
 WHOLE_TENSOR_WORKERS = 2
+# Part of every fingerprint, and so of stored answers: the version since which merged values are the same.
+ARITHMETIC = "0.2.0"
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class Recipe:
         if self.ancestor is not None:
             checkpoints[ANCESTOR] = self.ancestor
         content = {
-            "adamms": adamms.__version__,
+            "adamms": ARITHMETIC,
             "checkpoints": {name: checkpoint.fingerprint for name, checkpoint in checkpoints.items()},
             "slots": [slot.to_json() | {"rows": _row_digests(slot)} for slot in self.plan.slots],
             "method": repr(self.method),

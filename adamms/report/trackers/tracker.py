@@ -19,7 +19,7 @@ class Job:
 
     Args:
         choices: config group -> the option chosen, e.g. "merge" -> "ties".
-        overrides: the settings as they were typed, e.g. "search.rule=either".
+        overrides: the settings as they were typed, e.g. "search.signal.rule=either".
         sweep: the folder that the jobs of one multirun share; None of a run on its own.
     """
 

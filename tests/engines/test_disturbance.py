@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adamms.data.disturbance import disturbed
+from adamms.engines.disturbance import disturbed
 from adamms.data.example import Example
 
 

@@ -12,10 +12,10 @@ from adamms.app.merges import Merges
 from adamms.app.models import OpenModel, prompt_files
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.reader import Checkpoint
-from adamms.engines.disturbance import disturbed
 from adamms.data.example import Dataset, Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
+from adamms.engines.disturbance import disturbed
 from adamms.engines.logs.replay import Replay
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError

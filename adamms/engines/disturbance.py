@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from adamms.data.example import Example
+from adamms.engines.image import open_image
 
 SHIFT = 1  # at most so many pixels in each direction
 BRIGHTNESS = (0.85, 1.1)
@@ -21,8 +22,7 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     if example.image is None:
         return example
     rng = np.random.default_rng([seed, *example.id.encode()])
-    with Image.open(example.image) as image:
-        values = np.asarray(image.convert("RGB")).astype(np.float64)  # (height, width, 3)
+    values = np.asarray(open_image(example.image)).astype(np.float64)  # (height, width, 3)
     values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
     shift = rng.integers(-SHIFT, SHIFT, size=2, endpoint=True)
     values = np.roll(values, shift, axis=(0, 1))

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adamms.engines.disturbance import disturbed
 from adamms.data.example import Example
+from adamms.engines.disturbance import disturbed
 
 
 def test_the_image_changes_a_little_and_always_alike(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class Evidence:
         target: the target's own answers, whether or not it is a candidate.
         donors: donor name -> its answers, as a model of its own.
         control: candidate -> answers of the target merged with the ancestor instead of the donors.
-        disturbed: candidate -> its answers to harmlessly changed examples (`data.disturbance`).
+        disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
     """
 
     candidates: Mapping[Candidate, Answers]

@@ -155,5 +155,6 @@ def test_what_has_no_value_is_told_by_who_uses_it() -> None:
     run = read_run("data=jsonl")
     with pytest.raises(AdammsError, match=r"^data\.path has no value; give it as data\.path=\.\.\.$"):
         run.data.load()
+    run = read_run("mode=compare")
     with pytest.raises(AdammsError, match=r"^mode\.folder has no value"):
-        read_run("mode=compare")
+        run.start(run, None)

@@ -3,10 +3,17 @@
 import doctest
 import importlib
 
-MODULES = ("search.evidence", "search.difference", "search.choice", "search.candidates", "evaluate.evaluation")
+MODULES = (
+    "search.evidence",
+    "search.difference",
+    "search.choice",
+    "search.candidates",
+    "evaluate.evaluation",
+)
 
 
 def test_the_examples_hold() -> None:
     for name in MODULES:
         found = doctest.testmod(importlib.import_module(f"adamms.{name}"))
-        assert found.attempted and not found.failed, name
+        assert found.attempted, name
+        assert not found.failed, name

@@ -1,12 +1,21 @@
 """One input of a run and what every candidate answered, as plain data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import PlainSerializer, PlainValidator
 
 from adamms.data.example import Example
 from adamms.merge.candidate import Candidate
+
+# A candidate that is a key of JSON: the text of its own JSON, so that no digit is lost.
+Key = Annotated[
+    Candidate,
+    PlainValidator(lambda text: Candidate.from_json(json.loads(text))),
+    PlainSerializer(lambda candidate: json.dumps(candidate.to_json())),
+]
 
 
 @dataclass(frozen=True)
@@ -21,27 +30,6 @@ class Answered:
     """
 
     example: Example
-    texts: Mapping[Candidate, str]
+    texts: Mapping[Key, str]
     label: str | None = None
-    right: Mapping[Candidate, bool] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        image = None if self.example.image is None else str(self.example.image)
-        return {
-            "example": vars(self.example) | {"image": image},
-            "texts": {str(candidate): text for candidate, text in self.texts.items()},
-            "label": self.label,
-            "right": {str(candidate): judged for candidate, judged in self.right.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any], names: Mapping[str, Candidate]) -> "Answered":
-        """What `to_json` wrote; `names` says which candidate a name is."""
-        given = data["example"]
-        image = None if given["image"] is None else Path(given["image"])
-        return cls(
-            Example(**{**given, "image": image}),
-            {names[name]: text for name, text in data["texts"].items()},
-            data["label"],
-            {names[name]: judged for name, judged in data["right"].items()},
-        )
+    right: Mapping[Key, bool] = field(default_factory=dict)

@@ -3,44 +3,33 @@
 Knows no engines, weights or configurations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import GetCoreSchemaHandler, TypeAdapter
+from pydantic_core import CoreSchema, core_schema
 
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
-from adamms.merge.candidate import Candidate, axes_of, names_from_json, names_to_json
+from adamms.merge.candidate import Candidate, axes_of
 from adamms.report.answered import Answered
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
 SEVERAL = "several"
 RESULT = "result.json"  # in a run's output folder
-# The fields of a result that are JSON as they are, and those that know how to become it.
-PLAIN = (
-    "title",
-    "target",
-    "donors",
-    "method",
-    "control",
-    "search",
-    "unit",
-    "labelled",
-    "load",
-    "command",
-    "config",
-)
-PARTS: Mapping[str, Any] = {
-    "plan": Plan,
-    "checks": Distances,
-    "selection": Selection,
-    "evaluation": Evaluation,
-    "scores": Scores,
-    "lmms_eval": LmmsResults,
-}
+
+
+class OwnJson:
+    """Lets pydantic write and read a type by the type's own `to_json` and `from_json`."""
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        writing = core_schema.plain_serializer_function_ser_schema(kind.to_json)
+        return core_schema.no_info_plain_validator_function(kind.from_json, serialization=writing)
 
 
 @dataclass(frozen=True)
@@ -122,60 +111,35 @@ class Result:
     target: str = ""
     donors: Mapping[str, str] = field(default_factory=dict)
     method: str = ""
-    plan: Plan | None = None
-    checks: Distances | None = None
-    selection: Selection | None = None
-    evaluation: Evaluation | None = None
-    scores: Scores | None = None
-    lmms_eval: LmmsResults | None = None
-    answered: Sequence[Answered] = ()
+    plan: Annotated[Plan, OwnJson()] | None = None
+    checks: Annotated[Distances, OwnJson()] | None = None
+    selection: Annotated[Selection, OwnJson()] | None = None
+    evaluation: Annotated[Evaluation, OwnJson()] | None = None
+    scores: Annotated[Scores, OwnJson()] | None = None
+    lmms_eval: Annotated[LmmsResults, OwnJson()] | None = None
+    answered: tuple[Answered, ...] = ()
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
     unit: str = "%"
     labelled: int = 0
-    timings: Sequence[StageTiming] = ()
-    merged: Candidate | None = None
+    timings: tuple[StageTiming, ...] = ()
+    merged: Annotated[Candidate, OwnJson()] | None = None
     hyperparameters: Hyperparameters | None = None
     folder: Path | None = None
     load: str = ""
     command: str = ""
-    notes: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
     config: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as result.json holds it."""
-        parts = {name: getattr(self, name) for name in PARTS}
-        named = sorted({candidate for one in self.answered for candidate in one.texts})
-        return {
-            **{name: getattr(self, name) for name in PLAIN},
-            **{name: part.to_json() for name, part in parts.items() if part is not None},
-            "timings": [vars(timing) for timing in self.timings],
-            "merged": None if self.merged is None else self.merged.to_json(),
-            "hyperparameters": None if self.hyperparameters is None else vars(self.hyperparameters),
-            "folder": None if self.folder is None else str(self.folder),
-            "notes": list(self.notes),
-            "answered": [one.to_json() for one in self.answered],
-            **names_to_json(named),
-        }
+        plain: dict[str, Any] = TypeAdapter(Result).dump_python(self, mode="json")
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Result":
         """What `to_json` wrote; of lmms-eval without its samples, which are in its own folder."""
-        parts: dict[str, Any] = {
-            name: part.from_json(data[name]) for name, part in PARTS.items() if name in data
-        }
-        found = data["hyperparameters"]
-        names = names_from_json(data, {name for one in data["answered"] for name in one["texts"]})
-        return cls(
-            **{name: data[name] for name in PLAIN},
-            **parts,
-            timings=tuple(StageTiming(**timing) for timing in data["timings"]),
-            merged=None if data["merged"] is None else Candidate.from_json(data["merged"]),
-            hyperparameters=None if found is None else Hyperparameters(**found),
-            folder=None if data["folder"] is None else Path(data["folder"]),
-            notes=tuple(data["notes"]),
-            answered=tuple(Answered.from_json(one, names) for one in data["answered"]),
-        )
+        return TypeAdapter(cls).validate_python(data)
 
     @property
     def tasks(self) -> list[str]:

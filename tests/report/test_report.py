@@ -104,7 +104,7 @@ def test_a_plan_and_a_merge_have_their_own_pages(result: Result, tmp_path: Path)
 
 def test_an_evaluation_of_one_model_has_its_scores(tmp_path: Path):
     scores = Scores({"read": 50.0, "spell": 75.0})
-    page = Page(write_report(tmp_path, Result("t", scores=scores, notes=["Model: /m"])))
+    page = Page(write_report(tmp_path, Result("t", scores=scores, notes=("Model: /m",))))
     assert page.tables["Scores (%)"] == [
         ["task", "score"],
         ["read", "50.0"],

@@ -34,7 +34,7 @@ def evaluate(run: Run, console: Console) -> Result:
         raise AdammsError(f"mode=evaluate has nothing to do: {why}, and there is no evaluate.lmms_eval")
     if questions is not None and not labelled:
         console.warn("the data has no labels, so there is no accuracy")
-    result = Result(f"Evaluation of {checkpoint.folder.name}", notes=[f"Model: {checkpoint.folder}"])
+    result = Result(f"Evaluation of {checkpoint.folder.name}", notes=(f"Model: {checkpoint.folder}",))
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)
     result = add_lmms(run, console, backend, result, checkpoint.folder)

@@ -124,7 +124,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         selection=selection,
         search=settings_in_words(run, without=("grid",)),
         timings=console.timings,
-        notes=[*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes],
+        notes=(*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes),
         answered=tuple(
             Answered(
                 Example(id, task, question=""), {candidate: given[candidate][id].text for candidate in given}

@@ -149,11 +149,8 @@ def inputs_for_target(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     image = torch.stack([torch.ones_like(rows), rows, columns])  # time, height, width
     text = torch.arange(ids.shape[1] - 1 - TARGET_TOKENS) + 1 + side
     positions = torch.cat([torch.zeros(3, 1, dtype=torch.long), image, text.expand(3, -1)], dim=1)
-    return {
-        "input_ids": ids,
-        "position_ids": positions[:, None].expand(3, len(ids), -1),
-        **target_patches(pixels),
-    }
+    positions = positions[:, None].expand(3, len(ids), -1)
+    return {"input_ids": ids, "position_ids": positions, **target_patches(pixels)}
 
 
 def target_patches(pixels: Tensor) -> dict[str, Tensor]:
@@ -163,10 +160,7 @@ def target_patches(pixels: Tensor) -> dict[str, Tensor]:
     tiles = tiles.permute(0, 2, 5, 3, 6, 1, 4, 7)  # B, cell row, cell column, 2, 2, channel, y, x
     frames = tiles.unsqueeze(6).expand(*tiles.shape[:6], 2, patch, patch)  # a still image, twice
     grid = torch.tensor([[1, side, side]]).expand(count, -1)
-    return {
-        "pixel_values": frames.reshape(count * side * side, -1),
-        "image_grid_thw": grid,
-    }
+    return {"pixel_values": frames.reshape(count * side * side, -1), "image_grid_thw": grid}
 
 
 def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:

@@ -114,9 +114,7 @@ class _School:
         key |= {"stage": "ancestor", "seed": seed} | self.pair.mark
         return model, self.stages.train(model, key, partial(self.trainer.ancestor, model))
 
-    def pupil(
-        self, name: str, member: Member[Any], skills: Sequence[str], ancestor: nn.Module, known: Key
-    ) -> Any:
+    def pupil(self, name: str, member: Member, skills: Sequence[str], ancestor: nn.Module, known: Key) -> Any:
         """A target or donor. `known` is the ancestor's key."""
         trainer, regime, seed = self.trainer, self.trainer.regime, self.trainer.seed
         torch.manual_seed(3 * seed + (1 if name == "target" else 2))

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
-from adamms.demo.models import LLAVA_NAMES, PIXEL_MEAN, PIXEL_STD, VISION_WIDTH, rope, save, text_settings
+from adamms.demo.models import (
+    INITIALIZER_RANGE,
+    LLAVA_NAMES,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    VISION_WIDTH,
+    rope,
+    save,
+    text_settings,
+)
 
 if TYPE_CHECKING:
     from transformers import (
@@ -45,27 +54,17 @@ def target() -> "MPLUGOwl2LlamaForCausalLM":
     from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
     from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 
-    text = text_settings()
     sizes = {
         "hidden_size": VISION_WIDTH,
         "num_attention_heads": HEADS,
-        "initializer_range": text["initializer_range"],
+        "initializer_range": INITIALIZER_RANGE,
     }
-    encoder = {
-        "intermediate_size": 4 * VISION_WIDTH,
-        "num_hidden_layers": 2,
-        "image_size": CANVAS,
-        "patch_size": PATCH,
-    }
-    abstractor = {
-        "intermediate_size": 2 * VISION_WIDTH,
-        "num_hidden_layers": 1,
-        "encoder_hidden_size": VISION_WIDTH,
-        "num_learnable_queries": QUERIES,
-        "grid_size": GRID,
-    }
+    encoder = {"intermediate_size": 4 * VISION_WIDTH, "num_hidden_layers": 2}
+    encoder |= {"image_size": CANVAS, "patch_size": PATCH}
+    abstractor = {"intermediate_size": 2 * VISION_WIDTH, "num_hidden_layers": 1}
+    abstractor |= {"encoder_hidden_size": VISION_WIDTH, "num_learnable_queries": QUERIES, "grid_size": GRID}
     config = MPLUGOwl2Config(
-        **text,
+        **text_settings(),
         rope_parameters=rope(),
         visual_config={"visual_model": sizes | encoder, "visual_abstractor": sizes | abstractor},
     )

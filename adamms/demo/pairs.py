@@ -6,19 +6,15 @@ Another pair is another entry of `PAIRS`.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
-
-from torch import nn
+from typing import Any
 
 from adamms.demo import anatomy, llamas, models
 from adamms.demo.anatomy import Anatomy
 from adamms.demo.stages import Key
 
-M = TypeVar("M", bound=nn.Module)
-
 
 @dataclass(frozen=True)
-class Member(Generic[M]):
+class Member:
     """A multimodal model of a pair.
 
     Args:
@@ -27,9 +23,9 @@ class Member(Generic[M]):
         save: writes it and its processor as a checkpoint folder.
     """
 
-    build: Callable[[], M]
-    dissect: Callable[[M], Anatomy]
-    save: Callable[[M, Path], None]
+    build: Callable[[], Any]
+    dissect: Callable[[Any], Anatomy]
+    save: Callable[[Any, Path], None]
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,8 @@ class Pair:
     mark: Key
     ancestor: Callable[[], Any]
     save_ancestor: Callable[[Any, Path], None]
-    target: Member[Any]
-    donor: Member[Any]
+    target: Member
+    donor: Member
 
 
 PAIRS: Mapping[str, Pair] = {

@@ -1,5 +1,6 @@
-"""Softmax attention through transformers' interface, for all native families. Knows no model."""
+"""Parts of the native families' encoders: attention through transformers' interface, stacked layers."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor, nn
@@ -56,3 +57,16 @@ class Attention(nn.Module):
 def split_heads(hidden: Tensor, size: int) -> Tensor:
     """(batch, length, heads * size) -> (batch, heads, length, size)."""
     return hidden.unflatten(-1, (-1, size)).transpose(1, 2)
+
+
+class Stack(nn.Module):
+    """Layers one after another, each with the same further inputs."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, hidden: Tensor, *inputs: Tensor) -> Tensor:
+        for layer in self.layers:
+            hidden = layer(hidden, *inputs)
+        return hidden

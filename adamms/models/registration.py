@@ -85,18 +85,15 @@ def load_model(folder: Path) -> Any:
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # reported below, all at once
     )
-    wrong = [f"{name} {list(held)} for {list(own)}" for name, held, own in sorted(found["mismatched_keys"])]
-    if wrong:
-        raise AdammsError(
-            f"{folder}: {len(wrong)} of its weights have shapes that do not fit {type(model).__name__}: "
-            f"{', '.join(wrong[:5])}{', ...' if len(wrong) > 5 else ''}; does config.json belong to them?"
-        )
-    missing = sorted(found["missing_keys"])
-    if missing:
-        raise AdammsError(
-            f"{folder}: its files lack weights that {type(model).__name__} has, {len(missing)} of them: "
-            f"{', '.join(missing[:5])}{', ...' if len(missing) > 5 else ''}"
-        )
+    name, missing = type(model).__name__, sorted(found["missing_keys"])
+    wrong = [f"{key} {list(held)} for {list(own)}" for key, held, own in sorted(found["mismatched_keys"])]
+    for weights, problem in (
+        (wrong, f"{len(wrong)} of its weights have shapes that do not fit {name}; is config.json theirs?"),
+        (missing, f"its files lack weights that {name} has, {len(missing)} of them"),
+    ):
+        if weights:
+            shown = ", ".join(weights[:5] + ["..."] * (len(weights) > 5))
+            raise AdammsError(f"{folder}: {problem}: {shown}")
     return model
 
 

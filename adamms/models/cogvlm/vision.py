@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-from adamms.models.attention import Attention, split_heads
+from adamms.models.attention import Attention, Stack, split_heads
 from adamms.models.cogvlm.configuration import CogVLMConfig
 
 
@@ -61,21 +61,6 @@ class CogVLMVisionLayer(nn.Module):
         return hidden + self.post_attention_layernorm(self.mlp(hidden))
 
 
-class CogVLMVisionTransformer(nn.Module):
-    """The blocks; there is no norm before or after them."""
-
-    def __init__(self, config: CogVLMConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(
-            CogVLMVisionLayer(config) for _ in range(config.vision_config.num_hidden_layers)
-        )
-
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return hidden
-
-
 class CogVLMAdapter(nn.Module):
     """A projection, a norm and a gated MLP, from the encoder's width to the language model's."""
 
@@ -99,7 +84,8 @@ class CogVLMVision(nn.Module):
     def __init__(self, config: CogVLMConfig) -> None:
         super().__init__()
         self.patch_embedding = CogVLMPatchEmbedding(config)
-        self.transformer = CogVLMVisionTransformer(config)
+        layers = config.vision_config.num_hidden_layers
+        self.transformer = Stack(CogVLMVisionLayer(config) for _ in range(layers))
         self.linear_proj = CogVLMAdapter(config)
         self.boi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
         self.eoi = nn.Parameter(torch.zeros(1, 1, config.hidden_size))

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-from adamms.models.attention import Attention
+from adamms.models.attention import Attention, Stack
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2VisionConfig
 
 
@@ -27,7 +27,7 @@ class VisionModel(PreTrainedModel):
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__(config)
         self.embeddings = VisionEmbeddings(config)
-        self.encoder = VisionEncoder(config)
+        self.encoder = Stack(VisionLayer(config) for _ in range(config.num_hidden_layers))
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
 
@@ -58,17 +58,6 @@ class VisionEmbeddings(nn.Module):
         patches = self.patch_embed(pixel_values).flatten(2).transpose(1, 2)  # (images, patches, width)
         tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         return self.pre_layernorm(tokens + self.position_embedding)
-
-
-class VisionEncoder(nn.Module):
-    def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(VisionLayer(config) for _ in range(config.num_hidden_layers))
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        for layer in self.layers:
-            hidden = layer(hidden)
-        return hidden
 
 
 class VisionLayer(nn.Module):

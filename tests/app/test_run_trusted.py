@@ -103,7 +103,7 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
         ("search.tolerance=-1", "search.tolerance is -1"),
         ("~search.signal.weights.disagreement", "search.signal.weights has consistency; expected those of"),
         ("search.ties=last", "search.ties"),
-        (f"{SURENESS}=-1", f"{SURENESS} is -1; expected a number that is at least 0"),
+        (f"{SURENESS}=-1", f"{SURENESS} is -1; expected a number of at least 0"),
         ("search.logprobs=0", "engine.logprobs is 0; expected search.logprobs=10"),
     ],
 )

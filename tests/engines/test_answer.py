@@ -1,15 +1,11 @@
 """Answers: what is the same one, and how sure one is that was not asked."""
 
-import doctest
 import math
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.engines import answer
 from adamms.engines.answer import BENT, Answer, Token, between, normalised
-from adamms.engines.transformers import engine
-from adamms.engines.vllm import messages
 
 logprobs = st.floats(-2000.0, 0.0)
 
@@ -51,10 +47,3 @@ def test_where_tokens_do_not_go_together_the_nearer_answer_counts() -> None:
 def test_case_and_white_space_make_no_other_answer() -> None:
     assert normalised(" Stra\u00dfe\t 5\n") == normalised("STRASSE 5")
     assert normalised("a b") != normalised("ab")
-
-
-def test_the_examples_of_the_central_types_are_true() -> None:
-    for module in (answer, messages, engine):
-        found = doctest.testmod(module)
-        assert found.attempted
-        assert not found.failed, module.__name__

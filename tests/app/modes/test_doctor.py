@@ -66,6 +66,7 @@ def test_a_merged_model_that_does_not_fit_is_told(
 
 def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["torch>=2.7", "no-such-package>=1", "wandb>=0.20; extra == 'wandb'"]
+    monkeypatch.setattr(environment, "_locked", dict)
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda n: {"torch": "2.1.0"}.get(n) or real(n))
@@ -75,6 +76,17 @@ def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.Monke
     assert found["no-such-package"].state == BAD
     assert found["extra vllm"].state == ABSENT
     assert found["extra vllm"].advice == "pip install -e '.[vllm]'"
+
+
+def test_a_package_of_another_version_than_the_locked_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = environment._locked()
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["torch>=2.7", "PyYAML", "rich"])
+    installed = {"torch": f"{locked['torch']}+cpu", "PyYAML": locked["pyyaml"], "rich": "99"}
+    monkeypatch.setattr(environment, "_version", installed.get)
+    found = {finding.subject: finding for finding in environment.packages()}
+    assert found["torch"].detail == f"{locked['torch']}+cpu"
+    assert found["PyYAML"].detail == locked["pyyaml"]
+    assert found["rich"] == Finding("rich", GOOD, f"99 (locked: {locked['rich']})")
 
 
 def test_who_is_logged_in_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

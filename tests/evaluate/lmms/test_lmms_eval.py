@@ -294,6 +294,27 @@ def test_what_is_wrong_is_said_at_the_door(
     assert not (tmp_path / "out/model").exists()
 
 
+def test_an_lmms_eval_that_lacks_a_module_of_another_package_says_which(tmp_path: Path) -> None:
+    """As lmms-eval 0.7.3 beside filelock 4: it imports, and fails when an evaluation begins."""
+    write = {
+        "lmms_eval-9.dist-info/METADATA": "Name: lmms_eval\nVersion: 9\n",
+        "lmms_eval/models.py": "AVAILABLE_MODELS = {'vllm': ''}",
+        "lmms_eval/evaluator.py": "def _enable_reentrant_filelocks():\n    import filelock._no_such_api",
+    }
+    for name, text in write.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    python = Path(sys.executable)
+    evaluator = LmmsEval(python=python, tasks=["mme"], environment={"PYTHONPATH": tmp_path})
+    with pytest.raises(AdammsError) as error:
+        evaluator.check(tmp_path / "model")
+    assert str(error.value) == (
+        f"evaluate.lmms_eval.python: lmms-eval cannot start in {python}: No module named "
+        "'filelock._no_such_api'; `make lmms-eval` makes one that has it: "
+        "evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
+    )
+
+
 def test_a_path_with_a_comma_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match="comma"):
         lmms_eval(python=Path("python"), tasks=["mme"]).check(tmp_path / "merge.alpha=0.1,seed=2")

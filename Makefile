@@ -63,7 +63,6 @@ lock:
 newest:
 	rm -rf .venv-newest
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready
-	.venv-newest/bin/python -m pip list --outdated
 	.venv-newest/bin/python -m pytest --numprocesses=auto $(QUICK)
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
 

@@ -58,12 +58,13 @@ lock:
 	$(VENV)/mergekit/bin/python -m pip freeze --local > .ci/locks/mergekit.txt
 	$(VENV)/lmms-eval/bin/python -m pip freeze --exclude-editable | sed 's/+.*//' > .ci/locks/lmms-eval.txt
 
+QUICK := $(addprefix tests/,architectures checkpoint data engines/transformers models search)
 # The newest that pyproject.toml allows, in environments of their own: first without vLLM, which holds packages
 # back, the quick tests; then whether vLLM, mergekit and lmms-eval start. `make lock VENV=.venv-newest` keeps it.
 newest:
 	rm -rf .venv-newest
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready
-	.venv-newest/bin/python -m pytest --numprocesses=auto $(QUICK)
+	.venv-newest/bin/python -m pytest --numprocesses=auto --dist=loadfile $(QUICK)
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
 
 clean:

@@ -213,9 +213,7 @@ class LmmsEval:
             answer: Mapping[str, Any] = json.loads(said[-1].removeprefix(MARK))
             return answer
         words = err.strip().splitlines()[-TAIL:]
-        if words and "lmms_eval" in words[-1] and "No" in words[-1]:
-            raise AdammsError(f"evaluate.lmms_eval.python: {self.python} has no lmms_eval; {INSTALL}")
-        if words and words[-1].startswith("ModuleNotFoundError: "):
+        if words and "NotFoundError: No " in words[-1]:  # module; or package metadata, of lmms-eval itself
             raise AdammsError(
                 f"evaluate.lmms_eval.python: lmms-eval cannot start in {self.python}: "
                 f"{words[-1].partition(': ')[2]}; {INSTALL}"

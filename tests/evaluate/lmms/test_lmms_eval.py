@@ -271,7 +271,10 @@ def gone(pid: int) -> None:
     ("change", "said"),
     [
         ({"python": "no/such/python"}, "no/such/python: no such interpreter; `make lmms-eval` makes one"),
-        ({"python": sys.executable}, f"{sys.executable} has no lmms_eval; `make lmms-eval` makes one"),
+        (
+            {"python": sys.executable},
+            "No package metadata was found for lmms_eval; `make lmms-eval` makes one",
+        ),
         ({"include_path": "no/tasks"}, "include_path: no/tasks: no such folder"),
         ({"tasks": "[]"}, "evaluate.lmms_eval.tasks is []; expected at least 1 item"),
         ({"limit": "0"}, "limit is 0; expected a number above 0"),

@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -182,7 +181,6 @@ def _package(requirement: Requirement) -> Finding:
     return Finding(requirement.name, GOOD, text)
 
 
-@cache
 def _locked() -> dict[str, str]:
     """The versions that the tests have; none where adamms is installed without its checkout."""
     pins = [pin.partition("==") for pin in LOCK.read_text().splitlines()] if LOCK.is_file() else []

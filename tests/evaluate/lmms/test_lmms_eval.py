@@ -308,7 +308,7 @@ def test_an_lmms_eval_that_lacks_a_module_of_another_package_says_which(tmp_path
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     python = Path(sys.executable)
-    evaluator = LmmsEval(python=python, tasks=["mme"], environment={"PYTHONPATH": tmp_path})
+    evaluator = lmms_eval(python=python, tasks=["mme"], environment={"PYTHONPATH": str(tmp_path)})
     with pytest.raises(AdammsError) as error:
         evaluator.check(tmp_path / "model")
     assert str(error.value) == (

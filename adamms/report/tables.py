@@ -3,13 +3,15 @@
 The console and the page draw them, each in its way. The tables of a plan are in `plan_tables`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adamms.evaluate.evaluation import Scores
+from adamms.evaluate.lmms.results import Metric
 from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.result import SEVERAL, Result
+from adamms.report.result import SEVERAL, Result, StageTiming
 from adamms.search.choice import Choice
 
 
@@ -20,6 +22,11 @@ class Cell:
     text: str
     chosen: bool = False
     best: bool = False
+
+
+Row = TypeVar("Row")
+# A heading, and what stands below it in the row of something.
+Column = tuple[str, Callable[[Row], str | Cell]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,25 @@ class Table:
     strong: frozenset[int] = frozenset()
     note: str = ""
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        items: Iterable[Row],
+        columns: Sequence[Column[Row]],
+        texts: int = 1,
+        strong: Iterable[int] = (),
+        note: str = "",
+    ) -> "Table":
+        """The table with a row for each item.
+
+        >>> Table.of("Squares", [2, 3], [("n", str), ("square", lambda n: str(n * n))]).rows[1][1].text
+        '9'
+        """
+        found = [[read(item) for _, read in columns] for item in items]
+        rows = tuple(tuple(c if isinstance(c, Cell) else Cell(c) for c in row) for row in found)
+        return cls(title, tuple(name for name, _ in columns), rows, texts, frozenset(strong), note)
+
 
 def rows_of(rows: Iterable[Sequence[str]]) -> tuple[tuple[Cell, ...], ...]:
     """Rows of plain texts as cells without marks."""
@@ -53,67 +79,61 @@ def scores(result: Result) -> Table | None:
     evaluation, overall, control = result.evaluation, result.choice(None), result.best_control
     if evaluation is None:
         return None
-    rows = [_score_row(f"donor {name}", found, result) for name, found in evaluation.donors.items()]
+    rows = [_score_row(result, f"donor {name}", found) for name, found in evaluation.donors.items()]
     if evaluation.target is not None:
-        rows.append(_score_row("target", evaluation.target, result))
+        rows.append(_score_row(result, "target", evaluation.target))
     first, grid = len(rows), sorted(evaluation.candidates)
-    rows += [_candidate_row(candidate, result) for candidate in grid]
+    for candidate in grid:
+        label = result.label(candidate) + (" target" if candidate == result.unmerged else "")
+        label += " fixed" if candidate == result.fixed else ""
+        rows.append(_score_row(result, label, evaluation.candidates[candidate], candidate))
     if control is not None:
-        rows.append(_score_row(f"control {result.label(control[0])}", control[1], result))
-    chosen = overall is not None and overall.candidate in grid
-    several = overall is not None and result.label(overall.candidate) == SEVERAL
+        rows.append(_score_row(result, f"control {result.label(control[0])}", control[1]))
+    chosen = overall.candidate if overall else None
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
         (words.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
         tuple(rows),
-        strong=frozenset({first + grid.index(overall.candidate)}) if overall and chosen else frozenset(),
-        note=f"{SEVERAL}: {overall.candidate}" if overall and several else "",
+        strong=frozenset(first + place for place, candidate in enumerate(grid) if candidate == chosen),
+        note=f"{SEVERAL}: {chosen}" if chosen and result.label(chosen) == SEVERAL else "",
     )
 
 
-def _candidate_row(candidate: Candidate, result: Result) -> tuple[Cell, ...]:
-    overall = result.choice(None)
-    cells = []
+def _score_row(
+    result: Result, label: str, found: Scores, candidate: Candidate | None = None
+) -> tuple[Cell, ...]:
+    """The scores of a model; one that is no candidate has no D and no marks."""
+    overall, cells = result.choice(None), [Cell(label)]
     for task in (None, *result.tasks):
         choice = result.choice(task)
-        chosen = choice is not None and choice.candidate == candidate
-        best = result.oracle(task) == candidate or (chosen and result.regret(task) == 0)
-        cells.append(Cell(words.score(result.score(candidate, task)), chosen, best))
+        chosen = candidate is not None and choice is not None and choice.candidate == candidate
+        best = candidate is not None and candidate == result.oracle(task)
+        best = best or (chosen and result.regret(task) == 0)
+        cells.append(Cell(words.score(found.on(task)), chosen, best))
     if overall is not None:
-        cells.insert(1, Cell(words.difference(overall.differences.get(candidate))))
-    label = result.label(candidate) + (" target" if candidate == result.unmerged else "")
-    return (Cell(label + (" fixed" if candidate == result.fixed else "")), *cells)
-
-
-def _score_row(label: str, found: Scores, result: Result) -> tuple[Cell, ...]:
-    """The scores of a model that is no candidate: it has no D."""
-    texts = [words.score(found.on(task)) for task in (None, *result.tasks)]
-    if result.selection is not None:
-        texts.insert(1, "")
-    return tuple(map(Cell, (label, *texts)))
+        cells.insert(2, Cell(words.difference(overall.differences.get(candidate)) if candidate else ""))
+    return tuple(cells)
 
 
 def differences(result: Result) -> Table | None:
     """D per candidate, over all examples and per task, with the overall bootstrap wins."""
-    overall = result.choice(None)
-    if overall is None or result.selection is None:
+    if result.selection is None:
         return None
-    choices = [overall, *result.selection.tasks.values()]
-    rows = []
-    for candidate in result.candidates:
-        if not any(candidate in choice.differences for choice in choices):
-            continue
-        cells = [
-            Cell(words.difference(choice.differences.get(candidate)), chosen=choice.candidate == candidate)
-            for choice in choices
-        ]
-        cells.insert(1, Cell(words.share(overall.wins.get(candidate, 0.0))))
-        rows.append((Cell(result.label(candidate)), *cells))
+    overall, tasks = result.selection.overall, result.selection.tasks
+
+    def difference(choice: Choice) -> Callable[[Candidate], Cell]:
+        return lambda c: Cell(words.difference(choice.differences.get(c)), chosen=choice.candidate == c)
+
     noun = words.noun(result.candidates)
-    return Table(
+    return Table.of(
         f"D: {words.meaning(overall, result.candidates)}",
-        (noun, "all", "wins", *result.selection.tasks),
-        tuple(rows),
+        [c for c in result.candidates if any(c in each.differences for each in (overall, *tasks.values()))],
+        [
+            (noun, result.label),
+            ("all", difference(overall)),
+            ("wins", lambda candidate: words.share(overall.wins.get(candidate, 0.0))),
+            *((task, difference(choice)) for task, choice in tasks.items()),
+        ],
         note=f"wins: share of bootstrap resamples of all examples in which the {noun} wins",
     )
 
@@ -122,39 +142,33 @@ def choices(result: Result) -> Table | None:
     """The choice per task and overall, how sure it is and what it cost."""
     if result.selection is None:
         return None
-    labelled, trust = result.evaluation is not None, result.selection.overall.trust
-    tasks: dict[str, str | None] = {task: task for task in result.selection.tasks} | {words.ALL_TASKS: None}
-    rows = [(label, *_choice(result, task, labelled)) for label, task in tasks.items()]
-    columns = ["task", words.noun(result.candidates), "D", "ties with", "sure"]
-    columns += [] if trust is None else ["good"]
-    columns += ["examples", *(("score", "oracle", "its score", "regret") if labelled else ())]
-    note = "sure: share of bootstrap resamples of the examples in which the choice wins"
-    good = "" if trust is None else f"; good: probability that nothing is {trust.tolerance:g} points better"
-    return Table(
-        "The choice, one winner per task and one for all",
-        tuple(columns),
-        rows_of(rows),
-        strong=frozenset({len(rows) - 1}),
-        note=note + good,
-    )
-
-
-def _choice(result: Result, task: str | None, labelled: bool) -> list[str]:
-    choice, oracle = result.choice(task), result.oracle(task)
-    assert choice is not None
-    texts = [
-        result.label(choice.candidate),
-        words.difference(choice.differences[choice.candidate]),
-        _ties(choice),
-        words.share(choice.confidence),
+    trust = result.selection.overall.trust
+    found = dict[str | None, Choice](result.selection.tasks) | {None: result.selection.overall}
+    columns: list[Column[str | None]] = [
+        ("task", lambda task: words.ALL_TASKS if task is None else task),
+        (words.noun(result.candidates), lambda task: result.label(found[task].candidate)),
+        ("D", lambda task: words.difference(found[task].differences[found[task].candidate])),
+        ("ties with", lambda task: _ties(found[task])),
+        ("sure", lambda task: words.share(found[task].confidence)),
     ]
-    texts += [] if choice.trust is None else [words.share(choice.trust.probability)]
-    texts.append(str(choice.examples))
-    if labelled:
-        texts.append(words.score(result.score(choice.candidate, task)))
-        texts.append("-" if oracle is None else result.label(oracle))
-        texts += [words.score(result.score(oracle, task)), words.score(result.regret(task))]
-    return texts
+    note = "sure: share of bootstrap resamples of the examples in which the choice wins"
+    if trust is not None:
+        columns.append(("good", lambda task: _good(found[task])))
+        note += f"; good: probability that nothing is {trust.tolerance:g} points better"
+    columns.append(("examples", lambda task: str(found[task].examples)))
+    if result.evaluation is not None:
+        columns += [
+            ("score", lambda task: words.score(result.chosen_score(task))),
+            ("oracle", lambda task: "-" if (best := result.oracle(task)) is None else result.label(best)),
+            ("its score", lambda task: words.score(result.score(result.oracle(task), task))),
+            ("regret", lambda task: words.score(result.regret(task))),
+        ]
+    title = "The choice, one winner per task and one for all"
+    return Table.of(title, found, columns, strong={len(found) - 1}, note=note)
+
+
+def _good(choice: Choice) -> str:
+    return "" if choice.trust is None else words.share(choice.trust.probability)
 
 
 def _ties(choice: Choice) -> str:
@@ -187,23 +201,19 @@ def summary(result: Result) -> Table | None:
     if result.best_control is not None:
         candidate, found = result.best_control
         compared.append(("control's best (no donor)", result.label(candidate), found.mean))
-    rows = []
-    for label, setting, mean in compared:
-        gain = None if mean is None or own is None else mean - own
-        rows.append(
-            (
-                label,
-                setting,
-                words.score(mean),
-                *(() if own is None else (words.signed(gain),)),
-            )
-        )
+    columns: list[Column[tuple[str, str, float | None]]] = [
+        ("model", lambda row: row[0]),
+        (words.noun(result.candidates), lambda row: row[1]),
+        ("mean", lambda row: words.score(row[2])),
+    ]
+    if own is not None:
+        columns.append(("vs chosen", lambda row: words.signed(None if row[2] is None else row[2] - own)))
     missing = [name for name in result.donors if name not in evaluation.donors]
-    return Table(
+    return Table.of(
         f"Mean over tasks ({result.unit})",
-        ("model", words.noun(result.candidates), "mean", *(() if own is None else ("vs chosen",))),
-        rows_of(rows),
-        strong=frozenset() if overall is None else frozenset({0}),
+        compared,
+        columns,
+        strong=() if overall is None else {0},
         note=f"not run natively: donor {words.listing(missing)}" if missing else "",
     )
 
@@ -222,34 +232,26 @@ def lmms_eval(result: Result) -> Table | None:
     found = result.lmms_eval
     if found is None:
         return None
-    rows = [
-        (
-            metric.task,
-            metric.name if metric.filter == "none" else f"{metric.name}, {metric.filter}",
-            words.metric(metric.value),
-            words.metric(metric.stderr),
-            "-" if metric.samples is None else str(metric.samples),
-        )
-        for metric in found.metrics
+    columns: list[Column[Metric]] = [
+        ("task", lambda m: m.task),
+        ("metric", lambda m: m.name if m.filter == "none" else f"{m.name}, {m.filter}"),
+        ("value", lambda m: words.metric(m.value)),
+        ("stderr", lambda m: words.metric(m.stderr)),
+        ("n", lambda m: "-" if m.samples is None else str(m.samples)),
     ]
-    columns = ("task", "metric", "value", "stderr", "n")
     note = f"its own units; samples and log: {found.folder}"
-    return Table(f"lmms-eval {found.version}, {found.model}", columns, rows_of(rows), texts=2, note=note)
+    return Table.of(f"lmms-eval {found.version}, {found.model}", found.metrics, columns, texts=2, note=note)
 
 
 def timings(result: Result) -> Table | None:
     """How long every stage took; None where nothing was timed."""
     if not result.timings:
         return None
-    rows = [
-        (
-            stage.title,
-            words.seconds(stage.seconds),
-            words.quantity(stage.count, stage.unit) if stage.unit else "",
-            words.rate(stage.count, stage.unit, stage.seconds),
-        )
-        for stage in result.timings
+    total = StageTiming("total", sum(stage.seconds for stage in result.timings))
+    columns: list[Column[StageTiming]] = [
+        ("stage", lambda stage: stage.title),
+        ("time", lambda stage: words.seconds(stage.seconds)),
+        ("done", lambda stage: words.quantity(stage.count, stage.unit) if stage.unit else ""),
+        ("rate", lambda stage: words.rate(stage.count, stage.unit, stage.seconds)),
     ]
-    rows.append(("total", words.seconds(sum(stage.seconds for stage in result.timings)), "", ""))
-    columns = ("stage", "time", "done", "rate")
-    return Table("Time", columns, rows_of(rows), strong=frozenset({len(rows) - 1}))
+    return Table.of("Time", (*result.timings, total), columns, strong={len(result.timings)})

@@ -94,6 +94,11 @@ def noun(candidates: Iterable[Candidate]) -> str:
     return short(keys[0]) if len(keys) == 1 else "candidate"
 
 
+def axis(key: str) -> str:
+    """The name of the axis along which a number varies."""
+    return "alpha, the donors' share" if key == ALPHA else short(key)
+
+
 def plural(candidates: Iterable[Candidate]) -> str:
     return "alphas" if noun(candidates) == "alpha" else "candidates"
 

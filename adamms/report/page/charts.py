@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor, log10
+from typing import ClassVar
 
 LEFT, RIGHT, TOP, BELOW, GAP = 62.0, 14.0, 16.0, 52.0, 18.0
 TICK = 42.0  # room for a name along x; of more candidates some are not written
@@ -84,61 +85,43 @@ class Stop:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A panel in picture coordinates."""
+    """A panel in picture coordinates; a line is the class of its curve, and its points."""
 
     label: str
     top: float
     bottom: float
     ticks: tuple[tuple[float, str], ...]
-    lines: tuple[tuple[str, str], ...]
-    dots: tuple[tuple[str, float, float], ...]
+    lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
     across: tuple[tuple[str, float], ...]
     spots: tuple[Spot, ...]
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A whole picture.
+    """A picture: panels below each other over one axis.
 
     Args:
         title: what it shows, for people who do not see it, too.
         axis: name of x.
-        width, height: of its coordinates.
-        ticks: (x, text) below the last panel.
-        chosen: x of the choice; None without one.
-        legend: (class, name), each once.
+        noun: what x is, in front of its value: "alpha".
+        places: (x, name) of the candidates, x increasing.
+        width: of the picture.
+        heights: of the panels, as many as there are.
+        data: the panels.
+        choice: x of the choice; None without one.
+        alike: panels of other charts; those with the same label get the same axis.
     """
 
     title: str
     axis: str
-    width: float
-    height: float
-    left: float
-    right: float
-    panels: tuple[Drawn, ...]
-    ticks: tuple[tuple[float, str], ...]
-    stops: tuple[Stop, ...]
-    chosen: float | None
-    legend: tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Where panels go.
-
-    Args:
-        width: of the picture.
-        heights: of the panels, as many as there are.
-        places: (x, name) of the candidates, x increasing.
-        axis: name of x.
-        chosen: x of the choice; None without one.
-    """
-
+    noun: str
+    places: Sequence[tuple[float, str]]
     width: float
     heights: Sequence[float]
-    places: Sequence[tuple[float, str]]
-    axis: str
-    chosen: float | None = None
+    data: Sequence[Panel]
+    choice: float | None = None
+    alike: Sequence[Panel] = ()
+    left: ClassVar[float] = LEFT
 
     def x(self, value: float) -> float:
         low, high = self.places[0][0], self.places[-1][0]
@@ -147,41 +130,68 @@ class Frame:
         return round(LEFT + inset + (value - low) / ((high - low) or 1.0) * (room - 2 * inset), 1)
 
     @property
-    def ticks(self) -> tuple[tuple[float, str], ...]:
-        most = max(2, int((self.width - LEFT - RIGHT) / TICK))
-        step = -(-len(self.places) // most)
-        return tuple((self.x(value), name) for value, name in self.places[::step])
+    def right(self) -> float:
+        return self.width - RIGHT
 
+    @property
+    def height(self) -> float:
+        return self.panels[-1].bottom + BELOW
 
-def chart(title: str, frame: Frame, panels: Sequence[Panel], noun: str, alike: Sequence[Panel] = ()) -> Chart:
-    """Lay the panels out below each other.
+    @property
+    def chosen(self) -> float | None:
+        return None if self.choice is None else self.x(self.choice)
 
-    Args:
-        title: what it shows.
-        frame: its size and its x axis.
-        panels: as many as the frame has heights.
-        noun: what x is, in front of its value: "alpha".
-        alike: panels of other charts; those with the same label get the same axis.
-    """
-    drawn, top = [], TOP
-    for panel, height in zip(panels, frame.heights, strict=True):
-        ends = _limits([panel, *(other for other in alike if other.label == panel.label)])
-        drawn.append(_drawn(panel, ends, frame, top, top + height))
-        top += height + GAP
-    legend = {(series.kind, series.name): None for panel in panels for series in panel.series}
-    return Chart(
-        title=title,
-        axis=frame.axis,
-        width=frame.width,
-        height=top - GAP + BELOW,
-        left=LEFT,
-        right=frame.width - RIGHT,
-        panels=tuple(drawn),
-        ticks=frame.ticks,
-        stops=_stops(frame, panels, noun),
-        chosen=None if frame.chosen is None else frame.x(frame.chosen),
-        legend=tuple(legend),
-    )
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """(x, text) below the last panel."""
+        step = -(-len(self.places) // max(2, int((self.right - LEFT) / TICK)))
+        return [(self.x(value), name) for value, name in self.places[::step]]
+
+    @property
+    def legend(self) -> list[tuple[str, str]]:
+        """(class, name) of the curves, each once."""
+        return list(dict.fromkeys((one.kind, one.name) for panel in self.data for one in panel.series))
+
+    @property
+    def panels(self) -> list[Drawn]:
+        drawn, top = [], TOP
+        for panel, height in zip(self.data, self.heights, strict=True):
+            drawn.append(self._drawn(panel, top, top + height))
+            top += height + GAP
+        return drawn
+
+    def _drawn(self, panel: Panel, top: float, bottom: float) -> Drawn:
+        low, high = _limits([panel, *(other for other in self.alike if other.label == panel.label)])
+
+        def y(value: float) -> float:
+            return round(bottom - (value - low) / (high - low) * (bottom - top), 1)
+
+        def line(series: Series) -> tuple[str, tuple[tuple[float, float], ...]]:
+            return series.kind, tuple((self.x(x), y(value)) for x, value in series.points)
+
+        return Drawn(
+            label=panel.label,
+            top=top,
+            bottom=bottom,
+            ticks=tuple((y(value), f"{value:g}") for value in round_values(low, high)),
+            lines=tuple(line(series) for series in panel.series if not series.across),
+            across=tuple((one.kind, y(one.points[0][1])) for one in panel.series if one.across),
+            spots=tuple(Spot(spot.kind, self.x(spot.x), y(spot.y)) for spot in panel.spots),
+        )
+
+    @property
+    def stops(self) -> list[Stop]:
+        """For every candidate the strip of the picture that is nearer to it than to any other."""
+        centres = [self.x(value) for value, _ in self.places]
+        edges = [LEFT, *((a + b) / 2 for a, b in pairwise(centres)), self.right]
+        told = [(panel, series) for panel in self.data if panel.told for series in panel.series]
+        stops = []
+        for (value, name), x, (left, right) in zip(self.places, centres, pairwise(edges), strict=True):
+            found = [(panel, series, series.at(value)) for panel, series in told]
+            rows = [(s.kind, s.name, f"{y:.{panel.digits}f}") for panel, s, y in found if y is not None]
+            heading = f"{self.noun} {name}".strip()
+            stops.append(Stop(x, round(left, 1), round(right - left, 1), heading, tuple(rows)))
+        return stops
 
 
 def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
@@ -195,47 +205,6 @@ def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
     if panels[0].from_zero:
         bottom = -0.06 * (top or 1.0)
     return bottom, max(top, bottom + 1)
-
-
-def _drawn(panel: Panel, ends: tuple[float, float], frame: Frame, top: float, bottom: float) -> Drawn:
-    low, high = ends
-
-    def y(value: float) -> float:
-        return round(bottom - (value - low) / (high - low) * (bottom - top), 1)
-
-    curves = [series for series in panel.series if not series.across]
-    return Drawn(
-        label=panel.label,
-        top=top,
-        bottom=bottom,
-        ticks=tuple((y(value), f"{value:g}") for value in round_values(low, high)),
-        lines=tuple(
-            (series.kind, " ".join(f"{frame.x(x)},{y(value)}" for x, value in series.points))
-            for series in curves
-        ),
-        dots=tuple((series.kind, frame.x(x), y(value)) for series in curves for x, value in series.points),
-        across=tuple((series.kind, y(series.points[0][1])) for series in panel.series if series.across),
-        spots=tuple(Spot(spot.kind, frame.x(spot.x), y(spot.y)) for spot in panel.spots),
-    )
-
-
-def _stops(frame: Frame, panels: Sequence[Panel], noun: str) -> tuple[Stop, ...]:
-    """For every candidate the strip of the picture that is nearer to it than to any other."""
-    centres = [frame.x(value) for value, _ in frame.places]
-    edges = [LEFT, *((a + b) / 2 for a, b in pairwise(centres)), frame.width - RIGHT]
-    stops = []
-    for index, (value, name) in enumerate(frame.places):
-        rows = [
-            (series.kind, series.name, f"{found:.{panel.digits}f}")
-            for panel in panels
-            if panel.told
-            for series in panel.series
-            if (found := series.at(value)) is not None
-        ]
-        width = round(edges[index + 1] - edges[index], 1)
-        heading = f"{noun} {name}".strip()
-        stops.append(Stop(centres[index], round(edges[index], 1), width, heading, tuple(rows)))
-    return tuple(stops)
 
 
 def round_values(low: float, high: float, about: int = 4) -> list[float]:

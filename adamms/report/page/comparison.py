@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
-from adamms.merge.candidate import ALPHA, short
+from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import comparison_tables, words
 from adamms.report.comparison import Comparison, JobRow
-from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart
+from adamms.report.page.charts import Chart, Panel, Series, Spot
 from adamms.report.page.render import Fact, render
-from adamms.report.tables import Table, rows_of
+from adamms.report.tables import Column, Table
 
 SCRIPTS = ("page.js", "jobs.js")
 COLOURS = 10  # of the style sheet; then they come again
@@ -86,66 +86,56 @@ def _link(comparison: Comparison, job: JobRow) -> str:
 
 
 def _jobs(comparison: Comparison) -> Table:
-    rows = [
-        (
-            str(job.number),
-            job.state,
-            ", ".join(f"{key}={value}" for key, value in job.overrides.items()),
-            str(job.output),
-            words.fixed(job.seconds, 1),
-        )
-        for job in comparison.jobs
+    columns: list[Column[JobRow]] = [
+        ("job", lambda job: str(job.number)),
+        ("state", lambda job: job.state),
+        ("overrides", lambda job: ", ".join(f"{key}={value}" for key, value in job.overrides.items())),
+        ("output", lambda job: str(job.output)),
+        ("seconds", lambda job: words.fixed(job.seconds, 1)),
     ]
-    return Table("The jobs", ("job", "state", "overrides", "output", "seconds"), rows_of(rows), texts=4)
+    return Table.of("The jobs", comparison.jobs, columns, texts=4)
 
 
 def _chart(comparison: Comparison, names: Sequence[str], axis: str, places: Sequence[int]) -> Chart:
-    """The searches along one axis: mean scores above, where there are any, D below."""
-    scores: dict[int, dict[float, float]] = {}
-    differences: dict[int, dict[float, float]] = {}
+    """The searches along one axis: mean scores above, where there are any, D below; each choice is marked."""
+    scores = Panel("mean score (%)", (), ceiling=100.0)
+    differences = Panel("D", (), from_zero=True)
     for place in places:
         result = comparison.jobs[place].result
-        assert result is not None
-        choice, at = result.choice(None), {c: c.settings[axis] for c in result.grid}
-        known = choice.differences if choice else {}
-        scores[place] = {x: score for c, x in at.items() if (score := result.score(c, None)) is not None}
-        differences[place] = {x: known[c] for c, x in at.items() if c in known}
-    panels = [
-        _panel("mean score (%)", scores, names, comparison, axis),
-        _panel("D", differences, names, comparison, axis),
-    ]
-    panels = [panel for panel in panels if panel.series]
-    if len(panels) == 2:
-        panels[1] = replace(panels[1], told=len(places) == 1, digits=0)
+        choice = result.choice(None) if result else None
+        if result is not None and choice is not None:
+            kind = f"j{place} c{place % COLOURS} s{place % DASHES}"
+            values = {candidate: result.score(candidate, None) for candidate in result.grid}
+            scores = _added(scores, names[place], kind, axis, choice.candidate, values)
+            known = {c: value for c, value in choice.differences.items() if c != result.several}
+            differences = _added(differences, names[place], kind, axis, choice.candidate, known)
+    if scores.series:
+        differences = replace(differences, told=len(places) == 1, digits=0)
+    panels = [panel for panel in (scores, differences) if panel.series]
     stops = sorted({x for panel in panels for series in panel.series for x, _ in series.points})
-    frame = Frame(
+    return Chart(
+        "All searches" if axis == ALPHA else f"Searches over {short(axis)}",
+        words.axis(axis),
+        short(axis),
+        [(stop, f"{stop:.10g}") for stop in stops],
         WIDTH,
         [260.0, 130.0][: len(panels)],
-        [(stop, f"{stop:.10g}") for stop in stops],
-        axis="alpha, the donors' share" if axis == ALPHA else short(axis),
+        panels,
     )
-    title = "All searches" if axis == ALPHA else f"Searches over {short(axis)}"
-    return chart(title, frame, panels, short(axis))
 
 
-def _panel(
-    label: str,
-    values: Mapping[int, Mapping[float, float]],
-    names: Sequence[str],
-    comparison: Comparison,
+def _added(
+    panel: Panel,
+    name: str,
+    kind: str,
     axis: str,
+    chosen: Candidate,
+    values: Mapping[Candidate, float | None],
 ) -> Panel:
-    """One quantity of the searches; each one's choice is marked."""
-    series, spots = [], []
-    for place, found in values.items():
-        result = comparison.jobs[place].result
-        choice = result.choice(None) if result else None
-        if not found or result is None or choice is None:
-            continue
-        kind = f"j{place} c{place % COLOURS} s{place % DASHES}"
-        series.append(Series(names[place], kind, tuple(sorted(found.items()))))
-        chosen = choice.candidate.settings[axis]
-        if choice.candidate in result.grid and chosen in found:
-            spots.append(Spot(f"chosen {kind}", chosen, found[chosen]))
-    scores = label != "D"
-    return Panel(label, tuple(series), tuple(spots), 100.0 if scores else None, from_zero=not scores)
+    """The panel with one more curve, of the values that are known."""
+    points = {c: (c.settings[axis], value) for c, value in sorted(values.items()) if value is not None}
+    if not points:
+        return panel
+    series = (*panel.series, Series(name, kind, tuple(points.values())))
+    spots = [Spot(f"chosen {kind}", *points[chosen])] if chosen in points else []
+    return replace(panel, series=series, spots=(*panel.spots, *spots))

@@ -5,9 +5,9 @@ Decides what is drawn; `charts` where.
 
 from collections.abc import Mapping, Sequence
 
-from adamms.merge.candidate import ALPHA, Candidate, short
+from adamms.merge.candidate import Candidate
 from adamms.report import words
-from adamms.report.page.charts import Chart, Frame, Panel, Series, Spot, chart
+from adamms.report.page.charts import Chart, Panel, Series, Spot
 from adamms.report.result import Result
 
 WIDE, NARROW = 720.0, 340.0
@@ -118,14 +118,17 @@ def _chart(
     large = width == WIDE
     heights = {1: [230.0 if large else 130.0], 2: [250.0, 110.0] if large else [130.0, 60.0]}[len(panels)]
     assert result.axis is not None
-    frame = Frame(
+    return Chart(
+        title,
+        words.axis(result.axis),
+        words.noun(result.grid),
+        [(_x(c, result), c.value(result.axis)) for c in result.grid],
         width,
         heights,
-        [(_x(c, result), c.value(result.axis)) for c in result.grid],
-        axis="alpha, the donors' share" if result.axis == ALPHA else short(result.axis),
-        chosen=None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
+        panels,
+        None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
+        alike,
     )
-    return chart(title, frame, panels, words.noun(result.grid), alike)
 
 
 def _x(candidate: Candidate, result: Result) -> float:

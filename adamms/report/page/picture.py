@@ -39,8 +39,8 @@ def draw(file: Path, chart: Chart) -> Path:
             axes.text(14, middle, panel.label, rotation=90, ha="center", va="center")
             for kind, y in panel.across:
                 axes.plot(across, [y, y], color=COLOURS[kind], linestyle=":", linewidth=1.6)
-            for kind, _ in panel.lines:
-                xs, ys = zip(*[(x, y) for own, x, y in panel.dots if own == kind], strict=True)
+            for kind, points in panel.lines:
+                xs, ys = zip(*points, strict=True)
                 style = "--" if kind == "control" else "-"
                 axes.plot(xs, ys, style, color=COLOURS[kind], linewidth=1.6, marker="o", markersize=3.5)
             for spot in panel.spots:

@@ -6,6 +6,7 @@ from pathlib import Path
 from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
 from adamms.evaluate.lmms.run import Backend
+from adamms.report import tables
 from adamms.report.console import Console
 from adamms.report.result import Result
 
@@ -44,6 +45,6 @@ def add_lmms(
         return result
     found = run.lmms.run(model, run.output / FOLDER, backend, console.stage)
     result = replace(result, lmms_eval=found, timings=console.timings)
-    console.lmms_eval(result)
+    console.table(tables.lmms_eval(result))
     write_evaluation(run.output / "evaluation.json", result)
     return result

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from adamms.errors import AdammsError
 from adamms.report.result import RESULT, Result
+from adamms.report.trackers import metrics
 
 RECORD = "job.json"
 SEARCH = "search"
@@ -78,50 +79,20 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """What the tables hold, for other programs: comparison.json."""
-        jobs = [
-            {
-                "number": job.number,
-                "overrides": job.overrides,
-                "output": str(job.output),
-                "state": job.state,
-                "error": job.error,
-                "seconds": job.seconds,
-                "found": None if job.result is None else _found(job.result),
-            }
-            for job in self.jobs
-        ]
+        jobs = []
+        for job in self.jobs:
+            record = {**vars(job), "output": str(job.output)}
+            del record["result"]
+            jobs.append(record | {"found": None if job.result is None else _found(job.result)})
         return {"folder": str(self.folder), "varying": self.varying, "best": self.best, "jobs": jobs}
 
 
 def _found(result: Result) -> dict[str, Any]:
-    """What a search chose, and the scores that it is compared with; None where there are no labels."""
-    oracle, control, merged = result.oracle(None), result.best_control, result.hyperparameters
+    """What a search chose, what was merged, and every number of the run under the name that trackers use."""
     return {
-        **({} if merged is None else vars(merged)),
-        "overall": _chosen(result, None),
-        "tasks": {
-            task: _chosen(result, task) for task in (result.selection.tasks if result.selection else ())
-        },
-        "per_task": result.per_task_mean(),
-        "oracle": None if oracle is None else {"name": str(oracle), "score": result.score(oracle, None)},
-        "target": result.target_score(None),
-        "donors": {name: scores.mean for name, scores in result.donor_scores.items()},
-        "control": None if control is None else {"name": str(control[0]), "score": control[1].mean},
-        "regret": result.regret(None),
-    }
-
-
-def _chosen(result: Result, task: str | None) -> dict[str, Any]:
-    choice = result.choice(task)
-    assert choice is not None
-    return {
-        "candidate": str(choice.candidate),
-        "settings": choice.candidate.settings,
-        "difference": choice.differences[choice.candidate],
-        "confidence": choice.confidence,
-        "examples": choice.examples,
-        "ties": len(choice.tied) - 1,
-        "score": result.score(choice.candidate, task),
+        **({} if result.hyperparameters is None else vars(result.hyperparameters)),
+        "selection": None if result.selection is None else result.selection.to_json(),
+        "numbers": metrics.overall(result) | metrics.details(result),
     }
 
 
@@ -137,23 +108,17 @@ def gather(folder: Path) -> Comparison:
     records = sorted(folder.glob(f"*/{RECORD}")) + sorted(folder.glob(f"*/*/{RECORD}"))
     jobs = [job for record in records if (job := _read(record, _job)) is not None]
     outputs = [job.output for job in jobs]
-    return Comparison(
-        folder, tuple(sorted((_with_result(job, outputs) for job in jobs), key=lambda job: job.number))
-    )
+    found = [_with_result(job, outputs) for job in jobs]
+    return Comparison(folder, tuple(sorted(found, key=lambda job: job.number)))
 
 
 def _job(record: Mapping[str, Any]) -> JobRow | None:
     """The job of a record, without its result; None if it is no search."""
     if record["mode"] != SEARCH:
         return None
-    return JobRow(
-        number=record["number"],
-        overrides=dict(override.partition("=")[::2] for override in record["overrides"]),
-        output=Path(record["output"]),
-        state=record["state"],
-        error=record.get("error", ""),
-        seconds=record.get("seconds"),
-    )
+    overrides = dict(override.partition("=")[::2] for override in record["overrides"])
+    known = {key: record[key] for key in ("number", "state", "error", "seconds") if key in record}
+    return JobRow(overrides=overrides, output=Path(record["output"]), **known)
 
 
 def _with_result(job: JobRow, outputs: Sequence[Path]) -> JobRow:

@@ -16,7 +16,6 @@ from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
 
-from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.report import comparison_tables, findings, plan_tables, tables, words
 from adamms.report.comparison import Comparison
@@ -103,49 +102,38 @@ class Console:
         for name, description in plan.donors.items():
             self.say(f"donor {name}: {description}")
         for table in plan_tables.plan_tables(plan):
-            self._table(table)
+            self.table(table)
 
     def tree(self, plan: Plan) -> None:
         """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
         self._rich.print()
         self._rich.print(_grown(plan_tree(plan)))
 
-    def distances(self, checks: Distances) -> None:
-        """Print, per role, how far the merged tensors are from the target's."""
-        self._table(plan_tables.distances(checks))
-
-    def findings(self, found: Sequence[tuple[str, str, str, str]]) -> None:
-        """Print (subject, state, detail, advice) of what was looked at, a line each."""
-        styles = {"ok": "green", "absent": "yellow", "wrong": "bold red"}
-        for subject, state, detail, advice in found:
-            line = Text.assemble((f"{state:7}", styles.get(state, "")), (f"{subject}: ", "bold"), detail)
-            if advice and state != "ok":
-                line.append(f"  -> {advice}", style="cyan")
-            self._rich.print(line, soft_wrap=True)
+    def finding(self, subject: str, state: str, detail: str, advice: str) -> None:
+        """Print what was looked at, whether it is "ok", "absent" or "wrong", and what to do then."""
+        style = {"ok": "green", "absent": "yellow", "wrong": "bold red"}[state]
+        line = Text.assemble((f"{state:7}", style), (f"{subject}: ", "bold"), detail)
+        if advice and state != "ok":
+            line.append(f"  -> {advice}", style="cyan")
+        self._rich.print(line, soft_wrap=True)
 
     def results(self, result: Result) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""
         scored = tables.scores(result)
-        self._table(scored or tables.differences(result))
+        self.table(scored or tables.differences(result))
         if scored is not None or result.selection is not None:
-            self._legend(scored is not None)
-        self._table(tables.choices(result))
-        self._table(tables.summary(result))
+            marks = "* chosen without labels"
+            marks += "" if scored is None else "   ^ best by labels (oracle)   = both"
+            self._rich.print(Text(marks, style="dim"))
+        self.table(tables.choices(result))
+        self.table(tables.summary(result))
         for paragraph in findings.paragraphs(result):
             self._rich.print()
             self._rich.print(Text(paragraph))
 
-    def scores(self, result: Result) -> None:
-        """Print the scores of a model that was evaluated by itself."""
-        self._table(tables.own_scores(result))
-
-    def lmms_eval(self, result: Result) -> None:
-        """Print what lmms-eval found."""
-        self._table(tables.lmms_eval(result))
-
     def comparison(self, comparison: Comparison) -> None:
         """Print what the searches of a multirun found, side by side."""
-        self._table(comparison_tables.overview(comparison))
+        self.table(comparison_tables.overview(comparison))
         for line in comparison_tables.legend(comparison):
             self._rich.print(Text(line, style="dim"))
         for line in comparison_tables.failures(comparison):
@@ -167,15 +155,9 @@ class Console:
             soft_wrap=True,
         )
 
-    def _legend(self, labelled: bool) -> None:
-        marks = "* chosen without labels"
-        if labelled:
-            marks += "   ^ best by labels (oracle)   = both"
-        self._rich.print(Text(marks, style="dim"))
-
-    def _table(self, table: Table | None) -> None:
-        """Print it; if it is wider than the console, in blocks of columns."""
-        if table is None:
+    def table(self, table: Table | None) -> None:
+        """Print it, if there is one with rows; if it is wider than the console, in blocks of columns."""
+        if table is None or not table.rows:
             return
         self._rich.print()
         self._rich.print(Text(table.title, style="bold"))

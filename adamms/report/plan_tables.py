@@ -3,22 +3,23 @@
 Plain cells, as in `tables`; the console and the page draw them.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import product
 
-from adamms.mapping.checks.distance import Distances, TensorDistance
+from adamms.mapping.checks.distance import Distances, RoleDistance, TensorDistance
 from adamms.mapping.finding import GRADES, Finding
-from adamms.mapping.plan import Plan
+from adamms.mapping.plan import Alignment, Plan
 from adamms.report import words
-from adamms.report.tables import Table, rows_of
+from adamms.report.tables import Column, Table, rows_of
 
 MOST_ROLES = 40  # per model; where names say nothing of layers, every tensor is a role of its own
 
 
 def plan_tables(plan: Plan) -> list[Table]:
     """All that have something to say of the plan."""
-    kinds: tuple[Callable[[Plan], Table | None], ...]
-    kinds = (discovered, coverage, parts, aligned, unused, lacking)
-    return [table for kind in kinds if (table := kind(plan)) is not None]
+    found = (discovered(plan), coverage(plan), parts(plan), aligned(plan), unused(plan), lacking(plan))
+    return [table for table in found if table is not None and table.rows]
 
 
 def coverage(plan: Plan) -> Table:
@@ -53,57 +54,56 @@ def _amount(tensors: int, parameters: int, size: int, total: int) -> tuple[str, 
     return (str(tensors), words.parameters(parameters), words.scaled(size, "B"), share)
 
 
-def aligned(plan: Plan) -> Table | None:
-    """Embeddings and heads whose rows were aligned by token; None if there are none."""
-    rows = [
-        (a.tensor, a.donor, str(a.matched), str(a.rows), str(a.rows - a.matched)) for a in plan.alignments()
+def aligned(plan: Plan) -> Table:
+    """Embeddings and heads whose rows were aligned by token."""
+    columns: list[Column[Alignment]] = [
+        ("tensor", lambda a: a.tensor),
+        ("donor", lambda a: a.donor),
+        ("matched", lambda a: str(a.matched)),
+        ("rows", lambda a: str(a.rows)),
+        ("kept", lambda a: str(a.rows - a.matched)),
     ]
-    columns = ("tensor", "donor", "matched", "rows", "kept")
-    return _filled(Table("Rows by token", columns, rows_of(rows), texts=2, note="kept: the target's own row"))
+    return Table.of("Rows by token", plan.alignments(), columns, texts=2, note="kept: the target's own row")
 
 
-def unused(plan: Plan) -> Table | None:
-    """Donor tensors that no slot reads; None when all are read."""
-    rows = [
-        (donor, reason, str(len(names)))
-        for donor, reasons in plan.unused.items()
-        for reason, names in reasons.items()
-    ]
-    columns = ("donor", "reason", "tensors")
-    return _filled(Table("Donor tensors that are not used", columns, rows_of(rows), texts=2))
+def unused(plan: Plan) -> Table:
+    """Donor tensors that no slot reads."""
+    listed = plan.unused.items()
+    counts = {(donor, reason): len(names) for donor, reasons in listed for reason, names in reasons.items()}
+    return _counted("Donor tensors that are not used", counts)
 
 
-def lacking(plan: Plan) -> Table | None:
-    """Merged tensors that some donor has no part in; None when every donor has its part."""
-    counts: dict[tuple[str, str], int] = {}
-    for slot in plan.slots:
-        for place in slot.lacking.items():
-            counts[place] = counts.get(place, 0) + 1
-    rows = [(donor, reason, str(count)) for (donor, reason), count in counts.items()]
-    columns = ("donor", "reason", "tensors")
-    return _filled(Table("Merged tensors that a donor has no part in", columns, rows_of(rows), texts=2))
+def lacking(plan: Plan) -> Table:
+    """Merged tensors that some donor has no part in."""
+    counts = Counter(place for slot in plan.slots for place in slot.lacking.items())
+    return _counted("Merged tensors that a donor has no part in", counts)
 
 
-def discovered(plan: Plan) -> Table | None:
-    """How sure a plan that was found by content is; None for any other plan."""
+def _counted(title: str, counts: Mapping[tuple[str, str], int]) -> Table:
+    rows = rows_of((donor, reason, str(count)) for (donor, reason), count in counts.items())
+    return Table(title, ("donor", "reason", "tensors"), rows, texts=2)
+
+
+def discovered(plan: Plan) -> Table:
+    """How sure a plan that was found by content is; without rows for any other plan."""
     groups: dict[tuple[str, str], list[Finding]] = {}
     for several in plan.findings.values():
         for source, found in several.items():
             groups.setdefault((source, found.grade), []).append(found)
+    sources = dict.fromkeys(source for source, _ in groups)
     rows = []
-    for source in dict.fromkeys(source for source, _ in groups):
-        for grade in GRADES:
-            if own := groups.get((source, grade)):
-                cosines = [item.cosine for item in own]
-                rivals = [item.runner_up for item in own if item.runner_up is not None]
-                numbers = (min(cosines), max(cosines), max(rivals, default=None))
-                rows.append((source, grade, str(len(own)), *(words.fixed(n, 2) for n in numbers)))
+    for place in product(sources, GRADES):
+        if own := groups.get(place):
+            cosines = [item.cosine for item in own]
+            rivals = [item.runner_up for item in own if item.runner_up is not None]
+            numbers = (min(cosines), max(cosines), max(rivals, default=None))
+            rows.append((*place, str(len(own)), *(words.fixed(n, 2) for n in numbers)))
     columns = ("model", "match", "tensors", "least cosine", "highest", "highest runner-up")
-    return _filled(Table("What the weights say of the target's tensors", columns, rows_of(rows), texts=2))
+    return Table("What the weights say of the target's tensors", columns, rows_of(rows), texts=2)
 
 
-def distances(checks: Distances) -> Table | None:
-    """How far target and donors are apart, per role; None where nothing was compared.
+def distances(checks: Distances) -> Table:
+    """How far target and donors are apart, per role; without rows where nothing was compared.
 
     The ancestor has rows only where it has problems: how far it is, each donor's rows say.
     """
@@ -114,31 +114,25 @@ def distances(checks: Distances) -> Table | None:
         own = [s for s in summaries if s.source == source and (source in checks.donors or s.problems)]
         roles += [summary for summary in own if summary.role in shown]
         left_out += sum(summary.role not in shown for summary in own)
-    moved = any(role.target_moved is not None for role in roles)
-    flagged = any(role.problems for role in roles)
-    rows = []
-    for role in roles:
-        numbers = [role.cosine, role.least, role.distance]
-        numbers += [role.target_moved, role.donor_moved] if moved else []
-        problems = [str(role.problems)] if flagged else []
-        cells = [words.fixed(number, 3) for number in numbers]
-        rows.append((role.source, role.role, str(role.tensors), *cells, *problems))
-    columns = ["model", "role", "tensors", "cosine", "least cosine", "distance"]
-    columns += ["target moved", "donor moved"] if moved else []
-    columns += ["problems"] if flagged else []
     notes = [f"{left_out} roles that are nearer are left out"] if left_out else []
-    notes += ["distance: |target - donor| / |target|"]
-    notes += ["moved: distance from the ancestor, over the ancestor's norm"] if moved else []
-    return _filled(
-        Table(
-            "How far the merged tensors are from the target's (medians)",
-            tuple(columns),
-            rows_of(rows),
-            texts=2,
-            strong=frozenset(index for index, role in enumerate(roles) if role.problems),
-            note="; ".join(notes),
-        )
-    )
+    notes.append("distance: |target - donor| / |target|")
+    columns: list[Column[RoleDistance]] = [
+        ("model", lambda role: role.source),
+        ("role", lambda role: role.role),
+        ("tensors", lambda role: str(role.tensors)),
+        ("cosine", lambda role: words.fixed(role.cosine, 3)),
+        ("least cosine", lambda role: words.fixed(role.least, 3)),
+        ("distance", lambda role: words.fixed(role.distance, 3)),
+    ]
+    if any(role.target_moved is not None for role in roles):
+        columns.append(("target moved", lambda role: words.fixed(role.target_moved, 3)))
+        columns.append(("donor moved", lambda role: words.fixed(role.donor_moved, 3)))
+        notes.append("moved: distance from the ancestor, over the ancestor's norm")
+    problems = [index for index, role in enumerate(roles) if role.problems]
+    if problems:
+        columns.append(("problems", lambda role: str(role.problems)))
+    title = "How far the merged tensors are from the target's (medians)"
+    return Table.of(title, roles, columns, texts=2, strong=problems, note="; ".join(notes))
 
 
 def farthest_roles(checks: Sequence[TensorDistance], most: int = MOST_ROLES) -> list[str]:
@@ -149,7 +143,3 @@ def farthest_roles(checks: Sequence[TensorDistance], most: int = MOST_ROLES) -> 
         farthest[check.role] = max(farthest.get(check.role, own), own)
     shown = set(sorted(farthest, key=lambda role: farthest[role], reverse=True)[:most])
     return [role for role in farthest if role in shown]
-
-
-def _filled(table: Table) -> Table | None:
-    return table if table.rows else None

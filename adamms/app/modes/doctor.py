@@ -32,7 +32,8 @@ def doctor(run: Run, console: Console) -> Result:
         for finding in _look(run):
             findings.append(finding)
             advance(1)
-    console.findings([(f.subject, f.state, f.detail, f.advice) for f in findings])
+    for finding in findings:
+        console.finding(finding.subject, finding.state, finding.detail, finding.advice)
     wrong = [finding.subject for finding in findings if finding.state == BAD]
     if wrong:
         raise AdammsError(f"doctor: {len(wrong)} in the way of this configuration: {', '.join(wrong)}")

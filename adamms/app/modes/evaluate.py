@@ -14,6 +14,7 @@ from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
+from adamms.report import tables
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -65,6 +66,6 @@ def _scored(
     write_text(run.output / "answers.jsonl", "".join(lines))
     scores = score_tasks(scorer, labels, labelled, answers)
     result = replace(result, scores=scores, labelled=len(labelled), timings=console.timings)
-    console.scores(result)
+    console.table(tables.own_scores(result))
     write_evaluation(run.output / "evaluation.json", result)
     return result

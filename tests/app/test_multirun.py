@@ -59,13 +59,13 @@ def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Pa
     assert 0 in content["best"]
     for number, method in ((0, "linear"), (2, "slerp")):
         evaluation = json.loads((sweep / f"{number}/evaluation.json").read_text())
-        overall = content["jobs"][number]["found"]["overall"]
-        assert overall["settings"] == {"merge.alpha": 0.4}
-        assert overall["score"] == evaluation["candidates"]["0.4"]["mean"]
+        numbers = content["jobs"][number]["found"]["numbers"]
+        assert numbers["all_alpha"] == 0.4
+        assert numbers["all_score"] == evaluation["candidates"]["0.4"]["mean"]
         mark = "^" if number in content["best"] else ""
         row = next(line for line in printed if line.startswith(f"{number}   {method}"))
-        assert row.split()[3] == f"{overall['score']:.1f}{mark}"
-    assert content["jobs"][0]["found"]["overall"]["score"] == 50.0
+        assert row.split()[3] == f"{numbers['all_score']:.1f}{mark}"
+    assert content["jobs"][0]["found"]["numbers"]["all_score"] == 50.0
     assert any(line.startswith("1   ties") and "failed" in line for line in printed)
     assert any("job 1: failed: merge=ties needs an ancestor" in line for line in printed)
     assert "3 searches compared" in (sweep / "comparison.html").read_text()
@@ -91,7 +91,7 @@ def test_a_job_in_a_process_of_its_own_is_compared(run, talkative: Path, tmp_pat
     [job] = json.loads((sweep / "comparison.json").read_text())["jobs"]
     selection = json.loads((sweep / "0/selection.json").read_text())
     assert job["overrides"]["search.signal.rule"] == "either"
-    assert job["found"]["overall"]["settings"] == {"merge.alpha": selection["overall"]["alpha"]}
+    assert job["found"]["selection"] == selection
 
 
 def test_a_multirun_of_merges_and_a_single_run_end_as_they_are(run, talkative: Path, tmp_path: Path) -> None:

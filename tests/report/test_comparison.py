@@ -183,8 +183,9 @@ def test_the_files_hold_everything(result: Result, tmp_path: Path) -> None:
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content["varying"] == ["merge"]
     jobs = content["jobs"]
-    assert jobs[1]["found"]["overall"]["settings"].keys() == {"merge.density", "merge.alpha"}
-    assert jobs[0]["found"]["overall"]["score"] == jobs[1]["found"]["overall"]["score"]
+    found = [job["found"] for job in jobs]
+    assert found[1]["selection"]["overall"]["candidate"].keys() == {"merge.density", "merge.alpha"}
+    assert found[0]["numbers"]["all_score"] == found[1]["numbers"]["all_score"]
     assert content["best"] == [0, 1]
-    assert jobs[0]["found"]["regret"] == result.regret(None)
-    assert jobs[1]["found"]["parameters"] == {"density": 0.2, "scope": "model"}
+    assert found[0]["numbers"]["all_regret"] == result.regret(None)
+    assert found[1]["parameters"] == {"density": 0.2, "scope": "model"}

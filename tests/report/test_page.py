@@ -186,8 +186,7 @@ def test_higher_scores_are_drawn_higher_on_one_scale(result: Result):
     charts = curves.per_task(result)
     for chart, task in zip(charts, result.tasks, strict=True):
         panel = chart.panels[0]
-        places = dict(panel.lines)["merged"].split()
-        heights = [float(place.partition(",")[2]) for place in places]
+        heights = [y for _, y in dict(panel.lines)["merged"]]
         scores = [result.score(candidate, task) for candidate in result.candidates]
         assert sorted(range(11), key=lambda i: (-heights[i], i)) == sorted(
             range(11), key=lambda i: (scores[i], i)

@@ -136,7 +136,7 @@ def _found(folder: Path, result: Result) -> list[str]:
             "this model": [result.score(result.merged, task) for task in scopes],
             "target alone": [result.target_score(task) for task in scopes],
         }
-        for name, scores in result.donor_scores.items():
+        for name, scores in result.scored.donors.items():
             rows[f"donor {name} alone"] = [scores.on(task) for task in scopes]
         lines = [[name, *map(words.score, values)] for name, values in rows.items()]
         table = _table([["model", "mean", *result.tasks], *lines])

@@ -48,8 +48,8 @@ class JobRow:
     @property
     def best_donor(self) -> float | None:
         """The mean score of the better donor; None where none could run."""
-        donors = self.result.donor_scores if self.result else {}
-        return max((scores.mean for scores in donors.values()), default=None)
+        donors = self.result.scored.donors.values() if self.result else ()
+        return max((scores.mean for scores in donors), default=None)
 
 
 @dataclass(frozen=True)

@@ -142,28 +142,33 @@ class Result:
         return TypeAdapter(cls).validate_python(data)
 
     @property
+    def scored(self) -> Evaluation:
+        """The evaluation; one without scores where there is none."""
+        return self.evaluation or Evaluation({})
+
+    @property
+    def choices(self) -> dict[str | None, Choice]:
+        """The choice for every task, and with None the one for all; empty without a search."""
+        if self.selection is None:
+            return {}
+        return dict[str | None, Choice](self.selection.tasks) | {None: self.selection.overall}
+
+    @property
     def tasks(self) -> list[str]:
         """Those that were searched, then those that were only evaluated."""
-        names = dict.fromkeys(self.selection.tasks if self.selection else ())
-        if self.evaluation:
-            for scores in self.evaluation.candidates.values():
-                names |= dict.fromkeys(scores.tasks)
-        return list(names)
+        evaluated = [task for scores in self.scored.candidates.values() for task in scores.tasks]
+        return list(dict.fromkeys(task for task in (*self.choices, *evaluated) if task is not None))
 
     @property
     def candidates(self) -> list[Candidate]:
         """All that have answered or been scored, in increasing order."""
-        found = set(self.evaluation.candidates) if self.evaluation else set()
-        if self.selection:
-            for choice in (self.selection.overall, *self.selection.tasks.values()):
-                found |= {choice.candidate, *choice.differences}
-        return sorted(found)
+        chosen = [{choice.candidate, *choice.differences} for choice in self.choices.values()]
+        return sorted(set(self.scored.candidates).union(*chosen))
 
     @property
     def several(self) -> Candidate | None:
         """The one of several coefficients that was chosen over the grid's; None where none was."""
-        choice = self.choice(None)
-        found = None if choice is None else choice.several
+        found = self.selection.overall.several if self.selection else None
         return found.best if found is not None and found.better else None
 
     @property
@@ -189,31 +194,29 @@ class Result:
 
     def choice(self, task: str | None) -> Choice | None:
         """The choice for a task, or with None for all; None where there is none."""
-        if self.selection is None:
-            return None
-        return self.selection.overall if task is None else self.selection.tasks.get(task)
+        return self.choices.get(task)
+
+    def winner(self, task: str | None) -> Candidate | None:
+        """The candidate that was chosen for a task, or with None for all; None where there is none."""
+        choice = self.choice(task)
+        return None if choice is None else choice.candidate
 
     def score(self, candidate: Candidate | None, task: str | None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""
-        if self.evaluation is None or candidate is None:
-            return None
-        return self.evaluation.score(candidate, task)
+        return None if candidate is None else self.scored.score(candidate, task)
 
     def oracle(self, task: str | None) -> Candidate | None:
         """The best candidate by labels for a task, or with None on average."""
-        return None if self.evaluation is None else self.evaluation.oracle(task)
+        return self.scored.oracle(task)
 
     def regret(self, task: str | None) -> float | None:
         """What the choice loses to the oracle, in the scores' unit."""
-        choice = self.choice(task)
-        if self.evaluation is None or choice is None:
-            return None
-        return self.evaluation.regret(choice.candidate, task)
+        winner = self.winner(task)
+        return None if winner is None else self.scored.regret(winner, task)
 
     def chosen_score(self, task: str | None) -> float | None:
         """The score of the choice for a task, or with None the mean of the one for all; None without one."""
-        choice = self.choice(task)
-        return None if choice is None else self.score(choice.candidate, task)
+        return self.score(self.winner(task), task)
 
     @property
     def fixed(self) -> Candidate | None:
@@ -223,34 +226,26 @@ class Result:
     @property
     def unmerged(self) -> Candidate | None:
         """The evaluated candidate of alpha 0, if that is the target itself."""
-        return None if self.evaluation and self.evaluation.target else self._evaluated(0.0)
+        return None if self.scored.target else self._evaluated(0.0)
 
     def target_score(self, task: str | None) -> float | None:
         """The target's own score on a task, or with None its mean; None where there is none."""
-        if self.evaluation is not None and self.evaluation.target is not None:
-            return self.evaluation.target.on(task)
-        return self.score(self.unmerged, task)
+        target = self.scored.target
+        return self.score(self.unmerged, task) if target is None else target.on(task)
 
     @property
     def parents(self) -> dict[str, float]:
         """The mean scores of the target and of the donors that could run, by what they are called."""
         target = self.target_score(None)
         found = {} if target is None else {"the target": target}
-        return found | {f"donor {name}": scores.mean for name, scores in self.donor_scores.items()}
-
-    @property
-    def donor_scores(self) -> Mapping[str, Scores]:
-        """Donor name -> its scores, of those that could run."""
-        return self.evaluation.donors if self.evaluation else {}
+        return found | {f"donor {name}": scores.mean for name, scores in self.scored.donors.items()}
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:
         """The control's best point on average; the lowest alpha among equals."""
-        if self.evaluation is None or not self.evaluation.control:
-            return None
-        control = self.evaluation.control
-        best = max(sorted(control), key=lambda candidate: control[candidate].mean)
-        return best, control[best]
+        control = self.scored.control
+        best = max(sorted(control), key=lambda candidate: control[candidate].mean, default=None)
+        return None if best is None else (best, control[best])
 
     def per_task_mean(self, of_oracles: bool = False) -> float | None:
         """Mean score when every task has a model of its own: at its choice, or at its oracle."""
@@ -261,7 +256,5 @@ class Result:
         return sum(known) / len(known) if known and len(known) == len(scores) else None
 
     def _evaluated(self, alpha: float) -> Candidate | None:
-        for candidate in self.evaluation.candidates if self.evaluation else ():
-            if candidate.alpha is not None and candidate.alpha_alone and abs(candidate.alpha - alpha) < 1e-9:
-                return candidate
-        return None
+        alone = [c for c in self.scored.candidates if c.alpha_alone]
+        return next((c for c in alone if c.alpha is not None and abs(c.alpha - alpha) < 1e-9), None)

@@ -89,7 +89,7 @@ def scores(result: Result) -> Table | None:
         rows.append(_score_row(result, label, evaluation.candidates[candidate], candidate))
     if control is not None:
         rows.append(_score_row(result, f"control {result.label(control[0])}", control[1]))
-    chosen = overall.candidate if overall else None
+    chosen = result.winner(None)
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
         (words.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
@@ -105,8 +105,7 @@ def _score_row(
     """The scores of a model; one that is no candidate has no D and no marks."""
     overall, cells = result.choice(None), [Cell(label)]
     for task in (None, *result.tasks):
-        choice = result.choice(task)
-        chosen = candidate is not None and choice is not None and choice.candidate == candidate
+        chosen = candidate is not None and candidate == result.winner(task)
         best = candidate is not None and candidate == result.oracle(task)
         best = best or (chosen and result.regret(task) == 0)
         cells.append(Cell(words.score(found.on(task)), chosen, best))
@@ -143,7 +142,7 @@ def choices(result: Result) -> Table | None:
     if result.selection is None:
         return None
     trust = result.selection.overall.trust
-    found = dict[str | None, Choice](result.selection.tasks) | {None: result.selection.overall}
+    found = result.choices
     columns: list[Column[str | None]] = [
         ("task", lambda task: words.ALL_TASKS if task is None else task),
         (words.noun(result.candidates), lambda task: result.label(found[task].candidate)),
@@ -183,9 +182,8 @@ def summary(result: Result) -> Table | None:
     if evaluation is None:
         return None
     compared: list[tuple[str, str, float | None]] = []  # model, setting, mean
-    own = None
+    own = result.chosen_score(None)
     if overall is not None:
-        own = result.score(overall.candidate, None)
         compared.append(("chosen, one for all tasks", result.label(overall.candidate), own))
         compared.append(("chosen, one per task", "", result.per_task_mean()))
     if oracle is not None:

@@ -66,15 +66,13 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
         left -= size
         cut += clipped
         rows[index] = row | {"changes": counts[index]}
-    choice = result.choice(None)
-    chosen = candidates.index(choice.candidate) if choice and choice.candidate in candidates else None
-    base = candidates.index(result.unmerged) if result.unmerged in candidates else None
+    places: dict[Candidate | None, int] = {candidate: place for place, candidate in enumerate(candidates)}
     return Answers(
         data={
             "candidates": list(map(str, candidates)),
             "noun": words.noun(candidates),
-            "chosen": chosen,
-            "base": base,
+            "chosen": places.get(result.winner(None)),
+            "base": places.get(result.unmerged),
             "rows": [rows[index] for index in sorted(rows)],
             "images": album.addresses,
         },

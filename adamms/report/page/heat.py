@@ -100,10 +100,9 @@ def confidence(result: Result) -> Heat | None:
 def surfaces(result: Result) -> list[Heat]:
     """D, and the mean score, over every two axes of the grid; none where it has fewer than two."""
     axes = {key: values for key, values in axes_of(result.candidates).items() if len(values) > 1}
-    choice, evaluation = result.choice(None), result.evaluation
+    choice, chosen = result.choice(None), result.winner(None)
     differences = choice.differences if choice else {}
-    means = {c: scores.mean for c, scores in evaluation.candidates.items()} if evaluation else {}
-    chosen = choice.candidate if choice else None
+    means = {c: scores.mean for c, scores in result.scored.candidates.items()}
     found = []
     for pair in combinations(axes, 2):
         rest = ", the best of the other axes" if len(axes) > 2 else ""

@@ -58,7 +58,7 @@ def curves(result: Result) -> Curves:
 def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
     """Section -> scope -> value, of what is known of the candidate."""
     found: dict[str, Row] = {"difference": {}, "wins": {}, "score": {}, "control": {}}
-    control = result.evaluation.control.get(candidate) if result.evaluation else None
+    control = result.scored.control.get(candidate)
     for task, scope in _scopes(result).items():
         choice = result.choice(task)
         if choice is not None and candidate in choice.differences:
@@ -67,8 +67,8 @@ def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
         score = result.score(candidate, task)
         if score is not None:
             found["score"][scope] = score
-        if control is not None and (task is None or task in control.tasks):
-            found["control"][scope] = control.mean if task is None else control.tasks[task]
+        if control is not None and (value := control.on(task)) is not None:
+            found["control"][scope] = value
     return {section: values for section, values in found.items() if values}
 
 
@@ -91,7 +91,7 @@ def details(result: Result) -> Row:
     row: Row = {}
     for task, scope in _scopes(result).items():
         row |= {} if task is None else _choice(result, task, scope)
-    row |= {f"donor_{identifier(name)}_score": scores.mean for name, scores in result.donor_scores.items()}
+    row |= {f"donor_{identifier(name)}_score": scores.mean for name, scores in result.scored.donors.items()}
     if result.scores is not None:
         row |= {f"task_{identifier(task)}_score": value for task, value in result.scores.tasks.items()}
         row["all_score"] = result.scores.mean

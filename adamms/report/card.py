@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from huggingface_hub import metadata_load
 
 from adamms.report import findings, words
 from adamms.report.page import curves
@@ -44,7 +45,10 @@ class Origin:
     @classmethod
     def of(cls, name: str, folder: Path) -> "Origin":
         """What the card in a checkpoint's folder says."""
-        return cls(name, _front_matter(folder / "README.md").get("license"))
+        try:
+            return cls(name, (metadata_load(folder / "README.md") or {}).get("license"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return cls(name)
 
 
 def write_card(
@@ -108,16 +112,13 @@ def _index(result: Result | None) -> dict[str, Any]:
     """The scores in the hub's model-index; {} where there are none."""
     if result is None or result.evaluation is None:
         return {}
-    scores = {task: result.score(result.merged, task) for task in result.tasks}
-    entries = [
-        {
-            "task": {"type": PIPELINE},
-            "dataset": {"name": task, "type": task},
-            "metrics": [{"type": "accuracy", "name": f"accuracy ({result.unit})", "value": round(value, 2)}],
-        }
-        for task, value in scores.items()
-        if value is not None
-    ]
+    entries = []
+    for task in result.tasks:
+        value = result.score(result.merged, task)
+        if value is not None:
+            metric = {"type": "accuracy", "name": f"accuracy ({result.unit})", "value": round(value, 2)}
+            dataset = {"name": task, "type": task}
+            entries.append({"task": {"type": PIPELINE}, "dataset": dataset, "metrics": [metric]})
     return {"model-index": [{"name": result.title, "results": entries}]} if entries else {}
 
 
@@ -136,8 +137,8 @@ def _found(folder: Path, result: Result) -> list[str]:
             "this model": [result.score(result.merged, task) for task in scopes],
             "target alone": [result.target_score(task) for task in scopes],
         }
-        for name, scores in result.scored.donors.items():
-            rows[f"donor {name} alone"] = [scores.on(task) for task in scopes]
+        for name, found in result.scored.donors.items():
+            rows[f"donor {name} alone"] = [found.on(task) for task in scopes]
         lines = [[name, *map(words.score, values)] for name, values in rows.items()]
         table = _table([["model", "mean", *result.tasks], *lines])
         blocks.append(f"Scores ({result.unit}) on {result.labelled} labelled examples:\n\n{table}")
@@ -157,15 +158,3 @@ def _code(loader: str) -> str:
     name = next((place for place, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
     call = f"{'.'.join(parts[name:])}({arguments}".format("folder")
     return f"from {'.'.join(parts[:name])} import {parts[name]}\n\nmodel = {call}"
-
-
-def _front_matter(file: Path) -> Mapping[str, Any]:
-    """The metadata of a model card; {} where there is none, or none that can be read."""
-    if not file.is_file():
-        return {}
-    found = re.match(r"\A---\s*\n(.*?)\n---\s*(\n|\Z)", file.read_text("utf-8", errors="replace"), re.DOTALL)
-    try:
-        front = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError:
-        return {}
-    return front if isinstance(front, dict) else {}

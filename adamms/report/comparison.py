@@ -41,15 +41,19 @@ class JobRow:
     result: Result | None = None
 
     @property
+    def found(self) -> Result:
+        """The result; an empty one where there is none."""
+        return self.result or Result("")
+
+    @property
     def score(self) -> float | None:
         """The mean score of the model that was chosen for all tasks; None without labels."""
-        return None if self.result is None else self.result.chosen_score(None)
+        return self.found.chosen_score(None)
 
     @property
     def best_donor(self) -> float | None:
         """The mean score of the better donor; None where none could run."""
-        donors = self.result.scored.donors.values() if self.result else ()
-        return max((scores.mean for scores in donors), default=None)
+        return max((scores.mean for scores in self.found.scored.donors.values()), default=None)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,14 @@
 The console and the page draw the same cells. Knows no files.
 """
 
+from collections.abc import Callable, Sequence
+
 from adamms.merge.candidate import short
 from adamms.report import words
 from adamms.report.comparison import Comparison, JobRow
 from adamms.report.result import Result
-from adamms.report.tables import Cell, Table, rows_of
+from adamms.report.tables import Cell, Column, Table, rows_of
+from adamms.search.choice import Choice
 
 MOST_KEYS = 2  # more of them are one column, 'a=1, b=2'
 ADAMMS = "linear"
@@ -17,41 +20,34 @@ def overview(comparison: Comparison) -> Table | None:
     """A row per search: what it varies, what it chose, what that was worth; None if there is no search."""
     if not comparison.jobs:
         return None
-    headings, texts = labels(comparison)
-    labelled = bool(comparison.best)
-    apart = labelled and _references(comparison) is None
-    rows = [
-        (*map(Cell, (str(job.number), *texts[job.number])), *_found(job, comparison, labelled, apart))
-        for job in comparison.jobs
+    best = comparison.best
+    columns: list[Column[JobRow]] = [
+        ("job", lambda job: str(job.number)),
+        *labels(comparison),
+        ("chosen", lambda job: str(job.found.winner(None) or _state(job))),
     ]
-    columns = ["job", *headings, "chosen"]
-    words_wide = len(columns)
-    columns += ["mean", "per task", "oracle", "regret"] if labelled else []
-    columns += ["D", "sure"]
-    columns += ["target", "best donor"] if apart else []
-    return Table(
-        "The searches of this multirun" + (" (%, by labels that they never saw)" if labelled else ""),
-        tuple(columns),
-        tuple(rows),
-        texts=words_wide,
-        strong=frozenset(i for i, job in enumerate(comparison.jobs) if job.number in comparison.best),
-    )
+    texts = len(columns)
+    if best:
+        columns += [
+            ("mean", lambda job: Cell(words.score(job.score), best=job.number in best)),
+            ("per task", lambda job: words.score(job.found.per_task_mean())),
+            ("oracle", lambda job: words.score(job.found.score(job.found.oracle(None), None))),
+            ("regret", lambda job: words.score(job.found.regret(None))),
+        ]
+    columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
+    columns.append(("sure", lambda job: _known(job, lambda choice: words.share(choice.confidence))))
+    if best and _references(comparison) is None:
+        columns.append(("target", lambda job: words.score(job.found.target_score(None))))
+        columns.append(("best donor", lambda job: words.score(job.best_donor)))
+    title = "The searches of this multirun" + (" (%, by labels that they never saw)" if best else "")
+    strong = [place for place, job in enumerate(comparison.jobs) if job.number in best]
+    return Table.of(title, comparison.jobs, columns, texts, strong)
 
 
-def _found(job: JobRow, comparison: Comparison, labelled: bool, apart: bool) -> list[Cell]:
-    """What a search chose, its scores if some have labels, and those of its parents if they differ."""
-    result = job.result or Result("")
-    choice = result.choice(None)
-    cells = [Cell(str(choice.candidate) if choice else _state(job))]
-    if labelled:
-        best = result.score(result.oracle(None), None)
-        numbers = (result.per_task_mean(), best, result.regret(None))
-        cells += [Cell(words.score(job.score), best=job.number in comparison.best)]
-        cells += [Cell(words.score(number)) for number in numbers]
-    cells.append(Cell(words.difference(choice.differences[choice.candidate] if choice else None)))
-    cells.append(Cell(words.share(choice.confidence) if choice else "-"))
-    parents = (result.target_score(None), job.best_donor) if apart else ()
-    return cells + [Cell(words.score(number)) for number in parents]
+def _known(job: JobRow, text: Callable[[Choice], str]) -> str:
+    """What is said of its choice; a dash where there is none."""
+    choice = job.found.choice(None)
+    return "-" if choice is None else text(choice)
 
 
 def legend(comparison: Comparison) -> list[str]:
@@ -80,65 +76,58 @@ def failures(comparison: Comparison) -> list[str]:
     ]
 
 
-def hyperparameters(comparison: Comparison) -> Table | None:
-    """All that the chosen models were merged with; None if nothing was merged."""
+def hyperparameters(comparison: Comparison) -> Table:
+    """All that the chosen models were merged with; without rows if nothing was merged."""
     rows = []
     for job in comparison.jobs:
-        merged = job.result.hyperparameters if job.result else None
-        if merged is not None:
+        if merged := job.found.hyperparameters:
             values = {key: "null" if value is None else value for key, value in merged.parameters.items()}
             parameters = ", ".join(f"{key}={value}" for key, value in values.items())
             shares = ", ".join(f"{name}={share:g}" for name, share in merged.shares.items())
             rows.append((str(job.number), merged.method, shares, parameters or "-"))
-    if not rows:
-        return None
     columns = ("job", "method", "the donors' shares", "parameters")
     return Table("Hyper-parameters of the chosen models", columns, rows_of(rows), texts=4)
 
 
-def choices(comparison: Comparison) -> Table | None:
-    """The choice for every task, with its score where there are labels; None if no search has ended."""
-    found = [result.selection.tasks for result in comparison.results if result.selection]
-    tasks = list(dict.fromkeys(task for choices in found for task in choices))
-    headings, texts = labels(comparison)
-    rows = []
-    for job in comparison.jobs:
-        if job.result is not None:
-            chosen = [_chosen(job.result, task) for task in tasks]
-            rows.append((str(job.number), *texts[job.number], *chosen))
-    if not rows:
-        return None
-    columns = ("job", *headings, *tasks)
-    return Table("The choice for each task", columns, rows_of(rows), texts=1 + len(headings))
+def choices(comparison: Comparison) -> Table:
+    """The choice for every task, with its score where there are labels; no rows if no search has ended."""
+    tasks = dict.fromkeys(task for result in comparison.results for task in result.choices if task)
+
+    def chosen(task: str) -> Callable[[JobRow], str]:
+        return lambda job: _chosen(job.found, task)
+
+    told = labels(comparison)
+    columns: list[Column[JobRow]] = [("job", lambda job: str(job.number)), *told]
+    columns += [(task, chosen(task)) for task in tasks]
+    ended = [job for job in comparison.jobs if job.result is not None]
+    return Table.of("The choice for each task", ended, columns, texts=1 + len(told))
 
 
 def _chosen(result: Result, task: str) -> str:
-    choice, score = result.choice(task), result.chosen_score(task)
-    if choice is None:
-        return "-"
-    return str(choice.candidate) + ("" if score is None else f": {words.score(score)}")
+    winner, score = result.winner(task), result.chosen_score(task)
+    text = "-" if winner is None else str(winner)
+    return text if score is None else f"{text}: {words.score(score)}"
 
 
-def labels(comparison: Comparison) -> tuple[list[str], dict[int, list[str]]]:
-    """Headings, and job number -> texts below them, that tell the jobs apart."""
+def labels(comparison: Comparison) -> list[tuple[str, Callable[[JobRow], str]]]:
+    """The columns that tell the jobs apart: what varies, and the method if that does not say it."""
+
+    def value(key: str) -> Callable[[JobRow], str]:
+        return lambda job: job.overrides.get(key, "")
+
     keys = comparison.varying
+    columns = [(key.lstrip("+").rpartition(".")[2], value(key)) for key in keys]
     if len(keys) > MOST_KEYS:
-        headings = ["overrides"]
-        texts = {
-            job.number: [
-                ", ".join(f"{short(key)}={job.overrides[key]}" for key in keys if key in job.overrides)
-            ]
-            for job in comparison.jobs
-        }
-    else:
-        headings = [key.lstrip("+").rpartition(".")[2] for key in keys]
-        texts = {job.number: [job.overrides.get(key, "") for key in keys] for job in comparison.jobs}
-    methods = {job.number: _method(job.result) for job in comparison.jobs if job.result is not None}
-    named = all(any(method in text for text in texts[number]) for number, method in methods.items())
-    if len(set(methods.values())) > 1 and not named:
-        headings.append("method")
-        texts = {number: [*text, methods.get(number, "-")] for number, text in texts.items()}
-    return headings, texts
+        columns = [("overrides", lambda job: _overrides(job, keys))]
+    ended = [job for job in comparison.jobs if job.result is not None]
+    named = all(any(_method(job.found) in read(job) for _, read in columns) for job in ended)
+    if len({_method(job.found) for job in ended}) > 1 and not named:
+        columns.append(("method", lambda job: _method(job.result) if job.result else "-"))
+    return columns
+
+
+def _overrides(job: JobRow, keys: Sequence[str]) -> str:
+    return ", ".join(f"{short(key)}={job.overrides[key]}" for key in keys if key in job.overrides)
 
 
 def _references(comparison: Comparison) -> str | None:

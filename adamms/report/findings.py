@@ -7,17 +7,7 @@ from collections.abc import Sequence
 
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result
-from adamms.report.words import (
-    difference,
-    listing,
-    named,
-    noun,
-    plural,
-    printable,
-    setting,
-    share,
-    spans,
-)
+from adamms.report.words import difference, listing, named, noun, plural, printable, setting, share, spans
 from adamms.search.choice import Choice, Several, Trust
 
 SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so

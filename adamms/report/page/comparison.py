@@ -49,12 +49,11 @@ def page(comparison: Comparison) -> str:
 
 def _names(comparison: Comparison) -> list[str]:
     """What tells each search from the others, in the table's words."""
-    _, texts = comparison_tables.labels(comparison)
-    told = [", ".join(text for text in texts[job.number] if text) for job in comparison.jobs]
-    return [
-        f"job {job.number}" + (f": {text}" if text else "")
-        for job, text in zip(comparison.jobs, told, strict=True)
-    ]
+    labels, names = comparison_tables.labels(comparison), []
+    for job in comparison.jobs:
+        told = ", ".join(text for _, read in labels if (text := read(job)))
+        names.append(f"job {job.number}" + (f": {told}" if told else ""))
+    return names
 
 
 def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
@@ -65,7 +64,7 @@ def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
         equal = f", and {len(best) - 1} more" if len(best) > 1 else ""
         said = f"chosen by {names[best[0]]}{equal}"
         facts.append(Fact("Highest mean score, by labels", words.score(first.score), said, "good"))
-        choice = first.result.choice(None) if first.result else None
+        choice = first.found.choice(None)
         if choice is not None:
             sure = f"wins {words.share(choice.confidence)} of the resamples"
             facts.append(Fact("That choice", str(choice.candidate), sure))

@@ -4,6 +4,7 @@ Decides what is drawn; `charts` where.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from adamms.merge.candidate import Candidate
 from adamms.report import words
@@ -35,75 +36,63 @@ def _panels(result: Result, task: str | None) -> list[Panel]:
     choice = result.choice(task)
     if result.axis is None:
         return panels
-    if result.evaluation is not None:
+    if series := _scores(result, task):
         name = f"mean score ({result.unit})" if task is None else f"score ({result.unit})"
-        series = tuple(one for one in _scores(result, task) if one.points)
-        ceiling = 100.0 if result.unit == "%" else None
-        if series:
-            panels.append(Panel(name, series, _spots(result, task), ceiling))
+        marked = {"oracle": result.oracle(task), "chosen": result.winner(task)}
+        values = {candidate: result.score(candidate, task) for candidate in result.grid}
+        panels.append(
+            Panel(name, series, _spots(result, marked, values), 100.0 if result.unit == "%" else None)
+        )
     if choice is not None:
-        known = sorted(choice.differences.items())
-        points = tuple((_x(c, result), value) for c, value in known if c != result.several)
-        series = (Series(words.curve(choice), "d", points), *_beside(result, choice.differences))
-        spots = _marked(result, {"chosen": choice.candidate}, choice.differences)
-        whole = all(abs(value - round(value)) < 1e-9 for _, value in known)
+        known = choice.differences
+        beside = known.get(result.several) if result.several else None
+        series = (
+            *_along(result, words.curve(choice), "d", known),
+            *_across(result, "several coefficients", "several", beside),
+        )
+        whole = all(abs(value - round(value)) < 1e-9 for value in known.values())
+        spots = _spots(result, {"chosen": choice.candidate}, known)
         panels.append(Panel("D", series, spots, from_zero=True, digits=0 if whole else 2))
     return panels
 
 
-def _scores(result: Result, task: str | None) -> list[Series]:
-    evaluation = result.evaluation
-    assert evaluation is not None
-    start = _x(result.grid[0], result)
-
-    def line(name: str, kind: str, value: float | None) -> Series:
-        return Series(name, kind, () if value is None else ((start, value),), across=True)
-
-    def curve(name: str, kind: str, control: bool) -> Series:
-        found = evaluation.control if control else evaluation.candidates
-        grid = [c for c in sorted(found) if c != result.several]
-        scores = [(_x(c, result), found[c].on(task)) for c in grid]
-        return Series(name, kind, tuple((x, score) for x, score in scores if score is not None))
-
+def _scores(result: Result, task: str | None) -> tuple[Series, ...]:
+    found = result.scored
     donors = [
-        line(f"donor {name} alone", f"p{index % PARENTS}", found.on(task))
-        for index, (name, found) in enumerate(evaluation.donors.items())
+        _across(result, f"donor {name} alone", f"p{index % PARENTS}", scores.on(task))
+        for index, (name, scores) in enumerate(found.donors.items())
     ]
-    return [
-        line("target alone", "target", result.target_score(task)),
-        *donors,
-        curve("control, no donor", "control", control=True),
-        curve("merged", "merged", control=False),
-        *_beside(result, {c: result.score(c, task) for c in evaluation.candidates}),
-    ]
-
-
-def _beside(result: Result, values: Mapping[Candidate, float | None]) -> list[Series]:
-    """The value of several coefficients, which have no place on the axis: a line across."""
-    value = None if result.several is None else values.get(result.several)
-    start = _x(result.grid[0], result)
+    control = {candidate: scores.on(task) for candidate, scores in found.control.items()}
+    merged = {candidate: scores.on(task) for candidate, scores in found.candidates.items()}
     return (
-        [] if value is None else [Series("several coefficients", "several", ((start, value),), across=True)]
+        *_across(result, "target alone", "target", result.target_score(task)),
+        *chain(*donors),
+        *_along(result, "control, no donor", "control", control),
+        *_along(result, "merged", "merged", merged),
+        *_across(result, "several coefficients", "several", result.score(result.several, task)),
     )
 
 
-def _spots(result: Result, task: str | None) -> tuple[Spot, ...]:
-    oracle, choice = result.oracle(task), result.choice(task)
-    marked = {"oracle": oracle, "chosen": choice.candidate if choice else None}
-    return _marked(result, marked, {c: result.score(c, task) for c in result.candidates})
+def _along(result: Result, name: str, kind: str, values: Mapping[Candidate, float | None]) -> list[Series]:
+    """The curve of the values that are known; of several coefficients, which are on no axis, not."""
+    known = {c: value for c, value in sorted(values.items()) if value is not None and c != result.several}
+    points = tuple((_x(candidate, result), value) for candidate, value in known.items())
+    return [Series(name, kind, points)] if points else []
 
 
-def _marked(
+def _across(result: Result, name: str, kind: str, value: float | None) -> list[Series]:
+    """A line across, if its value is known."""
+    start = _x(result.grid[0], result)
+    return [] if value is None else [Series(name, kind, ((start, value),), across=True)]
+
+
+def _spots(
     result: Result, marked: Mapping[str, Candidate | None], values: Mapping[Candidate, float | None]
 ) -> tuple[Spot, ...]:
     """A spot for every kind whose candidate is on the axis and has a value."""
-    return tuple(
-        Spot(kind, _x(candidate, result), value)
-        for kind, candidate in marked.items()
-        if candidate is not None
-        and candidate != result.several
-        and (value := values.get(candidate)) is not None
-    )
+    found = {kind: c for kind, c in marked.items() if c is not None and c != result.several}
+    places = [(kind, _x(candidate, result), values.get(candidate)) for kind, candidate in found.items()]
+    return tuple(Spot(kind, x, y) for kind, x, y in places if y is not None)
 
 
 def _chart(
@@ -114,7 +103,7 @@ def _chart(
     width: float,
     alike: Sequence[Panel] = (),
 ) -> Chart:
-    choice = result.choice(task)
+    winner = result.winner(task)
     large = width == WIDE
     heights = {1: [230.0 if large else 130.0], 2: [250.0, 110.0] if large else [130.0, 60.0]}[len(panels)]
     assert result.axis is not None
@@ -126,7 +115,7 @@ def _chart(
         width,
         heights,
         panels,
-        None if choice is None or choice.candidate == result.several else _x(choice.candidate, result),
+        None if winner is None or winner == result.several else _x(winner, result),
         alike,
     )
 

@@ -16,7 +16,6 @@ from adamms.report.result import Result
 
 SHADES = 10  # the darkest; 0 is the page's own colour
 LEAST_DISTANCE = 1e-4  # the lightest shade of a distance; equal tensors are at 0
-DENSE = 16  # columns from which cells are narrow and show no numbers
 FRAMED = "Framed: the choice."
 
 
@@ -64,10 +63,6 @@ class Heat:
     most: str
     kind: str
     note: str = ""
-
-    @property
-    def dense(self) -> bool:
-        return len(self.columns) > DENSE
 
 
 def confidence(result: Result) -> Heat | None:

@@ -47,16 +47,9 @@ def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) 
     environment.filters["data"] = _data
     style = _asset("style.css")
     code = [_asset(name) for name in scripts]
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            "img-src data:",
-            f"style-src {_hash(style)}",
-            "script-src " + " ".join(map(_hash, code)),
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
+    hashes = " ".join(map(_hash, code))
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {hashes}"
+    policy += "; base-uri 'none'; form-action 'none'"
     parts = {"policy": policy, "style": Markup(style), "scripts": [Markup(text) for text in code]}
     return environment.get_template(template).render(parts, **context)
 

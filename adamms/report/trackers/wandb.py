@@ -19,15 +19,8 @@ from pydantic import NonNegativeInt
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
-from adamms.report.trackers import identity, metrics
+from adamms.report.trackers import identity, metrics, wandb_files
 from adamms.report.trackers.tracker import Job, Record
-from adamms.report.trackers.wandb_files import (
-    answers_table,
-    checkpoints,
-    model_artifact,
-    run_artifacts,
-    samples_table,
-)
 
 Tag = Annotated[str, Len(1, identity.LONGEST_TAG)]  # as W&B takes them
 # What wandb's agent gives the processes that it starts.
@@ -153,18 +146,18 @@ class Wandb:
             run.log(found)
         run.summary.update(metrics.details(result))
         if result.answered:
-            run.log({"answers": answers_table(wandb, result, self.image_size)})
+            run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
         if result.lmms_eval is not None:
-            run.log({"lmms_eval_samples": samples_table(wandb, result.lmms_eval)})
+            run.log({"lmms_eval_samples": wandb_files.samples_table(wandb, result.lmms_eval)})
         output = Path(str(settings.get("output", self.folder)))
-        inputs = checkpoints(wandb, settings)
+        inputs = wandb_files.checkpoints(wandb, settings)
         if self.mode == "online":  # wandb refuses it offline; there the model's metadata names them
             for artifact in inputs:
                 run.use_artifact(artifact)
-        for artifact in run_artifacts(wandb, run.id, output):
+        for artifact in wandb_files.run_artifacts(wandb, run.id, output):
             run.log_artifact(artifact)
         if result.folder is not None and result.folder.is_dir():
-            run.log_artifact(model_artifact(wandb, run.id, result, inputs, self.checksum))
+            run.log_artifact(wandb_files.model_artifact(wandb, run.id, result, inputs, self.checksum))
 
 
 def _draw(run: Any, curves: metrics.Curves) -> None:

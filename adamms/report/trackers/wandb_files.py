@@ -29,30 +29,26 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     candidates = sorted({candidate for one in answered for candidate in one.texts})
     labelled = any(one.label is not None for one in answered)
     columns = ["task", "example", "image", "question", *(["label"] if labelled else [])]
-    columns += ["different answers", *(column(candidate) for candidate in candidates)]
+    columns += ["different answers", *map(column, candidates)]
     images = {one.example.image for one in answered if one.example.image is not None and image_size > 0}
-    shown = {path: _image(wandb, path, image_size) for path in sorted(images)}
-    table = wandb.Table(columns=columns, allow_mixed_types=True)
+    shown: dict[Path | None, Any] = {path: _image(wandb, path, image_size) for path in sorted(images)}
+    rows = []
     for one in answered:
-        example = one.example
-        image = None if example.image is None else shown.get(example.image)
-        texts = [one.texts.get(candidate) for candidate in candidates]
-        table.add_data(
-            *(example.task, example.id, image, example.question, *([one.label] if labelled else [])),
-            *(len({normalised(text) for text in texts if text is not None}), *texts),
-        )
-    return table
+        example, given = one.example, [one.texts.get(candidate) for candidate in candidates]
+        row = [example.task, example.id, shown.get(example.image), example.question]
+        row += [one.label] if labelled else []
+        rows.append([*row, len({normalised(text) for text in given if text is not None}), *given])
+    return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
 def samples_table(wandb: ModuleType, found: LmmsResults) -> Any:
     """A row per sample of lmms-eval: what was asked, what was right, and what came back."""
-    table = wandb.Table(columns=["task", "number", "question", "target", "answer", "raw", "scores"])
-    for sample in found.samples[: wandb.Table.MAX_ROWS]:
-        scores = json.dumps(dict(sample.scores), sort_keys=True)
-        table.add_data(
-            *(sample.task, sample.number, sample.question, sample.target, sample.answer, sample.raw, scores)
-        )
-    return table
+    texts = ("task", "number", "question", "target", "answer", "raw")
+    rows = [
+        [*(getattr(sample, name) for name in texts), json.dumps(dict(sample.scores), sort_keys=True)]
+        for sample in found.samples[: wandb.Table.MAX_ROWS]
+    ]
+    return wandb.Table(columns=[*texts, "scores"], data=rows)
 
 
 def column(candidate: Candidate) -> str:
@@ -73,16 +69,14 @@ def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:
     if "replay" in str((settings.get("engine") or {}).get("_target_")):
         return []
     models = settings.get("model") or {}
-    donors = models.get("donors") or {}
-    sources = {"target": models.get("target"), **{f"donor {name}": node for name, node in donors.items()}}
-    sources["ancestor"] = models.get("ancestor")
-    found = []
-    for role, node in sources.items():
-        for kind in ("path", "adapter"):
-            place = node.get(kind) if isinstance(node, Mapping) else None
-            if place is not None:
-                found.append(_checkpoint(wandb, role, str(place), node.get("revision")))
-    return found
+    donors = {f"donor {name}": node for name, node in (models.get("donors") or {}).items()}
+    sources = {"target": models.get("target"), **donors, "ancestor": models.get("ancestor")}
+    return [
+        _checkpoint(wandb, role, str(node[kind]), node.get("revision"))
+        for role, node in sources.items()
+        for kind in ("path", "adapter")
+        if isinstance(node, Mapping) and node.get(kind) is not None
+    ]
 
 
 def _checkpoint(wandb: ModuleType, role: str, place: str, revision: object) -> Any:

@@ -6,7 +6,6 @@ Decides order, what is cut, and what there is no room for, and says so; draws no
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from adamms.engines.answer import normalised
@@ -27,7 +26,6 @@ class Answers:
     Args:
         data: what the script reads, plain.
         tasks: names, for the filter.
-        examples: how many are in the page.
         changed: how many of all examples have an answer that changes.
         labelled: whether right and wrong are known.
         notes: sentences: what is not in the page, and why.
@@ -35,7 +33,6 @@ class Answers:
 
     data: Mapping[str, Any]
     tasks: tuple[str, ...]
-    examples: int
     changed: int
     labelled: bool
     notes: tuple[str, ...]
@@ -59,13 +56,13 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
     rows: dict[int, dict[str, Any]] = {}
     cut = 0
     for index in order:
-        row, clipped = _row(result.answered[index], candidates, album)
+        row = _row(result.answered[index], candidates, album) | {"changes": counts[index]}
         size = sum(map(len, (row["id"], row["question"], row["label"] or "", *row["texts"])))
         if size > left:
             break
         left -= size
-        cut += clipped
-        rows[index] = row | {"changes": counts[index]}
+        one, rows[index] = result.answered[index], row
+        cut += sum(len(text) > MOST_TEXT for text in (one.example.question, *set(one.texts.values())))
     places: dict[Candidate | None, int] = {candidate: place for place, candidate in enumerate(candidates)}
     return Answers(
         data={
@@ -77,7 +74,6 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
             "images": album.addresses,
         },
         tasks=tuple(dict.fromkeys(one.example.task for one in result.answered)),
-        examples=len(rows),
         changed=sum(count > 0 for count in counts),
         labelled=any(one.right for one in result.answered),
         notes=tuple(_notes(len(counts) - len(rows), room, cut, album, bool(result.target))),
@@ -98,27 +94,22 @@ def changes(one: Answered, candidates: Sequence[Candidate], ordered: bool) -> in
     return sum(before != after for before, after in pairwise(given))
 
 
-def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> tuple[dict[str, Any], int]:
-    """The example as plain data, every different answer once; and how many of its texts were cut."""
+def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> dict[str, Any]:
+    """The example as plain data, every different answer once."""
     example = one.example
     texts = list(dict.fromkeys(one.texts[c] for c in candidates if c in one.texts))
-    right: list[bool | None] = [None] * len(texts)
-    for candidate, judged in one.right.items():
-        right[texts.index(one.texts[candidate])] = judged
-    shown = [*map(_clipped, texts)]
-    question = _clipped(example.question)
-    row = {
+    right = {one.texts[candidate]: judged for candidate, judged in one.right.items()}
+    return {
         "id": example.id,
         "task": example.task,
-        "question": question,
+        "question": _clipped(example.question),
         "label": one.label,
-        "texts": shown,
-        "right": right,
+        "texts": [*map(_clipped, texts)],
+        "right": [right.get(text) for text in texts],
         "given": [texts.index(one.texts[c]) if c in one.texts else -1 for c in candidates],
-        "image": None if example.image is None else album.place(Path(example.image)),
+        "image": None if example.image is None else album.place(example.image),
         "pictured": example.image is not None,
     }
-    return row, sum(a is not b for a, b in zip([question, *shown], [example.question, *texts], strict=True))
 
 
 def _clipped(text: str) -> str:

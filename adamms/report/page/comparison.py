@@ -124,12 +124,7 @@ def _chart(comparison: Comparison, names: Sequence[str], axis: str, places: Sequ
 
 
 def _added(
-    panel: Panel,
-    name: str,
-    kind: str,
-    axis: str,
-    chosen: Candidate,
-    values: Mapping[Candidate, float | None],
+    panel: Panel, name: str, kind: str, axis: str, chosen: Candidate, values: Mapping[Candidate, float | None]
 ) -> Panel:
     """The panel with one more curve, of the values that are known."""
     points = {c: (c.settings[axis], value) for c, value in sorted(values.items()) if value is not None}

@@ -156,10 +156,9 @@ def distances(checks: Distances) -> list[Heat]:
     known = [c.distance for c in checks.tensors if c.distance is not None and c.distance > 0]
     low = max(LEAST_DISTANCE, min(known, default=LEAST_DISTANCE))
     high = max(known, default=1.0)
-    sources: dict[str, list[TensorDistance]] = {}
-    for check in checks.tensors:
-        sources.setdefault(check.source, []).append(check)
-    return [_distances(source, own, low, max(high, 2 * low)) for source, own in sources.items()]
+    sources = dict.fromkeys(check.source for check in checks.tensors)
+    own = {source: [check for check in checks.tensors if check.source == source] for source in sources}
+    return [_distances(source, own[source], low, max(high, 2 * low)) for source in sources]
 
 
 def _distances(source: str, checks: Sequence[TensorDistance], low: float, high: float) -> Heat:

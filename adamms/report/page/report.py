@@ -29,26 +29,23 @@ class Share:
 
 def page(result: Result) -> str:
     """The page of a run: one HTML file. What the result does not have is left out."""
-    choice, plan, checks = result.choice(None), result.plan, result.checks
-    scores, overall = tables.scores(result), curves.overall(result)
-    shown = [tables.summary(result), scores, tables.own_scores(result), tables.lmms_eval(result)]
-    shown.append(tables.differences(result))
+    choice, plan, checks, overall = result.choice(None), result.plan, result.checks, curves.overall(result)
+    shown = (tables.summary, tables.scores, tables.own_scores, tables.lmms_eval, tables.differences)
     context = {
+        "result": result,
         "title": words.printable(result.title),
         "about": _about(result),
-        "notes": result.notes,
-        "facts": _facts(result) or _coverage_fact(result),
+        "facts": _facts(result),
         "findings": findings.paragraphs(result),
         "noise": findings.noise(result),
         "overall": overall,
-        "legend": _legend(overall, labelled=scores is not None),
+        "legend": _legend(result, overall),
         "tasks": curves.per_task(result),
         "surfaces": heat.surfaces(result),
         "confidence": heat.confidence(result),
         "doubts": findings.doubts(result),
         "choices": tables.choices(result),
-        "tables": [table for table in shown if table is not None],
-        "labelled": scores is not None,
+        "tables": [table for make in shown if (table := make(result)) is not None],
         "meaning": words.meaning(choice, result.candidates) if choice else "",
         "answers": answers(result),
         "coverage": _coverage(result),
@@ -59,10 +56,7 @@ def page(result: Result) -> str:
         "roles": None if checks is None else plan_tables.distances(checks),
         "timings": tables.timings(result),
         "stages": _stages(result),
-        "config": result.config,
-        "folder": "" if result.folder is None else str(result.folder),
         "merged": "" if result.merged is None else words.setting(result.merged),
-        "load": result.load,
         "commands": findings.merge_commands(result),
     }
     return render("report.html", context, SCRIPTS)
@@ -83,9 +77,11 @@ def _about(result: Result) -> list[tuple[str, str, str]]:
 
 
 def _facts(result: Result) -> list[Fact]:
+    """Of a search what it chose; of a plan or a merge how much of the target it merges."""
     choice = result.choice(None)
     if choice is None:
-        return []
+        merged = [share for share in _coverage(result) if share.kind == "merged"]
+        return [Fact("Merged", f"{share.percent:.0f}%", f"of the target: {share.words}") for share in merged]
     noun, sure = words.noun(result.candidates), findings.sureness(choice)
     share = sure if sure == findings.NO_RIVALS else words.share(choice.confidence)
     said = "nothing else could win" if share == sure else f"{sure}: wins that share of the resamples"
@@ -118,16 +114,10 @@ def _gain(name: str, gain: float, words: str) -> Fact:
     return Fact(name, f"{gain:+.1f}", words, "good" if gain > 0 else "bad")
 
 
-def _coverage_fact(result: Result) -> list[Fact]:
-    """Of a plan or a merge: how much of the target it merges."""
-    merged = [share for share in _coverage(result) if share.kind == "merged"]
-    return [Fact("Merged", f"{share.percent:.0f}%", f"of the target: {share.words}") for share in merged]
-
-
-def _legend(overall: curves.Chart | None, labelled: bool) -> list[tuple[str, str]]:
+def _legend(result: Result, overall: curves.Chart | None) -> list[tuple[str, str]]:
     """(class, name) of every curve and mark."""
-    marks = [("ring", "chosen without labels")] + [("oracle", "oracle: best by labels")] * labelled
-    return [] if overall is None else [*overall.legend, *marks]
+    oracle = [("oracle", "oracle: best by labels")] if result.evaluation else []
+    return [] if overall is None else [*overall.legend, ("ring", "chosen without labels"), *oracle]
 
 
 def _coverage(result: Result) -> list[Share]:

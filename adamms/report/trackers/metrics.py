@@ -124,11 +124,12 @@ def _known(values: Mapping[str, float | None]) -> Row:
 
 
 def _coverage(result: Result) -> Row:
-    groups = result.plan.coverage() if result.plan else []
-    total = sum(found.parameters for found in groups)
-    merged = [found for found in groups if found.action == "merge"]
-    row: Row = {"plan_merged_tensors": sum(found.tensors for found in merged)} if result.plan else {}
-    return row | ({"plan_merged_share": sum(found.parameters for found in merged) / total} if total else {})
+    if result.plan is None:
+        return {}
+    groups = result.plan.coverage()
+    total, merged = sum(g.parameters for g in groups), [g for g in groups if g.action == "merge"]
+    row: Row = {"plan_merged_tensors": sum(g.tensors for g in merged)}
+    return row | ({"plan_merged_share": sum(g.parameters for g in merged) / total} if total else {})
 
 
 def _times(timings: Iterable[StageTiming]) -> Row:

@@ -72,13 +72,12 @@ def write_card(
     """
     shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
     method, rows = recipe["method"]["name"], recipe["coverage"]
+    licences = "; ".join(f"`{one.name}`: {one.licence or 'not said in its folder'}" for one in origins)
     coverage = [[r["action"], r["reason"], str(r["tensors"]), f"{r['parameters']:,}"] for r in rows]
     blocks = [
         "# Merged with adamms",
         f"`{origins[0].name}`, whose architecture it has, merged by `{method}` with {shares}.",
-        "Licences of what went in: "
-        + "; ".join(f"`{origin.name}`: {origin.licence or 'not said in its folder'}" for origin in origins)
-        + ".",
+        f"Licences of what went in: {licences}.",
         *(_found(folder, result) if result is not None else ()),
         "## What was merged",
         _table([["action", "reason", "tensors", "parameters"], *coverage]),

@@ -24,6 +24,8 @@ from adamms.report.progress import Meter, bar, heartbeat
 from adamms.report.result import Result, StageTiming
 from adamms.report.tables import Cell, Table
 
+# (chosen, best by labels) -> the mark in a cell.
+MARKS = {(False, False): "", (True, False): "*", (False, True): "^", (True, True): "="}
 Advance = Callable[[int], None]
 LEAST_WORDS = 18  # characters of words that stand on one line
 LEAST_HEADING, MOST_HEADING = 5, 12  # characters of a number's heading that stand on one line
@@ -146,13 +148,10 @@ class Console:
             folder: of the model.
             loader: code that loads it, with {} where the folder goes.
         """
-        code = loader.format(repr(str(folder)))
+        place, code = (str(folder), "bold"), (loader.format(repr(str(folder))), "bold")
         self._rich.print()
         self._rich.print(
-            Text.assemble(
-                "The merged model is in ", (str(folder), "bold"), "; load it with ", (code, "bold")
-            ),
-            soft_wrap=True,
+            Text.assemble("The merged model is in ", place, "; load it with ", code), soft_wrap=True
         )
 
     def table(self, table: Table | None) -> None:
@@ -170,10 +169,7 @@ class Console:
 
 
 def _mark(cell: Cell) -> str:
-    """`*` chosen, `^` best by labels, `=` both."""
-    if cell.chosen:
-        return "=" if cell.best else "*"
-    return "^" if cell.best else ""
+    return MARKS[cell.chosen, cell.best]
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:

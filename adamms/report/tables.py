@@ -152,7 +152,7 @@ def choices(result: Result) -> Table | None:
     ]
     note = "sure: share of bootstrap resamples of the examples in which the choice wins"
     if trust is not None:
-        columns.append(("good", lambda task: _good(found[task])))
+        columns.append(("good", lambda task: words.share(t.probability) if (t := found[task].trust) else ""))
         note += f"; good: probability that nothing is {trust.tolerance:g} points better"
     columns.append(("examples", lambda task: str(found[task].examples)))
     if result.evaluation is not None:
@@ -164,10 +164,6 @@ def choices(result: Result) -> Table | None:
         ]
     title = "The choice, one winner per task and one for all"
     return Table.of(title, found, columns, strong={len(found) - 1}, note=note)
-
-
-def _good(choice: Choice) -> str:
-    return "" if choice.trust is None else words.share(choice.trust.probability)
 
 
 def _ties(choice: Choice) -> str:

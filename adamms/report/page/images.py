@@ -5,7 +5,6 @@ Knows files and bytes.
 
 from base64 import b64encode
 from dataclasses import dataclass, field
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -23,46 +22,42 @@ class Album:
 
     Args:
         room: characters that they may take together.
-        addresses: `data:` addresses, each picture once.
         left_out: files for which there was no room.
         unreadable: file -> why it could not be read.
     """
 
     room: int = ROOM
-    addresses: list[str] = field(default_factory=list)
     left_out: set[Path] = field(default_factory=set)
     unreadable: dict[Path, str] = field(default_factory=dict)
-    _files: dict[Path, int] = field(default_factory=dict)
-    _contents: dict[str, int] = field(default_factory=dict)
+    _files: dict[Path, int | None] = field(default_factory=dict)
+    _places: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> list[str]:
+        """`data:` addresses, each picture once."""
+        return list(self._places)
 
     def place(self, file: Path) -> int | None:
         """The index of a file's picture among the addresses; None where it is not in the page."""
-        if file in self._files:
-            return self._files[file]
-        if file in self.unreadable:
-            return None
-        if self.left_out:  # full: of very many pictures, no more are read
-            self.left_out.add(file)
-            return None
+        if file not in self._files:
+            self._files[file] = self._placed(file)
+        return self._files[file]
+
+    def _placed(self, file: Path) -> int | None:
         try:
-            content = file.read_bytes()
-            key = sha256(content).hexdigest()
-            if key not in self._contents:
-                address = _address(content)
-                if len(address) > self.room:
-                    self.left_out.add(file)
-                    return None
-                self.room -= len(address)
-                self._contents[key] = len(self.addresses)
-                self.addresses.append(address)
+            address = "" if self.left_out else _address(file)  # full: of very many pictures, no more are read
         except (OSError, ValueError) as error:
             self.unreadable[file] = str(error)
             return None
-        self._files[file] = self._contents[key]
-        return self._files[file]
+        if address not in self._places:
+            if self.left_out or len(address) > self.room:
+                self.left_out.add(file)
+                return None
+            self.room -= len(address)
+        return self._places.setdefault(address, len(self._places))
 
 
-def _address(content: bytes) -> str:
+def _address(file: Path) -> str:
     """The picture as a `data:` address: as it is seen by the models, downscaled where it is large.
 
     Raises:
@@ -71,7 +66,7 @@ def _address(content: bytes) -> str:
     from PIL.Image import DecompressionBombError
 
     try:
-        image = open_image(BytesIO(content))
+        image = open_image(file)
     except DecompressionBombError as error:
         raise ValueError(str(error)) from error
     image.thumbnail((SIDE, SIDE))

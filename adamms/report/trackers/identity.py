@@ -34,7 +34,7 @@ def run_id(settings: Mapping[str, Any]) -> str:
     """
     cache = str(settings.get("cache") or "")
     told = {key: value for key, value in settings.items() if key not in APART}
-    inputs = {key: told[key] for key in INPUTS if key in told}
+    inputs = [told[key] for key in INPUTS if key in told]
     places = sorted({text for text in _texts(inputs) if _is_input(text, cache)})
     output = Path(str(settings.get("output") or os.devnull)).absolute()
     contents = [[place, _content(Path(place).expanduser().absolute(), output)] for place in places]
@@ -58,11 +58,8 @@ def _canonical(value: Any, cache: str) -> Any:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, Sequence):
-        for inner in value:
+    elif isinstance(value, Mapping | Sequence):
+        for inner in value.values() if isinstance(value, Mapping) else value:
             yield from _texts(inner)
 
 

@@ -101,6 +101,7 @@ class Wandb:
         own = SWEEP not in os.environ
         self.folder.mkdir(parents=True, exist_ok=True)
         checkout = Path(__file__).resolve().parents[3]
+        git = str(checkout) if (checkout / ".git").exists() else None
         try:
             run = wandb.init(
                 mode=self.mode,
@@ -116,21 +117,17 @@ class Wandb:
                 dir=str(self.folder),
                 resume="allow",
                 reinit="finish_previous",
-                settings=wandb.Settings(
-                    silent=True,
-                    disable_git=not (checkout / ".git").exists(),
-                    git_root=str(checkout) if (checkout / ".git").exists() else None,
-                ),
+                settings=wandb.Settings(silent=True, disable_git=git is None, git_root=git),
             )
         except wandb.Error as error:
             raise AdammsError(
                 f"track=wandb: {str(error).rstrip('. ')}. Run `wandb login` once, or use track.mode=offline "
                 "and `wandb sync` later"
             ) from error
-        if not own:  # what the sweep sets, e.g. merge=ties, is in the settings' place and locked
-            hidden = {key: value for key, value in settings.items() if isinstance(value, Mapping)}
-            shadowed = {key: value for key, value in hidden.items() if isinstance(run.config.get(key), str)}
-            run.config.update({f"{key}_settings": value for key, value in shadowed.items()})
+        for key, value in settings.items():
+            # What the sweep sets, e.g. merge=ties, is in the settings' place and locked.
+            if not own and isinstance(value, Mapping) and isinstance(run.config.get(key), str):
+                run.config[f"{key}_settings"] = value
         if self.mode != "disabled":
             if run.summary.get("error") is not None:  # of the attempt before this one
                 del run.summary["error"]
@@ -141,8 +138,7 @@ class Wandb:
     def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
         """Log what the run found. The output folder has all of it, too."""
         _draw(run, metrics.curves(result))
-        found = metrics.overall(result)
-        if found:
+        if found := metrics.overall(result):
             run.log(found)
         run.summary.update(metrics.details(result))
         if result.answered:

@@ -33,6 +33,10 @@ CONTROL = "control"
 class Merges:
     """Recipes of one set of models.
 
+        merges = plan_merges(run, models).measured(run.grid, console.stage)
+        merges.at(Candidate(0.3)).coefficients  # {'onevision': 0.3}
+        merges.target().changes                 # False: the target's bytes
+
     Args:
         models: opened.
         plan: every target tensor's slot.

@@ -74,6 +74,10 @@ class OpenModel:
 class Models:
     """The models of a run.
 
+        models = open_models(run.models, run.mapper, console.stage)
+        models.target.checkpoint.tensors["lm_head.weight"].shape  # (152064, 3584)
+        models.donors["onevision"].name                           # 'lmms-lab/llava-onevision-qwen2-7b-ov'
+
     Args:
         target, donors, ancestor: each opened and described.
     """

@@ -90,6 +90,13 @@ class Sources:
 class Run:
     """Everything that was configured, checked and typed. Nobody behind the door sees a config.
 
+    Of `python run.py merge=ties merge.density=0.2`:
+
+        run.mode          # 'search'
+        run.merge.method  # Ties(density=0.2, scaling=2.0, scope='model', ...)
+        run.grid          # (Candidate(0.0), Candidate(0.1), ..., Candidate(1.0))
+        run.engine        # Transformers(batch_size=100, max_new_tokens=4, ...)
+
     Args:
         mode: its name.
         start: the mode itself, but for the run and the console.

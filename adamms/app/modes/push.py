@@ -44,7 +44,7 @@ def _checked(folder: Path, repo: str) -> list[Path]:
     """The files to send, in order.
 
     Raises:
-        AdammsError: a name that is none, a folder that no run has written whole, or no model card.
+        AdammsError: an invalid name, a folder that holds no whole merged model, or no model card.
     """
     if not _HUB_ID.fullmatch(repo):
         raise AdammsError(f"mode.repo is {repo!r}; expected owner/name")

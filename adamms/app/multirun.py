@@ -17,7 +17,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.messages import explain
-from adamms.report.comparison import RECORD, gather
 
 # Where the multirun of this command lies. Hydra reports no end if a job failed, so `compared` detects it.
 _folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=None)
@@ -49,6 +48,8 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
     hydra = config.hydra
     if hydra.mode != RunMode.MULTIRUN:
         return
+    from adamms.report.comparison import RECORD
+
     folder = Path(hydra.runtime.output_dir)
     content = {
         "number": int(hydra.job.num),
@@ -75,9 +76,11 @@ def compared() -> Iterator[None]:
     finally:
         folder = _folder.get()
         _folder.reset(before)
-        if folder is not None and gather(folder).jobs:
-            # They take long to import; a command that only queues jobs does without.
+        if folder is not None:
+            # They take long to import; --help does without.
             from adamms.app.modes.compare import show
+            from adamms.report.comparison import gather
             from adamms.report.console import Console
 
-            show(folder, Console())
+            if gather(folder).jobs:
+                show(folder, Console())

@@ -209,7 +209,7 @@ class TestRespond:
             (["candidate=1.5"], r"candidate is 1\.5; expected a number in \[0, 1\]"),
             (["candidate=-0.1"], r"candidate is -0\.1; expected a number"),
             (["candidate=much"], r"candidate is 'much'; expected a number"),
-            ([], r"candidate is None; expected a number"),
+            ([], r"mode=respond needs a candidate"),
             (["candidate=true"], r"candidate is True; expected a number"),
             (["candidate=nan"], r"candidate is nan; expected a number"),
             (["candidate=0.3", "store=null"], r"store=null; give a folder"),

@@ -32,7 +32,8 @@ class TestPlan:
         assert by_name["lm_head.weight"]["reason"] == "mapper.embeddings=keep"
         merged = sum(tensor["action"] == "merge" for tensor in plan["tensors"])
         assert re.search(rf"^merge +{merged} ", done.out, re.MULTILINE)
-        assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["plan.json", "report.html"]
+        written = sorted(file.name for file in (tmp_path / "out").iterdir())
+        assert written == ["plan.json", "report.html", "result.json"]
 
 
 class TestMerge:
@@ -299,7 +300,7 @@ BAD_SEARCHES = {
     "bad rule": (
         None,
         ["search.signal.rule=som"],
-        "search.signal.rule is 'som'; expected one of: sum, either, previous",
+        "search.signal.rule is 'som'; expected one of sum, either, previous. Nearest: sum",
     ),
     "no samples": (None, ["search.samples=0"], "search.samples is 0; expected a number above 0 or null"),
     "engine type": (None, ["engine.batch_size=many"], "engine.batch_size is 'many'; expected a whole number"),

@@ -49,7 +49,7 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
         ("donor into target", method, "transformers"): 3 for method in ("linear", "slerp")
     }
     wanted = [(method, rule) for method in ("linear", "slerp") for rule in ("sum", "either", "previous")]
-    assert [(f.config["options"]["merge"], f.config["search"]["rule"]) for f in runs] == wanted
+    assert [(f.config["options"]["merge"], f.config["search"]["signal"]["rule"]) for f in runs] == wanted
     for index, found in enumerate(runs):
         assert found.folder.is_relative_to(tmp_path / f"night/one/{index}/wandb")
         assert [row["alpha"] for row in found.history if "alpha" in row] == [0, 0.1, 0.4, 0.8]
@@ -72,7 +72,7 @@ def test_a_job_that_is_repeated_is_the_same_run_and_one_that_crashes_has_failed(
     assert first.id == again.id
     assert first.exit_code == again.exit_code == 0
     assert first.job_type == "plan"
-    assert set(first.artifacts) == {"recipe"}
+    assert set(first.artifacts) == {"recipe", "report"}
     (models / "donor/model.safetensors").unlink()
     assert run(*plan).status == 2
     crashed = offline_runs(tmp_path / "out")[-1]

@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from adamms.demo import batches, language, llamas
 
 if TYPE_CHECKING:
-    from transformers import (
-        LlavaForConditionalGeneration,
-        LlavaOnevisionForConditionalGeneration,
-        Qwen2VLForConditionalGeneration,
-    )
+    import transformers
 
     from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
 
@@ -42,7 +38,7 @@ class Anatomy:
     width: int
 
 
-def qwen2_vl(model: "Qwen2VLForConditionalGeneration") -> Anatomy:
+def qwen2_vl(model: "transformers.Qwen2VLForConditionalGeneration") -> Anatomy:
     visual = model.model.visual
 
     def cells(pixels: Tensor) -> Tensor:
@@ -60,11 +56,11 @@ def qwen2_vl(model: "Qwen2VLForConditionalGeneration") -> Anatomy:
     )
 
 
-def llava_onevision(model: "LlavaOnevisionForConditionalGeneration") -> Anatomy:
+def llava_onevision(model: "transformers.LlavaOnevisionForConditionalGeneration") -> Anatomy:
     return _llava(model, batches.DONOR_TOKENS, batches.inputs_for_donor, first_patch=0)
 
 
-def llava(model: "LlavaForConditionalGeneration") -> Anatomy:
+def llava(model: "transformers.LlavaForConditionalGeneration") -> Anatomy:
     return _llava(model, llamas.DONOR_TOKENS, llamas.inputs_for_llava, first_patch=1)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from adamms.data.digits import (
     CANVAS,
@@ -197,13 +198,11 @@ def _text_question(
 
 
 def _pad(rows: Sequence[tuple[list[int], list[int]]]) -> Batch:
-    length = max(len(tokens) for tokens, _ in rows)
-    ids = torch.full((len(rows), length), language.word_ids()[language.PAD])
-    labels = torch.full((len(rows), length), language.IGNORE)
-    for row, (tokens, targets) in enumerate(rows):
-        ids[row, : len(tokens)] = torch.tensor(tokens)
-        labels[row, : len(tokens)] = torch.tensor(targets)
-    return Batch(ids, labels)
+    ids, labels = ([torch.tensor(row) for row in part] for part in zip(*rows, strict=True))
+    return Batch(
+        pad_sequence(ids, batch_first=True, padding_value=language.word_ids()[language.PAD]),
+        pad_sequence(labels, batch_first=True, padding_value=language.IGNORE),
+    )
 
 
 def _pixels(canvases: Sequence[np.ndarray]) -> Tensor:

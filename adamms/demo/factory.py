@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from adamms.data.digits import Glyphs
-from adamms.demo import batches, models
+from adamms.demo import batches, language, models
 from adamms.demo.pairs import PAIRS, Member, Pair
 from adamms.demo.stages import Key, StageCache
 from adamms.demo.training import Pupil, Regime, Trainer
@@ -87,13 +87,13 @@ def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCac
     with torch.random.fork_rng(devices=[]):
         school = _School(trainer, pair, stages)
         ancestor, key = school.ancestor()
-        pair.save_ancestor(ancestor, folder / "ancestor")
+        models.save(ancestor, {}, language.tokenizer(), folder / "ancestor")
         pupils = [("target", pair.target, regime.target_skills), ("donor", pair.donor, regime.donor_skills)]
         if regime.second_skills:
             pupils.append(("second", pair.donor, regime.second_skills))
         for name, member, skills in pupils:
             model = school.pupil("target" if name == "target" else "donor", member, skills, ancestor, key)
-            member.save(model, folder / name)
+            models.save(model, member.names, member.processor(), folder / name)
 
 
 @dataclass(frozen=True)
@@ -136,11 +136,8 @@ def _scale(regime: Regime, effort: float) -> Regime:
     """Every `*_steps` field times `effort`, at least one step."""
     if effort <= 0:
         raise AdammsError(f"The demo's effort must be above 0; found {effort}.")
-    steps = {
-        name: max(1, round(value * effort))
-        for name, value in asdict(regime).items()
-        if name.endswith("_steps")
-    }
+    fields = asdict(regime).items()
+    steps = {name: max(1, round(count * effort)) for name, count in fields if name.endswith("_steps")}
     return replace(regime, **steps)
 
 

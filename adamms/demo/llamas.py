@@ -4,7 +4,6 @@ Sizes, vocabulary and chat format are those of `models`. Knows shapes, files and
 nothing of training.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,24 +11,10 @@ from torch import Tensor
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
-from adamms.demo.models import (
-    INITIALIZER_RANGE,
-    LLAVA_NAMES,
-    PIXEL_MEAN,
-    PIXEL_STD,
-    VISION_WIDTH,
-    rope,
-    save,
-    text_settings,
-)
+from adamms.demo.models import INITIALIZER_RANGE, NORMALISED, VISION_WIDTH, text_settings
 
 if TYPE_CHECKING:
-    from transformers import (
-        CLIPImageProcessor,
-        LlamaForCausalLM,
-        LlavaForConditionalGeneration,
-        LlavaProcessor,
-    )
+    import transformers
 
     from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
     from adamms.models.mplug_owl2.processing import MPLUGOwl2Processor
@@ -42,11 +27,11 @@ TARGET_TOKENS = QUERIES + 1  # the queries and `vit_eos`
 DONOR_TOKENS = GRID**2  # the patches without CLIP's class token
 
 
-def ancestor() -> "LlamaForCausalLM":
+def ancestor() -> "transformers.LlamaForCausalLM":
     """A Llama language model of about 0.8 M parameters, freshly initialised."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    import transformers
 
-    return LlamaForCausalLM(LlamaConfig(**text_settings(), rope_parameters=rope()))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**text_settings()))
 
 
 def target() -> "MPLUGOwl2LlamaForCausalLM":
@@ -65,19 +50,18 @@ def target() -> "MPLUGOwl2LlamaForCausalLM":
     abstractor |= {"encoder_hidden_size": VISION_WIDTH, "num_learnable_queries": QUERIES, "grid_size": GRID}
     config = MPLUGOwl2Config(
         **text_settings(),
-        rope_parameters=rope(),
         visual_config={"visual_model": sizes | encoder, "visual_abstractor": sizes | abstractor},
     )
     return MPLUGOwl2LlamaForCausalLM(config)
 
 
-def donor() -> "LlavaForConditionalGeneration":
+def donor() -> "transformers.LlavaForConditionalGeneration":
     """A LLaVA-1.5 with a CLIP tower; an image becomes 4 tokens."""
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+    import transformers
 
-    config = LlavaConfig(
-        text_config=LlamaConfig(**text_settings(), rope_parameters=rope()),
-        vision_config=CLIPVisionConfig(
+    config = transformers.LlavaConfig(
+        text_config=transformers.LlamaConfig(**text_settings()),
+        vision_config=transformers.CLIPVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
             num_hidden_layers=2,
@@ -91,7 +75,7 @@ def donor() -> "LlavaForConditionalGeneration":
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
     )
-    return LlavaForConditionalGeneration(config)
+    return transformers.LlavaForConditionalGeneration(config)
 
 
 def target_processor() -> "MPLUGOwl2Processor":
@@ -106,11 +90,11 @@ def target_processor() -> "MPLUGOwl2Processor":
     )
 
 
-def donor_processor() -> "LlavaProcessor":
+def donor_processor() -> "transformers.LlavaProcessor":
     """LLaVA-1.5's processor, for 32 x 32 pixels and the demo's chat format."""
-    from transformers import LlavaProcessor
+    import transformers
 
-    return LlavaProcessor(
+    return transformers.LlavaProcessor(
         image_processor=_image_processor(),
         tokenizer=language.tokenizer(),
         patch_size=PATCH,
@@ -121,15 +105,11 @@ def donor_processor() -> "LlavaProcessor":
     )
 
 
-def _image_processor() -> "CLIPImageProcessor":
-    from transformers import CLIPImageProcessor
+def _image_processor() -> "transformers.CLIPImageProcessor":
+    import transformers
 
-    return CLIPImageProcessor(
-        size={"shortest_edge": CANVAS},
-        crop_size={"height": CANVAS, "width": CANVAS},
-        image_mean=PIXEL_MEAN,
-        image_std=PIXEL_STD,
-    )
+    square = {"height": CANVAS, "width": CANVAS}
+    return transformers.CLIPImageProcessor(size={"shortest_edge": CANVAS}, crop_size=square, **NORMALISED)
 
 
 def inputs_for_mplug_owl2(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
@@ -142,15 +122,3 @@ def inputs_for_mplug_owl2(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
 def inputs_for_llava(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     """Arguments of LLaVA-1.5's forward."""
     return {"input_ids": ids, "pixel_values": pixels}
-
-
-def save_target(model: "MPLUGOwl2LlamaForCausalLM", folder: Path) -> None:
-    """An mPLUG-Owl2 checkpoint in its published names, with its processor."""
-    save(model, {}, folder)
-    target_processor().save_pretrained(folder)
-
-
-def save_donor(model: "LlavaForConditionalGeneration", folder: Path) -> None:
-    """A LLaVA-1.5 checkpoint in the names of its hub files, with its processor."""
-    save(model, LLAVA_NAMES, folder)
-    donor_processor().save_pretrained(folder)

@@ -7,23 +7,16 @@ nothing of training.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
 
 if TYPE_CHECKING:
-    from transformers import (
-        LlavaOnevisionForConditionalGeneration,
-        LlavaOnevisionProcessor,
-        PreTrainedModel,
-        Qwen2ForCausalLM,
-        Qwen2VLForConditionalGeneration,
-        Qwen2VLProcessor,
-    )
+    import transformers
 
 HIDDEN = 128
 LAYERS = 4
@@ -37,14 +30,13 @@ MROPE_SECTION = [4, 6, 6]  # pairs of head dimensions for time, height, width
 VISION_WIDTH = 96
 TARGET_PATCH = 8  # pixels; 4 x 4 patches, merged 2 x 2 into one token per cell
 DONOR_PATCH = 16  # pixels; one patch per cell, seen twice (base image and its only tile)
-PIXEL_MEAN = [0.5, 0.5, 0.5]
-PIXEL_STD = [0.5, 0.5, 0.5]
+NORMALISED = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 
 _COPY = re.compile(r"\.multiway\.\d+(?=\.)")  # mPLUG-Owl2's copies for text and for image tokens
 
 
-def text_settings() -> dict[str, object]:
-    """Config fields that all language models here share."""
+def text_settings(**rope: object) -> dict[str, Any]:
+    """Config fields that all language models here share; `rope` are further rotary parameters."""
     ids = language.word_ids()
     return {
         "vocab_size": len(ids),
@@ -56,6 +48,7 @@ def text_settings() -> dict[str, object]:
         "max_position_embeddings": 512,
         "initializer_range": INITIALIZER_RANGE,
         "rms_norm_eps": 1e-6,
+        "rope_parameters": {"rope_type": "default", "rope_theta": ROPE_THETA, **rope},
         "tie_word_embeddings": False,
         "bos_token_id": None,
         "eos_token_id": ids[language.END],
@@ -63,24 +56,20 @@ def text_settings() -> dict[str, object]:
     }
 
 
-def rope(**more: object) -> dict[str, object]:
-    return {"rope_type": "default", "rope_theta": ROPE_THETA, **more}
-
-
-def ancestor() -> "Qwen2ForCausalLM":
+def ancestor() -> "transformers.Qwen2ForCausalLM":
     """A Qwen2 language model of about 0.8 M parameters, freshly initialised."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    import transformers
 
-    return Qwen2ForCausalLM(Qwen2Config(**text_settings(), rope_parameters=rope()))
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**text_settings()))
 
 
-def target() -> "Qwen2VLForConditionalGeneration":
+def target() -> "transformers.Qwen2VLForConditionalGeneration":
     """A Qwen2-VL; an image becomes 4 tokens."""
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+    import transformers
 
     ids = language.word_ids()
-    config = Qwen2VLConfig(
-        text_config=text_settings() | {"rope_parameters": rope(mrope_section=MROPE_SECTION)},
+    config = transformers.Qwen2VLConfig(
+        text_config=text_settings(mrope_section=MROPE_SECTION),
         vision_config={
             "depth": 2,
             "embed_dim": VISION_WIDTH,
@@ -97,22 +86,17 @@ def target() -> "Qwen2VLForConditionalGeneration":
         vision_end_token_id=ids[language.VISION_END],
         tie_word_embeddings=False,
     )
-    return Qwen2VLForConditionalGeneration(config)
+    return transformers.Qwen2VLForConditionalGeneration(config)
 
 
-def donor() -> "LlavaOnevisionForConditionalGeneration":
+def donor() -> "transformers.LlavaOnevisionForConditionalGeneration":
     """A LLaVA-OneVision with a SigLIP tower; an image becomes 4 + 4 + 2 tokens (base, tile, newlines)."""
-    from transformers import (
-        LlavaOnevisionConfig,
-        LlavaOnevisionForConditionalGeneration,
-        Qwen2Config,
-        SiglipVisionConfig,
-    )
+    import transformers
 
     ids = language.word_ids()
-    config = LlavaOnevisionConfig(
-        text_config=Qwen2Config(**text_settings(), rope_parameters=rope()),
-        vision_config=SiglipVisionConfig(
+    config = transformers.LlavaOnevisionConfig(
+        text_config=transformers.Qwen2Config(**text_settings()),
+        vision_config=transformers.SiglipVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
             num_hidden_layers=2,
@@ -129,47 +113,38 @@ def donor() -> "LlavaOnevisionForConditionalGeneration":
         image_grid_pinpoints=[[CANVAS, CANVAS]],
         tie_word_embeddings=False,
     )
-    return LlavaOnevisionForConditionalGeneration(config)
+    return transformers.LlavaOnevisionForConditionalGeneration(config)
 
 
-def target_processor() -> "Qwen2VLProcessor":
+def target_processor() -> "transformers.Qwen2VLProcessor":
     """Qwen2-VL's processor, fixed to 32 x 32 pixels."""
-    from transformers import Qwen2VLImageProcessor, Qwen2VLProcessor, Qwen2VLVideoProcessor
+    import transformers
 
-    size = {"shortest_edge": CANVAS * CANVAS, "longest_edge": CANVAS * CANVAS}
     settings = {
-        "size": size,
+        "size": {"shortest_edge": CANVAS * CANVAS, "longest_edge": CANVAS * CANVAS},
         "patch_size": TARGET_PATCH,
         "merge_size": 2,
         "temporal_patch_size": 2,
-        "image_mean": PIXEL_MEAN,
-        "image_std": PIXEL_STD,
+        **NORMALISED,
     }
-    return Qwen2VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**settings),
+    return transformers.Qwen2VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(**settings),
         tokenizer=language.tokenizer(),
-        video_processor=Qwen2VLVideoProcessor(**settings),
+        video_processor=transformers.Qwen2VLVideoProcessor(**settings),
         chat_template=language.chat_template(language.TARGET_IMAGE),
     )
 
 
-def donor_processor() -> "LlavaOnevisionProcessor":
+def donor_processor() -> "transformers.LlavaOnevisionProcessor":
     """LLaVA-OneVision's processor: the 32 x 32 image and one tile of the same size."""
-    from transformers import (
-        LlavaOnevisionImageProcessor,
-        LlavaOnevisionProcessor,
-        LlavaOnevisionVideoProcessor,
-    )
+    import transformers
 
-    settings = {
-        "size": {"height": CANVAS, "width": CANVAS},
-        "image_mean": PIXEL_MEAN,
-        "image_std": PIXEL_STD,
-    }
-    return LlavaOnevisionProcessor(
-        image_processor=LlavaOnevisionImageProcessor(**settings, image_grid_pinpoints=[[CANVAS, CANVAS]]),
+    settings = {"size": {"height": CANVAS, "width": CANVAS}, **NORMALISED}
+    tiles = [[CANVAS, CANVAS]]
+    return transformers.LlavaOnevisionProcessor(
+        image_processor=transformers.LlavaOnevisionImageProcessor(**settings, image_grid_pinpoints=tiles),
         tokenizer=language.tokenizer(),
-        video_processor=LlavaOnevisionVideoProcessor(**settings),
+        video_processor=transformers.LlavaOnevisionVideoProcessor(**settings),
         num_image_tokens=(CANVAS // DONOR_PATCH) ** 2,
         vision_feature_select_strategy="full",
         chat_template=language.chat_template(language.DONOR_IMAGE),
@@ -192,40 +167,29 @@ def _language_name(name: str) -> str:
     return _COPY.sub("", name.replace("model.language_model.", "model.", 1))
 
 
-def save_ancestor(model: "Qwen2ForCausalLM", folder: Path) -> None:
-    """A Qwen2 checkpoint with its tokenizer.
-
-    `PreTrainedTokenizerFast.from_pretrained` reads the tokenizer. AutoTokenizer would not: beside a model of
-    type qwen2 it expects Qwen's own byte-level one.
-    """
-    save(model, {}, folder)
-    language.tokenizer().save_pretrained(folder)
-
-
-# `save_pretrained` drops the level `vision_model.` of a vision tower, which vLLM needs.
+# Prefixes of parameters -> those in the hub's files. `save_pretrained` drops the level `vision_model.` of a
+# vision tower, which vLLM needs.
+TARGET_NAMES = {"model.language_model.": "model.", "model.visual.": "visual."}
 LLAVA_NAMES = {
     "model.language_model.": "language_model.model.",
     "lm_head.": "language_model.lm_head.",
     "model.vision_tower.": "vision_tower.vision_model.",
     "model.multi_modal_projector.": "multi_modal_projector.",
 }
+DONOR_NAMES = LLAVA_NAMES | {"model.image_newline": "image_newline"}
 
 
-def save_target(model: "Qwen2VLForConditionalGeneration", folder: Path) -> None:
-    """A Qwen2-VL checkpoint in the names of its hub files, with its processor."""
-    names = {"model.language_model.": "model.", "model.visual.": "visual."}
-    save(model, names, folder)
-    target_processor().save_pretrained(folder)
+def save(model: Any, prefixes: Mapping[str, str], processor: Any, folder: Path) -> None:
+    """A checkpoint with a generation config for one-word greedy answers.
 
+    `PreTrainedTokenizerFast.from_pretrained` reads an ancestor's tokenizer. AutoTokenizer would not: beside
+    a model of type qwen2 it expects Qwen's own byte-level one.
 
-def save_donor(model: "LlavaOnevisionForConditionalGeneration", folder: Path) -> None:
-    """A LLaVA-OneVision checkpoint in the names of its hub files, with its processor."""
-    save(model, LLAVA_NAMES | {"model.image_newline": "image_newline"}, folder)
-    donor_processor().save_pretrained(folder)
-
-
-def save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) -> None:
-    """Weights with `prefixes` renamed, config, and a generation config for one-word greedy answers."""
+    Args:
+        prefixes: beginnings of parameters' names -> what stands for them in the files.
+        processor: or tokenizer, saved beside the model.
+        folder: made here.
+    """
     from safetensors.torch import save_file
     from transformers import GenerationConfig
 
@@ -236,9 +200,7 @@ def save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) ->
         return name
 
     folder.mkdir()
-    weights: dict[str, Tensor] = {
-        stored(name): value.contiguous() for name, value in sorted(model.state_dict().items())
-    }
+    weights = {stored(name): value.contiguous() for name, value in sorted(model.state_dict().items())}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
@@ -246,3 +208,4 @@ def save(model: "PreTrainedModel", prefixes: Mapping[str, str], folder: Path) ->
     GenerationConfig(
         eos_token_id=ids[language.END], pad_token_id=ids[language.PAD], do_sample=False, max_new_tokens=8
     ).save_pretrained(folder)
+    processor.save_pretrained(folder)

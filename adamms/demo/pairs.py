@@ -5,7 +5,6 @@ Another pair is another entry of `PAIRS`.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from adamms.demo import anatomy, llamas, models
@@ -20,12 +19,14 @@ class Member:
     Args:
         build: makes it, freshly initialised.
         dissect: tells its parts.
-        save: writes it and its processor as a checkpoint folder.
+        names: beginnings of its parameters' names -> what stands for them in its files.
+        processor: makes its processor.
     """
 
     build: Callable[[], Any]
     dissect: Callable[[Any], Anatomy]
-    save: Callable[[Any, Path], None]
+    names: Mapping[str, str]
+    processor: Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,10 @@ class Pair:
     Args:
         mark: distinguishes its stages and checkpoints from another pair's; empty for the first pair.
         ancestor: makes the language model, freshly initialised.
-        save_ancestor: writes it and its tokenizer as a checkpoint folder.
     """
 
     mark: Key
     ancestor: Callable[[], Any]
-    save_ancestor: Callable[[Any, Path], None]
     target: Member
     donor: Member
 
@@ -49,15 +48,13 @@ PAIRS: Mapping[str, Pair] = {
     "qwen2": Pair(
         mark={},
         ancestor=models.ancestor,
-        save_ancestor=models.save_ancestor,
-        target=Member(models.target, anatomy.qwen2_vl, models.save_target),
-        donor=Member(models.donor, anatomy.llava_onevision, models.save_donor),
+        target=Member(models.target, anatomy.qwen2_vl, models.TARGET_NAMES, models.target_processor),
+        donor=Member(models.donor, anatomy.llava_onevision, models.DONOR_NAMES, models.donor_processor),
     ),
     "llama": Pair(
         mark={"pair": "llama"},
         ancestor=llamas.ancestor,
-        save_ancestor=models.save_ancestor,
-        target=Member(llamas.target, anatomy.mplug_owl2, llamas.save_target),
-        donor=Member(llamas.donor, anatomy.llava, llamas.save_donor),
+        target=Member(llamas.target, anatomy.mplug_owl2, {}, llamas.target_processor),
+        donor=Member(llamas.donor, anatomy.llava, models.LLAVA_NAMES, llamas.donor_processor),
     ),
 }

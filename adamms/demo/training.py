@@ -99,17 +99,13 @@ class Pupil:
 class DialogueObjective(nn.Module):
     """Mean cross-entropy of the answers' tokens."""
 
-    def __init__(self, model: nn.Module, inputs: Callable[[Tensor, Tensor], dict[str, Tensor]] | None):
+    def __init__(self, model: nn.Module, inputs: Callable[[Tensor, Any], dict[str, Tensor]]):
         super().__init__()
         self.model = model
         self.inputs = inputs
 
     def forward(self, batch: Batch) -> Tensor:
-        if self.inputs is None or batch.pixels is None:
-            arguments = {"input_ids": batch.ids}
-        else:
-            arguments = self.inputs(batch.ids, batch.pixels)
-        logits: Tensor = self.model(**arguments, use_cache=False).logits
+        logits: Tensor = self.model(**self.inputs(batch.ids, batch.pixels), use_cache=False).logits
         return functional.cross_entropy(
             logits[:, :-1].flatten(0, 1),
             batch.labels[:, 1:].flatten(),
@@ -120,12 +116,12 @@ class DialogueObjective(nn.Module):
 class CellObjective(nn.Module):
     """Cross-entropy of each cell's digit and colour; the two heads are not kept."""
 
-    def __init__(self, tower: nn.Module, cells: Callable[[Tensor], Tensor], width: int):
+    def __init__(self, anatomy: Anatomy):
         super().__init__()
-        self.tower = tower
-        self.cells = cells
-        self.digit_head = nn.Linear(width, 11)
-        self.colour_head = nn.Linear(width, len(COLOURS) + 1)
+        self.tower = anatomy.tower
+        self.cells = anatomy.cells
+        self.digit_head = nn.Linear(anatomy.width, 11)
+        self.colour_head = nn.Linear(anatomy.width, len(COLOURS) + 1)
 
     def forward(self, batch: CellBatch) -> Tensor:
         features = functional.layer_norm(self.cells(batch.pixels), (self.digit_head.in_features,))
@@ -163,7 +159,7 @@ class Trainer:
             rng, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
         )
         groups = [(list(model.parameters()), regime.ancestor_rate)]
-        objective = DialogueObjective(model, None)
+        objective = DialogueObjective(model, lambda ids, _: {"input_ids": ids})
         self.fit("ancestor: language", objective, groups, stream, regime.ancestor_steps)
 
     def vision(self, pupil: Pupil) -> None:
@@ -171,7 +167,7 @@ class Trainer:
         stage = f"{pupil.name}: vision"
         rng = batches.generator(self.seed, stage)
         stream = batches.cell_batches(rng, self.glyphs, self.regime.vision_batch)
-        objective = CellObjective(pupil.anatomy.tower, pupil.anatomy.cells, pupil.anatomy.width)
+        objective = CellObjective(pupil.anatomy)
         groups = [(list(objective.parameters()), self.regime.vision_rate)]
         self.fit(stage, objective, groups, stream, self.setting(pupil, "vision_steps"))
 

@@ -207,7 +207,8 @@ class TestPromptFiles:
     def test_another_tokenizer_does_not_go_into_a_processor_that_has_one(
         self, tokenizer: Path, tmp_path: Path
     ) -> None:
-        models.save_target(models.target(), tmp_path / "qwen2_vl")
+        processor = models.target_processor()
+        models.save(models.target(), models.TARGET_NAMES, processor, tmp_path / "qwen2_vl")
         with pytest.raises(AdammsError, match="it has a processor with a tokenizer of its own"):
             load_processor(tmp_path / "qwen2_vl", PromptFiles(tokenizer))
 

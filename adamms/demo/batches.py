@@ -13,24 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from adamms.data.digits import (
-    CANVAS,
-    COLOURS,
-    DONOR_SKILLS,
-    GLYPH,
-    SKILLS,
-    Glyphs,
-    Scene,
-    Skill,
-    ask,
-    draw_scene,
-    render,
-)
+from adamms.data import digits
 from adamms.demo import language
 from adamms.demo.models import DONOR_PATCH, TARGET_PATCH
 
-TARGET_TOKENS = (CANVAS // (2 * TARGET_PATCH)) ** 2
-DONOR_SIDE = CANVAS // DONOR_PATCH  # patches; base side^2, tile side^2, one newline per tile row
+TARGET_TOKENS = (digits.CANVAS // (2 * TARGET_PATCH)) ** 2
+DONOR_SIDE = digits.CANVAS // DONOR_PATCH  # patches; base side^2, tile side^2, one newline per tile row
 DONOR_TOKENS = 2 * DONOR_SIDE**2 + DONOR_SIDE
 CAPTION_SHARE = 0.06  # of the ancestor's questions
 
@@ -58,7 +46,7 @@ def generator(seed: int, stage: str) -> np.random.Generator:
     return np.random.default_rng([7, seed, *stage.encode()])
 
 
-def augment(glyphs: Glyphs, rng: np.random.Generator, copies: int) -> Glyphs:
+def augment(glyphs: digits.Glyphs, rng: np.random.Generator, copies: int) -> digits.Glyphs:
     """The glyphs and `copies` variants of each: turned up to 15 degrees, scaled and sheared by 10 %."""
 
     def varied(shape: np.ndarray) -> np.ndarray:
@@ -66,15 +54,15 @@ def augment(glyphs: Glyphs, rng: np.random.Generator, copies: int) -> Glyphs:
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         stretch = np.eye(2) + rng.uniform(-0.1, 0.1, (2, 2))
         matrix = turn @ stretch
-        middle = np.full(2, (GLYPH - 1) / 2)
+        middle = np.full(2, (digits.GLYPH - 1) / 2)
         shift = middle - matrix @ middle
         coefficients = (*matrix[0], shift[0], *matrix[1], shift[1])
         image = Image.fromarray(shape).transform(
-            (GLYPH, GLYPH), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+            (digits.GLYPH, digits.GLYPH), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
         )
         return np.asarray(image)
 
-    return Glyphs(
+    return digits.Glyphs(
         tuple(
             np.stack([*shapes, *(varied(shape) for shape in shapes for _ in range(copies))])
             for shapes in glyphs.by_digit
@@ -94,7 +82,7 @@ def text_batches(
     while True:
         rows = []
         for _ in range(size):
-            scene = draw_scene(rng)
+            scene = digits.draw_scene(rng)
             asked = [_text_question(scene, known_digits, rare_share, rng) for _ in range(turns)]
             rows.append(language.dialogue(language.text_scene(scene, rng), asked, ids))
         yield _pad(rows)
@@ -102,11 +90,11 @@ def text_batches(
 
 def image_batches(
     rng: np.random.Generator,
-    glyphs: Glyphs,
+    glyphs: digits.Glyphs,
     image: Sequence[str],
     size: int,
     turns: int,
-    skills: Sequence[Skill],
+    skills: Sequence[digits.Skill],
     caption: bool,
     noise: float = 0.0,
 ) -> Iterator[Batch]:
@@ -118,33 +106,33 @@ def image_batches(
     while True:
         rows, canvases = [], []
         for _ in range(size):
-            scene = draw_scene(rng)
+            scene = digits.draw_scene(rng)
             asked = [_image_question(skills, scene, noise, rng) for _ in range(turns)]
             if caption:
                 asked.insert(0, (language.CAPTION, language.caption(scene)))
             rows.append(language.dialogue(image, asked, ids))
-            canvases.append(render(scene, glyphs, rng))
+            canvases.append(digits.render(scene, glyphs, rng))
         padded = _pad(rows)
         yield Batch(padded.ids, padded.labels, _pixels(canvases))
 
 
-def cell_batches(rng: np.random.Generator, glyphs: Glyphs, size: int) -> Iterator[CellBatch]:
+def cell_batches(rng: np.random.Generator, glyphs: digits.Glyphs, size: int) -> Iterator[CellBatch]:
     """Rendered scenes and what each cell shows."""
-    ranks = {colour: rank for rank, colour in enumerate(COLOURS)}
+    ranks = list(digits.COLOURS)
     while True:
-        scenes = [draw_scene(rng) for _ in range(size)]
-        digits = torch.full((size, 4), 10)
-        colours = torch.full((size, 4), len(COLOURS))
+        scenes = [digits.draw_scene(rng) for _ in range(size)]
+        shown = torch.full((size, 4), 10)
+        colours = torch.full((size, 4), len(digits.COLOURS))
         for row, scene in enumerate(scenes):
             for item in scene.items:
-                digits[row, item.cell] = item.digit
-                colours[row, item.cell] = ranks[item.colour]
-        yield CellBatch(_pixels([render(s, glyphs, rng) for s in scenes]), digits, colours)
+                shown[row, item.cell] = item.digit
+                colours[row, item.cell] = ranks.index(item.colour)
+        yield CellBatch(_pixels([digits.render(s, glyphs, rng) for s in scenes]), shown, colours)
 
 
 def inputs_for_target(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     """Arguments of Qwen2-VL's forward, with the positions: all rows share one image layout."""
-    side = CANVAS // TARGET_PATCH // 2  # tokens per row of the image
+    side = digits.CANVAS // TARGET_PATCH // 2  # tokens per row of the image
     start = 1 + torch.arange(side)  # the image follows the vision-start token
     rows, columns = (grid.flatten() for grid in torch.meshgrid(start, start, indexing="ij"))
     image = torch.stack([torch.ones_like(rows), rows, columns])  # time, height, width
@@ -156,7 +144,7 @@ def inputs_for_target(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
 
 def target_patches(pixels: Tensor) -> dict[str, Tensor]:
     """(B, 3, 32, 32) -> `pixel_values` (B * 16, 3 * 2 * 8 * 8) in merge order, `image_grid_thw` (B, 3)."""
-    count, patch, side = len(pixels), TARGET_PATCH, CANVAS // TARGET_PATCH
+    count, patch, side = len(pixels), TARGET_PATCH, digits.CANVAS // TARGET_PATCH
     tiles = pixels.reshape(count, 3, side // 2, 2, patch, side // 2, 2, patch)
     tiles = tiles.permute(0, 2, 5, 3, 6, 1, 4, 7)  # B, cell row, cell column, 2, 2, channel, y, x
     frames = tiles.unsqueeze(6).expand(*tiles.shape[:6], 2, patch, patch)  # a still image, twice
@@ -169,32 +157,32 @@ def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
     return {
         "input_ids": ids,
         "pixel_values": pixels.unsqueeze(1).expand(-1, 2, -1, -1, -1),
-        "image_sizes": torch.tensor([[CANVAS, CANVAS]]).expand(len(pixels), -1),
+        "image_sizes": torch.tensor([[digits.CANVAS, digits.CANVAS]]).expand(len(pixels), -1),
     }
 
 
 def _image_question(
-    skills: Sequence[Skill], scene: Scene, noise: float, rng: np.random.Generator
+    skills: Sequence[digits.Skill], scene: digits.Scene, noise: float, rng: np.random.Generator
 ) -> tuple[str, str]:
     skill = skills[int(rng.integers(len(skills)))]
-    question, answer = ask(skill, scene, rng)
+    question, answer = digits.ask(skill, scene, rng)
     if noise and rng.random() < noise:
-        answer = ask(skill, draw_scene(rng), rng)[1]
+        answer = digits.ask(skill, digits.draw_scene(rng), rng)[1]
     return question, answer
 
 
 def _text_question(
-    scene: Scene, known_digits: int, rare_share: float, rng: np.random.Generator
+    scene: digits.Scene, known_digits: int, rare_share: float, rng: np.random.Generator
 ) -> tuple[str, str]:
     if rng.random() < CAPTION_SHARE:
         return language.CAPTION, language.caption(scene)
-    skill = SKILLS[int(rng.integers(len(SKILLS)))]
-    if skill in DONOR_SKILLS and rng.random() >= rare_share:
+    skill = digits.SKILLS[int(rng.integers(len(digits.SKILLS)))]
+    if skill in digits.DONOR_SKILLS and rng.random() >= rare_share:
         known = tuple(item for item in scene.items if item.digit < known_digits)
         if not known:
-            return ask(SKILLS[0], scene, rng)
-        return ask(skill, Scene(known), rng)
-    return ask(skill, scene, rng)
+            return digits.ask(digits.SKILLS[0], scene, rng)
+        return digits.ask(skill, digits.Scene(known), rng)
+    return digits.ask(skill, scene, rng)
 
 
 def _pad(rows: Sequence[tuple[list[int], list[int]]]) -> Batch:

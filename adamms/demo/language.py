@@ -90,8 +90,7 @@ def text_scene(scene: Scene, rng: np.random.Generator) -> list[str]:
 
 def caption(scene: Scene) -> str:
     """The scene's compound words in the fixed order of the colours."""
-    order = {colour: rank for rank, colour in enumerate(COLOURS)}
-    items = sorted(scene.items, key=lambda item: order[item.colour])
+    items = sorted(scene.items, key=lambda item: list(COLOURS).index(item.colour))
     return " ".join(f"{item.colour}{item.digit}" for item in items)
 
 

@@ -27,17 +27,18 @@ def embedded(table: nn.Module, input_ids: Tensor | None, inputs_embeds: Tensor |
     return table(input_ids) if inputs_embeds is None else inputs_embeds
 
 
-def with_images(hidden: Tensor, places: Tensor, images: Tensor) -> Tensor:
+def with_images(hidden: Tensor, places: Tensor, images: Tensor | None) -> Tensor:
     """The embeddings with those of the images in their places, in order.
 
     Args:
         hidden: (batch, length, width).
         places: true at the images' positions, (batch, length).
-        images: (images, embeddings of each, width).
+        images: (images, embeddings of each, width); None: no images.
 
     Raises:
         AdammsError: the number of places is not the number of the images' embeddings.
     """
+    images = hidden.new_zeros(0, 0, hidden.shape[-1]) if images is None else images
     count, each = images.shape[:2]
     if (found := int(places.sum())) != count * each:
         raise AdammsError(f"the prompts have {found} places for {count} images of {each} embeddings each")

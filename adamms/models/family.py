@@ -3,8 +3,8 @@
 Knows no family. A family's classes are imported when they are first used.
 """
 
+import pkgutil
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 
@@ -33,17 +33,12 @@ class Family:
 
     @property
     def configuration_class(self) -> Any:
-        return _import(self.configuration)
+        return pkgutil.resolve_name(self.configuration)
 
     @property
     def model_class(self) -> Any:
-        return _import(self.model)
+        return pkgutil.resolve_name(self.model)
 
     @property
     def processor_class(self) -> Any:
-        return _import(self.processor)
-
-
-def _import(path: str) -> Any:
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)
+        return pkgutil.resolve_name(self.processor)

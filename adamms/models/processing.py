@@ -61,6 +61,8 @@ class ImageTextProcessor(ProcessorMixin):
 
     word: ClassVar[str] = "<image>"
     templates: ClassVar[dict[str, str]]
+    image_tokens: int
+    model_input_names: Sequence[str] = ("input_ids", "token_type_ids", "attention_mask", "pixel_values")
 
     def __call__(
         self,
@@ -118,14 +120,6 @@ class ImageTextProcessor(ProcessorMixin):
         if pictures:
             data["pixel_values"] = self._pixels(pictures)
         return BatchFeature({name: data[name] for name in self.model_input_names if name in data})
-
-    @property
-    def model_input_names(self) -> list[str]:
-        return ["input_ids", "token_type_ids", "attention_mask", "pixel_values"]
-
-    @property
-    def image_tokens(self) -> int:
-        raise NotImplementedError
 
     @property
     def filler(self) -> int:

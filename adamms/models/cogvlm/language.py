@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 from transformers.cache_utils import Cache
-from transformers.models.llama.modeling_llama import LlamaMLP
+from transformers.models.llama.modeling_llama import LlamaMLP, apply_rotary_pos_emb
 
 from adamms.models.attention import Attention, split_heads
 from adamms.models.cogvlm.configuration import CogVLMConfig
@@ -50,20 +50,12 @@ def rotation(positions: torch.Tensor, size: int) -> Rotation:
         size: of a head.
 
     Returns:
-        Two tensors (batch, 1, length, size).
+        Two tensors (batch, length, size).
     """
     exponents = torch.arange(0, size, 2, device=positions.device, dtype=torch.float32) / size
-    angles = positions[:, None, :, None].float() * ROPE_BASE**-exponents
+    angles = positions[..., None].float() * ROPE_BASE**-exponents
     angles = torch.cat((angles, angles), -1)
     return angles.cos(), angles.sin()
-
-
-def rotate(states: torch.Tensor, turn: Rotation) -> torch.Tensor:
-    """(batch, heads, length, size) turned by position; the halves of a head are the pairs."""
-    cosine, sine = turn
-    first, second = states.float().chunk(2, -1)
-    turned = states.float() * cosine + torch.cat((-second, first), -1) * sine
-    return turned.to(states.dtype)
 
 
 class CogVLMRMSNorm(nn.Module):
@@ -123,7 +115,8 @@ class CogVLMExpertAttention(Attention):
         query, key, value = (
             split_heads(part, self.config.head_dim) for part in fused.chunk(3, -1)
         )  # (batch, heads, length, head size)
-        query, key = rotate(query, turn), rotate(key, turn)
+        turned = apply_rotary_pos_emb(query, key, *turn)  # in the rotation's float32
+        query, key = (states.to(value.dtype) for states in turned)
         if cache is not None:
             key, value = cache.update(key, value, self.layer_idx)
         output, _ = self.attend(query, key, value, mask)

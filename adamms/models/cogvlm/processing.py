@@ -69,6 +69,7 @@ class CogVLMProcessor(ImageTextProcessor):
     ) -> None:
         self.image_size = image_size
         self.patch_size = patch_size
+        self.image_tokens = (image_size // patch_size) ** 2 + 2  # the patches and the two markers
         super().__init__(tokenizer, chat_template=chat_template or self.templates["chat"])
         if tokenizer.bos_token_id is None:
             raise ValueError("CogVLM's prompts begin with the begin-of-text token; the tokenizer has none")
@@ -80,11 +81,6 @@ class CogVLMProcessor(ImageTextProcessor):
         vision = config.vision_config
         template = cls.templates[config.template_version]
         return cls(tokenizer, vision.image_size, vision.patch_size, template)
-
-    @property
-    def image_tokens(self) -> int:
-        """The patches and the two markers."""
-        return (self.image_size // self.patch_size) ** 2 + 2
 
     def _pieces(self, text: str) -> list[str]:
         return ["", text.removeprefix(self.word)] if text.startswith(self.word) else [text]

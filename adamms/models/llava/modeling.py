@@ -72,11 +72,7 @@ class LlavaLlamaForCausalLM(LlamaForCausalLM):
         embeddings = self.model.embed_tokens(input_ids.clamp(min=0))
         if not places.any():
             return embeddings
-        if pixels is None:
-            images = embeddings.new_zeros(0, 1, embeddings.shape[-1])
-        else:
-            images = self._features(pixels)
-        return with_images(embeddings, places, images)
+        return with_images(embeddings, places, None if pixels is None else self._features(pixels))
 
     def _features(self, pixels: torch.Tensor) -> torch.Tensor:
         """(images, patches, hidden size): a hidden state of the tower without its class token, projected."""

@@ -43,6 +43,7 @@ class LlavaLlamaProcessor(ImageTextProcessor):
         chat_template: one of `templates`, or another that writes `<image>` for an image.
     """
 
+    model_input_names = ("input_ids", "attention_mask", "pixel_values")
     templates: ClassVar[dict[str, str]] = {
         "vicuna": _conversation(f"{_VICUNA} ", "USER: ", "ASSISTANT:", after=" ", end="</s>"),
         "yi": _conversation(f"{_YI}\n\n### ", "Human: ", "Assistant:", after="\n### ", end="\n### "),
@@ -57,6 +58,7 @@ class LlavaLlamaProcessor(ImageTextProcessor):
         chat_template: str | None = None,
     ) -> None:
         self.patches, self.pad = patches, pad
+        self.image_tokens = patches
         super().__init__(image_processor, tokenizer, chat_template=chat_template or self.templates["vicuna"])
 
     @classmethod
@@ -71,14 +73,6 @@ class LlavaLlamaProcessor(ImageTextProcessor):
             config.image_aspect_ratio == "pad",
             cls.templates["yi" if config.mm_projector_type.endswith("_Norm") else "vicuna"],
         )
-
-    @property
-    def image_tokens(self) -> int:
-        return self.patches
-
-    @property
-    def model_input_names(self) -> list[str]:
-        return ["input_ids", "attention_mask", "pixel_values"]
 
     @property
     def _place(self) -> int:

@@ -7,14 +7,13 @@ language model.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import PreTrainedModel
-from transformers import initialization as init
 
 from adamms.models.attention import Attention, split_heads
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2AbstractorConfig
+from adamms.models.mplug_owl2.vision import ImageModel
 
 
-class VisualAbstractor(PreTrainedModel):
+class VisualAbstractor(ImageModel):
     """Image tokens (images, 1 + grid * grid, width) to (images, queries + 1, width of the language model).
 
     The last embedding of every image is the learned `vit_eos`.
@@ -22,11 +21,6 @@ class VisualAbstractor(PreTrainedModel):
 
     config: MPLUGOwl2AbstractorConfig
     main_input_name = "tokens"
-    input_modalities = ("image",)
-    _supports_flash_attn = True
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
 
     def __init__(self, config: MPLUGOwl2AbstractorConfig, language_width: int) -> None:
         super().__init__(config)
@@ -35,12 +29,6 @@ class VisualAbstractor(PreTrainedModel):
         self.visual_fc = nn.Linear(config.hidden_size, language_width)
         self.vit_eos = nn.Parameter(torch.empty(1, 1, language_width))
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, VisualAbstractor):
-            init.normal_(module.query_embeds, mean=0.0, std=self.config.initializer_range)
-            init.normal_(module.vit_eos, mean=0.0, std=self.config.initializer_range)
 
     def forward(self, tokens: Tensor) -> Tensor:
         queries = self.query_embeds.expand(len(tokens), -1, -1)
@@ -52,7 +40,10 @@ class AbstractorEncoder(nn.Module):
     def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(AbstractorLayer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            nn.ModuleDict({"crossattention": AbstractorBlock(config)})
+            for _ in range(config.num_hidden_layers)
+        )
 
     def forward(self, queries: Tensor, tokens: Tensor) -> Tensor:
         width = self.config.hidden_size
@@ -60,17 +51,8 @@ class AbstractorEncoder(nn.Module):
         of_tokens = positions_2d(width, self.config.grid_size, queries.device)
         of_keys = torch.cat([of_queries, of_tokens]).to(queries.dtype)  # (queries + 1 + grid * grid, width)
         for layer in self.layers:
-            queries = layer(queries, tokens, of_keys)
+            queries = layer.get_submodule("crossattention")(queries, tokens, of_keys)
         return queries
-
-
-class AbstractorLayer(nn.Module):
-    def __init__(self, config: MPLUGOwl2AbstractorConfig) -> None:
-        super().__init__()
-        self.crossattention = AbstractorBlock(config)
-
-    def forward(self, queries: Tensor, tokens: Tensor, positions: Tensor) -> Tensor:
-        return self.crossattention(queries, tokens, positions)
 
 
 class AbstractorBlock(nn.Module):

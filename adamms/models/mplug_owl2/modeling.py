@@ -11,7 +11,12 @@ from torch import Tensor, nn
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast
-from transformers.models.llama.modeling_llama import LlamaModel, LlamaRMSNorm, LlamaRotaryEmbedding
+from transformers.models.llama.modeling_llama import (
+    LlamaModel,
+    LlamaPreTrainedModel,
+    LlamaRMSNorm,
+    LlamaRotaryEmbedding,
+)
 
 from adamms.models.causal import IMAGE, ImageTextHead, embedded, with_images
 from adamms.models.mplug_owl2.abstractor import VisualAbstractor
@@ -20,17 +25,11 @@ from adamms.models.mplug_owl2.language import Modalities, MPLUGOwl2Attention, MP
 from adamms.models.mplug_owl2.vision import VisionModel
 
 
-class MPLUGOwl2PreTrainedModel(PreTrainedModel):
+class MPLUGOwl2PreTrainedModel(LlamaPreTrainedModel):
     config: MPLUGOwl2Config
-    base_model_prefix = "model"
     input_modalities = ("image", "text")
-    supports_gradient_checkpointing = True
-    _no_split_modules = ["MPLUGOwl2DecoderLayer", "VisionLayer", "AbstractorLayer"]  # noqa: RUF012
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012
-    _supports_flash_attn = True
-    _supports_sdpa = True
-    _supports_flex_attn = True
-    _supports_attention_backend = True
+    _no_split_modules = ["MPLUGOwl2DecoderLayer", "VisionLayer", "AbstractorBlock"]  # noqa: RUF012
+    _can_compile_fullgraph = False
     _can_record_outputs = {  # noqa: RUF012
         "hidden_states": MPLUGOwl2DecoderLayer,
         "attentions": MPLUGOwl2Attention,
@@ -104,10 +103,7 @@ class MPLUGOwl2Model(MPLUGOwl2PreTrainedModel, LlamaModel):
             return hidden, None  # also every step of a cached generation
         if token_type_ids is None:
             token_type_ids = torch.zeros(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-        if pixel_values is None:
-            images = hidden.new_zeros(0, self.config.image_seq_length, hidden.shape[-1])
-        else:
-            images = self.get_image_features(pixel_values)
+        images = None if pixel_values is None else self.get_image_features(pixel_values)
         hidden = with_images(hidden, token_type_ids == IMAGE, images)
         return hidden, None if pixel_values is None else Modalities.of(token_type_ids)
 
@@ -122,9 +118,6 @@ class MPLUGOwl2LlamaForCausalLM(ImageTextHead, MPLUGOwl2PreTrainedModel, Generat
         self.model = MPLUGOwl2Model(config)
         self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
-
-    def get_image_features(self, pixel_values: Tensor) -> Tensor:
-        return self.model.get_image_features(pixel_values)
 
     def _expand_inputs_for_generation(
         self, expand_size: int = 1, is_encoder_decoder: bool = False, **inputs: Any

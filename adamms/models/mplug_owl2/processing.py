@@ -48,7 +48,7 @@ class MPLUGOwl2Processor(ImageTextProcessor):
         chat_template: str | dict[str, str] | None = None,
         image_seq_length: int = 65,
     ) -> None:
-        self.image_seq_length = image_seq_length
+        self.image_seq_length = self.image_tokens = image_seq_length
         super().__init__(image_processor, tokenizer, chat_template=chat_template or self.templates["chat"])
 
     @classmethod
@@ -70,10 +70,6 @@ class MPLUGOwl2Processor(ImageTextProcessor):
                 f"visual_config.visual_model.image_size in config.json is {edge}"
             )
         return cls(images, tokenizer, image_seq_length=config.image_seq_length)
-
-    @property
-    def image_tokens(self) -> int:
-        return self.image_seq_length
 
     def _start(self, pieces: list[str]) -> int:
         """As published, a prompt that starts with an image has its begin-of-text token behind it."""

@@ -13,10 +13,9 @@ from adamms.models.attention import Attention, Stack
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2VisionConfig
 
 
-class VisionModel(PreTrainedModel):
-    """Pixels (images, 3, height, width) to (images, 1 + patches, hidden), the class token first."""
+class ImageModel(PreTrainedModel):
+    """A part of the image side with a configuration of its own."""
 
-    config: MPLUGOwl2VisionConfig
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     _supports_flash_attn = True
@@ -24,18 +23,24 @@ class VisionModel(PreTrainedModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
 
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, ImageModel | VisionEmbeddings):
+            for parameter in module.parameters(recurse=False):
+                init.normal_(parameter, mean=0.0, std=self.config.initializer_range)
+
+
+class VisionModel(ImageModel):
+    """Pixels (images, 3, height, width) to (images, 1 + patches, hidden), the class token first."""
+
+    config: MPLUGOwl2VisionConfig
+
     def __init__(self, config: MPLUGOwl2VisionConfig) -> None:
         super().__init__(config)
         self.embeddings = VisionEmbeddings(config)
         self.encoder = Stack(VisionLayer(config) for _ in range(config.num_hidden_layers))
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.post_init()
-
-    def _init_weights(self, module: nn.Module) -> None:
-        super()._init_weights(module)
-        if isinstance(module, VisionEmbeddings):
-            init.normal_(module.cls_token, mean=0.0, std=self.config.initializer_range)
-            init.normal_(module.position_embedding, mean=0.0, std=self.config.initializer_range)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         return self.post_layernorm(self.encoder(self.embeddings(pixel_values)))

@@ -133,16 +133,12 @@ def _with_result(job: JobRow, outputs: Sequence[Path]) -> JobRow:
         where = f"{job.output} is the output of several jobs"
         return replace(job, error=f"{where}; give each its own, as output=.../${{hydra:job.num}}")
     try:
-        return replace(job, result=_read(job.output / RESULT, _searched))
+        result = _read(job.output / RESULT, Result.from_json)
     except AdammsError as error:
         return replace(job, error=str(error))
-
-
-def _searched(content: Mapping[str, Any]) -> Result:
-    result = Result.from_json(content)
     if result.selection is None:
-        raise ValueError("no selection")
-    return result
+        return replace(job, error=f"{job.output / RESULT}: has no selection")
+    return replace(job, result=result)
 
 
 def _read(file: Path, parse: Callable[[Any], Read]) -> Read:

@@ -132,13 +132,12 @@ def _overrides(job: JobRow, keys: Sequence[str]) -> str:
 
 def _references(comparison: Comparison) -> str | None:
     """The parents' scores in a line, if they are the same for all searches; None if they differ."""
-    lines = {_reference(result) for result in comparison.results if result.chosen_score(None) is not None}
+    scored = [result for result in comparison.results if result.chosen_score(None) is not None]
+    lines = {
+        "; ".join(f"{name.removeprefix('the ')} alone {words.score(s)}" for name, s in result.parents.items())
+        for result in scored
+    }
     return lines.pop() if len(lines) == 1 else None
-
-
-def _reference(result: Result) -> str:
-    names = {"the target": "target"}
-    return "; ".join(f"{names.get(name, name)} alone {words.score(s)}" for name, s in result.parents.items())
 
 
 def _method(result: Result) -> str:

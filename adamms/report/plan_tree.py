@@ -33,24 +33,23 @@ def plan_tree(plan: Plan) -> Branch:
     for slot in plan.slots:
         if not slot.merged:
             kept.setdefault(slot.reason, []).append(slot)
-    branches = [Branch(f"merged: {_size(merged)}", _cut([*_patterns(merged, with_sources=True)]))]
-    branches += [
-        Branch(f"kept, {words.printable(reason)}: {_size(slots)}", _cut([*_patterns(slots)]))
-        for reason, slots in kept.items()
-    ]
+    groups = [("merged", merged), *((f"kept, {words.printable(why)}", slots) for why, slots in kept.items())]
+    branches = [Branch(f"{what}: {_size(slots)}", _patterns(slots)) for what, slots in groups]
     return Branch(plan.target, branches)
 
 
-def _patterns(slots: Iterable[Slot], with_sources: bool = False) -> Iterable[Branch]:
+def _patterns(slots: Iterable[Slot]) -> list[Branch]:
     """One branch per pattern and shape, in the order in which they first appear."""
     groups: dict[tuple[str, tuple[int, ...]], list[Slot]] = {}
     for slot in slots:
         groups.setdefault((NUMBER.sub("{i}", slot.name), tuple(slot.shape)), []).append(slot)
+    branches = []
     for (pattern, shape), alike in groups.items():
         times = f"{len(alike)} x " if len(alike) > 1 else ""
-        text = f"{pattern}  {times}{list(shape)}"
-        below = [Branch(line) for line in _sources(alike)] if with_sources else []
-        yield Branch(text, below)
+        below = [Branch(line) for line in _sources(alike)]
+        branches.append(Branch(f"{pattern}  {times}{list(shape)}", below))
+    rest = len(branches) - SHOWN
+    return [*branches[:SHOWN], Branch(f"and {rest} more patterns")] if rest > 0 else branches
 
 
 def _sources(alike: Sequence[Slot]) -> list[str]:
@@ -61,11 +60,6 @@ def _sources(alike: Sequence[Slot]) -> list[str]:
             text = NUMBER.sub("{i}", to_text(expression))
             found[f"{donor}: {text if len(text) <= LONG else text[: LONG - 4] + ' ...'}"] = None
     return list(found)
-
-
-def _cut(branches: Sequence[Branch]) -> Sequence[Branch]:
-    rest = len(branches) - SHOWN
-    return [*branches[:SHOWN], Branch(f"and {rest} more patterns")] if rest > 0 else branches
 
 
 def _size(slots: Sequence[Slot]) -> str:

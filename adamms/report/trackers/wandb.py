@@ -85,17 +85,18 @@ class Wandb:
                     if run is not None and self.mode != "disabled":
                         self._log(wandb, run, settings, result)
 
+            failure = ""
             try:
                 yield record
             except BaseException as error:
-                with _tolerant(wandb):
-                    if run is not None:
-                        run.summary["error"] = f"{type(error).__name__}: {error}"[:1000]
-                        run.finish(exit_code=1)
+                failure = f"{type(error).__name__}: {error}"[:1000]
                 raise
-            with _tolerant(wandb):
-                if run is not None:
-                    run.finish(exit_code=0)
+            finally:
+                with _tolerant(wandb):
+                    if run is not None and failure:
+                        run.summary["error"] = failure
+                    if run is not None:
+                        run.finish(exit_code=int(bool(failure)))
 
     def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
         own = SWEEP not in os.environ

@@ -6,14 +6,14 @@ the configuration and no mode.
 
 import json
 import re
-import types
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from pkgutil import resolve_name
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
@@ -143,7 +143,7 @@ def checked_arguments(
     fields: dict[str, Any] = {}
     for name, parameter in signature(target).parameters.items():
         default = ... if parameter.default is Parameter.empty else parameter.default
-        fields[name] = (Any, None) if name in skipped else (_checkable(hints.get(name, Any)), default)
+        fields[name] = (Any, None) if name in skipped else (hints.get(name, Any), default)
     with warnings.catch_warnings():  # a parameter may be called like a method of pydantic's models
         warnings.simplefilter("ignore", UserWarning)
         schema = create_model(target.__name__, __config__=CONFIG, **fields)
@@ -196,9 +196,8 @@ def found_by_name(name: object, where: str) -> Any:
     if name is None:
         group = where.replace(".", "/")
         raise AdammsError(f"{where} has no _target_; choose an option of its group: {group}=...")
-    module, _, last = str(name).rpartition(".")
     try:
-        return getattr(__import__(module, fromlist=[last]), last)
+        return resolve_name(str(name))
     except (ImportError, AttributeError, ValueError) as error:
         raise AdammsError(f"{where} names {name!r}, which cannot be imported: {error}") from error
 
@@ -221,24 +220,6 @@ def _with_objects(value: Any, where: str) -> Any:
     if isinstance(value, list) and any(isinstance(item, Mapping) and TARGET in item for item in value):
         return [_with_objects(item, f"{where}[{place}]") for place, item in enumerate(value)]
     return value
-
-
-class _Object:
-    """Stands for a protocol, which pydantic cannot check; an object is told from plain values."""
-
-
-def _checkable(hint: Any) -> Any:
-    """An annotation with `_Object` in the place of every protocol."""
-    if getattr(hint, "_is_protocol", False):
-        return _Object
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is None or origin is Literal or not inner:
-        return hint
-    if origin is Annotated:
-        return Annotated[(_checkable(inner[0]), *inner[1:])]
-    if origin is types.UnionType:
-        origin = Union
-    return origin[tuple(map(_checkable, inner))]
 
 
 def _is_built(value: Any) -> bool:

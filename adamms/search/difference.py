@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from adamms.engines.answer import normalised
 from adamms.errors import AdammsError
 
 
+@runtime_checkable
 class Difference(Protocol):
     """A measure between two models' answers to the same examples."""
 

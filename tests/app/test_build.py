@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, runtime_checkable
 
 import pytest
 from annotated_types import Gt, Le
@@ -14,6 +14,7 @@ from adamms.app.build import Missing, build
 from adamms.errors import AdammsError
 
 
+@runtime_checkable
 class Shape(Protocol):
     def area(self) -> float: ...
 

@@ -19,6 +19,7 @@ from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
+from adamms.report.report import write_text
 from adamms.report.result import Result
 
 RECORD = "adamms_recipe.json"
@@ -38,13 +39,6 @@ def settings_text(run: Run) -> str:
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write it, whole or not at all; make the folder if need be."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-
-def write_text(file: Path, content: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(file)
 
 
 def write_evaluation(file: Path, result: Result) -> None:

@@ -23,8 +23,8 @@ def write_report(folder: Path, result: Result) -> Path:
     """
     from adamms.report.page.report import page
 
-    _write(folder / RESULT, json.dumps(result.to_json()) + "\n")
-    return _write(folder / "report.html", page(result))
+    write_text(folder / RESULT, json.dumps(result.to_json()) + "\n")
+    return write_text(folder / "report.html", page(result))
 
 
 def write_comparison(comparison: Comparison) -> Path:
@@ -39,12 +39,21 @@ def write_comparison(comparison: Comparison) -> Path:
     from adamms.report.page.comparison import page
 
     content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
-    _write(comparison.folder / "comparison.json", content + "\n")
-    return _write(comparison.folder / "comparison.html", page(comparison))
+    write_text(comparison.folder / "comparison.json", content + "\n")
+    return write_text(comparison.folder / "comparison.html", page(comparison))
 
 
-def _write(file: Path, text: str) -> Path:
-    """Write the file under another name first; a lone surrogate, as a model may produce, becomes "?"."""
+def write_text(file: Path, text: str) -> Path:
+    """Write the file whole or not at all; make its folder if need be.
+
+    A lone surrogate, as a model may produce, becomes "?".
+
+    Returns:
+        The file.
+
+    Raises:
+        AdammsError: it cannot be written.
+    """
     partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from adamms.app.asker import Questions, collect, live_checkpoint
 from adamms.app.lmms import add_lmms, check_lmms
-from adamms.app.output import write_evaluation, write_text
+from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
@@ -16,7 +16,7 @@ from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report import tables
 from adamms.report.console import Console
-from adamms.report.report import write_report
+from adamms.report.report import write_report, write_text
 from adamms.report.result import Result
 
 

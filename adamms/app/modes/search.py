@@ -22,7 +22,7 @@ from adamms.app.distance import distances, verify
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
-from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_text
+from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json
 from adamms.app.scores import answered, score
 from adamms.app.settings import Run
 from adamms.data.example import Example
@@ -31,7 +31,7 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import axes_of
 from adamms.report.answered import Answered
 from adamms.report.console import Console
-from adamms.report.report import write_report
+from adamms.report.report import write_report, write_text
 from adamms.report.result import Hyperparameters, Result
 from adamms.search.candidates import subset
 from adamms.search.evidence import recorded

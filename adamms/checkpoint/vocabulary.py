@@ -1,7 +1,7 @@
 """Token strings and ids of a checkpoint's tokenizer, and the alignment of two of them by string.
 
-Files are read as data: no code of a repository runs, and sentencepiece need not be installed. Says which
-donor row belongs to which target row; knows nothing of tensors.
+Files are read as data: no code of a repository runs. Says which donor row belongs to which target row; knows
+nothing of tensors.
 
 Strings are compared as the tokenizers spell them. Byte-level BPE writes a leading space as `Ġ` and bytes
 beyond ASCII as letters of its own; sentencepiece writes `▁` and whole characters. Models of the two kinds
@@ -10,11 +10,11 @@ not aligned at all (`spelling`).
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from adamms.checkpoint.sentencepiece_file import read_pieces
 from adamms.errors import AdammsError
 
 Vocabulary = Mapping[str, int]
@@ -41,7 +41,7 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
             case "tokenizer.json":
                 own = _fast_vocabulary(file)
             case "tokenizer.model":
-                own = {piece: index for index, piece in enumerate(read_pieces(file))}
+                own = {piece: index for index, piece in enumerate(_pieces(file))}
             case _:
                 own = _object(file)
         added = _added_tokens(folder)
@@ -75,6 +75,21 @@ def _fast_vocabulary(file: Path) -> dict[str, int]:
     from tokenizers import Tokenizer
 
     return dict(Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True))
+
+
+def _pieces(file: Path) -> list[str]:
+    """Every piece of a sentencepiece model in the order of their ids, control and byte pieces included."""
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        processor = SentencePieceProcessor(model_file=str(file))
+    except RuntimeError as error:
+        tiktoken = re.match(rb"[A-Za-z0-9+/]+=* \d+\r?\n", file.read_bytes())
+        raise AdammsError(
+            f"{file.name} is {'a tiktoken file' if tiktoken else 'no sentencepiece model'} ({error}); save the "
+            f"tokenizer with transformers, which writes a tokenizer.json"
+        ) from error
+    return [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
 
 
 def _added_tokens(folder: Path) -> dict[str, int]:

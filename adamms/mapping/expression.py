@@ -13,8 +13,9 @@ Knows nothing of roles, architectures or merging. A fused target tensor, for exa
 True
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -78,39 +79,42 @@ Expression = Read | Slice | Concat | Mean | Tokens
 
 def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
     """The shape of the value, from the shapes of the tensors read; ValueError if parts disagree."""
+    if isinstance(expression, Read):
+        return shape(expression.name)
+    (first, *others) = shapes = [shape_of(part, shape) for part in parts_of(expression)]
     match expression:
-        case Read(name):
-            return shape(name)
-        case Slice(source, dim, start, stop):
-            inner = shape_of(source, shape)
-            if not 0 <= start <= stop <= inner[dim]:
-                raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {inner}")
-            return (*inner[:dim], stop - start, *inner[dim + 1 :])
-        case Concat(parts, dim):
-            shapes = [shape_of(part, shape) for part in parts]
-            rests = {(*s[:dim], *s[dim + 1 :]) for s in shapes}
-            if len(rests) != 1:
+        case Slice(_, dim, start, stop):
+            _check_range(start, stop, dim, first)
+            return _resized(first, dim, stop - start)
+        case Concat(_, dim):
+            if len({_resized(found, dim, 0) for found in shapes}) != 1:
                 raise ValueError(f"cannot concatenate {shapes} along dimension {dim}")
-            return (*shapes[0][:dim], sum(s[dim] for s in shapes), *shapes[0][dim + 1 :])
-        case Mean(parts):
-            shapes = [shape_of(part, shape) for part in parts]
-            if len(set(shapes)) != 1:
+            return _resized(first, dim, sum(found[dim] for found in shapes))
+        case Mean():
+            if any(other != first for other in others):
                 raise ValueError(f"cannot average shapes {shapes}")
-            return shapes[0]
-        case Tokens(source, rows):
-            return (len(rows), *shape_of(source, shape)[1:])
+            return first
+        case Tokens(_, rows):
+            return _resized(first, 0, len(rows))
+
+
+def parts_of(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that it is made of."""
+    match expression:
+        case Read():
+            return ()
+        case Slice(source) | Tokens(source):
+            return (source,)
+        case Concat(parts) | Mean(parts):
+            return parts
 
 
 def names_in(expression: Expression) -> Iterator[str]:
     """The tensors that the expression reads, in order, repeated when read repeatedly."""
-    match expression:
-        case Read(name):
-            yield name
-        case Slice(source) | Tokens(source):
-            yield from names_in(source)
-        case Concat(parts) | Mean(parts):
-            for part in parts:
-                yield from names_in(part)
+    if isinstance(expression, Read):
+        yield expression.name
+    for part in parts_of(expression):
+        yield from names_in(part)
 
 
 def to_tree(expression: Expression) -> dict[str, Any]:
@@ -150,18 +154,15 @@ def from_tree(tree: Mapping[str, Any]) -> Expression:
 
 def to_text(expression: Expression) -> str:
     """The expression in a line, for people: `concat(q, k[0:64])`."""
+    inner = ", ".join(map(to_text, parts_of(expression)))
     match expression:
         case Read(name):
             return name
-        case Slice(source, dim, start, stop):
-            return f"{to_text(source)}[{':, ' * dim}{start}:{stop}]"
-        case Concat(parts, dim):
-            along = f", dim={dim}" if dim else ""
-            return f"concat({', '.join(to_text(part) for part in parts)}{along})"
-        case Mean(parts):
-            return f"mean({', '.join(to_text(part) for part in parts)})"
-        case Tokens(source):
-            return f"tokens({to_text(source)})"
+        case Slice(_, dim, start, stop):
+            return f"{inner}[{':, ' * dim}{start}:{stop}]"
+        case Concat(_, dim) if dim:
+            return f"concat({inner}, dim={dim})"
+    return f"{type(expression).__name__.lower()}({inner})"
 
 
 def join(parts: Sequence[Expression], dim: int, shape: Callable[[str], Shape]) -> Expression:
@@ -185,33 +186,22 @@ def take(
     expression: Expression, dim: int, start: int, stop: int, shape: Callable[[str], Shape]
 ) -> Expression:
     """`Slice`, or what it comes down to: the whole, a slice of the slice, or of the parts that it meets."""
-    length = shape_of(expression, shape)[dim]
-    if not 0 <= start <= stop <= length:
-        raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {shape_of(expression, shape)}")
-    if stop - start == length:
+    whole = shape_of(expression, shape)
+    _check_range(start, stop, dim, whole)
+    if stop - start == whole[dim]:
         return expression
     match expression:
         case Slice(source, d, first, _) if d == dim:
             return Slice(source, dim, first + start, first + stop)
         case Concat(parts, d) if d == dim:
-            pieces = []
-            position = 0
-            for part in parts:
-                size = shape_of(part, shape)[dim]
-                first, last = max(start - position, 0), min(stop - position, size)
-                if first < last:
-                    pieces.append(take(part, dim, first, last, shape))
-                position += size
-            return join(pieces, dim, shape)
+            sizes = (shape_of(part, shape)[dim] for part in parts)
+            met = _met(parts, sizes, start, stop)
+            return join([take(part, dim, first, last, shape) for part, first, last in met], dim, shape)
     return Slice(expression, dim, start, stop)
 
 
 def evaluate_rows(
-    expression: Expression,
-    tensors: Mapping[str, Rows],
-    start: int,
-    stop: int,
-    target: Rows,
+    expression: Expression, tensors: Mapping[str, Rows], start: int, stop: int, target: Rows
 ) -> torch.Tensor:
     """Rows `start:stop` (dimension 0) of the expression's value.
 
@@ -225,22 +215,41 @@ def evaluate_rows(
         A tensor of shape (stop - start, ...): a view of the stored tensors where that is possible,
         float64 where values had to be mixed.
     """
+
+    def value(part: Expression, first: int = start, last: int = stop) -> torch.Tensor:
+        return evaluate_rows(part, tensors, first, last, target)
+
     match expression:
         case Read(name):
             return tensors[name][start:stop]
         case Slice(source, 0, first, _):
-            return evaluate_rows(source, tensors, first + start, first + stop, target)
+            return value(source, first + start, first + stop)
         case Slice(source, dim, first, last):
-            return evaluate_rows(source, tensors, start, stop, target).narrow(dim, first, last - first)
+            return value(source).narrow(dim, first, last - first)
         case Concat(parts, 0):
-            return _concatenated_rows(parts, tensors, start, stop, target)
+            lengths = (shape_of(part, lambda name: tuple(tensors[name].shape))[0] for part in parts)
+            pieces = [value(*met) for met in _met(parts, lengths, start, stop)]
+            return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         case Concat(parts, dim):
-            return torch.cat([evaluate_rows(part, tensors, start, stop, target) for part in parts], dim)
+            return torch.cat([value(part) for part in parts], dim)
         case Mean(parts):
-            values = [evaluate_rows(part, tensors, start, stop, target).double() for part in parts]
-            return torch.stack(values).mean(0)
+            return torch.stack([value(part).double() for part in parts]).mean(0)
         case Tokens(source, rows):
-            return _token_rows(source, rows[start:stop], tensors, target[start:stop])
+            pieces = [target[start:start].double()]
+            for first, length in _runs(rows[start:stop]):
+                found = target[start : start + length] if first < 0 else value(source, first, first + length)
+                pieces.append(found.double())
+                start += length
+            return torch.cat(pieces)
+
+
+def _check_range(start: int, stop: int, dim: int, shape: Shape) -> None:
+    if not 0 <= start <= stop <= shape[dim]:
+        raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {shape}")
+
+
+def _resized(shape: Shape, dim: int, size: int) -> Shape:
+    return (*shape[:dim], size, *shape[dim + 1 :])
 
 
 def _unsliced(expression: Expression, shape: Callable[[str], Shape]) -> Expression:
@@ -252,43 +261,20 @@ def _unsliced(expression: Expression, shape: Callable[[str], Shape]) -> Expressi
 
 def _flattened(parts: Sequence[Expression], dim: int) -> Iterator[Expression]:
     for part in parts:
-        match part:
-            case Concat(inner, d) if d == dim:
-                yield from _flattened(inner, dim)
-            case _:
-                yield part
-
-
-def _concatenated_rows(
-    parts: tuple[Expression, ...],
-    tensors: Mapping[str, Rows],
-    start: int,
-    stop: int,
-    target: Rows,
-) -> torch.Tensor:
-    pieces = []
-    position = 0
-    for part in parts:
-        (length, *_) = shape_of(part, lambda name: tuple(tensors[name].shape))
-        first, last = max(start - position, 0), min(stop - position, length)
-        if first < last:
-            pieces.append(evaluate_rows(part, tensors, first, last, target))
-        position += length
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def _token_rows(
-    source: Expression, rows: tuple[int, ...], tensors: Mapping[str, Rows], own: torch.Tensor
-) -> torch.Tensor:
-    pieces = []
-    position = 0
-    for first, length in _runs(rows):
-        if first < 0:
-            pieces.append(own[position : position + length])
+        if isinstance(part, Concat) and part.dim == dim:
+            yield from _flattened(part.parts, dim)
         else:
-            pieces.append(evaluate_rows(source, tensors, first, first + length, own))
-        position += length
-    return torch.cat([piece.double() for piece in pieces]) if pieces else own[:0].double()
+            yield part
+
+
+def _met(
+    parts: Sequence[Expression], sizes: Iterable[int], start: int, stop: int
+) -> Iterator[tuple[Expression, int, int]]:
+    """Those of the parts, one after the other, that `start:stop` meets: (part, start, stop within it)."""
+    for part, size in zip(parts, sizes, strict=True):
+        if max(start, 0) < min(stop, size):
+            yield part, max(start, 0), min(stop, size)
+        start, stop = start - size, stop - size
 
 
 def _rows_text(rows: tuple[int, ...]) -> str:
@@ -308,11 +294,6 @@ def _rows_of(text: str) -> tuple[int, ...]:
 
 def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """(first, length) of the longest stretches of neighbouring source rows, or of rows without one (-1)."""
-    start = 0
-    for position in range(1, len(rows) + 1):
-        follows = position < len(rows) and rows[position] == (
-            -1 if rows[start] < 0 else rows[start] + position - start
-        )
-        if not follows:
-            yield rows[start], position - start
-            start = position
+    for _, run in groupby(enumerate(rows), lambda item: None if item[1] < 0 else item[1] - item[0]):
+        (_, first), *others = run
+        yield first, 1 + len(others)

@@ -1,8 +1,6 @@
 """Tokenizers read from folders, and their alignment by token string."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,17 +53,6 @@ def test_a_sentencepiece_model_is_read_as_sentencepiece_reads_it(
     from transformers import AutoTokenizer
 
     assert read_vocabulary(tmp_path) == AutoTokenizer.from_pretrained(tmp_path).get_vocab()
-
-
-def test_sentencepiece_need_not_be_installed(tmp_path: Path) -> None:
-    pieces = trained.sentencepiece_model(tmp_path, trained.ONE, 300)
-    code = (
-        "import sys\nsys.modules['sentencepiece'] = None\nfrom pathlib import Path\n"
-        "from adamms.checkpoint.vocabulary import read_vocabulary\n"
-        f"print(len(read_vocabulary(Path({str(tmp_path)!r}))), 'transformers' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == [str(len(pieces)), "False"]
 
 
 def test_a_fast_tokenizer_as_transformers_saves_it(tmp_path: Path) -> None:

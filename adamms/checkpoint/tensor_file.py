@@ -10,7 +10,6 @@ import math
 import mmap
 import pickle
 import struct
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,21 +39,6 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.
 MAX_HEADER_BYTES = 100_000_000
-
-# What zip archives and pickles that are truncated or malformed raise.
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    struct.error,
-    OSError,
-    EOFError,
-    RuntimeError,
-    ValueError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    MemoryError,
-    OverflowError,
-)
 
 
 @dataclass(frozen=True)
@@ -205,7 +189,9 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
         raise AdammsError(
             f"{file}: refused, not executed: the pickle asks for more than tensors ({str(error)[:120]})"
         ) from error
-    except _UNREADABLE as error:
+    except AdammsError:
+        raise
+    except Exception as error:  # a malformed pickle raises whatever it likes
         raise AdammsError(
             f"{file}: not a readable torch zip archive (truncated, or written before torch 1.6): "
             f"{(str(error) or type(error).__name__).splitlines()[0][:200]}"

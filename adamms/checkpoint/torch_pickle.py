@@ -174,16 +174,6 @@ def _of_type(rebuild: Callable[..., Any], kind: Any, arguments: Any, state: Any)
     return rebuild(*arguments)
 
 
-def _sparse(layout: Any, *rest: Any) -> NotDense:
-    """torch._utils._rebuild_sparse_tensor."""
-    return NotDense(str(layout))
-
-
-def _meta(*rest: Any) -> NotDense:
-    """torch._utils._rebuild_meta_tensor_no_storage."""
-    return NotDense("meta")
-
-
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
     ("torch._utils", "_rebuild_tensor"): _tensor,
@@ -191,8 +181,8 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_of_bytes,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta,
+    ("torch._utils", "_rebuild_sparse_tensor"): lambda layout, *rest: NotDense(str(layout)),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): lambda *rest: NotDense("meta"),
     ("torch.serialization", "_get_layout"): _first,
 }
 # None: named as an argument, never called.

@@ -86,8 +86,8 @@ def _pieces(file: Path) -> list[str]:
     except RuntimeError as error:
         tiktoken = re.match(rb"[A-Za-z0-9+/]+=* \d+\r?\n", file.read_bytes())
         raise AdammsError(
-            f"{file.name} is {'a tiktoken file' if tiktoken else 'no sentencepiece model'} ({error}); save the "
-            f"tokenizer with transformers, which writes a tokenizer.json"
+            f"{file.name} is {'a tiktoken file' if tiktoken else 'no sentencepiece model'} ({error}); save "
+            f"the tokenizer with transformers, which writes a tokenizer.json"
         ) from error
     return [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
 

@@ -12,7 +12,7 @@ import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -72,7 +72,8 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
         AdammsError: `folder` exists, another process is writing it, or the disk is too small.
     """
     check_writable(folder, needed_bytes)
-    created = _make_parents(folder.parent)
+    created = [path for path in folder.parents if not path.exists()]  # the innermost first
+    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}{PARTIAL}"
     try:
         with _locked(partial):
@@ -89,8 +90,9 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
             raise AdammsError(f"disk full while writing {folder}; nothing was left there") from error
         raise
     finally:
-        if not folder.exists():
-            _remove_empty(*created)
+        for parent in () if folder.exists() else created:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
 
 
 @contextmanager
@@ -110,19 +112,6 @@ def _locked(partial: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _make_parents(folder: Path) -> list[Path]:
-    """Create `folder` and return what had to be created, innermost first."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return missing
-
-
-def _remove_empty(*folders: Path) -> None:
-    for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-
-
 def plan_shards(entries: Sequence[TensorEntry], max_shard_bytes: int) -> list[Shard]:
     """Distribute tensors over files of at most `max_shard_bytes`, in the order of their names."""
     groups: list[list[TensorEntry]] = []
@@ -133,30 +122,23 @@ def plan_shards(entries: Sequence[TensorEntry], max_shard_bytes: int) -> list[Sh
             size = 0
         groups[-1].append(entry)
         size += entry.nbytes
-    count = len(groups)
-    names = [f"model-{i + 1:05d}-of-{count:05d}.safetensors" for i in range(count)]
+    if len(groups) == 1:
+        return [_shard("model.safetensors", groups[0])]
     return [
-        _shard(name, group)
-        for name, group in zip(["model.safetensors"] if count == 1 else names, groups, strict=True)
+        _shard(f"model-{number:05d}-of-{len(groups):05d}.safetensors", group)
+        for number, group in enumerate(groups, 1)
     ]
 
 
 def _shard(name: str, entries: Sequence[TensorEntry]) -> Shard:
     # As safetensors itself orders them: the file is the one that its `save_file` would write.
     order = list(DTYPES)
-    ordered = sorted(entries, key=lambda entry: (order.index(entry.dtype), entry.name))
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    position = 0
-    starts = {}
-    for entry in ordered:
-        end = position + entry.nbytes
-        header[entry.name] = {
-            "dtype": entry.dtype,
-            "shape": list(entry.shape),
-            "data_offsets": [position, end],
-        }
-        starts[entry.name] = position
-        position = end
+    starts, position = {}, 0
+    for entry in sorted(entries, key=lambda entry: (order.index(entry.dtype), entry.name)):
+        span = [position, position + entry.nbytes]
+        header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": span}
+        starts[entry.name], position = span
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     start = 8 + len(text)
@@ -185,25 +167,20 @@ def write_tensors(
     """
     entries = list(source.layout())
     shards = plan_shards(entries, max_shard_bytes)
-    # Twice the processors: half of the threads wait for the disk.
-    with chunk_pool(workers or 2 * default_workers()) as pool:
-        files = [OutputFile(folder / shard.name, shard.size) for shard in shards]
-        try:
-            place: dict[str, tuple[OutputFile, int]] = {}
-            for shard, file in zip(shards, files, strict=True):
-                file.write(memoryview(shard.header), 0)
-                place |= {name: (file, offset) for name, offset in shard.offsets.items()}
-            # The largest first, so that no thread is left alone with a large one at the end.
-            jobs = [
-                pool.submit(_write_tensor, source, entry.name, *place[entry.name], advance)
-                for entry in sorted(entries, key=lambda entry: -entry.nbytes)
-            ]
-            for job in as_completed(jobs):
-                job.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            for file in files:
-                file.close()
+    place: dict[str, tuple[OutputFile, int]] = {}
+    # Twice the processors: half of the threads wait for the disk. They end before the files are closed.
+    with ExitStack() as opened, chunk_pool(workers or 2 * default_workers()) as pool:
+        for shard in shards:
+            file = opened.enter_context(closing(OutputFile(folder / shard.name, shard.size)))
+            file.write(memoryview(shard.header), 0)
+            place |= {name: (file, offset) for name, offset in shard.offsets.items()}
+        # The largest first, so that no thread is left alone with a large one at the end.
+        jobs = [
+            pool.submit(_write_tensor, source, entry.name, *place[entry.name], advance)
+            for entry in sorted(entries, key=lambda entry: -entry.nbytes)
+        ]
+        for job in as_completed(jobs):
+            job.result()
     _write_index(folder, shards, entries)
     _verify(folder, entries)
 

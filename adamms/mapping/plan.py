@@ -79,24 +79,22 @@ class Slot:
         return self.elements
 
     def to_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {
+        record = {
             "name": self.name,
             "shape": list(self.shape),
             "dtype": self.dtype,
             "role": self.role or None,
-            "action": "merge" if self.merged else "keep",
         }
         if not self.merged:
-            return record | {"reason": self.reason}
-        record["donors"] = {donor: to_tree(expression) for donor, expression in self.donors.items()}
-        rows = {d: e.matched for d, e in self.donors.items() if isinstance(e, Tokens)}
-        if rows:
-            record["rows_from_donor"] = rows
-        if self.ancestor is not None:
-            record["ancestor"] = to_tree(self.ancestor)
-        if self.lacking:
-            record["lacking"] = dict(self.lacking)
-        return record
+            return record | {"action": "keep", "reason": self.reason}
+        optional = {
+            "rows_from_donor": {d: e.matched for d, e in self.donors.items() if isinstance(e, Tokens)},
+            "ancestor": None if self.ancestor is None else to_tree(self.ancestor),
+            "lacking": dict(self.lacking),
+        }
+        donors = {donor: to_tree(expression) for donor, expression in self.donors.items()}
+        given = {key: value for key, value in optional.items() if value}
+        return record | {"action": "merge", "donors": donors} | given
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Slot":
@@ -247,8 +245,12 @@ class Plan:
                 donor: {reason: list(names) for reason, names in reasons.items()}
                 for donor, reasons in self.unused.items()
             },
-            "tensors": [slot.to_json() | self._written_findings(slot.name) for slot in self.slots],
+            "tensors": [slot.to_json() | self._evidence(slot.name) for slot in self.slots],
         }
+
+    def _evidence(self, name: str) -> dict[str, Any]:
+        found = {source: finding.to_json() for source, finding in self.findings.get(name, {}).items()}
+        return {"evidence": found} if found else {}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> "Plan":
@@ -258,27 +260,19 @@ class Plan:
             AdammsError: not a plan.
         """
         try:
-            tensors = record["tensors"]
-            return cls(
-                record["target"],
-                record["donors"],
-                tuple(Slot.from_json(tensor) for tensor in tensors),
-                {
-                    donor: {reason: tuple(names) for reason, names in reasons.items()}
-                    for donor, reasons in record["unused"].items()
-                },
-                {
-                    tensor["name"]: {s: Finding.from_json(item) for s, item in tensor["evidence"].items()}
-                    for tensor in tensors
-                    if "evidence" in tensor
-                },
-            )
+            unused = {
+                donor: {reason: tuple(names) for reason, names in reasons.items()}
+                for donor, reasons in record["unused"].items()
+            }
+            findings = {
+                tensor["name"]: {s: Finding(**item) for s, item in tensor["evidence"].items()}
+                for tensor in record["tensors"]
+                if "evidence" in tensor
+            }
+            slots = tuple(map(Slot.from_json, record["tensors"]))
+            return cls(record["target"], record["donors"], slots, unused, findings)
         except (KeyError, TypeError, AttributeError) as error:
             raise AdammsError(f"not a plan as plan.json holds it: {type(error).__name__} {error}") from error
-
-    def _written_findings(self, name: str) -> dict[str, Any]:
-        found = self.findings.get(name, {})
-        return {"evidence": {source: item.to_json() for source, item in found.items()}} if found else {}
 
 
 class Mapper(Protocol):

@@ -112,17 +112,11 @@ def _role(source: str, role: str, tensors: Sequence[TensorDistance]) -> RoleDist
         known = [value for tensor in tensors if (value := getattr(tensor, key)) is not None]
         return round(median(known), DIGITS) if known else None
 
-    return RoleDistance(
-        source,
-        role,
-        len(tensors),
-        middle("cosine"),
-        min((tensor.cosine for tensor in tensors if tensor.cosine is not None), default=None),
-        middle("distance"),
-        middle("target_moved"),
-        middle("donor_moved"),
-        sum(bool(tensor.problem) for tensor in tensors),
-    )
+    cosines = [tensor.cosine for tensor in tensors if tensor.cosine is not None]
+    problems = sum(bool(tensor.problem) for tensor in tensors)
+    medians = {key: middle(key) for key in ("cosine", "distance", "target_moved", "donor_moved")}
+    least = min(cosines, default=None)
+    return RoleDistance(source, role, len(tensors), least=least, problems=problems, **medians)
 
 
 def role_and_layer(slot: Slot) -> tuple[str, int | None]:

@@ -6,7 +6,6 @@ up, a wrong layer or a donor of another ancestor therefore shows in their cosine
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from statistics import median
 
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
@@ -47,19 +46,16 @@ def verify_plan(
         if tensor.source not in strangers and usual[tensor.source].is_odd(tensor, slots[tensor.name])
     ]
     with chunk_pool(workers or default_workers()) as pool:
-        work = partial(_with_problem, slots, models)
-        explained = list(pool.map(work, [tensors[index] for index in odd[:EXPLAINED]]))
-    for index, tensor in zip(odd, explained, strict=False):
-        tensors[index] = tensor
-    for index in odd[EXPLAINED:]:
-        problem = f"{tensors[index].name} does not resemble its donor's"
+        explained = pool.map(lambda index: _explained(tensors[index], slots, models), odd[:EXPLAINED])
+        rest = [f"{tensors[index].name} does not resemble its donor's" for index in odd[EXPLAINED:]]
+        problems = [*explained, *rest]
+    for index, problem in zip(odd, problems, strict=True):
         tensors[index] = replace(tensors[index], problem=problem)
     return Distances(tuple(tensors), strangers)
 
 
-def _with_problem(slots: Mapping[str, Slot], models: MappedModels, tensor: TensorDistance) -> TensorDistance:
-    rows = spread_rows(slots[tensor.name], SAMPLE_ROWS)
-    return replace(tensor, problem=explain(tensor, slots, models, rows))
+def _explained(tensor: TensorDistance, slots: Mapping[str, Slot], models: MappedModels) -> str:
+    return explain(tensor, slots, models, spread_rows(slots[tensor.name], SAMPLE_ROWS))
 
 
 def _strangers(tensors: Sequence[TensorDistance], slots: Mapping[str, Slot]) -> dict[str, str]:

@@ -66,8 +66,8 @@ class OpenModel:
 
     def advice(self, engine: str) -> str:
         """What to do instead of running it in `engine`, where that cannot; "" where it may."""
-        found = self.described
-        return found.architecture.inference.get(engine, "") if isinstance(found, Model) else ""
+        advised = self.described.architecture.inference if isinstance(self.described, Model) else {}
+        return next((text for name, text in advised.items() if name == engine), "")
 
 
 @dataclass(frozen=True)

@@ -136,9 +136,8 @@ class Line:
         return Label(Fused(parts, self.role.dim, self.role.sizes, self.role.groups))
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """How one checkpoint format names its tensors.
+class Architecture(_Spec):
+    """How one checkpoint format names its tensors: what its YAML says, and all patterns.
 
     >>> label = load_architecture("qwen2").label("model.layers.3.mlp.up_proj.weight")
     >>> str(label.role)
@@ -146,21 +145,11 @@ class Architecture:
 
     Args:
         name: the spec's file name without `.yaml`.
-        about: one line for people.
-        classes: values of config.json's `architectures` that mean this format.
-        model_types: values of config.json's `model_type` that do when no class decides.
         lines: the patterns; the first that matches decides.
-        inserted_layers: reason -> key of config.json that lists layers which the ancestor LM lacks.
-        inference: engine (transformers, vllm) -> what to do instead, for those that cannot run the format.
     """
 
     name: str
-    about: str
-    classes: tuple[str, ...]
-    model_types: tuple[str, ...]
     lines: tuple[Line, ...]
-    inserted_layers: Mapping[str, str]
-    inference: Mapping[str, str]
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` is; None if no line of the spec describes it."""
@@ -187,13 +176,9 @@ def load_architecture(name: str) -> Architecture:
         )
     try:
         spec = _read_spec(path)
-        lines = tuple(_lines(spec))
+        return Architecture(name=path.stem, lines=tuple(_lines(spec)), **dict(spec))
     except AdammsError as error:
         raise AdammsError(f"{path}: {error}") from error
-    advice = {str(engine): text for engine, text in spec.inference.items()}
-    return Architecture(
-        path.stem, spec.about, spec.classes, spec.model_types, lines, spec.inserted_layers, advice
-    )
 
 
 def recognise(config: Mapping[str, Any], where: Path) -> Architecture:

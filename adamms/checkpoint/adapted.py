@@ -16,7 +16,7 @@ from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.finite import finite
 from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
-from adamms.errors import AdammsError, nearest
+from adamms.errors import AdammsError
 
 # Matrix products are always taken over the same rows, whatever rows are asked for: their last bits may depend
 # on the shape. The recipe cuts its chunks at multiples of this.
@@ -91,8 +91,6 @@ class AdaptedCheckpoint(Checkpoint):
 
     def read(self, name: str) -> torch.Tensor:
         """The tensor `name`; an adapted one is computed as a whole: `rows` needs less memory."""
-        if name not in self.tensors:
-            raise AdammsError(f"{self}: no tensor {name!r}.{nearest(name, self.tensors)}")
         if name not in self.changes:
             return self.base.read(name)
         return self.rows(name)[:].view(self.tensors[name].shape)

@@ -9,6 +9,7 @@ the usual way. A page is only ever written in one of the two ways, so they canno
 import errno
 import mmap
 import os
+from contextlib import suppress
 from pathlib import Path
 
 PAGE = 4096  # bytes; a multiple of every common disk's block
@@ -27,10 +28,8 @@ class OutputFile:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         os.ftruncate(self._descriptor, size)
         self._direct: int | None = None
-        try:
+        with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
             self._direct = os.open(path, os.O_WRONLY | os.O_DIRECT)
-        except (OSError, AttributeError):  # refused by the file system, or unknown to the platform
-            self._direct = None
 
     def close(self) -> None:
         os.close(self._descriptor)
@@ -84,13 +83,11 @@ class Span:
     def _flush(self) -> None:
         """Whole pages directly, the fragments around them as usual."""
         first, last = self._first, self._last
-        start, stop = -(-first // PAGE) * PAGE, last // PAGE * PAGE
-        if start < stop:
-            self._file.write(self._buffer[first:start], self._base + first)
-            self._file.write_pages(self._buffer[start:stop], self._base + start)
-            self._file.write(self._buffer[stop:last], self._base + stop)
-        else:
-            self._file.write(self._buffer[first:last], self._base + first)
+        start = min(-(-first // PAGE) * PAGE, last)
+        stop = max(last // PAGE * PAGE, start)
+        self._file.write(self._buffer[first:start], self._base + first)
+        self._file.write_pages(self._buffer[start:stop], self._base + start)
+        self._file.write(self._buffer[stop:last], self._base + stop)
         self._base += len(self._buffer)
         self._first = self._last = 0
 

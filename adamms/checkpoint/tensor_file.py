@@ -51,7 +51,7 @@ class TensorEntry:
         dtype: safetensors' name of the dtype, e.g. "BF16".
         file: the file that holds it.
         offset: position of its first element in the file, in bytes.
-        strides: in elements, for a torch tensor that is not contiguous; None when it is.
+        strides: in elements, as torch archives say; None where the elements lie row by row.
     """
 
     name: str
@@ -215,21 +215,10 @@ def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, Pla
         raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
     place = places.get(tensor.member, Place(0, -1))
     offset = place.start + tensor.offset * tensor.dtype.itemsize
-    strides = None if _contiguous(tensor.shape, tensor.strides) else tensor.strides
-    entry = TensorEntry(name, tensor.shape, DTYPE_NAMES[tensor.dtype], file, offset, strides)
+    entry = TensorEntry(name, tensor.shape, DTYPE_NAMES[tensor.dtype], file, offset, tensor.strides)
     end = offset + _span(entry) * tensor.dtype.itemsize
     if entry.elements and end > place.start + place.size:
         raise AdammsError(
             f"{file}: no record of the archive holds {name!r}; re-save the file with torch.save"
         )
     return entry
-
-
-def _contiguous(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Whether the elements lie one after the other, row by row; what has none does too."""
-    step = 1
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size > 1 and stride != step:
-            return 0 in shape
-        step *= size
-    return True

@@ -9,12 +9,12 @@ have no ancestor in common, so even their equal tokens have nothing to do with e
 not aligned at all (`spelling`).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from adamms.checkpoint.reader import read_json
 from adamms.errors import AdammsError
 
 Vocabulary = Mapping[str, int]
@@ -101,7 +101,4 @@ def _added_tokens(folder: Path) -> dict[str, int]:
 
 def _object(file: Path) -> dict[str, Any]:
     """The object in a JSON file; an empty one if there is no file."""
-    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if not isinstance(content, dict):
-        raise AdammsError(f"{file.name}: expected a JSON object, found {type(content).__name__}")
-    return content
+    return read_json(file) if file.is_file() else {}

@@ -1,6 +1,5 @@
 """What the weights say of one correspondence, where a plan was found by content. Plain data."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,19 +37,14 @@ class Finding:
     @property
     def rounded(self) -> "Finding":
         """With numbers as plan.json shows them."""
-        return replace(
-            self,
-            cosine=round(self.cosine, 4),
-            runner_up=None if self.runner_up is None else round(self.runner_up, 4),
-            distance=None if self.distance is None else round(self.distance, 4),
-        )
+
+        def number(value: float | None) -> float | None:
+            return None if value is None else round(value, 4)
+
+        cosine, runner_up, distance = round(self.cosine, 4), number(self.runner_up), number(self.distance)
+        return replace(self, cosine=cosine, runner_up=runner_up, distance=distance)
 
     def to_json(self) -> dict[str, Any]:
         numbers = {"cosine": self.cosine, "runner_up": self.runner_up, "distance": self.distance}
         words = {"nearest": self.nearest, "rival": self.rival, "note": self.note}
         return {"grade": self.grade} | numbers | {key: word for key, word in words.items() if word}
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Finding":
-        """The finding that `to_json` wrote."""
-        return cls(**record)

@@ -4,7 +4,7 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -112,12 +112,6 @@ class Slot:
         )
 
 
-def unread(donor: str, names: Iterable[str], slots: Sequence[Slot]) -> tuple[str, ...]:
-    """Those of the donor's tensors `names` that no slot reads."""
-    read = {name for slot in slots if donor in slot.donors for name in names_in(slot.donors[donor])}
-    return tuple(name for name in names if name not in read)
-
-
 # The name under which the ancestor stands beside donors, none of which can have it.
 ANCESTOR = "ancestor"
 # The dtypes of tensors that merging can compute with; others are quantised, or no weights.
@@ -188,10 +182,13 @@ class Plan:
         target: object,
         donors: Mapping[str, object],
         slots: tuple[Slot, ...],
-        unused: Mapping[str, Mapping[str, tuple[str, ...]]],
+        reasons: Mapping[str, Mapping[str, str]],
         findings: Mapping[str, Mapping[str, Finding]] | None = None,
     ) -> "Plan":
         """A mapper's plan of these models.
+
+        Args:
+            reasons: donor name -> for every tensor of the donor the reason why none may take it, or "".
 
         Raises:
             AdammsError: there is no donor, or nothing is merged.
@@ -199,9 +196,10 @@ class Plan:
         if not donors:
             raise AdammsError("no donor given; name one with model.donors.<name>.path=FOLDER")
         if not any(slot.merged for slot in slots):
-            reasons = "; ".join(sorted({slot.reason for slot in slots}))
-            raise AdammsError(f"the plan merges nothing: of {target}, every tensor is kept: {reasons}")
+            kept = "; ".join(sorted({slot.reason for slot in slots}))
+            raise AdammsError(f"the plan merges nothing: of {target}, every tensor is kept: {kept}")
         names = {name: str(donor) for name, donor in donors.items()}
+        unused = {donor: _unused(donor, reasons[donor], slots) for donor in donors}
         return cls(str(target), names, slots, unused, findings or {})
 
     def coverage(self) -> list[Coverage]:
@@ -273,6 +271,16 @@ class Plan:
             return cls(record["target"], record["donors"], slots, unused, findings)
         except (KeyError, TypeError, AttributeError) as error:
             raise AdammsError(f"not a plan as plan.json holds it: {type(error).__name__} {error}") from error
+
+
+def _unused(donor: str, reasons: Mapping[str, str], slots: Sequence[Slot]) -> dict[str, tuple[str, ...]]:
+    """The donor's tensors that no slot reads, by reason."""
+    read = {name for slot in slots if donor in slot.donors for name in names_in(slot.donors[donor])}
+    found: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        if name not in read:
+            found.setdefault(reason or "no tensor of the target takes it", []).append(name)
+    return {reason: tuple(names) for reason, names in found.items()}
 
 
 class Mapper(Protocol):

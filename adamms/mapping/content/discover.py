@@ -22,7 +22,7 @@ from adamms.mapping.content.noise import LEAST_COSINE
 from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.content.whole import Match
 from adamms.mapping.finding import Finding
-from adamms.mapping.plan import ANCESTOR, Plan, Slot, unread
+from adamms.mapping.plan import ANCESTOR, Plan, Slot
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
@@ -78,13 +78,12 @@ class DiscoverMapper:
         for name, source in sources.items():
             _check_related(name, target, source, found[name], language)
         slots = tuple(self._slot(entry, found, language) for entry in target.checkpoint.tensors.values())
-        left = {name: unread(name, donor.checkpoint.tensors, slots) for name, donor in donors.items()}
-        unused = {name: {"no tensor of the target takes it": n} if n else {} for name, n in left.items()}
+        reasons = {name: dict.fromkeys(donor.checkpoint.tensors, "") for name, donor in donors.items()}
         finding = {
             name: {source: matches[name].finding.rounded for source, matches in found.items()}
             for name in target.sketches
         }
-        return Plan.of(target, donors, slots, unused, finding)
+        return Plan.of(target, donors, slots, reasons, finding)
 
     def _slot(self, entry: TensorEntry, found: Mapping[str, Matches], language: frozenset[str]) -> Slot:
         matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}

@@ -49,9 +49,9 @@ def match_models(target: SketchedModel, donor: SketchedModel, rows: RowMap) -> d
         if sketch.name in compared.best
     }
     compositions: list[Composition] = []
-    for group in _by_width(target.matrices):
-        donors = [sketch for sketch in donor.matrices if sketch.shape[1:] == group[0].shape[1:]]
-        left = [sketch for sketch in group if _is_open(found, sketch)]
+    for width in dict.fromkeys(sketch.shape[1:] for sketch in target.matrices):
+        donors = [sketch for sketch in donor.matrices if sketch.shape[1:] == width]
+        left = [sketch for sketch in target.matrices if sketch.shape[1:] == width and _is_open(found, sketch)]
         for sketch in left:
             if len(sketch.rows) > TALL:
                 found[sketch.name] = _better(found.get(sketch.name), _beginning(sketch, donors, rows, noise))
@@ -99,13 +99,6 @@ def _closest(whole: Match | None, composed: Match | None) -> Match:
         return _better(whole, composed)
     gain = composed.finding.cosine - whole.finding.cosine
     return composed if gain > STRANGE_GAIN else whole
-
-
-def _by_width(sketches: Sequence[Sketch]) -> list[list[Sketch]]:
-    groups: dict[Shape, list[Sketch]] = {}
-    for sketch in sketches:
-        groups.setdefault(sketch.shape[1:], []).append(sketch)
-    return list(groups.values())
 
 
 def _block_pairs(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> int:

@@ -61,20 +61,20 @@ class Embeddings:
             return self._by_rows(entry, expression, shape)
         rows, donor_rows = entry.shape[0], shape[0]
         mine, theirs = self._vocabularies
-        both = mine is not None and theirs is not None
-        if self.by == "tokens":
-            found = self._by_tokens(rows, donor_rows, expression)
-            if isinstance(found, Keep):
-                raise AdammsError(
-                    f"mapper.embeddings=tokens: {entry.name} of {self.target} and {self.donor}: "
-                    f"{found.reason}; mapper.embeddings=keep keeps the target's"
-                )
-            return found
-        if rows == donor_rows and (not both or mine == theirs):
-            return expression
-        if both:
-            return self._by_tokens(rows, donor_rows, expression)
-        return Keep(f"{rows} rows, {self.name} has {donor_rows}, and not both have a tokenizer to align them")
+        if self.by == "auto":
+            both = mine is not None and theirs is not None
+            if rows == donor_rows and (not both or mine == theirs):
+                return expression
+            if not both:
+                counts = f"{rows} rows, {self.name} has {donor_rows}"
+                return Keep(f"{counts}, and not both have a tokenizer to align them")
+        found = self._by_tokens(rows, donor_rows, expression)
+        if self.by == "tokens" and isinstance(found, Keep):
+            raise AdammsError(
+                f"mapper.embeddings=tokens: {entry.name} of {self.target} and {self.donor}: "
+                f"{found.reason}; mapper.embeddings=keep keeps the target's"
+            )
+        return found
 
     def _by_rows(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression:
         rows, donor_rows = entry.shape[0], shape[0]

@@ -17,7 +17,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError, check_choice, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
-from adamms.mapping.plan import ANCESTOR, MERGEABLE, Plan, Slot, unread
+from adamms.mapping.plan import ANCESTOR, MERGEABLE, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
 from adamms.mapping.specs.fusion import Layout
 from adamms.mapping.specs.model import Model, describe
@@ -80,8 +80,11 @@ class SpecMapper:
         slots = tuple(
             self._slot(entry, target, sources, base) for entry in target.checkpoint.tensors.values()
         )
-        unused = {name: _unused(name, donor, slots) for name, donor in donors.items()}
-        return Plan.of(target, donors, slots, unused)
+        reasons = {
+            name: {tensor: label.reason for tensor, label in donor.labels.items()}
+            for name, donor in donors.items()
+        }
+        return Plan.of(target, donors, slots, reasons)
 
     def _slot(
         self, entry: TensorEntry, target: Model, sources: Mapping[str, "_Source"], ancestor: "_Source | None"
@@ -123,15 +126,6 @@ def _check_mergeable(entry: TensorEntry) -> None:
             f"{entry.file}: {entry.name} has dtype {entry.dtype}, which looks quantised; expected one of "
             f"{', '.join(MERGEABLE)}"
         )
-
-
-def _unused(name: str, donor: Model, slots: tuple[Slot, ...]) -> dict[str, tuple[str, ...]]:
-    """The donor's tensors that no slot reads, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for tensor in unread(name, donor.labels, slots):
-        reason = donor.labels[tensor].reason or "no tensor of the target takes it"
-        reasons.setdefault(reason, []).append(tensor)
-    return {reason: tuple(tensors) for reason, tensors in reasons.items()}
 
 
 class _Source:

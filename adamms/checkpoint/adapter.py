@@ -8,7 +8,7 @@ writes them. Computes nothing: `adapted` does.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, ValidationError
@@ -16,13 +16,12 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, Validati
 from adamms.checkpoint.adapted import AdaptedCheckpoint, Change, LowRank
 from adamms.checkpoint.module_names import StoredModules
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, has_weights, read_json
-from adamms.checkpoint.tensor_file import TensorEntry, read_header
+from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry, read_header
 from adamms.errors import AdammsError, check_pattern
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 # Where LLaVA's own training leaves what it trained beside LoRA: the projector, which a bare LM does not have.
 BESIDE = "non_lora_trainables.bin"
-FLOATS = ("F64", "F32", "F16", "BF16")
 
 # Settings that only describe the training, or that the adapter's tensors show themselves.
 HARMLESS = (
@@ -35,6 +34,8 @@ HARMLESS = (
 # Ways to start that leave the base's weights as they are.
 INITIAL = (None, True, False, "gaussian", "eva", "orthogonal")
 
+# The part of a tensor that stands in the place of the base's.
+WHOLE = "whole"
 PREFIX = "base_model.model."
 _PART = re.compile(
     r"(?P<module>.+?)\.(?P<part>lora_(?:embedding_)?[AB]|lora_magnitude_vector)(?:\.default)?(?:\.weight)?"
@@ -136,14 +137,6 @@ class _Settings(BaseModel):
         return alpha / (math.sqrt(rank) if self.use_rslora else rank)
 
 
-@dataclass
-class _Parts:
-    """The tensors of an adapter that concern one tensor of the base, by the part's name."""
-
-    low_rank: dict[str, TensorEntry] = field(default_factory=dict)
-    whole: TensorEntry | None = None
-
-
 def _settings(file: Path) -> _Settings:
     config = read_json(file)
     kind = config.get("peft_type")
@@ -176,19 +169,16 @@ def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> f
     return next((v for key, v in patterns.items() if re.match(rf"(.*\.)?({key})$", module)), default)
 
 
-def _grouped(weights: Path) -> dict[str, _Parts]:
-    """Tensor of the base, in the adapter's words -> what the file has for it."""
-    found: dict[str, _Parts] = {}
+def _grouped(weights: Path) -> dict[str, dict[str, TensorEntry]]:
+    """Tensor of the base, in the adapter's words -> what the file has for it, by the part's name."""
+    found: dict[str, dict[str, TensorEntry]] = {}
     for name, entry in sorted(read_header(weights).items()):
         if not name.startswith(PREFIX):
             raise AdammsError(f"{weights}: unknown tensor {name!r}; expected names that begin with {PREFIX}")
         rest = name.removeprefix(PREFIX)
         match = _PART.fullmatch(rest)
         if match is not None:
-            parts = found.setdefault(f"{match['module']}.weight", _Parts()).low_rank
-            if match["part"] in parts:
-                raise AdammsError(f"{weights}: {name!r} is there twice, under another adapter's name")
-            parts[match["part"]] = entry
+            tensor, part = f"{match['module']}.weight", match["part"]
         elif not rest.endswith((".weight", ".bias")) or ".lora_" in rest:
             raise AdammsError(
                 f"{weights}: the tensor {name!r} has no meaning here; expected lora_A and lora_B, "
@@ -196,27 +186,30 @@ def _grouped(weights: Path) -> dict[str, _Parts]:
             )
         else:
             plain = rest.replace(".base_layer.", ".").replace(".modules_to_save.", ".")
-            parts_of = found.setdefault(re.sub(r"\.default\.(?=\w+$)", ".", plain), _Parts())
-            if parts_of.whole is not None:
-                raise AdammsError(f"{weights}: {name!r} is there twice, as {parts_of.whole.name!r}, too")
-            parts_of.whole = entry
+            tensor, part = re.sub(r"\.default\.(?=\w+$)", ".", plain), WHOLE
+        parts = found.setdefault(tensor, {})
+        if part in parts:
+            raise AdammsError(f"{weights}: {name!r} is there twice, as {parts[part].name!r}, too")
+        parts[part] = entry
     if not found:
         raise AdammsError(f"{weights}: holds no tensors")
     return found
 
 
-def _change(parts: _Parts, module: str, stored: TensorEntry, settings: _Settings) -> Change:
+def _change(
+    parts: Mapping[str, TensorEntry], module: str, stored: TensorEntry, settings: _Settings
+) -> Change:
     """What `parts` make of the base's tensor `stored`, shapes checked."""
-    if stored.dtype not in FLOATS:
-        raise AdammsError(f"{stored.name} has dtype {stored.dtype}; expected one of {', '.join(FLOATS)}")
-    base = stored if parts.whole is None else parts.whole
+    if stored.dtype not in MERGEABLE:
+        raise AdammsError(f"{stored.name} has dtype {stored.dtype}; expected one of {', '.join(MERGEABLE)}")
+    base = parts.get(WHOLE, stored)
     # Tokens may have been added to an embedding, which then comes as a whole.
     if len(base.shape) != len(stored.shape) or base.shape[1:] != stored.shape[1:]:
         raise AdammsError(
             f"{base.name} has shape {list(base.shape)}; the base's {stored.name} has {list(stored.shape)}"
         )
-    low_rank = _low_rank(parts.low_rank, module, base.shape, stored.name, settings)
-    return Change(base, low_rank)
+    low_rank = {part: entry for part, entry in parts.items() if part != WHOLE}
+    return Change(base, _low_rank(low_rank, module, base.shape, stored.name, settings))
 
 
 def _low_rank(

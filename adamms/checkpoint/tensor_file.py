@@ -35,6 +35,8 @@ DTYPES: dict[str, torch.dtype] = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+# Those that merging can compute with; others are quantised, or no weights.
+MERGEABLE = ("F64", "F32", "F16", "BF16")
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.

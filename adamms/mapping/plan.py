@@ -114,8 +114,6 @@ class Slot:
 
 # The name under which the ancestor stands beside donors, none of which can have it.
 ANCESTOR = "ancestor"
-# The dtypes of tensors that merging can compute with; others are quantised, or no weights.
-MERGEABLE = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from functools import cached_property
 import torch
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
-from adamms.mapping.plan import MERGEABLE
 
 BUCKETS = 16
 # Float32 values of this many elements, with their products, stay in a core's caches.

@@ -14,10 +14,10 @@ from pydantic import NonNegativeInt, PositiveInt
 from adamms.architectures.roles import ROLE_GROUPS, Role
 from adamms.architectures.spec import load_architecture, recognise
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
 from adamms.errors import AdammsError, check_choice, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
-from adamms.mapping.plan import ANCESTOR, MERGEABLE, Plan, Slot
+from adamms.mapping.plan import ANCESTOR, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
 from adamms.mapping.specs.fusion import Layout
 from adamms.mapping.specs.model import Model, describe

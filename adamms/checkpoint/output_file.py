@@ -36,20 +36,20 @@ class OutputFile:
         if self._direct is not None:
             os.close(self._direct)
 
-    def write(self, raw: memoryview, offset: int) -> None:
-        """Write through the page cache."""
-        _write_all(self._descriptor, raw, offset)
+    def write(self, raw: memoryview, offset: int, descriptor: int | None = None) -> None:
+        """Write through the page cache, unless another descriptor of the file is given."""
+        while raw:
+            written = os.pwrite(self._descriptor if descriptor is None else descriptor, raw, offset)
+            raw, offset = raw[written:], offset + written
 
     def write_pages(self, pages: memoryview, offset: int) -> None:
         """Write whole pages from an aligned buffer to an aligned offset, past the page cache if possible."""
-        if self._direct is not None:
-            try:
-                _write_all(self._direct, pages, offset)
-                return
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # a disk with larger blocks than pages
-                    raise
-        self.write(pages, offset)
+        try:
+            self.write(pages, offset, self._direct)
+        except OSError as error:
+            if self._direct is None or error.errno != errno.EINVAL:  # a disk with larger blocks than pages
+                raise
+            self.write(pages, offset)
 
 
 class Span:
@@ -90,9 +90,3 @@ class Span:
         self._file.write(self._buffer[stop:last], self._base + stop)
         self._base += len(self._buffer)
         self._first = self._last = 0
-
-
-def _write_all(descriptor: int, raw: memoryview, offset: int) -> None:
-    while raw:
-        written = os.pwrite(descriptor, raw, offset)
-        raw, offset = raw[written:], offset + written

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from adamms.checkpoint.torch_pickle import NotDense, Place, TensorHeader, read_archive
+from adamms.checkpoint.torch_pickle import NotDense, TensorHeader, read_archive
 from adamms.errors import AdammsError
 
 # safetensors' names of dtypes, which are used for both kinds of file, in the order in which
@@ -204,7 +204,7 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     return {name: _torch_entry(file, name, value, places) for name, value in state.items()}
 
 
-def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, Place]) -> TensorEntry:
+def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, range]) -> TensorEntry:
     if isinstance(tensor, NotDense):
         raise AdammsError(f"{file}: tensor {name!r} is {tensor.layout}, not dense")
     if not isinstance(name, str) or not isinstance(tensor, TensorHeader):
@@ -215,11 +215,11 @@ def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, Pla
         raise AdammsError(f"{file}: the pickle lies about {name!r}: {str(tensor)[:200]}")
     if tensor.dtype not in DTYPE_NAMES:
         raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
-    place = places.get(tensor.member, Place(0, -1))
+    place = places.get(tensor.member, range(0))
     offset = place.start + tensor.offset * tensor.dtype.itemsize
     entry = TensorEntry(name, tensor.shape, DTYPE_NAMES[tensor.dtype], file, offset, tensor.strides)
     end = offset + _span(entry) * tensor.dtype.itemsize
-    if entry.elements and end > place.start + place.size:
+    if entry.elements and end > place.stop:
         raise AdammsError(
             f"{file}: no record of the archive holds {name!r}; re-save the file with torch.save"
         )

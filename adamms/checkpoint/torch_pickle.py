@@ -37,14 +37,6 @@ STORAGE_DTYPES = {
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a member of the archive lies in the file, in bytes."""
-
-    start: int
-    size: int
-
-
-@dataclass(frozen=True)
 class TensorHeader:
     """A strided tensor as the pickle describes it.
 
@@ -85,8 +77,8 @@ class _Storage:
     dtype: torch.dtype | None  # None: bytes, whose dtype the tensor names
 
 
-def read_archive(file: Path) -> tuple[object, dict[str, Place]]:
-    """What was saved, with headers in the tensors' places, and the places of the archive's members.
+def read_archive(file: Path) -> tuple[object, dict[str, range]]:
+    """What was saved, with headers in the tensors' places, and the bytes of the file where each member lies.
 
     Raises:
         pickle.UnpicklingError: the pickle asks for more than tensors; the message names it.
@@ -96,16 +88,16 @@ def read_archive(file: Path) -> tuple[object, dict[str, Place]]:
     with zipfile.ZipFile(file) as archive:
         places = _places(file, archive)
         (root,) = [name.removesuffix("data.pkl") for name in places if name.endswith("/data.pkl")]
-        if places.get(f"{root}byteorder") and archive.read(f"{root}byteorder") != b"little":
+        if f"{root}byteorder" in places and archive.read(f"{root}byteorder") != b"little":
             raise AdammsError(f"{file}: was written on a machine of the other byte order; re-save it here")
-        if places[f"{root}data.pkl"].size > MAX_PICKLE_BYTES:
+        if len(places[f"{root}data.pkl"]) > MAX_PICKLE_BYTES:
             raise ValueError("the pickle is too large to be a header")
         with archive.open(f"{root}data.pkl") as stream:
             content = _Unpickler(stream).load()
     return content, {name.removeprefix(root): place for name, place in places.items()}
 
 
-def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, Place]:
+def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, range]:
     """Every member's bytes; compressed ones, which torch never writes, cannot be mapped."""
     found, length = {}, file.stat().st_size
     with file.open("rb") as stream:
@@ -119,7 +111,7 @@ def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, Place]:
             start = member.header_offset + 30 + name_bytes + extra_bytes
             if signature != b"PK\x03\x04" or start + member.file_size > length:
                 raise zipfile.BadZipFile(f"{member.filename} is not where the directory says")
-            found[member.filename] = Place(start, member.file_size)
+            found[member.filename] = range(start, start + member.file_size)
     return found
 
 

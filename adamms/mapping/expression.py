@@ -16,9 +16,10 @@ True
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
 from adamms.checkpoint.reader import Rows
 from adamms.errors import AdammsError
@@ -30,14 +31,14 @@ Shape = tuple[int, ...]
 class Read:
     """The donor's tensor `name`."""
 
-    name: str
+    name: Annotated[str, Field(alias="read")]
 
 
 @dataclass(frozen=True)
 class Slice:
     """`source[start:stop]` along `dim`."""
 
-    source: "Expression"
+    source: Annotated["Expression", Field(alias="slice")]
     dim: int
     start: int
     stop: int
@@ -47,7 +48,7 @@ class Slice:
 class Concat:
     """`parts` one after the other along `dim`."""
 
-    parts: tuple["Expression", ...]
+    parts: Annotated[tuple["Expression", ...], Field(alias="concat")]
     dim: int
 
 
@@ -55,7 +56,32 @@ class Concat:
 class Mean:
     """The elementwise mean of `parts`, which have one shape."""
 
-    parts: tuple["Expression", ...]
+    parts: Annotated[tuple["Expression", ...], Field(alias="mean")]
+
+
+def _rows_text(rows: tuple[int, ...]) -> str:
+    """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
+    return " ".join(
+        f"-{length}" if first < 0 else f"{first}:{first + length}" for first, length in _runs(rows)
+    )
+
+
+def _rows_of(text: object) -> tuple[int, ...]:
+    """The rows that `_rows_text` wrote."""
+    if not isinstance(text, str):
+        raise ValueError("rows are a text")
+    rows: list[int] = []
+    for run in text.split():
+        first, colon, stop = run.partition(":")
+        rows += range(int(first), int(stop)) if colon else [-1] * -int(first)
+    return tuple(rows)
+
+
+def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """(first, length) of the longest stretches of neighbouring source rows, or of rows without one (-1)."""
+    for _, run in groupby(enumerate(rows), lambda item: None if item[1] < 0 else item[1] - item[0]):
+        (_, first), *others = run
+        yield first, 1 + len(others)
 
 
 @dataclass(frozen=True)
@@ -65,8 +91,8 @@ class Tokens:
     Used for embeddings and heads, whose rows belong to tokens.
     """
 
-    source: "Expression"
-    rows: tuple[int, ...]
+    source: Annotated["Expression", Field(alias="tokens")]
+    rows: Annotated[tuple[int, ...], BeforeValidator(_rows_of), PlainSerializer(_rows_text)]
 
     @property
     def matched(self) -> int:
@@ -75,6 +101,7 @@ class Tokens:
 
 
 Expression = Read | Slice | Concat | Mean | Tokens
+_TREES: TypeAdapter[Expression] = TypeAdapter(Expression)
 
 
 def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
@@ -119,17 +146,8 @@ def names_in(expression: Expression) -> Iterator[str]:
 
 def to_tree(expression: Expression) -> dict[str, Any]:
     """The expression as plan.json writes it; `from_tree` reads it back."""
-    match expression:
-        case Read(name):
-            return {"read": name}
-        case Slice(source, dim, start, stop):
-            return {"slice": to_tree(source), "dim": dim, "start": start, "stop": stop}
-        case Concat(parts, dim):
-            return {"concat": [to_tree(part) for part in parts], "dim": dim}
-        case Mean(parts):
-            return {"mean": [to_tree(part) for part in parts]}
-        case Tokens(source, rows):
-            return {"tokens": to_tree(source), "rows": _rows_text(rows)}
+    tree: dict[str, Any] = _TREES.dump_python(expression, mode="json", by_alias=True)
+    return tree
 
 
 def from_tree(tree: Mapping[str, Any]) -> Expression:
@@ -138,18 +156,10 @@ def from_tree(tree: Mapping[str, Any]) -> Expression:
     Raises:
         AdammsError: anything else.
     """
-    match tree:
-        case {"read": str(name)}:
-            return Read(name)
-        case {"slice": source, "dim": int(dim), "start": int(start), "stop": int(stop)}:
-            return Slice(from_tree(source), dim, start, stop)
-        case {"concat": list(parts), "dim": int(dim)}:
-            return Concat(tuple(map(from_tree, parts)), dim)
-        case {"mean": list(parts)}:
-            return Mean(tuple(map(from_tree, parts)))
-        case {"tokens": source, "rows": str(text)}:
-            return Tokens(from_tree(source), _rows_of(text))
-    raise AdammsError(f"not an expression of a plan: {str(tree)[:120]}")
+    try:
+        return _TREES.validate_python(tree)
+    except ValidationError as error:
+        raise AdammsError(f"not an expression of a plan: {str(tree)[:120]}") from error
 
 
 def to_text(expression: Expression) -> str:
@@ -275,25 +285,3 @@ def _met(
         if max(start, 0) < min(stop, size):
             yield part, max(start, 0), min(stop, size)
         start, stop = start - size, stop - size
-
-
-def _rows_text(rows: tuple[int, ...]) -> str:
-    """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
-    return " ".join(
-        f"-{length}" if first < 0 else f"{first}:{first + length}" for first, length in _runs(rows)
-    )
-
-
-def _rows_of(text: str) -> tuple[int, ...]:
-    rows: list[int] = []
-    for run in text.split():
-        first, colon, stop = run.partition(":")
-        rows += range(int(first), int(stop)) if colon else [-1] * -int(first)
-    return tuple(rows)
-
-
-def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """(first, length) of the longest stretches of neighbouring source rows, or of rows without one (-1)."""
-    for _, run in groupby(enumerate(rows), lambda item: None if item[1] < 0 else item[1] - item[0]):
-        (_, first), *others = run
-        yield first, 1 + len(others)

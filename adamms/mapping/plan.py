@@ -6,12 +6,14 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Expression, Shape, Tokens, from_tree, names_in, to_tree
+from adamms.mapping.expression import Expression, Shape, Tokens, names_in, to_tree
 from adamms.mapping.finding import Finding
 
 
@@ -41,7 +43,7 @@ class Slot:
     name: str
     shape: Shape
     dtype: str
-    role: str
+    role: Annotated[str, BeforeValidator(lambda role: role or "")]
     donors: Mapping[str, Expression] = field(default_factory=dict)
     ancestor: Expression | None = None
     reason: str = ""
@@ -95,21 +97,6 @@ class Slot:
         donors = {donor: to_tree(expression) for donor, expression in self.donors.items()}
         given = {key: value for key, value in optional.items() if value}
         return record | {"action": "merge", "donors": donors} | given
-
-    @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> "Slot":
-        """The slot that `to_json` wrote."""
-        ancestor = record.get("ancestor")
-        return cls(
-            record["name"],
-            tuple(record["shape"]),
-            record["dtype"],
-            record["role"] or "",
-            {donor: from_tree(tree) for donor, tree in record.get("donors", {}).items()},
-            None if ancestor is None else from_tree(ancestor),
-            record.get("reason", ""),
-            record.get("lacking", {}),
-        )
 
 
 # The name under which the ancestor stands beside donors, none of which can have it.
@@ -256,19 +243,15 @@ class Plan:
             AdammsError: not a plan.
         """
         try:
-            unused = {
-                donor: {reason: tuple(names) for reason, names in reasons.items()}
-                for donor, reasons in record["unused"].items()
-            }
-            findings = {
-                tensor["name"]: {s: Finding(**item) for s, item in tensor["evidence"].items()}
-                for tensor in record["tensors"]
-                if "evidence" in tensor
-            }
-            slots = tuple(map(Slot.from_json, record["tensors"]))
-            return cls(record["target"], record["donors"], slots, unused, findings)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise AdammsError(f"not a plan as plan.json holds it: {type(error).__name__} {error}") from error
+            tensors = record["tensors"]
+            findings = {tensor["name"]: tensor["evidence"] for tensor in tensors if "evidence" in tensor}
+            content = {**record, "slots": tensors, "findings": findings}
+            return TypeAdapter(cls).validate_python(content)
+        except (KeyError, TypeError, ValidationError) as error:
+            problem = " ".join(str(error).split())[:200]
+            raise AdammsError(
+                f"not a plan as plan.json holds it: {type(error).__name__} {problem}"
+            ) from error
 
 
 def _unused(donor: str, reasons: Mapping[str, str], slots: Sequence[Slot]) -> dict[str, tuple[str, ...]]:

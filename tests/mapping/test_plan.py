@@ -57,12 +57,6 @@ def written(content: object) -> dict[str, Any]:
     return read
 
 
-@given(MERGED | KEPT, EVIDENCE)
-def test_a_slot_and_its_evidence_read_back(slot: Slot, finding: Finding) -> None:
-    assert Slot.from_json(written(slot.to_json())) == slot
-    assert Finding(**written(finding.to_json())) == finding
-
-
 @given(plans())
 def test_a_plan_reads_back(plan: Plan) -> None:
     assert Plan.from_json(written(plan.to_json())) == plan

@@ -3,6 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class AdammsError(Exception):
@@ -13,6 +14,12 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
     found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)
     return f" Nearest: {', '.join(found)}." if found else ""
+
+
+def no_such_path(path: Path) -> AdammsError:
+    """The error that nothing is at `path`; names what lies beside it."""
+    siblings = [str(sibling) for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    return AdammsError(f"{path}: no such folder or file.{nearest(str(path), siblings)}")
 
 
 def check_pattern(what: str, pattern: str | None) -> None:

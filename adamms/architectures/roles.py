@@ -69,10 +69,9 @@ def parse_role(text: str) -> Role:
     if match is None:
         known = [f"layers.0.{role}.weight" for role in LAYER_ROLES] + [f"{r}.weight" for r in MODEL_ROLES]
         raise AdammsError(f"{text!r} is not a canonical role.{nearest(text, known)}")
-    layer = match["layer"]
     return Role(
         kind=match["layer_role"] or match["model_role"],
         part=match["part"],
-        layer=None if layer is None else int(layer),
+        layer=int(match["layer"]) if match["layer"] else None,
         variant=match["variant"],
     )

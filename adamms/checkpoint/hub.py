@@ -6,7 +6,7 @@ Knows nothing of the contents.
 import re
 from pathlib import Path
 
-from adamms.errors import AdammsError, nearest
+from adamms.errors import AdammsError, no_such_path
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken", "LICENSE*")
@@ -31,8 +31,7 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
             raise AdammsError(f"{path} is a local folder; revision={revision!r} belongs to hub ids only")
         return local.resolve()
     if not _HUB_ID.fullmatch(path):
-        siblings = [str(p) for p in local.parent.iterdir()] if local.parent.is_dir() else []
-        raise AdammsError(f"{path}: no such folder or file.{nearest(path, siblings)}")
+        raise no_such_path(local)
     return _download(path, revision, weights)
 
 

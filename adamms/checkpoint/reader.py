@@ -15,7 +15,7 @@ import torch
 from adamms.checkpoint.fingerprint import fingerprint_tensors
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
 from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
-from adamms.errors import AdammsError, nearest
+from adamms.errors import AdammsError, nearest, no_such_path
 
 # Lone weight files under other names, as research code writes them.
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
@@ -96,8 +96,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
             odds with the index, a malformed config.json, or a quantised checkpoint.
     """
     if not path.exists():
-        siblings = [str(p) for p in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise AdammsError(f"{path}: no such folder or file.{nearest(str(path), siblings)}")
+        raise no_such_path(path)
     folder = path if path.is_dir() else path.parent
     config = _read_config(folder)
     tensors = read_header(path) if path.is_file() else _read_folder(folder)

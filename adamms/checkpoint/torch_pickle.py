@@ -129,8 +129,6 @@ class _Unpickler(pickle.Unpickler):
             return lambda *arguments: function(*arguments)
         if (module, name) in _CLASSES:
             return _CLASSES[module, name]
-        if module == "torch" and name in STORAGE_DTYPES:
-            return STORAGE_DTYPES[name]
         if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
             return dtype
         raise pickle.UnpicklingError(f"{module}.{name}")
@@ -178,7 +176,8 @@ _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("torch.serialization", "_get_layout"): _first,
 }
 # None: named as an argument, never called.
-_CLASSES: dict[tuple[str, str], type | None] = {
+_CLASSES: dict[tuple[str, str], type | torch.dtype | None] = {
+    **{("torch", name): dtype for name, dtype in STORAGE_DTYPES.items()},
     ("collections", "OrderedDict"): OrderedDict,
     ("torch", "Size"): tuple,
     ("torch", "Tensor"): None,

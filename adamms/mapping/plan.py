@@ -81,12 +81,8 @@ class Slot:
         return self.elements
 
     def to_json(self) -> dict[str, Any]:
-        record = {
-            "name": self.name,
-            "shape": list(self.shape),
-            "dtype": self.dtype,
-            "role": self.role or None,
-        }
+        role = self.role or None
+        record = {"name": self.name, "shape": list(self.shape), "dtype": self.dtype, "role": role}
         if not self.merged:
             return record | {"action": "keep", "reason": self.reason}
         optional = {
@@ -248,10 +244,8 @@ class Plan:
             content = {**record, "slots": tensors, "findings": findings}
             return TypeAdapter(cls).validate_python(content)
         except (KeyError, TypeError, ValidationError) as error:
-            problem = " ".join(str(error).split())[:200]
-            raise AdammsError(
-                f"not a plan as plan.json holds it: {type(error).__name__} {problem}"
-            ) from error
+            problem = f"{type(error).__name__} {' '.join(str(error).split())[:200]}"
+            raise AdammsError(f"not a plan as plan.json holds it: {problem}") from error
 
 
 def _unused(donor: str, reasons: Mapping[str, str], slots: Sequence[Slot]) -> dict[str, tuple[str, ...]]:

@@ -25,10 +25,7 @@ EXPLAINED = 64
 
 
 def verify_plan(
-    plan: Plan,
-    models: MappedModels,
-    advance: Advance = lambda count: None,
-    workers: int | None = None,
+    plan: Plan, models: MappedModels, advance: Advance = lambda count: None, workers: int | None = None
 ) -> Distances:
     """The distances of every merged tensor, with the problems of those that do not correspond.
 
@@ -46,9 +43,8 @@ def verify_plan(
         if tensor.source not in strangers and usual[tensor.source].is_odd(tensor, slots[tensor.name])
     ]
     with chunk_pool(workers or default_workers()) as pool:
-        explained = pool.map(lambda index: _explained(tensors[index], slots, models), odd[:EXPLAINED])
-        rest = [f"{tensors[index].name} does not resemble its donor's" for index in odd[EXPLAINED:]]
-        problems = [*explained, *rest]
+        problems = [*pool.map(lambda index: _explained(tensors[index], slots, models), odd[:EXPLAINED])]
+    problems += [f"{tensors[index].name} does not resemble its donor's" for index in odd[EXPLAINED:]]
     for index, problem in zip(odd, problems, strict=True):
         tensors[index] = replace(tensors[index], problem=problem)
     return Distances(tuple(tensors), strangers)

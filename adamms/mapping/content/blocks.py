@@ -87,7 +87,7 @@ def find_compositions(
         pool = [donor for donor in donors if len(donor.rows) >= size]
         if not left or not pool:
             continue
-        index = _Index.build(pool, size)
+        index = _Index(pool, size, torch.cat([_blocks(donor, size) for donor in pool]))
         for target in left:
             located = index.locate(target, noise)
             if located is None:
@@ -108,10 +108,6 @@ class _Index:
     donors: Sequence[Sketch]
     size: int
     blocks: torch.Tensor
-
-    @staticmethod
-    def build(donors: Sequence[Sketch], size: int) -> "_Index":
-        return _Index(donors, size, torch.cat([_blocks(donor, size) for donor in donors]))
 
     def locate(self, target: Sketch, noise: Noise) -> Composition | None:
         """The composition of `target` in blocks of this size; None unless every block is found."""

@@ -6,6 +6,7 @@ belong together. This module decides which of them are the language model, and w
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -129,11 +130,10 @@ class DiscoverMapper:
 
 def _hidden_size(target: SketchedModel) -> int:
     """The number of columns that most of the matrices' parameters have: of q, k, v, gate, up, embeddings."""
-    parameters: dict[int, int] = {}
+    parameters = Counter[int]()
     for sketch in target.matrices:
         if len(sketch.shape) == 2:
-            rows, columns = sketch.shape
-            parameters[columns] = parameters.get(columns, 0) + rows * columns
+            parameters[sketch.shape[1]] += sketch.shape[0] * sketch.shape[1]
     return max(parameters, key=lambda columns: parameters[columns], default=0)
 
 

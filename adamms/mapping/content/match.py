@@ -8,6 +8,7 @@ vector that is not found so is looked for in the compositions of the matrices, b
 weight does.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -103,10 +104,10 @@ def _closest(whole: Match | None, composed: Match | None) -> Match:
 
 def _block_pairs(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> int:
     """How many pairs of blocks there are at the most: of 16 rows each way, of one width."""
-    blocks: dict[Shape, int] = {}
+    blocks = Counter[Shape]()
     for sketch in donors:
-        blocks[sketch.shape[1:]] = blocks.get(sketch.shape[1:], 0) + len(sketch.rows) // 16
-    return sum(blocks.get(sketch.shape[1:], 0) * (len(sketch.rows) // 16) for sketch in targets)
+        blocks[sketch.shape[1:]] += len(sketch.rows) // 16
+    return sum(blocks[sketch.shape[1:]] * (len(sketch.rows) // 16) for sketch in targets)
 
 
 def _composed(target: Sketch, composition: Composition, donors: Mapping[str, Sketch], noise: Noise) -> Match:

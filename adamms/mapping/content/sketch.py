@@ -89,10 +89,10 @@ def sketch_model(
         workers: threads; the processors at hand by default.
     """
     entries = [entry for entry in checkpoint.tensors.values() if sketchable(entry)]
-    sketches = {
-        entry.name: Sketch(entry.name, entry.shape, torch.empty(entry.shape[0], _width(entry)))
-        for entry in entries
-    }
+    sketches = {}
+    for entry in entries:
+        width = 1 if entry.elements == entry.shape[0] else BUCKETS
+        sketches[entry.name] = Sketch(entry.name, entry.shape, torch.empty(entry.shape[0], width))
     entries.sort(key=lambda entry: (str(entry.file), entry.offset))
 
     def work(job: tuple[TensorEntry, int, int]) -> None:
@@ -102,8 +102,7 @@ def sketch_model(
         advance((stop - start) * entry.nbytes // entry.shape[0])
 
     with chunk_pool(workers or default_workers()) as pool:
-        for _ in pool.map(work, (job for entry in entries for job in _jobs(entry))):
-            pass
+        list(pool.map(work, (job for entry in entries for job in _jobs(entry))))
     return SketchedModel(checkpoint, sketches)
 
 
@@ -133,10 +132,6 @@ def random_signs(columns: int) -> torch.Tensor:
     """Random signs for rows of `columns` values: the same in every process, so that sketches can be kept."""
     generator = torch.Generator().manual_seed(columns)
     return torch.randint(0, 2, (columns,), generator=generator, dtype=torch.float32).mul_(2).sub_(1)
-
-
-def _width(entry: TensorEntry) -> int:
-    return 1 if entry.elements == entry.shape[0] else BUCKETS
 
 
 def _jobs(entry: TensorEntry) -> Iterator[tuple[TensorEntry, int, int]]:

@@ -78,13 +78,11 @@ class Embeddings:
 
     def _by_rows(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression:
         rows, donor_rows = entry.shape[0], shape[0]
-        if self.common is None:
-            if rows != donor_rows:
-                advice = (
-                    "mapper.embedding_rows=N maps a common prefix, mapper.embeddings=tokens aligns by token"
-                )
-                raise self._mismatch(entry, expression, shape, advice)
+        if self.common is None and rows == donor_rows:
             return expression
+        if self.common is None:
+            advice = "mapper.embedding_rows=N maps a common prefix, mapper.embeddings=tokens aligns by token"
+            raise self._mismatch(entry, expression, shape, advice)
         if self.common > min(rows, donor_rows):
             raise AdammsError(
                 f"mapper.embedding_rows is {self.common}; expected 1 to {min(rows, donor_rows)}, the rows "

@@ -115,9 +115,8 @@ def _check_layers(model: Model, inserted: int) -> None:
             layers.setdefault(role.layer, set()).add(f"{role.kind}.{role.part}")
     if not layers:
         raise AdammsError(f"{model}: no tensor of a decoder layer found")
-    said = [
-        value for value in settings(model.checkpoint.config, "num_hidden_layers") if isinstance(value, int)
-    ]
+    config = model.checkpoint.config
+    said = [value for value in settings(config, "num_hidden_layers") if isinstance(value, int)]
     count = said[0] - inserted if said else max(layers) + 1
     complete = set().union(*layers.values())
     for layer in range(max(count, max(layers) + 1)):
@@ -129,8 +128,7 @@ def _check_layers(model: Model, inserted: int) -> None:
 
 
 def _check_head(model: Model) -> None:
-    roles = [label.role for label in model.labels.values()]
-    stored = any(isinstance(role, Role) and role.kind == "head" for role in roles)
+    stored = any(role.kind == "head" for label in model.labels.values() for role in label.parts)
     said = settings(model.checkpoint.config, "tie_word_embeddings")
     if not stored and False in said and True not in said:
         raise AdammsError(

@@ -66,6 +66,7 @@ newest:
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready
 	.venv-newest/bin/python -m pytest --numprocesses=auto --dist=loadfile $(QUICK)
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
+	.venv-newest/bin/python -c 'from vllm import LLM'
 
 clean:
 	rm -rf $(VENV) .venv-newest outputs multirun

@@ -90,6 +90,17 @@ def normalised(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
+def first(logged: Any) -> Any:
+    """The first answer that a tool logged: "a" of "a", of ["a"] and of [["a", "b"]]; "" of empty lists.
+
+    >>> first([["a", "b"], ["c"]]), first([])
+    ('a', '')
+    """
+    while isinstance(logged, list):
+        logged = logged[0] if logged else ""
+    return logged
+
+
 def between(one: Answer, other: Answer, share: float) -> Answer:
     """An estimate of the answer `share` of the way from one to the other; both say the same.
 

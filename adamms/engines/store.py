@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
 
@@ -88,11 +88,8 @@ class AnswerStore:
         if self._file is None:
             return
         file, self._file = self._file, None
-        with self._explained():
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+        with self._explained(), os.fdopen(file, "wb", buffering=0):
+            os.fsync(file)
 
     def _open(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -153,7 +150,7 @@ class StoredEngine:
         self.generated = 0
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
-        self._digests: dict[Example, str] = {}
+        self._digest = cache(example_digest)
 
     @property
     def identity(self) -> str:
@@ -164,7 +161,7 @@ class StoredEngine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._digests = {}
+        self._digest.cache_clear()
         self.engine.__exit__(*error)
 
     def load(self, recipe: Recipe) -> None:
@@ -211,11 +208,6 @@ class StoredEngine:
     def _inputs(self) -> str:
         """A digest of what turns a question into the model's inputs, and tokens into text."""
         return fingerprint_side_files(self.checkpoint.folder)
-
-    def _digest(self, example: Example) -> str:
-        if example not in self._digests:
-            self._digests[example] = example_digest(example)
-        return self._digests[example]
 
 
 def example_digest(example: Example) -> str:

@@ -10,10 +10,12 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adamms.engines.answer import first
 from adamms.errors import AdammsError
 
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
@@ -33,14 +35,14 @@ class Record:
         content: a digest of the example, such as lmms-eval's doc_hash; "" where the log has none, or one that
             all examples share.
         raw: the answer as the model gave it.
-        filtered: the answer after the tool's own filters; None where the tool has none.
+        filtered: the answer after the tool's own filters; `raw` where there is no other.
         fields: names of everything else that was logged.
     """
 
     number: str
     content: str
     raw: str
-    filtered: str | None = None
+    filtered: str
     fields: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -50,12 +52,10 @@ class Log:
 
     Args:
         task: from the file's name where the tool writes it there, else "".
-        format: LMMS_EVAL or VLMEVALKIT.
+        records: in the file's order.
     """
 
-    file: Path
     task: str
-    format: str
     records: Sequence[Record]
 
 
@@ -83,7 +83,7 @@ def find_logs(path: Path) -> list[Path]:
     return old
 
 
-def read_log(path: Path, form: str = "auto") -> Log:
+def read_log(path: Path, form: str) -> Log:
     """Read one file.
 
     Args:
@@ -123,7 +123,7 @@ def read_log(path: Path, form: str = "auto") -> Log:
             raise AdammsError(f"{path}: record {number}: {error}") from error
     if not records:
         raise AdammsError(f"{path}: holds no records")
-    return Log(path, _task(path) if found == LMMS_EVAL else "", found, records)
+    return Log(_task(path) if found == LMMS_EVAL else "", records)
 
 
 def _task(file: Path) -> str:
@@ -152,14 +152,12 @@ def _json(path: Path) -> tuple[str, list[Any]]:
 
 def _tsv(path: Path) -> Iterator[dict[str, Any]]:
     """Rows by column. Fields may hold images as base64, megabytes each: hence the limit."""
-    before = csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             yield from csv.DictReader(lines, delimiter="\t")
     except csv.Error as error:
         raise AdammsError(f"{path}: not a table ({error})") from error
-    finally:
-        csv.field_size_limit(before)
 
 
 def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
@@ -174,29 +172,29 @@ def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
         book = load_workbook(path, read_only=True, data_only=True)
     except (InvalidFileException, BadZipFile, KeyError) as error:
         raise AdammsError(f"{path}: not an xlsx file ({error})") from error
-    try:
+    with closing(book):
         rows = book.worksheets[0].iter_rows(values_only=True)
         header = [str(name) for name in next(rows, ())]
         for row in rows:
             if any(value is not None for value in row):
                 yield dict(zip(header, row, strict=False))
-    finally:
-        book.close()
 
 
 def _lmms_eval_record(row: Any) -> Record:
-    """lmms-eval leaves `resps` out where it says the same as `filtered_resps`."""
+    """lmms-eval leaves `resps` out where it says the same as `filtered_resps`.
+
+    Of several answers the first counts, as in the authors' scripts.
+    """
     if not isinstance(row, dict) or not ("resps" in row or "filtered_resps" in row):
         raise AdammsError("expected an object with resps or filtered_resps")
     if "doc_id" not in row and "doc_hash" not in row:
         raise AdammsError("expected an object with doc_hash or doc_id")
     content = _text(row.get("doc_hash"))
-    filtered = _first_text(row["filtered_resps"]) if "filtered_resps" in row else None
     return Record(
         number=_text(row.get("doc_id")),
         content="" if content == HASH_OF_NOTHING else content,
-        raw=_first_text(row["resps"]) if "resps" in row else str(filtered),
-        filtered=filtered,
+        raw=_text(first(row.get("resps", row.get("filtered_resps")))),
+        filtered=_text(first(row.get("filtered_resps", row.get("resps")))),
         fields=frozenset(map(str, row)),
     )
 
@@ -208,16 +206,8 @@ def _vlmevalkit_record(row: Any) -> Record:
     number = _text(row["index"])
     if not number:
         raise AdammsError("the index is empty")
-    return Record(number=number, content="", raw=_text(row["prediction"]))
-
-
-def _first_text(answer: Any) -> str:
-    """The text in "a", ["a"], [["a"]] ...; the first of several, as in the authors' scripts."""
-    while isinstance(answer, list):
-        if not answer:
-            return ""
-        answer = answer[0]
-    return _text(answer)
+    prediction = _text(row["prediction"])
+    return Record(number, content="", raw=prediction, filtered=prediction)
 
 
 def _text(value: Any) -> str:

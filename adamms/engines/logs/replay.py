@@ -92,16 +92,19 @@ class Replay:
         if not everywhere:
             found = "; ".join(f"alpha {candidate}: {', '.join(own)}" for candidate, own in logs.items())
             raise AdammsError(f"engine.logs: no task is in the logs of every alpha ({found})")
-        notes = [_left_out_tasks(logs, everywhere)]
+        some = dict.fromkeys(task for own in logs.values() for task in own if task not in everywhere)
+        notes = [f"left out, not in the logs of every alpha: the tasks {', '.join(some)}"] if some else []
         tasks: dict[str, list[str]] = {}
         answers: dict[Candidate, dict[str, Answer]] = {candidate: {} for candidate in logs}
         for task in everywhere:
             records, said = self._align(task, {candidate: own[task] for candidate, own in logs.items()})
             notes.append(said)
             tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
+            filtered = any(fnmatchcase(task, pattern) for pattern in self.filtered)
             for candidate, own in records.items():
-                answers[candidate] |= {f"{task}/{key}": self._answer(task, r) for key, r in own.items()}
-        return Replayed(answers, tasks, [note for note in notes if note])
+                for key, record in own.items():
+                    answers[candidate][f"{task}/{key}"] = Answer(record.filtered if filtered else record.raw)
+        return Replayed(answers, tasks, notes)
 
     def _read(self, place: str | Mapping[str, str]) -> dict[str, Log]:
         """Task -> log, of one alpha."""
@@ -152,10 +155,6 @@ class Replay:
             return self.align == "content"
         return complete and (not numbered or bool(set.intersection(*contents)))
 
-    def _answer(self, task: str, record: Record) -> Answer:
-        filtered = record.filtered is not None and any(fnmatchcase(task, p) for p in self.filtered)
-        return Answer(str(record.filtered) if filtered else record.raw)
-
 
 def _candidate(key: str) -> Candidate:
     try:
@@ -182,17 +181,12 @@ def _keyed(records: Sequence[Record], by_content: bool) -> dict[str, Record]:
     order = {content: sorted(own, key=lambda n: (len(n), n)) for content, own in numbers.items()}
     keyed: dict[str, Record] = {}
     for record in records:
+        key = record.number
         if by_content:
             place = order[record.content].index(record.number)
-            keyed.setdefault(f"{record.content}#{place}" if place else record.content, record)
-        else:
-            keyed.setdefault(record.number, record)
+            key = f"{record.content}#{place}" if place else record.content
+        keyed.setdefault(key, record)
     return keyed
-
-
-def _left_out_tasks(logs: Mapping[Candidate, Mapping[str, Log]], everywhere: Sequence[str]) -> str:
-    some = {task: None for own in logs.values() for task in own if task not in everywhere}
-    return f"left out, not in the logs of every alpha: the tasks {', '.join(some)}" if some else ""
 
 
 def _counts(numbers: Mapping[Candidate, int]) -> str:

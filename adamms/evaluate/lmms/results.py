@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adamms.engines.answer import first
 from adamms.errors import AdammsError
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -155,14 +156,13 @@ def _samples(task: str, file: Path) -> list[Sample]:
 def _sample(task: str, row: Mapping[str, Any]) -> Sample:
     """lmms-eval leaves `resps` out where it says the same as `filtered_resps`."""
     numbers = {key: _number(value) for key, value in row.items() if key not in COMMON}
-    answer = _first(row["filtered_resps"])
     return Sample(
         task=task,
         number=int(row["doc_id"]),
         question=str(row.get("input", "")),
         target=str(row["target"]),
-        answer=answer,
-        raw=_first(row["resps"]) if "resps" in row else answer,
+        answer=str(first(row["filtered_resps"])),
+        raw=str(first(row.get("resps", row["filtered_resps"]))),
         images=tuple(medium for medium in row.get("input_media") or () if isinstance(medium, str)),
         scores={key: number for key, number in numbers.items() if number is not None},
     )
@@ -172,12 +172,3 @@ def _number(value: Any) -> float | None:
     """The value as a number; None if it is not a finite one, such as "N/A"."""
     usual = isinstance(value, int | float) and math.isfinite(value)
     return float(value) if usual else None
-
-
-def _first(answer: Any) -> str:
-    """The text in "a", ["a"], [["a"]] ...; of several the first."""
-    while isinstance(answer, list):
-        if not answer:
-            return ""
-        answer = answer[0]
-    return str(answer)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,19 +36,8 @@ GRACE_SECONDS = 10.0
 # A progress bar of a model that answers, as tqdm draws it: "Model Responding:  12%|#2   | 5/40 [00:01<...".
 BAR = re.compile(r"Responding:\s+\d+%\|.*\|\s*(\d+)/(\d+)")
 OTHER_BAR = re.compile(r"\d+%\|.*\|\s*\d+/\d+")
-# What other keys of evaluate.lmms_eval, or this module, set.
-OWN_ARGUMENTS = (
-    "--model",
-    "--model_args",
-    "--tasks",
-    "--batch_size",
-    "--limit",
-    "--include_path",
-    "--gen_kwargs",
-    "--output_path",
-    "--log_samples",
-    "--config",
-)
+# What this module sets, or replaces, besides the arguments that are keys of evaluate.lmms_eval.
+OWN_ARGUMENTS = ("--output_path", "--log_samples", "--config")
 
 
 @dataclass(frozen=True)
@@ -88,8 +77,9 @@ class LmmsEval:
     environment: Mapping[str, Any] | None
 
     def __post_init__(self) -> None:
+        own = {f"--{key.name}" for key in fields(self)}.union(OWN_ARGUMENTS)
         for argument in self.arguments:
-            if argument.partition("=")[0] in OWN_ARGUMENTS:
+            if argument.partition("=")[0] in own:
                 raise AdammsError(
                     f"evaluate.lmms_eval.arguments has {argument!r}, which has a key of its own"
                 )
@@ -149,12 +139,12 @@ class LmmsEval:
         with (
             log.open("w", encoding="utf-8") as record,
             self._process(folder, output, backend) as process,
-            _Progress(stage) as progress,
+            _progress(stage) as progress,
         ):
             assert process.stdout is not None
             for line in process.stdout:
                 if bar := BAR.search(line):
-                    progress.at(int(bar[1]), int(bar[2]))
+                    progress(int(bar[1]), int(bar[2]))
                 elif line.strip() and not OTHER_BAR.search(line):
                     record.write(line)
                     tail.append(line.rstrip())
@@ -214,14 +204,10 @@ class LmmsEval:
             return answer
         words = err.strip().splitlines()[-TAIL:]
         if words and "NotFoundError: No " in words[-1]:  # module; or package metadata, of lmms-eval itself
-            raise AdammsError(
-                f"evaluate.lmms_eval.python: lmms-eval cannot start in {self.python}: "
-                f"{words[-1].partition(': ')[2]}; {INSTALL}"
-            )
-        raise AdammsError(
-            f"evaluate.lmms_eval.python: lmms-eval does not start in {self.python}:"
-            + "".join(f"\n    {word}" for word in words)
-        )
+            how = f"cannot start in {self.python}: {words[-1].partition(': ')[2]}; {INSTALL}"
+        else:
+            how = f"does not start in {self.python}:" + "".join(f"\n    {word}" for word in words)
+        raise AdammsError(f"evaluate.lmms_eval.python: lmms-eval {how}")
 
     @contextmanager
     def _process(self, folder: Path, output: Path, backend: Backend) -> Iterator[subprocess.Popen[str]]:
@@ -237,30 +223,25 @@ class LmmsEval:
                     _end(process)
 
 
-class _Progress:
-    """lmms-eval's own progress bars as stages: first its start, then the answers."""
+@contextmanager
+def _progress(stage: Stage) -> Iterator[Callable[[int, int], None]]:
+    """Shows lmms-eval's own progress bars as stages: first its start, then the answers."""
+    with ExitStack() as stack:
+        stack.enter_context(stage("start lmms-eval", None, ""))
+        shown = length = 0
+        advance: Callable[[int], None] | None = None
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._stack = ExitStack()
-        self._advance: Callable[[int], None] | None = None
-        self._done = self._total = 0
+        def show(done: int, total: int) -> None:
+            """A bar says `done` of `total`. One that starts again, or has another length, is a new stage."""
+            nonlocal shown, length, advance
+            if advance is None or total != length or done < shown:
+                stack.close()
+                advance = stack.enter_context(stage("lmms-eval", total, "requests"))
+                shown, length = 0, total
+            advance(done - shown)
+            shown = done
 
-    def __enter__(self) -> "_Progress":
-        self._stack.enter_context(self._stage("start lmms-eval", None, ""))
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
-
-    def at(self, done: int, total: int) -> None:
-        """A bar says `done` of `total`. One that starts again, or has another length, is another stage."""
-        if self._advance is None or total != self._total or done < self._done:
-            self._stack.close()
-            self._advance = self._stack.enter_context(self._stage("lmms-eval", total, "requests"))
-            self._done, self._total = 0, total
-        self._advance(done - self._done)
-        self._done = done
+        yield show
 
 
 def _end(process: subprocess.Popen[str]) -> None:

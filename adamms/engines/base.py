@@ -48,7 +48,8 @@ class Engine(Protocol):
         """Everything beside weights and inputs that decides the answers: engine, versions, settings."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *error: object) -> None: ...
 

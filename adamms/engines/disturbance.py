@@ -24,8 +24,7 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     rng = np.random.default_rng([seed, *example.id.encode()])
     values = np.asarray(open_image(example.image)).astype(np.float64)  # (height, width, 3)
     values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
-    shift = rng.integers(-SHIFT, SHIFT, size=2, endpoint=True)
-    values = np.roll(values, shift, axis=(0, 1))
+    values = np.roll(values, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(0, 1))
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{example.image.stem}-{seed}.png"
     Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(file)

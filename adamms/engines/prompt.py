@@ -96,7 +96,5 @@ def reads_parts(processor: Any) -> bool:
 
 
 def _rendered(processor: Any, content: str | list[dict[str, str]]) -> str:
-    rendered: str = processor.apply_chat_template(
-        [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
-    )
-    return rendered
+    messages = [{"role": "user", "content": content}]
+    return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))

@@ -9,7 +9,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
@@ -189,15 +189,13 @@ class StoredEngine:
             self.engine.load(self._recipe)
             self._loaded = True
         digests = {alike[0].id: digest for digest, alike in missing.items()}
-        try:
+        with closing(store):
             for name, answer in self.engine.generate([alike[0] for alike in missing.values()]):
                 digest = digests[name]
                 store.add(digest, answer)
                 self.generated += len(missing[digest])
                 for example in missing[digest]:
                     yield example.id, answer
-        finally:
-            store.close()
 
     def _subject(self) -> dict[str, str]:
         own, recipe = self.checkpoint, self._recipe

@@ -62,8 +62,7 @@ class Evaluation:
 
     def score(self, candidate: Candidate, task: str | None = None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""
-        scores = self.candidates.get(candidate)
-        return None if scores is None else scores.on(task)
+        return self.candidates.get(candidate, Scores({})).on(task)
 
     def oracle(self, task: str | None = None) -> Candidate | None:
         """The best candidate on a task, or with None on average; the lowest among equals.

@@ -34,8 +34,7 @@ class ExactAccuracy:
         """
         if not references:
             raise AdammsError("accuracy needs at least one reference answer")
-        missing = [example for example in references if example not in answers]
-        if missing:
+        if missing := [example for example in references if example not in answers]:
             raise AdammsError(f"no answer to the example {missing[0]!r}")
         right = sum(_plain(answers[example]) == _plain(truth) for example, truth in references.items())
         return 100 * right / len(references)

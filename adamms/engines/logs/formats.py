@@ -21,7 +21,6 @@ from adamms.errors import AdammsError
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
 SAMPLES = "_samples_"
 PICKLES = (".pkl", ".pickle")
-TABLES = (".xlsx", ".tsv")
 # lmms-eval 0.7's hash of every example whose content it has dropped already.
 HASH_OF_NOTHING = hashlib.sha256(b"null").hexdigest()
 
@@ -69,9 +68,8 @@ def find_logs(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise AdammsError(f"engine.logs: {path}: no such file or folder")
-    latest: dict[str, Path] = {}
-    for file in sorted(path.rglob(f"*{SAMPLES}*.jsonl"), key=lambda file: (file.name, file)):
-        latest[_task(file)] = file  # names begin with the time
+    logs = sorted(path.rglob(f"*{SAMPLES}*.jsonl"), key=lambda file: (file.name, file))
+    latest = {_task(file): file for file in logs}  # names begin with the time
     if latest:
         return [latest[task] for task in sorted(latest)]
     old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
@@ -104,7 +102,7 @@ def read_log(path: Path, form: str) -> Log:
     try:
         if path.suffix == ".jsonl":
             found, rows = LMMS_EVAL, list(_json_lines(path))
-        elif path.suffix in TABLES:
+        elif path.suffix in (".xlsx", ".tsv"):
             found, rows = VLMEVALKIT, list(_xlsx(path) if path.suffix == ".xlsx" else _tsv(path))
         elif path.suffix == ".json":
             found, rows = _json(path)

@@ -87,7 +87,10 @@ class Replay:
         logs = {_candidate(key): self._read(value) for key, value in self.logs.items()}
         logs = {candidate: logs[candidate] for candidate in self.candidates}
         if all(isinstance(place, str) and Path(place).is_file() for place in self.logs.values()):
-            logs = _as_one_task(logs)
+            # One file for every alpha is one task, whatever the files are called.
+            names = {task for own in logs.values() for task in own}
+            name = names.pop() if len(names) == 1 else UNNAMED
+            logs = {candidate: {name: next(iter(own.values()))} for candidate, own in logs.items()}
         everywhere = [task for task in next(iter(logs.values())) if all(task in own for own in logs.values())]
         if not everywhere:
             found = "; ".join(f"alpha {candidate}: {', '.join(own)}" for candidate, own in logs.items())
@@ -136,11 +139,7 @@ class Replay:
             "logged more than once": {c: len(kept[c]) - len(keyed[c]) for c in logs},
             "not in every log": {c: len(keyed[c]) - len(shared) for c in logs},
         }
-        said += [
-            f"left out, {why}: {_counts(numbers)}"
-            for why, numbers in dropped.items()
-            if any(numbers.values())
-        ]
+        said += [f"left out, {why}: {_counts(n)}" for why, n in dropped.items() if any(n.values())]
         return {c: {key: own[key] for key in shared} for c, own in keyed.items()}, "; ".join(said)
 
     def _by_content(self, task: str, records: Mapping[Candidate, Sequence[Record]]) -> bool:
@@ -161,13 +160,6 @@ def _candidate(key: str) -> Candidate:
         return Candidate(float(key))
     except ValueError as error:
         raise AdammsError(f"engine.logs has {key!r} for an alpha; expected a number in [0, 1]") from error
-
-
-def _as_one_task(logs: Mapping[Candidate, Mapping[str, Log]]) -> dict[Candidate, dict[str, Log]]:
-    """One file for every alpha is one task, whatever the files are called."""
-    names = {task for own in logs.values() for task in own}
-    task = names.pop() if len(names) == 1 else UNNAMED
-    return {candidate: {task: next(iter(own.values()))} for candidate, own in logs.items()}
 
 
 def _keyed(records: Sequence[Record], by_content: bool) -> dict[str, Record]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import EngineSettings, PromptFiles
+from adamms.engines.base import Engine, EngineSettings, PromptFiles
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
@@ -48,7 +48,7 @@ class Transformers(EngineSettings):
         return TransformersEngine(self, folder, prompt_files or PromptFiles())
 
 
-class TransformersEngine:
+class TransformersEngine(Engine):
     """One model as transformers runs it; candidates are copied into its parameters.
 
     Raises:
@@ -60,6 +60,7 @@ class TransformersEngine:
         self.settings = settings
         self.folder = folder
         self.prompt_files = prompt_files
+        # The examples asked last, and their batches with the model's inputs, for the next candidate.
         self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
 
     @property
@@ -73,15 +74,11 @@ class TransformersEngine:
             f"{_prompt_identity(self.prompt_files)}{logprobs}"
         )
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self._prepared = ((), [])
         if "live" in self.__dict__:
             del self.live
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()  # does nothing where CUDA was not used
 
     @cached_property
     def live(self) -> "LiveModel":
@@ -108,17 +105,13 @@ class TransformersEngine:
             parameters[name].copy_(tensor)
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
-        for batch, inputs in self._batches(tuple(examples)):
+        if self._prepared[0] != tuple(examples):
+            size = self.settings.batch_size
+            batches = [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
+            self._prepared = (tuple(examples), [(batch, self.live.inputs(batch)) for batch in batches])
+        for batch, inputs in self._prepared[1]:
             answers = self.live.respond(inputs)
             yield from zip((example.id for example in batch), answers, strict=True)
-
-    def _batches(self, examples: tuple[Example, ...]) -> list[tuple[tuple[Example, ...], Any]]:
-        """The model's inputs for these examples, kept for the next candidate."""
-        if self._prepared[0] != examples:
-            size = self.settings.batch_size
-            batches = [examples[start : start + size] for start in range(0, len(examples), size)]
-            self._prepared = (examples, [(batch, self.live.inputs(batch)) for batch in batches])
-        return self._prepared[1]
 
 
 def _prompt_identity(files: PromptFiles) -> str:

@@ -33,15 +33,17 @@ class LiveModel:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        prompt_files: PromptFiles,
-        settings: EngineSettings,
-        accelerator: str,
-        precision: str,
+        self, folder: Path, files: PromptFiles, settings: EngineSettings, accelerator: str, precision: str
     ) -> None:
-        self.processor = load_processor(folder, prompt_files)
-        model = _load(folder)
+        self.processor = load_processor(folder, files)
+        disable_progress_bar()
+        try:
+            model = load_model(folder)
+        except (OSError, ValueError, KeyError, ImportError) as error:
+            raise AdammsError(
+                f"{folder}: transformers cannot load it as an image-text-to-text model "
+                f"({type(error).__name__}: {str(error)[:300]})"
+            ) from error
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
         # Kept here: Fabric's wrapper says float32 of every model.
@@ -99,10 +101,8 @@ class LiveModel:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
         prompts = [prompt(self.processor, example) for example in batch]
         images = [open_image(example.image) for example in batch if example.image is not None]
-        pixels = {"images": images} if images else {}
-        inputs = self.processor(
-            text=prompts, **pixels, padding=True, padding_side="left", return_tensors="pt"
-        )
+        given = {"text": prompts} | ({"images": images} if images else {})
+        inputs = self.processor(**given, padding=True, padding_side="left", return_tensors="pt")
         return {
             key: value.to(self.dtype) if torch.is_floating_point(value) else value
             for key, value in inputs.items()
@@ -130,17 +130,6 @@ class StopText(StoppingCriteria):
 def before(stop: Sequence[str], text: str) -> str:
     """`text` up to the first place at which one of `stop` begins."""
     return text[: min((place for end in stop if (place := text.find(end)) >= 0), default=len(text))]
-
-
-def _load(folder: Path) -> Any:
-    disable_progress_bar()
-    try:
-        return load_model(folder)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise AdammsError(
-            f"{folder}: transformers cannot load it as an image-text-to-text model "
-            f"({type(error).__name__}: {str(error)[:300]})"
-        ) from error
 
 
 def _greedy(model: Any, tokenizer: Any, settings: EngineSettings) -> GenerationConfig:

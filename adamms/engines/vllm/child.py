@@ -103,7 +103,11 @@ class ChildProcess:
         if self._log.closed:
             return
         if grace:
-            self._end_of_messages(grace)
+            with suppress(EOFError, OSError):
+                self._connection.send(None)  # nothing more comes; now wait until it closes its end
+                end = time.monotonic() + grace
+                while self._connection.poll(max(0.0, end - time.monotonic())):
+                    self._connection.recv()
         # Workers may outlive the leader. While one of the group lives, its number is no one else's.
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -136,14 +140,6 @@ class ChildProcess:
             sys.stderr.flush()
             time.sleep(WATCH_SECONDS)
         os.close(log)
-
-    def _end_of_messages(self, seconds: float) -> None:
-        """Tell the child that nothing more comes, and wait until it has closed its end."""
-        with suppress(EOFError, OSError):
-            self._connection.send(None)
-            end = time.monotonic() + seconds
-            while self._connection.poll(max(0.0, end - time.monotonic())):
-                self._connection.recv()
 
     def _obituary(self, when: str) -> str:
         """How the child died. It has closed its end of the pipe, so it is dead or about to be."""

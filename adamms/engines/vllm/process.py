@@ -8,6 +8,8 @@ import os
 import traceback
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,7 @@ class Server:
         if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
             self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
         self.logprobs = settings.logprobs
-        self.requests = 0
+        self.numbers = map(str, count(1))
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
 
     def load(self, recipe: bytes) -> None:
@@ -117,16 +119,12 @@ class Server:
         values = [{other: entry.logprob for other, entry in found.items()} for found in logprobs]
         return tuple(Token.of(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
 
-    def images_encoded(self) -> int:
-        return int(self.engine.collective_rpc("adamms_encoded_images")[0])
-
     def _ask(self, example: Example) -> str:
         """Hand one example to the scheduler; returns the number that its answer comes back under."""
         from adamms.engines.image import open_image
         from adamms.engines.prompt import prompt
 
-        self.requests += 1
-        request = str(self.requests)
+        request = next(self.numbers)
         try:
             inputs: dict[str, Any] = {"prompt": prompt(self.processor, example, self.image_mark)}
             if example.image is not None:
@@ -134,7 +132,9 @@ class Server:
             self.engine.add_request(request, inputs, self.sampling)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             image = f" with the image {example.image}" if example.image is not None else ""
-            cause = root_of(error)
+            cause: BaseException = error  # the one that all others in the chain were raised from
+            while cause.__cause__ is not None:
+                cause = cause.__cause__
             raise Refused(f"example {example.id!r}{image} is refused: {cause}") from error
         return request
 
@@ -153,38 +153,26 @@ def dtype_of(folder: Path) -> str:
 def serve(connection: Connection) -> None:
     """Answer requests, of which `Start` is the first, until the parent ends or sends None."""
     server: Server | None = None
-    while True:
-        try:
-            request = connection.recv()
-        except EOFError:
-            return
-        if request is None:
-            return
-        try:
-            if isinstance(request, Start):
-                assert isinstance(request.settings, Vllm)
-                server = Server(request.folder, request.settings)
-            assert server is not None
-            if isinstance(request, Load):
-                server.load(request.recipe)
-            if isinstance(request, Ask):
-                for reply in server.replies(request.examples):
-                    connection.send(reply)
-            connection.send(Done(server.images_encoded()))
-        except Refused as error:
-            connection.send(Refusal(str(error)))
-        except AdammsError as error:
-            connection.send(Failure(str(error), explained=True))
-        except Exception as error:  # noqa: BLE001  (vLLM raises many kinds; the parent is told)
-            traceback.print_exc()
-            connection.send(Failure(in_words(error), explained=False))
-
-
-def root_of(error: BaseException) -> BaseException:
-    """The error that all others in the chain were raised from."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
+    with suppress(EOFError):
+        while (request := connection.recv()) is not None:
+            try:
+                if isinstance(request, Start):
+                    assert isinstance(request.settings, Vllm)
+                    server = Server(request.folder, request.settings)
+                assert server is not None
+                if isinstance(request, Load):
+                    server.load(request.recipe)
+                if isinstance(request, Ask):
+                    for reply in server.replies(request.examples):
+                        connection.send(reply)
+                connection.send(Done(int(server.engine.collective_rpc("adamms_encoded_images")[0])))
+            except Refused as error:
+                connection.send(Refusal(str(error)))
+            except AdammsError as error:
+                connection.send(Failure(str(error), explained=True))
+            except Exception as error:  # noqa: BLE001  (vLLM raises many kinds; the parent is told)
+                traceback.print_exc()
+                connection.send(Failure(in_words(error), explained=False))
 
 
 def in_words(error: Exception) -> str:

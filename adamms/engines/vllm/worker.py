@@ -33,15 +33,15 @@ class WorkerExtension:
     model_runner: Any
     vllm_config: Any
     device: torch.device | None
-    adamms_sources: Sources
-    adamms_written: set[str]
-    adamms_encoded: int
 
     def adamms_begin(self, source_cache: str) -> None:
         """Get ready for candidates and start counting encoded images; vLLM's own profiling does not count."""
-        answer_without_cuda()
+        if not torch.backends.cuda.is_built():
+            # vLLM 0.32 asks before each image of a MiniCPM-V; a torch without CUDA would raise.
+            torch.cuda.is_current_stream_capturing = lambda: False
         self.adamms_sources = Sources(self.device or torch.device("cpu"), source_cache)
-        self.adamms_written, self.adamms_encoded = set(), 0
+        self.adamms_written: set[str] = set()
+        self.adamms_encoded = 0
         model = self.model_runner.get_model()
         encode = model.embed_multimodal
 
@@ -83,23 +83,13 @@ class WorkerExtension:
         return any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
 
 
-def answer_without_cuda() -> None:
-    """Have a torch built without CUDA answer that no CUDA graph is being captured, instead of raising.
-
-    vLLM 0.32 asks before each image of a MiniCPM-V.
-    """
-    if not torch.backends.cuda.is_built():
-        torch.cuda.is_current_stream_capturing = lambda: False
-
-
 def with_siblings(names: set[str], known: Any) -> list[str]:
     """`names`, and the tensors of `known` that vLLM may fuse with one of them into one parameter.
 
     vLLM fuses neighbours (q, k, v; gate, up; weight, bias) and must reload a fused layer as a whole. So a
     tensor travels with all that share its parent's parent.
     """
-    missing = sorted(names - set(known))
-    if missing:
+    if missing := sorted(names - set(known)):
         raise AdammsError(f"the live model has no tensor {missing[0]!r}")
     blocks = {_block(name) for name in names}
     return [name for name in known if _block(name) in blocks]

@@ -99,11 +99,6 @@ class LmmsResults:
         return cls(data["version"], data["model"], Path(data["folder"]), metrics, ())
 
 
-def result_files(folder: Path) -> set[Path]:
-    """All files of results in the folder and below."""
-    return set(folder.rglob(f"*{RESULTS}"))
-
-
 def read_results(file: Path, folder: Path, version: str) -> LmmsResults:
     """What lmms-eval wrote at one time: `<time>_results.json` and the samples beside it.
 
@@ -122,10 +117,11 @@ def read_results(file: Path, folder: Path, version: str) -> LmmsResults:
         for task in content["results"]:
             log = file.with_name(f"{start}{task}.jsonl")
             if log.is_file():
-                samples += _samples(task, log)
-        return LmmsResults(
-            version, str(content["config"]["model"]), folder, _metrics(content, samples), samples
-        )
+                with log.open(encoding="utf-8") as lines:
+                    found = [_sample(task, json.loads(line)) for line in lines if line.strip()]
+                samples += sorted(found, key=lambda sample: sample.number)
+        model = str(content["config"]["model"])
+        return LmmsResults(version, model, folder, _metrics(content, samples), samples)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdammsError(
             f"{file}: not results as lmms-eval writes them ({type(error).__name__}: {error})"
@@ -147,15 +143,9 @@ def _metrics(content: Mapping[str, Any], samples: Sequence[Sample]) -> list[Metr
     return found
 
 
-def _samples(task: str, file: Path) -> list[Sample]:
-    with file.open(encoding="utf-8") as lines:
-        found = [_sample(task, json.loads(line)) for line in lines if line.strip()]
-    return sorted(found, key=lambda sample: sample.number)
-
-
 def _sample(task: str, row: Mapping[str, Any]) -> Sample:
     """lmms-eval leaves `resps` out where it says the same as `filtered_resps`."""
-    numbers = {key: _number(value) for key, value in row.items() if key not in COMMON}
+    scores = {key: _number(value) for key, value in row.items() if key not in COMMON}
     return Sample(
         task=task,
         number=int(row["doc_id"]),
@@ -164,11 +154,10 @@ def _sample(task: str, row: Mapping[str, Any]) -> Sample:
         answer=str(first(row["filtered_resps"])),
         raw=str(first(row.get("resps", row["filtered_resps"]))),
         images=tuple(medium for medium in row.get("input_media") or () if isinstance(medium, str)),
-        scores={key: number for key, number in numbers.items() if number is not None},
+        scores={key: score for key, score in scores.items() if score is not None},
     )
 
 
 def _number(value: Any) -> float | None:
     """The value as a number; None if it is not a finite one, such as "N/A"."""
-    usual = isinstance(value, int | float) and math.isfinite(value)
-    return float(value) if usual else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

@@ -23,14 +23,13 @@ from pydantic import PositiveFloat, PositiveInt
 
 from adamms.errors import AdammsError, nearest
 from adamms.evaluate.lmms.guest import MARK
-from adamms.evaluate.lmms.results import LmmsResults, read_results, result_files
+from adamms.evaluate.lmms.results import RESULTS, LmmsResults, read_results
 
 # (title, total, unit) -> a context that is given `advance(count)`.
 Stage = Callable[[str, int | None, str], AbstractContextManager[Callable[[int], None]]]
 
 GUEST = Path(__file__).with_name("guest.py")
 INSTALL = "`make lmms-eval` makes one that has it: evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
-LOG = "log.txt"
 TAIL = 15  # lines of lmms-eval's own words that an error shows
 GRACE_SECONDS = 10.0
 # A progress bar of a model that answers, as tqdm draws it: "Model Responding:  12%|#2   | 5/40 [00:01<...".
@@ -133,8 +132,8 @@ class LmmsEval:
             AdammsError: it failed, with its last lines. lmms-eval may end with status 0 and no results.
         """
         output.mkdir(parents=True, exist_ok=True)
-        before = result_files(output)
-        log = output / LOG
+        before = set(output.rglob(f"*{RESULTS}"))
+        log = output / "log.txt"
         tail: deque[str] = deque(maxlen=TAIL)
         with (
             log.open("w", encoding="utf-8") as record,
@@ -149,7 +148,7 @@ class LmmsEval:
                     record.write(line)
                     tail.append(line.rstrip())
             status = process.wait()
-            new = sorted(result_files(output) - before)
+            new = sorted(set(output.rglob(f"*{RESULTS}")) - before)
             if status != 0 or not new:
                 how = f"ended with status {status}" if status else "wrote no results"
                 raise AdammsError(
@@ -191,17 +190,13 @@ class LmmsEval:
         """What `guest.look` answers."""
         if shutil.which(str(self.python)) is None:
             raise AdammsError(f"evaluate.lmms_eval.python: {self.python}: no such interpreter; {INSTALL}")
-        request = {
-            "model": self.model,
-            "tasks": list(self.tasks),
-            "include_path": None if self.include_path is None else str(self.include_path.absolute()),
-        }
+        include = None if self.include_path is None else str(self.include_path.absolute())
+        request = {"model": self.model, "tasks": list(self.tasks), "include_path": include}
         with self._start("look", json.dumps(request), stderr=subprocess.PIPE) as process:
             out, err = process.communicate()
         said = [line for line in out.splitlines() if line.startswith(MARK)]
         if process.returncode == 0 and said:
-            answer: Mapping[str, Any] = json.loads(said[-1].removeprefix(MARK))
-            return answer
+            return dict[str, Any](json.loads(said[-1].removeprefix(MARK)))
         words = err.strip().splitlines()[-TAIL:]
         if words and "NotFoundError: No " in words[-1]:  # module; or package metadata, of lmms-eval itself
             how = f"cannot start in {self.python}: {words[-1].partition(': ')[2]}; {INSTALL}"
@@ -219,8 +214,12 @@ class LmmsEval:
                 threading.Thread(target=_end_orphans, args=(process,), daemon=True).start()
                 yield process
             finally:
-                if process.poll() is None:
-                    _end(process)
+                if process.poll() is None:  # its workers get time to end what they started
+                    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                        os.killpg(process.pid, signal.SIGTERM)
+                        process.wait(GRACE_SECONDS)
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextmanager
@@ -242,15 +241,6 @@ def _progress(stage: Stage) -> Iterator[Callable[[int, int], None]]:
             shown = done
 
         yield show
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask the process and its session to end, so that workers can end what they started; then kill them."""
-    with suppress(ProcessLookupError, subprocess.TimeoutExpired):
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(GRACE_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _end_orphans(process: subprocess.Popen[str]) -> None:

@@ -154,7 +154,7 @@ class Asker:
         self.fill("search", self.answers, candidates, self.merges.at, questions)
         target: Given = {}
         if PARENTS in self.needs:
-            target = _part(self.ask_target("search target", questions), [UNMERGED], examples)[UNMERGED]
+            target = _part(self._ask_target(questions), [UNMERGED], examples)[UNMERGED]
         if CONTROL in self.needs:
             self.fill("search control", self.control, candidates, self.merges.control, questions)
         if DISTURBED in self.needs:
@@ -168,17 +168,12 @@ class Asker:
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
 
-    def ask_target(self, title: str, questions: Sequence[Example]) -> Answers:
+    def _ask_target(self, questions: Sequence[Example]) -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
-        if not self.merges.at(UNMERGED).changes:
-            self.fill(title, self.answers, [UNMERGED], self.merges.at, questions)
-            return self.answers
-        self.fill(title, self.unmerged, [UNMERGED], lambda _: self.merges.target(), questions)
-        return self.unmerged
-
-    def given(self, candidates: Sequence[Candidate]) -> Answers:
-        """The answers collected so far; empty for candidates that were not asked."""
-        return {candidate: self.answers.get(candidate, {}) for candidate in dict.fromkeys(candidates)}
+        recipe = self.merges.at(UNMERGED)
+        held, recipe = (self.unmerged, self.merges.target()) if recipe.changes else (self.answers, recipe)
+        self.fill("search target", held, [UNMERGED], lambda _: recipe, questions)
+        return held
 
     def fill(
         self,
@@ -190,17 +185,16 @@ class Asker:
     ) -> None:
         """Ask every candidate those of the examples that `answers` lacks."""
         missing = {
-            candidate: [example for example in examples if example.id not in answers.get(candidate, {})]
+            candidate: wanted
             for candidate in candidates
+            if (wanted := [e for e in examples if e.id not in answers.get(candidate, {})])
         }
-        total = sum(map(len, missing.values()))
-        if not total:
+        if not missing:
             return
-        with self.console.stage(title, total, "answers") as advance:
+        with self.console.stage(title, sum(map(len, missing.values())), "answers") as advance:
             for candidate, wanted in missing.items():
-                if wanted:
-                    self.engine.load(recipe(candidate))
-                    answers.setdefault(candidate, {}).update(collect(self.engine, wanted, advance))
+                self.engine.load(recipe(candidate))
+                answers.setdefault(candidate, {}).update(collect(self.engine, wanted, advance))
 
     def _can_be_merged(self, candidate: Candidate) -> bool:
         try:

@@ -7,7 +7,7 @@ the configuration and no mode.
 import json
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
@@ -123,7 +123,7 @@ def checked_arguments(
     values: Mapping[str, Any],
     where: str,
     besides: Iterable[str] = (),
-    absent: Iterable[str] = (),
+    absent: Collection[str] = (),
 ) -> dict[str, Any]:
     """The values for `target`'s parameters, checked against its annotations.
 
@@ -139,25 +139,23 @@ def checked_arguments(
     """
     function = vars(target).get("__init__", target) if isinstance(target, type) else target
     hints = get_type_hints(function, include_extras=True)
-    skipped = {name for name, value in values.items() if _is_built(value)} | set(absent)
+    parameters = signature(target).parameters
+    skipped = {name for name in parameters if name in absent or _is_built(values.get(name))}
     fields: dict[str, Any] = {}
-    for name, parameter in signature(target).parameters.items():
+    for name, parameter in parameters.items():
         default = ... if parameter.default is Parameter.empty else parameter.default
         fields[name] = (Any, None) if name in skipped else (hints.get(name, Any), default)
     with warnings.catch_warnings():  # a parameter may be called like a method of pydantic's models
         warnings.simplefilter("ignore", UserWarning)
         schema = create_model(target.__name__, __config__=CONFIG, **fields)
     plain = {name: value for name, value in values.items() if name not in skipped}
-    unknown = [name for name in values if name not in fields]
-    if unknown:
-        raise unknown_key(join(where, unknown[0]), unknown[0], [*fields, *besides])
-    section = validated(schema, plain, where)
-    return {name: getattr(section, name) for name in plain} | {
-        name: values[name] for name in values if name in skipped
-    }
+    section = validated(schema, plain, where, besides)
+    return {name: values[name] if name in skipped else getattr(section, name) for name in values}
 
 
-def validated(schema: type[AnySection], values: Mapping[str, Any], where: str) -> AnySection:
+def validated(
+    schema: type[AnySection], values: Mapping[str, Any], where: str, besides: Iterable[str] = ()
+) -> AnySection:
     """The values as an instance of a pydantic model.
 
     They are checked as JSON is in strict mode: a list may become a tuple and a text a path, but no text
@@ -169,7 +167,7 @@ def validated(schema: type[AnySection], values: Mapping[str, Any], where: str) -
     known = schema.model_fields
     for name in values:
         if name not in known:
-            raise unknown_key(join(where, name), name, known)
+            raise unknown_key(join(where, name), name, [*known, *besides])
     for name, field in known.items():
         if field.is_required() and name not in values:
             raise AdammsError(f"{join(where, name)} is missing; leave ~{join(where, name)} out")

@@ -175,10 +175,10 @@ def _package(requirement: Requirement) -> Finding:
     public = found.partition("+")[0]
     locked = _locked().get(canonicalize_name(requirement.name), public)
     text = found if locked == public else f"{found} (locked: {locked})"
-    if not requirement.specifier.contains(found, prereleases=True):
-        wanted = f"expected {requirement.specifier}"
-        return Finding(requirement.name, BAD, f"{text}; {wanted}", f"pip install '{requirement}'")
-    return Finding(requirement.name, GOOD, text)
+    if requirement.specifier.contains(found, prereleases=True):
+        return Finding(requirement.name, GOOD, text)
+    text = f"{text}; expected {requirement.specifier}"
+    return Finding(requirement.name, BAD, text, f"pip install '{requirement}'")
 
 
 def _locked() -> dict[str, str]:

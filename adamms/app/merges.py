@@ -13,11 +13,11 @@ from adamms.app.models import Models, OpenModel, Stage
 from adamms.app.settings import Run
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError
-from adamms.mapping.plan import Mapper, Plan, Slot
+from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.device import Computed, check_device
-from adamms.merge.method import TARGET, Method, Statistics
+from adamms.merge.method import TARGET, Statistics
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
@@ -59,25 +59,18 @@ class Merges:
         Raises:
             AdammsError: values that cannot be merged with.
         """
-        return self._recipe(self._settings(candidate))
+        return self._recipe(self.settings if candidate is None else self.settings.at(candidate))
 
     def control(self, candidate: Candidate) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
         if self.models.ancestor is None or self.control_plan is None:
             raise AdammsError("there is no control plan: evaluate.control is false")
-        settings = self._settings(candidate)
+        settings = self.settings.at(candidate)
         alpha = settings.alpha
         total = sum(alpha.values()) if isinstance(alpha, Mapping) else float(alpha)
-        return Recipe(
-            self.models.target.checkpoint,
-            {CONTROL: self.models.ancestor.checkpoint},
-            self.control_plan,
-            settings.method,
-            {CONTROL: total},
-            self.models.ancestor.checkpoint,
-            shares_by_slot(settings.rules, self.control_plan.slots, {CONTROL: total}, {CONTROL: 1.0}),
-            self.control_statistics.get(repr(settings.method)),
-        )
+        models = replace(self.models, donors={CONTROL: self.models.ancestor})
+        there = replace(self, models=models, plan=self.control_plan, statistics=self.control_statistics)
+        return there._recipe(replace(settings, weights=None), {CONTROL: total})
 
     def target(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
@@ -97,7 +90,7 @@ class Merges:
             candidates: all that will be merged; none for the configured setting alone.
             stage: shows progress.
         """
-        settings = [self._settings(candidate) for candidate in candidates] or [self.settings]
+        settings = [self.settings.at(candidate) for candidate in candidates] or [self.settings]
         by_method = {repr(each.method): replace(each, alpha=0.0) for each in settings}
         surveys = [each.method.survey() for each in by_method.values()]
         passes = sum(survey.passes for survey in surveys if survey is not None and survey.scope == "model")
@@ -149,12 +142,10 @@ class Merges:
     def _ancestor(self) -> Checkpoint | None:
         return None if self.models.ancestor is None else self.models.ancestor.checkpoint
 
-    def _settings(self, candidate: Candidate | None) -> MergeSettings:
-        return self.settings if candidate is None else self.settings.at(candidate)
-
-    def _recipe(self, settings: MergeSettings) -> Recipe:
+    def _recipe(self, settings: MergeSettings, shares: Mapping[str, float] | None = None) -> Recipe:
+        """The plan merged with these shares of the donors; by default those that the settings say."""
         donors = list(self.models.donors)
-        shares = donor_shares(settings.alpha, donors, settings.weights)
+        shares = shares or donor_shares(settings.alpha, donors, settings.weights)
         total = sum(shares.values())
         parts = {name: share / total for name, share in shares.items()} if total else None
         parts = parts or donor_shares(1.0, donors, settings.weights)
@@ -184,16 +175,13 @@ def check_merge(run: Run) -> None:
 def plan_merges(run: Run, models: Models) -> Merges:
     """Map the donors onto the target; what the method cannot merge is kept, with the reason."""
     method, ancestor = run.merge.method, models.ancestor
-    donors = {name: donor.described for name, donor in models.donors.items()}
     base = None if ancestor is None else ancestor.described
-    plan = _plan(run.mapper, method, models, donors, base)
+
+    def mapped(donors: Mapping[str, Any], ancestor: Any) -> Plan:
+        return actionable(run.mapper.plan(models.target.described, donors, ancestor), method)
+
+    plan = mapped({name: donor.described for name, donor in models.donors.items()}, base)
     control = None
-    if run.score_control and ancestor is not None:
-        control = _plan(
-            run.mapper, method, models, {CONTROL: ancestor.described}, base if method.needs_ancestor else None
-        )
+    if run.score_control and base is not None:
+        control = mapped({CONTROL: base}, base if method.needs_ancestor else None)
     return Merges(models, plan, run.merge, control)
-
-
-def _plan(mapper: Mapper, method: Method, models: Models, donors: Mapping[str, Any], ancestor: Any) -> Plan:
-    return actionable(mapper.plan(models.target.described, donors, ancestor), method)

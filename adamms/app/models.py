@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from adamms.app.settings import Source, Sources
 from adamms.checkpoint.adapted import AdaptedCheckpoint
@@ -118,10 +119,8 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
     found: dict[str, OpenModel] = {}
     for name, source in named.items():
 
-        def named_stage(
-            title: str, total: int, unit: str, name: str = name
-        ) -> AbstractContextManager[Callable[[int], None]]:
-            return stage(f"{title} {name}", total, unit)
+        def named_stage(title: str, *rest: Any, name: str = name) -> AbstractContextManager[Any]:
+            return stage(f"{title} {name}", *rest)
 
         with _at(source.where):
             described = mapper.describe(opened[name], source.keys.architecture, named_stage)

@@ -25,8 +25,7 @@ _folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=
 class JobRecord(Callback):
     """Hydra's callback (`hydra.callbacks` in conf/config.yaml): writes `job.json` into each job's folder."""
 
-    def __init__(self) -> None:
-        self._started = 0.0
+    _started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         _folder.set(Path(config.hydra.sweep.dir).absolute())

@@ -4,7 +4,7 @@ Files are whole or absent.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ def settings_text(run: Run) -> str:
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write it, whole or not at all; make the folder if need be."""
     write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """One line of JSON per record, whole or not at all."""
+    write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 def write_evaluation(file: Path, result: Result) -> None:

@@ -38,21 +38,18 @@ def score(
     asker.fill("evaluate references", answers, references, merges.at, labelled)
     if run.score_control:
         asker.fill("evaluate control", asker.control, list(answers), merges.control, labelled)
-    target: Answers = {}
     if apart:
         asker.fill("evaluate target", asker.unmerged, [UNMERGED], lambda _: merges.target(), labelled)
-        target = asker.unmerged
     donors = _donors(run, console, asker, labelled) if run.score_donors else {}
 
     def scores(given: Given) -> Scores:
         return score_tasks(scorer, labels, labelled, texts(given))
 
-    control = {candidate: asker.control[candidate] for candidate in answers} if run.score_control else {}
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
         donors={name: scores(given) for name, given in donors.items()},
-        control={candidate: scores(given) for candidate, given in sorted(control.items())},
-        target=scores(target[UNMERGED]) if apart else None,
+        control={each: scores(asker.control[each]) for each in sorted(answers) if run.score_control},
+        target=scores(asker.unmerged[UNMERGED]) if apart else None,
     )
 
 

@@ -219,18 +219,14 @@ def _read_models(node: Node) -> Sources:
         raise AdammsError("model.donors is empty; name a donor: +model.donors.NAME.path=FOLDER")
     target = _read_source(keys.target, "model.target")
     donors = {name: _read_source(donor, f"model.donors.{name}") for name, donor in keys.donors.items()}
-    ancestor = None if keys.ancestor is None else _read_source(keys.ancestor, "model.ancestor")
-    if ancestor is not None and ancestor.keys.path is None:
-        ancestor = None
+    ancestor = _read_source(keys.ancestor or {}, "model.ancestor")
     prepare = None if keys.prepare is None else prepared(keys.prepare, "model.prepare")
-    return Sources(target, donors, ancestor, prepare)
+    return Sources(target, donors, None if ancestor.keys.path is None else ancestor, prepare)
 
 
 def _read_source(node: Node, where: str) -> Source:
-    return Source(
-        where,
-        validated(SourceKeys, {key: value for key, value in node.items() if value != MISSING}, where),
-    )
+    given = {key: value for key, value in node.items() if value != MISSING}
+    return Source(where, validated(SourceKeys, given, where))
 
 
 def _read_mode(name: str, own: Node) -> Callable[..., Any]:

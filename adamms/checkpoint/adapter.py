@@ -208,24 +208,16 @@ def _change(
         raise AdammsError(
             f"{base.name} has shape {list(base.shape)}; the base's {stored.name} has {list(stored.shape)}"
         )
-    low_rank = {part: entry for part, entry in parts.items() if part != WHOLE}
-    return Change(base, _low_rank(low_rank, module, base.shape, stored.name, settings))
-
-
-def _low_rank(
-    parts: Mapping[str, TensorEntry], module: str, shape: tuple[int, ...], stored: str, settings: _Settings
-) -> LowRank | None:
-    """The addition to a tensor of this shape; None if there is none."""
-    if not parts:
-        return None
+    if parts.keys() <= {WHOLE}:
+        return Change(base)
+    shape, magnitude = base.shape, parts.get("lora_magnitude_vector")
     embedding = any("embedding" in part for part in parts)
     names = ("lora_embedding_A", "lora_embedding_B") if embedding else ("lora_A", "lora_B")
-    extra = sorted(parts.keys() - {*names, "lora_magnitude_vector"})
+    extra = sorted(parts.keys() - {*names, "lora_magnitude_vector", WHOLE})
     missing = [name for name in names if name not in parts]
     if extra or missing:
         problem = f"{extra[0]} beside {names[0]}" if extra else f"no {missing[0]}"
         raise AdammsError(f"{module}: {problem}; expected {names[0]} and {names[1]}")
-    magnitude = parts.get("lora_magnitude_vector")
     if embedding and magnitude is not None:
         raise AdammsError(f"{module}: DoRA on an embedding is not supported")
     down, up = (parts[name] for name in names)
@@ -239,7 +231,7 @@ def _low_rank(
         flat = tuple(size for size in found if size != 1) if name == "lora_magnitude_vector" else found
         if len(shape) != 2 or flat != wanted:
             raise AdammsError(
-                f"{parts[name].name} has shape {list(found)}; {stored} of shape {list(shape)} needs "
+                f"{parts[name].name} has shape {list(found)}; {stored.name} of shape {list(shape)} needs "
                 f"{list(wanted) if len(shape) == 2 else 'a matrix'}"
             )
-    return LowRank(down, up, settings.scale(module, rank), embedding, magnitude)
+    return Change(base, LowRank(down, up, settings.scale(module, rank), embedding, magnitude))

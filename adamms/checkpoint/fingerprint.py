@@ -24,13 +24,9 @@ def fingerprint_tensors(tensors: Mapping[str, TensorEntry]) -> str:
 
 def fingerprint_side_files(folder: Path) -> str:
     """A digest of the names and contents of the files that a model, a tokenizer or a processor reads."""
-    digest = hashlib.blake2b(digest_size=16)
-    for relative in side_files(folder):
-        if relative.suffix in DOCUMENTS or not relative.suffix:
-            continue
-        content = hashlib.blake2b((folder / relative).read_bytes(), digest_size=16).hexdigest()
-        digest.update(f"{relative.as_posix()} {content}".encode())
-    return digest.hexdigest()
+    files = [file for file in side_files(folder) if file.suffix and file.suffix not in DOCUMENTS]
+    contents = {file: hashlib.blake2b((folder / file).read_bytes(), digest_size=16) for file in files}
+    return digest_parts(f"{file.as_posix()} {content.hexdigest()}" for file, content in contents.items())
 
 
 def described(name: str, entry: TensorEntry) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from adamms.errors import AdammsError, no_such_path
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken", "LICENSE*")
 _TORCH_PATTERNS = ("*.bin", "*.pth")
-_WITHOUT_WEIGHTS = tuple(pattern for pattern in _PATTERNS if pattern != "*.safetensors")
 
 
 def locate(path: str, revision: str | None = None, weights: bool = True) -> Path:
@@ -30,14 +29,29 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
         if revision is not None:
             raise AdammsError(f"{path} is a local folder; revision={revision!r} belongs to hub ids only")
         return local.resolve()
-    if not _HUB_ID.fullmatch(path):
+    if not HUB_ID.fullmatch(path):
         raise no_such_path(local)
-    return _download(path, revision, weights)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        patterns = [pattern for pattern in _PATTERNS if weights or pattern != "*.safetensors"]
+        folder = Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+        if weights and not any(folder.glob("*.safetensors")):
+            patterns = [*_PATTERNS, *_TORCH_PATTERNS]
+            folder = Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        at = f" at revision {revision}" if revision else ""
+        raise AdammsError(
+            f"{path}{at}: no such local folder, and the hub did not give it "
+            f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
+        ) from error
+    return folder
 
 
 def cached(path: str, revision: str | None = None) -> Path | None:
     """As `locate`, without downloading: None for a hub id that is not in the hub's cache."""
-    if Path(path).expanduser().exists() or not _HUB_ID.fullmatch(path):
+    if Path(path).expanduser().exists() or not HUB_ID.fullmatch(path):
         return locate(path, revision)
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -46,22 +60,3 @@ def cached(path: str, revision: str | None = None) -> Path | None:
         return Path(snapshot_download(path, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
-
-
-def _download(repository: str, revision: str | None, weights: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        patterns = list(_PATTERNS if weights else _WITHOUT_WEIGHTS)
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-        if weights and not any(folder.glob("*.safetensors")):
-            patterns = [*_PATTERNS, *_TORCH_PATTERNS]
-            folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        at = f" at revision {revision}" if revision else ""
-        raise AdammsError(
-            f"{repository}{at}: no such local folder, and the hub did not give it "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
-        ) from error
-    return folder

@@ -5,11 +5,16 @@ is slower by orders of magnitude than one chunk per thread.
 """
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # Told how much more is done: bytes, tensors. Called from several threads.
 Advance = Callable[[int], None]
@@ -30,3 +35,18 @@ def chunk_pool(workers: int) -> Iterator[ThreadPoolExecutor]:
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
+
+
+def in_order(
+    items: Iterable[Item], compute: Callable[[Item], Result], workers: int
+) -> Iterator[tuple[Item, Result]]:
+    """(item, its result) in the order of the items, computed by threads a few ahead of the consumer."""
+    with chunk_pool(workers) as pool:
+        ahead: deque[tuple[Item, Future[Result]]] = deque()
+        for item in items:
+            ahead.append((item, pool.submit(compute, item)))
+            if len(ahead) > workers:
+                first, job = ahead.popleft()
+                yield first, job.result()
+        for item, job in ahead:
+            yield item, job.result()

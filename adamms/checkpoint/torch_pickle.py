@@ -159,13 +159,9 @@ def _first(value: Any, *rest: Any) -> Any:
     return value
 
 
-def _of_type(rebuild: Callable[..., Any], kind: Any, arguments: Any, state: Any) -> Any:
-    """torch._tensor._rebuild_from_type_v2: a tensor with attributes, which are left out."""
-    return rebuild(*arguments)
-
-
 _FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
-    ("torch._tensor", "_rebuild_from_type_v2"): _of_type,
+    # A tensor with attributes, which are left out.
+    ("torch._tensor", "_rebuild_from_type_v2"): lambda rebuild, kind, arguments, state: rebuild(*arguments),
     ("torch._utils", "_rebuild_tensor"): _tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor_of_bytes,

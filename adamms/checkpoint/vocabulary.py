@@ -39,7 +39,9 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
     try:
         match file.name:
             case "tokenizer.json":
-                own = _fast_vocabulary(file)
+                from tokenizers import Tokenizer
+
+                own = dict(Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True))
             case "tokenizer.model":
                 own = {piece: index for index, piece in enumerate(_pieces(file))}
             case _:
@@ -69,12 +71,6 @@ def align_rows(target: Vocabulary, donor: Vocabulary, rows: int, donor_rows: int
         if index < rows and match < donor_rows:
             aligned[index] = match
     return tuple(aligned)
-
-
-def _fast_vocabulary(file: Path) -> dict[str, int]:
-    from tokenizers import Tokenizer
-
-    return dict(Tokenizer.from_file(str(file)).get_vocab(with_added_tokens=True))
 
 
 def _pieces(file: Path) -> list[str]:

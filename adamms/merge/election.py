@@ -108,6 +108,13 @@ def merge_agreeing(
     return weighted_sum(agreeing, weights).mul_(sign).div_(total_weight)
 
 
+def fused(vectors: Vectors, shares: Mapping[str, float], elect: bool, combine: Combine) -> torch.Tensor:
+    """The parts with the sign that the weighted election gives; without `elect` the weighted sum of all."""
+    if elect:
+        return merge_agreeing(vectors, shares, "weighted", combine)
+    return weighted_sum(vectors, shares)
+
+
 def weighted_sum(vectors: Vectors, shares: Mapping[str, float]) -> torch.Tensor:
     """The sum of the vectors, each times its share; overwrites them."""
     first, *others = vectors

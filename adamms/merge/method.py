@@ -151,18 +151,22 @@ class Method(Protocol):
         name: as in `merge=NAME`.
         formula: one line for people.
         elementwise: a tensor may be merged in chunks of whole rows. An element of the result depends only
-            on the operands' same row (mostly on the same element) and on the survey.
-        needs_ancestor: the formula contains the ancestor's weights.
+            on the operands' same row (mostly on the same element) and on the survey. Most methods' is true.
+        needs_ancestor: the formula contains the ancestor's weights, as most methods' does.
+        neutral: names of hyper-parameters that are all 1 where the formula gives the target at alpha 0; None
+            if it never does.
     """
 
     name: ClassVar[str]
     formula: ClassVar[str]
-    elementwise: ClassVar[bool]
-    needs_ancestor: ClassVar[bool]
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...] | None] = ()
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        """Whether the formula gives the target itself; its bytes are then copied. Here: at alpha 0."""
-        return not any(coefficients.values())
+        """Whether the formula gives the target, whose bytes are then copied: at alpha 0, see `neutral`."""
+        at_one = self.neutral is not None and all(getattr(self, name) == 1 for name in self.neutral)
+        return at_one and not any(coefficients.values())
 
     def survey(self) -> Survey | None:
         """The first pass over the model, or over each tensor; None if the method needs none."""

@@ -15,7 +15,7 @@ import torch
 from adamms.checkpoint.finite import finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
-from adamms.checkpoint.threads import default_workers
+from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens
 from adamms.mapping.plan import Plan, Slot
@@ -23,7 +23,7 @@ from adamms.merge.catalogue import check_ancestor
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
 from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
-from adamms.merge.stream import OperandRows, in_order, operand_rows, stored_pieces
+from adamms.merge.stream import OperandRows, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
@@ -105,10 +105,7 @@ class Recipe:
         return slot.merged and acts(slot) and not self.method.keeps_target(self.shares(slot))
 
     def measured(
-        self,
-        workers: int | None = None,
-        advance: Advance = lambda _: None,
-        sources: Sources = MAPPED_FILES,
+        self, workers: int | None = None, advance: Advance = lambda _: None, sources: Sources = MAPPED_FILES
     ) -> "Recipe":
         """The recipe with what its method must know of the whole model; itself if that is nothing.
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from adamms.architectures.roles import ROLE_GROUPS, Role, parse_role
-from adamms.errors import AdammsError, check_choice
+from adamms.errors import AdammsError, check_choice, check_pattern
 from adamms.mapping.plan import Slot
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -54,10 +54,7 @@ class Rule:
             check_choice("merge.rules.roles", name, ROLE_GROUPS)
         if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
             raise AdammsError(f"merge.rules: layers is {list(self.layers)}; expected [first, last]")
-        try:
-            re.compile(self.match or "")
-        except re.error as error:
-            raise AdammsError(f"merge.rules: match is not a regular expression: {error}") from error
+        check_pattern("merge.rules: match", self.match)
         if (self.factor is None) == (self.alpha is None):
             raise AdammsError(f"merge.rules: {self} needs either factor or alpha")
         if not self.anchors:
@@ -129,20 +126,12 @@ def shares_by_slot(
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")
         for slot in here:
             if slot.name not in found:
-                found[slot.name] = _shares(rule, rule.value(slot, layers), shares, parts)
-                _check_total(rule, slot, found[slot.name])
+                value, divided = rule.value(slot, layers), shares if rule.alpha is None else parts
+                found[slot.name] = {name: value * part for name, part in divided.items()}
+                total = sum(found[slot.name].values())
+                if total > 1 + 1e-9:
+                    raise AdammsError(
+                        f"merge.rules: {rule} makes the donors' share of {slot.name} {total:g}; "
+                        f"expected at most 1"
+                    )
     return found
-
-
-def _shares(rule: Rule, value: float, shares: Shares, parts: Shares) -> dict[str, float]:
-    if rule.alpha is not None:
-        return {name: value * part for name, part in parts.items()}
-    return {name: value * share for name, share in shares.items()}
-
-
-def _check_total(rule: Rule, slot: Slot, shares: Shares) -> None:
-    total = sum(shares.values())
-    if total > 1 + 1e-9:
-        raise AdammsError(
-            f"merge.rules: {rule} makes the donors' share of {slot.name} {total:g}; expected at most 1"
-        )

@@ -11,9 +11,7 @@ from adamms.errors import AdammsError, nearest
 
 
 def donor_shares(
-    alpha: float | Mapping[str, float],
-    donors: Sequence[str],
-    weights: Mapping[str, float] | None = None,
+    alpha: float | Mapping[str, float], donors: Sequence[str], weights: Mapping[str, float] | None = None
 ) -> dict[str, float]:
     """Donor name -> its alpha_d, of theta = (1 - sum alpha_d) * theta_target + sum alpha_d * f_d(theta_d).
 

@@ -1,19 +1,16 @@
-"""How tensors are streamed: the operands of a slot in chunks of whole rows, results a few ahead.
+"""How tensors are streamed: the operands of a slot in chunks of whole rows.
 
 Owns chunk sizes and memory. Knows slots and checkpoints, but neither methods nor coefficients.
 """
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from adamms.checkpoint.adapted import BLOCK_ROWS
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.threads import chunk_pool
 from adamms.mapping.expression import evaluate_rows, names_in
 from adamms.mapping.plan import Slot
 from adamms.merge.method import ANCESTOR, TARGET
@@ -100,21 +97,6 @@ def stored_pieces(checkpoint: Checkpoint, name: str, sources: Sources) -> Iterat
     flat = sources.read(checkpoint, name).reshape(-1)
     for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
         yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
-
-
-def in_order(
-    names: Sequence[str], tensor: Callable[[str], torch.Tensor], workers: int
-) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, its tensor) in the order of the names, computed by threads a few ahead of the consumer."""
-    with chunk_pool(workers) as pool:
-        ahead: deque[tuple[str, Future[torch.Tensor]]] = deque()
-        for name in names:
-            ahead.append((name, pool.submit(tensor, name)))
-            if len(ahead) > workers:
-                first, job = ahead.popleft()
-                yield first, job.result()
-        for name, job in ahead:
-            yield name, job.result()
 
 
 def _width(shape: Sequence[int]) -> int:

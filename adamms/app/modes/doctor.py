@@ -59,9 +59,8 @@ def _look(run: Run) -> Iterator[Finding]:
 
 def _needed(run: Run) -> Iterator[Finding]:
     """Extras that the configuration asks for and that are not there."""
-    parts: dict[str, object] = {"engine": run.engine, "track": run.tracker}
-    parts["search.difference"] = getattr(run.strategy, "difference", None)
-    for where, part in parts.items():
+    difference = getattr(run.strategy, "difference", None)
+    for where, part in (("engine", run.engine), ("track", run.tracker), ("search.difference", difference)):
         extra = NEEDS.get(type(part).__name__)
         there = environment.has_vllm() if extra == "vllm" else extra is None or environment.installed(extra)
         if not there:
@@ -74,8 +73,7 @@ def _models(run: Run) -> Iterator[Finding]:
     if run.models.prepare is not None:
         yield Finding("models", GOOD, "made on this machine when first needed")
         return
-    sources = [run.models.target, *run.models.donors.values()]
-    for source in sources + ([] if run.models.ancestor is None else [run.models.ancestor]):
+    for source in filter(None, (run.models.target, *run.models.donors.values(), run.models.ancestor)):
         if source.keys.path is None:
             yield Finding(source.where, BAD, "no path", f"{source.where}.path=FOLDER or a hub id")
         else:

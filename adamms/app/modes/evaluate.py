@@ -1,11 +1,10 @@
 """mode=evaluate: score a model that is there already, by the data's labels and by lmms-eval."""
 
-import json
 from dataclasses import replace
 
 from adamms.app.asker import Questions, collect, live_checkpoint
 from adamms.app.lmms import add_lmms, check_lmms
-from adamms.app.output import write_evaluation
+from adamms.app.output import write_evaluation, write_lines
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
@@ -16,7 +15,7 @@ from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report import tables
 from adamms.report.console import Console
-from adamms.report.report import write_report, write_text
+from adamms.report.report import write_report
 from adamms.report.result import Result
 
 
@@ -45,12 +44,7 @@ def evaluate(run: Run, console: Console) -> Result:
 
 
 def _scored(
-    run: Run,
-    console: Console,
-    checkpoint: Checkpoint,
-    questions: Questions,
-    scorer: Scorer,
-    result: Result,
+    run: Run, console: Console, checkpoint: Checkpoint, questions: Questions, scorer: Scorer, result: Result
 ) -> Result:
     """With the model's scores on the labelled examples; its answers go to answers.jsonl."""
     labelled, labels = questions.labelled, questions.data.answers
@@ -59,11 +53,11 @@ def _scored(
         console.stage("evaluate", len(labelled), "answers") as advance,
     ):
         answers = texts(collect(engine, labelled, advance))
-    lines = []
-    for e in labelled:
-        record = {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id]}
-        lines.append(json.dumps(record | {"label": labels[e.id]}, ensure_ascii=False) + "\n")
-    write_text(run.output / "answers.jsonl", "".join(lines))
+    given = (
+        {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id], "label": labels[e.id]}
+        for e in labelled
+    )
+    write_lines(run.output / "answers.jsonl", given)
     scores = score_tasks(scorer, labels, labelled, answers)
     result = replace(result, scores=scores, labelled=len(labelled), timings=console.timings)
     console.table(tables.own_scores(result))

@@ -22,7 +22,6 @@ def merge(run: Run, console: Console) -> Result:
     console.plan(merges.plan)
     checks = verify(run, console, merges)
     merges = merges.measured([], console.stage)
-    output = replace(output, merges=merges)
     recipe = merges.at()
     folder = output.write(recipe)
     write_json(run.output / "plan.json", merges.plan.to_json())

@@ -1,16 +1,14 @@
 """mode=push: a merged folder to the hub, checked before anything is sent."""
 
-import re
 from pathlib import Path
 
 from adamms.app.output import RECORD
 from adamms.app.settings import Run
+from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
-
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
 def push(
@@ -46,7 +44,7 @@ def _checked(folder: Path, repo: str) -> list[Path]:
     Raises:
         AdammsError: an invalid name, a folder that holds no whole merged model, or no model card.
     """
-    if not _HUB_ID.fullmatch(repo):
+    if not HUB_ID.fullmatch(repo):
         raise AdammsError(f"mode.repo is {repo!r}; expected owner/name")
     if not (folder / RECORD).is_file():
         inside = folder / "model"
@@ -74,10 +72,7 @@ def _send(folder: Path, repo: str, private: bool, message: str) -> str:
     try:
         api.create_repo(repo, private=private, exist_ok=True)
         done = api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            commit_message=message,
-            ignore_patterns=[".*"],
+            repo_id=repo, folder_path=folder, commit_message=message, ignore_patterns=[".*"]
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise AdammsError(

@@ -3,7 +3,6 @@
 In alpha's place, or beside it, may be any number that the merge has: see `grid`.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from adamms.app.distance import distances, verify
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
-from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json
+from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
 from adamms.app.scores import answered, score
 from adamms.app.settings import Run
 from adamms.data.example import Example
@@ -31,7 +30,7 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import axes_of
 from adamms.report.answered import Answered
 from adamms.report.console import Console
-from adamms.report.report import write_report, write_text
+from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 from adamms.search.candidates import subset
 from adamms.search.evidence import recorded
@@ -57,7 +56,6 @@ def search(run: Run, console: Console) -> Result:
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured(run.grid, console.stage)
-    output = replace(output, merges=merges)
 
     donors = ask_donors(run, console, merges, questions.inputs)
     with live(run, merges.models.target) as engine:
@@ -69,7 +67,7 @@ def search(run: Run, console: Console) -> Result:
         folder = output.write(recipe)
         write_json(run.output / "plan.json", merges.plan.to_json())
         write_json(run.output / "selection.json", selection.to_json())
-        answers = asker.given([*run.grid, winner])
+        answers = {each: asker.answers.get(each, {}) for each in dict.fromkeys([*run.grid, winner])}
         evaluation = score(run, console, asker, answers, questions)
         if engine.found:
             console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
@@ -126,11 +124,8 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         timings=console.timings,
         notes=(*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes),
         answered=tuple(
-            Answered(
-                Example(id, task, question=""), {candidate: given[candidate][id].text for candidate in given}
-            )
-            for task, ids in found.tasks.items()
-            for id in ids
+            Answered(Example(id, task, question=""), {c: texts[id].text for c, texts in given.items()})
+            for id, task in examples
         ),
         config=settings_text(run),
     )
@@ -149,7 +144,7 @@ def settings_in_words(run: Run, without: Sequence[str] = ()) -> str:
 def _plain(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
     """Key and value of every setting, those of the objects in it, too."""
     for name, value in node.items():
-        if _describes_object(value):
+        if isinstance(value, dict) and "_target_" in value:
             yield from _plain(value, f"{where}{name}.")
         elif name not in ("_target_", "because"):
             yield f"{where}{name}", value
@@ -157,15 +152,11 @@ def _plain(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]
 
 def write_answers(file: Path, given: Sequence[Answered]) -> None:
     """One line per example with every candidate's answer, to look at."""
-    lines = []
+    records = []
     for one in given:
-        example = one.example
+        e = one.example
+        image = None if e.image is None else str(e.image)
         answers = {str(candidate): one.texts[candidate] for candidate in sorted(one.texts)}
-        image = None if example.image is None else str(example.image)
-        record = {"id": example.id, "task": example.task, "question": example.question, "image": image}
-        lines.append(json.dumps(record | {"answers": answers}, ensure_ascii=False) + "\n")
-    write_text(file, "".join(lines))
-
-
-def _describes_object(value: object) -> bool:
-    return isinstance(value, dict) and "_target_" in value
+        record = {"id": e.id, "task": e.task, "question": e.question, "image": image, "answers": answers}
+        records.append(record)
+    write_lines(file, records)

@@ -19,7 +19,6 @@ everything unless density is 1, and its counts are rounded down. The thresholds 
 two passes over chunks.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -28,7 +27,7 @@ from annotated_types import Ge, Lt
 from pydantic import FiniteFloat
 
 from adamms.errors import AdammsError
-from adamms.merge.election import Combine, merge_agreeing, weighted_sum
+from adamms.merge.election import Combine, fused
 from adamms.merge.method import Chunk, Density, Method
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
@@ -55,8 +54,7 @@ class Breadcrumbs(Method):
 
     name: ClassVar[str] = "breadcrumbs"
     formula: ClassVar[str] = "ancestor + scaling * sum(w * (model - ancestor) without extremes)"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:
         if self.density + self.gamma > 1 + 1e-9:
@@ -64,10 +62,6 @@ class Breadcrumbs(Method):
                 f"merge.density and merge.gamma are {self.density!r} and {self.gamma!r}; "
                 "expected at most 1 together: gamma is left out before density is kept"
             )
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        whole = self.density == 1 and self.scaling == 1
-        return whole and not any(coefficients.values())
 
     def survey(self) -> Ranking:
         return Ranking(self._ranked, self.ranks, "tensor")
@@ -82,10 +76,7 @@ class Breadcrumbs(Method):
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
             tau.mul_(self._kept(tau.abs(), chunk.statistics.of.get(model)))
-        if self.elect:
-            merged = merge_agreeing(vectors, shares, "weighted", self.combine)
-        else:
-            merged = weighted_sum(vectors, shares)
+        merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
 
     def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:

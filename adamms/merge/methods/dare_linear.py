@@ -10,7 +10,6 @@ means percent. In mergekit's `dare_linear`, `weight` is scaling times the share.
 kept depends only on the seed, the tensor's name in the target, the position there, and whose entry it is.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -39,11 +38,7 @@ class DareLinear(Method):
 
     name: ClassVar[str] = "dare_linear"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * thinned (model - ancestor) / density"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return self.density == 1 and self.scaling == 1 and not any(coefficients.values())
+    neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         merged = weighted_sum(thinned(chunk, self.density, self.seed), chunk.shares)

@@ -12,7 +12,6 @@ cancel, they take the majority sign of all entries of the model. mergekit's `dar
 and combine=sum; its `weight` is scaling times the share. The random numbers are those of `dare_linear`.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -48,12 +47,8 @@ class DareTies(Method):
     formula: ClassVar[str] = (
         "ancestor + scaling * sum of share * thinned (model - ancestor) / density, where signs agree"
     )
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # Also at alpha 0, the target's vector is thinned and the donors take part in the election.
-        return False
+    # Also at alpha 0, the target's vector is thinned and the donors take part in the election.
+    neutral: ClassVar[tuple[str, ...] | None] = None
 
     def survey(self) -> Survey | None:
         return None if self.election == "weighted" else MajorityVote(self._vectors, None, self.scope)

@@ -32,7 +32,7 @@ from annotated_types import Ge, Le
 from pydantic import FiniteFloat, NonNegativeInt
 
 from adamms.errors import AdammsError
-from adamms.merge.election import Combine, merge_agreeing, weighted_sum
+from adamms.merge.election import Combine, fused
 from adamms.merge.exactness import divide_
 from adamms.merge.method import Chunk, Density, Method, Statistics
 from adamms.merge.randomness import uniform
@@ -62,8 +62,7 @@ class Della(Method):
 
     name: ClassVar[str] = "della"
     formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
+    neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:
         if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
@@ -71,9 +70,6 @@ class Della(Method):
                 f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
                 f"epsilon at most 1, where merge.density is {self.density!r}"
             )
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values()) and self.density == 1 and self.scaling == 1
 
     def survey(self) -> "VectorsInOrder":
         return VectorsInOrder()
@@ -83,10 +79,7 @@ class Della(Method):
         if self.density < 1:
             for model, tau in vectors.items():
                 self._prune(tau, model, chunk)
-        if self.elect:
-            merged = merge_agreeing(vectors, shares, "weighted", self.combine)
-        else:
-            merged = weighted_sum(vectors, shares)
+        merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
 
     def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:

@@ -22,7 +22,6 @@ Memory: the whole tensor in float64, about 8 * (N + 7) * rows * columns bytes at
 per tensor.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -49,11 +48,8 @@ class IsoC(Method):
     name: ClassVar[str] = "iso_c"
     formula: ClassVar[str] = "ancestor + scaling * (sum(w * (model - ancestor)) with equal singular values)"
     elementwise: ClassVar[bool] = False
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # Also at alpha 0, the target's singular values are made equal.
-        return False
+    # Also at alpha 0, the target's singular values are made equal.
+    neutral: ClassVar[tuple[str, ...] | None] = None
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)

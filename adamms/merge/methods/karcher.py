@@ -50,7 +50,6 @@ class Karcher(Method):
 
     name: ClassVar[str] = "karcher"
     formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"
-    elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
     def survey(self) -> Summation:
@@ -68,8 +67,7 @@ class Karcher(Method):
         )
         norm = math.fsum(share * found.norm(name) for name, share in shares.items())
         return combined(
-            chunk,
-            {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)},
+            chunk, {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)}
         )
 
     def mean(self, weights: Sequence[float], cosines: Sequence[Sequence[float]]) -> list[float]:

@@ -38,11 +38,7 @@ class MetaGpt(Method):
 
     name: ClassVar[str] = "metagpt"
     formula: ClassVar[str] = "ancestor + scaling * sum of w * (model - ancestor), w by share * squared norm"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return self.scaling == 1 and not any(coefficients.values())
+    neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def survey(self) -> Survey:
         return Summation(_squares, self.scope)

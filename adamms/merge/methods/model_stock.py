@@ -43,8 +43,6 @@ class ModelStock(Method):
 
     name: ClassVar[str] = "model_stock"
     formula: ClassVar[str] = "t * sum(w * model) + (1 - t) * ancestor, t = N * cos / (1 + (N - 1) * cos)"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
 
     def survey(self) -> Summation:
         return products_of_vectors()
@@ -54,8 +52,7 @@ class ModelStock(Method):
         if self.per == "tensor" or chunk.target.dim() == 1:
             found = Products(chunk.statistics)
             cosines = torch.tensor(
-                [[found.cosine(*pair)] for pair in combinations(vectors, 2)],
-                dtype=torch.float64,
+                [[found.cosine(*pair)] for pair in combinations(vectors, 2)], dtype=torch.float64
             )
         else:
             cosines = _row_cosines(list(vectors.values()))

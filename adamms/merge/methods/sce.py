@@ -21,16 +21,17 @@ have no variance: with a density below 1 nothing of them is selected, as in merg
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import FiniteFloat
 
 from adamms.merge.election import Combine, merge_agreeing, weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Density, Method, Statistics, Survey
-from adamms.merge.surveys.sums import Summation, Totals
+from adamms.merge.method import Chunk, Density, Method, Survey
+from adamms.merge.surveys.sums import Summation, Sums
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
@@ -54,11 +55,7 @@ class Sce(Method):
 
     name: ClassVar[str] = "sce"
     formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return not any(coefficients.values()) and self.scaling == 1
+    neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def survey(self) -> Survey:
         if self.density == 1:
@@ -66,15 +63,16 @@ class Sce(Method):
         return Then(Ranking(_ranked, self._ranks, "tensor"), _squares_from)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        assert isinstance(chunk.statistics, Squares)
         found, vectors, shares = chunk.statistics, chunk.sharing_vectors(), chunk.positive_shares
+        assert isinstance(found, Sums)
+        assert isinstance(found.before, Thresholds)
         if len(vectors) == 1:
             return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
-        if found.threshold:
-            selected = _variance(chunk.models()) >= found.threshold
+        if least := _least(found.before):
+            selected = _variance(chunk.models()) >= least
             for tau in vectors.values():
                 tau.mul_(selected)
-        weights = {model: share * found.sums.get(model, 0.0) for model, share in shares.items()}
+        weights = {model: share * found.of.get(model, 0.0) for model, share in shares.items()}
         total = math.fsum(weights.values())
         if not total:
             return chunk.base()
@@ -86,38 +84,22 @@ class Sce(Method):
         return (max(1, round(self.density * differ)),)
 
 
-@dataclass(frozen=True)
-class Squares(Statistics):
-    """The least variance that is selected; model -> the sum of the squares of its selected elements."""
-
-    threshold: float
-    sums: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class SelectedSquares:
+def _squares_from(selection: Thresholds) -> Summation:
     """The last pass of the survey: sums of squares of the elements with at least this variance."""
-
-    threshold: float
-    scope: ClassVar[Literal["model", "tensor"]] = "tensor"
-    passes: ClassVar[int] = 1
-
-    def empty(self) -> Totals:
-        return Totals(self._terms)
-
-    def conclude(self, found: Totals) -> Squares:
-        return Squares(self.threshold, Summation(self._terms, "tensor").conclude(found).of)
-
-    def _terms(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        vectors = chunk.task_vectors()
-        selected = _variance(vectors) >= self.threshold
-        return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
+    return Summation(partial(_squares, _least(selection)), "tensor", selection)
 
 
-def _squares_from(selection: Thresholds) -> SelectedSquares:
+def _squares(least: float, chunk: Chunk) -> dict[str, torch.Tensor]:
+    vectors = chunk.task_vectors()
+    selected = _variance(vectors) >= least
+    return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
+
+
+def _least(selection: Thresholds) -> float:
+    """The least variance that is selected."""
     # There is no value if all rows of the tensor stay the target's; then nothing is selected.
-    (threshold,) = selection.of.get(VARIANCE, (math.inf,))
-    return SelectedSquares(threshold)
+    (least,) = selection.of.get(VARIANCE, (math.inf,))
+    return least
 
 
 def _ranked(chunk: Chunk) -> dict[str, torch.Tensor]:

@@ -11,7 +11,6 @@ lambda. In mergekit's `task_arithmetic`, `weight` is scaling times the share of 
 compute in the stored dtypes; here the arithmetic is float64, rounded once.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,11 +33,7 @@ class TaskArithmetic(Method):
 
     name: ClassVar[str] = "task_arithmetic"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * (model - ancestor)"
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        return self.scaling == 1 and not any(coefficients.values())
+    neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         merged = weighted_sum(chunk.task_vectors(), chunk.shares)

@@ -23,7 +23,6 @@ percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
@@ -60,12 +59,8 @@ class Ties(Method):
     formula: ClassVar[str] = (
         "ancestor + scaling * sum of share * trimmed (model - ancestor), where signs agree"
     )
-    elementwise: ClassVar[bool] = True
-    needs_ancestor: ClassVar[bool] = True
-
-    def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        # Also at alpha 0, the target's vector is trimmed and the donors take part in the election.
-        return False
+    # Also at alpha 0, the target's vector is trimmed and the donors take part in the election.
+    neutral: ClassVar[tuple[str, ...] | None] = None
 
     def survey(self) -> Survey | None:
         ranking = Ranking(Chunk.task_vectors, self._ranks, self.scope) if self.density < 1 else None

@@ -55,11 +55,9 @@ class Tsv(Method):
         "ancestor + scaling * sum(w * (model - ancestor), singular vectors made orthogonal)"
     )
     elementwise: ClassVar[bool] = False
-    needs_ancestor: ClassVar[bool] = True
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        whole = self.rank in (None, 1) and self.scaling == 1
-        return whole and not any(coefficients.values())
+        return self.rank in (None, 1) and self.scaling == 1 and not any(coefficients.values())
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)

@@ -39,7 +39,7 @@ bytes at the peak, plus N * 8 * columns * r for the basis; on one thread per ten
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
@@ -51,6 +51,14 @@ from adamms.merge.singular import decompose, is_decomposed
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
+
+
+class Term(NamedTuple):
+    """One term of the sum, of a model that is not the ancestor itself: c_m * |(tau - target) D^T|^2."""
+
+    target: torch.Tensor
+    direction: torch.Tensor
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,6 @@ class Wudi(Method):
     name: ClassVar[str] = "wudi"
     formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"
     elementwise: ClassVar[bool] = False
-    needs_ancestor: ClassVar[bool] = True
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1
@@ -105,38 +112,30 @@ class Wudi(Method):
         mean = torch.zeros_like(vectors[0])
         for tau, share in zip(vectors, shares, strict=True):
             mean.add_(tau * share)
-        scales = [
-            len(vectors) * share / float(tau.norm()) ** self.power
-            for tau, share in zip(vectors, shares, strict=True)
-        ]
-        if self.variant == "wudi":
-            targets = directions = vectors
-        else:
-            count = max(1, min(mean.shape) // len(vectors))
-            away = mean if self.variant == "optmerge" else torch.zeros_like(mean)
-            targets = [decompose(tau - away).leading(count).product().add_(away) for tau in vectors]
-            directions = [_directions(tau, count) for tau in vectors]
+        count = max(1, min(mean.shape) // len(vectors))
+        away = mean if self.variant == "optmerge" else torch.zeros_like(mean)
+        terms = []
+        for tau, share in zip(vectors, shares, strict=True):
+            target = direction = tau
+            if self.variant != "wudi":
+                target = decompose(tau - away).leading(count).product().add_(away)
+                found = decompose(tau).leading(count)
+                direction = found.right * found.values[:, None]  # as a factor it measures like U S V
+            terms.append(Term(target, direction, len(vectors) * share / float(tau.norm()) ** self.power))
         start = mean * len(vectors) if self.start == "sum" else mean
-        return self._solve(start, targets, directions, scales)
+        return self._solve(start, terms) if self.solver == "exact" else self._descend(start, terms)
 
-    def _solve(
-        self,
-        start: torch.Tensor,
-        targets: Sequence[torch.Tensor],
-        directions: Sequence[torch.Tensor],
-        scales: Sequence[float],
-    ) -> torch.Tensor:
-        if self.solver != "exact":
-            return self._descend(start, targets, directions, scales)
-        rows = sum(len(direction) for direction in directions)
+    def _solve(self, start: torch.Tensor, terms: Sequence[Term]) -> torch.Tensor:
+        """The minimum that is nearest to `start`."""
+        rows = sum(len(term.direction) for term in terms)
         columns = start.shape[1]
         basis = None
         if rows < columns:
-            basis = torch.linalg.qr(torch.cat(list(directions)).T).Q
-            directions = [direction @ basis for direction in directions]
+            basis = torch.linalg.qr(torch.cat([term.direction for term in terms]).T).Q
+            terms = [term._replace(direction=term.direction @ basis) for term in terms]
         squares = torch.zeros(min(rows, columns), min(rows, columns), dtype=start.dtype, device=start.device)
         residual = torch.zeros(len(start), len(squares), dtype=start.dtype, device=start.device)
-        for target, direction, scale in zip(targets, directions, scales, strict=True):
+        for target, direction, scale in terms:
             away = target - start
             within = away if basis is None else away @ basis
             square = direction.T @ direction * scale
@@ -148,18 +147,12 @@ class Wudi(Method):
         step = (residual @ vectors / values[kept]) @ vectors.T
         return start + (step if basis is None else step @ basis.T)
 
-    def _descend(
-        self,
-        start: torch.Tensor,
-        targets: Sequence[torch.Tensor],
-        directions: Sequence[torch.Tensor],
-        scales: Sequence[float],
-    ) -> torch.Tensor:
+    def _descend(self, start: torch.Tensor, terms: Sequence[Term]) -> torch.Tensor:
         """Adam or SGD from `start`."""
         at, first, second = start.clone(), torch.zeros_like(start), torch.zeros_like(start)
         for step in range(1, self.steps + 1):
             gradient = torch.zeros_like(start)
-            for target, direction, scale in zip(targets, directions, scales, strict=True):
+            for target, direction, scale in terms:
                 gradient.add_((at - target) @ direction.T @ direction, alpha=2 * scale)
             if self.solver == "sgd":
                 at.sub_(first.mul_(MOMENTUM).add_(gradient) * self.rate)
@@ -169,9 +162,3 @@ class Wudi(Method):
             deviation = (second / (1 - VARIANCE**step)).sqrt_().add_(GUARD)
             at.sub_((first / (1 - MOMENTUM**step)).div_(deviation).mul_(self.rate))
         return at
-
-
-def _directions(tau: torch.Tensor, count: int) -> torch.Tensor:
-    """S V of the leading singular values: (count, columns); as a factor it measures like U S V."""
-    found = decompose(tau).leading(count)
-    return found.right * found.values[:, None]

@@ -23,9 +23,15 @@ HALF = 26
 
 @dataclass(frozen=True)
 class Sums(Statistics):
-    """Name -> the sum."""
+    """What a `Summation` finds.
+
+    Args:
+        of: name -> the sum.
+        before: what an earlier survey found.
+    """
 
     of: Mapping[str, float]
+    before: Statistics | None = None
 
 
 @dataclass(frozen=True)
@@ -35,10 +41,12 @@ class Summation:
     Args:
         terms: chunk -> name -> float64 terms of the chunk's shape.
         scope: of the model, or of each tensor.
+        before: what an earlier survey found; handed on.
     """
 
     terms: Terms
     scope: Literal["model", "tensor"] = "model"
+    before: Statistics | None = None
     passes: ClassVar[int] = 1
 
     def empty(self) -> "Totals":
@@ -46,7 +54,7 @@ class Summation:
 
     def conclude(self, found: "Totals") -> Sums:
         # Python's division of integers rounds once, to the nearest.
-        return Sums({name: total / (1 << POINT) for name, total in found.totals.items()})
+        return Sums({name: total / (1 << POINT) for name, total in found.totals.items()}, self.before)
 
 
 class Totals:

@@ -3,13 +3,11 @@
 Owns the passes and their threads. The method decides what is counted; the recipe makes the chunks.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from adamms.checkpoint.threads import chunk_pool, default_workers
+from adamms.checkpoint.threads import default_workers, in_order
 from adamms.mapping.plan import Slot
 from adamms.merge.method import Chunk, Statistics, Summary, Survey
 
@@ -84,14 +82,8 @@ def _pass(
         for slot in slots:
             total += summary_of(slot)
         return total
-    workers = workers or default_workers()
-    with chunk_pool(workers) as pool:
-        # A few at a time, so that few summaries wait to be added up.
-        ahead: deque[Future[Summary]] = deque()
-        for slot in sorted(slots, key=lambda slot: -slot.nbytes):
-            ahead.append(pool.submit(summary_of, slot))
-            if len(ahead) > workers:
-                total += ahead.popleft().result()
-        for job in ahead:
-            total += job.result()
+    largest_first = sorted(slots, key=lambda slot: -slot.nbytes)
+    # A few at a time, so that few summaries wait to be added up.
+    for _, summary in in_order(largest_first, summary_of, workers or default_workers()):
+        total += summary
     return total

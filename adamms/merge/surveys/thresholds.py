@@ -122,18 +122,13 @@ class Histograms:
     def add(self, chunk: Chunk) -> None:
         for name, values in self.taken(chunk).items():
             codes = _bins_of(_finite_magnitudes(values))
-            self._count(name, torch.bincount(codes, minlength=BINS).cpu().numpy())
+            counts = torch.bincount(codes, minlength=BINS).cpu().numpy()
+            self.counts[name] = self.counts.get(name, 0) + counts
 
     def __iadd__(self, other: Self) -> Self:
         for name, counts in other.counts.items():
-            self._count(name, counts)
+            self.counts[name] = self.counts.get(name, 0) + counts
         return self
-
-    def _count(self, name: str, counts: Counts) -> None:
-        if name in self.counts:
-            self.counts[name] += counts
-        else:
-            self.counts[name] = counts.copy()
 
 
 class Collected:

@@ -1,23 +1,22 @@
 """From plain configuration values to objects, checked once by pydantic against annotations.
 
-Owns the messages: the full key, what was given, what is expected, the nearest valid choice. Knows no group of
-the configuration and no mode.
+Knows no group of the configuration and no mode. What is said of a wrong value is in `wrong_values`.
 """
 
 import json
-import re
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from adamms.errors import AdammsError, nearest
+from adamms.app.wrong_values import explained, join, no_value, unknown_key
+from adamms.errors import AdammsError
 
 TARGET, MISSING = "_target_", "???"
 CONFIG = ConfigDict(
@@ -28,31 +27,6 @@ CONFIG = ConfigDict(
     arbitrary_types_allowed=True,
     protected_namespaces=(),
 )
-OBJECT = "a mapping with _target_, as the options of its group have"
-# pydantic's kind of error -> what is expected; {} takes the error's context.
-EXPECTED = {
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a text",
-    "path_type": "a path",
-    "none_required": "null",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "finite_number": "a finite number",
-    "greater_than": "a number above {gt:g}",
-    "greater_than_equal": "a number of at least {ge:g}",
-    "less_than": "a number below {lt:g}",
-    "less_than_equal": "a number of at most {le:g}",
-    "too_short": "at least {min_length} items",
-    "literal_error": "one of {expected}",
-    "needs_python_object": OBJECT,
-    "is_instance_of": OBJECT,
-    "callable_type": OBJECT,
-}
 
 
 class Section(BaseModel):
@@ -79,10 +53,6 @@ class Missing:
 
     def __call__(self, *_: object) -> Any:
         raise no_value(self.key)
-
-
-def no_value(key: str) -> AdammsError:
-    return AdammsError(f"{key} has no value; give it as {key}=...")
 
 
 def build(node: Mapping[str, Any] | None, where: str, besides: Iterable[str] = ()) -> Any:
@@ -174,7 +144,7 @@ def validated(
     try:
         section = schema.model_validate_json(json.dumps(values, default=repr))
     except ValidationError as error:
-        raise AdammsError(_explained(error, schema, values, where)) from error
+        raise AdammsError(explained(error, schema, values, where)) from error
     paths = {name: value.expanduser() for name, value in section if isinstance(value, Path)}
     return section.model_copy(update=paths)
 
@@ -200,15 +170,6 @@ def found_by_name(name: object, where: str) -> Any:
         raise AdammsError(f"{where} names {name!r}, which cannot be imported: {error}") from error
 
 
-def unknown_key(key: str, name: str, known: Iterable[str]) -> AdammsError:
-    names = list(known)
-    return AdammsError(f"unknown key {key}; expected {', '.join(names)}.{nearest(name, names)}")
-
-
-def join(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else str(name)
-
-
 def _with_objects(value: Any, where: str) -> Any:
     """The value with every node that has a `_target_` built."""
     if isinstance(value, Mapping) and TARGET in value:
@@ -224,40 +185,3 @@ def _is_built(value: Any) -> bool:
     if isinstance(value, list | Mapping):
         return any(map(_is_built, value.values() if isinstance(value, Mapping) else value))
     return not isinstance(value, str | int | float | None)
-
-
-def _explained(error: ValidationError, schema: type[BaseModel], values: Mapping[str, Any], where: str) -> str:
-    """The first wrong value; where several types are possible, what each of them expects."""
-    found = [(_place(one["loc"], values), one) for one in error.errors(include_url=False)]
-    deepest = max((place for place, _ in found), key=len)
-    key, given = where, values
-    for step in deepest:
-        key = f"{key}[{step}]" if isinstance(step, int) else join(key, step)
-        given = given[step]
-    wanted, choices = [], []
-    for place, one in found:
-        if place == deepest:
-            context = dict(one.get("ctx", {}))
-            words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-            choices += words
-            context["expected"] = ", ".join(words)
-            wanted.append(EXPECTED.get(one["type"], one["msg"]).format(**context))
-    if len(deepest) == 1:  # pydantic does not say that null would do, nor that a text is a path
-        hint = schema.model_fields[deepest[0]].annotation
-        kinds = get_args(hint) or (hint,)
-        wanted = ["a path" if Path in kinds and each == "a text" else each for each in wanted]
-        wanted += ["null"] if type(None) in kinds else []
-    shown = "null" if given is None else repr(given)
-    near = nearest(str(given), choices)
-    return f"{key} is {shown}; expected {' or '.join(dict.fromkeys(wanted))}{f'.{near}' if near else ''}"
-
-
-def _place(location: Sequence[Any], values: Any) -> tuple[Any, ...]:
-    """Keys and indices down to a value; pydantic's location without the branches of unions in it."""
-    place = []
-    for step in location:
-        inside = isinstance(values, Mapping) and step in values
-        if inside or (isinstance(values, Sequence) and isinstance(step, int) and step < len(values)):
-            place.append(step)
-            values = values[step]
-    return tuple(place)

@@ -151,7 +151,7 @@ class Method(Protocol):
         name: as in `merge=NAME`.
         formula: one line for people.
         elementwise: a tensor may be merged in chunks of whole rows. An element of the result depends only
-            on the operands' same row (mostly on the same element) and on the survey. Most methods' is true.
+            on the operands' same row (mostly on the same element) and on the survey.
         needs_ancestor: the formula contains the ancestor's weights, as most methods' does.
         neutral: names of hyper-parameters that are all 1 where the formula gives the target at alpha 0; None
             if it never does.
@@ -159,7 +159,7 @@ class Method(Protocol):
 
     name: ClassVar[str]
     formula: ClassVar[str]
-    elementwise: ClassVar[bool] = True
+    elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...] | None] = ()
 

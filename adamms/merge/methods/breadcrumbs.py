@@ -54,6 +54,7 @@ class Breadcrumbs(Method):
 
     name: ClassVar[str] = "breadcrumbs"
     formula: ClassVar[str] = "ancestor + scaling * sum(w * (model - ancestor) without extremes)"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:

@@ -38,6 +38,7 @@ class DareLinear(Method):
 
     name: ClassVar[str] = "dare_linear"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * thinned (model - ancestor) / density"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def merge(self, chunk: Chunk) -> torch.Tensor:

@@ -47,6 +47,7 @@ class DareTies(Method):
     formula: ClassVar[str] = (
         "ancestor + scaling * sum of share * thinned (model - ancestor) / density, where signs agree"
     )
+    elementwise: ClassVar[bool] = True
     # Also at alpha 0, the target's vector is thinned and the donors take part in the election.
     neutral: ClassVar[tuple[str, ...] | None] = None
 

@@ -62,6 +62,7 @@ class Della(Method):
 
     name: ClassVar[str] = "della"
     formula: ClassVar[str] = "ancestor + scaling * consensus of w * (model - ancestor), dropped by magnitude"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:

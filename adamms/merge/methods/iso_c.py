@@ -47,7 +47,6 @@ class IsoC(Method):
 
     name: ClassVar[str] = "iso_c"
     formula: ClassVar[str] = "ancestor + scaling * (sum(w * (model - ancestor)) with equal singular values)"
-    elementwise: ClassVar[bool] = False
     # Also at alpha 0, the target's singular values are made equal.
     neutral: ClassVar[tuple[str, ...] | None] = None
 

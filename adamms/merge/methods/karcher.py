@@ -50,6 +50,7 @@ class Karcher(Method):
 
     name: ClassVar[str] = "karcher"
     formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"
+    elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
     def survey(self) -> Summation:

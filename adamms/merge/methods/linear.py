@@ -22,6 +22,7 @@ class Linear(Method):
 
     name: ClassVar[str] = "linear"
     formula: ClassVar[str] = "(1 - alpha) * target + alpha * donor"
+    elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
     def merge(self, chunk: Chunk) -> torch.Tensor:

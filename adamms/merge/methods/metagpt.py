@@ -38,6 +38,7 @@ class MetaGpt(Method):
 
     name: ClassVar[str] = "metagpt"
     formula: ClassVar[str] = "ancestor + scaling * sum of w * (model - ancestor), w by share * squared norm"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def survey(self) -> Survey:

@@ -43,6 +43,7 @@ class ModelStock(Method):
 
     name: ClassVar[str] = "model_stock"
     formula: ClassVar[str] = "t * sum(w * model) + (1 - t) * ancestor, t = N * cos / (1 + (N - 1) * cos)"
+    elementwise: ClassVar[bool] = True
 
     def survey(self) -> Summation:
         return products_of_vectors()

@@ -55,6 +55,7 @@ class Sce(Method):
 
     name: ClassVar[str] = "sce"
     formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def survey(self) -> Survey:

@@ -39,6 +39,7 @@ class Slerp(Method):
 
     name: ClassVar[str] = "slerp"
     formula: ClassVar[str] = "(sin((1 - alpha) * omega) * target + sin(alpha * omega) * donor) / sin(omega)"
+    elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:

@@ -33,6 +33,7 @@ class TaskArithmetic(Method):
 
     name: ClassVar[str] = "task_arithmetic"
     formula: ClassVar[str] = "ancestor + scaling * sum of share * (model - ancestor)"
+    elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:

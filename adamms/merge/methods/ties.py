@@ -59,6 +59,7 @@ class Ties(Method):
     formula: ClassVar[str] = (
         "ancestor + scaling * sum of share * trimmed (model - ancestor), where signs agree"
     )
+    elementwise: ClassVar[bool] = True
     # Also at alpha 0, the target's vector is trimmed and the donors take part in the election.
     neutral: ClassVar[tuple[str, ...] | None] = None
 

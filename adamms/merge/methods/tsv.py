@@ -54,7 +54,6 @@ class Tsv(Method):
     formula: ClassVar[str] = (
         "ancestor + scaling * sum(w * (model - ancestor), singular vectors made orthogonal)"
     )
-    elementwise: ClassVar[bool] = False
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return self.rank in (None, 1) and self.scaling == 1 and not any(coefficients.values())

@@ -89,7 +89,6 @@ class Wudi(Method):
 
     name: ClassVar[str] = "wudi"
     formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"
-    elementwise: ClassVar[bool] = False
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1

@@ -27,7 +27,9 @@ from adamms.app.settings import Run
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
+from adamms.evaluate.lmms.run import Backend
 from adamms.merge.candidate import axes_of
+from adamms.merge.recipe import Recipe
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -87,7 +89,18 @@ def search(run: Run, console: Console) -> Result:
         command=merge_command(run.job, list(axes_of(run.grid))),
         config=settings_text(run),
     )
-    if evaluation is not None:
+    return _tell(run, console, output, recipe, backend, result)
+
+
+def _tell(
+    run: Run, console: Console, output: Output, recipe: Recipe, backend: Backend | None, result: Result
+) -> Result:
+    """Print what was found, write all files that tell of it, and have lmms-eval evaluate the model.
+
+    Returns:
+        The result with what lmms-eval found, if it was asked.
+    """
+    if result.evaluation is not None:
         write_evaluation(run.output / "evaluation.json", result)
     write_answers(run.output / "answers.jsonl", result.answered)
     console.results(result)

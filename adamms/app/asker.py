@@ -204,9 +204,11 @@ class Asker:
         return True
 
 
-def check_logprobs(run: Run) -> None:
-    """Raise AdammsError if the strategy needs log-probabilities that the engine is not asked for."""
-    if {TOKENS, SURENESS} & set(run.strategy.needs) and not run.engine.logprobs:
+def check_needs(run: Run) -> None:
+    """Raise AdammsError if the strategy needs answers or log-probabilities that nobody is asked for."""
+    if CONTROL in run.strategy.needs and not run.score_control:
+        raise AdammsError("this search needs the answers of the control: evaluate.control=true")
+    if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
         raise AdammsError(
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
             "1 where only those of the answers themselves count, as in search=trusted"

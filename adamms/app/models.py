@@ -1,4 +1,4 @@
-"""The models of a run: opened, described, compared by what their headers and configs say.
+"""The models of a run, opened and described.
 
 Reads no weight, unless the mapper describes a model by its weights. Knows nothing of merging.
 """

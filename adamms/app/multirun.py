@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.messages import explain
+from adamms.errors import AdammsError
 
 # Where the multirun of this command lies. Hydra reports no end if a job failed, so `compared` detects it.
 _folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=None)
@@ -81,5 +82,8 @@ def compared() -> Iterator[None]:
             from adamms.report.comparison import gather
             from adamms.report.console import Console
 
-            if gather(folder).jobs:
-                show(folder, Console())
+            try:
+                if gather(folder).jobs:
+                    show(folder, Console())
+            except AdammsError as error:  # which must not hide why a job failed
+                Console().warn(f"no comparison: {error}")

@@ -13,6 +13,7 @@ import yaml
 
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
+from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
 from adamms.merge.recipe import Recipe
@@ -110,6 +111,7 @@ class Output:
         written = folder / RECORD
         known = written.read_text(encoding="utf-8") if self._continues() and written.is_file() else "null"
         if json.loads(known) == json.loads(json.dumps(record)):
+            open_checkpoint(folder)  # every shard is there, and whole
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
         total = sum(entry.nbytes for entry in recipe.layout())

@@ -14,7 +14,7 @@ from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 
-# Always reported beside the winner: the target as it is, and the share that is a fair guess.
+# Always reported beside the winner: the target as it is, and 0.1, which needs no search.
 REFERENCES = (UNMERGED, Candidate(0.1))
 
 

@@ -100,9 +100,9 @@ class Run:
     Args:
         mode: its name.
         start: the mode itself, but for the run and the console.
-        models, mapper, merge: the pipeline's first two steps.
+        models, mapper, merge: what is merged, how tensors correspond, how they are merged.
         verify: whether every merged tensor is compared before anything is merged.
-        grid: the candidates of a search; `Missing` of a search that has none.
+        grid: the candidates of a search; empty in other modes, and where logs are the grid.
         candidate: the one that mode=respond answers at.
         strategy, samples, seed: how the search chooses, and among how many examples per task.
         engine: what generates answers.
@@ -156,7 +156,7 @@ def read(config: DictConfig) -> Run:
     """
     check_experiment()
     values: Any = OmegaConf.to_container(config, resolve=True)
-    own = set(re.findall(r"\$\{(\w+)\}", OmegaConf.to_yaml(config))) - set(Root.model_fields)
+    own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
     models = _read_models(root.model)
@@ -165,7 +165,8 @@ def read(config: DictConfig) -> Run:
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
     engine = build(root.engine, "engine")
-    replays = issubclass(found_by_name(root.engine.get("_target_"), "engine"), Replay)
+    kind = found_by_name(root.engine.get("_target_"), "engine")
+    replays = isinstance(kind, type) and issubclass(kind, Replay)
     searches = mode.name == "search" and not replays
     if replays and mode.name in ("merge", "plan"):
         raise AdammsError(
@@ -242,7 +243,9 @@ def _read_mode(name: str, own: Node) -> Callable[..., Any]:
 def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, searches: bool) -> Strategy:
     takes = signature(found_by_name(own.get("_target_"), "search")).parameters
     if keys.space is not None and "space" not in takes:
-        raise AdammsError("search.space is given, but this search has one coefficient: search=coefficients")
+        raise AdammsError(
+            "search.space goes with search=coefficients; this search varies what search.grid names"
+        )
     if "space" in takes:
         known = searches or keys.space is not None
         own = own | {"space": space_of(keys.space, merge, donors) if known else {}}

@@ -31,7 +31,11 @@ EXPECTED = {
     "greater_than_equal": "a number of at least {ge:g}",
     "less_than": "a number below {lt:g}",
     "less_than_equal": "a number of at most {le:g}",
+    "missing": "more items",
     "too_short": "at least {min_length} items",
+    "too_long": "at most {max_length} items",
+    "string_too_short": "a text of at least {min_length} characters",
+    "string_too_long": "a text of at most {max_length} characters",
     "literal_error": "one of {expected}",
     "needs_python_object": OBJECT,
     "is_instance_of": OBJECT,
@@ -54,7 +58,8 @@ def explained(error: ValidationError, schema: type[BaseModel], values: Mapping[s
             words = re.findall(r"'([^']*)'", str(context.get("expected", "")))
             choices += words
             context["expected"] = ", ".join(words)
-            wanted.append(EXPECTED.get(one["type"], one["msg"]).format(**context))
+            known = EXPECTED.get(one["type"])
+            wanted.append(one["msg"] if known is None else known.format(**context))
     if len(deepest) == 1:  # pydantic does not say that null would do, nor that a text is a path
         hint = schema.model_fields[deepest[0]].annotation
         kinds = get_args(hint) or (hint,)

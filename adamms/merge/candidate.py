@@ -108,8 +108,8 @@ def names_from_json(data: Mapping[str, Any], names: Iterable[str]) -> dict[str, 
 
 
 def short(key: str) -> str:
-    """A key for people: 'density' of merge.density and of merge.method.density."""
-    return key.removeprefix("merge.").removeprefix("method.")
+    """A key for people: 'density' of merge.density."""
+    return key.removeprefix("merge.")
 
 
 def axes_of(candidates: Iterable[Candidate]) -> dict[str, list[float]]:

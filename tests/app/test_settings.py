@@ -137,7 +137,7 @@ def test_what_is_published_passes() -> None:
         ("max_shard_gb=nan", "max_shard_gb is nan; expected a finite number"),
         ("mapper.layers=[1]", "mapper.layers"),
         ("search.grid=much", "search.grid is 'much'; expected alphas"),
-        ("+search.space={merge.alpha: [0, 1]}", "search.space is given, but this search has one coefficient"),
+        ("+search.space={merge.alpha: [0, 1]}", "search.space goes with search=coefficients"),
     ],
 )
 def test_what_is_refused(override: str, message: str) -> None:

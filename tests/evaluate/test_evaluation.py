@@ -65,7 +65,7 @@ candidates = st.sampled_from(
     [
         *(Candidate(alpha) for alpha in (0.0, 0.1, 1 / 3, 1.0)),
         Candidate(0.3, (("merge.density", 0.2),)),
-        Candidate(None, (("merge.method.density", 1 / 3),)),
+        Candidate(None, (("merge.density", 1 / 3),)),
     ]
 )
 by_candidate = st.dictionaries(candidates, scores, max_size=4)

@@ -71,7 +71,7 @@ def grid_result(*axes: str) -> Result:
 
 
 def test_each_axis_of_a_grid_is_a_step_of_its_own() -> None:
-    curves = metrics.curves(grid_result("merge.method.density", "merge.alpha"))
+    curves = metrics.curves(grid_result("merge.density", "merge.alpha"))
     assert curves.steps["difference_over_density"] == "density"
     assert curves.steps["score_over_alpha"] == "alpha"
     assert len(curves.rows) == 9
@@ -79,7 +79,7 @@ def test_each_axis_of_a_grid_is_a_step_of_its_own() -> None:
     assert (row["density"], row["alpha"]) == (0.4, 0.6)
     assert row["difference_over_density/all"] == row["difference_over_alpha/all"] == 5.0
     assert row["score_over_alpha/task_a_b"] == 5.0
-    assert metrics.overall(grid_result("merge.method.density", "merge.alpha"))["all_density"] == 0.2
+    assert metrics.overall(grid_result("merge.density", "merge.alpha"))["all_density"] == 0.2
 
 
 def test_one_other_axis_has_its_name_in_its_charts() -> None:

@@ -203,13 +203,13 @@ def test_axes_that_are_no_increasing_numbers_are_refused(axes: dict[str, Any], m
 
 
 def test_a_candidate_is_its_settings() -> None:
-    one = Candidate.of({"merge.alpha": 0.3, "merge.method.density": 0.2})
-    other = Candidate.of({"merge.method.density": 0.2, "merge.alpha": 0.3})
+    one = Candidate.of({"merge.alpha": 0.3, "merge.density": 0.2})
+    other = Candidate.of({"merge.density": 0.2, "merge.alpha": 0.3})
     assert one == other
     assert len({one, other, Candidate(0.3)}) == 2
     assert str(one) == "density=0.2, alpha=0.3"
-    assert one.to_json() == {"merge.method.density": 0.2, "merge.alpha": 0.3}
-    assert one.overrides == "merge.method.density=0.2 merge.alpha=0.3"
+    assert one.to_json() == {"merge.density": 0.2, "merge.alpha": 0.3}
+    assert one.overrides == "merge.density=0.2 merge.alpha=0.3"
     assert (str(Candidate(0.3)), Candidate(0.3).to_json()) == ("0.3", 0.3)
     assert Candidate(0.3).overrides == "merge.alpha=0.3"
     assert str(Candidate.of({"merge.seed": 1234567})) == "seed=1234567"

@@ -206,7 +206,7 @@ def test_no_examples_at_all_are_refused() -> None:
 candidates = st.one_of(
     st.sampled_from([0.0, 0.1, 1 / 3, 1.0]).map(Candidate),
     st.builds(lambda value: Candidate(0.3, (("merge.density", value),)), st.sampled_from([0.2, 2 / 3])),
-    st.just(Candidate(None, (("merge.method.density", 0.2),))),
+    st.just(Candidate(None, (("merge.density", 0.2),))),
 )
 shares = st.floats(0, 1)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.distance import verify
+from adamms.app.distance import distances, verify
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, result_of, write_json
@@ -20,7 +20,7 @@ def merge(run: Run, console: Console) -> Result:
     output.check()
     backend = check_lmms(run, console, output.folder)
     console.plan(merges.plan)
-    checks = verify(run, console, merges)
+    checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured([], console.stage)
     recipe = merges.at()
     folder = output.write(recipe)

@@ -11,7 +11,7 @@ from typing import Any
 from adamms.app.asker import (
     Asker,
     ask_donors,
-    check_logprobs,
+    check_needs,
     check_recorded,
     check_runnable,
     live,
@@ -45,13 +45,15 @@ def search(run: Run, console: Console) -> Result:
     """
     if isinstance(run.engine, Replay):
         return search_logs(run, run.engine, console)
+    check_needs(run)
     run.strategy.check(run.grid)
-    check_logprobs(run)
     questions = load_questions(run)
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
-    for candidate in run.grid:
-        merges.at(candidate)  # what is wrong with the models shows before any work
+    for candidate in run.grid:  # what is wrong with the models shows before any work
+        merges.at(candidate)
+        if run.score_control:
+            merges.control(candidate)
     output = Output(run, merges, console)
     output.check()
     backend = check_lmms(run, console, output.folder)
@@ -106,11 +108,11 @@ def _tell(
     console.results(result)
     write_report(run.output, result)
     output.complete_card(recipe, result)
-    if backend is not None:  # after the report, which a failure there leaves
-        result = add_lmms(run, console, backend, result)
-        write_report(run.output, result)
     console.say(f"report: {run.output / 'report.html'}")
     output.finish()
+    if backend is not None:  # last: a failure there leaves everything else
+        result = add_lmms(run, console, backend, result)
+        write_report(run.output, result)
     return result
 
 
@@ -157,7 +159,9 @@ def settings_in_words(run: Run, without: Sequence[str] = ()) -> str:
 def _plain(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]]:
     """Key and value of every setting, those of the objects in it, too."""
     for name, value in node.items():
-        if isinstance(value, dict) and "_target_" in value:
+        if isinstance(value, dict) and (
+            "_target_" in value or any(isinstance(v, dict) for v in value.values())
+        ):
             yield from _plain(value, f"{where}{name}.")
         elif name not in ("_target_", "because"):
             yield f"{where}{name}", value

@@ -30,7 +30,7 @@ demo: $(READY)
 	$(BIN)/python run.py
 
 test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) lint
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -43,6 +43,7 @@ class VllmClient:
     verbose: bool
     images_encoded: int = field(default=0, init=False)
     _unread: bool = field(default=False, init=False)  # whether replies to the last request are still to come
+    _started: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
 
     @cached_property
@@ -65,7 +66,8 @@ class VllmClient:
         """
         if self._over:
             raise AdammsError("the vLLM engine has ended; make another")
-        if "process" not in self.__dict__:
+        if not self._started:
+            self._started = True
             list(self._exchange(self.first, self.start_timeout, f"starting on {self.first.folder}"))
 
     def load(self, recipe: bytes) -> None:

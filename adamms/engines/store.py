@@ -9,10 +9,10 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
@@ -24,23 +24,35 @@ from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 FLUSH_SECONDS = 1.0
+CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
+CHECK = b'{"check": "%s", %s'
+CHECK_DIGITS = 16
 
 
 class AnswerStore:
     """The answers of one model on disk, and this process's own file among them.
 
         STORE/<key>/key.json        what the model is, for people
-        STORE/<key>/<writer>.jsonl  {"example": digest, "answer": text}, one line per answer; with "tokens"
-                                    where log-probabilities were asked for
+        STORE/<key>/<writer>-checked.jsonl
+                                    {"check": digest, "example": digest, "answer": text}, one line per answer;
+                                    with "tokens" where log-probabilities were asked for
 
     Every writer has a file of its own and only appends to it. So nobody waits for a lock, and shared file
     systems are safe; readers merge all files. A record is one `write`, handed to the operating system before
     anyone sees the answer: a killed process loses no answer that the engine has given. Records reach the
     disk at most a second later, and when a round of generation ends.
 
+    "check" is a digest of the rest of the line and of the key, so that a damaged line, or one of another
+    model, is left out. Files of version 0.2.0 have none, and other names: a line there counts if it is JSON.
+    Of several answers to one example the first one counts, in the order of the files' names, which begin
+    with the time of their making: what a run has read, every later run reads.
+
     Args:
         folder: of the whole store; made when the first answer is kept.
         subject: what the answers are of, as plain data; its digest is the key.
+
+    Attributes:
+        damaged: how many lines the last `read` has left out.
 
     Raises:
         AdammsError: a folder that cannot be read or written.
@@ -49,27 +61,34 @@ class AnswerStore:
     def __init__(self, folder: Path, subject: Mapping[str, str]) -> None:
         self.subject = {"format": str(FORMAT), **subject}
         self.folder = folder / _digest(json.dumps(self.subject, sort_keys=True).encode())
+        self.damaged = 0
         self._file: int | None = None
         self._flushed = 0.0
 
     def read(self) -> dict[str, Answer]:
-        """Example digest -> answer, of all writers; of several answers the oldest writer's first.
+        """Example digest -> answer, of all writers.
 
-        Torn or damaged lines are skipped: their examples count as not answered.
+        Torn and damaged lines are left out and counted in `damaged`: their examples are not answered.
         """
         found: dict[str, Answer] = {}
+        self.damaged = 0
         with self._explained():
-            for file in sorted(self.folder.glob("*.jsonl")):  # names begin with the time of their making
-                for line in file.read_bytes().split(b"\n")[:-1]:  # what follows the last newline is torn
-                    with suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
-                        record = json.loads(line)
-                        answer = Answer.from_json(record)
-                        found.setdefault(record["example"], answer)
+            for file in sorted(self.folder.glob("*.jsonl")):
+                checked = file.name.endswith(CHECKED)
+                *lines, torn = file.read_bytes().split(b"\n")
+                self.damaged += torn != b""
+                for line in lines:
+                    try:
+                        record = self._record(line) if checked else json.loads(line)
+                        found.setdefault(record["example"], Answer.from_json(record))
+                    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+                        self.damaged += 1
         return found
 
     def add(self, example: str, answer: Answer) -> None:
         """Keep one answer; when this returns it survives the end of this process."""
-        line = json.dumps({"example": example} | answer.to_json()).encode() + b"\n"
+        content = json.dumps({"example": example} | answer.to_json())[1:].encode()
+        line = CHECK % (self._check(content), content) + b"\n"
         with self._explained():
             if self._file is None:
                 self._file = self._open()
@@ -91,6 +110,22 @@ class AnswerStore:
         with self._explained(), os.fdopen(file, "wb", buffering=0):
             os.fsync(file)
 
+    def _record(self, line: bytes) -> dict[str, Any]:
+        """A line's record.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        content = line[len(CHECK % (b"0" * CHECK_DIGITS, b"")) :]
+        if line != CHECK % (self._check(content), content):
+            raise ValueError("the line is damaged")
+        return dict[str, Any](json.loads(b"{" + content))
+
+    def _check(self, content: bytes) -> bytes:
+        """The digest that stands at the beginning of a line."""
+        key = self.folder.name.encode()
+        return hashlib.blake2b(content, key=key, digest_size=CHECK_DIGITS // 2).hexdigest().encode()
+
     def _open(self) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
         description = self.folder / "key.json"
@@ -98,7 +133,7 @@ class AnswerStore:
             partial = self.folder / f".{uuid.uuid4().hex}"
             partial.write_text(json.dumps(self.subject, indent=2) + "\n", encoding="utf-8")
             partial.replace(description)
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}.jsonl"
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{CHECKED}"
         self._flushed = time.monotonic()
         return os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
 

@@ -55,15 +55,18 @@ class Answer:
     Args:
         text: decoded, without special tokens and without white space around it.
         tokens: of the text and of its end; () where no log-probabilities were asked for.
+        cut: whether it was cut at `max_new_tokens` before its end; None where nobody knows, as in logs.
     """
 
     text: str
     tokens: tuple[Token, ...] = ()
+    cut: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"answer": text}; with tokens also {"tokens": [[logprob, [[id, logprob], ...]], ...]}."""
+        """{"answer": text}; where known also {"tokens": [[logprob, [[id, logprob], ...]], ...], "cut": cut}."""
         tokens = [[token.logprob, [list(pair) for pair in token.likeliest]] for token in self.tokens]
-        return {"answer": self.text} | ({"tokens": tokens} if tokens else {})
+        known = {"tokens": tokens} if tokens else {}
+        return {"answer": self.text} | known | ({} if self.cut is None else {"cut": self.cut})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Answer":
@@ -78,7 +81,7 @@ class Answer:
         )
         if not isinstance(data["answer"], str):
             raise TypeError("the answer is not a text")
-        return cls(data["answer"], tokens)
+        return cls(data["answer"], tokens, None if data.get("cut") is None else bool(data["cut"]))
 
 
 def normalised(text: str) -> str:
@@ -112,7 +115,8 @@ def between(one: Answer, other: Answer, share: float) -> Answer:
     if len(one.tokens) != len(other.tokens):
         return one if share <= 0.5 else other
     pairs = zip(one.tokens, other.tokens, strict=True)
-    return Answer(one.text, tuple(Token(_between(a.logprob, b.logprob, share), ()) for a, b in pairs))
+    tokens = tuple(Token(_between(a.logprob, b.logprob, share), ()) for a, b in pairs)
+    return Answer(one.text, tokens, one.cut if one.cut == other.cut else None)
 
 
 def _between(one: float, other: float, share: float) -> float:

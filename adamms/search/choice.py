@@ -83,7 +83,7 @@ class Choice:
         differences: candidate -> D, after smoothing, of those that may win.
         tied: the candidates with the winner's D, in increasing order.
         confidence: share of bootstrap resamples of the examples in which the winner wins.
-        wins: candidate -> share of resamples that it wins.
+        wins: candidate -> share of resamples that it wins; those that tie share one equally.
         examples: how many answers of each candidate it was made from.
         because: why the winner wins, for people.
         trust: how probably the choice is a good one, if the strategy says so.

@@ -79,11 +79,13 @@ class Contest:
         return int(places[break_tie(np.argwhere(tied.reshape(self.shape)), self.ties)])
 
     def wins(self, resampled: Array) -> Array:
-        """The share of resamples that each candidate wins: (resamples, candidates) to (candidates,)."""
-        found = np.zeros(resampled.shape[1])
-        for tied, count in zip(*np.unique(self.tied(resampled), axis=0, return_counts=True), strict=True):
-            found[self.winner(tied)] += count
-        return found / len(resampled)
+        """The share of resamples that each candidate wins: (resamples, candidates) to (candidates,).
+
+        Those that tie in a resample share it equally: that only the tie rule prefers one is no certainty.
+        """
+        tied = self.tied(resampled)
+        shares: Array = (tied / tied.sum(1, keepdims=True)).mean(0)
+        return shares
 
 
 def eligible(count: int, neighbours: tuple[int, ...], endpoints: Endpoints) -> Mask:

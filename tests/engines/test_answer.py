@@ -1,5 +1,6 @@
 """Answers: what is the same one, and how sure one is that was not asked."""
 
+import json
 import math
 
 from hypothesis import given
@@ -42,6 +43,24 @@ def test_where_tokens_do_not_go_together_the_nearer_answer_counts() -> None:
     assert between(one, other, 0.5) is one
     assert between(one, other, 0.6) is other
     assert between(Answer("a"), Answer("a"), 0.3) == Answer("a")
+
+
+@given(cut=st.sampled_from([None, True, False]), tokens=st.sampled_from([(), said(-0.5).tokens]))
+def test_json_says_whether_an_answer_was_cut_where_that_is_known(
+    cut: bool | None, tokens: tuple[Token, ...]
+) -> None:
+    """Records of stores that were made before do not know."""
+    answer = Answer("a", tokens, cut)
+    record = json.loads(json.dumps(answer.to_json()))
+    assert Answer.from_json(record) == answer
+    assert record.get("cut") is cut
+    assert ("cut" in record) == (cut is not None)
+
+
+def test_an_inferred_answer_is_cut_if_both_are() -> None:
+    for one, other, expected in [(True, True, True), (False, False, False), (True, False, None)]:
+        found = between(Answer("a", said(-1.0).tokens, one), Answer("a", said(-2.0).tokens, other), 0.5)
+        assert found.cut is expected
 
 
 def test_case_and_white_space_make_no_other_answer() -> None:

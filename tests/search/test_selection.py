@@ -127,22 +127,29 @@ def test_wins_are_shares_that_add_up_to_1(answers: list[list[str]], seed: int) -
 
 
 def test_a_certain_case_has_confidence_1() -> None:
-    rows = [[f"{i} {e}" for e in range(10)] for i in range(5)]
-    rows[2] = rows[1]  # every example says that 1 and 2 agree; 0.1 is the lower of the two
-    choice = select(rows, ties="lowest")
-    assert choice.candidate == Candidate(0.1)
+    choice = select(from_counts([10, 0, 0, 10, 10]))
+    assert choice.candidate == Candidate(0.2)
     assert choice.confidence == 1.0
+
+
+@pytest.mark.parametrize("ties", ["lowest", "middle", "widest_basin"])
+def test_those_that_tie_share_a_win_whatever_the_tie_rule(ties: str) -> None:
+    rows = [[f"{i} {e}" for e in range(10)] for i in range(5)]
+    assert select(rows, ties=ties).wins == pytest.approx({Candidate(i / 10): 1 / 3 for i in (1, 2, 3)})
+    rows[2] = rows[1]  # every example says that 1 and 2 agree
+    expected = {Candidate(0.1): 0.5, Candidate(0.2): 0.5, Candidate(0.3): 0}
+    assert select(rows, ties=ties).wins == pytest.approx(expected)
 
 
 def test_confidence_is_the_share_of_resamples_that_it_wins() -> None:
     """Two examples that disagree: each is drawn alone in a quarter of the resamples."""
     rows = [["0", "0"], ["1", "0"], ["1", "1"], ["1", "2"]]
     choice = select(rows, rule="previous", ties="lowest", resamples=4000)
-    # D(0.1) = 1, D(0.2) = 1, D(0.3) = 1 -> ties. Resamples: {0,0}: 0.2; {1,1}: 0.1; {0,1}: all tie: 0.1
+    # D(0.1) = 1, D(0.2) = 1, D(0.3) = 1 -> ties. Resamples: {0,0}: 0.2, 0.3; {1,1}: 0.1; {0,1}: all
     assert choice.candidate == Candidate(0.1)
-    assert choice.wins[Candidate(0.1)] == pytest.approx(0.75, abs=0.03)
-    assert choice.wins[Candidate(0.2)] == pytest.approx(0.25, abs=0.03)
-    assert choice.wins[Candidate(0.3)] == 0
+    assert choice.wins[Candidate(0.1)] == pytest.approx(1 / 4 + 1 / 6, abs=0.03)
+    assert choice.wins[Candidate(0.2)] == pytest.approx(1 / 8 + 1 / 6, abs=0.03)
+    assert choice.wins[Candidate(0.3)] == pytest.approx(1 / 8 + 1 / 6, abs=0.03)
 
 
 def test_the_bootstrap_is_decided_by_its_seed() -> None:

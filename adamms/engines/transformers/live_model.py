@@ -70,7 +70,8 @@ class LiveModel:
         new = output.sequences[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
         tokens = self._tokens(new, output.logits) if self.settings.logprobs else [()] * len(texts)
-        return [Answer(before(stop, text).strip(), row) for text, row in zip(texts, tokens, strict=True)]
+        rows = zip(texts, tokens, new.tolist(), strict=True)
+        return [Answer(before(stop, text).strip(), row, self._is_cut(text, ids)) for text, row, ids in rows]
 
     def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.
@@ -91,11 +92,18 @@ class LiveModel:
             rows.append(tuple(Token.of(said[i], likeliest[i], chosen[row][i], count) for i in places))
         return rows
 
+    def _is_cut(self, text: str, ids: list[int]) -> bool:
+        """Whether an answer was cut: no token and no text of `stop` ends it."""
+        return not any(one in self._ends for one in ids) and before(self.settings.stop, text) == text
+
     def _length(self, ids: list[int]) -> int:
         """How many tokens an answer has, the one that ends it included."""
+        return next((place + 1 for place, one in enumerate(ids) if one in self._ends), len(ids))
+
+    @property
+    def _ends(self) -> list[int | None]:
         end = self.generation.eos_token_id
-        ends = end if isinstance(end, list) else [end]
-        return next((place + 1 for place, one in enumerate(ids) if one in ends), len(ids))
+        return end if isinstance(end, list) else [end]
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""

@@ -102,7 +102,8 @@ class Server:
                 if output.finished:
                     done = output.outputs[0]
                     ids = tuple(done.token_ids)
-                    answer = Answer(done.text.strip(), self._tokens(ids, done.logprobs))
+                    tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
+                    answer = Answer(done.text.strip(), tokens, cut)
                     yield Reply(asked.pop(output.request_id).id, answer, ids)
         if refusal is not None:
             raise refusal

@@ -136,6 +136,32 @@ def test_an_answer_ends_before_a_stop_text(talkative: Path, examples: tuple[Exam
         assert texts(dict(engine.generate(examples))) == expected
 
 
+def test_an_answer_is_cut_that_would_have_gone_on(talkative: Path, examples: tuple[Example, ...]) -> None:
+    """A longer limit shows it; an answer that a stop text ends is whole."""
+    found = {}
+    for limit in (2, 8):
+        with transformers_engine(talkative / "target", **SETTINGS | {"max_new_tokens": limit}) as engine:
+            found[limit] = dict(engine.generate(examples))
+    goes_on = {id: texts(found[8])[id] != text for id, text in texts(found[2]).items()}
+    assert any(goes_on.values())
+    assert all(found[2][id].cut for id, more in goes_on.items() if more)
+    stop = next(texts(found[8])[id].split()[0] for id, more in goes_on.items() if more)
+    with transformers_engine(talkative / "target", **SETTINGS | {"max_new_tokens": 8}, stop=[stop]) as engine:
+        stopped = dict(engine.generate(examples))
+    ended = [id for id, answer in found[8].items() if stop in answer.text]
+    assert ended
+    assert not any(stopped[id].cut for id in ended)
+
+
+def test_an_answer_that_ends_by_itself_is_not_cut(talkative: Path) -> None:
+    """The end is the last token that is allowed."""
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
+        model = engine.live
+        end = model._ends[0]
+        assert model._is_cut("a", [end + 1, end + 1])
+        assert not model._is_cut("a", [end + 1, end])
+
+
 def test_text_only_examples_in_order(talkative: Path) -> None:
     questions = tuple(Example(str(i), "t", "largest digit") for i in range(8))
     with transformers_engine(talkative / "target", **SETTINGS) as engine:

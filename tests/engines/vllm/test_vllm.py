@@ -209,6 +209,8 @@ class TestLiveEngine:
         }
         assert len(told) > len(examples) / 2
         for id, answer in told.items():
+            assert answer.cut is merged[id].cut
+            assert answer.cut is not None
             for one, other in zip(answer.tokens, merged[id].tokens, strict=True):
                 assert one.logprob == pytest.approx(other.logprob, abs=1e-3)
                 assert [value for _, value in one.likeliest] == pytest.approx(

@@ -76,8 +76,7 @@ def live_checkpoint(run: Run, checkpoint: Checkpoint, source: Source) -> Abstrac
     Args:
         source: may name a tokenizer and a chat template.
     """
-    if isinstance(run.engine, Replay):
-        raise AdammsError("engine=replay has no model to ask; it goes with mode=search")
+    assert not isinstance(run.engine, Replay), "settings lets logs in with mode=search alone"
     engine = run.engine.live(checkpoint.folder, prompt_files(source))
     return StoredEngine(engine, run.store, checkpoint)
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,25 @@ from omegaconf import DictConfig, OmegaConf
 from adamms.app.messages import explain
 from adamms.errors import AdammsError
 
-# Where the multirun of this command lies. Hydra reports no end if a job failed, so `compared` detects it.
-_folder: ContextVar[Path | None] = ContextVar("folder of the multirun", default=None)
+
+@dataclass(frozen=True)
+class Multirun:
+    """The multirun of this command: where it lies, and whether its jobs may be searches."""
+
+    folder: Path
+    searches: bool
+
+
+# Hydra reports no end if a job failed, so `compared` detects it.
+_multirun: ContextVar[Multirun | None] = ContextVar("the multirun of this command", default=None)
+
+
+class ExplainedReturn(JobReturn):
+    """What is left of a job that a user's mistake ended. Hydra's own prints a line of its own before ours."""
+
+    @property
+    def return_value(self) -> Any:  # type: ignore[misc]  # it is only read from here on
+        raise self._return_value
 
 
 class JobRecord(Callback):
@@ -29,7 +47,9 @@ class JobRecord(Callback):
     _started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        _folder.set(Path(config.hydra.sweep.dir).absolute())
+        modes = [item for item in config.hydra.overrides.task if item.startswith("mode=")]
+        mode = modes[-1].removeprefix("mode=") if modes else str(config.mode.name)
+        _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), "search" in mode.split(",")))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self._started = time.monotonic()
@@ -39,7 +59,10 @@ class JobRecord(Callback):
         ended: dict[str, Any] = {"state": "done"}
         if job_return.status != JobStatus.COMPLETED:
             error = job_return._return_value  # the public property would raise it
-            ended = {"state": "failed", "error": explain(error) or f"{type(error).__name__}: {error}"}
+            explained = explain(error)
+            ended = {"state": "failed", "error": explained or f"{type(error).__name__}: {error}"}
+            if explained is not None:
+                job_return.__class__ = ExplainedReturn
         _record(config, ended | {"seconds": round(time.monotonic() - self._started, 1)})
 
 
@@ -65,25 +88,25 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
 @contextmanager
 def compared() -> Iterator[None]:
     """After a multirun in the body, compare its searches, whether all went well or some failed."""
-    before = _folder.set(None)
+    before = _multirun.set(None)
     try:
         yield
     except KeyboardInterrupt:
-        if folder := _folder.get():
-            print(f"compare what has ended: python run.py mode=compare mode.folder={folder}")
-        _folder.set(None)
+        if (left := _multirun.get()) and left.searches:
+            print(f"compare what has ended: python run.py mode=compare mode.folder={left.folder}")
+        _multirun.set(None)
         raise
     finally:
-        folder = _folder.get()
-        _folder.reset(before)
-        if folder is not None:
+        ended = _multirun.get()
+        _multirun.reset(before)
+        if ended is not None:
             # They take long to import; --help does without.
             from adamms.app.modes.compare import show
             from adamms.report.comparison import gather
             from adamms.report.console import Console
 
             try:
-                if gather(folder).jobs:
-                    show(folder, Console())
+                if (comparison := gather(ended.folder)).jobs:
+                    show(comparison, Console())
             except AdammsError as error:  # which must not hide why a job failed
                 Console().warn(f"no comparison: {error}")

@@ -49,6 +49,9 @@ from adamms.merge.shares import donor_shares
 from adamms.report.trackers.tracker import Job, Tracker
 from adamms.search.strategy import Strategy
 
+# Modes that logs are no engine for.
+NEED_MODELS = ("plan", "merge", "respond", "evaluate")
+
 
 @dataclass(frozen=True)
 class Source:
@@ -168,9 +171,9 @@ def read(config: DictConfig) -> Run:
     kind = found_by_name(root.engine.get("_target_"), "engine")
     replays = isinstance(kind, type) and issubclass(kind, Replay)
     searches = mode.name == "search" and not replays
-    if replays and mode.name in ("merge", "plan"):
+    if replays and mode.name in NEED_MODELS:
         raise AdammsError(
-            f"engine=replay reads logs and mode={mode.name} writes from weights: they exclude each other; "
+            f"engine=replay reads logs, and mode={mode.name} needs a model: they exclude each other; "
             f"engine=replay goes with mode=search"
         )
     return Run(

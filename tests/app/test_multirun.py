@@ -50,7 +50,7 @@ def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Pa
         *("tune=linear,ties,slerp", f"hydra.sweep.dir={sweep}"),
     )
     assert done.status == 2
-    assert "error: merge=ties needs an ancestor" in done.err
+    assert done.err.startswith("error: merge=ties needs an ancestor")  # with no line of Hydra's before it
     printed = table(done.out)
     assert max(len(line) for line in printed if not line.startswith("warning: ")) <= 80
     content = json.loads((sweep / "comparison.json").read_text())
@@ -109,8 +109,29 @@ def test_a_multirun_of_merges_and_a_single_run_end_as_they_are(run, talkative: P
     assert f"{tmp_path / 'one'}: no searches of a multirun are in it" in done.err
 
 
-def test_ctrl_c_says_how_to_compare_later(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+@pytest.mark.parametrize("flags", [[], ["-m"], ["-m", "hydra/launcher=local"]])
+def test_a_users_mistake_is_one_sentence(run, flags: list[str], talkative: Path, tmp_path: Path) -> None:
+    """In this process, in a multirun, and in a job's own process: without a line of Hydra's before it."""
+    folders = [f"hydra.sweep.dir={tmp_path / 'sweep'}", f"hydra.run.dir={tmp_path / 'one'}"]
+    done = run(*flags, "mode=merge", "merge.alpha=2", *pair(talkative), *folders)
+    assert done.status == 2
+    assert done.err == "error: merge.alpha is 2; expected a number in [0, 1], the donor's share\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "mode", "said"),
+    [
+        ([], "search", True),
+        ([], "merge", False),
+        (["mode=merge"], "merge", False),
+        (["mode=merge,search"], "merge", True),
+    ],
+)
+def test_ctrl_c_says_how_to_compare_searches_later(
+    typed: list[str], mode: str, said: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    hydra = {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": typed}}
+    config = OmegaConf.create({"hydra": hydra, "mode": {"name": mode}})
 
     def interrupted() -> None:
         with compared():
@@ -119,7 +140,7 @@ def test_ctrl_c_says_how_to_compare_later(capsys: pytest.CaptureFixture[str], tm
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert f"python run.py mode=compare mode.folder={tmp_path}" in capsys.readouterr().out
+    assert (f"python run.py mode=compare mode.folder={tmp_path}" in capsys.readouterr().out) == said
     with compared():
         pass  # of the interrupted one nothing is left
     assert capsys.readouterr().out == ""

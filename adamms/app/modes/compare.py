@@ -4,7 +4,7 @@ from pathlib import Path
 
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
-from adamms.report.comparison import RECORD, gather
+from adamms.report.comparison import RECORD, Comparison, gather
 from adamms.report.console import Console
 from adamms.report.report import write_comparison
 from adamms.report.result import Result
@@ -19,14 +19,14 @@ def compare(run: Run, console: Console, folder: Path) -> Result:
     Raises:
         AdammsError: a folder without searches, or with records that cannot be read.
     """
-    if not gather(folder).jobs:
+    comparison = gather(folder)
+    if not comparison.jobs:
         raise AdammsError(f"{folder}: no searches of a multirun are in it; expected NUMBER/{RECORD}")
-    show(folder, console)
+    show(comparison, console)
     return Result(title=f"Comparison of {folder}")
 
 
-def show(folder: Path, console: Console) -> None:
+def show(comparison: Comparison, console: Console) -> None:
     """Print the table, and write the comparison into the multirun's folder."""
-    comparison = gather(folder)
     console.comparison(comparison)
     console.say(f"comparison: {write_comparison(comparison)}")

@@ -9,7 +9,6 @@ from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts
-from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
@@ -23,8 +22,6 @@ def evaluate(run: Run, console: Console) -> Result:
     """Write evaluation.json, answers.jsonl and the report of the model in `model_folder`."""
     if run.model_folder is None:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
-    if isinstance(run.engine, Replay):
-        raise AdammsError("engine=replay has no model to evaluate; it goes with mode=search")
     questions = None if run.scorer is None else Questions(run.data.load(), {})
     checkpoint = open_checkpoint(locate(run.model_folder))
     backend = check_lmms(run, console, checkpoint.folder)

@@ -7,7 +7,6 @@ from adamms.app.modes.common import map_models
 from adamms.app.output import result_of, write_json
 from adamms.app.scores import answered
 from adamms.app.settings import Run
-from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
@@ -19,8 +18,6 @@ def respond(run: Run, console: Console) -> Result:
     Labelled examples and the control are answered too, where the evaluation after that search would ask for
     them. Donors run as models of their own, so the search itself asks them.
     """
-    if isinstance(run.engine, Replay):
-        raise AdammsError("engine=replay has nothing to generate; it goes with mode=search")
     if run.store is None:
         raise AdammsError("mode=respond keeps answers in the store, but store=null; give a folder: store=...")
     if run.candidate is None:

@@ -50,7 +50,7 @@ def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp
         ([], "model_folder=FOLDER"),
         ([folder, "evaluate=none"], "nothing to do"),
         ([folder, "data=jsonl", f"data.path={unlabelled}"], "the data has no labels"),
-        ([folder, "engine=replay", "engine.logs={0.0:x}"], "no model to evaluate"),
+        ([folder, "engine=replay", "engine.logs={0.0:x}"], "mode=evaluate needs a model"),
         (["model_folder=no/such"], "no/such"),
         (["mode=search", "engine=replay", "engine.logs={0.0:x}", "evaluate=lmms_eval"], "writes no model"),
     ):

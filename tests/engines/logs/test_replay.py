@@ -414,9 +414,9 @@ def test_a_search_in_logs_needs_no_model_and_writes_none(
 
 def test_it_goes_with_a_search_alone(tmp_path: Path) -> None:
     file = old_log(tmp_path / "t.json", ["a"])
-    with pytest.raises(AdammsError, match="engine=replay has nothing to generate"):
-        call(
-            "respond", "model=custom", f"engine.logs={{0: {file}}}", "candidate=0.1", "cache=no", "output=no"
-        )
+    logs = f"engine.logs={{0: {file}}}"
+    for mode in ("plan", "merge", "respond", "evaluate"):
+        with pytest.raises(AdammsError, match=f"mode={mode} needs a model: .* goes with mode=search"):
+            call(mode, "model=custom", logs, "candidate=0.1", "model_folder=x", "cache=no", "output=no")
     with pytest.raises(AdammsError, match="needs at least 3"):
         call("search", "model=custom", f"engine.logs={{0: {file}}}", "cache=nowhere", f"output={tmp_path}/o")

@@ -1,6 +1,9 @@
 """Small changes of an image that should not change the answer. Questions stay as they are."""
 
+import os
 from dataclasses import replace
+from hashlib import blake2b
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     """The example with its image a little brighter or darker, shifted and noisy; written into `folder`.
 
     The same example is always changed in the same way. An example without an image is returned as it is.
+    A file is named after its content: many examples, and many runs, may share a folder.
     """
     if example.image is None:
         return example
@@ -25,7 +29,12 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     values = np.asarray(open_image(example.image)).astype(np.float64)  # (height, width, 3)
     values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
     values = np.roll(values, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(0, 1))
+    written = BytesIO()
+    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(written, "png")
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{example.image.stem}-{seed}.png"
-    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(file)
+    file = folder / f"{blake2b(written.getvalue(), digest_size=16).hexdigest()}.png"
+    if not file.exists():
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(written.getvalue())
+        partial.replace(file)
     return replace(example, image=file)

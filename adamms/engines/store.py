@@ -19,10 +19,12 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
+from adamms.engines.image import shown_otherwise_before
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
+AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise
 FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
@@ -246,16 +248,20 @@ class StoredEngine:
 def example_digest(example: Example) -> str:
     """A digest of what the model is asked: the question's text and the image's bytes, nothing else.
 
+    Images that versions up to 0.3 read wrongly get a mark of their own, so that answers to what the models
+    saw then are not taken.
+
     Raises:
         AdammsError: an image that cannot be read.
     """
-    image = None
-    if example.image is not None:
-        try:
-            image = _digest(example.image.read_bytes())
-        except OSError as error:
-            raise AdammsError(f"image {example.image}: {error.strerror or error}") from error
-    return _digest(json.dumps([example.question, image]).encode())
+    if example.image is None:
+        return _digest(json.dumps([example.question, None]).encode())
+    try:
+        content = example.image.read_bytes()
+    except OSError as error:
+        raise AdammsError(f"image {example.image}: {error.strerror or error}") from error
+    mark = [AS_SEEN] if shown_otherwise_before(content) else []
+    return _digest(json.dumps([example.question, _digest(content), *mark]).encode())
 
 
 def _digest(content: bytes) -> str:

@@ -26,6 +26,16 @@ def test_the_image_changes_a_little_and_always_alike(tmp_path: Path) -> None:
     assert np.abs(images[0] - before)[2:-2, 2:-2].mean() < 0.15 * 200 + 6
 
 
+def test_images_of_the_same_name_in_two_folders_are_kept_apart(tmp_path: Path) -> None:
+    changed = []
+    for colour in (60, 200):
+        file = tmp_path / str(colour) / "1.png"
+        file.parent.mkdir()
+        Image.new("L", (32, 32), colour).save(file)
+        changed.append(disturbed(Example(str(colour), "t", "q", file), tmp_path / "out"))
+    assert [Image.open(e.image).getpixel((9, 9))[0] > 128 for e in changed] == [False, True]
+
+
 def test_without_an_image_nothing_changes(tmp_path: Path) -> None:
     example = Example("1", "t", "q")
     assert disturbed(example, tmp_path) is example

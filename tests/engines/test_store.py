@@ -5,10 +5,13 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 from slow_engine import BrokenEngine, SlowEngine, answer_at, processes, write_answers
 
 from adamms.data.example import Example
@@ -272,6 +275,32 @@ class TestConcurrentWriters:
         found = store.read()
         assert sorted(found) == names
         assert all(found[n].text == f"answer to {n} " + "x" * (int(n, 16) % 5000) for n in names)
+
+
+def test_an_answer_to_an_image_that_was_read_wrongly_is_not_taken(tmp_path: Path) -> None:
+    """Their digests are no longer those of version 0.3; of other images and of questions alone they are."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (2, 1)).save(tmp_path / "rotated.jpg", exif=exif)
+    Image.new("RGBA", (2, 1)).save(tmp_path / "clear.png")
+    Image.fromarray(np.array([[0, 9000]], np.uint16)).save(tmp_path / "deep.png")
+    Image.new("RGBA", (2, 1), "red").save(tmp_path / "opaque.png")
+    Image.new("RGB", (2, 1), "red").save(tmp_path / "plain.jpg")
+
+    def before(content: bytes | None) -> str:
+        digest = None if content is None else blake2b(content, digest_size=16).hexdigest()
+        return blake2b(json.dumps(["q", digest]).encode(), digest_size=16).hexdigest()
+
+    assert example_digest(Example("1", "t", "q")) == before(None)
+    for name, valid in {
+        "rotated.jpg": False,
+        "clear.png": False,
+        "deep.png": False,
+        "opaque.png": True,
+        "plain.jpg": True,
+    }.items():
+        file = tmp_path / name
+        assert (example_digest(Example("1", "t", "q", file)) == before(file.read_bytes())) == valid, name
 
 
 def test_labels_are_not_in_reach_of_the_keys(tmp_path: Path) -> None:

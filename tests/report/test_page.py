@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from adamms.data.example import Example
-from adamms.engines.image import open_image
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.mapping.checks.distance import Distances, TensorDistance
@@ -160,7 +159,7 @@ def test_damaged_and_odd_pictures_are_no_obstacle(tmp_path: Path):
     assert album.place(tmp_path / "clear.png") == 0
     with Image.open(BytesIO(b64decode(album.addresses[0].partition(",")[2]))) as flat:
         assert flat.size == (SIDE, 15)
-        assert flat.getpixel((0, 0)) == open_image(tmp_path / "clear.png").getpixel((0, 0))
+        assert flat.getpixel((0, 0)) == (255, 255, 255)  # as the models see what is transparent
 
 
 def test_curves_say_the_numbers_of_the_data(result: Result):

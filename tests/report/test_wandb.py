@@ -176,6 +176,12 @@ class TestTableAndArtifacts:
         assert rows[2]["image"] is None
         assert run.summary["answers/nrows"] == 3
 
+    def test_an_image_that_is_gone_is_left_out(self, told, result: Result, tmp_path: Path) -> None:
+        shown = answered(tmp_path / "images")
+        (tmp_path / "images/small.png").unlink()
+        rows = told(replace(result, answered=shown)).table("answers")
+        assert [row["image"] is None for row in rows] == [False, True, True]
+
     def test_images_can_be_left_out(self, told, result: Result, tmp_path: Path) -> None:
         run = told(replace(result, answered=answered(tmp_path / "images")), image_size=0)
         assert {row["image"] for row in run.table("answers")} == {None}

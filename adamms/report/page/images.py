@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 from adamms.engines.image import open_image
+from adamms.errors import AdammsError
 
 ROOM = 12_000_000  # characters of all pictures together
 SIDE = 512  # pixels; larger pictures are downscaled
@@ -46,7 +47,7 @@ class Album:
     def _placed(self, file: Path) -> int | None:
         try:
             address = "" if self.left_out else _address(file)  # full: of very many pictures, no more are read
-        except (OSError, ValueError) as error:
+        except AdammsError as error:
             self.unreadable[file] = str(error)
             return None
         if address not in self._places:
@@ -61,14 +62,9 @@ def _address(file: Path) -> str:
     """The picture as a `data:` address: as it is seen by the models, downscaled where it is large.
 
     Raises:
-        OSError, ValueError: no picture that Pillow can read.
+        AdammsError: no picture that Pillow can read.
     """
-    from PIL.Image import DecompressionBombError
-
-    try:
-        image = open_image(file)
-    except DecompressionBombError as error:
-        raise ValueError(str(error)) from error
+    image = open_image(file)
     image.thumbnail((SIDE, SIDE))
     for kind, more in (("png", {}), ("jpeg", {"quality": QUALITY})):
         written = BytesIO()

@@ -11,6 +11,7 @@ from typing import Any
 
 from adamms.engines.answer import normalised
 from adamms.engines.image import open_image
+from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.merge.candidate import Candidate
 from adamms.report.result import Result
@@ -57,8 +58,11 @@ def column(candidate: Candidate) -> str:
 
 
 def _image(wandb: ModuleType, path: Path, size: int) -> Any:
-    """The image as the models see it; scaled down if it is larger than `size`."""
-    image = open_image(path)
+    """The image as the models see it, scaled down if it is larger than `size`; None if it is gone."""
+    try:
+        image = open_image(path)
+    except AdammsError:
+        return None
     small = max(image.size) <= size
     image.thumbnail((size, size))
     return wandb.Image(image, file_type="png" if small else "jpg")

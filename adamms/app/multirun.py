@@ -36,8 +36,8 @@ _multirun: ContextVar[Multirun | None] = ContextVar("the multirun of this comman
 class ExplainedReturn(JobReturn):
     """What is left of a job that a user's mistake ended. Hydra's own prints a line of its own before ours."""
 
-    @property
-    def return_value(self) -> Any:  # type: ignore[misc]  # it is only read from here on
+    @property  # type: ignore[misc]  # from here on it is only read
+    def return_value(self) -> Any:
         raise self._return_value
 
 

@@ -26,6 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "report": {
         "merge.candidate",
         "errors",
+        "checkpoint.hub",
+        "checkpoint.side_files",
         "data.example",
         "mapping.expression",
         "mapping.finding",

@@ -14,10 +14,11 @@ import yaml
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.side_files import copy_side_files, side_files
+from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
-from adamms.models.registration import native_family
+from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
 from adamms.report.report import write_text
@@ -27,7 +28,7 @@ RECORD = "adamms_recipe.json"
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
 # What loads the model, its folder in the place of {}.
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+LOADER = "transformers.%s.from_pretrained({})"
 NATIVE_LOADER = "adamms.models.registration.load_model({})"
 VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
 
@@ -91,6 +92,28 @@ class Output:
         """Fail before any work if the model could not be written at the end."""
         if not self._continues():
             check_writable(self.folder, self._bytes_needed())
+            self._tell_of_side_files()
+
+    def _tell_of_side_files(self) -> None:
+        """Say what of the target's folder is not copied although it is wanted, and what code is.
+
+        Raises:
+            AdammsError: config.json is not to be copied.
+        """
+        target = self.merges.models.target
+        folder = target.checkpoint.folder
+        left = [str(file) for file in links_out(folder)]
+        if left:
+            said = f"{folder}: links out of the folder, or to nothing, are not followed: {', '.join(left)}"
+            if "config.json" in left:
+                raise AdammsError(f"{said}. Put the files themselves there: cp -rL {folder} COPY")
+            self.console.say(f"{said}. They will not be beside the merged model")
+        code = [str(file) for file in side_files(folder) if file.suffix == ".py"]
+        if code:
+            self.console.say(
+                f"Python files of {target.name} will be copied as they are: {', '.join(code)}. They run only "
+                f"with trust_remote_code=True"
+            )
 
     @property
     def loader(self) -> str:
@@ -98,7 +121,7 @@ class Output:
         target = self.merges.models.target
         if native_family(target.checkpoint.folder) is not None:
             return NATIVE_LOADER
-        return VLLM_LOADER if target.advice("transformers") else LOADER
+        return VLLM_LOADER if target.advice("transformers") else LOADER % auto_class(target.checkpoint.config)
 
     @property
     def load(self) -> str:

@@ -4,6 +4,7 @@ Owns which files those are. Knows nothing of tensors.
 """
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -24,12 +25,37 @@ def side_files(folder: Path) -> list[Path]:
 
     Python files and chat templates may lie in subfolders; hidden folders are left out. A vision tower in a
     folder of its own, as the original LLaVA's config.json names it (Yi-VL's `vit`), comes along whole.
+    Links out of the folder are not followed, see `links_out`; those into the hub's cache are.
     """
+    return [file for file in _wanted(folder) if _is_its_own(folder, file)]
+
+
+def links_out(folder: Path) -> list[Path]:
+    """Of those files the ones that `side_files` leaves out: links out of the folder, or to nothing."""
+    return [file for file in _wanted(folder) if not _is_its_own(folder, file)]
+
+
+def leads_out(folder: Path, path: Path) -> bool:
+    """Whether `path` is a link out of `folder`, and not to a blob of the hub's cache.
+
+    The hub's cache keeps the contents in `models--OWNER--NAME/blobs` and links them into `snapshots`.
+    """
+    place = Path(os.path.realpath(path))
+    blob = place.parent.name == "blobs" and place.parent.parent.name.startswith("models--")
+    return not place.is_relative_to(os.path.realpath(folder)) and not blob
+
+
+def _is_its_own(folder: Path, file: Path) -> bool:
+    return (folder / file).is_file() and not leads_out(folder, folder / file)
+
+
+def _wanted(folder: Path) -> list[Path]:
     found = []
     tower = _tower(folder)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if not path.is_file() or any(part.startswith((".", "__pycache__")) for part in relative.parts):
+        hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
+        if hidden or path.is_dir() or not (path.is_file() or path.is_symlink()):
             continue
         top_level = len(relative.parts) == 1
         wanted = path.suffix in SUFFIXES if top_level else path.suffix in (".py", ".jinja")
@@ -42,17 +68,17 @@ def side_files(folder: Path) -> list[Path]:
 
 def _tower(folder: Path) -> Path | None:
     """The vision tower's folder inside `folder`; None if there is none."""
-    config = folder / "config.json"
     try:
-        named = json.loads(config.read_text(encoding="utf-8")).get("mm_vision_tower")
-    except (FileNotFoundError, json.JSONDecodeError):  # which a reader of the configuration reports
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # which a reader of the configuration reports
         return None
+    named = config.get("mm_vision_tower") if isinstance(config, dict) else None
     inside = folder / named if isinstance(named, str) else folder
     return inside if inside.is_dir() and folder in inside.parents else None
 
 
 def copy_side_files(source: Path, destination: Path) -> None:
-    """Copy them from `source` to `destination`; links are followed, as a hub cache is made of links."""
+    """Copy them from `source` to `destination`; what is linked is copied, as the hub's cache is all links."""
     for relative in side_files(source):
         (destination / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, destination / relative)

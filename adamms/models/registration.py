@@ -5,6 +5,7 @@ Every subpackage of `adamms.models` has a `FAMILY` (see `family`) and is found b
 
 import json
 import pkgutil
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,24 @@ def native_config(folder: Path) -> Any:
     return family.configuration_class.from_pretrained(folder, local_files_only=True)
 
 
+def auto_class(config: Mapping[str, Any]) -> str:
+    """Name of the class of transformers that loads the model of this config.json.
+
+    The class in `architectures` decides between models of text and image and models of text alone, then
+    `model_type`. A config.json without a `model_type` is read by the class itself alone.
+    """
+    from transformers.models.auto import modeling_auto
+
+    visual = dict(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
+    text = dict(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    model_type, declared = config.get("model_type"), config.get("architectures") or []
+    known = next((name for name in declared if name in (*visual.values(), *text.values())), None)
+    if known is not None and model_type is None:
+        return str(known)
+    only_text = known not in visual.values() if known is not None else model_type not in visual
+    return "AutoModelForCausalLM" if only_text and model_type in text else "AutoModelForImageTextToText"
+
+
 def load_model(folder: Path) -> Any:
     """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
 
@@ -82,6 +101,7 @@ def load_model(folder: Path) -> Any:
         config=native_config(folder),
         dtype="auto",
         local_files_only=True,
+        trust_remote_code=False,  # without it transformers asks on the terminal
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # reported below, all at once
     )
@@ -111,7 +131,7 @@ def native_processor(family: Family, folder: Path, tokenizer: Path | None = None
 
     register()  # else transformers warns of the unknown config.json
     if tokenizer is None and (folder / _PROCESSOR_FILE).is_file():
-        return family.processor_class.from_pretrained(folder, local_files_only=True)
+        return family.processor_class.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenizer is None and not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise AdammsError(
             f"{folder}: there is no tokenizer in it. Name one, a folder or a hub id: "

@@ -1,6 +1,7 @@
 """The model card of a merged model: the hub's metadata, how it was made, what it is worth, how to load it.
 
-Made from what adamms_recipe.json records and, after a search, from the run's `Result`.
+Made from what adamms_recipe.json records and, after a search, from the run's `Result`. Names and licences
+come from others: in the text they are code or escaped, so that none of them is Markdown or HTML.
 """
 
 import re
@@ -12,6 +13,8 @@ from typing import Any
 import yaml
 from huggingface_hub import metadata_load
 
+from adamms.checkpoint.hub import HUB_ID
+from adamms.checkpoint.side_files import leads_out
 from adamms.report import findings, words
 from adamms.report.page import curves
 from adamms.report.page.picture import draw
@@ -19,6 +22,7 @@ from adamms.report.result import Result
 
 PICTURE = "search.png"
 PIPELINE = "image-text-to-text"
+TEXT_PIPELINE = "text-generation"
 CITATION = """@inproceedings{du2025adamms,
   title = {AdaMMS: Model Merging for Heterogeneous Multimodal Large Language Models with Unsupervised
            Coefficients Optimization},
@@ -27,7 +31,8 @@ CITATION = """@inproceedings{du2025adamms,
   eprint = {2503.23733},
   archivePrefix = {arXiv}
 }"""
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+# What Markdown, HTML or the hub's own extensions would read as markup.
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$@!])")
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,13 @@ class Origin:
     @classmethod
     def of(cls, name: str, folder: Path) -> "Origin":
         """What the card in a checkpoint's folder says."""
+        card = folder / "README.md"
         try:
-            return cls(name, (metadata_load(folder / "README.md") or {}).get("license"))
-        except (OSError, ValueError, yaml.YAMLError):
+            said = None if leads_out(folder, card) else (metadata_load(card) or {}).get("license")
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return cls(name)
+        licences = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, str)]
+        return cls(name, ", ".join(licences) or None)
 
 
 def write_card(
@@ -61,7 +69,7 @@ def write_card(
     """Write README.md of a merged model into its folder, and of a search over one axis its picture.
 
     Args:
-        folder: of the model.
+        folder: of the model, which holds its side files already.
         origins: target first, then donors, then the ancestor where the method needs it.
         recipe: what adamms_recipe.json holds.
         loader: code that loads such a folder, with {} where that goes.
@@ -70,13 +78,15 @@ def write_card(
     Returns:
         The card's text.
     """
-    shares = ", ".join(f"{alpha:g} of {name}" for name, alpha in recipe["coefficients"].items())
+    shares = ", ".join(f"{alpha:g} of {_text(name)}" for name, alpha in recipe["coefficients"].items())
     method, rows = recipe["method"]["name"], recipe["coverage"]
-    licences = "; ".join(f"`{one.name}`: {one.licence or 'not said in its folder'}" for one in origins)
+    licences = "; ".join(
+        f"{_code_span(one.name)}: {_text(one.licence or 'not said in its folder')}" for one in origins
+    )
     coverage = [[r["action"], r["reason"], str(r["tensors"]), f"{r['parameters']:,}"] for r in rows]
     blocks = [
         "# Merged with adamms",
-        f"`{origins[0].name}`, whose architecture it has, merged by `{method}` with {shares}.",
+        f"{_code_span(origins[0].name)}, whose architecture it has, merged by `{method}` with {shares}.",
         f"Licences of what went in: {licences}.",
         *(_found(folder, result) if result is not None else ()),
         "## What was merged",
@@ -84,30 +94,45 @@ def write_card(
         "The full recipe is in `adamms_recipe.json`.",
         "## Use",
         f"It loads as the target does:\n\n```python\n{_code(loader)}\n```",
+        *_remote_code(folder, origins[0].name),
         "## Citation",
         f"```bibtex\n{CITATION}\n```",
     ]
-    front = yaml.safe_dump(_metadata(origins, recipe, result), sort_keys=False).strip()
+    pipeline = TEXT_PIPELINE if "ForCausalLM" in loader else PIPELINE
+    front = yaml.safe_dump(_metadata(origins, recipe, pipeline, result), sort_keys=False).strip()
     text = f"---\n{front}\n---\n\n" + "\n\n".join(blocks) + "\n"
     (folder / "README.md").write_text(text, encoding="utf-8")
     return text
 
 
-def _metadata(origins: Sequence[Origin], recipe: Mapping[str, Any], result: Result | None) -> dict[str, Any]:
+def _remote_code(folder: Path, target: str) -> list[str]:
+    """What is said of Python files that came along; nothing where there are none."""
+    files = [_code_span(file.relative_to(folder).as_posix()) for file in sorted(folder.rglob("*.py"))]
+    if not files:
+        return []
+    return [
+        f"Python files that came along from {_code_span(target)}, as they were: {', '.join(files)}. They run "
+        f"only with `trust_remote_code=True`."
+    ]
+
+
+def _metadata(
+    origins: Sequence[Origin], recipe: Mapping[str, Any], pipeline: str, result: Result | None
+) -> dict[str, Any]:
     """The hub's fields. Names that are no hub ids would be links to nowhere: they are in the text alone."""
-    ids = [origin.name for origin in origins if _HUB_ID.fullmatch(origin.name)]
+    ids = [origin.name for origin in origins if HUB_ID.fullmatch(origin.name)]
     related = {"base_model": ids, "base_model_relation": "merge"} if ids else {}
     tags = ["merge", "adamms", str(recipe["method"]["name"])]
-    own = {"library_name": "transformers", "pipeline_tag": PIPELINE, "tags": tags}
+    own = {"library_name": "transformers", "pipeline_tag": pipeline, "tags": tags}
     licences = {origin.licence for origin in origins}
     if len(licences) == 1 and None not in licences:
-        own |= {"license": str(origins[0].licence)}
+        own |= {"license": words.printable(str(origins[0].licence))}
     elif licences != {None}:
         own |= {"license": "other", "license_name": "of-the-models-it-is-merged-from"}
-    return related | own | _index(result)
+    return related | own | _index(result, pipeline)
 
 
-def _index(result: Result | None) -> dict[str, Any]:
+def _index(result: Result | None, pipeline: str) -> dict[str, Any]:
     """The scores in the hub's model-index; {} where there are none."""
     if result is None or result.evaluation is None:
         return {}
@@ -116,9 +141,9 @@ def _index(result: Result | None) -> dict[str, Any]:
         value = result.score(result.merged, task)
         if value is not None:
             metric = {"type": "accuracy", "name": f"accuracy ({result.unit})", "value": round(value, 2)}
-            dataset = {"name": task, "type": task}
-            entries.append({"task": {"type": PIPELINE}, "dataset": dataset, "metrics": [metric]})
-    return {"model-index": [{"name": result.title, "results": entries}]} if entries else {}
+            dataset = dict.fromkeys(("name", "type"), words.printable(task))
+            entries.append({"task": {"type": pipeline}, "dataset": dataset, "metrics": [metric]})
+    return {"model-index": [{"name": words.printable(result.title), "results": entries}]} if entries else {}
 
 
 def _found(folder: Path, result: Result) -> list[str]:
@@ -126,7 +151,7 @@ def _found(folder: Path, result: Result) -> list[str]:
     choice, curve = result.choice(None), curves.overall(result)
     blocks = ["## How it was chosen"]
     if choice is not None:
-        blocks.append(f"Without labels, over {choice.examples} examples. {findings.how_sure(choice)}")
+        blocks.append(f"Without labels, over {choice.examples} examples. {_text(findings.how_sure(choice))}")
     if curve is not None:
         draw(folder / PICTURE, curve)
         blocks.append(f"![scores by labels, and D, which the search minimises]({PICTURE})")
@@ -146,8 +171,21 @@ def _found(folder: Path, result: Result) -> list[str]:
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     """Markdown; the first row is the headings."""
-    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    headings, *lines = ([_text(cell) for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (headings, ["---"] * len(headings), *lines))
+
+
+def _text(text: str) -> str:
+    """`text` as Markdown that shows it as it is, on one line."""
+    return _MARKUP.sub(r"\\\1", words.printable(text)).replace("://", "\\://")
+
+
+def _code_span(text: str) -> str:
+    """`text` as Markdown code on one line, whatever backticks it has."""
+    text = words.printable(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{text}{space}{fence}"
 
 
 def _code(loader: str) -> str:

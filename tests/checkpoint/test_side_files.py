@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from adamms.checkpoint.side_files import copy_side_files, side_files
+from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
 
 COPIED = [
     "LICENSE",
@@ -65,13 +65,39 @@ def test_they_are_copied_with_their_subfolders(tmp_path: Path) -> None:
     assert copied == {name: f"content of {name}" for name in COPIED}
 
 
-def test_links_are_followed_because_a_hub_cache_is_made_of_them(tmp_path: Path) -> None:
-    blobs, snapshot, destination = tmp_path / "blobs", tmp_path / "snapshot", tmp_path / "copy"
+def test_links_into_the_hubs_cache_are_followed(tmp_path: Path) -> None:
+    repository, destination = tmp_path / "models--owner--name", tmp_path / "copy"
+    blobs, snapshot = repository / "blobs", repository / "snapshots" / "123abc"
     for folder in (blobs, snapshot, destination):
-        folder.mkdir()
-    (blobs / "123abc").write_text("{}")
-    (snapshot / "config.json").symlink_to(Path("..") / "blobs" / "123abc")
+        folder.mkdir(parents=True)
+    (blobs / "456def").write_text("{}")
+    (snapshot / "config.json").symlink_to(Path("../../blobs/456def"))
     copy_side_files(snapshot, destination)
-    (blobs / "123abc").unlink()
+    (blobs / "456def").unlink()
     assert not (destination / "config.json").is_symlink()
     assert (destination / "config.json").read_text() == "{}"
+
+
+def test_links_elsewhere_are_not_followed_and_named(tmp_path: Path) -> None:
+    model, destination = tmp_path / "model", tmp_path / "copy"
+    for folder in (model / "code", tmp_path / "elsewhere/blobs", destination):
+        folder.mkdir(parents=True)
+    secret = tmp_path / "elsewhere/blobs/secret"  # a folder of that name is no hub cache
+    secret.write_text("secret")
+    (model / "config.json").write_text("{}")
+    (model / "inside.json").symlink_to("config.json")
+    left = {
+        "LICENSE": "/etc/passwd",
+        "code/loop.py": "loop.py",
+        "code/modeling.py": "../../elsewhere/blobs/secret",
+        "tokenizer.json": "gone.json",
+        "vocab.txt": str(secret),
+    }
+    for name, target in left.items():
+        (model / name).symlink_to(target)
+    (model / "folder.json").symlink_to(tmp_path / "elsewhere")
+    (model / ".hidden.json").symlink_to(secret)
+    (model / "weights.safetensors").symlink_to(secret)
+    assert [str(file) for file in links_out(model)] == list(left)
+    copy_side_files(model, destination)
+    assert {file.name for file in destination.rglob("*")} == {"config.json", "inside.json"}

@@ -17,7 +17,14 @@ from adamms.demo import models
 from adamms.engines.base import PromptFiles
 from adamms.engines.prompt import load_processor
 from adamms.errors import AdammsError
-from adamms.models.registration import families, native_config, native_family, register
+from adamms.models.registration import (
+    auto_class,
+    families,
+    load_model,
+    native_config,
+    native_family,
+    register,
+)
 
 TRAP = "raise SystemExit('remote code was run')"
 
@@ -170,6 +177,47 @@ class TestSavedFolder:
         with pytest.raises(AdammsError, match="begin with the begin-of-text token; the tokenizer has none"):
             load_processor(folder)
         assert "custom code" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "qwen9_vl"])
+def test_a_model_with_remote_code_loads_without_it_or_not_at_all(
+    model_type: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers asks on the terminal where it is told neither yes nor no."""
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("somebody was asked"))
+    folder = tiny.save_qwen2_vl(tmp_path / "model")
+    own = {"AutoConfig": "code.Config", "AutoModelForImageTextToText": "code.Model"}
+    file = folder / "config.json"
+    config = json.loads(file.read_text()) | {"auto_map": own, "model_type": model_type}
+    file.write_text(json.dumps(config))
+    (folder / "code.py").write_text(TRAP)
+    if model_type == "qwen2_vl":
+        assert type(load_model(folder)).__module__.startswith("transformers.")
+    else:
+        with pytest.raises(ValueError, match="contains custom code"):
+            load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}, "AutoModelForCausalLM"),
+        ({"model_type": "qwen2"}, "AutoModelForCausalLM"),
+        (
+            {"architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl"},
+            "AutoModelForImageTextToText",
+        ),
+        ({"model_type": "qwen2_vl"}, "AutoModelForImageTextToText"),
+        # A model type of both kinds.
+        ({"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5"}, "AutoModelForCausalLM"),
+        ({"model_type": "qwen3_5"}, "AutoModelForImageTextToText"),
+        ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
+        ({"architectures": ["CambrianLlamaForCausalLM"], "model_type": "x"}, "AutoModelForImageTextToText"),
+        ({}, "AutoModelForImageTextToText"),
+    ],
+)
+def test_the_class_that_loads_a_model(config: dict[str, object], expected: str) -> None:
+    assert auto_class(config) == expected
 
 
 class TestPromptFiles:

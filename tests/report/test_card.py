@@ -1,5 +1,6 @@
 """The model card: metadata that the hub accepts, licences of what went in, results, and code that runs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,58 @@ def test_the_licence_is_that_of_all_or_other(
         assert f"`{origin.name}`: {origin.licence or 'not said in its folder'}" in card
 
 
+def test_what_others_wrote_is_neither_markdown_nor_html(tmp_path: Path) -> None:
+    """Names of models, donors and tasks, licences and reasons: shown as they are, on one line."""
+    evil = "x` | <script>alert(1)</script>\n# Heading\n---\n![a](https://b.c) [l](d) **e** @f"
+    recipe = {
+        "method": {"name": "linear"},
+        "coefficients": {evil: 0.5},
+        "coverage": [{"action": "keep", "reason": evil, "tensors": 1, "parameters": 1}],
+    }
+    winner = Candidate(0.5)
+    choice = Choice(winner, {winner: 0.0}, (), 1.0, {winner: 1.0}, 2)
+    evaluation = Evaluation({winner: Scores({evil: 1.0})}, {evil: Scores({evil: 1.0})}, {})
+    result = Result(evil, selection=Selection({}, choice), evaluation=evaluation, merged=winner, labelled=2)
+    card = write_card(tmp_path, [Origin(evil, evil)], recipe, LOADER, result)
+    body = card.split("---\n", 2)[2]
+    assert [line for line in body.splitlines() if line.startswith(("#", "---"))] == [
+        *("# Merged with adamms", "## How it was chosen", "## What was merged", "## Use", "## Citation")
+    ]
+    outside_code = re.sub(r"(`+) .*? \1(?!`)", "", body)
+    assert "alert" in outside_code
+    assert re.search(r"(?<!\\)(<|\*\*|@f|!\[a|\[l)", outside_code) is None
+    rows = [line for line in body.splitlines() if line.startswith("|")]
+    columns = {len(re.split(r"(?<!\\)\|", row)) for row in rows}
+    assert columns == {5, 6}  # three and four cells, whatever bars a name has
+    assert front(card)["license"] == evil.replace("\n", " ")
+    assert ModelCard(card).data.tags == ["merge", "adamms", "linear"]
+
+
+def test_python_files_that_came_along_are_announced(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    for name in ("modeling_x.py", "code/visual.py"):
+        (tmp_path / name).write_text("")
+    card = write_card(tmp_path, [TARGET], RECIPE, LOADER)
+    assert (
+        "from `Qwen/Qwen2-VL-7B-Instruct`, as they were: `code/visual.py`, `modeling_x.py`. They run only "
+        "with `trust_remote_code=True`." in card
+    )
+
+
+def test_a_model_of_text_alone_says_so(tmp_path: Path) -> None:
+    loader = "transformers.AutoModelForCausalLM.from_pretrained({})"
+    card = write_card(tmp_path, [TARGET], RECIPE, loader)
+    assert front(card)["pipeline_tag"] == "text-generation"
+    assert "model = AutoModelForCausalLM.from_pretrained(folder)" in card
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("---\nlicense: mit\ntags: [a]\n---\n# M", "mit"),
+        ("---\nlicense: [mit, apache-2.0]\n---\n", "mit, apache-2.0"),
+        ("---\nlicense: {a: 1}\n---\n", None),
+        (f"---\nlicense: {'[' * 5000}\n---\n", None),
         ("# no front matter", None),
         ("---\nlicense: [\n---\n", None),
         ("---\n- a list\n---\n", None),

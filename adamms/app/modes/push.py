@@ -6,6 +6,7 @@ from adamms.app.output import RECORD
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.side_files import leads_out
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
@@ -54,6 +55,9 @@ def _checked(folder: Path, repo: str) -> list[Path]:
     if not (folder / "README.md").is_file():
         raise AdammsError(f"mode.folder: {folder} has no README.md, the model card")
     files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        if leads_out(folder, path):
+            raise AdammsError(f"mode.folder: {path} is a link out of the folder; put the file itself there")
     return sorted(path for path in files if not path.relative_to(folder).parts[0].startswith("."))
 
 

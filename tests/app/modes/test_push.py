@@ -47,6 +47,15 @@ def test_what_is_wrong_is_said_before_anything_is_sent(
         run("mode=push", *(text.replace("OUT", str(merged)) for text in overrides))
 
 
+def test_nothing_is_sent_that_is_elsewhere(merged: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    link = merged / "model/vocab.txt"
+    link.symlink_to(tmp_path / "secret")
+    with pytest.raises(AdammsError, match=r"vocab\.txt is a link out of the folder; put the file itself"):
+        run("mode=push", f"mode.folder={merged / 'model'}", "mode.repo=me/m", "mode.dry_run=true")
+    link.unlink()
+
+
 def test_nobody_logged_in(merged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(AdammsError, match="hf auth login"):

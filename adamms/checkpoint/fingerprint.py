@@ -45,7 +45,7 @@ def digest_parts(parts: Iterable[str | TensorEntry]) -> str:
 
 def _samples(entry: TensorEntry) -> list[memoryview]:
     """All bytes of a small tensor; of a larger one the first, middle and last 4 KiB."""
-    raw = map_tensor(entry).reshape(-1).view(torch.uint8).numpy().data
+    raw = map_tensor(entry).contiguous().reshape(-1).view(torch.uint8).numpy().data
     if raw.nbytes <= 3 * SAMPLE_BYTES:
         return [raw]
     starts = (0, raw.nbytes // 2, raw.nbytes - SAMPLE_BYTES)

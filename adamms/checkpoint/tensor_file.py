@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 
-from adamms.checkpoint.torch_pickle import NotDense, TensorHeader, read_archive
+from adamms.checkpoint.torch_archive import read_archive
+from adamms.checkpoint.torch_headers import TensorHeader, Unread, brief
 from adamms.errors import AdammsError
 
 # safetensors' names of dtypes, which are used for both kinds of file, in the order in which
@@ -41,6 +42,8 @@ DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 # The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.
 MAX_HEADER_BYTES = 100_000_000
+# A tensor in a torch file may repeat its values with strides of 0, but a small file cannot claim the memory.
+MAX_REPEATED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,16 @@ def read_header(file: Path) -> dict[str, TensorEntry]:
     """
     if not file.is_file():
         raise AdammsError(f"{file}: no such file")
-    return _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
+    header = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
+    for name in header:
+        if not _is_text(name):
+            raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text")
+    return header
+
+
+def _is_text(name: str) -> bool:
+    """Whether it can be written: neither JSON nor a pickle forbids half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def map_tensor(entry: TensorEntry) -> torch.Tensor:
@@ -186,12 +198,13 @@ def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size
 
 def _torch_header(file: Path) -> dict[str, TensorEntry]:
     try:
-        state, places = read_archive(file)
+        state = read_archive(file)
     except pickle.UnpicklingError as error:
         raise AdammsError(
-            f"{file}: refused, not executed: the pickle asks for more than tensors ({str(error)[:120]})"
+            f"{file}: refused, not executed: the pickle asks for more than tensors ({str(error)[:160]}). "
+            "Save the model's state_dict() with torch.save, or as safetensors"
         ) from error
-    except AdammsError:
+    except (AdammsError, OSError):
         raise
     except Exception as error:  # a malformed pickle raises whatever it likes
         raise AdammsError(
@@ -199,28 +212,37 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
             f"{(str(error) or type(error).__name__).splitlines()[0][:200]}"
         ) from error
     if not isinstance(state, dict):
-        kind = "Tensor" if isinstance(state, TensorHeader | NotDense) else type(state).__name__
+        kind = "Tensor" if isinstance(state, TensorHeader | Unread) else type(state).__name__
         raise AdammsError(f"{file}: holds a {kind}; expected a dict of named tensors")
-    return {name: _torch_entry(file, name, value, places) for name, value in state.items()}
+    return {name: _torch_entry(file, name, value) for name, value in state.items()}
 
 
-def _torch_entry(file: Path, name: object, tensor: object, places: dict[str, range]) -> TensorEntry:
-    if isinstance(tensor, NotDense):
-        raise AdammsError(f"{file}: tensor {name!r} is {tensor.layout}, not dense")
-    if not isinstance(name, str) or not isinstance(tensor, TensorHeader):
+def _torch_entry(file: Path, name: str, tensor: object) -> TensorEntry:
+    where = f"{file}: tensor {brief(name)}"
+    if isinstance(tensor, Unread):
+        raise AdammsError(f"{where} is {tensor.reason}")
+    if not isinstance(tensor, TensorHeader):
         raise AdammsError(
-            f"{file}: {name!r} is a {type(tensor).__name__}; expected a flat dict of named tensors"
+            f"{file}: {brief(name)} is a {type(tensor).__name__}; expected a flat dict of named tensors"
         )
     if not tensor.sound:
-        raise AdammsError(f"{file}: the pickle lies about {name!r}: {str(tensor)[:200]}")
+        numbers = (
+            f"offset {brief(tensor.offset)}, shape {brief(tensor.shape)}, strides {brief(tensor.strides)}"
+        )
+        raise AdammsError(f"{file}: the pickle lies about {brief(name)}: {numbers}")
     if tensor.dtype not in DTYPE_NAMES:
-        raise AdammsError(f"{file}: tensor {name!r} has dtype {tensor.dtype}, which cannot be merged")
-    place = places.get(tensor.member, range(0))
-    offset = place.start + tensor.offset * tensor.dtype.itemsize
+        raise AdammsError(f"{where} has dtype {tensor.dtype}, which cannot be merged")
+    start = tensor.offset * tensor.dtype.itemsize
+    offset = tensor.storage.start + start
     entry = TensorEntry(name, tensor.shape, DTYPE_NAMES[tensor.dtype], file, offset, tensor.strides)
-    end = offset + _span(entry) * tensor.dtype.itemsize
-    if entry.elements and end > place.stop:
+    if entry.elements and start + _span(entry) * tensor.dtype.itemsize > tensor.storage.nbytes:
         raise AdammsError(
-            f"{file}: no record of the archive holds {name!r}; re-save the file with torch.save"
+            f"{file}: the pickle lies about {brief(name)}: it is larger than its storage of "
+            f"{tensor.storage.nbytes} bytes"
+        )
+    if entry.nbytes > max(tensor.storage.nbytes, MAX_REPEATED_BYTES):
+        raise AdammsError(
+            f"{where} repeats {tensor.storage.nbytes} stored bytes over {brief(tensor.shape)}; "
+            "save it with tensor.contiguous()"
         )
     return entry

@@ -1,182 +1,149 @@
-"""A torch zip archive (.bin, .pth, .pt) read as a header: what its pickle says of tensors, where they lie.
+"""The pickle in a torch archive, read as headers: what it says of tensors and where they lie.
 
-The pickle may name only what torch itself writes tensors with; anything else is refused before it is
-called. No tensor is made and no storage is read. Knows nothing of checkpoints.
+A machine for the few opcodes that torch.load(weights_only=True) knows. It calls nothing but functions of this
+module, hashes nothing but names, and takes time and memory in proportion to the pickle. Knows no files.
 """
 
-import pickle
-import struct
-import zipfile
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+import pickletools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import FunctionType
+from typing import Any
 
-import torch
+from adamms.checkpoint.torch_headers import GLOBALS, Storage, StorageType, brief, refuse
 
-from adamms.errors import AdammsError
-
-# The pickle of a checkpoint names tensors; one that is larger holds something else.
-MAX_PICKLE_BYTES = 100_000_000
-
-STORAGE_DTYPES = {
-    "DoubleStorage": torch.float64,
-    "FloatStorage": torch.float32,
-    "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16,
-    "LongStorage": torch.int64,
-    "IntStorage": torch.int32,
-    "ShortStorage": torch.int16,
-    "CharStorage": torch.int8,
-    "ByteStorage": torch.uint8,
-    "BoolStorage": torch.bool,
-    "ComplexFloatStorage": torch.complex64,
-    "ComplexDoubleStorage": torch.complex128,
-}
+# torch writes about 45 for a tensor, and a record for each storage; many tensors may be views of one storage.
+MAX_OPCODES, MAX_OPCODES_PER_RECORD = 1_000_000, 200
 
 
-@dataclass(frozen=True)
-class TensorHeader:
-    """A strided tensor as the pickle describes it.
+def load_headers(pickled: bytes, records: Mapping[str, range]) -> object:
+    """What was pickled, with headers in the tensors' places.
 
     Args:
-        member: of the archive, that holds its storage; under `data/`.
-        dtype: of its elements.
-        offset: of its first element in the storage, in elements.
-        shape, strides: in elements.
-    """
-
-    member: str
-    dtype: torch.dtype
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    @property
-    def sound(self) -> bool:
-        """Whether the pickle, which may say anything, describes a tensor that there can be."""
-        numbers = (self.offset, *self.shape, *self.strides)
-        return (
-            isinstance(self.dtype, torch.dtype)
-            and len(self.shape) == len(self.strides) <= 64
-            and all(type(number) is int and 0 <= number < 1 << 60 for number in numbers)
-        )
-
-
-@dataclass(frozen=True)
-class NotDense:
-    """A tensor without strided storage: sparse, or on the meta device."""
-
-    layout: str
-
-
-@dataclass(frozen=True)
-class _Storage:
-    member: str
-    dtype: torch.dtype | None  # None: bytes, whose dtype the tensor names
-
-
-def read_archive(file: Path) -> tuple[object, dict[str, range]]:
-    """What was saved, with headers in the tensors' places, and the bytes of the file where each member lies.
+        pickled: the archive's data.pkl.
+        records: name -> the bytes of the file; storages are those under `data/`.
 
     Raises:
-        pickle.UnpicklingError: the pickle asks for more than tensors; the message names it.
-        AdammsError: a member that is compressed or misplaced, or an archive of the other byte order.
-        zipfile.BadZipFile, and what a malformed pickle may raise: not a readable archive.
+        pickle.UnpicklingError: it asks for more than tensors; the message says what.
+        ValueError, IndexError, KeyError, TypeError: no pickle, or one that contradicts itself.
     """
-    with zipfile.ZipFile(file) as archive:
-        places = _places(file, archive)
-        (root,) = [name.removesuffix("data.pkl") for name in places if name.endswith("/data.pkl")]
-        if f"{root}byteorder" in places and archive.read(f"{root}byteorder") != b"little":
-            raise AdammsError(f"{file}: was written on a machine of the other byte order; re-save it here")
-        if len(places[f"{root}data.pkl"]) > MAX_PICKLE_BYTES:
-            raise ValueError("the pickle is too large to be a header")
-        with archive.open(f"{root}data.pkl") as stream:
-            content = _Unpickler(stream).load()
-    return content, {name.removeprefix(root): place for name, place in places.items()}
+    machine = _Machine(records)
+    most = MAX_OPCODES + MAX_OPCODES_PER_RECORD * len(records)
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(pickled)):
+        if opcode.name == "STOP":
+            break
+        if count == most:
+            refuse(f"more than {most} opcodes")
+        if opcode.name not in _OPCODES:
+            refuse(f"the opcode {opcode.name}")
+        _OPCODES[opcode.name](machine, argument)
+    return machine.stack.pop()
 
 
-def _places(file: Path, archive: zipfile.ZipFile) -> dict[str, range]:
-    """Every member's bytes; compressed ones, which torch never writes, cannot be mapped."""
-    found, length = {}, file.stat().st_size
-    with file.open("rb") as stream:
-        for member in archive.infolist():
-            if member.compress_type != zipfile.ZIP_STORED:
-                raise AdammsError(
-                    f"{file}: {member.filename} is compressed; re-save the file with torch.save"
-                )
-            stream.seek(member.header_offset)
-            signature, name_bytes, extra_bytes = struct.unpack("<4s22xHH", stream.read(30))
-            start = member.header_offset + 30 + name_bytes + extra_bytes
-            if signature != b"PK\x03\x04" or start + member.file_size > length:
-                raise zipfile.BadZipFile(f"{member.filename} is not where the directory says")
-            found[member.filename] = range(start, start + member.file_size)
-    return found
+@dataclass
+class _Machine:
+    """The state of an unpickling: the stack, those below its marks, and the memo."""
 
+    records: Mapping[str, range]
+    stack: list[Any] = field(default_factory=list)
+    below: list[list[Any]] = field(default_factory=list)
+    memo: dict[int, Any] = field(default_factory=dict)
+    storages: dict[str, Storage] = field(default_factory=dict)
 
-class _Unpickler(pickle.Unpickler):
-    """Builds headers instead of tensors; calls nothing but the functions of this module."""
+    def push(self, value: object) -> None:
+        self.stack.append(value)
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        super().__init__(stream)
-        self.storages: dict[str, _Storage] = {}
+    def push_global(self, name: str) -> None:
+        self.push(GLOBALS[name] if name in GLOBALS else refuse(name[:120].replace(" ", ".")))
 
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _FUNCTIONS:
-            function = _FUNCTIONS[module, name]
-            # A new function each time: a pickle can set attributes of what it is given.
-            return lambda *arguments: function(*arguments)
-        if (module, name) in _CLASSES:
-            return _CLASSES[module, name]
-        if module == "torch" and isinstance(dtype := getattr(torch, name, None), torch.dtype):
-            return dtype
-        raise pickle.UnpicklingError(f"{module}.{name}")
+    def mark(self) -> None:
+        self.below.append(self.stack)
+        self.stack = []
 
-    def persistent_load(self, reference: Any) -> _Storage:
+    def marked(self) -> list[Any]:
+        items, self.stack = self.stack, self.below.pop()
+        return items
+
+    def popped(self, count: int) -> list[Any]:
+        if len(self.stack) < count:
+            raise IndexError("the pickle takes more than there is")
+        items = self.stack[-count:]
+        del self.stack[-count:]
+        return items
+
+    def put(self, index: int) -> None:
+        if index > len(self.memo) + 1:  # some writers count from 1
+            raise ValueError(f"the pickle numbers its parts with gaps: {index} after {len(self.memo)} parts")
+        self.memo[index] = self.stack[-1]
+
+    def extend(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not list:
+            raise TypeError("the pickle appends to what is no list")
+        self.stack[-1].extend(items)
+
+    def set_items(self, items: list[Any]) -> None:
+        if type(self.stack[-1]) is not dict:
+            raise TypeError("the pickle puts items into what is no dict")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            # The hash of a deep tuple would overflow the interpreter's stack; numbers can be made to collide.
+            if type(key) is not str:
+                refuse(f"a dict with the key {brief(key)}, which is no name")
+            self.stack[-1][key] = value
+
+    def load_storage(self) -> None:
+        reference = self.stack.pop()
         match reference:
-            case ("storage", torch.dtype() | None as dtype, str(key), _, int()):
-                storage = _Storage(f"data/{key}", dtype)
-                if self.storages.setdefault(key, storage) == storage:
-                    return storage
-        raise ValueError(f"a malformed reference to a storage: {str(reference)[:80]}")
+            case ("storage", StorageType(dtype), str(key), str(), int(count)):
+                record = self.records.get(f"data/{key}")
+            case _:
+                raise ValueError(f"a malformed reference to a storage: {brief(reference)}")
+        if record is None:
+            raise ValueError(f"no record of the archive holds the storage {brief(key)}")
+        storage = Storage(record.start, count * dtype.itemsize, dtype)
+        if storage.nbytes != len(record) or self.storages.setdefault(key, storage) != storage:
+            raise ValueError(
+                f"the pickle lies about the storage {brief(key)}: {brief(count)} elements of {dtype} "
+                f"in {len(record)} bytes"
+            )
+        self.push(storage)
+
+    def call(self) -> None:
+        function, arguments = self.popped(2)
+        if not isinstance(function, FunctionType) or type(arguments) is not tuple:
+            refuse(f"a call of {brief(function)}")
+        self.push(function(*arguments))
+
+    def build(self) -> None:
+        """Set attributes: of an OrderedDict, such as a module's `_metadata`, they are left out."""
+        state = self.stack.pop()
+        if type(self.stack[-1]) is not dict or type(state) is not dict:
+            refuse(f"to set the state of {brief(self.stack[-1])}")
 
 
-def _tensor(storage: _Storage, offset: int, shape: Any, strides: Any, *rest: Any) -> TensorHeader:
-    """torch._utils._rebuild_tensor and its second version, of a typed storage."""
-    return _tensor_of_bytes(storage, offset, shape, strides, False, None, storage.dtype)
-
-
-def _tensor_of_bytes(
-    storage: _Storage, offset: int, shape: Any, strides: Any, grad: bool, hooks: Any, dtype: Any, *rest: Any
-) -> TensorHeader:
-    """torch._utils._rebuild_tensor_v3, of an untyped storage."""
-    return TensorHeader(storage.member, dtype, offset, tuple(shape), tuple(strides))
-
-
-def _first(value: Any, *rest: Any) -> Any:
-    """torch._utils._rebuild_parameter, of a tensor; torch.serialization._get_layout, of its name."""
-    return value
-
-
-_FUNCTIONS: dict[tuple[str, str], Callable[..., Any]] = {
-    # A tensor with attributes, which are left out.
-    ("torch._tensor", "_rebuild_from_type_v2"): lambda rebuild, kind, arguments, state: rebuild(*arguments),
-    ("torch._utils", "_rebuild_tensor"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
-    ("torch._utils", "_rebuild_tensor_v3"): _tensor_of_bytes,
-    ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch._utils", "_rebuild_sparse_tensor"): lambda layout, *rest: NotDense(str(layout)),
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"): lambda *rest: NotDense("meta"),
-    ("torch.serialization", "_get_layout"): _first,
-}
-# None: named as an argument, never called.
-_CLASSES: dict[tuple[str, str], type | torch.dtype | None] = {
-    **{("torch", name): dtype for name, dtype in STORAGE_DTYPES.items()},
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): tuple,
-    ("torch", "Tensor"): None,
-    ("torch.nn.parameter", "Parameter"): None,
-    ("torch.storage", "UntypedStorage"): None,
+# What each opcode does, given its argument. torch.load(weights_only=True) knows no others but NEWOBJ, sets
+# and byte strings, which no state dict needs.
+_OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
+    "PROTO": lambda machine, _: None,
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
+    **dict.fromkeys(("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE"), _Machine.push),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
+    "MARK": lambda machine, _: machine.mark(),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.marked())),
+    "TUPLE1": lambda machine, _: machine.push(tuple(machine.popped(1))),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.popped(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.popped(3))),
+    "APPEND": lambda machine, _: machine.extend(machine.popped(1)),
+    "APPENDS": lambda machine, _: machine.extend(machine.marked()),
+    "SETITEM": lambda machine, _: machine.set_items(machine.popped(2)),
+    "SETITEMS": lambda machine, _: machine.set_items(machine.marked()),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine.memo[index])),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), _Machine.put),
+    "GLOBAL": _Machine.push_global,
+    "BINPERSID": lambda machine, _: machine.load_storage(),
+    "REDUCE": lambda machine, _: machine.call(),
+    "BUILD": lambda machine, _: machine.build(),
 }

@@ -22,7 +22,7 @@ from safetensors.torch import save as save_safetensors
 from safetensors.torch import save_file
 from tiny import assert_same_bits
 
-from adamms.checkpoint import torch_pickle
+from adamms.checkpoint import torch_headers
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor, read_header
 from adamms.errors import AdammsError
 
@@ -327,7 +327,7 @@ def test_a_pickle_that_lies_about_a_tensor_is_refused(tmp_path: Path) -> None:
         file = folder / "a.bin"
         torch.save({"a": FORGED[case]}, file)
         with pytest.raises(
-            AdammsError, match=r"a\.bin: (the pickle lies about 'a'|no record|not a readable)"
+            AdammsError, match=r"a\.bin: (the pickle lies about 'a'|refused, not executed|not a readable)"
         ):
             read_header(file)
 
@@ -407,10 +407,10 @@ def test_the_functions_that_a_pickle_may_call_cannot_be_changed_by_it(tmp_path: 
             forged = member.filename.endswith("data.pkl")
             raw = pickled + state.removesuffix(b".") + b"b." if forged else old.read(member)
             new.writestr(member.filename, raw)
-    with pytest.raises(AdammsError, match="holds a function"):
+    with pytest.raises(AdammsError, match="to set the state of a function"):
         read_header(tmp_path / "b.bin")
-    assert torch_pickle._tensor.__defaults__ is None
-    assert not hasattr(torch_pickle._tensor, "mark")
+    assert torch_headers._rebuild_tensor_v2.__defaults__ == (None,)
+    assert not hasattr(torch_headers._rebuild_tensor_v2, "mark")
 
 
 def test_the_other_byte_order_is_refused(tmp_path: Path) -> None:
@@ -472,10 +472,10 @@ BROKEN = {
     "a lone tensor": (lambda file: torch.save(torch.ones(1), file), "holds a Tensor|holds a FakeTensor"),
     "nested": (lambda file: torch.save({"model": {"a": torch.ones(1)}}, file), "'model' is a dict"),
     "a number": (lambda file: torch.save({"step": 3}, file), "'step' is a int"),
-    "names that are numbers": (lambda file: torch.save({3: torch.ones(1)}, file), "3 is a "),
+    "names that are numbers": (lambda file: torch.save({3: torch.ones(1)}, file), "the key 3"),
     "complex": (lambda file: torch.save({"a": torch.ones(1, dtype=torch.complex64)}, file), "complex64"),
-    "sparse": (lambda file: torch.save({"a": torch.eye(2).to_sparse()}, file), "sparse_coo, not dense"),
-    "meta": (lambda file: torch.save({"a": torch.ones(1, device="meta")}, file), "meta, not dense"),
+    "sparse": (lambda file: torch.save({"a": torch.eye(2).to_sparse()}, file), "is a sparse tensor"),
+    "meta": (lambda file: torch.save({"a": torch.ones(1, device="meta")}, file), "is on the meta device"),
 }
 
 

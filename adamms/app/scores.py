@@ -1,10 +1,12 @@
 """Scores by labels, after the choice: of candidates, parents and the control."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 
 from adamms.app.asker import UNMERGED, Answers, Asker, Given, Questions, ask_donor
+from adamms.app.merges import Merges
 from adamms.app.settings import Run
-from adamms.data.example import Example
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
@@ -18,10 +20,8 @@ from adamms.report.console import Console
 REFERENCES = (UNMERGED, Candidate(0.1))
 
 
-def score(
-    run: Run, console: Console, asker: Asker, answers: Answers, questions: Questions
-) -> Evaluation | None:
-    """Score every model on the labelled examples; None where there is nothing to score with.
+def score(run: Run, asker: Asker, answers: Answers, questions: Questions) -> Evaluation | None:
+    """Score every model but the donors on the labelled examples; None where there is nothing to score with.
 
     Args:
         answers: what the candidates that are scored have answered; gains what is missing.
@@ -40,14 +40,12 @@ def score(
         asker.fill("evaluate control", asker.control, list(answers), merges.control, labelled)
     if apart:
         asker.fill("evaluate target", asker.unmerged, [UNMERGED], lambda _: merges.target(), labelled)
-    donors = _donors(run, console, asker, labelled) if run.score_donors else {}
 
     def scores(given: Given) -> Scores:
         return score_tasks(scorer, labels, labelled, texts(given))
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},
-        donors={name: scores(given) for name, given in donors.items()},
         control={each: scores(asker.control[each]) for each in sorted(answers) if run.score_control},
         target=scores(asker.unmerged[UNMERGED]) if apart else None,
     )
@@ -67,12 +65,39 @@ def answered(
     return tuple(found)
 
 
-def _donors(run: Run, console: Console, asker: Asker, labelled: Sequence[Example]) -> dict[str, Given]:
-    """Each donor's own answers, as a model of its own architecture; those that the engine can run."""
-    answers = {}
-    for name in asker.merges.models.donors:
-        try:
-            answers[name] = ask_donor(run, console, asker.merges, name, "evaluate", labelled)
-        except AdammsError as error:
-            console.warn(f"the donor {name} is not evaluated: {error}")
-    return answers
+def with_donors(
+    run: Run, console: Console, merges: Merges, evaluation: Evaluation, questions: Questions
+) -> tuple[Evaluation, tuple[str, ...]]:
+    """Add each donor's scores, as a model of its own architecture. No other model may be live.
+
+    Returns:
+        The evaluation, and a sentence for every donor that could not be evaluated.
+    """
+    scored: dict[str, Scores] = {}
+    failed: list[str] = []
+    if run.score_donors and run.scorer is not None:
+        for name in merges.models.donors:
+            with told(console, f"the donor {name} is") as said:
+                answers = texts(ask_donor(run, console, merges, name, "evaluate", questions.labelled))
+                scored[name] = score_tasks(run.scorer, questions.data.answers, questions.labelled, answers)
+            failed += said
+    return replace(evaluation, donors=scored), tuple(failed)
+
+
+@contextmanager
+def told(console: Console, who: str) -> Iterator[list[str]]:
+    """Whatever fails in the body is said and put into the list: what the search has found is worth more."""
+    said: list[str] = []
+    try:
+        yield said
+    except Exception as error:  # noqa: BLE001  (engines and processors raise many kinds)
+        said.append(f"{who} not evaluated: {_in_words(error)}")
+        console.warn(said[0])
+
+
+def _in_words(error: Exception) -> str:
+    """What went wrong, on one line; where the sentence is not ours, with its type."""
+    if isinstance(error, AdammsError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *(line[:300] for line in lines[:1])])

@@ -103,7 +103,8 @@ class Result:
         folder: where the merged model was written.
         load: code that loads it, on one line.
         command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
-        notes: of a run that has no target: where the answers come from, what was evaluated.
+        notes: sentences: where the answers come from, what was evaluated, what could not be.
+        failure: what went wrong in the end; all else was found, and is written. The run ends with it.
         config: the whole configuration, resolved, as YAML.
     """
 
@@ -129,6 +130,7 @@ class Result:
     load: str = ""
     command: str = ""
     notes: tuple[str, ...] = ()
+    failure: str = ""
     config: str = ""
 
     def to_json(self) -> dict[str, Any]:

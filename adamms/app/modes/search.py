@@ -22,7 +22,7 @@ from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
-from adamms.app.scores import answered, score
+from adamms.app.scores import answered, score, told, with_donors
 from adamms.app.settings import Run
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
@@ -68,20 +68,27 @@ def search(run: Run, console: Console) -> Result:
         selection = run.strategy.choose(asker, run.grid, questions.searched)
         winner = selection.overall.candidate
         recipe = merges.at(winner)
-        folder = output.write(recipe)
         write_json(run.output / "plan.json", merges.plan.to_json())
         write_json(run.output / "selection.json", selection.to_json())
+        folder = output.write(recipe)
         answers = {each: asker.answers.get(each, {}) for each in dict.fromkeys([*run.grid, winner])}
-        evaluation = score(run, console, asker, answers, questions)
+        evaluation = None
+        with told(console, "the models are") as failed:
+            evaluation = score(run, asker, answers, questions)
         if engine.found:
             console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+    notes: tuple[str, ...] = ()
+    if evaluation is not None:  # the target's engine has made room for the donors'
+        evaluation, notes = with_donors(run, console, merges, evaluation, questions)
 
     result = replace(
         result_of(merges, console),
         checks=checks,
         selection=selection,
         evaluation=evaluation,
-        answered=answered(questions, answers, run.scorer),
+        failure="".join(failed),
+        notes=notes,
+        answered=answered(questions, answers, run.scorer if evaluation else None),
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,

@@ -19,6 +19,7 @@ from adamms.engines.disturbance import disturbed
 from adamms.engines.logs.replay import Replay
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
+from adamms.evaluate.score import check_labels
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
@@ -55,8 +56,14 @@ class Questions:
 
 
 def load_questions(run: Run) -> Questions:
-    """Read the data, and draw the examples of the search."""
+    """Read the data, and draw the examples of the search.
+
+    Raises:
+        AdammsError: bad data, or labels that the scorer cannot use.
+    """
     data = run.data.load()
+    if run.scorer is not None:
+        check_labels(run.scorer, data.answers)
     return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
 
 

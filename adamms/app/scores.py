@@ -61,7 +61,7 @@ def answered(
         if given:
             label = questions.data.answers.get(example.id)
             right = {} if scorer is None or label is None else judge(given, label, scorer)
-            found.append(Answered(example, given, label, right))
+            found.append(Answered(example, given, None if label is None else str(label), right))
     return tuple(found)
 
 

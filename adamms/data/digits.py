@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.data.example import Dataset, Example
+from adamms.data.example import Dataset, Example, Label
 from adamms.errors import AdammsError
 
 COLOURS: dict[str, tuple[float, float, float]] = {
@@ -170,7 +170,7 @@ class Digits:
         folder = Path(self.folder)
         folder.mkdir(parents=True, exist_ok=True)
         examples: list[Example] = []
-        answers: dict[str, str] = {}
+        answers: dict[str, Label] = {}
         for position, skill in enumerate(SKILLS):
             if skill.name not in self.tasks:
                 continue
@@ -184,7 +184,7 @@ class Digits:
                 if not path.exists():
                     _write_png(path, render(scene, glyphs, rng))
                 examples.append(Example(name, skill.name, question, path))
-                answers[name] = answer
+                answers[name] = Label((answer,))
         return Dataset(f"digits-{self.split}", tuple(examples), answers)
 
 

@@ -1,7 +1,7 @@
 """What a model is asked; and, apart from it, the right answers.
 
 Engines and the search receive an `Example` only. It has no field for a label, so no search can read one.
-Reference answers are in `Dataset.answers`, which only evaluation opens.
+The right answers are in `Dataset.answers`, which only evaluation opens.
 """
 
 from collections.abc import Mapping
@@ -31,12 +31,34 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Label:
+    """What is right for one example.
+
+    >>> str(Label(("red", "dark red", "red")))
+    'red / dark red'
+
+    Args:
+        accepted: the right answers, each by itself; or what people answered, as often as they did.
+        options: letter -> text, where the question has options.
+        place: where the label is, for messages, e.g. "questions.jsonl, line 3".
+    """
+
+    accepted: tuple[str, ...]
+    options: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+
+    def __str__(self) -> str:
+        """For people."""
+        return " / ".join(dict.fromkeys(self.accepted))
+
+
+@dataclass(frozen=True)
 class Dataset:
-    """Examples in a fixed order, and reference answers (example id -> answer) where there are labels."""
+    """Examples in a fixed order, and labels (example id -> label) where there are any."""
 
     name: str
     examples: tuple[Example, ...]
-    answers: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[str, Label] = field(default_factory=dict)
 
 
 class DataSource(Protocol):

@@ -3,24 +3,23 @@
     {"image": "images/1.png", "question": "What colour is the car?", "task": "vqa", "answer": "red"}
 
 `image` is relative to the file. Only `question` is required. A line with `"options": ["red", "blue"]` is a
-multiple-choice question.
+multiple-choice question. `"answer": ["red", "dark red"]` accepts several answers; an empty one is no label.
 """
 
 import json
 import re
-import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from adamms.data.example import Dataset, Example
+from adamms.data.example import Dataset, Example, Label
+from adamms.data.options import Options
 from adamms.errors import AdammsError, nearest
 
 FIELDS = ("id", "image", "question", "options", "task", "answer")
-LETTERS = string.ascii_uppercase
 
 
 @dataclass(frozen=True)
@@ -62,12 +61,12 @@ class Jsonl:
         if not file.is_file():
             raise AdammsError(f"data.path: {file}: no such file")
         examples: list[Example] = []
-        answers: dict[str, str] = {}
+        answers: dict[str, Label] = {}
         problems: list[str] = []
         seen: dict[str, int] = {}
         for number, line in _lines(file):
             try:
-                example, answer = self._parse(line, number, file.parent)
+                example, label = self._parse(line, number, file)
                 if example.id in seen:
                     raise AdammsError(f"id {example.id!r} is line {seen[example.id]}'s too")
             except AdammsError as error:
@@ -75,8 +74,8 @@ class Jsonl:
                 continue
             seen[example.id] = number
             examples.append(example)
-            if answer is not None:
-                answers[example.id] = answer
+            if label.accepted:
+                answers[example.id] = label
         if problems:
             more = f"\n  and {len(problems) - 5} more" if len(problems) > 5 else ""
             raise AdammsError(f"{file}: bad lines:\n  " + "\n  ".join(problems[:5]) + more)
@@ -84,9 +83,9 @@ class Jsonl:
             raise AdammsError(f"{file}: holds no examples")
         return Dataset(file.stem, tuple(examples), answers)
 
-    def _parse(self, line: bytes, number: int, folder: Path) -> tuple[Example, str | None]:
+    def _parse(self, line: bytes, number: int, file: Path) -> tuple[Example, Label]:
         try:
-            record = json.loads(line.decode("utf-8-sig"))
+            record = json.loads(line.decode("utf-8-sig"), parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise AdammsError(f"not JSON ({error})") from error
         if not isinstance(record, dict):
@@ -95,26 +94,27 @@ class Jsonl:
             if key not in FIELDS:
                 raise AdammsError(f"unknown key {key!r}; expected {', '.join(FIELDS)}.{nearest(key, FIELDS)}")
         question = _text(record, "question")
-        if not question:
+        if question is None or _is_blank(question):
             raise AdammsError("'question' is missing or empty")
         image = _text(record, "image")
         task = _text(record, "task") or self.task
-        return (
-            Example(
-                id=_text(record, "id") or str(number),
-                task=task,
-                question=self._prompt(task, question, _options(record)),
-                image=None if image is None else _checked_image(folder / image),
-            ),
-            _text(record, "answer"),
+        options = Options.of(_texts(record, "options"))
+        example = Example(
+            id=_text(record, "id") or str(number),
+            task=task,
+            question=self._prompt(task, question, options.lines),
+            image=None if image is None else _checked_image(file.parent / image),
         )
+        accepted = record.get("answer")
+        given = _texts(record, "answer") if isinstance(accepted, list) else (_text(record, "answer") or "",)
+        answers = tuple(text for text in given if not _is_blank(text))
+        return example, Label(answers, options.texts, f"{file.name}, line {number}")
 
-    def _prompt(self, task: str, question: str, options: tuple[str, ...]) -> str:
+    def _prompt(self, task: str, question: str, options: Sequence[str]) -> str:
         if not options:
             return _fill(self.prompts.get(task, self.prompt), {"question": question})
-        lettered = (f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False))
         template = self.choice_prompts.get(task, self.choice_prompt)
-        return _fill(template, {"question": question, "options": "\n".join(lettered)})
+        return _fill(template, {"question": question, "options": "\n".join(options)})
 
 
 def _fill(template: str, values: Mapping[str, str]) -> str:
@@ -138,14 +138,24 @@ def _text(record: dict[str, Any], key: str) -> str | None:
     raise AdammsError(f"{key!r} is a {type(value).__name__}; expected text")
 
 
-def _options(record: dict[str, Any]) -> tuple[str, ...]:
-    options = record.get("options") or []
-    if not isinstance(options, list) or len(options) > len(LETTERS):
-        raise AdammsError(f"'options' is {options!r:.60}; expected a list of at most {len(LETTERS)} texts")
-    texts = tuple(_text({"options": option}, "options") for option in options)
+def _texts(record: dict[str, Any], key: str) -> tuple[str, ...]:
+    """The texts of a list; () for null."""
+    given = record.get(key)
+    if given is not None and not isinstance(given, list):
+        raise AdammsError(f"{key!r} is {given!r:.60}; expected a list of texts")
+    texts = tuple(_text({key: each}, key) for each in given or ())
     if None in texts:
-        raise AdammsError("'options' has a null; expected texts")
+        raise AdammsError(f"{key!r} has a null; expected texts")
     return tuple(text for text in texts if text is not None)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen."""
+    return not any(each.isprintable() and not each.isspace() for each in text)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no value of JSON; null is")
 
 
 def _checked_image(path: Path) -> Path:

@@ -1,37 +1,61 @@
-"""Scores whole models, and single answers, with a scorer. Knows no engines: the answers are given."""
+"""Scores whole models, and single answers, with a scorer. Knows no engines: the answers are given.
+
+A question with options is answered rightly by naming an option that the label accepts, whatever the scorer.
+"""
 
 from collections.abc import Mapping, Sequence
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Label
+from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
+from adamms.evaluate.named_option import named, right_letters
 from adamms.evaluate.scorers import Scorer
 from adamms.merge.candidate import Candidate
 
-HALF = 50.0  # percent
+SHOWN = 5  # labels of those that are wrong
+
+
+def check_labels(scorer: Scorer, labels: Mapping[str, Label]) -> None:
+    """Raise AdammsError if a label names no option, or is of a kind that the scorer cannot use."""
+    problems = []
+    for label in labels.values():
+        try:
+            right_letters(label) if label.options else scorer.check(label)
+        except AdammsError as error:
+            problems.append(f"{label.place}: {error}" if label.place else str(error))
+    if problems:
+        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise AdammsError("bad labels:\n  " + "\n  ".join(problems[:SHOWN]) + more)
 
 
 def score_tasks(
-    scorer: Scorer, labels: Mapping[str, str], examples: Sequence[Example], texts: Mapping[str, str]
+    scorer: Scorer, labels: Mapping[str, Label], examples: Sequence[Example], texts: Mapping[str, str]
 ) -> Scores:
-    """The score of one model on every task.
+    """The score of one model on every task: the mean over its examples, in percent.
 
     Args:
-        labels: example id -> the right answer.
+        labels: example id -> what is right.
         examples: those that are scored; all of them have a label.
         texts: example id -> the model's answer.
     """
-    truths: dict[str, dict[str, str]] = {}
+    points: dict[str, list[float]] = {}
     for example in examples:
-        truths.setdefault(example.task, {})[example.id] = labels[example.id]
-    return Scores({task: scorer(texts, truth) for task, truth in truths.items()})
+        points.setdefault(example.task, []).append(right(scorer, texts[example.id], labels[example.id]))
+    return Scores({task: 100 * sum(found) / len(found) for task, found in points.items()})
 
 
-def judge(texts: Mapping[Candidate, str], label: str, scorer: Scorer) -> dict[Candidate, bool]:
-    """Whether each answer to one example is right: scored alone, it gets more than half of the points.
+def judge(texts: Mapping[Candidate, str], label: Label, scorer: Scorer) -> dict[Candidate, float]:
+    """How right each answer to one example is, in [0, 1].
 
     Args:
         texts: candidate -> its answer.
-        label: the right answer.
     """
-    right = {text: scorer({"": text}, {"": label}) > HALF for text in set(texts.values())}
-    return {candidate: right[text] for candidate, text in texts.items()}
+    points = {text: right(scorer, text, label) for text in set(texts.values())}
+    return {candidate: points[text] for candidate, text in texts.items()}
+
+
+def right(scorer: Scorer, answer: str, label: Label) -> float:
+    """How right one answer is, in [0, 1]."""
+    if label.options:
+        return float(named(answer, label.options) in right_letters(label))
+    return scorer(answer, label)

@@ -1,44 +1,95 @@
-"""Scores of answers against reference answers. Nothing before the evaluation sees labels."""
+"""How right an answer to an open question is. Nothing before the evaluation sees labels.
 
-from collections.abc import Mapping
-from typing import Protocol
+Questions with options are scored in one way, whatever the scorer: see `score`.
+"""
 
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from annotated_types import Gt, Le
+
+from adamms.data.example import Label
 from adamms.engines.answer import normalised
-from adamms.errors import AdammsError
+from adamms.evaluate.named_option import says_yes_or_no
 
 
 class Scorer(Protocol):
-    """What the group `evaluate` names: answers and labels to one number."""
+    """What the group `evaluate` names."""
 
     unit: str
 
-    def __call__(self, answers: Mapping[str, str], references: Mapping[str, str]) -> float:
-        """The score over the examples that have a reference, in [0, 100].
+    def __call__(self, answer: str, label: Label) -> float:
+        """How right the answer is, in [0, 1]."""
+        ...
 
-        Args:
-            answers, references: example id -> text.
+    def check(self, label: Label) -> None:
+        """Look at a label before any work.
+
+        Raises:
+            AdammsError: the scorer cannot use a label of this kind.
         """
         ...
 
 
 class ExactAccuracy:
-    """Percentage of answers that are the reference, but for what `normalised` removes and a final stop."""
+    """1 for an accepted answer, but for what `normalised` removes and a final stop; else 0.
+
+    Where yes or no is accepted, a sentence that says one of them counts as it: "Yes, there is."
+    """
 
     unit = "%"
 
-    def __call__(self, answers: Mapping[str, str], references: Mapping[str, str]) -> float:
-        """In [0, 100], over the examples that have a reference.
+    def __call__(self, answer: str, label: Label) -> float:
+        accepted = {_without_stop(text) for text in label.accepted}
+        if accepted <= {"yes", "no"}:
+            return float(says_yes_or_no(answer) in accepted)
+        return float(_without_stop(answer) in accepted)
 
-        Raises:
-            AdammsError: a reference whose example has no answer, or no references.
-        """
-        if not references:
-            raise AdammsError("accuracy needs at least one reference answer")
-        if missing := [example for example in references if example not in answers]:
-            raise AdammsError(f"no answer to the example {missing[0]!r}")
-        right = sum(_plain(answers[example]) == _plain(truth) for example, truth in references.items())
-        return 100 * right / len(references)
+    def check(self, label: Label) -> None:
+        """Any label will do."""
 
 
-def _plain(text: str) -> str:
-    return normalised(text).removesuffix(".").rstrip()
+@dataclass(frozen=True)
+class Anls:
+    """Average normalised Levenshtein similarity (Biten et al. 2019, ICCV, arXiv:1905.13648, section 5).
+
+    1 - NL to the nearest accepted answer, 0 where NL >= threshold. NL is the number of letters to change, put
+    in or take out, over the length of the longer text; case and spacing do not matter. At NL = threshold the
+    scripts of DocVQA and lmms-eval give 1 - NL.
+
+    >>> Anls(threshold=0.5)("Delta  Airlines", Label(("delta airline", "delta")))
+    0.9285714285714286
+
+    Args:
+        threshold: of NL.
+    """
+
+    threshold: Annotated[float, Gt(0), Le(1)]
+
+    unit = "%"
+
+    def __call__(self, answer: str, label: Label) -> float:
+        return max(self._similarity(normalised(answer), normalised(text)) for text in label.accepted)
+
+    def check(self, label: Label) -> None:
+        """Any label will do."""
+
+    def _similarity(self, answer: str, accepted: str) -> float:
+        changes = _distance(answer, accepted) / max(len(answer), len(accepted), 1)
+        return 1 - changes if changes < self.threshold else 0.0
+
+
+def _distance(one: str, other: str) -> int:
+    """Levenshtein's: the least number of letters to change, put in or take out."""
+    row = list(range(len(other) + 1))
+    for place, letter in enumerate(one, start=1):
+        before, row[0] = row[0], place
+        for column, against in enumerate(other, start=1):
+            change = before + (letter != against)
+            before, row[column] = row[column], min(change, row[column] + 1, row[column - 1] + 1)
+    return row[-1]
+
+
+def _without_stop(text: str) -> str:
+    text = normalised(text)
+    return text.rstrip(" .。") or text

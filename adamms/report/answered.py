@@ -26,10 +26,10 @@ class Answered:
         example: the input.
         texts: candidate -> its answer.
         label: the right answer, where it is known. The search never sees it.
-        right: candidate -> whether the scorer takes its answer for right; empty where that is not known.
+        right: candidate -> how right its answer is, from 0 to 1; empty where that is not known.
     """
 
     example: Example
     texts: Mapping[Key, str]
     label: str | None = None
-    right: Mapping[Key, bool] = field(default_factory=dict)
+    right: Mapping[Key, float] = field(default_factory=dict)

@@ -23,6 +23,7 @@ from adamms.app.modes.common import map_models
 from adamms.app.settings import Run, read
 from adamms.data.example import Dataset
 from adamms.engines.answer import texts
+from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import ExactAccuracy
 from adamms.report.console import Console
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, TOKENS, Evidence
@@ -101,5 +102,6 @@ def observe_all(regimes: Sequence[str], seeds: Sequence[int], samples: int, jobs
 
 
 def _accuracy(answers: Answers, data: Dataset) -> np.ndarray:
-    score = ExactAccuracy()
-    return np.array([score(texts(answers[candidate]), data.answers) for candidate in sorted(answers)])
+    """Over all examples, which every task has as many of."""
+    given = [texts(answers[candidate]) for candidate in sorted(answers)]
+    return np.array([score_tasks(ExactAccuracy(), data.answers, data.examples, one).mean for one in given])

@@ -8,7 +8,7 @@ import pytest
 from configured import configured
 from PIL import Image
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Label
 from adamms.data.jsonl import Jsonl
 from adamms.errors import AdammsError
 
@@ -50,7 +50,26 @@ def test_lines_become_examples_in_order_and_answers_stay_apart(tmp_path: Path) -
         Example("2", "default", "And the sky? Ünïcode", image),
         Example("12", "default", "7", None),
     )
-    assert data.answers == {"first": "red", "12": "3.5"}
+    assert data.answers == {
+        "first": Label(("red",), place="data.jsonl, line 1"),
+        "12": Label(("3.5",), place="data.jsonl, line 3"),
+    }
+
+
+@pytest.mark.parametrize("answer", ["", "  ", "\u200b", "\u00a0", None, [], [""]])
+def test_an_empty_answer_is_no_label(answer: Any, tmp_path: Path) -> None:
+    assert jsonl(write(tmp_path, {"question": "a", "answer": answer})).load().answers == {}
+
+
+def test_several_answers_are_accepted_as_often_as_given(tmp_path: Path) -> None:
+    path = write(tmp_path, {"question": "a", "answer": ["red", 3, "red", " "]})
+    label = jsonl(path).load().answers["1"]
+    assert (label.accepted, str(label)) == (("red", "3", "red"), "red / 3")
+
+
+def test_a_label_knows_its_options(tmp_path: Path) -> None:
+    path = write(tmp_path, {"question": "a", "options": ["red", "blue"], "answer": "B"})
+    assert jsonl(path).load().answers["1"].options == {"A": "red", "B": "blue"}
 
 
 def test_prompt_and_default_task(tmp_path: Path) -> None:
@@ -131,11 +150,13 @@ BAD = {
     "empty question": ({"question": ""}, "'question' is missing or empty"),
     "question is a list": ({"question": ["a"]}, "'question' is a list; expected text"),
     "answer is a bool": ({"question": "a", "answer": True}, "'answer' is a bool; expected text"),
-    "options are text": (
-        {"question": "a", "options": "b"},
-        "'options' is 'b'; expected a list of at most 26",
-    ),
-    "too many options": ({"question": "a", "options": [0] * 27}, "expected a list of at most 26 texts"),
+    "invisible question": ({"question": "\u200b"}, "'question' is missing or empty"),
+    "answer is no number": ('{"question": "a", "answer": NaN}', "not JSON .NaN is no value of JSON; null is"),
+    "an answer is a list": ({"question": "a", "answer": [["b"]]}, "'answer' is a list; expected text"),
+    "options are text": ({"question": "a", "options": "b"}, "'options' is 'b'; expected a list of texts"),
+    "too many options": ({"question": "a", "options": [*range(27)]}, "'options' has 27 .* at most 26"),
+    "an option twice": ({"question": "a", "options": ["b", "c", " b"]}, "'options' has 'b' twice"),
+    "an empty option": ({"question": "a", "options": ["b", " "]}, "an empty text at place 2; leave it out"),
     "an option is null": ({"question": "a", "options": ["a", None]}, "'options' has a null; expected texts"),
     "an option is a list": ({"question": "a", "options": [["a"]]}, "'options' is a list; expected text"),
     "missing image": ({"question": "a", "image": "no.png"}, r"image .*/no\.png: no such file"),

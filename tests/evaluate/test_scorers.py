@@ -1,9 +1,13 @@
-"""Exact accuracy."""
+"""Exact accuracy and ANLS: what they accept, and that they are what is published."""
 
 import pytest
+from configured import content
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adamms.errors import AdammsError
-from adamms.evaluate.scorers import ExactAccuracy
+from adamms.app.build import build
+from adamms.data.example import Label
+from adamms.evaluate.scorers import Anls, ExactAccuracy
 
 
 @pytest.mark.parametrize(
@@ -15,26 +19,89 @@ from adamms.evaluate.scorers import ExactAccuracy
         ("STRASSE", "straße", True),
         ("red .", "red", True),
         ("a  red\ncar", "A red car", True),
+        ("\uff32\uff25\uff24", "red", True),
+        ("don\u2019t\u200b", "don't", True),
         ("reddish", "red", False),
         ("", "red", False),
-        ("red..", "red", False),
+        ("", ".", False),
         ("3.5", "35", False),
+        ("10\u00b2", "102", False),
+        ("yes, red", "red", False),
     ],
 )
 def test_case_spacing_and_a_final_stop_do_not_matter(answer: str, truth: str, right: bool) -> None:
-    assert ExactAccuracy()({"1": answer}, {"1": truth}) == (100 if right else 0)
+    assert ExactAccuracy()(answer, Label((truth,))) == right
 
 
-def test_a_percentage_over_the_examples_that_have_a_reference() -> None:
-    answers = {"1": "a", "2": "b", "3": "c", "unlabelled": "x"}
-    assert ExactAccuracy()(answers, {"1": "a", "2": "x", "3": "C"}) == pytest.approx(200 / 3)
+def test_any_accepted_answer_is_right() -> None:
+    label = Label(("red", "dark red"))
+    assert [ExactAccuracy()(text, label) for text in ("Dark red.", "red", "dark")] == [1, 1, 0]
 
 
-def test_a_reference_without_an_answer_is_an_error() -> None:
-    with pytest.raises(AdammsError, match="no answer to the example '2'"):
-        ExactAccuracy()({"1": "a"}, {"1": "a", "2": "b"})
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("Yes", "yes"),
+        ("Yes, there is.", "yes"),
+        ("**No**", "no"),
+        ("No, there is no car.", "no"),
+        ("No it is not", "no"),
+        ("No\nThe car is blue.", "no"),
+        ("The answer is yes.", "yes"),
+        ("\uff39\uff45\uff53", "yes"),
+        ("not", None),
+        ("I do not know", None),
+        ("No idea.", None),
+        ("No one is there.", None),
+        ("Yesterday", None),
+        ("yes or no", None),
+        ("", None),
+    ],
+)
+def test_a_sentence_that_says_yes_or_no_counts_as_it(answer: str, said: str | None) -> None:
+    for label in ("Yes", "no."):
+        assert ExactAccuracy()(answer, Label((label,))) == (said == label.strip(".").lower())
 
 
-def test_no_references_is_an_error() -> None:
-    with pytest.raises(AdammsError, match="at least one reference answer"):
-        ExactAccuracy()({"1": "a"}, {})
+def anls(answer: str, *accepted: str) -> float:
+    return float(build(content("evaluate/anls")["scorer"], "evaluate.scorer")(answer, Label(accepted)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "score"),
+    [
+        ("kitten", ("sitting",), 1 - 3 / 7),
+        ("Delta Airlines", ("delta airlines", "delta"), 1.0),
+        ("delta airline", ("Delta  Airlines",), 1 - 1 / 14),
+        ("abcd", ("abxy",), 0.0),  # NL = 0.5 is not below the threshold
+        ("abcd", ("abcx",), 0.75),
+        ("", ("x",), 0.0),
+        ("x", ("abc", "xy", "x1"), 0.0),
+    ],
+)
+def test_anls_by_hand(answer: str, accepted: tuple[str, ...], score: float) -> None:
+    assert anls(answer, *accepted) == pytest.approx(score)
+
+
+letters = st.text("abA ", max_size=7)
+
+
+@given(letters, st.lists(letters, min_size=1, max_size=3))
+def test_anls_is_the_definition_in_the_paper(answer: str, accepted: list[str]) -> None:
+    """max_j s(a_j, o), s = 1 - NL if NL < 0.5 else 0; Levenshtein's distance by its recursion."""
+
+    def distance(one: str, other: str) -> int:
+        if not one or not other:
+            return len(one) + len(other)
+        if one[0] == other[0]:
+            return distance(one[1:], other[1:])
+        shorter = ((one[1:], other), (one, other[1:]), (one[1:], other[1:]))
+        return 1 + min(distance(*pair) for pair in shorter)
+
+    def similarity(one: str, other: str) -> float:
+        one, other = (" ".join(text.lower().split()) for text in (one, other))
+        share = distance(one, other) / max(len(one), len(other)) if one or other else 0.0
+        return 1 - share if share < 0.5 else 0.0
+
+    expected = max(similarity(text, answer) for text in accepted)
+    assert Anls(threshold=0.5)(answer, Label(tuple(accepted))) == pytest.approx(expected)

@@ -9,7 +9,7 @@ from pathlib import Path
 from strategies import chosen, paper
 
 import adamms
-from adamms.data.example import Dataset, Example
+from adamms.data.example import Dataset, Example, Label
 from adamms.merge.candidate import Candidate
 
 ROOT = Path(adamms.__file__).parent
@@ -58,7 +58,7 @@ def test_the_choice_is_the_same_whatever_the_labels() -> None:
     examples = (Example("1", "t", "q"), Example("2", "t", "q"))
     found = []
     for labels in ({"1": "0", "2": "x"}, {"1": "nothing", "2": "of this"}):
-        data = Dataset("d", examples, labels)
+        data = Dataset("d", examples, {example: Label((text,)) for example, text in labels.items()})
         tasks = {"t": [example.id for example in data.examples]}
         found.append(chosen(paper(resamples=9), answers, tasks))
     assert found[0] == found[1]

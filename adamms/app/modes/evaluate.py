@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Questions, collect, live_checkpoint
+from adamms.app.asker import Questions, collect, live_checkpoint, load_questions
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
 from adamms.app.settings import Run
@@ -22,7 +22,7 @@ def evaluate(run: Run, console: Console) -> Result:
     """Write evaluation.json, answers.jsonl and the report of the model in `model_folder`."""
     if run.model_folder is None:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
-    questions = None if run.scorer is None else Questions(run.data.load(), {})
+    questions = None if run.scorer is None else load_questions(run)
     checkpoint = open_checkpoint(locate(run.model_folder))
     backend = check_lmms(run, console, checkpoint.folder)
     labelled = questions is not None and bool(questions.labelled)
@@ -51,7 +51,8 @@ def _scored(
     ):
         answers = texts(collect(engine, labelled, advance))
     given = (
-        {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id], "label": labels[e.id]}
+        {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id]}
+        | {"label": str(labels[e.id])}
         for e in labelled
     )
     write_lines(run.output / "answers.jsonl", given)

@@ -14,12 +14,14 @@
     return made;
   };
   const judged = (row, at) => (at === null || row.given[at] < 0 ? null : row.right[row.given[at]]);
+  const HALF = 0.5; // of the points: an answer with more is right
+  const both = (row) => [judged(row, data.chosen), judged(row, data.base)].every((one) => one !== null);
   const judgements = {
-    right: (row) => judged(row, data.chosen) === true,
-    wrong: (row) => judged(row, data.chosen) === false,
-    gained: (row) => judged(row, data.chosen) === true && judged(row, data.base) === false,
-    lost: (row) => judged(row, data.chosen) === false && judged(row, data.base) === true,
-    never: (row) => row.right.some((one) => one !== null) && !row.right.includes(true),
+    right: (row) => judged(row, data.chosen) > HALF,
+    wrong: (row) => judged(row, data.chosen) !== null && judged(row, data.chosen) <= HALF,
+    gained: (row) => both(row) && judged(row, data.chosen) > judged(row, data.base),
+    lost: (row) => both(row) && judged(row, data.chosen) < judged(row, data.base),
+    never: (row) => row.right.some((one) => one !== null) && !row.right.some((one) => one > HALF),
   };
   const words = data.rows.map((row) =>
     [row.id, row.task, row.question, row.label ?? "", ...row.texts].join("\n").toLowerCase());
@@ -35,8 +37,8 @@
     return kept.map(([row]) => row);
   };
 
-  const mark = (right) => (right === true ? "right" : right === false ? "wrong" : "");
-  const sign = (right) => (right === true ? " ✓" : right === false ? " ✗" : "");
+  const mark = (right) => (right === null ? "" : right > HALF ? "right" : "wrong");
+  const sign = (right) => (right === null ? "" : right === 1 ? " ✓" : right === 0 ? " ✗" : ` ${right.toFixed(2)}`);
   const runsOf = (row) => { // neighbours with the same answer, together
     const runs = [];
     row.given.forEach((given, at) => {

@@ -98,7 +98,7 @@ def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> dict[s
     """The example as plain data, every different answer once."""
     example = one.example
     texts = list(dict.fromkeys(one.texts[c] for c in candidates if c in one.texts))
-    right = {one.texts[candidate]: judged for candidate, judged in one.right.items()}
+    right = {one.texts[candidate]: float(points) for candidate, points in one.right.items()}
     return {
         "id": example.id,
         "task": example.task,

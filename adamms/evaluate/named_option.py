@@ -1,0 +1,164 @@
+"""Which option of a multiple-choice question an answer names, and which one a label names."""
+
+import re
+from collections.abc import Mapping
+
+from adamms.data.example import Label
+from adamms.data.options import split_letter
+from adamms.engines.answer import normalised, plain
+from adamms.errors import AdammsError
+
+Options = Mapping[str, str]  # letter -> text
+
+# What may stand around a letter or a text without being part of it.
+AROUND = " \t\n*_`\"'()[]{}<>.:,;!"
+ANSWER_IS = re.compile(r"\banswers?\b[\W_]*(?:(?:is|are|was|would be|should be|must be)\b)?", re.IGNORECASE)
+# What may come between "the answer is" and its letter, and between two letters of a list.
+BEFORE = re.compile(
+    r"[\W_]*(?:(?:option|choice|letter|either|both|clearly|probably|most likely)\b[\W_]*)*", re.IGNORECASE
+)
+BETWEEN = re.compile(r"[\s)\]*_]*(?:[,/&+]|\b(?:and|or)\b)[\W_]*(?:option\b\W*)?", re.IGNORECASE)
+# A letter by itself: not one of "vitamin-C", "U.S.", "I'm", "C++" or "B-52".
+ALONE = r"(?<![^\W_])(?<!['.+#-])%s(?![^\W_]|['+#]|[-.][^\W_])"
+CAPITAL, SMALL = ALONE % "([A-Z])", ALONE % "([a-z])"
+# Small letters are words, too: one counts in brackets, after "option", before a mark, or at the end.
+SMALL_MARKED = rf"\([ ]?{SMALL}[ ]?\)|\b(?:option|choice)\W+{SMALL}|^\W*{SMALL}[).:](?=\s|$)"
+MENTION = re.compile(f"{CAPITAL}|{SMALL_MARKED}", re.MULTILINE)
+NEXT = re.compile(rf"{CAPITAL}|{SMALL}(?=\W*$|[)\].:,;])", re.MULTILINE)
+# "A" and "I" before a word are words themselves, unless the word is one of these.
+WORD = re.compile(r"[ \t]+(?!(?:and|or|is|was|because|since|as|but)\b)(?:[^\W_]{2}|\d)", re.IGNORECASE)
+NOT = re.compile(r"\b(?:not|never|neither|nor|cannot)\b|n't\b")
+# "no" before a word is a "no idea" or a "no car", unless the word begins a sentence.
+NO = r"no(?![ \t]+(?!(?:it|there|this|that|these|he|she|they|the|we|you|i)\b)[^\W_])"
+
+
+def named(answer: str, options: Options) -> str | None:
+    """The letter of the one option that an answer names; None where it names none, or several.
+
+    An answer is a letter or an option's text; or it says what "the answer is"; or it mentions one of them.
+
+    >>> [named(text, {"A": "red", "B": "blue"}) for text in ("(B)", "B. blue", "It is blue.", "A or B")]
+    ['B', 'B', 'B', None]
+    """
+    text = plain(answer).strip()
+    if whole := _letter(text, options) or _by_text(text, options):
+        return whole
+    statements = [text[found.end() :] for found in ANSWER_IS.finditer(text)]
+    letters = [pair for tail in statements for pair in _listed(tail, options)]
+    if not letters:
+        mentions = MENTION.finditer(text)
+        letters = [pair for found in mentions if (pair := _mentioned(found, text, options))]
+    if len({letter for letter, _ in letters}) > 1:
+        return None
+    for letter, rest in letters:
+        text_there = _first_text(rest, options)
+        if text_there not in (None, letter):
+            return None
+    return letters[0][0] if letters else _mentioned_text(statements[-1] if statements else text, options)
+
+
+def right_letters(label: Label) -> frozenset[str]:
+    """The letters of the options that a label accepts.
+
+    Raises:
+        AdammsError: an accepted answer names no option, or two.
+    """
+    return frozenset(_right_letter(plain(text).strip(), label) for text in label.accepted)
+
+
+def says_yes_or_no(answer: str) -> str | None:
+    """ "yes" or "no"; None for an answer that says neither, or both.
+
+    >>> says_yes_or_no("Yes, there is."), says_yes_or_no("I do not know."), says_yes_or_no("No idea.")
+    ('yes', None, None)
+    """
+    said = set(re.findall(rf"\b(yes|{NO})\b", plain(answer).casefold()))
+    return said.pop() if len(said) == 1 else None
+
+
+def _right_letter(text: str, label: Label) -> str:
+    options = label.options
+    letter, by_text = _letter(text, options), _by_text(text, options)
+    if letter and by_text and letter != by_text:
+        raise AdammsError(
+            f"the label {text!r} is the letter of {options[letter]!r} and the text of option {by_text}; "
+            f"expected letter and text: '{letter}. {options[letter]}', or '{by_text}. {options[by_text]}'"
+        )
+    both, rest = split_letter(text)
+    if both in options and _same(rest, options[both]):
+        return both
+    if found := letter or by_text:
+        return found
+    choices = ", ".join(f"{letter}. {option}" for letter, option in options.items())
+    raise AdammsError(
+        f"the label {text!r:.60} names no option; expected a letter or a text of {choices:.200}"
+    )
+
+
+def _letter(text: str, options: Options) -> str | None:
+    core = text.strip(AROUND).upper()
+    return core if core in options else None
+
+
+def _by_text(text: str, options: Options) -> str | None:
+    """The option whose text this is; exactly, where two differ only in case or marks."""
+    same = [letter for letter, option in options.items() if _same(text, option)]
+    exactly = [letter for letter in same if plain(options[letter]).strip() == text]
+    found = same if len(same) == 1 else exactly
+    return found[0] if len(found) == 1 else None
+
+
+def _same(text: str, option: str) -> bool:
+    core = _core(option)
+    return _core(text) == core if core else normalised(text) == normalised(option)
+
+
+def _core(text: str) -> str:
+    return normalised(text).strip(AROUND)
+
+
+def _mentioned(found: re.Match[str], text: str, options: Options) -> tuple[str, str] | None:
+    """The letter that was found, if it is an option's and no word, and what comes after it."""
+    letter, rest = next(filter(None, found.groups())).upper(), text[found.end() :]
+    if letter not in options:
+        return None
+    if letter in "AI" and WORD.match(rest) and _first_text(rest, options) != letter:
+        return None
+    return letter, rest
+
+
+def _listed(tail: str, options: Options) -> list[tuple[str, str]]:
+    """The letters that a statement begins with: one, or a list such as "A and B"."""
+    letters: list[tuple[str, str]] = []
+    place = BEFORE.match(tail)
+    while place and (found := NEXT.match(tail, place.end())):
+        pair = _mentioned(found, tail, options)
+        if pair is None:
+            break
+        letters.append(pair)
+        place = BETWEEN.match(tail, found.end())
+    return letters
+
+
+def _texts(options: Options) -> re.Pattern[str]:
+    """Finds an option's text as whole words; the longest first, no single letters."""
+    cores = {_core(option) for option in options.values()}
+    cores = {core for core in cores if len(core) > 1 or core.isdigit()}
+    longest = sorted(cores, key=lambda core: (-len(core), core))
+    either = "|".join(NO if core == "no" else re.escape(core) for core in longest) or r"(?!)"
+    return re.compile(rf"(?<![\w-])(?<!\d[.,:])({either})(?!\w|[.,:]\d)")
+
+
+def _first_text(rest: str, options: Options) -> str | None:
+    """The option whose text comes next."""
+    found = _texts(options).match(normalised(rest).lstrip(AROUND + "-="))
+    return _by_text(found[1], options) if found else None
+
+
+def _mentioned_text(text: str, options: Options) -> str | None:
+    """The one option whose text is mentioned, and not denied before."""
+    said = normalised(text)
+    found = list(_texts(options).finditer(said))
+    if not found or NOT.search(said[: found[0].start()]) or len({each[1] for each in found}) > 1:
+        return None
+    return _by_text(found[0][1], options)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from adamms.errors import AdammsError
 
 LETTERS = string.ascii_uppercase
-# "A. red", "(A) red", "a) red", "A: red", or "A" alone; "A.M." carries no letter.
-LETTERED = re.compile(r"\s*\(?([A-Za-z])(?:[):、]|\.(?=\s|\w\w))\s*(.*\S)\s*|\s*([A-Za-z])\s*", re.DOTALL)
+# "A. red", "(A) red", "a) red", "A: red", or "A" alone; "a" and "A.M." carry no letter.
+LETTERED = re.compile(r"\s*\(?([A-Za-z])(?:[):、]|\.(?=\s|\w\w))\s*(.*\S)\s*|\s*([A-Z])\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)

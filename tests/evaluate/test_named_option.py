@@ -123,9 +123,7 @@ def test_a_number_is_a_text_and_no_place() -> None:
 
 @pytest.mark.parametrize("accepted", ["C", "purple", "B. red", "bluebird", "A or B"])
 def test_a_label_that_names_no_option_is_refused(accepted: str) -> None:
-    with pytest.raises(
-        AdammsError, match=r"names no option; expected a letter or a text of A\. red, B"
-    ):
+    with pytest.raises(AdammsError, match=r"names no option; expected a letter or a text of A\. red, B"):
         right_letters(Label((accepted,), COLOURS))
 
 

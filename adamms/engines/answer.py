@@ -73,7 +73,7 @@ class Answer:
     cut: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"answer": text}; where known also {"tokens": [[logprob, [[id, logprob], ...]], ...], "cut": cut}."""
+        """{"answer": text}; where known also "tokens": [[logprob, [[id, logprob], ...]], ...] and "cut"."""
         tokens = [[token.logprob, [list(pair) for pair in token.likeliest]] for token in self.tokens]
         known = {"tokens": tokens} if tokens else {}
         return {"answer": self.text} | known | ({} if self.cut is None else {"cut": self.cut})

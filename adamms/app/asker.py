@@ -11,6 +11,7 @@ from pathlib import Path
 from adamms.app.merges import Merges
 from adamms.app.models import OpenModel, prompt_files
 from adamms.app.settings import Run, Source
+from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint
 from adamms.data.example import Dataset, Example
 from adamms.engines.answer import Answer
@@ -89,7 +90,13 @@ def live_checkpoint(run: Run, checkpoint: Checkpoint, source: Source) -> Abstrac
 
 
 def check_runnable(run: Run, model: OpenModel) -> None:
-    """Raise AdammsError if the engine is known not to run the model's format."""
+    """Raise AdammsError if the engine is known not to run the model's format, or not under its adapter."""
+    checkpoint = model.checkpoint
+    if isinstance(checkpoint, AdaptedCheckpoint) and checkpoint.untied:
+        raise AdammsError(
+            f"{model.source.where}: {checkpoint.note}. An engine starts from the base, where they are one. "
+            f"Write the model out first (mode=merge merge.alpha=0 with it as model.target); give OUT/model"
+        )
     engine = getattr(run.engine, "name", "")
     if instead := model.advice(engine):
         raise AdammsError(f"{model.described} cannot be run with engine={engine}. {instead}")

@@ -14,6 +14,7 @@ from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
+from adamms.checkpoint.tying import is_head
 from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel
@@ -86,6 +87,16 @@ class Models:
     target: OpenModel
     donors: Mapping[str, OpenModel]
     ancestor: OpenModel | None = None
+
+    def warnings(self) -> Iterator[str]:
+        """What is to be said of them before they are merged, each with its key."""
+        for model in (self.target, *self.donors.values(), self.ancestor):
+            if (
+                model is not None
+                and isinstance(model.checkpoint, AdaptedCheckpoint)
+                and model.checkpoint.note
+            ):
+                yield f"{model.source.where}: {model.checkpoint.note}"
 
     def origins(self, with_ancestor: bool) -> list[Origin]:
         """Each model once, for the model card: target, donors and perhaps the ancestor."""
@@ -170,6 +181,8 @@ def _check_sizes(target: Checkpoint) -> None:
     if not isinstance(target, AdaptedCheckpoint):
         return
     for name in target.changes:
+        if target.untied and is_head(name):
+            continue
         old, new = target.base.tensors.get(name), target.tensors[name]
         if old is None or old.shape != new.shape:
             instead = "where the base has none" if old is None else f"instead of {list(old.shape)}"

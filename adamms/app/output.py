@@ -13,6 +13,7 @@ import yaml
 
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
+from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
 from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
@@ -143,7 +144,10 @@ class Output:
                 limit = int(self.run.max_shard_gb * 1e9)
                 source = self.merges.computed(recipe)
                 write_tensors(source, partial, limit, source.workers, advance)
-            copy_side_files(self.merges.models.target.checkpoint.folder, partial)
+            target = self.merges.models.target.checkpoint
+            copy_side_files(target.folder, partial)
+            if isinstance(target, AdaptedCheckpoint) and target.untied:
+                write_json(partial / "config.json", target.config)
             self._write_card(partial, recipe)
             write_json(partial / RECORD, record)
             write_text(folder.parent / SETTINGS, settings_text(self.run))

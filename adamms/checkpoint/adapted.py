@@ -61,17 +61,21 @@ class Change:
 
 @dataclass(frozen=True)
 class AdaptedCheckpoint(Checkpoint):
-    """A base with an adapter; `folder` and `config` are the base's.
+    """A base with an adapter; `folder` is the base's, and so is `config` unless the adapter unties the head.
 
     Args:
         base: the checkpoint below.
         adapter: the adapter's folder.
         changes: name -> what the adapter makes of it; every other tensor is the base's.
+        untied: whether embeddings and head are two tables, which the base ties to one.
+        note: what is to be said of the base's tied embeddings; "" if nothing is.
     """
 
     base: Checkpoint
     adapter: Path
     changes: Mapping[str, Change]
+    untied: bool = False
+    note: str = ""
 
     def __str__(self) -> str:
         return f"{self.folder} with adapter {self.adapter}"

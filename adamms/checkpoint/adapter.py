@@ -17,6 +17,7 @@ from adamms.checkpoint.adapted import AdaptedCheckpoint, Change, LowRank
 from adamms.checkpoint.module_names import StoredModules
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, has_weights, read_json
 from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry, read_header
+from adamms.checkpoint.tying import settle, tied_tables, untied_config
 from adamms.errors import AdammsError, check_pattern
 
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -74,7 +75,8 @@ def open_adapter(base: Checkpoint, folder: Path) -> AdaptedCheckpoint:
 
     Raises:
         AdammsError: no adapter, one that is no LoRA or uses settings whose effect on the weights is not
-            known here, a tensor of it that fits none of the base's, or two that fit the same.
+            known here, a tensor of it that fits none of the base's, or two that fit the same, or LoRA on a
+            head that is the embeddings' table.
     """
     if not (folder / ADAPTER_CONFIG).is_file():
         raise AdammsError(f"{folder}: no {ADAPTER_CONFIG}; expected the folder of a PEFT adapter")
@@ -82,18 +84,26 @@ def open_adapter(base: Checkpoint, folder: Path) -> AdaptedCheckpoint:
     weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
         raise AdammsError(f"{folder}: no weights; expected {' or '.join(WEIGHTS)}")
-    changes = {}
     tensors = dict(base.tensors)
-    stored = StoredModules(base.tensors, str(base.folder))
-    for key, parts in _grouped(weights).items():
-        try:
+    tied = tied_tables(base)
+    if tied is not None:
+        tensors.setdefault(tied.head, replace(tensors[tied.embeddings], name=tied.head))
+    stored = StoredModules(tensors, str(base.folder))
+    changes: dict[str, Change] = {}
+    try:
+        for key, parts in _grouped(weights).items():
             name = stored.find(key)
             if name in changes:
                 raise AdammsError(f"{key!r} and another tensor are both {name!r} of {base.folder}")
-            changes[name] = _change(parts, key.removesuffix(".weight"), base.tensors[name], settings)
-        except AdammsError as error:
-            raise AdammsError(f"{weights}: {error}") from error
-        tensors[name] = replace(tensors[name], shape=changes[name].base.shape)
+            changes[name] = _change(parts, key.removesuffix(".weight"), tensors[name], settings)
+        settled = settle(base, tied, changes)
+    except AdammsError as error:
+        raise AdammsError(f"{weights}: {error}") from error
+    changes = dict(settled.changes)
+    if tied is not None and not settled.untied and tied.head not in base.tensors:
+        del tensors[tied.head]
+    for name, change in changes.items():
+        tensors[name] = replace(tensors[name], shape=change.base.shape)
     for name, entry in _beside(folder).items():
         if name in changes:
             raise AdammsError(f"{folder}: {WEIGHTS[0]} and {BESIDE} both have {name!r}")
@@ -105,7 +115,9 @@ def open_adapter(base: Checkpoint, folder: Path) -> AdaptedCheckpoint:
         changes[name] = Change(entry)
         tensors[name] = replace(own, name=name)
     ordered = dict(sorted(tensors.items()))
-    return AdaptedCheckpoint(base.folder, ordered, base.config, base, folder, changes)
+    untied, note = settled.untied, settled.note
+    config = untied_config(base.config) if untied else base.config
+    return AdaptedCheckpoint(base.folder, ordered, config, base, folder, changes, untied, note)
 
 
 def _beside(folder: Path) -> dict[str, TensorEntry]:

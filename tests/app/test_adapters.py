@@ -321,3 +321,36 @@ def test_a_llava_that_was_trained_as_lora_on_a_vicuna(run, tmp_path: Path) -> No
     done = run("mode=merge", *target, "model.target.architecture=llava", f"output={tmp_path / 'no'}")
     assert done.status == 2
     assert "makes model.mm_projector.0.weight [6, 4] where the base has none" in done.err
+
+
+# ---------------------------------------------------------------- tied embeddings
+
+
+@pytest.mark.filterwarnings("ignore:.*(tie|tying|tied)")
+def test_embeddings_of_its_own_over_a_tied_head(run, tmp_path: Path) -> None:
+    """What is written answers as PEFT's runtime does: the head is the base's table, not the new one."""
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText as Auto
+
+    base = tiny.save_qwen2_vl(tmp_path / "base", tied=True)
+    other = tiny.save_qwen2_vl(tmp_path / "other", 1, tied=True)
+    whole = {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]}
+    lora.save_adapter(base, tmp_path / "adapter", spread=0.3, r=2, **whole)
+    pair = sources(target=(base, tmp_path / "adapter"), a=other)
+    done = run("mode=merge", *pair, "merge.alpha=0", f"output={tmp_path / 'out'}")
+    assert done.status == 0, done.err
+    assert "warning: model.target: the base ties lm_head.weight to model." in done.out + done.err
+    ids = torch.arange(2, 12)[None]
+    with torch.no_grad():
+        ours = Auto.from_pretrained(tmp_path / "out/model", dtype=torch.float32)(ids).logits
+        plain = Auto.from_pretrained(base, dtype=torch.float32)
+        expected = PeftModel.from_pretrained(plain, tmp_path / "adapter")(ids).logits
+    # The adapter is rounded to the base's bfloat16; a head that followed the embeddings is off by 2.
+    assert (ours - expected).abs().max() < 0.1
+    again = run("mode=plan", *sources(target=tmp_path / "out/model", a=other), f"output={tmp_path / 'plan'}")
+    assert again.status == 0, again.err
+    data = write_jsonl(tmp_path)
+    asked = ("mode=respond", "candidate=0.0", "data=jsonl", f"data.path={data}", "evaluate=none")
+    done = run(*asked, *pair, f"output={tmp_path / 'no'}")
+    assert done.status == 2
+    assert "Write the model out first (mode=merge merge.alpha=0 with it as model.target)" in done.err

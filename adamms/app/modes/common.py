@@ -30,6 +30,8 @@ def map_models(run: Run, console: Console) -> Merges:
     """Open the models and map the donors onto the target."""
     check_merge(run)
     models = open_models(run.models, run.mapper, console.stage)
+    for warning in models.warnings():
+        console.warn(warning)
     by_content = isinstance(models.target.described, SketchedModel)
     with console.stage("match") if by_content else nullcontext():
         return plan_merges(run, models)

@@ -6,23 +6,24 @@ VLMEvalKit                <model>_<dataset>.xlsx | .tsv | .json with the columns
 """
 
 import csv
-import hashlib
 import json
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
 from adamms.engines.answer import first
+from adamms.engines.logs.folder import PICKLES, task_of
+from adamms.engines.logs.options import letter, likelihoods, lowest_is_best, texts
 from adamms.errors import AdammsError
 
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
-SAMPLES = "_samples_"
-PICKLES = (".pkl", ".pickle")
 # lmms-eval 0.7's hash of every example whose content it has dropped already.
-HASH_OF_NOTHING = hashlib.sha256(b"null").hexdigest()
+HASH_OF_NOTHING = sha256(b"null").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,10 @@ class Record:
         number: the example's number in its data set: lmms-eval's doc_id, VLMEvalKit's index.
         content: a digest of the example, such as lmms-eval's doc_hash; "" where the log has none, or one that
             all examples share.
-        raw: the answer as the model gave it.
+        raw: the answer as the model gave it; of log-likelihoods the best option's text or letter.
         filtered: the answer after the tool's own filters; `raw` where there is no other.
+        letter: of the best option; "" where the model gave a text.
+        given: how many answers the example has.
         fields: names of everything else that was logged.
     """
 
@@ -42,6 +45,8 @@ class Record:
     content: str
     raw: str
     filtered: str
+    letter: str = ""
+    given: int = 1
     fields: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -52,33 +57,14 @@ class Log:
     Args:
         task: from the file's name where the tool writes it there, else "".
         records: in the file's order.
+        notes: sentences: what is not as it seems.
+        digest: of the file's bytes.
     """
 
     task: str
     records: Sequence[Record]
-
-
-def find_logs(path: Path) -> list[Path]:
-    """The file itself; for a folder, all sample logs in it and below, the latest of each task.
-
-    Raises:
-        AdammsError: nothing there.
-    """
-    if path.is_file() or path.suffix in PICKLES:
-        return [path]
-    if not path.is_dir():
-        raise AdammsError(f"engine.logs: {path}: no such file or folder")
-    logs = sorted(path.rglob(f"*{SAMPLES}*.jsonl"), key=lambda file: (file.name, file))
-    latest = {_task(file): file for file in logs}  # names begin with the time
-    if latest:
-        return [latest[task] for task in sorted(latest)]
-    old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
-    if not old:
-        raise AdammsError(
-            f"engine.logs: {path}: no *{SAMPLES}<task>.jsonl and no <task>.json of lmms-eval in this folder; "
-            f"name VLMEvalKit's files one by one"
-        )
-    return old
+    notes: Sequence[str] = ()
+    digest: str = ""
 
 
 def read_log(path: Path, form: str) -> Log:
@@ -113,30 +99,69 @@ def read_log(path: Path, form: str) -> Log:
     if form not in ("auto", found):
         raise AdammsError(f"{path}: engine.format={form}, but this is a log of {found}")
     make = _lmms_eval_record if found == LMMS_EVAL else _vlmevalkit_record
-    records = []
+    records, preferred = [], []
     for number, row in enumerate(rows, start=1):
         try:
             records.append(make(row))
+            preferred.append(_likelihoods(row))
         except AdammsError as error:
             raise AdammsError(f"{path}: record {number}: {error}") from error
     if not records:
         raise AdammsError(f"{path}: holds no records")
-    return Log(_task(path) if found == LMMS_EVAL else "", records)
+    task, notes = task_of(path) if found == LMMS_EVAL else "", []
+    if any(values is not None for values in preferred):
+        records, said = _by_options(path, rows, records, preferred)
+        notes.append(said)
+    if repeated := sum(record.given > 1 for record in records):
+        most = max(record.given for record in records)
+        notes.append(f"{path}: {repeated} examples have up to {most} answers each; the first counts")
+    if absent := sum(not record.raw for record in records):
+        notes.append(f"{path}: {absent} of {len(records)} answers are empty, or were not given")
+    with path.open("rb") as content:
+        return Log(task, records, notes, file_digest(content, "sha256").hexdigest())
 
 
-def _task(file: Path) -> str:
-    """mme, both of `20250301_101500_samples_mme.jsonl` and of `mme.json`."""
-    return file.stem.partition(SAMPLES)[2] or file.stem
+def _likelihoods(row: Any) -> list[float] | None:
+    """Those of the options of a record of lmms-eval's; None where it has texts."""
+    if "acc_mutual_info" in row:
+        raise AdammsError("log-likelihoods relative to those without the question are not read")
+    return likelihoods(row.get("resps", row.get("filtered_resps")))
+
+
+def _by_options(
+    path: Path, rows: Sequence[Any], records: Sequence[Record], preferred: Sequence[list[float] | None]
+) -> tuple[list[Record], str]:
+    """The records with the best options as their answers, and a sentence that says so."""
+    if None in preferred:
+        raise AdammsError(f"{path}: record {preferred.index(None) + 1}: a text among log-likelihoods")
+    values = [own for own in preferred if own is not None]
+    try:
+        lowest = lowest_is_best(values)
+    except AdammsError as error:
+        raise AdammsError(f"{path}: {error}") from error
+    found = []
+    for row, record, own in zip(rows, records, values, strict=True):
+        best = own.index(min(own) if lowest else max(own))
+        said = [*texts(row, len(own)), *map(letter, range(len(own)))][best]
+        found.append(replace(record, raw=said, filtered=said, letter=letter(best), given=1))
+    kind = "lowest loss" if lowest else "highest log-likelihood"
+    return found, f"{path}: the answers are the options of the {kind}"
 
 
 def _json_lines(path: Path) -> Iterator[Any]:
-    with path.open(encoding="utf-8-sig") as lines:
+    with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if line.strip():
+            text = line.removeprefix(BOM_UTF8) if number == 1 else line
+            if text.strip():
                 try:
-                    yield json.loads(line)
+                    yield json.loads(text)
                 except ValueError as error:
-                    raise ValueError(f"line {number} is not JSON: {error}") from error
+                    if line.endswith(b"\n"):
+                        raise ValueError(f"line {number} is not JSON: {error}") from error
+                    raise AdammsError(
+                        f"{path}: line {number} is not JSON: it is the last, and cut off. Evaluate again, or "
+                        f"remove it to go on with the {number - 1} lines before it"
+                    ) from error
 
 
 def _json(path: Path) -> tuple[str, list[Any]]:
@@ -153,9 +178,16 @@ def _tsv(path: Path) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            yield from csv.DictReader(lines, delimiter="\t")
+            reader = csv.DictReader(lines, delimiter="\t", strict=True)
+            for row in reader:
+                if None in row.values():
+                    raise AdammsError(
+                        f"{path}: line {reader.line_num}: {len(row) - list(row.values()).count(None)} of "
+                        f"{len(row)} columns; is the file cut off?"
+                    )
+                yield row
     except csv.Error as error:
-        raise AdammsError(f"{path}: not a table ({error})") from error
+        raise AdammsError(f"{path}: line {reader.reader.line_num}: not a table ({error})") from error
 
 
 def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
@@ -167,7 +199,7 @@ def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
     from zipfile import BadZipFile
 
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
+        book = load_workbook(path, read_only=True)  # "=1+1" is what a model has said, and no formula
     except (InvalidFileException, BadZipFile, KeyError) as error:
         raise AdammsError(f"{path}: not an xlsx file ({error})") from error
     with closing(book):
@@ -191,6 +223,7 @@ def _lmms_eval_record(row: Any) -> Record:
     return Record(
         number=_text(row.get("doc_id")),
         content="" if content == HASH_OF_NOTHING else content,
+        given=max(1, *(_count(row[name]) for name in ("resps", "filtered_resps") if name in row)),
         raw=_text(first(row.get("resps", row.get("filtered_resps")))),
         filtered=_text(first(row.get("filtered_resps", row.get("resps")))),
         fields=frozenset(map(str, row)),
@@ -206,6 +239,11 @@ def _vlmevalkit_record(row: Any) -> Record:
         raise AdammsError("the index is empty")
     prediction = _text(row["prediction"])
     return Record(number, content="", raw=prediction, filtered=prediction)
+
+
+def _count(logged: Any) -> int:
+    """How many answers a tool logged, in whatever nest."""
+    return sum(map(_count, logged)) if isinstance(logged, list) else 1
 
 
 def _text(value: Any) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from adamms.engines.answer import Answer
-from adamms.engines.logs.formats import Log, Record, find_logs, read_log
+from adamms.engines.logs.folder import find_logs
+from adamms.engines.logs.formats import Log, Record, read_log
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
@@ -84,7 +85,8 @@ class Replay:
         Raises:
             AdammsError: a file that cannot be read, or logs that have no task or example in common.
         """
-        logs = {_candidate(key): self._read(value) for key, value in self.logs.items()}
+        said: list[str] = []
+        logs = {_candidate(key): self._read(value, said) for key, value in self.logs.items()}
         logs = {candidate: logs[candidate] for candidate in self.candidates}
         if all(isinstance(place, str) and Path(place).is_file() for place in self.logs.values()):
             # One file for every alpha is one task, whatever the files are called.
@@ -100,21 +102,28 @@ class Replay:
         tasks: dict[str, list[str]] = {}
         answers: dict[Candidate, dict[str, Answer]] = {candidate: {} for candidate in logs}
         for task in everywhere:
-            records, said = self._align(task, {candidate: own[task] for candidate, own in logs.items()})
-            notes.append(said)
+            chosen = {candidate: own[task] for candidate, own in logs.items()}
+            records, aligned = self._align(task, chosen)
+            notes += [aligned, *_same_files(task, chosen)]
+            lettered = _lettered(task, records)
             tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
             filtered = any(fnmatchcase(task, pattern) for pattern in self.filtered)
             for candidate, own in records.items():
                 for key, record in own.items():
-                    answers[candidate][f"{task}/{key}"] = Answer(record.filtered if filtered else record.raw)
-        return Replayed(answers, tasks, notes)
+                    text = record.filtered if filtered else record.raw
+                    answers[candidate][f"{task}/{key}"] = Answer(record.letter if lettered else text)
+        return Replayed(answers, tasks, [*notes, *dict.fromkeys(said)])
 
-    def _read(self, place: str | Mapping[str, str]) -> dict[str, Log]:
-        """Task -> log, of one alpha."""
+    def _read(self, place: str | Mapping[str, str], said: list[str]) -> dict[str, Log]:
+        """Task -> log, of one alpha; what there is to say of the files is added to `said`."""
         if isinstance(place, Mapping):
-            return {task: read_log(Path(file).expanduser(), self.format) for task, file in place.items()}
-        logs = [read_log(file, self.format) for file in find_logs(Path(place).expanduser())]
-        return {log.task or UNNAMED: log for log in logs}
+            logs = {task: read_log(Path(file).expanduser(), self.format) for task, file in place.items()}
+        else:
+            found = find_logs(Path(place).expanduser())
+            said += found.notes
+            logs = {log.task or UNNAMED: log for log in (read_log(file, self.format) for file in found.files)}
+        said += [note for log in logs.values() for note in log.notes]
+        return logs
 
     def _align(
         self, task: str, logs: Mapping[Candidate, Log]
@@ -136,7 +145,7 @@ class Replay:
         said = [f"{task}: {len(shared)} examples, aligned by {'content' if by_content else 'number'}"]
         dropped = {
             f"without {' or '.join(wanted or ())}": {c: len(logs[c].records) - len(kept[c]) for c in logs},
-            "logged more than once": {c: len(kept[c]) - len(keyed[c]) for c in logs},
+            "logged more than once (the first counts)": {c: len(kept[c]) - len(keyed[c]) for c in logs},
             "not in every log": {c: len(keyed[c]) - len(shared) for c in logs},
         }
         said += [f"left out, {why}: {_counts(n)}" for why, n in dropped.items() if any(n.values())]
@@ -179,6 +188,36 @@ def _keyed(records: Sequence[Record], by_content: bool) -> dict[str, Record]:
             key = f"{record.content}#{place}" if place else record.content
         keyed.setdefault(key, record)
     return keyed
+
+
+def _lettered(task: str, records: Mapping[Candidate, Mapping[str, Record]]) -> bool:
+    """Whether options are known by their letters alone: in any log, so that all of them are comparable.
+
+    Raises:
+        AdammsError: some logs have texts and others log-likelihoods.
+    """
+    chosen = {c: all(record.letter for record in own.values()) for c, own in records.items()}
+    if len(set(chosen.values())) > 1:
+        texts = ", ".join(str(c) for c, options in chosen.items() if not options)
+        raise AdammsError(
+            f"engine.logs: {task}: the logs of alpha {texts} have texts, the others log-likelihoods of "
+            f"options; evaluate all with the same task"
+        )
+    return any(
+        record.letter and record.raw == record.letter for own in records.values() for record in own.values()
+    )
+
+
+def _same_files(task: str, logs: Mapping[Candidate, Log]) -> list[str]:
+    """A sentence for every log that several alphas have."""
+    alike: dict[str, list[str]] = {}
+    for candidate, log in logs.items():
+        alike.setdefault(log.digest, []).append(str(candidate))
+    return [
+        f"{task}: alpha {' and '.join(alphas)} have the same log, byte for byte: was it given twice?"
+        for alphas in alike.values()
+        if len(alphas) > 1
+    ]
 
 
 def _counts(numbers: Mapping[Candidate, int]) -> str:

@@ -235,7 +235,8 @@ class TestLmmsEval:
         found = replay(files)
         assert texts(found) == {0.0: ["a", "b"], 1.0: ["a", "b"]}
         assert found.notes == [
-            "mme: 2 examples, aligned by content; left out, logged more than once: 1 at alpha 0"
+            "mme: 2 examples, aligned by content; left out, logged more than once (the first counts): "
+            "1 at alpha 0"
         ]
 
     def test_the_same_content_under_two_numbers_is_two_examples(self, tmp_path: Path) -> None:
@@ -301,10 +302,166 @@ class TestLmmsEval:
         assert texts(found) == {0.0: ["a ", "b"], 0.1: ["a ", "b"]}
 
 
+def options(number: int, values: Sequence[float], nested: bool = True, **more: Any) -> dict[str, Any]:
+    """As lmms-eval logs multiple choice: a list of (value, is_greedy) per option, all of it as text."""
+    pairs = [[str(value), str(value == max(values))] for value in values]
+    row = {"doc_id": number, "doc_hash": f"hash{number}", "filtered_resps": pairs}
+    return row | ({"resps": [[pair] for pair in pairs]} if nested else {}) | more
+
+
+class TestLogLikelihoods:
+    @pytest.mark.parametrize("nested", [True, False])
+    def test_the_best_option_is_the_answer_not_the_first_number(self, tmp_path: Path, nested: bool) -> None:
+        values = {0: [[-3.0, -1.5, -2.0], [-0.1, -9.0, -1.0]], 1: [[-1.0, -1.5, -2.0], [-0.5, -9.0, -0.25]]}
+        files = {
+            alpha: jsonl(
+                tmp_path / f"{alpha}/1_samples_seedbench_ppl.jsonl",
+                [options(i, own, nested) for i, own in enumerate(rows)],
+            )
+            for alpha, rows in values.items()
+        }
+        found = replay(files)
+        assert texts(found, "seedbench_ppl") == {0.0: ["B", "A"], 1.0: ["A", "C"]}
+        assert f"{files[0]}: the answers are the options of the highest log-likelihood" in found.notes
+
+    def test_losses_are_known_by_their_sign(self, tmp_path: Path) -> None:
+        """Most of lmms-eval's models log losses; lmms-eval takes the least."""
+        file = jsonl(tmp_path / "1_samples_ppl.jsonl", [options(0, [3.0, 1.5]), options(1, [0.0, 1.5])])
+        found = replay({0: file})
+        assert texts(found, "ppl") == {0.0: ["B", "A"]}
+        assert f"{file}: the answers are the options of the lowest loss" in found.notes
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"doc": {"choices": ["red", "blue"]}},
+            {"doc": {"options": ["red", "blue"]}},
+            {"arguments": [["q", " red"], ["q", " blue"]]},
+            {"arguments": ["q", " red", 0, "ppl", "test", "q", " blue", 0, "ppl", "test"]},
+            {"arguments": [["red cars", " x"], ["blue", " x"]], "doc": {"choices": ["one"]}},
+        ],
+    )
+    def test_options_whose_texts_are_logged(self, tmp_path: Path, more: Row) -> None:
+        rows = [options(0, [-1.0, -2.0], **more), options(1, [-2.0, -1.0], **more)]
+        said = texts(replay({0: jsonl(tmp_path / "1_samples_ppl.jsonl", rows)}), "ppl")[0.0]
+        assert said == [said[0], "blue"]
+        assert said[0] in ("red", "red cars")
+
+    def test_letters_for_all_where_one_log_has_no_texts(self, tmp_path: Path) -> None:
+        file = jsonl(
+            tmp_path / "a/1_samples_ppl.jsonl", [options(0, [-2.0, -1.0], doc={"choices": ["x", "y"]})]
+        )
+        other = jsonl(tmp_path / "b/1_samples_ppl.jsonl", [options(0, [-2.0, -1.0])])
+        assert texts(replay({0: file, 1: other}), "ppl") == {0.0: ["B"], 1.0: ["B"]}
+
+    def test_old_logs(self, tmp_path: Path) -> None:
+        file = old_log(
+            tmp_path / "ppl.json",
+            ["a"],
+            resps=[[[-2.5, False]], [[-1, True]]],
+            filtered_resps=[[-2.5, False], [-1, True]],
+        )
+        assert texts(replay({0: file}), "ppl") == {0.0: ["B"]}
+
+    @pytest.mark.parametrize(
+        ("rows", "said"),
+        [
+            (
+                [{"doc_id": 0, "filtered_resps": ["-1.5", "False"]}],
+                "one text per example, which name no answer",
+            ),
+            ([options(0, [-1.0, 2.0])], "log-likelihoods of both signs"),
+            ([options(0, [-1.0, -2.0]), options(1, [1.0, 2.0])], "log-likelihoods of both signs"),
+            ([options(0, [-1.0, float("nan")])], "record 1: 1 of 2 options have no log-likelihood"),
+            ([options(0, [-1.0, -2.0]), as_written_by_0_7(1, "a")], "record 2: a text among log-likelihoods"),
+            ([options(0, [-1.0, -2.0], acc_mutual_info=1.0)], "record 1: log-likelihoods relative to"),
+        ],
+    )
+    def test_what_names_no_option_is_refused(self, tmp_path: Path, rows: list[Row], said: str) -> None:
+        file = jsonl(tmp_path / "1_samples_ppl.jsonl", rows)
+        with pytest.raises(AdammsError, match=said) as raised:
+            replay({0: file})
+        assert file in str(raised.value)
+
+    def test_texts_are_not_compared_with_options(self, tmp_path: Path) -> None:
+        files = {
+            0: jsonl(tmp_path / "a/1_samples_t.jsonl", [as_written_by_0_7(0, "A")]),
+            0.5: jsonl(tmp_path / "b/1_samples_t.jsonl", [options(0, [-1.0, -2.0])]),
+        }
+        with pytest.raises(
+            AdammsError, match="t: the logs of alpha 0 have texts, the others log-likelihoods"
+        ):
+            replay(files)
+
+
+class TestWhatIsSaid:
+    def test_several_answers_to_an_example(self, tmp_path: Path) -> None:
+        rows = [as_written_by_0_7(i, "a", resps=["a", "b", "c"]) for i in range(2)] + [
+            as_written_by_0_7(2, "x")
+        ]
+        file = jsonl(tmp_path / "1_samples_mme.jsonl", rows)
+        found = replay({0: file})
+        assert texts(found) == {0.0: ["a", "a", "x"]}
+        assert f"{file}: 2 examples have up to 3 answers each; the first counts" in found.notes
+
+    def test_runs_of_two_dates(self, tmp_path: Path) -> None:
+        for date in ("20250101", "20250301"):
+            jsonl(tmp_path / f"org__m/{date}_samples_mme.jsonl", [as_written_by_0_7(0, date)])
+            (tmp_path / f"org__m/{date}_results.json").write_text('{"model_name": "org/m"}')
+        found = replay({0: str(tmp_path)})
+        assert texts(found) == {0.0: ["20250301"]}
+        assert found.notes[-1] == (
+            f"{tmp_path}: 1 logs of earlier runs are left out, the latest of each task counts: "
+            "20250101_samples_mme.jsonl"
+        )
+
+    def test_two_models_in_one_folder(self, tmp_path: Path) -> None:
+        for model in ("S1__model", "S3__model"):
+            jsonl(tmp_path / f"{model}/20250101_samples_mme.jsonl", [as_written_by_0_7(0, model)])
+        with pytest.raises(
+            AdammsError, match=r"the task mme has logs in several folders.*S1__model.*S3__model"
+        ):
+            replay({0: str(tmp_path)})
+
+    def test_two_models_whose_folders_have_one_name(self, tmp_path: Path) -> None:
+        """lmms-eval names the folder by the last two parts of the model's path."""
+        for date, model in (("20250101", "a/out/model"), ("20250301", "b/out/model")):
+            jsonl(tmp_path / f"out__model/{date}_samples_{date}.jsonl", [as_written_by_0_7(0, date)])
+            (tmp_path / f"out__model/{date}_results.json").write_text(json.dumps({"model_name": model}))
+        with pytest.raises(
+            AdammsError, match=r"several models: a/out/model \(20250101.*b/out/model \(20250301"
+        ):
+            replay({0: str(tmp_path)})
+
+    def test_one_log_under_two_alphas(self, tmp_path: Path) -> None:
+        files = [
+            jsonl(tmp_path / f"{name}/1_samples_mme.jsonl", [as_written_by_0_7(0, text)])
+            for name, text in (("a", "x"), ("b", "x"), ("c", "y"))
+        ]
+        said = "mme: alpha 0 and 0.1 have the same log, byte for byte: was it given twice?"
+        assert said in replay({0: files[0], 0.1: files[0], 0.2: files[2]}).notes
+        assert said in replay({0: files[0], 0.1: files[1], 0.2: files[2]}).notes
+
+    def test_answers_that_are_not_there(self, tmp_path: Path) -> None:
+        file = vlm(tmp_path / "m.json", [row(1, float("nan")), row(2, None), row(3, "a"), row(3, "b")])
+        found = replay({0: file})
+        assert texts(found, "default") == {0.0: ["", "", "a"]}
+        assert found.notes == [
+            "default: 3 examples, aligned by number; left out, logged more than once (the first counts): "
+            "1 in every log",
+            f"{file}: 2 of 4 answers are empty, or were not given",
+        ]
+
+    def test_judges_columns_are_no_answers(self, tmp_path: Path) -> None:
+        judged = {"hit": 1, "log": "Match", "res": "B", "prediction_openai": "C"}
+        file = vlm(tmp_path / "m_openai_result.xlsx", [row(1, "A") | judged])
+        assert texts(replay({0: file}), "default") == {0.0: ["A"]}
+
+
 class TestVlmEvalKit:
     @pytest.mark.parametrize("suffixes", [(".xlsx",), (".tsv",), (".json",), (".xlsx", ".tsv", ".json")])
     def test_tables_aligned_on_index(self, tmp_path: Path, suffixes: tuple[str, ...]) -> None:
-        predictions = ["yes", "tab\tand\nline", "12", "ü 漢", "=SUM(1)"[1:], ""]
+        predictions = ["yes", "tab\tand\nline", "12", "ü 漢", "=SUM(1)", ""]
         rows = [row(i, p) for i, p in enumerate(predictions)]
         files = {
             i / 10: {"MME": vlm(tmp_path / f"m{i}_MME{suffix}", rows[i:] + rows[:i])}
@@ -336,7 +493,19 @@ class TestVlmEvalKit:
 
 BAD = {
     "no file": ("gone.jsonl", None, "no such file or folder"),
-    "not JSON": ("1_samples_t.jsonl", '{"doc_id": 1, "resps": "a"}\n{"doc', "line 2 is not JSON"),
+    "not JSON": (
+        "1_samples_t.jsonl",
+        '{"doc_id": 1, "resps": "a"}\n{"doc',
+        "line 2 is not JSON: it is the last, and cut off. Evaluate again",
+    ),
+    "torn in the middle": ("1_samples_t.jsonl", '{"doc_id": 1, "res\n{"doc_id": 2}\n', "line 1 is not JSON"),
+    "torn in a letter": (
+        "1_samples_t.jsonl",
+        '{"doc_id": 1, "resps": "ü'.encode()[:-1],
+        "line 1 is not JSON",
+    ),
+    "torn rows": ("t.tsv", "index\tquestion\tprediction\n1\tq\tyes\n2\tq", "line 3: 2 of 3 columns"),
+    "torn cells": ("t.tsv", 'index\tprediction\n1\t"yes"\n2\t"n', "line 3: not a table"),
     "other objects": ("1_samples_t.jsonl", '{"question": "q"}', "record 1: expected an object with resps"),
     "no id": ("1_samples_t.jsonl", '{"resps": "a"}', "doc_hash or doc_id"),
     "empty": ("1_samples_t.jsonl", "", "holds no records"),

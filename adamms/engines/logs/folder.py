@@ -1,0 +1,81 @@
+"""Which files of a folder are the logs to read, and of which tasks. Reads none of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from adamms.errors import AdammsError
+
+SAMPLES = "_samples_"
+PICKLES = (".pkl", ".pickle")
+
+
+@dataclass(frozen=True)
+class Found:
+    """The logs of one alpha: the files, and sentences of what was left out."""
+
+    files: Sequence[Path]
+    notes: Sequence[str] = ()
+
+
+def find_logs(path: Path) -> Found:
+    """The file itself; for a folder, all sample logs in it and below, the latest of each task.
+
+    Raises:
+        AdammsError: nothing there, or the logs of several models.
+    """
+    if path.is_file() or path.suffix in PICKLES:
+        return Found([path])
+    if not path.is_dir():
+        raise AdammsError(f"engine.logs: {path}: no such file or folder")
+    logs = sorted(path.rglob(f"*{SAMPLES}*.jsonl"), key=lambda file: (file.name, file))
+    if logs:
+        _check_one_model(path, logs)
+        latest = {task_of(file): file for file in logs}  # names begin with the time
+        earlier = [file.name for file in logs if file not in latest.values()]
+        said = f"{path}: {len(earlier)} logs of earlier runs are left out, the latest of each task counts: "
+        notes = [said + ", ".join(earlier)] if earlier else []
+        return Found([latest[task] for task in sorted(latest)], notes)
+    old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
+    if not old:
+        raise AdammsError(
+            f"engine.logs: {path}: no *{SAMPLES}<task>.jsonl and no <task>.json of lmms-eval in this folder; "
+            f"name VLMEvalKit's files one by one"
+        )
+    return Found(old)
+
+
+def _check_one_model(path: Path, logs: Sequence[Path]) -> None:
+    """Raise AdammsError if a task's logs lie in several folders, or the runs name several models.
+
+    lmms-eval makes a folder for each model, of the last two parts of its path, and names the model in full in
+    the results beside the logs.
+    """
+    places: dict[str, set[str]] = {}
+    models: dict[str, str] = {}
+    for file in logs:
+        places.setdefault(task_of(file), set()).add(str(file.parent))
+        results = file.with_name(f"{file.name.partition(SAMPLES)[0]}_results.json")
+        try:
+            models[str(json.loads(results.read_text(encoding="utf-8")).get("model_name") or "")] = file.name
+        except (OSError, ValueError, AttributeError):
+            continue  # results may be absent: the logs alone are read
+    models.pop("", None)
+    if len(models) > 1:
+        named = ", ".join(f"{model} ({name})" for model, name in models.items())
+        raise AdammsError(
+            f"engine.logs: {path}: its runs are of several models: {named}; name one model's files, as "
+            f"{{task: file}}"
+        )
+    for task, folders in places.items():
+        if len(folders) > 1:
+            raise AdammsError(
+                f"engine.logs: {path}: the task {task} has logs in several folders, as of several models: "
+                f"{', '.join(sorted(folders))}; name one of them"
+            )
+
+
+def task_of(file: Path) -> str:
+    """mme, both of `20250301_101500_samples_mme.jsonl` and of `mme.json`."""
+    return file.stem.partition(SAMPLES)[2] or file.stem

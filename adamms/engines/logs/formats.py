@@ -145,7 +145,7 @@ def _by_options(
         said = [*texts(row, len(own)), *map(letter, range(len(own)))][best]
         found.append(replace(record, raw=said, filtered=said, letter=letter(best), given=1))
     kind = "lowest loss" if lowest else "highest log-likelihood"
-    return found, f"{path}: the answers are the options of the {kind}"
+    return found, f"{task_of(path)}: the answers are the options of the {kind}"
 
 
 def _json_lines(path: Path) -> Iterator[Any]:

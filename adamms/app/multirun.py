@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.messages import explain
 from adamms.errors import AdammsError
+from adamms.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,8 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
         "mode": str(config.mode.name),
         "output": str(Path(config.output).absolute()),
     }
-    partial = folder / f"{RECORD}.partial"  # a job that is killed leaves a whole record, or the one before
-    partial.write_text(json.dumps(content | how, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(folder / RECORD)
+    # A job that is killed leaves a whole record, or the one before.
+    write_whole(folder / RECORD, json.dumps(content | how, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager

@@ -14,18 +14,20 @@ import yaml
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
 from adamms.checkpoint.adapted import AdaptedCheckpoint
-from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.fingerprint import fingerprint_side_files
+from adamms.checkpoint.reader import open_checkpoint, read_json
 from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
-from adamms.checkpoint.writer import check_writable, whole_folder, write_tensors
+from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
-from adamms.report.report import write_text
 from adamms.report.result import Result
+from adamms.whole_file import explained, write_whole
 
 RECORD = "adamms_recipe.json"
+WRITTEN = "written"  # in it: digests of what lies beside it
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
 # What loads the model, its folder in the place of {}.
@@ -41,12 +43,12 @@ def settings_text(run: Run) -> str:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write it, whole or not at all; make the folder if need be."""
-    write_text(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """One line of JSON per record, whole or not at all."""
-    write_text(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+    write_whole(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 def write_evaluation(file: Path, result: Result) -> None:
@@ -71,6 +73,14 @@ def result_of(merges: Merges, console: Console) -> Result:
     )
 
 
+def _digests(folder: Path) -> dict[str, str]:
+    """What tells whether a model's folder is as it was written."""
+    return {
+        "weights": open_checkpoint(folder).fingerprint,
+        "side_files": fingerprint_side_files(folder),
+    }
+
+
 @dataclass(frozen=True)
 class Output:
     """The merged model of a run, in OUTPUT/model.
@@ -91,7 +101,14 @@ class Output:
 
     def check(self) -> None:
         """Fail before any work if the model could not be written at the end."""
-        if not self._continues():
+        models = self.merges.models
+        for model in (models.target, *models.donors.values(), models.ancestor):
+            if model is not None and model.checkpoint.folder.resolve() in self.folder.resolve().parents:
+                raise AdammsError(
+                    f"output is {self.run.output}, inside the folder of the model {model.checkpoint.folder}: "
+                    f"what is written there would become a part of that model; choose another output"
+                )
+        if not self._kept():
             check_writable(self.folder, self._bytes_needed())
             self._tell_of_side_files()
 
@@ -132,10 +149,7 @@ class Output:
     def write(self, recipe: Recipe) -> Path:
         """Write the merged checkpoint with everything that the target's folder has beside its weights."""
         folder, record = self.folder, self.merges.record(recipe)
-        written = folder / RECORD
-        known = written.read_text(encoding="utf-8") if self._continues() and written.is_file() else "null"
-        if json.loads(known) == json.loads(json.dumps(record)):
-            open_checkpoint(folder)  # every shard is there, and whole
+        if self._kept() == json.loads(json.dumps(record)):
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
         total = sum(entry.nbytes for entry in recipe.layout())
@@ -149,8 +163,8 @@ class Output:
             if isinstance(target, AdaptedCheckpoint) and target.untied:
                 write_json(partial / "config.json", target.config)
             self._write_card(partial, recipe)
-            write_json(partial / RECORD, record)
-            write_text(folder.parent / SETTINGS, settings_text(self.run))
+            write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
+            write_whole(folder.parent / SETTINGS, settings_text(self.run))
         return folder
 
     def complete_card(self, recipe: Recipe, result: Result) -> None:
@@ -170,10 +184,34 @@ class Output:
         origins = self.merges.models.origins(with_ancestor=recipe.method.needs_ancestor)
         write_card(folder, origins, self.merges.record(recipe), self.loader, result)
 
-    def _continues(self) -> bool:
-        """Whether this very run has written its model before: a job that was requeued, a command repeated."""
-        file = self.run.output / SETTINGS
-        return file.is_file() and file.read_text(encoding="utf-8") == settings_text(self.run)
+    def _kept(self) -> dict[str, Any] | None:
+        """The record of the model that this very run has written before: a job requeued, a command repeated.
+
+        None if there is none.
+
+        Raises:
+            AdammsError: the model is not as it was written.
+        """
+        settings = self.run.output / SETTINGS
+        with explained(self.run.output, "cannot be read"):
+            if not self.folder.is_dir() or not settings.is_file():
+                return None
+            if settings.read_bytes() != settings_text(self.run).encode(errors="replace"):
+                return None
+        try:
+            with explained(self.folder, "cannot be read"):
+                check_written(self.folder, list(self.merges.models.target.checkpoint.tensors.values()))
+                digests = _digests(self.folder)
+            with explained(self.folder / RECORD, "cannot be read"):
+                record = read_json(self.folder / RECORD)
+            if record.pop(WRITTEN, digests) != digests:
+                raise AdammsError(f"{self.folder}: weights or other files were changed")
+        except AdammsError as error:
+            raise AdammsError(
+                f"{error}. This run has written {self.folder} before, and it is not whole any more; remove "
+                f"it, and the same command writes it again"
+            ) from error
+        return record
 
     def _bytes_needed(self) -> int:
         checkpoint = self.merges.models.target.checkpoint

@@ -24,6 +24,7 @@ from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.errors import AdammsError
+from adamms.whole_file import explained, sync
 
 PARTIAL = ".partial"
 
@@ -49,13 +50,20 @@ class Shard:
 
 
 def check_writable(folder: Path, needed_bytes: int) -> None:
-    """Raise AdammsError if `folder` exists already, or its disk has less than `needed_bytes` free."""
-    if folder.exists():
+    """Raise AdammsError if `folder` exists already, or its disk has less than `needed_bytes` free.
+
+    A link at its place counts, whether or not it leads somewhere.
+    """
+    if os.path.lexists(folder):
         raise AdammsError(f"{folder} exists already; choose another output, or remove it")
-    parent = next(path for path in folder.absolute().parents if path.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise AdammsError(f"{folder} cannot be written: {parent} is not a folder that you may write to")
-    free = shutil.disk_usage(parent).free
+    with explained(folder, "cannot be written"):
+        parent = next(path for path in folder.absolute().parents if os.path.lexists(path))
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise AdammsError(f"{folder} cannot be written: {parent} is not a folder that you may write to")
+        longest = max(len(os.fsencode(part)) for part in folder.parts)
+        if longest > os.pathconf(parent, "PC_NAME_MAX"):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+        free = shutil.disk_usage(parent).free
     if free < needed_bytes:
         raise AdammsError(
             f"disk full: {folder} needs {needed_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
@@ -66,29 +74,36 @@ def check_writable(folder: Path, needed_bytes: int) -> None:
 def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
     """A partial sibling of `folder` to fill, which becomes `folder` when the block ends without error.
 
-    On error nothing is left; after a crash only the hidden sibling is, which the next run removes.
+    All of it is on the disk before it gets its name. On error nothing is left; after a crash only the hidden
+    sibling is, which the next run removes.
 
     Raises:
-        AdammsError: `folder` exists, another process is writing it, or the disk is too small.
+        AdammsError: `folder` exists, another process is writing it, the disk is too small, or the system
+            refuses to read or write a file in the block.
     """
     check_writable(folder, needed_bytes)
     created = [path for path in folder.parents if not path.exists()]  # the innermost first
-    folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.parent / f".{folder.name}{PARTIAL}"
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
             for leftover in partial.iterdir():
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                link = leftover.is_symlink()
+                shutil.rmtree(leftover) if leftover.is_dir() and not link else leftover.unlink()
             try:
                 yield partial
+                for written in (*partial.rglob("*"), partial):
+                    sync(written)
                 partial.rename(folder)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
+        sync(folder.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise AdammsError(f"disk full while writing {folder}; nothing was left there") from error
-        raise
+        file = str(error.filename or folder).replace(f"{partial}", f"{folder}")
+        raise AdammsError(f"{file}: {error.strerror or error}; nothing was left of {folder}") from error
     finally:
         for parent in () if folder.exists() else created:
             if parent.is_dir() and not any(parent.iterdir()):
@@ -97,15 +112,18 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
 
 @contextmanager
 def _locked(partial: Path) -> Iterator[None]:
+    """The folder, made or left by a crash, for this process alone. A link there is removed, not followed."""
+    if partial.is_symlink():
+        partial.unlink()
     partial.mkdir(exist_ok=True)
-    descriptor = os.open(partial, os.O_RDONLY)
+    descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise AdammsError(f"another run is writing {partial}; choose another output") from error
         # Between the two calls another run may have ended, and its folder have been renamed.
-        if not partial.is_dir() or not os.path.samestat(os.fstat(descriptor), partial.stat()):
+        if not partial.is_dir() or not os.path.samestat(os.fstat(descriptor), partial.lstat()):
             raise AdammsError(f"another run was writing {partial}; choose another output")
         yield
     finally:
@@ -182,7 +200,7 @@ def write_tensors(
         for job in as_completed(jobs):
             job.result()
     _write_index(folder, shards, entries)
-    _verify(folder, entries)
+    check_written(folder, entries)
 
 
 def _write_tensor(source: TensorSource, name: str, file: OutputFile, offset: int, advance: Advance) -> None:
@@ -209,10 +227,11 @@ def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[Tensor
     (folder / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _verify(folder: Path, entries: Sequence[TensorEntry]) -> None:
+def check_written(folder: Path, entries: Sequence[TensorEntry]) -> None:
+    """Raise AdammsError unless the folder's files are whole and hold these tensors and no others."""
     written = open_checkpoint(folder).tensors
     wanted = {entry.name: (entry.shape, entry.dtype) for entry in entries}
     found = {name: (entry.shape, entry.dtype) for name, entry in written.items()}
     if wanted != found:
         wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        raise AdammsError(f"{folder}: what was written differs from what was to be written: {wrong[:3]}")
+        raise AdammsError(f"{folder}: holds other tensors than were to be written: {', '.join(wrong[:3])}")

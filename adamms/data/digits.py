@@ -4,9 +4,9 @@ A scene puts two or three digits, each in its own colour, into the four cells of
 questions and their answers. Knows nothing of models or tokenizers.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.data.example import Dataset, Example, Label
 from adamms.errors import AdammsError
+from adamms.whole_file import write_whole
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (1.0, 0.15, 0.15),
@@ -189,7 +190,6 @@ class Digits:
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    """Write beside `path` and rename, so that a killed run leaves no part of an image."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    Image.fromarray(pixels).save(temporary, format="PNG", compress_level=6)
-    temporary.replace(path)
+    written = BytesIO()
+    Image.fromarray(pixels).save(written, format="PNG", compress_level=6)
+    write_whole(path, written.getvalue())

@@ -1,8 +1,7 @@
 """Small changes of an image that should not change the answer. Questions stay as they are."""
 
-import os
+import hashlib
 from dataclasses import replace
-from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from PIL import Image
 
 from adamms.data.example import Example
 from adamms.engines.image import open_image
+from adamms.whole_file import write_whole
 
 SHIFT = 1  # at most so many pixels in each direction
 BRIGHTNESS = (0.85, 1.1)
@@ -30,11 +30,7 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
     values = np.roll(values, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(0, 1))
     written = BytesIO()
-    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(written, "png")
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{blake2b(written.getvalue(), digest_size=16).hexdigest()}.png"
-    if not file.exists():
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(written.getvalue())
-        partial.replace(file)
-    return replace(example, image=file)
+    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(written, format="png")
+    raw = written.getvalue()
+    name = hashlib.blake2b(raw, digest_size=16).hexdigest()
+    return replace(example, image=write_whole(folder / f"{name}.png", raw))

@@ -22,6 +22,7 @@ from adamms.engines.base import Engine
 from adamms.engines.image import shown_otherwise_before
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
+from adamms.whole_file import write_whole
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise
@@ -132,9 +133,7 @@ class AnswerStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         description = self.folder / "key.json"
         if not description.exists():
-            partial = self.folder / f".{uuid.uuid4().hex}"
-            partial.write_text(json.dumps(self.subject, indent=2) + "\n", encoding="utf-8")
-            partial.replace(description)
+            write_whole(description, json.dumps(self.subject, indent=2) + "\n")
         name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{CHECKED}"
         self._flushed = time.monotonic()
         return os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)

@@ -17,8 +17,9 @@ from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.side_files import leads_out
 from adamms.report import findings, words
 from adamms.report.page import curves
-from adamms.report.page.picture import draw
+from adamms.report.page.picture import drawn
 from adamms.report.result import Result
+from adamms.whole_file import write_whole
 
 PICTURE = "search.png"
 PIPELINE = "image-text-to-text"
@@ -101,7 +102,7 @@ def write_card(
     pipeline = TEXT_PIPELINE if "ForCausalLM" in loader else PIPELINE
     front = yaml.safe_dump(_metadata(origins, recipe, pipeline, result), sort_keys=False).strip()
     text = f"---\n{front}\n---\n\n" + "\n\n".join(blocks) + "\n"
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_whole(folder / "README.md", text)
     return text
 
 
@@ -153,7 +154,7 @@ def _found(folder: Path, result: Result) -> list[str]:
     if choice is not None:
         blocks.append(f"Without labels, over {choice.examples} examples. {_text(findings.how_sure(choice))}")
     if curve is not None:
-        draw(folder / PICTURE, curve)
+        write_whole(folder / PICTURE, drawn(curve))
         blocks.append(f"![scores by labels, and D, which the search minimises]({PICTURE})")
     if result.evaluation is not None:
         scopes = (None, *result.tasks)

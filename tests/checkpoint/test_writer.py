@@ -305,6 +305,109 @@ def test_after_a_crash_only_the_hidden_sibling_is_left_and_the_next_run_removes_
     assert not (folder / "sub").exists()
 
 
+@pytest.fixture
+def theirs(tmp_path: Path) -> Path:
+    """A model of somebody else's, with a subfolder."""
+    folder = tmp_path / "theirs"
+    (folder / "sub").mkdir(parents=True)
+    write_tensors(States(of_every_dtype()), folder, GB)
+    (folder / "sub/code.py").write_text("pass")
+    return folder
+
+
+@pytest.mark.parametrize("leads", ["to a folder", "nowhere", "to a file"])
+def test_a_link_in_the_partial_folders_place_is_not_followed(
+    tmp_path: Path, theirs: Path, leads: str
+) -> None:
+    before = contents(theirs)
+    folder = tmp_path / "out/model"
+    folder.parent.mkdir()
+    goal = {"to a folder": theirs, "nowhere": tmp_path / "nothing", "to a file": theirs / "model.safetensors"}
+    partial_of(folder).symlink_to(goal[leads])
+    state = {"a": torch.ones(3)}
+    write_model(folder, state)
+    assert contents(theirs) == before
+    assert contents(folder) == {"model.safetensors": save(state, {"format": "pt"})}
+    assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_links_in_a_leftover_are_removed_and_not_followed(tmp_path: Path, theirs: Path) -> None:
+    before = contents(theirs)
+    folder = tmp_path / "model"
+    partial_of(folder).mkdir()
+    (partial_of(folder) / "sub").symlink_to(theirs)
+    (partial_of(folder) / "model.safetensors").hardlink_to(theirs / "model.safetensors")
+    (partial_of(folder) / "model-00001-of-00002.safetensors").symlink_to(theirs / "model.safetensors")
+    state = {"a": torch.ones(3)}
+    write_model(folder, state)
+    assert contents(theirs) == before
+    assert contents(folder) == {"model.safetensors": save(state, {"format": "pt"})}
+
+
+def test_a_link_that_takes_the_partial_folders_place_meanwhile_is_refused(
+    tmp_path: Path, theirs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, folder, mkdir = contents(theirs), tmp_path / "model", Path.mkdir
+
+    def overtaken(path: Path, *given: object, **named: object) -> None:
+        if path == partial_of(folder):
+            path.symlink_to(theirs)
+        else:
+            mkdir(path, *given, **named)
+
+    monkeypatch.setattr(Path, "mkdir", overtaken)
+    with pytest.raises(AdammsError, match=r"model: .*; nothing was left of"):
+        write_model(folder, {"a": torch.ones(3)})
+    assert contents(theirs) == before
+
+
+@pytest.mark.parametrize("leads", ["to a folder", "nowhere"])
+def test_a_link_in_the_folders_own_place_is_something_that_exists(
+    tmp_path: Path, theirs: Path, leads: str
+) -> None:
+    before, folder = contents(theirs), tmp_path / "model"
+    folder.symlink_to(theirs if leads == "to a folder" else tmp_path / "nothing")
+    with pytest.raises(AdammsError, match="exists already"):
+        write_model(folder, {"a": torch.ones(3)})
+    assert contents(theirs) == before
+    assert folder.is_symlink()
+
+
+def test_a_file_in_the_partial_folders_place_is_named(tmp_path: Path) -> None:
+    partial_of(tmp_path / "model").write_text("mine")
+    with pytest.raises(AdammsError, match="File exists; nothing was left of"):
+        write_model(tmp_path / "model", {"a": torch.ones(3)})
+    assert contents(tmp_path) == {".model.partial": b"mine"}
+
+
+def test_everything_is_on_the_disk_before_the_folder_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def synced(file: int) -> None:
+        done.append(str(Path(f"/proc/self/fd/{file}").readlink().relative_to(tmp_path)))
+        fsync(file)
+
+    def renamed(path: Path, new: Path) -> Path:
+        done.append("rename")
+        return rename(path, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    with whole_folder(tmp_path / "model", 10) as partial:
+        (partial / "sub").mkdir()
+        (partial / "sub/code.py").write_text("pass")
+        write_tensors(States({"a": torch.ones(3), "b": torch.ones(3)}), partial, 12)
+    assert sorted(done[:-2]) == [
+        ".model.partial",
+        *(f".model.partial/model-0000{n}-of-00002.safetensors" for n in (1, 2)),
+        *(f".model.partial/{name}" for name in ("model.safetensors.index.json", "sub", "sub/code.py")),
+    ]
+    assert done[-2:] == ["rename", "."]
+
+
 # ---------------------------------------------------------------- disk full
 
 
@@ -340,6 +443,30 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(
         write_model(tmp_path / "new" / "model", of_every_dtype())
     assert contents(tmp_path) == {"kept": b"mine"}
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EROFS, errno.EACCES])
+def test_a_disk_that_fails_is_told_and_leaves_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    for call in ("pwrite", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, failing)
+            with pytest.raises(AdammsError, match=rf"model: {os.strerror(number)}; nothing was left of"):
+                write_model(tmp_path / "new" / "model", of_every_dtype())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["{long}/model", "{long}", "a/{long}/b/model"])
+def test_a_name_that_is_too_long_is_told_before_any_work(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / place.format(long="n" * 256)
+    for refused in (lambda: check_writable(folder, 1), lambda: write_model(folder, {"a": torch.ones(3)})):
+        with pytest.raises(AdammsError, match=r"cannot be written \(File name too long\)"):
+            refused()
+    assert not list(tmp_path.iterdir())
 
 
 def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,3 +39,18 @@ def test_images_of_the_same_name_in_two_folders_are_kept_apart(tmp_path: Path) -
 def test_without_an_image_nothing_changes(tmp_path: Path) -> None:
     example = Example("1", "t", "q")
     assert disturbed(example, tmp_path) is example
+
+
+def test_a_link_in_the_images_place_is_not_written_through(tmp_path: Path) -> None:
+    file = tmp_path / "x.png"
+    Image.new("RGB", (8, 8)).save(file)
+    example = Example("1", "t", "q", file)
+    made = disturbed(example, tmp_path / "c").image
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"mine")
+    made.unlink()
+    made.symlink_to(precious)
+    assert disturbed(example, tmp_path / "c").image == made
+    assert precious.read_bytes() == b"mine"
+    with Image.open(made) as image:
+        assert image.size == (8, 8)

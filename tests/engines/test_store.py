@@ -227,6 +227,42 @@ class TestFiles:
         store.close()
         assert store.read() == {"e": Answer("whole"), "g": Answer("after")}
 
+    def test_every_flipped_bit_costs_its_line_and_never_changes_an_answer(self, tmp_path: Path) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        given = {name: Answer(f"answer {name}") for name in ("e", "f")}
+        for name, answer in given.items():
+            store.add(name, answer)
+        store.close()
+        assert (store.read(), store.damaged) == (given, 0)
+        (file,) = store.folder.glob("*.jsonl")
+        whole = file.read_bytes()
+        for bit in range(8 * len(whole)):
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            file.write_bytes(damaged)
+            found = store.read()
+            assert found.items() < given.items()
+            assert store.damaged >= 1
+
+    def test_lines_without_a_check_are_read_from_old_files_only(self, tmp_path: Path) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", Answer("new"))
+        store.close()
+        (file,) = store.folder.glob("*.jsonl")
+        with file.open("ab") as stream:
+            stream.write(b'{"example": "f", "answer": "unchecked"}\n')
+        (store.folder / "0-old.jsonl").write_text('{"example": "g", "answer": "old"}\n{"torn')
+        assert store.read() == {"e": Answer("new"), "g": Answer("old")}
+        assert store.damaged == 2
+
+    def test_a_file_of_another_models_answers_is_not_believed(self, tmp_path: Path) -> None:
+        theirs = AnswerStore(tmp_path, SUBJECT | {"recipe": "another"})
+        theirs.add("e", Answer("theirs"))
+        theirs.close()
+        ours = AnswerStore(tmp_path, SUBJECT)
+        shutil.copytree(theirs.folder, ours.folder)
+        assert (ours.read(), ours.damaged) == ({}, 1)
+
     def test_a_full_disk_is_said_and_what_was_kept_stays(self, tmp_path: Path, monkeypatch) -> None:
         store = AnswerStore(tmp_path, SUBJECT)
         store.add("e", Answer("whole"))

@@ -1,6 +1,6 @@
 """Draws a chart of the page as a PNG, for the model card. The only place that uses matplotlib."""
 
-from pathlib import Path
+from io import BytesIO
 
 from adamms.report.page.charts import Chart
 
@@ -18,8 +18,8 @@ INK, RULE = "#1b2330", "#dce1e8"
 UNITS, DPI = 90.0, 110  # of the chart's coordinates to an inch; pixels to an inch
 
 
-def draw(file: Path, chart: Chart) -> Path:
-    """Write the picture. The same chart gives the same bytes."""
+def drawn(chart: Chart) -> bytes:
+    """The picture, a PNG. The same chart gives the same bytes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -56,5 +56,6 @@ def draw(file: Path, chart: Chart) -> Path:
         ]
         handles = [line for lines in names for line in lines]
         figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, labelcolor=INK)
-        figure.savefig(file, dpi=DPI, metadata={"Software": None})
-    return file
+        written = BytesIO()
+        figure.savefig(written, format="png", dpi=DPI, metadata={"Software": None})
+    return written.getvalue()

@@ -56,13 +56,15 @@ class Questions:
         return [example for example in self.data.examples if example.id in self.data.answers]
 
 
-def load_questions(run: Run) -> Questions:
-    """Read the data, and draw the examples of the search.
+def load_questions(run: Run, console: Console) -> Questions:
+    """Read the data, say what is odd about it, and draw the examples of the search.
 
     Raises:
         AdammsError: bad data, or labels that the scorer cannot use.
     """
     data = run.data.load()
+    for note in data.notes:
+        console.warn(note)
     if run.scorer is not None:
         check_labels(run.scorer, data.answers)
     return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))

@@ -52,6 +52,10 @@ from adamms.search.strategy import Strategy
 # Modes that logs are no engine for.
 NEED_MODELS = ("plan", "merge", "respond", "evaluate")
 
+# Texts in which "\n" is a line break, as a command line has no other: (group, key).
+TEXTS = [("data", key) for key in ("prompt", "choice_prompt", "prompts", "choice_prompts")]
+TEXTS += [("engine", "stop"), ("mode", "message")]
+
 
 @dataclass(frozen=True)
 class Source:
@@ -159,6 +163,9 @@ def read(config: DictConfig) -> Run:
     """
     check_experiment()
     values: Any = OmegaConf.to_container(config, resolve=True)
+    for group, key in TEXTS:
+        if isinstance(values[group], dict) and key in values[group]:
+            values[group][key] = _with_line_breaks(values[group][key])
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
@@ -204,6 +211,17 @@ def read(config: DictConfig) -> Run:
         job=this_job(),
         config=values,
     )
+
+
+def _with_line_breaks(value: Any) -> Any:
+    """The value with a line break for every backslash and n in its texts; two backslashes and n are one."""
+    if isinstance(value, Mapping):
+        return {key: _with_line_breaks(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_line_breaks(inner) for inner in value]
+    if isinstance(value, str):
+        return re.sub(r"\\(\\?)n", lambda found: "\\n" if found[1] else "\n", value)
+    return value
 
 
 def _read_grid(

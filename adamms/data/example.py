@@ -54,11 +54,19 @@ class Label:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Examples in a fixed order, and labels (example id -> label) where there are any."""
+    """What there is to ask.
+
+    Args:
+        name: for people.
+        examples: in a fixed order.
+        answers: example id -> label, where there is one.
+        notes: what may not be meant, in a line each.
+    """
 
     name: str
     examples: tuple[Example, ...]
     answers: Mapping[str, Label] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class DataSource(Protocol):

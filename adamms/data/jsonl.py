@@ -7,8 +7,7 @@ multiple-choice question. `"answer": ["red", "dark red"]` accepts several answer
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from adamms.data.example import Dataset, Example, Label
 from adamms.data.options import Options
+from adamms.data.prompts import Prompts
 from adamms.errors import AdammsError, nearest
 
 FIELDS = ("id", "image", "question", "options", "task", "answer")
@@ -32,6 +32,7 @@ class Jsonl:
         choice_prompt: the same for a line with options, which replace `{options}` as lettered lines.
         prompts: task -> its own `prompt`.
         choice_prompts: task -> its own `choice_prompt`.
+        benchmarks: of these prompts, those that need not be in the file -> other names of the task.
         task: the task of lines without one.
     """
 
@@ -40,22 +41,26 @@ class Jsonl:
     choice_prompt: str
     prompts: Mapping[str, str]
     choice_prompts: Mapping[str, str]
+    benchmarks: Mapping[str, tuple[str, ...]]
     task: str
 
     def __post_init__(self) -> None:
-        templates = [("prompt", self.prompt), ("choice_prompt", self.choice_prompt)]
-        templates += [(f"prompts.{task}", text) for task, text in self.prompts.items()]
-        templates += [(f"choice_prompts.{task}", text) for task, text in self.choice_prompts.items()]
-        for key, template in templates:
-            for place in ("{question}", "{options}")[: 1 + key.startswith("choice")]:
-                if place not in template:
-                    raise AdammsError(f"data.{key} is {template!r}; expected {place} in it")
+        for options in (False, True):
+            self._prompts(options)
+
+    def _prompts(self, options: bool) -> Prompts:
+        """Those of the lines with options, or without."""
+        if not options:
+            return Prompts("prompt", self.prompt, self.prompts, self.benchmarks)
+        places = ("question", "options")
+        return Prompts("choice_prompt", self.choice_prompt, self.choice_prompts, self.benchmarks, places)
 
     def load(self) -> Dataset:
         """Read all lines and decode all images once, so that bad data fails before any work.
 
         Raises:
-            AdammsError: no such file, no examples, or bad lines, which are named by their numbers.
+            AdammsError: no such file, no examples, a prompt for a task that no line has, or bad lines, which
+                are named by their numbers.
         """
         file = Path(self.path).expanduser()
         if not file.is_file():
@@ -64,6 +69,7 @@ class Jsonl:
         answers: dict[str, Label] = {}
         problems: list[str] = []
         seen: dict[str, int] = {}
+        tasks: dict[bool, set[str]] = {False: set(), True: set()}  # of lines with options, or without
         for number, line in _lines(file):
             try:
                 example, label = self._parse(line, number, file)
@@ -74,6 +80,7 @@ class Jsonl:
                 continue
             seen[example.id] = number
             examples.append(example)
+            tasks[bool(label.options)].add(example.task)
             if label.accepted:
                 answers[example.id] = label
         if problems:
@@ -81,7 +88,11 @@ class Jsonl:
             raise AdammsError(f"{file}: bad lines:\n  " + "\n  ".join(problems[:5]) + more)
         if not examples:
             raise AdammsError(f"{file}: holds no examples")
-        return Dataset(file.stem, tuple(examples), answers)
+        notes: list[str] = []
+        for options, own in tasks.items():
+            self._prompts(options).check(own, tasks[not options])
+            notes += self._prompts(options).notes(own)
+        return Dataset(file.stem, tuple(examples), answers, tuple(notes))
 
     def _parse(self, line: bytes, number: int, file: Path) -> tuple[Example, Label]:
         try:
@@ -99,27 +110,17 @@ class Jsonl:
         image = _text(record, "image")
         task = _text(record, "task") or self.task
         options = Options.of(_texts(record, "options"))
+        values = {"question": question} | ({"options": "\n".join(options.lines)} if options.lines else {})
         example = Example(
             id=_text(record, "id") or str(number),
             task=task,
-            question=self._prompt(task, question, options.lines),
+            question=self._prompts(bool(options.lines)).filled(task, **values),
             image=None if image is None else _checked_image(file.parent / image),
         )
         accepted = record.get("answer")
         given = _texts(record, "answer") if isinstance(accepted, list) else (_text(record, "answer") or "",)
         answers = tuple(text for text in given if not _is_blank(text))
         return example, Label(answers, options.texts, f"{file.name}, line {number}")
-
-    def _prompt(self, task: str, question: str, options: Sequence[str]) -> str:
-        if not options:
-            return _fill(self.prompts.get(task, self.prompt), {"question": question})
-        template = self.choice_prompts.get(task, self.choice_prompt)
-        return _fill(template, {"question": question, "options": "\n".join(options)})
-
-
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """The template with its places filled, all at once: braces in a question stay as they are."""
-    return re.sub(r"\{(question|options)\}", lambda place: values.get(place[1], place[0]), template)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:

@@ -74,7 +74,7 @@ def strategy(*overrides: str) -> Strategy:
 def observe(samples: int, regime: str, seed: int) -> Pair:
     """Have it all answered, in silence."""
     console, run = Console(file=StringIO()), configured(regime, seed, f"search.samples={samples}")
-    questions, merges = load_questions(run), map_models(run, console)
+    questions, merges = load_questions(run, console), map_models(run, console)
     inputs, candidates = questions.inputs, list(run.grid)
     donors = {name: ask_donor(run, console, merges, name, "search", inputs) for name in merges.models.donors}
     with live(run, merges.models.target) as engine:

@@ -22,7 +22,7 @@ def evaluate(run: Run, console: Console) -> Result:
     """Write evaluation.json, answers.jsonl and the report of the model in `model_folder`."""
     if run.model_folder is None:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
-    questions = None if run.scorer is None else load_questions(run)
+    questions = None if run.scorer is None else load_questions(run, console)
     checkpoint = open_checkpoint(locate(run.model_folder))
     backend = check_lmms(run, console, checkpoint.folder)
     labelled = questions is not None and bool(questions.labelled)

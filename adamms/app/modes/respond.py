@@ -24,7 +24,7 @@ def respond(run: Run, console: Console) -> Result:
         raise AdammsError("mode=respond needs a candidate: candidate=0.3, or {key of merge: value}")
     candidate = run.candidate
     run.merge.at(candidate)
-    questions = load_questions(run)
+    questions = load_questions(run, console)
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
     merges = merges.measured([candidate], console.stage)

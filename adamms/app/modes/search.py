@@ -47,7 +47,7 @@ def search(run: Run, console: Console) -> Result:
         return search_logs(run, run.engine, console)
     check_needs(run)
     run.strategy.check(run.grid)
-    questions = load_questions(run)
+    questions = load_questions(run, console)
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
     for candidate in run.grid:  # what is wrong with the models shows before any work

@@ -164,7 +164,7 @@ def read(config: DictConfig) -> Run:
     check_experiment()
     values: Any = OmegaConf.to_container(config, resolve=True)
     for group, key in TEXTS:
-        if isinstance(values[group], dict) and key in values[group]:
+        if isinstance(values.get(group), dict) and key in values[group]:
             values[group][key] = _with_line_breaks(values[group][key])
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")

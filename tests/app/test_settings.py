@@ -18,7 +18,7 @@ CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["
 # What an option goes with.
 NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}
 # Mappings whose keys are names that the user gives.
-NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "engine.only")
+NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "data.benchmarks", "engine.only")
 NAMES += ("search.signal.members", "search.signal.weights")
 # Values that may be anything, or any mapping, as far as the door can tell.
 ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")
@@ -148,6 +148,20 @@ def test_what_is_refused(override: str, message: str) -> None:
 
 def test_a_key_that_another_one_reads_is_known() -> None:
     assert read_run("+mine=5", "max_shard_gb=${mine}").max_shard_gb == 5
+
+
+def test_a_backslash_and_n_is_a_line_break_in_texts() -> None:
+    texts = [
+        "data=jsonl",
+        "data.path=x",
+        r"data.prompt='{question}\nShortly.\\n'",
+        r"+data.prompts.a='{question}\n'",
+    ]
+    run = read_run(*texts, r'engine.stop=["\n","USER:"]')
+    assert run.data.prompt == "{question}\nShortly.\\n"
+    assert run.data.prompts == {"a": "{question}\n"}
+    assert run.engine.stop == ("\n", "USER:")
+    assert run.config["engine"]["stop"] == ["\n", "USER:"]
 
 
 def test_what_has_no_value_is_told_by_who_uses_it() -> None:

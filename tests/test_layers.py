@@ -148,6 +148,7 @@ def test_no_heavy_package_is_loaded_before_it_is_used() -> None:
     late = (
         "demo.",
         "engines.prompt",
+        "engines.template_process",
         "engines.transformers.live_model",
         "engines.vllm.process",
         "engines.vllm.worker",

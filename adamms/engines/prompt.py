@@ -8,6 +8,7 @@ from transformers import AutoProcessor
 
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
+from adamms.engines.template import TemplateFailure, TemplateRenderer
 from adamms.errors import AdammsError, nearest
 from adamms.models.registration import native_family, native_processor
 
@@ -25,7 +26,7 @@ def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_
 
     Raises:
         AdammsError: transformers cannot load it, it has no chat template, or `files` do not exist or do not
-            go with the model.
+            go with the model, or the template fails or takes too much.
     """
     files = files or PromptFiles()
     family = native_family(folder)
@@ -54,9 +55,24 @@ def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_
         processor.chat_template = _chat_template(processor, files.chat_template)
     elif getattr(processor, "chat_template", None) is None and hasattr(processor, "tokenizer"):
         processor.chat_template = processor.tokenizer.chat_template
-    if getattr(processor, "chat_template", None) is None:
-        raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
+    tokens = getattr(processor, "tokenizer", processor).special_tokens_map
+    processor.template_renderer = TemplateRenderer(tokens, str(folder))
+    if not reads_parts(processor):
+        _rendered(processor, "a question")  # a template that fails does so before the model is loaded
     return processor
+
+
+def _source(processor: Any) -> str:
+    """The chat template in Jinja; of several the one named `default`."""
+    folder = processor.template_renderer.where
+    found = getattr(processor, "chat_template", None)
+    if isinstance(found, dict):
+        found = found.get("default")
+    if found is None:
+        raise AdammsError(f"{folder}: the processor has no chat template to build prompts with")
+    if not isinstance(found, str):
+        raise AdammsError(f"{folder}: its chat template is {str(found)[:80]!r}; expected a text")
+    return found
 
 
 def _chat_template(processor: Any, wanted: str) -> str:
@@ -91,10 +107,13 @@ def reads_parts(processor: Any) -> bool:
     """Whether the chat template takes a message as a list of parts; otherwise it takes one text."""
     try:
         return _PROBE not in _rendered(processor, [{"type": "text", "text": "", _PROBE: ""}])
-    except (TypeError, TemplateError):  # a list is not joined to a text
+    except (TemplateFailure, TypeError, TemplateError):  # a list is not joined to a text
         return False
 
 
 def _rendered(processor: Any, content: str | list[dict[str, str]]) -> str:
     messages = [{"role": "user", "content": content}]
-    return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    if type(processor).__module__.startswith("transformers_modules."):  # trusted code, with ways of its own
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    renderer: TemplateRenderer = processor.template_renderer
+    return renderer.render(_source(processor), messages)

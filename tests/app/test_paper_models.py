@@ -258,7 +258,7 @@ def questions(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "task": e.task,
             "question": e.question,
             "image": str(e.image),
-            "answer": data.answers[e.id],
+            "answer": str(data.answers[e.id]),
         }
         for e in data.examples
     ]

@@ -84,7 +84,7 @@ def write_jsonl(folder: Path, per_task: int = 3, labels: bool = True) -> Path:
     for example in data.examples:
         record = {"id": example.id, "task": example.task, "question": example.question}
         record["image"] = str(example.image.relative_to(folder))
-        lines.append(record | ({"answer": data.answers[example.id]} if labels else {}))
+        lines.append(record | ({"answer": str(data.answers[example.id])} if labels else {}))
     file = folder / "data.jsonl"
     file.write_text("\n".join(json.dumps(line) for line in lines))
     return file

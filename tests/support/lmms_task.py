@@ -55,7 +55,7 @@ def write_digits_task(folder: Path, data: Dataset) -> DigitsTask:
     lines: dict[str, list[str]] = {}
     for example in data.examples:
         record = {"id": example.id, "task": example.task, "question": example.question}
-        record |= {"image": str(example.image), "answer": data.answers[example.id]}
+        record |= {"image": str(example.image), "answer": str(data.answers[example.id])}
         lines.setdefault(example.task, []).append(json.dumps(record) + "\n")
     for skill, own in lines.items():
         (folder / f"{skill}.jsonl").write_text("".join(own))

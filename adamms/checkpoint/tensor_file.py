@@ -111,8 +111,11 @@ def map_tensor(entry: TensorEntry) -> torch.Tensor:
     else:
         flat = torch.frombuffer(mapped, dtype=dtype, offset=page)
     if entry.strides is not None:
-        return flat.as_strided(entry.shape, entry.strides)
-    return flat.view(entry.shape)
+        strided = flat.as_strided(entry.shape, entry.strides)
+        if not strided.is_contiguous():
+            return strided
+    # A dimension of one row may have any stride in a torch file, which later views would trip over.
+    return flat[: entry.elements].view(entry.shape)
 
 
 def _span(entry: TensorEntry) -> int:

@@ -3,20 +3,17 @@
 Refuses what torch itself refuses, and what two readers could read differently. Knows nothing of pickles.
 """
 
-import struct
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
+
+import torch
 
 from adamms.checkpoint.torch_pickle import load_headers
 from adamms.errors import AdammsError
 
 # The pickle of a checkpoint takes about 250 bytes for a tensor; one that is larger holds something else.
 MAX_PICKLE_BYTES = 32_000_000
-# The formats that torch reads.
-VERSIONS = [str(version).encode() for version in range(1, 11)]
-_LOCAL_HEADER = struct.Struct("<4s22xHH")
-_UTF8, _ENCRYPTED = 0x800, 0x1
 
 
 def read_archive(file: Path) -> object:
@@ -25,33 +22,28 @@ def read_archive(file: Path) -> object:
     Raises:
         pickle.UnpicklingError: the pickle asks for more than tensors; the message says what.
         AdammsError: a compressed archive, TorchScript, or the other byte order.
-        zipfile.BadZipFile, and what a malformed archive may raise: not a readable archive.
+        RuntimeError, zipfile.BadZipFile, and what a malformed archive may raise: not a readable archive.
     """
-    with file.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-        if not archive.infolist():
-            raise zipfile.BadZipFile("it is empty")
-        # As torch does: the folder of the first record is that of all.
+    with zipfile.ZipFile(file) as archive:
         root = archive.infolist()[0].filename.partition("/")[0] + "/"
-        places = _places(file, stream, archive)
-        records = {name.removeprefix(root): place for name, place in places.items() if name.startswith(root)}
-
-        def read(name: str, most: int) -> bytes:
-            if len(records[name]) > most:
-                raise zipfile.BadZipFile(f"{name} is too large")
-            return archive.read(root + name)
-
-        if "constants.pkl" in records:
-            raise AdammsError(f"{file}: holds a TorchScript program; save its state_dict() with torch.save")
-        if read("version", 100).strip() not in VERSIONS:
-            raise zipfile.BadZipFile("its version is unknown")
-        if "byteorder" in records and read("byteorder", 100) != b"little":
-            raise AdammsError(f"{file}: was written on a machine of the other byte order; re-save it here")
-        pickled = read("data.pkl", MAX_PICKLE_BYTES)
-    return load_headers(pickled, records)
+        records = _records(file, archive, root)
+        texts = [name for name in records if not name.startswith("data/")]
+        if sum(len(records[name]) for name in texts) > MAX_PICKLE_BYTES:
+            raise zipfile.BadZipFile("what is beside its storages is too large")
+        read = {name: archive.read(root + name) for name in texts}
+    if "constants.pkl" in read:
+        raise AdammsError(f"{file}: holds a TorchScript program; save its state_dict() with torch.save")
+    if read.get("byteorder", b"little") != b"little":
+        raise AdammsError(f"{file}: was written on a machine of the other byte order; re-save it here")
+    int(read.get(".storage_alignment", b"64"))  # as torch does: what is no number is damaged
+    return load_headers(read["data.pkl"], records)
 
 
-def _places(file: Path, stream: BinaryIO, archive: zipfile.ZipFile) -> dict[str, range]:
+def _records(file: Path, archive: zipfile.ZipFile, root: str) -> dict[str, range]:
     """Each record's bytes in the file: stored as they are, one after the other, each name once."""
+    # torch.load's own reader: it refuses other versions, and folders beside the root.
+    reader: Any = torch._C.PyTorchFileReader(str(file))
+    names = {f"{root}{name}": name for name in reader.get_all_records()}
     found: dict[str, range] = {}
     end = 0
     for member in sorted(archive.infolist(), key=lambda member: member.header_offset):
@@ -59,20 +51,15 @@ def _places(file: Path, stream: BinaryIO, archive: zipfile.ZipFile) -> dict[str,
             raise AdammsError(
                 f"{file}: {member.filename[:80]} is compressed; re-save the file with torch.save"
             )
-        header = member.header_offset
-        if header < end or (header and not found) or member.flag_bits & _ENCRYPTED:
-            raise zipfile.BadZipFile(f"{member.filename[:80]} is not stored as torch stores it")
-        stream.seek(header)
-        signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(stream.read(_LOCAL_HEADER.size))
-        name = member.orig_filename.encode("utf-8" if member.flag_bits & _UTF8 else "cp437")
-        start = header + _LOCAL_HEADER.size + name_bytes + extra_bytes
-        end = start + member.file_size
-        if (signature, stream.read(name_bytes)) != (b"PK\x03\x04", name) or end > archive.start_dir:
+        name = names.pop(member.filename, "")
+        if not name or name != name.lower():  # torch looks records up whatever their case
+            raise zipfile.BadZipFile(f"{member.filename[:80]} is there twice, or not named as torch names it")
+        archive.open(member).close()  # raises if the record's own header says something else
+        start = reader.get_record_offset(name)
+        if not end <= member.header_offset < start or (member.header_offset and not found):
             raise zipfile.BadZipFile(f"{member.filename[:80]} is not where the directory says")
-        if member.file_size != member.compress_size:
-            raise zipfile.BadZipFile(f"{member.filename[:80]} has two sizes")
-        found[member.filename] = range(start, end)
-    # torch looks records up whatever their case.
-    if len({name.casefold() for name in found}) < len(archive.infolist()):
-        raise zipfile.BadZipFile("two of its records have one name")
+        end = start + member.file_size
+        if end > archive.start_dir or member.file_size != member.compress_size:
+            raise zipfile.BadZipFile(f"{member.filename[:80]} is not as long as the directory says")
+        found[name] = range(start, end)
     return found

@@ -5,7 +5,7 @@ Files are whole or absent.
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from adamms.checkpoint.reader import open_checkpoint, read_json
 from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
+from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
@@ -89,11 +90,18 @@ class Output:
         run: what was configured.
         merges: what there is to write.
         console: shows progress.
+        inputs: infinite and NaN values in what was merged.
     """
 
     run: Run
     merges: Merges
     console: Console
+    inputs: NonFiniteInputs = field(default_factory=NonFiniteInputs)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report says of the models that were merged: infinite and NaN values."""
+        return tuple(self.inputs.lines())
 
     @property
     def folder(self) -> Path:
@@ -156,8 +164,9 @@ class Output:
         with whole_folder(folder, self._bytes_needed()) as partial:
             with self.console.stage("merge", total, "bytes") as advance:
                 limit = int(self.run.max_shard_gb * 1e9)
-                source = self.merges.computed(recipe)
+                source = replace(self.merges.computed(recipe), inputs=self.inputs)
                 write_tensors(source, partial, limit, source.workers, advance)
+            self._tell_of_inputs()
             target = self.merges.models.target.checkpoint
             copy_side_files(target.folder, partial)
             if isinstance(target, AdaptedCheckpoint) and target.untied:
@@ -166,6 +175,13 @@ class Output:
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
             write_whole(folder.parent / SETTINGS, settings_text(self.run))
         return folder
+
+    def _tell_of_inputs(self) -> None:
+        """Warn of infinite and NaN values in what was merged; with plan.strict=true they are an error."""
+        if self.notes and self.run.strict:
+            raise AdammsError("; ".join(self.notes) + ". plan.strict=false merges them all the same")
+        for note in self.notes:
+            self.console.warn(note)
 
     def complete_card(self, recipe: Recipe, result: Result) -> None:
         """Add to the model's card how it was chosen and how it scored."""

@@ -37,6 +37,7 @@ class Root(Section):
 
 class PlanKeys(Section):
     verify: bool
+    strict: bool
 
 
 class MergeKeys(Section):

@@ -109,6 +109,7 @@ class Run:
         start: the mode itself, but for the run and the console.
         models, mapper, merge: what is merged, how tensors correspond, how they are merged.
         verify: whether every merged tensor is compared before anything is merged.
+        strict: whether infinite and NaN values in what is merged are an error.
         grid: the candidates of a search; empty in other modes, and where logs are the grid.
         candidate: the one that mode=respond answers at.
         strategy, samples, seed: how the search chooses, and among how many examples per task.
@@ -132,6 +133,7 @@ class Run:
     mapper: Mapper
     merge: MergeSettings
     verify: bool
+    strict: bool
     grid: tuple[Candidate, ...]
     candidate: Candidate | None
     strategy: Strategy
@@ -172,6 +174,7 @@ def read(config: DictConfig) -> Run:
     models = _read_models(root.model)
     merge = read_merge(root.merge)
     donor_shares(merge.alpha, list(models.donors), merge.weights)
+    plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
     engine = build(root.engine, "engine")
@@ -189,7 +192,8 @@ def read(config: DictConfig) -> Run:
         models=models,
         mapper=build(root.mapper, "mapper"),
         merge=merge,
-        verify=validated(PlanKeys, root.plan, "plan").verify,
+        verify=plan.verify,
+        strict=plan.strict,
         grid=_read_grid(search, root.merge, merge, list(models.donors)) if searches else (),
         candidate=None if root.candidate is None else candidate_of(root.candidate, root.merge),
         strategy=_read_strategy(search, strategy, root.merge, len(models.donors), searches),

@@ -7,10 +7,15 @@ import torch
 
 def finite(tensor: torch.Tensor) -> bool:
     """Whether no element is infinite or NaN: aminmax passes both on, and is 25 x faster than isfinite."""
-    if tensor.numel() == 0:
+    if tensor.numel() == 0 or not tensor.is_floating_point():
         return True
-    low, high = torch.aminmax(tensor)
+    low, high = torch.aminmax(_comparable(tensor))
     return bool(torch.isfinite(low) and torch.isfinite(high))
+
+
+def count_nonfinite(tensor: torch.Tensor) -> int:
+    """How many elements are infinite or NaN."""
+    return 0 if finite(tensor) else int((~torch.isfinite(_comparable(tensor))).sum())
 
 
 def made_nonfinite(result: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool:
@@ -19,3 +24,8 @@ def made_nonfinite(result: torch.Tensor, inputs: Iterable[torch.Tensor]) -> bool
     for tensor in inputs:
         made &= torch.isfinite(tensor)
     return bool(made.any())
+
+
+def _comparable(tensor: torch.Tensor) -> torch.Tensor:
+    """torch compares no floats of 8 bits."""
+    return tensor.float() if tensor.element_size() == 1 else tensor

@@ -7,12 +7,13 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError
+from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
 from adamms.merge.sources import Sources
 from adamms.merge.surveys.survey import Advance
@@ -26,11 +27,12 @@ GPU_WORKERS = 4
 class Computed:
     """A recipe whose merged tensors are computed on the device of `sources` and handed over on the processor.
 
-    Tensors that are kept stay on the processor.
+    Tensors that are kept stay on the processor. `inputs` counts the infinite and NaN values that are read.
     """
 
     recipe: Recipe
     sources: Sources
+    inputs: NonFiniteInputs = field(default_factory=NonFiniteInputs, repr=False, compare=False)
 
     @property
     def workers(self) -> int | None:
@@ -58,10 +60,10 @@ class Computed:
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """As `Recipe.pieces`, on the processor."""
         if not self.recipe.computes(self.recipe.slots[name]):
-            yield from self.recipe.pieces(name)
+            yield from self.recipe.pieces(name, inputs=self.inputs)
             return
         with _enough_memory(self.sources.device):
-            for start, piece in self.recipe.pieces(name, self.sources):
+            for start, piece in self.recipe.pieces(name, self.sources, self.inputs):
                 yield start, piece.cpu()
 
 

@@ -17,10 +17,11 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Tokens
+from adamms.mapping.expression import Tokens, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
+from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, operand_rows, stored_pieces
@@ -131,20 +132,28 @@ class Recipe:
                 exact = {operand: values[first:last] for operand, values in read.exact.items()}
                 yield replace(self._chunk(slot, read.start + first * row, exact, None), coefficients={})
 
-    def pieces(self, name: str, sources: Sources = MAPPED_FILES) -> Iterator[tuple[int, torch.Tensor]]:
+    def pieces(
+        self, name: str, sources: Sources = MAPPED_FILES, inputs: NonFiniteInputs | None = None
+    ) -> Iterator[tuple[int, torch.Tensor]]:
         """The merged tensor `name` in chunks: (position of the first element, contiguous 1-D tensor).
 
-        They are on the device of `sources`.
+        They are on the device of `sources`. `inputs` counts the infinite and NaN values that are read.
 
         Raises:
             AdammsError: the merge made an infinity or NaN that no input had.
         """
         slot = self.slots[name]
         if not self.computes(slot):
-            yield from stored_pieces(self.target, name, sources)
+            for start, piece in stored_pieces(self.target, name, sources):
+                if inputs is not None:
+                    inputs.look(TARGET, name, piece)
+                yield start, piece
             return
         found = self._statistics_of(slot, sources)
         for read in self._operand_rows(slot, sources):
+            if inputs is not None:
+                for operand, values in read.stored.items():
+                    inputs.look(operand, _read_names(slot, operand), values)
             chunk = self._chunk(slot, read.start, read.exact, found)
             yield read.start, self._merge(chunk, slot, read).reshape(-1)
 
@@ -240,6 +249,12 @@ class Recipe:
                 f"{read.rows.stop}), from finite inputs"
             )
         return merged
+
+
+def _read_names(slot: Slot, operand: str) -> str:
+    """The tensors that an operand of the slot is made of."""
+    expression = slot.ancestor if operand == ANCESTOR else slot.donors.get(operand)
+    return slot.name if expression is None else ", ".join(dict.fromkeys(names_in(expression)))
 
 
 def _row_digests(slot: Slot) -> dict[str, str]:

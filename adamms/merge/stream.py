@@ -94,7 +94,7 @@ def stored_pieces(checkpoint: Checkpoint, name: str, sources: Sources) -> Iterat
         for start in range(0, len(rows), step):
             yield start * width, rows[start : start + step].reshape(-1)
         return
-    flat = sources.read(checkpoint, name).reshape(-1)
+    flat = sources.read(checkpoint, name).contiguous().reshape(-1)
     for start in range(0, flat.numel(), KEPT_PIECE_ELEMENTS):
         yield start, flat[start : start + KEPT_PIECE_ELEMENTS]
 

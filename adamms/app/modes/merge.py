@@ -28,6 +28,7 @@ def merge(run: Run, console: Console) -> Result:
     result = replace(
         result_of(merges, console),
         checks=checks,
+        notes=output.notes,
         hyperparameters=Hyperparameters.of_recipe(merges.record(recipe)),
         folder=folder,
         load=output.load,

@@ -87,7 +87,7 @@ def search(run: Run, console: Console) -> Result:
         selection=selection,
         evaluation=evaluation,
         failure="".join(failed),
-        notes=notes,
+        notes=(*notes, *output.notes),
         answered=answered(questions, answers, run.scorer if evaluation else None),
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,

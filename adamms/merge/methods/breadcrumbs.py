@@ -86,7 +86,7 @@ class Breadcrumbs(Method):
     def _kept(self, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None) -> torch.Tensor:
         """Which elements are kept; without `thresholds`, each row has its own."""
         if thresholds is not None:
-            most, least = thresholds
+            most, least = thresholds[0], thresholds[-1]
             return (magnitudes <= most) & (magnitudes >= least)
         ordered = magnitudes.sort(dim=-1, descending=True).values
         first, last = self.ranks(magnitudes.shape[-1])

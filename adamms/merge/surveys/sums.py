@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from adamms.checkpoint.finite import finite, made_nonfinite
+from adamms.errors import AdammsError
 from adamms.merge.method import Chunk, Statistics
 
 Terms = Callable[[Chunk], Mapping[str, torch.Tensor]]
@@ -19,6 +21,9 @@ Terms = Callable[[Chunk], Mapping[str, torch.Tensor]]
 # Every float64 is a multiple of 2**-1074; 52 bits more, because a mantissa is read as a whole number.
 POINT = 1126
 HALF = 26
+TOO_LARGE = (
+    "{}: the method sums products of values, and these are too large for float64; merge=linear sums none"
+)
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ class Summation:
         return Totals(self.terms)
 
     def conclude(self, found: "Totals") -> Sums:
-        # Python's division of integers rounds once, to the nearest.
-        return Sums({name: total / (1 << POINT) for name, total in found.totals.items()}, self.before)
+        try:  # Python's division of integers rounds once, to the nearest.
+            return Sums({name: total / (1 << POINT) for name, total in found.totals.items()}, self.before)
+        except OverflowError as error:
+            raise AdammsError(TOO_LARGE.format("the sum over all values")) from error
 
 
 class Totals:
@@ -67,7 +74,11 @@ class Totals:
     def add(self, chunk: Chunk) -> None:
         for name, terms in self.terms(chunk).items():
             rows = terms.reshape(len(terms), -1).cpu().numpy()
-            self.totals[name] = self.totals.get(name, 0) + exact_sum(sums_of_rows(rows))
+            sums = sums_of_rows(rows)
+            made = not finite(terms) and made_nonfinite(terms, chunk.models().values())
+            if made or not np.isfinite(sums).all():
+                raise AdammsError(TOO_LARGE.format(chunk.slot))
+            self.totals[name] = self.totals.get(name, 0) + exact_sum(sums)
 
     def __iadd__(self, other: Self) -> Self:
         for name, total in other.totals.items():
@@ -76,10 +87,11 @@ class Totals:
 
 
 def sums_of_rows(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """The sum of the finite values of each row; it does not depend on the other rows."""
-    sums = np.add.reduce(rows, axis=1)
-    if not np.isfinite(sums).all():
-        sums = np.add.reduce(np.where(np.isfinite(rows), rows, 0.0), axis=1)
+    """The sum of the finite values of each row, whatever the other rows are; infinite if it is too large."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = np.add.reduce(rows, axis=1)
+        if not np.isfinite(sums).all():
+            sums = np.add.reduce(np.where(np.isfinite(rows), rows, 0.0), axis=1)
     return sums
 
 

@@ -1,0 +1,42 @@
+"""Infinite and NaN values in what is merged: counted while it is read, told at the end."""
+
+from collections import Counter
+from collections.abc import Iterator
+from threading import Lock
+
+import torch
+
+from adamms.checkpoint.finite import count_nonfinite
+from adamms.merge.method import ANCESTOR, TARGET
+
+MOST_LINES = 10
+
+
+class NonFiniteInputs:
+    """How many values of each tensor of the target, the donors and the ancestor are infinite or NaN.
+
+    >>> found = NonFiniteInputs()
+    >>> found.look("target", "norm.weight", torch.tensor([1.0, float("nan")]))
+    >>> list(found.lines())
+    ['target: norm.weight has 1 infinite or NaN value']
+    """
+
+    def __init__(self) -> None:
+        self.counts = Counter[tuple[str, str]]()
+        self._lock = Lock()
+
+    def look(self, operand: str, name: str, values: torch.Tensor) -> None:
+        """Count some values of the tensor `name` of a model; from any thread."""
+        count = count_nonfinite(values)
+        if count:
+            with self._lock:
+                self.counts[operand, name] += count
+
+    def lines(self) -> Iterator[str]:
+        """A line for each tensor; of many, the first ones and how many more there are."""
+        for operand, name in sorted(self.counts)[:MOST_LINES]:
+            count = self.counts[operand, name]
+            model = operand if operand in (TARGET, ANCESTOR) else f"donor {operand}"
+            yield f"{model}: {name} has {count} infinite or NaN value{'s' * (count > 1)}"
+        if len(self.counts) > MOST_LINES:
+            yield f"{len(self.counts) - MOST_LINES} more tensors have infinite or NaN values"

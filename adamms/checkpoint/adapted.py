@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from adamms.checkpoint.fingerprint import described, digest_parts
-from adamms.checkpoint.finite import finite
+from adamms.checkpoint.finite import count_nonfinite, finite
 from adamms.checkpoint.reader import Checkpoint, Rows
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
 from adamms.errors import AdammsError
@@ -151,6 +151,11 @@ class AdaptedRows:
             low, high = max(start, first), min(stop, first + BLOCK_ROWS)
             found[low - start : high - start] = block[low - first : high - first]
         if not finite(found) and finite(self._base[start:stop]):
+            for entry in () if self._low_rank is None else self._low_rank.entries:
+                if count := count_nonfinite(map_tensor(entry)):
+                    raise AdammsError(
+                        f"{entry.file}: {entry.name} has {count} infinite or NaN values; so would {self.name}"
+                    )
             raise AdammsError(f"the adapter makes values of {self.name} that {self.dtype} cannot hold")
         return found
 

@@ -223,7 +223,7 @@ def test_no_more_than_the_rows_asked_for_are_computed(tmp_path: Path) -> None:
     write_adapter(tmp_path / "adapter", {"up_proj.lora_A.weight": a, "up_proj.lora_B.weight": b})
     rows = opened(base, tmp_path / "adapter").rows("model.layers.1.mlp.up_proj.weight")
     assert torch.isfinite(rows[0:40]).all()
-    with pytest.raises(AdammsError, match=r"the adapter makes values of model\.layers\.1\.mlp\.up_proj"):
+    with pytest.raises(AdammsError, match=r"lora_B.weight has 2 infinite or NaN values; so would model"):
         rows[40:41]
 
 

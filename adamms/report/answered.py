@@ -27,9 +27,11 @@ class Answered:
         texts: candidate -> its answer.
         label: the right answer, where it is known. The search never sees it.
         right: candidate -> how right its answer is, from 0 to 1; empty where that is not known.
+        text: the answer of a model that was evaluated by itself.
     """
 
     example: Example
     texts: Mapping[Key, str]
     label: str | None = None
     right: Mapping[Key, float] = field(default_factory=dict)
+    text: str | None = None

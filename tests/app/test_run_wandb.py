@@ -1,5 +1,6 @@
 """`track=wandb` from the command line: multiruns, crashes and wandb's own agent, all of it offline."""
 
+import json
 import os
 import shutil
 import sys
@@ -106,3 +107,49 @@ def test_a_process_of_wandbs_agent_is_the_run_that_the_agent_expects(
     assert found.config["merge"] == "linear"  # as the sweep says it
     assert found.config["merge_settings"]["alpha"] == 0.25
     assert found.config["options"]["merge"] == "linear"
+
+
+def test_evaluations_are_filed_under_what_they_evaluate(run, talkative: Path, tmp_path: Path) -> None:
+    """Two merges, by their recipes, and a model that is none; not under the pair of the configuration."""
+    data = write_jsonl(tmp_path, per_task=1)
+    data.write_text("\n".join(data.read_text().splitlines()[:2]))
+    shown = ["data=jsonl", f"data.path={data}", "engine.max_new_tokens=2", "engine.accelerator=cpu"]
+    for name, alpha, method in (("S1", 0.1, "linear"), ("S3", 0.5, "slerp")):
+        typed = [f"merge={method}", f"merge.alpha={alpha}", f"output={tmp_path / name}"]
+        assert run("mode=merge", *pair(talkative), *typed).status == 0
+    for number, place in enumerate((tmp_path / "S1/model", tmp_path / "S3/model", talkative / "target")):
+        out = tmp_path / f"wandb/{number}"
+        done = run(
+            "mode=evaluate", f"model_folder={place}", "merge.alpha=0.7", *shown, *OFFLINE, f"output={out}"
+        )
+        assert done.status == 0, done.err
+    first, second, plain = offline_runs(tmp_path / "wandb")
+    assert len({first.id, second.id, plain.id}) == 3
+    assert [found.job_type for found in (first, second, plain)] == ["evaluate"] * 3
+    for found, alpha, method in ((first, 0.1, "linear"), (second, 0.5, "slerp")):
+        assert found.name.startswith(f"donor into target {method} merge.alpha={alpha} data=jsonl")
+        assert "0.7" not in found.name
+        assert (found.group, found.tags) == (
+            "donor into target",
+            ("donor into target", method, "transformers"),
+        )
+        assert (found.config["merge"]["alpha"], found.config["options"]["merge"]) == (alpha, method)
+        assert found.config["given"]["donors"] == {"a": "donor"}
+        assert "model" not in found.config
+        (given,) = found.metadata("report")["inputs"]
+        assert given["source"] == found.config["given"]["place"]
+        assert given["fingerprint"] == found.config["given"]["fingerprint"]
+        assert given["coefficients"] == {"a": alpha}
+    assert plain.name.startswith("target data=jsonl")
+    assert (plain.group, plain.tags) == ("target", ("target", "transformers"))
+    assert "merge" not in plain.config
+    assert "merge" not in plain.config["options"]
+    for found in (first, second, plain):
+        rows = found.table("answers")
+        assert len(rows) == 2
+        assert set(rows[0]) == {"task", "example", "image", "question", "label", "answer"}
+        left = [
+            json.loads(line) for line in (found.folder.parents[1] / "answers.jsonl").read_text().splitlines()
+        ]
+        assert [row["answer"] for row in rows] == [line["answer"] for line in left]
+        assert found.summary["all_score"] >= 0

@@ -1,15 +1,20 @@
 """What several modes do: start a run, open and map its models."""
 
+import json
 from contextlib import nullcontext
 
 from adamms.app.merges import Merges, check_merge, plan_merges
 from adamms.app.models import open_models
 from adamms.app.settings import Run
+from adamms.app.subject import subject
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
-from adamms.report.result import Result
+from adamms.report.result import RESULT, Result
+
+# Modes that write a report -> what only theirs has, or the first of them in this order.
+REPORTING = {"search": "selection", "merge": "folder", "plan": "plan", "evaluate": "scores"}
 
 
 def start(run: Run) -> None:
@@ -19,11 +24,33 @@ def start(run: Run) -> None:
         AdammsError: also where all was found but something at the end.
     """
     quiet_libraries(run.verbose)
-    with run.tracker.run(run.config, run.job) as record:
+    check_output(run)
+    with run.tracker.run(*subject(run)) as record:
         result: Result = run.start(run, Console())
         record(result)
         if result.failure:
             raise AdammsError(f"{result.failure}. All else is in {run.output}")
+
+
+def check_output(run: Run) -> None:
+    """Raise AdammsError if the run would replace the report that another mode has left in its output.
+
+    A search or a merge may follow a plan: it leaves all that the plan has left.
+    """
+    file = run.output / RESULT
+    if run.mode not in REPORTING or not file.is_file():
+        return
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        found = {key for key, value in found.items() if value}
+    except (OSError, ValueError, AttributeError):
+        return  # nothing that could be read is lost
+    author = next((mode for mode, key in REPORTING.items() if key in found), "evaluate")
+    if author != run.mode and not (author == "plan" and run.mode in ("merge", "search")):
+        raise AdammsError(
+            f"output={run.output} has the report of mode={author}, which mode={run.mode} would replace; give "
+            f"another folder: output=..."
+        )
 
 
 def map_models(run: Run, console: Console) -> Merges:

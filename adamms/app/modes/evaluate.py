@@ -6,6 +6,7 @@ from adamms.app.asker import Questions, collect, live_checkpoint, load_questions
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
 from adamms.app.settings import Run
+from adamms.app.subject import given_model
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts
@@ -13,6 +14,7 @@ from adamms.errors import AdammsError
 from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report import tables
+from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -24,6 +26,7 @@ def evaluate(run: Run, console: Console) -> Result:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
     questions = None if run.scorer is None else load_questions(run, console)
     checkpoint = open_checkpoint(locate(run.model_folder))
+    model = given_model(run.model_folder)
     backend = check_lmms(run, console, checkpoint.folder)
     labelled = questions is not None and bool(questions.labelled)
     if backend is None and not labelled:
@@ -31,7 +34,14 @@ def evaluate(run: Run, console: Console) -> Result:
         raise AdammsError(f"mode=evaluate has nothing to do: {why}, and there is no evaluate.lmms_eval")
     if questions is not None and not labelled:
         console.warn("the data has no labels, so there is no accuracy")
-    result = Result(f"Evaluation of {checkpoint.folder.name}", notes=(f"Model: {checkpoint.folder}",))
+    result = Result(
+        f"Evaluation of {model.name}",
+        target=model.target,
+        donors=model.donors,
+        method=", ".join(f"{key}={value}" for key, value in model.merge.items()),
+        hyperparameters=model.hyperparameters,
+        notes=(f"Model: {checkpoint.folder}",),
+    )
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)
     result = add_lmms(run, console, backend, result, checkpoint.folder)
@@ -57,7 +67,10 @@ def _scored(
     )
     write_lines(run.output / "answers.jsonl", given)
     scores = score_tasks(scorer, labels, labelled, answers)
-    result = replace(result, scores=scores, labelled=len(labelled), timings=console.timings)
+    answered = tuple(Answered(e, {}, str(labels[e.id]), text=answers[e.id]) for e in labelled)
+    result = replace(
+        result, scores=scores, answered=answered, labelled=len(labelled), timings=console.timings
+    )
     console.table(tables.own_scores(result))
     write_evaluation(run.output / "evaluation.json", result)
     return result

@@ -39,14 +39,14 @@ class Answers:
 
 
 def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Answers | None:
-    """The section; None where nothing was answered.
+    """The section; None where no candidate was asked.
 
     Args:
         result: the run.
         room: characters of text that the page has room for.
         album: takes the pictures.
     """
-    if not result.answered:
+    if not any(one.texts for one in result.answered):
         return None
     album, left = Album() if album is None else album, room
     candidates = sorted({candidate for one in result.answered for candidate in one.texts})

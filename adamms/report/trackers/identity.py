@@ -16,7 +16,7 @@ from adamms.report.trackers.tracker import Job
 # Settings that change no result: where files go, who is told, how much is said.
 APART = ("output", "cache", "store", "track", "verbose")
 # Groups that name inputs: the content of the files and folders in them is part of the id.
-INPUTS = ("model", "data", "engine")
+INPUTS = ("model", "model_folder", "data", "engine")
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16
 ID_DIGITS = 24
 LONGEST_TAG = 64
@@ -101,6 +101,8 @@ def _starts(size: int) -> list[int]:
 
 def pair(settings: Mapping[str, Any], job: Job) -> str:
     """The models in words: the option of `model`, or 'a + b into t' of a custom one; "" without models."""
+    if job.pair is not None:
+        return job.pair
     option = job.choices.get("model", "custom")
     if job.choices.get("engine") == "replay":
         return ""
@@ -120,10 +122,12 @@ def _name(source: Any) -> str:
 
 def tags(settings: Mapping[str, Any], job: Job) -> tuple[str, ...]:
     """Pair, method and engine, each at most as long as W&B takes (64 characters)."""
-    engine = job.choices.get("engine", "")
-    method = "" if engine == "replay" else job.choices.get("merge", "")
-    words = (pair(settings, job), method, engine)
+    words = (pair(settings, job), _method(job), job.choices.get("engine", ""))
     return tuple(dict.fromkeys(shortened(word, LONGEST_TAG) for word in words if word))
+
+
+def _method(job: Job) -> str:
+    return "" if job.choices.get("engine") == "replay" else job.choices.get("merge", "")
 
 
 def group(settings: Mapping[str, Any], job: Job) -> str | None:
@@ -141,7 +145,7 @@ def name(settings: Mapping[str, Any], job: Job) -> str | None:
     first = ("merge", "search", "mapper")  # what variants differ in, before a long name is cut
     rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
     rest.sort(key=lambda item: not item.lstrip("+~").startswith(first))
-    words = [pair(settings, job), *(tags(settings, job)[1:2]), *rest]
+    words = [pair(settings, job), _method(job), *rest]
     return shortened(" ".join(word for word in words if word), LONGEST_NAME) or None
 
 

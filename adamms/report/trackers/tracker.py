@@ -21,11 +21,13 @@ class Job:
         choices: config group -> the option chosen, e.g. "merge" -> "ties".
         overrides: the settings as they were typed, e.g. "search.signal.rule=either".
         sweep: the folder that the jobs of one multirun share; None of a run on its own.
+        pair: the models in words, where they are not the configured ones.
     """
 
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: Sequence[str] = ()
     sweep: str | None = None
+    pair: str | None = None
 
 
 class Tracker(Protocol):

@@ -148,10 +148,10 @@ class Wandb:
             run.log({"lmms_eval_samples": wandb_files.samples_table(wandb, result.lmms_eval)})
         output = Path(str(settings.get("output", self.folder)))
         inputs = wandb_files.checkpoints(wandb, settings)
-        if self.mode == "online":  # wandb refuses it offline; there the model's metadata names them
+        if self.mode == "online":  # wandb refuses it offline; there the other artifacts' metadata names them
             for artifact in inputs:
                 run.use_artifact(artifact)
-        for artifact in wandb_files.run_artifacts(wandb, run.id, output):
+        for artifact in wandb_files.run_artifacts(wandb, run.id, output, inputs):
             run.log_artifact(artifact)
         if result.folder is not None and result.folder.is_dir():
             run.log_artifact(wandb_files.model_artifact(wandb, run.id, result, inputs, self.checksum))

@@ -22,7 +22,7 @@ HUB = "https://huggingface.co/"
 
 
 def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
-    """A row per example: what was asked, with its image, and every candidate's answer.
+    """A row per example: what was asked, with its image, and the answer of every candidate or of the model.
 
     W&B keeps 10000 rows of a table; the examples beyond are in answers.jsonl.
     """
@@ -30,7 +30,7 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     candidates = sorted({candidate for one in answered for candidate in one.texts})
     labelled = any(one.label is not None for one in answered)
     columns = ["task", "example", "image", "question", *(["label"] if labelled else [])]
-    columns += ["different answers", *map(column, candidates)]
+    columns += ["different answers", *map(column, candidates)] if candidates else ["answer"]
     images = {one.example.image for one in answered if one.example.image is not None and image_size > 0}
     shown: dict[Path | None, Any] = {path: _image(wandb, path, image_size) for path in sorted(images)}
     rows = []
@@ -38,7 +38,8 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
         example, given = one.example, [one.texts.get(candidate) for candidate in candidates]
         row = [example.task, example.id, shown.get(example.image), example.question]
         row += [one.label] if labelled else []
-        rows.append([*row, len({normalised(text) for text in given if text is not None}), *given])
+        different = len({normalised(text) for text in given if text is not None})
+        rows.append([*row, *([different, *given] if candidates else [one.text])])
     return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
@@ -69,7 +70,12 @@ def _image(wandb: ModuleType, path: Path, size: int) -> Any:
 
 
 def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:
-    """The models that went in, as artifacts that only point to them: target, donors, ancestor."""
+    """The models that went in, as artifacts that only point to them: target, donors, ancestor.
+
+    Of a run that was given a model, that model, with its recipe.
+    """
+    if given := settings.get("given"):
+        return [_checkpoint(wandb, "given", given["place"], None, given)]
     if "replay" in str((settings.get("engine") or {}).get("_target_")):
         return []
     models = settings.get("model") or {}
@@ -83,12 +89,14 @@ def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:
     ]
 
 
-def _checkpoint(wandb: ModuleType, role: str, place: str, revision: object) -> Any:
+def _checkpoint(
+    wandb: ModuleType, role: str, place: str, revision: object, more: Mapping[str, Any] | None = None
+) -> Any:
     folder = Path(place).expanduser()
     local = folder.exists()
     uri = folder.resolve().as_uri() if local else HUB + place + (f"/tree/{revision}" if revision else "")
     name = identifier(folder.name if local else place)[:100]
-    metadata = {"role": role, "source": place, "revision": revision, "uri": uri}
+    metadata = {"role": role, "source": place, "revision": revision, "uri": uri} | dict(more or {})
     artifact = wandb.Artifact(f"checkpoint-{name}", type="checkpoint", metadata=metadata)
     artifact.add_reference(uri, name=None if local else name, checksum=False)
     return artifact
@@ -125,8 +133,9 @@ def model_artifact(wandb: ModuleType, run: str, result: Result, inputs: Sequence
     return artifact
 
 
-def run_artifacts(wandb: ModuleType, run: str, output: Path) -> list[Any]:
+def run_artifacts(wandb: ModuleType, run: str, output: Path, inputs: Sequence[Any]) -> list[Any]:
     """How the model is made, and what was found, to read: those of the run's files that are there."""
+    metadata = {"inputs": [dict(artifact.metadata) for artifact in inputs]}
     kinds = {
         "recipe": ("plan.json", "plan_verify.json", "selection.json", "config.yaml", f"model/{RECORD}"),
         "report": ("report.html", "result.json", "evaluation.json", "answers.jsonl"),
@@ -134,7 +143,7 @@ def run_artifacts(wandb: ModuleType, run: str, output: Path) -> list[Any]:
     found = []
     for kind, names in kinds.items():
         there = [name for name in names if (output / name).is_file()]
-        artifact = wandb.Artifact(f"{kind}-{run}", type=kind)
+        artifact = wandb.Artifact(f"{kind}-{run}", type=kind, metadata=metadata)
         for name in there:
             artifact.add_file(str(output / name), name=name)
         found += [artifact] if there else []

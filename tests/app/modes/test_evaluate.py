@@ -61,3 +61,40 @@ def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp
         assert done.status == 2
         assert said in done.err
         assert "Traceback" not in done.err
+
+
+def test_a_report_of_another_mode_is_not_replaced(run: Run, talkative: Path, tmp_path: Path) -> None:
+    data = [f"data.path={write_jsonl(tmp_path, per_task=1)}", "data=jsonl", "engine.max_new_tokens=2"]
+    out, plan = tmp_path / "out", tmp_path / "plan"
+    search = ["mode=search", "search.grid=[0,0.5,1]", "evaluate.donors=false", *pair(talkative), *data]
+    evaluate = ["mode=evaluate", f"model_folder={talkative / 'target'}", *data]
+    assert run("mode=plan", *pair(talkative), f"output={out}").status == 0
+    assert run(*search, f"output={out}").status == 0  # a search leaves all that a plan does
+    left = {file: file.read_bytes() for file in out.iterdir() if file.is_file()}
+    for mode in (evaluate, ["mode=plan", *pair(talkative)]):
+        done = run(*mode, f"output={out}")
+        assert done.status == 2
+        assert f"output={out} has the report of mode=search, which {mode[0]} would replace" in done.err
+        assert "output=..." in done.err
+    assert {file: file.read_bytes() for file in out.iterdir() if file.is_file()} == left
+    for _ in range(2):
+        assert run("mode=plan", *pair(talkative), f"output={plan}").status == 0
+    assert "report of mode=plan" in run(*evaluate, f"output={plan}").err
+    for _ in range(2):
+        assert run(*evaluate, f"output={tmp_path / 'own'}").status == 0
+    assert "report of mode=evaluate" in run("mode=plan", *pair(talkative), f"output={tmp_path / 'own'}").err
+
+
+def test_a_merged_models_report_says_what_it_is(run: Run, talkative: Path, tmp_path: Path) -> None:
+    merged = run("mode=merge", *pair(talkative), "merge.alpha=0.25", f"output={tmp_path / 'S1'}")
+    assert merged.status == 0, merged.err
+    data = [f"data.path={write_jsonl(tmp_path, per_task=1)}", "data=jsonl", "engine.max_new_tokens=2"]
+    model = f"model_folder={tmp_path / 'S1/model'}"
+    assert run("mode=evaluate", model, *data, f"output={tmp_path / 'out'}").status == 0
+    page = Page(tmp_path / "out/report.html")
+    assert "Evaluation of donor into target" in page.text
+    assert "method=linear, alpha=0.25" in page.text
+    (tmp_path / "S1/model/adamms_recipe.json").write_text("{")
+    done = run("mode=evaluate", model, *data, f"output={tmp_path / 'again'}")
+    assert done.status == 2
+    assert "adamms_recipe.json: not a recipe as adamms writes it" in done.err

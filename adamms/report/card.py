@@ -152,7 +152,7 @@ def _found(folder: Path, result: Result) -> list[str]:
     choice, curve = result.choice(None), curves.overall(result)
     blocks = ["## How it was chosen"]
     if choice is not None:
-        blocks.append(f"Without labels, over {choice.examples} examples. {_text(findings.how_sure(choice))}")
+        blocks.append(f"Without labels, over {choice.examples} examples. {_text(findings.how_good(choice))}")
     if curve is not None:
         write_whole(folder / PICTURE, drawn(curve))
         blocks.append(f"![scores by labels, and D, which the search minimises]({PICTURE})")

@@ -27,6 +27,7 @@ def overview(comparison: Comparison) -> Table | None:
         ("chosen", lambda job: str(job.found.winner(None) or _state(job))),
     ]
     texts = len(columns)
+    columns.append(("good", lambda job: _known(job, lambda choice: words.probability(choice.trust))))
     if best:
         columns += [
             ("mean", lambda job: Cell(words.score(job.score), best=job.number in best)),
@@ -35,7 +36,7 @@ def overview(comparison: Comparison) -> Table | None:
             ("regret", lambda job: words.score(job.found.regret(None))),
         ]
     columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
-    columns.append(("sure", lambda job: _known(job, lambda choice: words.share(choice.confidence))))
+    columns.append(("wins", lambda job: _known(job, words.wins)))
     if best and _references(comparison) is None:
         columns.append(("target", lambda job: words.score(job.found.target_score(None))))
         columns.append(("best donor", lambda job: words.score(job.best_donor)))
@@ -52,19 +53,34 @@ def _known(job: JobRow, text: Callable[[Choice], str]) -> str:
 
 def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, and the models that every search is compared with, a line each."""
-    lines = ["D: what the answers hold against it; sure: resamples that the choice wins"]
+    lines = ["D: what the answers hold against it; wins: resamples that the choice wins"]
     if comparison.best:
         lines = [
             "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",
             "oracle: the best mean of all that was tried; regret: what the choice lacks",
             *lines,
         ]
+    choices = [choice for result in comparison.results if (choice := result.choice(None))]
+    if trust := next((choice.trust for choice in choices if choice.trust), None):
+        lines.insert(
+            0, f"good: how probably the choice is {words.good(trust)}; LOW below {words.share(words.TRUSTED)}"
+        )
     if references := _references(comparison):
         lines.append(references)
     methods = {_method(result) for result in comparison.results}
     if len(methods) > 1 and ADAMMS in methods:
         lines.append(f"{ADAMMS} is AdaMMS' merge")
     return lines
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """What makes choices over all tasks doubtful, a line for each reason with its jobs."""
+    found: dict[str, list[str]] = {}
+    for job in comparison.jobs:
+        choice = job.found.choice(None)
+        for doubt in choice.doubts if choice else ():
+            found.setdefault(doubt, []).append(str(job.number))
+    return [f"job {', '.join(jobs)}: {doubt}" for doubt, jobs in found.items()]
 
 
 def failures(comparison: Comparison) -> list[str]:

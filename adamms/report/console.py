@@ -129,13 +129,15 @@ class Console:
             self._rich.print(Text(marks, style="dim"))
         self.table(tables.choices(result))
         self.table(tables.summary(result))
-        for paragraph in findings.paragraphs(result):
+        for paragraph in (*findings.paragraphs(result), *findings.doubts(result)):
             self._rich.print()
-            self._rich.print(Text(paragraph))
+            self._rich.print(Text(words.printable(paragraph)))
 
     def comparison(self, comparison: Comparison) -> None:
         """Print what the searches of a multirun found, side by side."""
         self.table(comparison_tables.overview(comparison))
+        for line in comparison_tables.doubts(comparison):
+            self.warn(line)
         for line in comparison_tables.legend(comparison):
             self._rich.print(Text(line, style="dim"))
         for line in comparison_tables.failures(comparison):

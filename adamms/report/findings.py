@@ -1,4 +1,4 @@
-"""Sentences about a result: what was chosen, how sure that is, and what it is worth by labels.
+"""Sentences about a result: what was chosen, how good that probably is, and what it is worth by labels.
 
 The console, the page and the model card say the same. They are honest about ties, luck and better parents.
 """
@@ -7,63 +7,59 @@ from collections.abc import Sequence
 
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result
-from adamms.report.words import difference, listing, named, noun, plural, printable, setting, share, spans
-from adamms.search.choice import Choice, Several, Trust
+from adamms.report.words import (
+    difference,
+    good,
+    is_low,
+    listing,
+    named,
+    noun,
+    printable,
+    setting,
+    share,
+    spans,
+)
+from adamms.search.choice import NEIGHBOURS, Choice, Several, Trust
 
-SURE, LIKELY = 0.9, 0.5  # bootstrap confidence from which a choice is called so
-TRUSTED = 0.8  # stated probability below which a choice wants a second look
-NO_RIVALS = "no rivals"  # how sure a choice is if nothing else could win
+# Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
+SURE, UNSURE = 0.9, 0.5
 
 
 def paragraphs(result: Result) -> list[str]:
-    """All there is to say of the choice: how sure it is, what it is worth, whether the donor is needed."""
+    """All there is to say of the choice: how good it probably is, what it is worth, what the donor is for."""
     choice = result.choice(None)
-    said = (how_sure(choice) if choice else "", verdict(result), control_finding(result))
+    said = (how_good(choice) if choice else "", verdict(result), control_finding(result))
     return [text for text in said if text]
 
 
-def sureness(choice: Choice) -> str:
-    """How sure a choice is, in a word."""
-    if len(choice.wins) == 1:
-        return NO_RIVALS
-    if choice.confidence >= SURE:
-        return "stable"
-    return "likely" if choice.confidence >= LIKELY else "uncertain"
-
-
-def how_sure(choice: Choice) -> str:
-    """What was chosen, with which ties, how sure that is, and whether several coefficients do more."""
+def how_good(choice: Choice) -> str:
+    """What was chosen, what makes it doubtful, how probably it is good, and if several are better."""
     grid, own = list(choice.differences), choice.candidate
-    said = [
-        f"{setting(own)} was chosen: {choice.because}, D = {difference(choice.differences[own])} over "
-        f"{choice.examples} example{'s' if choice.examples != 1 else ''}."
-    ]
     others = [candidate for candidate in choice.tied if candidate != own]
-    if len(grid) > 1 and max(choice.differences.values()) <= 1e-9:
-        said.append(
-            f"But no answer changes anywhere on the grid, so the answers do not tell one {noun(grid)} from "
-            f"another."
-        )
-    else:
-        if others:
-            said.append(f"It ties with {spans(others, grid)}; only the tie rule prefers it.")
-        said.append(_confidence(choice, grid))
-        said.append(trusted(choice.trust) if choice.trust is not None else _edge(own, grid))
-    if choice.several is not None:
-        said.append(several(choice.several))
+    ties = f", as {spans(others, grid)} {'has' if len(others) == 1 else 'have'}" if others else ""
+    said = [
+        f"{setting(own)} was chosen: {choice.because}, D = {difference(choice.differences[own])}{ties}, over "
+        f"{choice.examples} example{'s' if choice.examples != 1 else ''}.",
+        *choice.doubts,
+        "" if choice.trust is None else trusted(choice.trust, bool(choice.doubts)),
+        _wins(choice),
+        _edge(own, grid) if choice.because == NEIGHBOURS else "",
+        "" if choice.several is None else several(choice.several),
+    ]
     return " ".join(text for text in said if text)
 
 
-def trusted(trust: Trust) -> str:
-    """How probably the choice is a good one, and what to do if that is little."""
-    points = f"{trust.tolerance:g} point{'' if trust.tolerance == 1 else 's'}"
-    said = f"With a probability of {share(trust.probability)} it is within {points} of the best on the grid."
-    if trust.probability >= TRUSTED:
+def trusted(trust: Trust, doubtful: bool) -> str:
+    """How probably the choice is a good one, and what to do if that is little.
+
+    Args:
+        doubtful: whether doubts have been told; what to do about them is said there.
+    """
+    said = f"With a probability of {share(trust.probability)} it is {good(trust)}."
+    if not is_low(trust):
         return said
-    return (
-        f"{said} That is LOW: keep the target, give the search more examples (search.samples), or compare "
-        f"the candidates' answers before using the merge."
-    )
+    other = "" if trust.slope or doubtful else "ask search=trusted, which knows more of what D is worth, "
+    return f"{said} That is LOW: {other}keep the target, or compare the answers before using the merge."
 
 
 def several(found: Several) -> str:
@@ -104,20 +100,21 @@ def _edge(candidate: Candidate, grid: Sequence[Candidate]) -> str:
     )
 
 
-def _confidence(choice: Choice, grid: list[Candidate]) -> str:
-    sure, wins = sureness(choice), f"{share(choice.confidence)} of the bootstrap resamples"
-    if sure == NO_RIVALS:
-        return "Nothing else could win: every other candidate lies at an end of the grid."
-    if sure == "stable":
-        return f"The choice is stable: it wins in {wins}."
+def _wins(choice: Choice) -> str:
+    """How often the choice wins when the examples are resampled; "" if nothing else could win."""
+    if len(choice.wins) == 1:
+        return ""
+    said = f"It wins in {share(choice.confidence)} of the bootstrap resamples"
+    if choice.confidence >= SURE:
+        return f"{said}."
     rivals = sorted((c for c in choice.wins if c != choice.candidate), key=lambda c: (-choice.wins[c], c))
     others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
-    if sure == "likely":
-        return f"The choice is likely, not certain: it wins in {wins}, {others}."
+    if choice.confidence >= UNSURE:
+        return f"{said}, {others}."
     group = sorted({choice.candidate, *likely_winners(choice)})
     return (
-        f"The choice is UNCERTAIN: it wins in only {wins}, {others}. Nine of ten resamples choose among "
-        f"{spans(group, grid)}: the data does not tell these {len(group)} apart."
+        f"{said}, {others}. Nine of ten resamples choose among {spans(group, list(choice.differences))}: the "
+        f"data does not tell these {len(group)} apart."
     )
 
 
@@ -132,13 +129,14 @@ def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
 
 
 def doubts(result: Result) -> list[str]:
-    """The tasks whose choice is one of several, and those whose choice wins few resamples."""
-    tasks = result.selection.tasks if result.selection else {}
-    tied = [task for task, choice in tasks.items() if len(choice.tied) > 1]
-    unsure = [task for task, choice in tasks.items() if choice.confidence < LIKELY]
-    several = f"Several {plural(result.candidates)} have the same smallest D for: {', '.join(tied)}."
-    few = f"The choice wins less than half of the resamples for: {', '.join(unsure)}."
-    return [said for said, names in ((several, tied), (few, unsure)) if names]
+    """What makes the choices of single tasks doubtful, a line for each reason with its tasks."""
+    found: dict[str, list[str]] = {}
+    for task, choice in (result.selection.tasks if result.selection else {}).items():
+        for doubt in choice.doubts:
+            found.setdefault(doubt, []).append(task)
+    overall = result.choice(None)
+    alike = overall is not None and all(choice.doubts == overall.doubts for choice in result.choices.values())
+    return [] if alike else [f"{', '.join(tasks)}: {doubt}" for doubt, tasks in found.items()]
 
 
 def merge_commands(result: Result) -> list[str]:

@@ -138,23 +138,22 @@ def differences(result: Result) -> Table | None:
 
 
 def choices(result: Result) -> Table | None:
-    """The choice per task and overall, how sure it is and what it cost."""
+    """The choice per task and overall, how good it probably is and what it cost."""
     if result.selection is None:
         return None
-    trust = result.selection.overall.trust
-    found = result.choices
+    trust, found = result.selection.overall.trust, result.choices
     columns: list[Column[str | None]] = [
         ("task", lambda task: words.ALL_TASKS if task is None else task),
         (words.noun(result.candidates), lambda task: result.label(found[task].candidate)),
+        ("good", lambda task: words.probability(found[task].trust)),
+        ("wins", lambda task: words.wins(found[task])),
         ("D", lambda task: words.difference(found[task].differences[found[task].candidate])),
         ("ties with", lambda task: _ties(found[task])),
-        ("sure", lambda task: words.share(found[task].confidence)),
+        ("examples", lambda task: str(found[task].examples)),
     ]
-    note = "sure: share of bootstrap resamples of the examples in which the choice wins"
+    note = "wins: share of bootstrap resamples of the examples in which the choice wins"
     if trust is not None:
-        columns.append(("good", lambda task: words.share(t.probability) if (t := found[task].trust) else ""))
-        note += f"; good: probability that nothing is {trust.tolerance:g} points better"
-    columns.append(("examples", lambda task: str(found[task].examples)))
+        note = f"good: how probably it is {words.good(trust)}, LOW below {words.share(words.TRUSTED)}; {note}"
     if result.evaluation is not None:
         columns += [
             ("score", lambda task: words.score(result.chosen_score(task))),

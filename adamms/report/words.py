@@ -6,9 +6,10 @@ Knows no results: the sentences about those are in `findings`.
 from collections.abc import Iterable, Sequence
 
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
-from adamms.search.choice import Choice
+from adamms.search.choice import NEIGHBOURS, Choice, Trust
 
 ALL_TASKS = "ALL TASKS"  # the name of the choice over all of them
+TRUSTED = 0.8  # stated probability below which a choice is called LOW
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -41,6 +42,25 @@ def difference(value: float | None) -> str:
 
 def share(value: float) -> str:
     return f"{100 * value:.0f}%"
+
+
+def probability(trust: Trust | None) -> str:
+    """How probably a choice is good, in a table."""
+    return "-" if trust is None else share(trust.probability) + (" LOW" if is_low(trust) else "")
+
+
+def wins(choice: Choice) -> str:
+    """The share of resamples that a choice wins; a dash where it had no rivals."""
+    return "-" if len(choice.wins) == 1 else share(choice.confidence)
+
+
+def is_low(trust: Trust) -> bool:
+    return trust.probability < TRUSTED
+
+
+def good(trust: Trust) -> str:
+    """What the probability is of."""
+    return f"within {trust.tolerance:g} point{'' if trust.tolerance == 1 else 's'} of the best on the grid"
 
 
 def scaled(value: float, unit: str = "", among: float | None = None) -> str:
@@ -133,14 +153,14 @@ def spans(some: Sequence[Candidate], grid: Sequence[Candidate]) -> str:
 
 def meaning(choice: Choice, candidates: Iterable[Candidate]) -> str:
     """What D is: the paper's, or that of another signal."""
-    if choice.trust is None:
+    if choice.because == NEIGHBOURS:
         return f"answers that change between neighbouring {plural(candidates)}"
     return f"what speaks against each {noun(candidates)}"
 
 
 def curve(choice: Choice) -> str:
     """The same as the name of a curve, in short."""
-    return "D, changed answers" if choice.trust is None else "D, what speaks against it"
+    return "D, changed answers" if choice.because == NEIGHBOURS else "D, what speaks against it"
 
 
 def _three_digits(value: float) -> str:

@@ -3,13 +3,14 @@
 Made from answers alone. Knows no labels, models or engines.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 
 NEIGHBOURS = "its answers change least against its neighbours on the grid"
+DOUBTED = 0.5  # the highest probability of a choice that its data cannot support
 
 
 @dataclass(frozen=True)
@@ -19,10 +20,12 @@ class Trust:
     Args:
         probability: that the winner's accuracy is at most `tolerance` below the best candidate's.
         tolerance: in points.
+        slope: points of accuracy that a point of D was taken to predict; 0: only differing answers count.
     """
 
     probability: float
     tolerance: float
+    slope: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         return dict(vars(self))
@@ -88,6 +91,7 @@ class Choice:
         because: why the winner wins, for people.
         trust: how probably the choice is a good one, if the strategy says so.
         several: whether several coefficients are better than one, if they were tried.
+        doubts: sentences that say why the data hardly support a choice; see `search.doubts`.
     """
 
     candidate: Candidate
@@ -99,6 +103,14 @@ class Choice:
     because: str = NEIGHBOURS
     trust: Trust | None = None
     several: Several | None = None
+    doubts: tuple[str, ...] = ()
+
+    def doubted(self, *doubts: str) -> "Choice":
+        """The choice with reasons why its data cannot support it, and a probability of at most `DOUBTED`."""
+        if not doubts:
+            return self
+        trust = self.trust and replace(self.trust, probability=min(self.trust.probability, DOUBTED))
+        return replace(self, trust=trust, doubts=(*doubts, *self.doubts))
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -108,8 +120,9 @@ class Choice:
             "tied": [candidate.to_json() for candidate in self.tied],
             "wins": {str(candidate): share for candidate, share in self.wins.items()},
             "examples": self.examples,
-            **({} if self.trust is None and self.because == NEIGHBOURS else {"because": self.because}),
-            **({} if self.trust is None else {"trust": self.trust.to_json()}),
+            "because": self.because,
+            "trust": None if self.trust is None else self.trust.to_json(),
+            "doubts": list(self.doubts),
             **({} if self.several is None else {"several": self.several.to_json()}),
             **names_to_json(self.differences),
         }
@@ -125,8 +138,9 @@ class Choice:
             wins={names[name]: share for name, share in data["wins"].items()},
             examples=data["examples"],
             because=data.get("because", NEIGHBOURS),
-            trust=Trust.from_json(data["trust"]) if "trust" in data else None,
+            trust=Trust.from_json(data["trust"]) if data.get("trust") else None,
             several=Several.from_json(data["several"]) if "several" in data else None,
+            doubts=tuple(data.get("doubts", ())),
         )
 
 
@@ -136,6 +150,11 @@ class Selection:
 
     tasks: Mapping[str, Choice]
     overall: Choice
+
+    def doubted(self, doubts: Mapping[str, Sequence[str]]) -> "Selection":
+        """The selection with more doubts about tasks, of each of which the choice over all has a part."""
+        tasks = {task: choice.doubted(*doubts.get(task, ())) for task, choice in self.tasks.items()}
+        return Selection(tasks, self.overall.doubted(*(doubt for said in doubts.values() for doubt in said)))
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -17,7 +17,7 @@ from adamms.merge.candidate import Candidate
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several
 from adamms.search.contest import SAME
-from adamms.search.evidence import Array, Ask, table
+from adamms.search.evidence import Array, Ask
 from adamms.search.strategy import Strategy, examples_of
 
 # What is added to D for the squared distance from the start: it decides among candidates with equal D only.
@@ -109,8 +109,8 @@ class Coefficients(Strategy):
         """The choice of the optimiser's candidate, over the examples that the optimiser has not seen."""
         evidence = ask(list(dict.fromkeys([*candidates, several.best])), kept)
         held = self.signal.differences(evidence, kept, self.difference)
-        order, answers = evidence.order, table(evidence.candidates, kept)
-        return replace(
+        order = evidence.order
+        taken = replace(
             overall,
             candidate=several.best,
             differences={candidate: float(row.sum()) for candidate, row in zip(order, held, strict=True)},
@@ -119,8 +119,9 @@ class Coefficients(Strategy):
             wins=dict.fromkeys(order, 0.0)
             | {several.single: 1 - several.confidence, several.best: several.confidence},
             examples=len(kept),
-            trust=self._trust(self._resampled(held), answers, order.index(several.best)),
         )
+        near = [place for place, other in enumerate(order) if other != several.best]
+        return self._judged(taken, evidence, kept, self._resampled(held), near)
 
     def _tried(self, ask: Ask, single: Candidate, examples: Sequence[str]) -> dict[Candidate, float]:
         """D over these examples of the start and of every candidate that the optimiser asks."""

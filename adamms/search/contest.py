@@ -60,6 +60,11 @@ class Contest:
         """Who may win; shape (candidates,)."""
         return reduce(np.logical_and.outer, self.along).ravel()
 
+    def beside(self, place: int) -> list[int]:
+        """The places one step away on the grid."""
+        places = np.argwhere(np.ones(self.shape))
+        return np.flatnonzero(np.abs(places - places[place]).sum(1) == 1).tolist()
+
     def smoothed(self, scores: Array) -> Array:
         """The mean over a box of neighbours, cut at the ends; shape (..., candidates), as it was."""
         boxes = scores.reshape(*scores.shape[:-1], *self.shape)

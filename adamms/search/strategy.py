@@ -5,19 +5,20 @@ measured on controlled pairs (tests/benchmarks/signals.py). Knows no labels, mod
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
-from adamms.search.choice import Choice, Selection, Trust
+from adamms.search.choice import Choice, Selection
 from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
-from adamms.search.evidence import PARENTS, Array, Ask, table
+from adamms.search.doubts import doubts, notes
+from adamms.search.evidence import PARENTS, Array, Ask, Evidence, table
 from adamms.search.signals.signal import Signal
 from adamms.search.trust import trust
 
@@ -35,8 +36,9 @@ class Strategy:
         donors: whether the parents' own answers are asked for, if the signal uses them.
         bisection: how answers are inferred from others; None to ask for all of them.
         tolerance: points of accuracy that a good choice may lose; for the probability that this one is good.
-            None for no such probability, as in the paper.
-        resamples: bootstrap resamples for the confidence.
+            None for no such probability.
+        slope: points of accuracy that a point of D predicts, for that probability; see `trust`.
+        resamples: bootstrap resamples for that probability and for the confidence.
         seed: of everything that is drawn at random.
         because: why the winner wins, for people.
     """
@@ -49,6 +51,7 @@ class Strategy:
     donors: bool
     bisection: Bisection | None
     tolerance: PositiveFloat | None
+    slope: NonNegativeFloat
     resamples: PositiveInt
     seed: NonNegativeInt
     because: str
@@ -89,25 +92,20 @@ class Strategy:
             ask = self.bisection.over(ask, self.needs, candidates, self.seed)
         evidence = ask(candidates, examples)
         held = self.signal.differences(evidence, examples, self.difference)
-        answers = table(evidence.candidates, examples)
         columns = {example: place for place, example in enumerate(examples)}
 
         def choice(part: Sequence[str]) -> Choice:
-            places = [columns[example] for example in part]
-            texts = [[row[place] for place in places] for row in answers]
-            return self._choice(candidates, held.take(places, axis=1), texts)
+            return self._choice(evidence, part, held[:, [columns[example] for example in part]])
 
         return Selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
 
-    def _choice(
-        self, candidates: Sequence[Candidate], held: Array, answers: Sequence[Sequence[str]]
-    ) -> Choice:
+    def _choice(self, evidence: Evidence, examples: Sequence[str], held: Array) -> Choice:
         """The choice over some examples.
 
         Args:
             held: what each example says against each candidate; shape (candidates, examples).
-            answers: for each candidate its answers.
         """
+        candidates = evidence.order
         contest = Contest(
             shape_of(candidates), self.signal.neighbours, self.endpoints, self.smoothing, self.ties
         )
@@ -115,7 +113,7 @@ class Strategy:
         tied, wins = contest.tied(scores), contest.wins(resampled)
         winner = contest.winner(tied)
         able = np.flatnonzero(contest.allowed)
-        return Choice(
+        choice = Choice(
             candidate=candidates[winner],
             differences={candidates[place]: float(scores[place]) for place in able},
             tied=tuple(candidates[place] for place in np.flatnonzero(tied)),
@@ -123,8 +121,32 @@ class Strategy:
             wins={candidates[place]: float(wins[place]) for place in able},
             examples=held.shape[1],
             because=self.because,
-            trust=self._trust(resampled, answers, winner),
         )
+        return self._judged(choice, evidence, examples, resampled, contest.beside(winner))
+
+    def _judged(
+        self,
+        choice: Choice,
+        evidence: Evidence,
+        examples: Sequence[str],
+        resampled: Array,
+        near: Sequence[int],
+    ) -> Choice:
+        """The choice with how probably it is good, and with all that makes it doubtful.
+
+        Args:
+            resampled: D in every resample of these examples; shape (resamples, candidates).
+            near: places of the winner's neighbours.
+        """
+        winner, answers = evidence.order.index(choice.candidate), table(evidence.candidates, examples)
+        apart = np.stack([self.difference(own, answers[winner]) for own in answers])
+        judged = replace(choice, doubts=notes(choice))
+        if self.tolerance is not None:
+            gaps = (resampled - resampled[:, [winner]]) / len(examples)
+            shares = self._resampled(apart) / len(examples)
+            judged = replace(judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.seed))
+        own = [evidence.candidates[choice.candidate][example] for example in examples]
+        return judged.doubted(*doubts(choice, own, apart, near, self.difference))
 
     def _resampled(self, held: Array) -> Array:
         """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""
@@ -133,15 +155,6 @@ class Strategy:
         weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
         sums: Array = weights.astype(np.float64) @ held.T
         return sums
-
-    def _trust(self, resampled: Array, answers: Sequence[Sequence[str]], winner: int) -> Trust | None:
-        """How probably the winner is a good choice, from resampled D and the answers it was made from."""
-        if self.tolerance is None:
-            return None
-        count = len(answers[0])
-        gaps = (resampled - resampled[:, [winner]]) / count
-        apart = self._resampled(np.stack([self.difference(own, answers[winner]) for own in answers])) / count
-        return trust(gaps, apart, winner, self.tolerance, self.seed)
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:

@@ -87,7 +87,7 @@ def test_a_job_in_a_process_of_its_own_is_compared(run, talkative: Path, tmp_pat
         "hydra/launcher=local",
     )
     assert done.status == 0, done.err
-    assert table(done.out)[1].split() == ["job", "chosen", "D", "sure"]
+    assert table(done.out)[1].split() == ["job", "chosen", "good", "D", "wins"]
     [job] = json.loads((sweep / "comparison.json").read_text())["jobs"]
     selection = json.loads((sweep / "0/selection.json").read_text())
     assert job["overrides"]["search.signal.rule"] == "either"

@@ -15,6 +15,7 @@ from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
 from adamms.app.messages import explain
+from adamms.search.doubts import MANY_CUT, TOO_FEW
 
 
 class TestPlan:
@@ -109,6 +110,8 @@ class TestSearch:
             assert set(choice["differences"]) == {"0.3", "0.6"}
             assert choice["differences"][str(choice["alpha"])] == min(choice["differences"].values())
             assert 0 <= choice["confidence"] <= 1
+            assert choice["trust"]["probability"] <= 0.5
+            assert {MANY_CUT, TOO_FEW} <= set(choice["doubts"])  # two examples a task, answers without end
         assert selection["overall"]["examples"] == 16
         recipe = json.loads((out / "model/adamms_recipe.json").read_text())
         assert recipe["coefficients"] == {"a": selection["overall"]["alpha"]}

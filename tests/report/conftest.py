@@ -13,7 +13,7 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
 from adamms.report.result import Result, StageTiming
-from adamms.search.choice import Choice, Selection
+from adamms.search.choice import Choice, Selection, Trust
 
 TARGET_TASKS = ("read", "spell", "presence", "largest")
 DONOR_TASKS = ("successor", "double", "parity", "remainder")
@@ -44,7 +44,8 @@ def choice(found: dict[Candidate, float], examples: int) -> Choice:
     weights = {c: 3.0 ** -(value - least) for c, value in found.items()}
     wins = {c: weight / sum(weights.values()) for c, weight in weights.items()}
     winner = tied[(len(tied) - 1) // 2]
-    return Choice(winner, found, tied, wins[winner], wins, examples)
+    trust = Trust(round(min(1.0, 0.5 + 0.04 * least), 2), 2.0)
+    return Choice(winner, found, tied, wins[winner], wins, examples, trust=trust)
 
 
 def scores(alpha: float, loss: float = 0.0) -> Scores:
@@ -90,7 +91,9 @@ def plan() -> Plan:
 def result() -> Result:
     found = {task: differences(task) for task in TASKS}
     total = {c: sum(found[task][c] for task in TASKS) for c in INTERIOR}
-    selection = Selection({task: choice(found[task], 50) for task in TASKS}, choice(total, 50 * len(TASKS)))
+    choices = {task: choice(found[task], 50) for task in TASKS}
+    choices["read"] = replace(choices["read"], doubts=("Few examples.", "Many ties."))
+    selection = Selection(choices, choice(total, 50 * len(TASKS)))
     evaluation = Evaluation(
         {c: scores(c.alpha) for c in GRID},
         {"a": scores(1.0, loss=-4.0)},

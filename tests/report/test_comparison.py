@@ -114,9 +114,24 @@ def test_without_labels_the_choices_are_compared(result: Result, tmp_path: Path)
     comparison = gather(tmp_path)
     table = comparison_tables.overview(comparison)
     assert table is not None
-    assert table.columns == ("job", "rule", "chosen", "D", "sure")
+    assert table.columns == ("job", "rule", "chosen", "good", "D", "wins")
     assert comparison.best == []
     assert "oracle" not in shown(comparison)
+
+
+def test_a_doubtful_choice_is_said_with_its_job(result: Result, tmp_path: Path) -> None:
+    assert result.selection is not None
+    overall = result.selection.overall.doubted("Few examples.")
+    doubtful = replace(result, selection=replace(result.selection, overall=overall))
+    for number, run in enumerate((result, doubtful, doubtful)):
+        leave(record(tmp_path, number, f"merge.density=0.{number}"), run)
+    comparison = gather(tmp_path)
+    table = comparison_tables.overview(comparison)
+    assert table is not None
+    good = [row[table.columns.index("good")].text for row in table.rows]
+    assert good == ["100%", "50% LOW", "50% LOW"]
+    assert "warning: job 1, 2: Few examples." in shown(comparison)
+    assert "job 1, 2: Few examples." in Page(write_comparison(comparison)).text
 
 
 def test_jobs_that_failed_and_files_that_cannot_be_read_are_said(result: Result, tmp_path: Path) -> None:

@@ -68,8 +68,13 @@ def test_every_task_has_its_choice_confidence_oracle_and_regret(result: Result):
     _, table = printed(result).split("The choice, one winner per task")
     for task, choice in result.selection.tasks.items():
         words = row(table, f"{task} ")
-        assert words[:2] == [str(choice.candidate), f"{choice.differences[choice.candidate]:.0f}"]
-        assert f"{100 * choice.confidence:.0f}%" in words
+        assert choice.trust is not None
+        low = ["LOW"] * (choice.trust.probability < 0.8)
+        assert words[: 4 + len(low)] == [
+            str(choice.candidate),
+            *(f"{100 * choice.trust.probability:.0f}%", *low, f"{100 * choice.confidence:.0f}%"),
+            f"{choice.differences[choice.candidate]:.0f}",
+        ]
         assert words[-3:] == [
             str(result.oracle(task)),
             f"{result.score(result.oracle(task), task):.1f}",

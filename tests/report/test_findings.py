@@ -1,6 +1,7 @@
 """Sentences are honest about ties, luck, and about parents that are better."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -8,13 +9,14 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import findings, words
 from adamms.report.result import Result
-from adamms.search.choice import Choice, Selection, Several
+from adamms.search.choice import Choice, Selection, Several, Trust
+from adamms.search.doubts import ALONE
 
 A = [Candidate(step / 10) for step in range(11)]
 
 
 def choice(
-    index: int, differences: dict[int, float], wins: dict[int, float], tied: tuple[int, ...]
+    index: int, differences: dict[int, float], wins: dict[int, float], tied: tuple[int, ...], **more: Any
 ) -> Choice:
     return Choice(
         A[index],
@@ -23,30 +25,53 @@ def choice(
         wins[index],
         {A[i]: value for i, value in wins.items()},
         100,
+        **more,
     )
 
 
-def test_a_stable_choice():
-    said = findings.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,)))
+CLEAR = ({1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,))
+
+
+def test_the_probability_leads_and_the_share_of_the_resamples_follows():
+    said = findings.how_good(choice(2, *CLEAR, trust=Trust(0.93, 2.0)))
     assert said == (
-        "alpha = 0.2 was chosen: its answers change least against its neighbours on the grid, D = 3 over 100 "
-        "examples. The choice is stable: it wins in 97% of the bootstrap resamples."
+        "alpha = 0.2 was chosen: its answers change least against its neighbours on the grid, D = 3, over "
+        "100 examples. With a probability of 93% it is within 2 points of the best on the grid. It wins in "
+        "97% of the bootstrap resamples."
     )
 
 
-def test_the_only_candidate_that_could_win_is_not_called_stable():
-    said = findings.how_sure(choice(2, {2: 3.0}, {2: 1.0}, (2,)))
-    assert "Nothing else could win: every other candidate lies at an end of the grid." in said
+@pytest.mark.parametrize(
+    ("slope", "doubts", "other"), [(0.0, (), True), (0.4, (), False), (0.0, ("Why.",), False)]
+)
+def test_a_low_probability_says_what_to_do(slope: float, doubts: tuple[str, ...], other: bool):
+    said = findings.how_good(choice(2, *CLEAR, trust=Trust(0.79, 1.0, slope), doubts=doubts))
+    assert "With a probability of 79% it is within 1 point of the best on the grid. That is LOW: " in said
+    assert said.index("LOW") < said.index("97%")
+    assert ("search=trusted" in said) == other
+    assert "keep the target, or compare the answers before using the merge." in said
+
+
+def test_doubts_come_before_everything_but_the_choice():
+    said = findings.how_good(choice(2, *CLEAR, trust=Trust(0.5, 2.0), doubts=("First why.", "Then why.")))
+    assert "over 100 examples. First why. Then why. With a probability of 50%" in said
     assert "stable" not in said
 
 
+def test_the_only_candidate_that_could_win_has_no_share_of_the_resamples():
+    said = findings.how_good(choice(2, {2: 3.0}, {2: 1.0}, (2,), doubts=(ALONE,)))
+    assert "Nothing else could win: every other candidate lies at an end of the grid." in said
+    assert "resamples" not in said
+    assert "100%" not in said
+
+
 def test_a_likely_choice_names_its_rival():
-    said = findings.how_sure(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
-    assert "likely, not certain: it wins in 70% of the bootstrap resamples, 0.3 in 30%." in said
+    said = findings.how_good(choice(2, {1: 9.0, 2: 3.0, 3: 4.5}, {1: 0.0, 2: 0.7, 3: 0.3}, (2,)))
+    assert "It wins in 70% of the bootstrap resamples, 0.3 in 30%." in said
 
 
-def test_a_tie_and_low_confidence_are_said_plainly():
-    said = findings.how_sure(
+def test_a_tie_and_a_low_share_are_said_plainly():
+    said = findings.how_good(
         choice(
             3,
             {1: 9.0, 2: 3.0, 3: 3.0, 4: 3.0, 5: 7.0, 6: 8.0},
@@ -54,22 +79,25 @@ def test_a_tie_and_low_confidence_are_said_plainly():
             (2, 3, 4),
         )
     )
-    assert "It ties with 0.2, 0.4; only the tie rule prefers it." in said
-    assert "UNCERTAIN: it wins in only 35% of the bootstrap resamples, 0.4 in 33% and 0.2 in 25%" in said
+    assert "D = 3, as 0.2, 0.4 have, over 100 examples." in said
+    assert "It wins in 35% of the bootstrap resamples, 0.4 in 33% and 0.2 in 25%" in said
     assert "choose among 0.2-0.4: the data does not tell these 3 apart" in said
 
 
 @pytest.mark.parametrize(("index", "side"), [(1, "lowest"), (3, "highest")])
 def test_a_choice_at_the_edge_comes_with_a_warning(index: int, side: str):
     flat = {1: 5.0, 2: 5.0, 3: 5.0} | {index: 1.0}
-    said = findings.how_sure(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
+    said = findings.how_good(choice(index, flat, {1: 0.0, 2: 0.0, 3: 0.0} | {index: 1.0}, (index,)))
     assert f"It is the {side} alpha that could win" in said
 
 
-def test_answers_that_never_change_say_nothing():
-    said = findings.how_sure(choice(2, dict.fromkeys((1, 2, 3), 0.0), {1: 0.0, 2: 1.0, 3: 0.0}, (1, 2, 3)))
-    assert "no answer changes anywhere" in said
-    assert "stable" not in said
+def test_the_doubts_of_single_tasks_are_grouped_by_reason():
+    fine, few = choice(2, *CLEAR), choice(2, *CLEAR, doubts=("Few.", "Cut."))
+    tasks = {"read": few, "spell": fine, "count": replace(few, doubts=("Few.",))}
+    found = Result("t", selection=Selection(tasks, fine))
+    assert findings.doubts(found) == ["read, count: Few.", "read: Cut."]
+    assert findings.doubts(Result("t", selection=Selection({"read": few}, few))) == []
+    assert findings.doubts(Result("t")) == []
 
 
 def with_scores(result: Result, means: dict[int, float], donor: float, control: float) -> Result:
@@ -109,10 +137,10 @@ def test_noise_is_two_standard_errors(result: Result):
 
 
 def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():
-    said = findings.how_sure(
+    said = findings.how_good(
         choice(2, {1: 4.0, 2: 3.0, 3: 8.0, 4: 9.0}, {1: 0.95, 2: 0.05, 3: 0.0, 4: 0.0}, (2,))
     )
-    assert "wins in only 5% of the bootstrap resamples, 0.1 in 95%." in said
+    assert "wins in 5% of the bootstrap resamples, 0.1 in 95%." in said
     assert "choose among 0.1, 0.2: the data does not tell these 2 apart" in said
 
 
@@ -182,4 +210,4 @@ def test_several_coefficients(
     said = f"Several coefficients are {said}"
     assert findings.several(found) == said
     alone = choice(2, {1: 9.0, 2: 3.0, 3: 8.0}, {1: 0.0, 2: 0.97, 3: 0.03}, (2,))
-    assert findings.how_sure(replace(alone, several=found)) == f"{findings.how_sure(alone)} {said}"
+    assert findings.how_good(replace(alone, several=found)) == f"{findings.how_good(alone)} {said}"

@@ -41,6 +41,9 @@ def test_choice_confidence_and_regret_of_every_task(result: Result) -> None:
     assert result.selection is not None
     for task, choice in result.selection.tasks.items():
         assert found[f"task_{task}_alpha"] == choice.candidate.alpha
+        assert choice.trust is not None
+        assert found[f"task_{task}_probability"] == choice.trust.probability
+        assert found[f"task_{task}_doubts"] == len(choice.doubts)
         assert found[f"task_{task}_confidence"] == choice.confidence
         assert found[f"task_{task}_regret"] == result.regret(task)
     line = metrics.overall(result)
@@ -102,7 +105,10 @@ def test_a_run_without_search_or_labels_has_what_there_is(result: Result) -> Non
     assert metrics.overall(Result("nothing")) == metrics.details(Result("nothing")) == {}
     assert metrics.curves(Result("nothing")).rows == []
     unlabelled = metrics.overall(replace(result, evaluation=None))
-    assert set(unlabelled) == {"all_alpha", "all_difference", "all_confidence"}
+    assert set(unlabelled) == {
+        *("all_alpha", "all_probability", "all_doubts", "all_confidence", "all_difference")
+    }
+    assert metrics.doubts(result) == {"task_read_doubts_in_words": "Few examples. Many ties."}
     assert metrics.details(replace(result, selection=None, evaluation=None))["plan_merged_tensors"] == 4
 
 

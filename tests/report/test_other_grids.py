@@ -106,7 +106,7 @@ def test_an_edge_of_several_axes_is_named(settings: dict[str, float], said: str)
     grid = lattice({key: THREE[key] for key in settings})
     winner = Candidate.of(settings)
     choice = Choice(winner, dict.fromkeys(grid, 9.0) | {winner: 1.0}, (winner,), 1.0, {winner: 1.0}, 10)
-    text = findings.how_sure(choice)
+    text = findings.how_good(choice)
     assert (said in text) if said else ("edge" not in text)
 
 

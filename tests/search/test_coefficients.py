@@ -134,7 +134,8 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    alone = trusted(signal=Wrong(), because="it is right").choose(World(ON_THE_GRID, luck), GRID, TASKS)
+    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0)
+    alone = strategy.choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
 
 
@@ -179,7 +180,7 @@ def test_the_optimiser_sees_half_of_every_task_and_the_rest_decides() -> None:
 def test_how_good_it_is_goes_by_answers_as_on_the_grid() -> None:
     """A smaller D alone does not make it sure: where two answer differently, either may be right."""
     world = World(ELSEWHERE)
-    overall = search(world).overall
+    overall = search(world, slope=0.4).overall
     best = overall.candidate
     seen = {example for candidate, example in world.asked if candidate not in {*GRID, best}}
     kept = [example for example in everything() if example not in seen]
@@ -188,7 +189,7 @@ def test_how_good_it_is_goes_by_answers_as_on_the_grid() -> None:
     wrong = (said == "wrong").astype(float)
     gaps = drawn @ (wrong - wrong[-1]).T / len(kept)
     apart = drawn @ (said != said[-1]).T / len(kept)
-    expected = trust(gaps, apart, len(GRID), 2.0, seed=0)
+    expected = trust(gaps, apart, len(GRID), 2.0, slope=0.4, seed=0)
     assert overall.trust is not None
     assert overall.trust.probability == pytest.approx(expected.probability)
     assert 0.5 < expected.probability < 1  # it answers differently from the whole grid, half of the time

@@ -168,7 +168,9 @@ def test_selection_json_has_the_agreed_shape() -> None:
     assert set(content) == {"tasks", "overall"}
     assert list(content["tasks"]) == ["a", "b"]
     for choice in (*content["tasks"].values(), content["overall"]):
-        assert set(choice) == {"alpha", "differences", "confidence", "tied", "wins", "examples"}
+        assert set(choice) == {
+            *("alpha", "differences", "confidence", "tied", "wins", "examples", "because", "trust", "doubts")
+        }
         assert isinstance(choice["alpha"], float)
         assert set(choice["differences"]) == {"0.1", "0.2", "0.3"}
         assert 0 <= choice["confidence"] <= 1
@@ -232,8 +234,9 @@ def choices(draw: st.DrawFn) -> Choice:
         {candidate: draw(shares) for candidate in order},
         draw(st.integers(1, 500)),
         because=draw(st.sampled_from([paper().because, "of another signal"])),
-        trust=draw(st.none() | st.builds(Trust, shares, st.floats(0.5, 5))),
+        trust=draw(st.none() | st.builds(Trust, shares, st.floats(0.5, 5), shares)),
         several=draw(st.none() | several),
+        doubts=tuple(draw(st.lists(st.text(), max_size=2))),
     )
 
 

@@ -138,6 +138,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
     examples = [(example, task) for task, ids in found.tasks.items() for example in ids]
     searched = subset(examples, run.samples, run.seed)
     selection = run.strategy.choose(recorded(given), logs.candidates, searched)
+    selection = selection.doubted(found.doubts)
     write_json(run.output / "selection.json", selection.to_json())
     result = Result(
         title="Search in existing logs",

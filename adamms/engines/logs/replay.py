@@ -27,11 +27,13 @@ class Replayed:
         answers: candidate -> {example id -> answer}; of the examples that all candidates have answered.
         tasks: task -> ids of its examples, in the order of the lowest alpha's log.
         notes: sentences: where the answers come from, and what was left out.
+        doubts: task -> sentences: why its logs hardly support a choice.
     """
 
     answers: Mapping[Candidate, Mapping[str, Answer]]
     tasks: Mapping[str, Sequence[str]]
     notes: Sequence[str]
+    doubts: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +102,13 @@ class Replay:
         some = dict.fromkeys(task for own in logs.values() for task in own if task not in everywhere)
         notes = [f"left out, not in the logs of every alpha: the tasks {', '.join(some)}"] if some else []
         tasks: dict[str, list[str]] = {}
+        doubts: dict[str, list[str]] = {}
         answers: dict[Candidate, dict[str, Answer]] = {candidate: {} for candidate in logs}
         for task in everywhere:
             chosen = {candidate: own[task] for candidate, own in logs.items()}
             records, aligned = self._align(task, chosen)
-            notes += [aligned, *_same_files(task, chosen)]
+            notes.append(aligned)
+            doubts[task] = _same_files(task, chosen)
             lettered = _lettered(task, records)
             tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
             filtered = any(fnmatchcase(task, pattern) for pattern in self.filtered)
@@ -112,7 +116,7 @@ class Replay:
                 for key, record in own.items():
                     text = record.filtered if filtered else record.raw
                     answers[candidate][f"{task}/{key}"] = Answer(record.letter if lettered else text)
-        return Replayed(answers, tasks, [*notes, *dict.fromkeys(said)])
+        return Replayed(answers, tasks, [*notes, *dict.fromkeys(said)], doubts)
 
     def _read(self, place: str | Mapping[str, str], said: list[str]) -> dict[str, Log]:
         """Task -> log, of one alpha; what there is to say of the files is added to `said`."""
@@ -214,7 +218,7 @@ def _same_files(task: str, logs: Mapping[Candidate, Log]) -> list[str]:
     for candidate, log in logs.items():
         alike.setdefault(log.digest, []).append(str(candidate))
     return [
-        f"{task}: alpha {' and '.join(alphas)} have the same log, byte for byte: was it given twice?"
+        f"Alpha {' and '.join(alphas)} have the same log of {task}, byte for byte: was it given twice?"
         for alphas in alike.values()
         if len(alphas) > 1
     ]

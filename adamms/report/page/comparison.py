@@ -36,6 +36,7 @@ def page(comparison: Comparison) -> str:
         "facts": _facts(comparison, names),
         "overview": comparison_tables.overview(comparison),
         "links": {i: link for i, job in enumerate(comparison.jobs) if (link := _link(comparison, job))},
+        "doubts": comparison_tables.doubts(comparison),
         "legend": [line.replace("^", "★") for line in comparison_tables.legend(comparison)],
         "failures": comparison_tables.failures(comparison),
         "charts": [_chart(comparison, names, axis, places) for axis, places in axes.items()],
@@ -66,8 +67,9 @@ def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
         facts.append(Fact("Highest mean score, by labels", words.score(first.score), said, "good"))
         choice = first.found.choice(None)
         if choice is not None:
-            sure = f"wins {words.share(choice.confidence)} of the resamples"
-            facts.append(Fact("That choice", str(choice.candidate), sure))
+            said = f"good with a probability of {words.probability(choice.trust)}" if choice.trust else ""
+            low = choice.trust is not None and words.is_low(choice.trust)
+            facts.append(Fact("That choice", str(choice.candidate), said, "bad" if low else ""))
     ended = len(comparison.results)
     others = len(comparison.jobs) - ended
     said = f"{others} without a result" if others else "all have ended"

@@ -66,8 +66,8 @@ class Heat:
 
 
 def confidence(result: Result) -> Heat | None:
-    """How often every candidate wins the bootstrap, per task and over all; None without a search."""
-    if result.selection is None:
+    """How often every candidate wins the bootstrap, per task and over all; None without rivals."""
+    if result.selection is None or len(result.selection.overall.wins) == 1:
         return None
     choices = {**result.selection.tasks, words.ALL_TASKS: result.selection.overall}
     grid = [c for c in result.candidates if any(c in choice.wins for choice in choices.values())]

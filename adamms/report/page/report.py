@@ -14,7 +14,6 @@ from adamms.report.plan_tree import plan_tree
 from adamms.report.result import Result
 
 SCRIPTS = ("page.js", "answers.js")
-MOODS = {"stable": "good", "likely": "fair", "uncertain": "bad"}
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def page(result: Result) -> str:
         "tasks": curves.per_task(result),
         "surfaces": heat.surfaces(result),
         "confidence": heat.confidence(result),
-        "doubts": findings.doubts(result),
+        "doubts": [*(choice.doubts if choice else ()), *findings.doubts(result)],
         "choices": tables.choices(result),
         "tables": [table for make in shown if (table := make(result)) is not None],
         "meaning": words.meaning(choice, result.candidates) if choice else "",
@@ -82,17 +81,17 @@ def _facts(result: Result) -> list[Fact]:
     if choice is None:
         merged = [share for share in _coverage(result) if share.kind == "merged"]
         return [Fact("Merged", f"{share.percent:.0f}%", f"of the target: {share.words}") for share in merged]
-    noun, sure = words.noun(result.candidates), findings.sureness(choice)
-    share = sure if sure == findings.NO_RIVALS else words.share(choice.confidence)
-    said = "nothing else could win" if share == sure else f"{sure}: wins that share of the resamples"
+    noun, trust = words.noun(result.candidates), choice.trust
     facts = [
-        Fact("Chosen without labels", result.label(choice.candidate), f"{noun}, one model for all tasks"),
-        Fact("How sure", share, said, MOODS.get(sure, "")),
+        Fact("Chosen without labels", result.label(choice.candidate), f"{noun}, one model for all tasks")
     ]
-    if choice.trust is not None:
-        said = f"probability that nothing on the grid is {choice.trust.tolerance:g} points better"
-        mood = "bad" if choice.trust.probability < findings.TRUSTED else ""
-        facts.append(Fact("How good", words.share(choice.trust.probability), said, mood))
+    if trust is not None:
+        said = f"how probably it is {words.good(trust)}"
+        facts.append(
+            Fact("How good", words.probability(trust), said, "bad" if words.is_low(trust) else "good")
+        )
+    said = "of the bootstrap resamples" if len(choice.wins) > 1 else "nothing else could win"
+    facts.append(Fact("Wins", words.wins(choice), said))
     own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
     if own is None or regret is None:
         return facts

@@ -86,6 +86,13 @@ def overall(result: Result) -> Row:
     )
 
 
+def doubts(result: Result) -> dict[str, str]:
+    """What makes each choice doubtful, in words: `all_doubts_in_words` ..."""
+    scopes = _scopes(result).items()
+    found = {scope: choice.doubts for task, scope in scopes if (choice := result.choice(task)) is not None}
+    return {f"{scope}_doubts_in_words": " ".join(said) for scope, said in found.items() if said}
+
+
 def details(result: Result) -> Row:
     """The same for every task, other models' scores, the coverage of the plan, and every stage's time."""
     row: Row = {}
@@ -104,16 +111,16 @@ def details(result: Result) -> Row:
 def _choice(result: Result, task: str | None, scope: str) -> Row:
     """What the search found for a task, or with None for all; with labels also what it cost."""
     choice, oracle = result.choice(task), result.oracle(task)
-    values: dict[str, float | None] = {
-        "score": result.chosen_score(task),
-        "oracle_score": result.score(oracle, task),
-        "regret": result.regret(task),
-    }
+    values: dict[str, float | None] = {}
     if choice is not None:
         values |= {identifier(short(key)): value for key, value in choice.candidate.settings.items()}
-        values["difference"] = choice.differences[choice.candidate]
+        values["probability"] = choice.trust.probability if choice.trust else None
+        values["doubts"] = len(choice.doubts)
         values["confidence"] = choice.confidence
-        values["trust"] = choice.trust.probability if choice.trust else None
+        values["difference"] = choice.differences[choice.candidate]
+    values["score"] = result.chosen_score(task)
+    values["oracle_score"] = result.score(oracle, task)
+    values["regret"] = result.regret(task)
     if oracle is not None:
         values |= {f"oracle_{identifier(short(key))}": value for key, value in oracle.settings.items()}
     return _known({f"{scope}_{name}": value for name, value in values.items()})

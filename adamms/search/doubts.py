@@ -1,0 +1,68 @@
+"""Why the data hardly support a choice, or cannot: a plain sentence for each reason.
+
+Looks at answers, not at how they were made. Knows no labels and no models.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adamms.engines.answer import Answer, normalised
+from adamms.search.choice import Choice
+from adamms.search.contest import SAME
+from adamms.search.difference import Difference, ExactMatch
+from adamms.search.evidence import Array
+
+FEW = 20  # fewer examples than that leave a choice to chance
+SATURATED = 0.8  # mean difference from the likest neighbour; from there on answers have nothing in common
+EMPTY = 0.5  # share of empty answers; from there on it says nothing that they agree
+CUT = 0.2  # share of answers cut at max_new_tokens; from there on they are not compared as they are
+
+ALONE = "Nothing else could win: every other candidate lies at an end of the grid."
+SOME_TIE = "Other candidates have the same D: only the tie rule prefers this one."
+ALL_TIE = "All candidates that could win have the same D: only the tie rule prefers this one."
+NO_CHANGE = "No answer changes anywhere on the grid, so the answers do not tell one candidate from another."
+ALL_DIFFER = (
+    "Nearly every answer differs between neighbours: exact match says nothing here. Compare what the answers "
+    "mean: search/difference=embedding."
+)
+ALL_FAR = "Nearly every answer is as far from its neighbours' as an unrelated one: D says nothing here."
+MOST_EMPTY = (
+    "Most of its answers are empty, and that these agree says nothing: look at the prompts and at "
+    "engine.max_new_tokens."
+)
+MANY_CUT = "Many of its answers were cut at engine.max_new_tokens, so their ends were not compared: raise it."
+TOO_FEW = f"There are fewer than {FEW} examples: give the search more (search.samples, or more data)."
+
+
+def notes(choice: Choice) -> tuple[str, ...]:
+    """What takes from the worth of a win, though the probability of a good choice allows for it."""
+    if len(choice.differences) == 1:
+        return (ALONE,)
+    return (SOME_TIE,) if 1 < len(choice.tied) < len(choice.differences) else ()
+
+
+def doubts(
+    choice: Choice, answers: Sequence[Answer], apart: Array, near: Sequence[int], difference: Difference
+) -> tuple[str, ...]:
+    """Why these data cannot support a choice, whatever it is.
+
+    Args:
+        answers: the winner's.
+        apart: how far the answers of each candidate are from the winner's; shape (candidates, examples).
+        near: places of the winner's neighbours.
+        difference: what `apart` was made with.
+    """
+    cut = [answer.cut for answer in answers if answer.cut is not None]
+    changes = apart.max() > SAME
+    reasons = {
+        ALL_DIFFER if isinstance(difference, ExactMatch) else ALL_FAR: (
+            min(apart[place].mean() for place in near) >= SATURATED
+        ),
+        MOST_EMPTY: np.mean([not normalised(answer.text) for answer in answers]) >= EMPTY,
+        MANY_CUT: bool(cut) and np.mean(cut) >= CUT,
+        NO_CHANGE: not changes,
+        ALL_TIE: changes and 1 < len(choice.tied) == len(choice.differences),
+        TOO_FEW: len(answers) < FEW,
+    }
+    return tuple(reason for reason, holds in reasons.items() if holds)

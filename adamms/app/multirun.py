@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, read_write
 
 from adamms.app.messages import explain
 from adamms.errors import AdammsError
@@ -30,6 +30,12 @@ class Multirun:
     searches: bool
 
 
+# Shell commands before a SLURM job's own `hydra.launcher.setup`. Since SLURM 22.05 srun does not take over
+# sbatch's --cpus-per-task by itself, and a cluster may bind the program to fewer processors.
+USE_ALL_CPUS = [
+    f'if [ -n "$SLURM_CPUS_PER_TASK" ]; then export {name}=$SLURM_CPUS_PER_TASK; fi'
+    for name in ("SRUN_CPUS_PER_TASK", "OMP_NUM_THREADS")
+]
 # Hydra reports no end if a job failed, so `compared` detects it.
 _multirun: ContextVar[Multirun | None] = ContextVar("the multirun of this command", default=None)
 
@@ -50,6 +56,10 @@ class JobRecord(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         modes = [item for item in config.hydra.overrides.task if item.startswith("mode=")]
         mode = modes[-1].removeprefix("mode=") if modes else str(config.mode.name)
+        launcher = config.hydra.get("launcher")
+        if launcher and str(launcher.get("_target_")).endswith(".SlurmLauncher"):
+            with read_write(config.hydra):
+                launcher.setup = [*USE_ALL_CPUS, *(launcher.setup or [])]
         _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), "search" in mode.split(",")))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:

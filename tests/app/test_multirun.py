@@ -2,10 +2,12 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
-from command import ROOT, pair, write_jsonl
+from command import CONF, ROOT, pair, write_jsonl
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from adamms.app.multirun import JobRecord, compared
@@ -116,6 +118,32 @@ def test_a_users_mistake_is_one_sentence(run, flags: list[str], talkative: Path,
     done = run(*flags, "mode=merge", "merge.alpha=2", *pair(talkative), *folders)
     assert done.status == 2
     assert done.err == "error: merge.alpha is 2; expected a number in [0, 1], the donor's share\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "own"),
+    [
+        ([], []),
+        (["hydra.launcher.setup=[module load cuda]"], ["module load cuda"]),
+        (["hydra.launcher.setup=null", "hydra.launcher.cpus_per_task=null"], []),
+        (["hydra/launcher=slurm_gpu", "hydra.launcher.setup=[a,b]"], ["a", "b"]),
+    ],
+)
+def test_no_setup_takes_a_slurm_jobs_processors_away(
+    typed: list[str], own: list[str], tmp_path: Path
+) -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        overrides = ["hydra/launcher=slurm", "hydra.mode=MULTIRUN", f"hydra.sweep.dir={tmp_path}", *typed]
+        config = compose("config", overrides=overrides, return_hydra_config=True)
+    JobRecord().on_multirun_start(config)
+    setup = list(config.hydra.launcher.setup)
+    assert setup[2:] == own
+    for cpus, expected in (("7", "7 7"), ("", "- -")):  # without cpus_per_task SLURM sets no such variable
+        script = "\n".join([*setup[:2], 'echo "${SRUN_CPUS_PER_TASK:--} ${OMP_NUM_THREADS:--}"'])
+        done = subprocess.run(
+            ["bash", "-euc", script], env={"SLURM_CPUS_PER_TASK": cpus}, capture_output=True
+        )
+        assert done.stdout.decode().strip() == expected, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -264,6 +264,16 @@ def test_a_job_that_is_requeued_in_the_middle_finishes(
     check_merged(sweep.output(0), talkative, 0.4)
 
 
+def test_a_setup_of_ones_own_keeps_the_jobs_processors(launch: Launch, talkative: Path) -> None:
+    own = ["hydra.launcher.setup=['echo seen $SRUN_CPUS_PER_TASK $OMP_NUM_THREADS']"]
+    own.append("hydra.launcher.cpus_per_task=2")
+    sweep = launch("mode=merge", "merge.alpha=0.3", *own, OMP_NUM_THREADS="5")
+    (job,) = sweep.started()
+    sweep.finish()
+    assert "seen 2 2" in sweep.log(job)
+    check_merged(sweep.output(0), talkative, 0.3)
+
+
 def test_a_users_mistake_in_a_job_is_one_message_here(launch: Launch) -> None:
     printed = launch("mode=merge", "merge.alpha=2").finish(status=2)
     assert printed.splitlines()[-1] == (

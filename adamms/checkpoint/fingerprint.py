@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
+from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, reading
 
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096
@@ -25,7 +25,8 @@ def fingerprint_tensors(tensors: Mapping[str, TensorEntry]) -> str:
 def fingerprint_side_files(folder: Path) -> str:
     """A digest of the names and contents of the files that a model, a tokenizer or a processor reads."""
     files = [file for file in side_files(folder) if file.suffix and file.suffix not in DOCUMENTS]
-    contents = {file: hashlib.blake2b((folder / file).read_bytes(), digest_size=16) for file in files}
+    with reading(folder):
+        contents = {file: hashlib.blake2b((folder / file).read_bytes(), digest_size=16) for file in files}
     return digest_parts(f"{file.as_posix()} {content.hexdigest()}" for file, content in contents.items())
 
 

@@ -28,7 +28,8 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
     if local.exists():
         if revision is not None:
             raise AdammsError(f"{path} is a local folder; revision={revision!r} belongs to hub ids only")
-        return local.resolve()
+        # The hub's cache links files to blobs without names: the link is the file, its folder the model's.
+        return local.resolve() if local.is_dir() else local.parent.resolve() / local.name
     if not HUB_ID.fullmatch(path):
         raise no_such_path(local)
     from huggingface_hub import snapshot_download

@@ -13,12 +13,17 @@ from typing import Any, Protocol
 import torch
 
 from adamms.checkpoint.fingerprint import fingerprint_tensors
+from adamms.checkpoint.mistaken_paths import (
+    WEIGHT_SUFFIXES,
+    check_files,
+    check_weight_file,
+    instead_of_a_model,
+)
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, read_header
+from adamms.checkpoint.tensor_file import TensorEntry, check_no_pointer, map_tensor, read_header, reading
+from adamms.checkpoint.torch_headers import brief
 from adamms.errors import AdammsError, nearest, no_such_path
 
-# Lone weight files under other names, as research code writes them.
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 # Not weights, although their names look like them.
 NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth")
 
@@ -95,11 +100,16 @@ def open_checkpoint(path: Path) -> Checkpoint:
         AdammsError: nothing there, a shard that is missing, outside the folder, truncated or at
             odds with the index, a malformed config.json, or a quantised checkpoint.
     """
-    if not path.exists():
-        raise no_such_path(path)
-    folder = path if path.is_dir() else path.parent
-    config = _read_config(folder)
-    tensors = read_header(path) if path.is_file() else _read_folder(folder)
+    with reading(path):
+        if not path.exists():
+            raise no_such_path(path)
+        folder = path if path.is_dir() else path.parent
+        if path.is_dir():
+            check_files(folder)
+        else:
+            check_weight_file(path)
+        config = _read_config(folder)
+        tensors = read_header(path) if path.is_file() else _read_folder(folder)
     if not tensors:
         raise AdammsError(f"{path}: holds no tensors")
     return Checkpoint(folder, dict(sorted(tensors.items())), config)
@@ -117,11 +127,6 @@ def _read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: the checkpoint is quantised ({method}); merging needs its 16- or 32-bit weights"
         )
     return config
-
-
-def has_weights(folder: Path) -> bool:
-    """Whether the folder holds a model's weights under one of the names that transformers looks for."""
-    return any((folder / name).is_file() for name in SINGLE_NAMES + INDEX_NAMES)
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:
@@ -143,8 +148,8 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
         return read_header(others[0])
     found = f"{len(others)} weight files and no index" if others else "no weights"
     raise AdammsError(
-        f"{folder}: {found}; expected one of {', '.join(SINGLE_NAMES + INDEX_NAMES)}, "
-        f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
+        f"{folder}: {instead_of_a_model(folder) or found}; expected one of "
+        f"{', '.join(SINGLE_NAMES + INDEX_NAMES)}, or a single *{', *'.join(WEIGHT_SUFFIXES)}"
     )
 
 
@@ -152,18 +157,28 @@ def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
         raise AdammsError(f"{index}: expected an object 'weight_map' of tensor name -> shard file")
-    shards = {}
-    for shard in dict.fromkeys(weight_map.values()):
+    names, there = list(dict.fromkeys(weight_map.values())), {file.name for file in folder.iterdir()}
+    for shard in names:
         if Path(shard).name != shard or shard in ("", ".", ".."):
-            raise AdammsError(f"{index}: names the shard {shard!r}, which is outside the folder {folder}")
-        if not (folder / shard).is_file():
-            raise AdammsError(f"{index}: names the shard {shard!r}, which is not in {folder}")
-        shards[shard] = read_header(folder / shard)
+            raise AdammsError(
+                f"{index}: names the shard {brief(shard)}, which is outside the folder {folder}"
+            )
+    if missing := [brief(shard) for shard in names if shard not in there]:
+        raise AdammsError(
+            f"{index}: names {len(names)} shards, and {folder} lacks {', '.join(missing[:5])}"
+            f"{', ...' if len(missing) > 5 else ''}; download the model again"
+        )
+    shards = {shard: read_header(folder / shard) for shard in names}
     # Tensors that the index leaves out are loaded by transformers all the same, so they count.
-    tensors = {name: entry for header in shards.values() for name, entry in header.items()}
+    tensors: dict[str, TensorEntry] = {}
+    for header in shards.values():
+        for name, entry in header.items():
+            if name in tensors and name not in weight_map:
+                raise AdammsError(f"{index}: leaves out {brief(name)}, which more than one shard holds")
+            tensors[name] = entry
     for name, shard in weight_map.items():
         if name not in shards[shard]:
-            raise AdammsError(f"{index}: says {name!r} is in {shard}, which does not hold it")
+            raise AdammsError(f"{index}: says {brief(name)} is in {shard}, which does not hold it")
         tensors[name] = shards[shard][name]
     return tensors
 
@@ -175,7 +190,9 @@ def read_json(file: Path) -> dict[str, Any]:
         AdammsError: no JSON, or no object.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        with reading(file):
+            check_no_pointer(file)
+            content = json.loads(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise AdammsError(f"{file}: not valid JSON ({error})") from error
     if not isinstance(content, dict):

@@ -10,6 +10,8 @@ import math
 import mmap
 import pickle
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,8 @@ DTYPES: dict[str, torch.dtype] = {
 MERGEABLE = ("F64", "F32", "F16", "BF16")
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
+# How the file begins that git keeps in the place of a large one.
+LFS_POINTER = b"version https://git-lfs"
 # The safetensors format forbids larger headers, so that a corrupt length cannot claim the memory.
 MAX_HEADER_BYTES = 100_000_000
 # A tensor in a torch file may repeat its values with strides of 0, but a small file cannot claim the memory.
@@ -82,13 +86,33 @@ def read_header(file: Path) -> dict[str, TensorEntry]:
         AdammsError: a file that is missing, truncated, malformed, quantised, or a pickle that asks
             for anything but tensors (it is refused, not executed).
     """
-    if not file.is_file():
-        raise AdammsError(f"{file}: no such file")
-    header = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
+    with reading(file):
+        if not file.is_file():
+            raise AdammsError(f"{file}: no such file")
+        check_no_pointer(file)
+        header = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
     for name in header:
         if not _is_text(name):
             raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text")
     return header
+
+
+@contextmanager
+def reading(file: Path) -> Iterator[None]:
+    """What the system has against reading `file`, or what is in it, as an AdammsError."""
+    try:
+        yield
+    except OSError as error:
+        raise AdammsError(f"{error.filename or file}: cannot be read: {error.strerror or error}") from error
+
+
+def check_no_pointer(file: Path) -> None:
+    """Raise AdammsError if git has left a pointer in the place of a large file."""
+    with file.open("rb") as stream:
+        if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise AdammsError(
+                f"{file}: a Git LFS pointer, not the file itself; fetch it: git -C {file.parent} lfs pull"
+            )
 
 
 def _is_text(name: str) -> bool:
@@ -103,7 +127,7 @@ def map_tensor(entry: TensorEntry) -> torch.Tensor:
     dtype = DTYPES[entry.dtype]
     page = entry.offset % mmap.ALLOCATIONGRANULARITY
     span = _span(entry) * dtype.itemsize
-    with entry.file.open("rb") as file:
+    with reading(entry.file), entry.file.open("rb") as file:
         # A private mapping is writable as torch wants its buffers; nothing writes, so no page is copied.
         mapped = mmap.mmap(file.fileno(), page + span, access=mmap.ACCESS_COPY, offset=entry.offset - page)
     if page % dtype.itemsize:  # a foreign file with unaligned tensors: the one case that copies
@@ -139,7 +163,7 @@ def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
             )
         raw = stream.read(length)
     try:
-        header = json.loads(raw)
+        header = json.loads(raw, object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise AdammsError(f"{file}: the safetensors header is not JSON ({error})") from error
     if not isinstance(header, dict):
@@ -151,26 +175,34 @@ def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
     return entries
 
 
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, in which readers would take one or the other of two equal names."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a name twice")
+    return found
+
+
 def _safetensors_entry(file: Path, name: str, value: Any, data: int) -> TensorEntry:
     match value:
         case {
             "dtype": str(dtype),
             "shape": list(shape),
             "data_offsets": [int(start), int(stop)],
-        } if _plausible(shape):
+        } if _plausible(shape) and type(start) is type(stop) is int:
             pass
         case _:
-            raise AdammsError(f"{file}: malformed header entry for {name!r}: {str(value)[:120]}")
+            raise AdammsError(f"{file}: malformed header entry for {brief(name)}: {str(value)[:120]}")
     if dtype not in DTYPES:
         raise AdammsError(
-            f"{file}: tensor {name!r} has dtype {dtype}, which looks quantised; expected one of "
+            f"{file}: tensor {brief(name)} has dtype {dtype[:40]}, which looks quantised; expected one of "
             f"{', '.join(DTYPES)}. Merge the unquantised checkpoint."
         )
     entry = TensorEntry(name, tuple(shape), dtype, file, data + start)
     if not 0 <= start < 1 << 63 or stop - start != entry.nbytes:
         raise AdammsError(
-            f"{file}: the header lies about {name!r}: shape {shape} of {dtype} takes {entry.nbytes} "
-            f"bytes, its offsets are {str([start, stop])[:60]}"
+            f"{file}: the header lies about {brief(name)}: shape {str(shape)[:80]} of {dtype} takes "
+            f"{entry.nbytes} bytes, its offsets are {str([start, stop])[:60]}"
         )
     return entry
 
@@ -187,7 +219,7 @@ def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size
     for entry in sorted(entries.values(), key=lambda entry: (entry.offset, entry.nbytes)):
         if entry.offset != position:
             raise AdammsError(
-                f"{file}: the header lies about {entry.name!r}: it starts at byte "
+                f"{file}: the header lies about {brief(entry.name)}: it starts at byte "
                 f"{entry.offset - data} of the data, the tensor before it ends at {position - data}"
             )
         position += entry.nbytes

@@ -120,6 +120,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     config = read_json(file)
+    declared, kind = config.get("architectures") or [], config.get("model_type") or ""
+    if not isinstance(declared, list) or not all(isinstance(name, str) for name in [kind, *declared]):
+        raise AdammsError(
+            f"{file}: architectures is {str(config.get('architectures'))[:80]} and model_type "
+            f"{str(config.get('model_type'))[:80]}; expected a list of classes' names and a name"
+        )
     quantisation = config.get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""

@@ -73,7 +73,10 @@ def _tower(folder: Path) -> Path | None:
     except (OSError, ValueError, RecursionError):  # which a reader of the configuration reports
         return None
     named = config.get("mm_vision_tower") if isinstance(config, dict) else None
-    inside = folder / named if isinstance(named, str) else folder
+    # A file's name has at most 255 bytes.
+    inside = (
+        folder / named if isinstance(named, str) and len(named.encode(errors="replace")) < 256 else folder
+    )
     return inside if inside.is_dir() and folder in inside.parents else None
 
 

@@ -88,7 +88,7 @@ def read_header(file: Path) -> dict[str, TensorEntry]:
     """
     with reading(file):
         if not file.is_file():
-            raise AdammsError(f"{file}: no such file")
+            raise AdammsError(f"{file}: {'not a file' if file.exists() else 'no such file'}")
         check_no_pointer(file)
         header = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
     for name in header:

@@ -139,6 +139,13 @@ def broken(folder: Path, case: str) -> None:
         (folder / "config.json").write_bytes(b'{"a": "\xff"}')
     elif case == "config is a list":
         (folder / "config.json").write_text("[]")
+    elif case == "class is a number":
+        (folder / "config.json").write_text('{"architectures": 5}')
+    elif case == "model type is a list":
+        (folder / "config.json").write_text('{"architectures": ["A"], "model_type": ["a"]}')
+    elif case == "shard is a folder":
+        second.unlink()
+        second.mkdir()
     elif case == "quantised":
         config = {"architectures": ["A"], "quantization_config": {"quant_method": "bitsandbytes"}}
         (folder / "config.json").write_text(json.dumps(config))
@@ -167,6 +174,9 @@ BROKEN = {
     "config is not JSON": r"config\.json: not valid JSON",
     "config is not UTF-8": r"config\.json: not valid JSON",
     "config is a list": r"config\.json: expected a JSON object, found list",
+    "class is a number": r"config\.json: architectures is 5 and model_type None; expected a list",
+    "model type is a list": r"config\.json: architectures is \['A'\] and model_type \['a'\]; expected",
+    "shard is a folder": r"model-00002-of-00002\.safetensors: not a file",
     "quantised": r"the checkpoint is quantised \(bitsandbytes\); merging needs its 16- or 32-bit weights",
 }
 

@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"errors", "whole_file"},
     "mapping": {"errors", "architectures", "checkpoint"},
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
-    "models": {"errors"},
+    "models": {"errors", "checkpoint.reader"},
     "engines": {"errors", "whole_file", "merge", "data", "checkpoint", "models"},
     "search": {"errors", "merge.candidate", "engines.answer"},
     "evaluate": {"errors", "data", "engines.answer", "merge.candidate"},

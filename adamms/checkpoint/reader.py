@@ -108,31 +108,43 @@ def open_checkpoint(path: Path) -> Checkpoint:
             check_files(folder)
         else:
             check_weight_file(path)
-        config = _read_config(folder)
+        config = read_config(folder)
+        _check_not_quantised(folder, config)
         tensors = read_header(path) if path.is_file() else _read_folder(folder)
     if not tensors:
         raise AdammsError(f"{path}: holds no tensors")
     return Checkpoint(folder, dict(sorted(tensors.items())), config)
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """The config.json in `folder`, its class names checked; empty if there is none.
+
+    Raises:
+        AdammsError: no JSON object, or `architectures` or `model_type` of another type.
+    """
     file = folder / "config.json"
     if not file.is_file():
         return {}
     config = read_json(file)
-    declared, kind = config.get("architectures") or [], config.get("model_type") or ""
-    if not isinstance(declared, list) or not all(isinstance(name, str) for name in [kind, *declared]):
+    declared, model_type = config.get("architectures"), config.get("model_type")
+    names = [] if declared is None else declared
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise AdammsError(
-            f"{file}: architectures is {str(config.get('architectures'))[:80]} and model_type "
-            f"{str(config.get('model_type'))[:80]}; expected a list of classes' names and a name"
+            f"{file}: architectures is {repr(declared)[:80]}; expected a list of class names, such as "
+            f'["LlamaForCausalLM"]'
         )
+    if model_type is not None and not isinstance(model_type, str):
+        raise AdammsError(f'{file}: model_type is {repr(model_type)[:80]}; expected a text, such as "llama"')
+    return config
+
+
+def _check_not_quantised(folder: Path, config: Mapping[str, Any]) -> None:
     quantisation = config.get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""
         raise AdammsError(
             f"{folder}: the checkpoint is quantised ({method}); merging needs its 16- or 32-bit weights"
         )
-    return config
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:

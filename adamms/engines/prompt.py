@@ -6,6 +6,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import AutoProcessor
 
+from adamms.checkpoint.reader import read_json
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.template import TemplateFailure, TemplateRenderer
@@ -13,6 +14,12 @@ from adamms.errors import AdammsError, nearest
 from adamms.models.registration import native_family, native_processor
 
 _PROBE = "a key that no template knows"
+# What a processor is made of; each holds a JSON object.
+_FILES = (
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "tokenizer.json"),
+    *("chat_template.json",),
+)
 
 
 def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_code: bool = False) -> Any:
@@ -30,6 +37,9 @@ def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_
     """
     files = files or PromptFiles()
     family = native_family(folder)
+    for name in _FILES:
+        if (folder / name).is_file():
+            read_json(folder / name)
     try:
         if family is not None:
             processor = native_processor(family, folder, files.tokenizer)
@@ -37,7 +47,9 @@ def load_processor(folder: Path, files: PromptFiles | None = None, trust_remote_
             processor = AutoProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=trust_remote_code
             )
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except AdammsError:
+        raise
+    except Exception as error:
         if "trust_remote_code" in str(error):
             raise AdammsError(
                 f"{folder}: it needs Python files of its own to be run, which only vLLM's engine does: "

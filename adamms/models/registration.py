@@ -3,7 +3,6 @@
 Every subpackage of `adamms.models` has a `FAMILY` (see `family`) and is found by that. Knows no engine.
 """
 
-import json
 import pkgutil
 from collections.abc import Mapping
 from importlib import import_module
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import adamms.models
+from adamms.checkpoint.reader import read_config, read_json
 from adamms.errors import AdammsError
 from adamms.models.family import Family
 
@@ -47,10 +47,7 @@ def native_family(folder: Path) -> Family | None:
 
     The class in config.json's `architectures` decides, or `model_type` if there is no class.
     """
-    file = folder / "config.json"
-    if not file.is_file():
-        return None
-    config = json.loads(file.read_text(encoding="utf-8"))
+    config = read_config(folder)
     declared = config.get("architectures") or []
     for family in families():
         if set(declared) & set(family.architectures):
@@ -90,21 +87,30 @@ def load_model(folder: Path) -> Any:
     """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
 
     Raises:
-        AdammsError: the files lack weights of the model (other than tied ones), or have them in another
-            shape. transformers would draw them at random, with a warning only.
+        AdammsError: transformers cannot load it, or the files lack weights of the model (other than tied
+            ones), or have them in another shape. transformers would draw them at random, with a warning only.
     """
     from transformers import AutoModelForImageTextToText
 
+    _check_generation_config(folder)
     register()
-    model, found = AutoModelForImageTextToText.from_pretrained(
-        folder,
-        config=native_config(folder),
-        dtype="auto",
-        local_files_only=True,
-        trust_remote_code=False,  # without it transformers asks on the terminal
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below, all at once
-    )
+    try:
+        model, found = AutoModelForImageTextToText.from_pretrained(
+            folder,
+            config=native_config(folder),
+            dtype="auto",
+            local_files_only=True,
+            trust_remote_code=False,  # without it transformers asks on the terminal
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, all at once
+        )
+    except AdammsError:
+        raise
+    except Exception as error:
+        raise AdammsError(
+            f"{folder}: transformers cannot load it as an image-text-to-text model "
+            f"({type(error).__name__}: {str(error)[:300]})"
+        ) from error
     name, missing = type(model).__name__, sorted(found["missing_keys"])
     wrong = [f"{key} {list(held)} for {list(own)}" for key, held, own in sorted(found["mismatched_keys"])]
     for weights, problem in (
@@ -115,6 +121,25 @@ def load_model(folder: Path) -> Any:
             shown = ", ".join(weights[:5] + ["..."] * (len(weights) > 5))
             raise AdammsError(f"{folder}: {problem}: {shown}")
     return model
+
+
+def _check_generation_config(folder: Path) -> None:
+    """Raise AdammsError for what transformers would end with in the middle of loading."""
+    from transformers import GenerationConfig
+
+    file = folder / "generation_config.json"
+    if not file.is_file():
+        return
+    content = read_json(file)
+    for key in ("eos_token_id", "pad_token_id", "bos_token_id"):
+        ids = content.get(key)
+        for one in ids if isinstance(ids, list) else [ids]:
+            if one is not None and type(one) is not int:
+                raise AdammsError(f"{file}: {key} is {ids!r}; expected the number of a token, or a list")
+    try:
+        GenerationConfig.from_pretrained(folder, local_files_only=True)
+    except Exception as error:
+        raise AdammsError(f"{file}: {type(error).__name__}: {str(error)[:300]}") from error
 
 
 def native_processor(family: Family, folder: Path, tokenizer: Path | None = None) -> Any:

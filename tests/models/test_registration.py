@@ -194,7 +194,7 @@ def test_a_model_with_remote_code_loads_without_it_or_not_at_all(
     if model_type == "qwen2_vl":
         assert type(load_model(folder)).__module__.startswith("transformers.")
     else:
-        with pytest.raises(ValueError, match="contains custom code"):
+        with pytest.raises(AdammsError, match="contains custom code"):
             load_model(folder)
 
 

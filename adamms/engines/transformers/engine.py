@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
+from adamms.checkpoint.reader import read_json
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine, EngineSettings, PromptFiles
@@ -21,6 +22,15 @@ from adamms.merge.recipe import Recipe
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
+
+
+# What of a generation config has never changed a greedy answer here.
+NOT_OF_GREEDY = frozenset(
+    {
+        *("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config"),
+        *("do_sample", "temperature", "top_k", "top_p", "max_length", "max_new_tokens", "use_cache"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +81,7 @@ class TransformersEngine(Engine):
         return (
             f"transformers {version('transformers')} torch {version('torch')} {accelerator} {s.precision} "
             f"max_new_tokens={s.max_new_tokens} batch_size={s.batch_size} stop={list(s.stop)}"
-            f"{_prompt_identity(self.prompt_files)}{logprobs}"
+            f"{_prompt_identity(self.prompt_files)}{_greedy_identity(self.folder)}{logprobs}"
         )
 
     def __exit__(self, *error: object) -> None:
@@ -112,6 +122,12 @@ class TransformersEngine(Engine):
         for batch, inputs in self._prepared[1]:
             answers = self.live.respond(inputs)
             yield from zip((example.id for example in batch), answers, strict=True)
+
+
+def _greedy_identity(folder: Path) -> str:
+    """A mark where generation_config.json has what once changed answers: those are not to be found again."""
+    file = folder / "generation_config.json"
+    return " greedy" if file.is_file() and read_json(file).keys() - NOT_OF_GREEDY else ""
 
 
 def _prompt_identity(files: PromptFiles) -> str:

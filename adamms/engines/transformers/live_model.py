@@ -19,7 +19,6 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import load_processor, prompt
-from adamms.errors import AdammsError
 from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
@@ -37,13 +36,7 @@ class LiveModel:
     ) -> None:
         self.processor = load_processor(folder, files)
         disable_progress_bar()
-        try:
-            model = load_model(folder)
-        except (OSError, ValueError, KeyError, ImportError) as error:
-            raise AdammsError(
-                f"{folder}: transformers cannot load it as an image-text-to-text model "
-                f"({type(error).__name__}: {str(error)[:300]})"
-            ) from error
+        model = load_model(folder)
         if precision == "auto":
             precision = PRECISIONS[model.dtype]
         # Kept here: Fabric's wrapper says float32 of every model.
@@ -55,6 +48,8 @@ class LiveModel:
         self.model.mark_forward_method("generate")
         self.settings = settings
         self.generation = _greedy(model, self.processor.tokenizer, settings)
+        # transformers fills what a generation config leaves open from the model's own: beams, penalties, ...
+        model.generation_config = self.generation
         self.parameters = _by_checkpoint_name(model)
 
     @torch.inference_mode()
@@ -143,9 +138,9 @@ def before(stop: Sequence[str], text: str) -> str:
 def _greedy(model: Any, tokenizer: Any, settings: EngineSettings) -> GenerationConfig:
     """Plain greedy decoding. Of the checkpoint's own generation config it takes the special tokens only."""
     own = model.generation_config
-    end = own.eos_token_id if own.eos_token_id is not None else tokenizer.eos_token_id
+    end = tokenizer.eos_token_id if own.eos_token_id in (None, []) else own.eos_token_id
     pad = own.pad_token_id if own.pad_token_id is not None else tokenizer.pad_token_id
-    if pad is None:
+    if pad is None or pad < 0:  # Llama's first configurations say -1 for none
         pad = end[0] if isinstance(end, list) else end
     return GenerationConfig(
         do_sample=False,

@@ -37,7 +37,7 @@ def verify(run: Run, console: Console, merges: Merges) -> Distances | None:
         found = distances_of_discovery(merges.plan)
         return found if found.tensors else None
     with console.stage("verify", _merged(merges), "tensors") as advance:
-        found = verify_plan(merges.plan, _models(merges), advance)
+        found = verify_plan(merges.plan, mapped_models(merges), advance)
     console.table(plan_tables.distances(found))
     file = run.output / "plan_verify.json"
     write_json(file, found.to_json())
@@ -51,14 +51,15 @@ def verify(run: Run, console: Console, merges: Merges) -> Distances | None:
 def distances(console: Console, merges: Merges) -> Distances:
     """How far the donors are from the target, layer by layer, from a few rows of every merged tensor."""
     with console.stage("distances", _merged(merges), "tensors") as advance:
-        return measure_distances(merges.plan, _models(merges), advance)
+        return measure_distances(merges.plan, mapped_models(merges), advance)
 
 
 def _merged(merges: Merges) -> int:
     return sum(slot.merged for slot in merges.plan.slots)
 
 
-def _models(merges: Merges) -> MappedModels:
+def mapped_models(merges: Merges) -> MappedModels:
+    """The checkpoints behind a plan."""
     models = merges.models
     return MappedModels(
         models.target.checkpoint,

@@ -38,6 +38,7 @@ class Root(Section):
 class PlanKeys(Section):
     verify: bool
     strict: bool
+    force: bool
 
 
 class MergeKeys(Section):

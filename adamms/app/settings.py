@@ -110,6 +110,7 @@ class Run:
         models, mapper, merge: what is merged, how tensors correspond, how they are merged.
         verify: whether every merged tensor is compared before anything is merged.
         strict: whether infinite and NaN values in what is merged are an error.
+        force: whether models are merged that seem to have nothing in common.
         grid: the candidates of a search; empty in other modes, and where logs are the grid.
         candidate: the one that mode=respond answers at.
         strategy, samples, seed: how the search chooses, and among how many examples per task.
@@ -134,6 +135,7 @@ class Run:
     merge: MergeSettings
     verify: bool
     strict: bool
+    force: bool
     grid: tuple[Candidate, ...]
     candidate: Candidate | None
     strategy: Strategy
@@ -194,6 +196,7 @@ def read(config: DictConfig) -> Run:
         merge=merge,
         verify=plan.verify,
         strict=plan.strict,
+        force=plan.force,
         grid=_read_grid(search, root.merge, merge, list(models.donors)) if searches else (),
         candidate=None if root.candidate is None else candidate_of(root.candidate, root.merge),
         strategy=_read_strategy(search, strategy, root.merge, len(models.donors), searches),

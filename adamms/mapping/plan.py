@@ -131,6 +131,26 @@ class Alignment:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """One thing in which a model is not as the target, or that could not be compared.
+
+    >>> Difference("a", "rope_theta", "1000000", "10000")
+    Difference(model='a', what='rope_theta', target='1000000', other='10000')
+
+    Args:
+        model: donor name, or "ancestor".
+        what: the setting, or "weights".
+        target: what the target has; "" where there is nothing to say.
+        other: what the other model has.
+    """
+
+    model: str
+    what: str
+    target: str
+    other: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """Every target tensor in exactly one slot.
 
@@ -149,6 +169,7 @@ class Plan:
         unused: donor name -> {reason: names of the donor's tensors that no slot reads}.
         findings: target tensor -> donor name (or "ancestor") -> what the weights say; empty unless the
             plan was found by content.
+        differences: in what the models are not as the target, for people.
     """
 
     target: str
@@ -156,6 +177,7 @@ class Plan:
     slots: tuple[Slot, ...]
     unused: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     findings: Mapping[str, Mapping[str, Finding]] = field(default_factory=dict)
+    differences: tuple[Difference, ...] = ()
 
     @classmethod
     def of(
@@ -217,6 +239,7 @@ class Plan:
         return {
             "target": self.target,
             "donors": dict(self.donors),
+            "differences": [vars(difference) for difference in self.differences],
             "coverage": [vars(row) for row in self.coverage()],
             "donor_coverage": [vars(part) for part in self.parts()],
             "aligned_by_token": [vars(alignment) for alignment in self.alignments()],

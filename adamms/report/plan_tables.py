@@ -9,7 +9,7 @@ from itertools import product
 
 from adamms.mapping.checks.distance import Distances, RoleDistance, TensorDistance
 from adamms.mapping.finding import GRADES, Finding
-from adamms.mapping.plan import Alignment, Plan
+from adamms.mapping.plan import Alignment, Difference, Plan
 from adamms.report import words
 from adamms.report.tables import Column, Table, rows_of
 
@@ -18,8 +18,27 @@ MOST_ROLES = 40  # per model; where names say nothing of layers, every tensor is
 
 def plan_tables(plan: Plan) -> list[Table]:
     """All that have something to say of the plan."""
-    found = (discovered(plan), coverage(plan), parts(plan), aligned(plan), unused(plan), lacking(plan))
+    found = (
+        differences(plan),
+        discovered(plan),
+        coverage(plan),
+        parts(plan),
+        aligned(plan),
+        unused(plan),
+        lacking(plan),
+    )
     return [table for table in found if table is not None and table.rows]
+
+
+def differences(plan: Plan) -> Table:
+    """In what the other models are not as the target."""
+    columns: list[Column[Difference]] = [
+        ("model", lambda one: one.model),
+        ("setting", lambda one: one.what),
+        ("target", lambda one: one.target),
+        ("its own", lambda one: one.other),
+    ]
+    return Table.of("How the models differ", plan.differences, columns, texts=4)
 
 
 def coverage(plan: Plan) -> Table:

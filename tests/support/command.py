@@ -16,12 +16,14 @@ from adamms.app.settings import Run, read
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
+# Most tiny checkpoints are random, so that no two have a common ancestor; tests of that check say false.
+STRANGERS = "plan.force=true"
 
 
 def composed(*overrides: str) -> DictConfig:
     """The configuration of a command line, without Hydra's main."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=["output=out", "cache=cache", *overrides])
+        return compose("config", overrides=["output=out", "cache=cache", STRANGERS, *overrides])
 
 
 def read_run(*overrides: str) -> Run:
@@ -54,7 +56,7 @@ def run(
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*overrides: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["run.py", *overrides])
+        monkeypatch.setattr(sys, "argv", ["run.py", STRANGERS, *overrides])
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         status = 0

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 
 from adamms.app.merges import Merges, check_merge, plan_merges
+from adamms.app.model_checks import checked
 from adamms.app.models import open_models
 from adamms.app.settings import Run
 from adamms.app.subject import subject
@@ -54,11 +55,12 @@ def check_output(run: Run) -> None:
 
 
 def map_models(run: Run, console: Console) -> Merges:
-    """Open the models and map the donors onto the target."""
+    """Open the models, map the donors onto the target, and compare them with it."""
     check_merge(run)
     models = open_models(run.models, run.mapper, console.stage)
     for warning in models.warnings():
         console.warn(warning)
     by_content = isinstance(models.target.described, SketchedModel)
     with console.stage("match") if by_content else nullcontext():
-        return plan_merges(run, models)
+        merges = plan_merges(run, models)
+    return checked(run, console, merges)

@@ -11,10 +11,10 @@ from statistics import median
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.checks.explain import explain
+from adamms.mapping.checks.kinship import cosines_of, strangers, upper_quartile
 from adamms.mapping.checks.mapped_models import MappedModels, spread_rows
 from adamms.mapping.checks.measure import FAR_BELOW, measure_distances
-from adamms.mapping.content.noise import LEAST_COSINE
-from adamms.mapping.plan import ANCESTOR, Plan, Slot
+from adamms.mapping.plan import Plan, Slot
 
 # Rows read of each matrix, evenly spread: two or more of every head of models with up to 64.
 SAMPLE_ROWS = 128
@@ -35,54 +35,23 @@ def verify_plan(
     measured = measure_distances(plan, models, advance, workers, SAMPLE_ROWS)
     slots = {slot.name: slot for slot in plan.slots if slot.merged}
     tensors = list(measured.tensors)
-    strangers = _strangers(tensors, slots)
+    foreign = strangers(tensors, slots)
     usual = {source: _Usual.of(tensors, slots, source) for source in {tensor.source for tensor in tensors}}
     odd = [
         index
         for index, tensor in enumerate(tensors)
-        if tensor.source not in strangers and usual[tensor.source].is_odd(tensor, slots[tensor.name])
+        if tensor.source not in foreign and usual[tensor.source].is_odd(tensor, slots[tensor.name])
     ]
     with chunk_pool(workers or default_workers()) as pool:
         problems = [*pool.map(lambda index: _explained(tensors[index], slots, models), odd[:EXPLAINED])]
     problems += [f"{tensors[index].name} does not resemble its donor's" for index in odd[EXPLAINED:]]
     for index, problem in zip(odd, problems, strict=True):
         tensors[index] = replace(tensors[index], problem=problem)
-    return Distances(tuple(tensors), strangers)
+    return Distances(tuple(tensors), foreign)
 
 
 def _explained(tensor: TensorDistance, slots: Mapping[str, Slot], models: MappedModels) -> str:
     return explain(tensor, slots, models, spread_rows(slots[tensor.name], SAMPLE_ROWS))
-
-
-def _strangers(tensors: Sequence[TensorDistance], slots: Mapping[str, Slot]) -> dict[str, str]:
-    """Models of which no part resembles the target: of another ancestor."""
-    found = {}
-    for source in dict.fromkeys(tensor.source for tensor in tensors):
-        cosines = _cosines(tensors, slots, source, vectors=False)
-        if cosines and _upper_quartile(cosines) < LEAST_COSINE:
-            who = "the ancestor" if source == ANCESTOR else f"donor {source}"
-            found[source] = (
-                f"{who} has another ancestor than the target: the median cosine of {len(cosines)} matrices "
-                f"is {median(cosines):.2f}, the highest {max(cosines):.2f}"
-            )
-    return found
-
-
-def _cosines(
-    tensors: Sequence[TensorDistance], slots: Mapping[str, Slot], source: str, vectors: bool
-) -> list[float]:
-    """Of all matrices, or of all vectors, with one other model."""
-    return [
-        tensor.cosine
-        for tensor in tensors
-        if tensor.source == source
-        and tensor.cosine is not None
-        and (len(slots[tensor.name].shape) == 1) == vectors
-    ]
-
-
-def _upper_quartile(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) * 3 // 4]
 
 
 @dataclass(frozen=True)
@@ -112,10 +81,10 @@ class _Usual:
                 if tensor.layer is not None and len(slots[tensor.name].shape) > 1:
                     strange.append(1 - tensor.strange)
         return _Usual(
-            _upper_quartile(_cosines(tensors, slots, source, vectors=False) or [-1.0]),
-            _upper_quartile(_cosines(tensors, slots, source, vectors=True) or [-1.0]),
+            upper_quartile(cosines_of(tensors, slots, source, vectors=False) or [-1.0]),
+            upper_quartile(cosines_of(tensors, slots, source, vectors=True) or [-1.0]),
             {role: median(cosines) for role, cosines in roles.items()},
-            1 - _upper_quartile(strange or [1.0]),
+            1 - upper_quartile(strange or [1.0]),
         )
 
     def is_odd(self, tensor: TensorDistance, slot: Slot) -> bool:

@@ -1,0 +1,138 @@
+"""The models held against each other before anything is merged: configurations, ancestry, what is left out.
+
+Knows what is an error and which key overrides it; how it is found out is in `mapping.checks`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from adamms.app.distance import mapped_models
+from adamms.app.merges import Merges
+from adamms.app.models import Models, OpenModel
+from adamms.app.settings import Run
+from adamms.errors import AdammsError
+from adamms.mapping.checks.configs import compare_configs
+from adamms.mapping.checks.kinship import FAR, judged, sample_distances, strangers, too_far
+from adamms.mapping.checks.left_out import NEGLIGIBLE, LeftOut, left_out, share_left_out
+from adamms.mapping.plan import ANCESTOR, Difference, Plan
+from adamms.report import words
+from adamms.report.console import Console
+
+FORCE = "If you know better: plan.force=true"
+# Tensors left out that a message names.
+LISTED = 3
+STRANGERS = "Without a common ancestor a merge is noise."
+
+
+def checked(run: Run, console: Console, merges: Merges) -> Merges:
+    """Compare the models, and say in the plan in what they differ.
+
+    Raises:
+        AdammsError: unless plan.force=true: a model of another kind; one without a common ancestor, of which
+            mode=plan only warns; a plan that leaves out part of the language model that a donor has.
+    """
+    compared = _configs(merges)
+    related = _weights(merges)
+    whole = _coverage(merges)
+    for text in related.warnings:
+        console.warn(text)
+    problems = [*compared.problems, *whole.problems]
+    if run.mode == "plan":  # which merges nothing
+        for text in related.problems:
+            console.warn(f"{text} Other modes refuse it. {FORCE}")
+    else:
+        problems += related.problems
+    if problems and not run.force:
+        raise AdammsError("\n".join(problems) + f" {FORCE}")
+    differences = (*compared.differences, *related.differences, *whole.differences)
+    return replace(merges, plan=replace(merges.plan, differences=differences))
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one check has to say: rows for people, warnings, and what stops a run."""
+
+    differences: Sequence[Difference] = ()
+    warnings: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
+def _configs(merges: Merges) -> _Found:
+    """What the models' config.json say."""
+    target, differences, problems = merges.models.target.checkpoint, [], []
+    for name, other in _others(merges.models).items():
+        found = compare_configs(name, target, other.checkpoint)
+        differences += [*found.conflicts, *found.differences]
+        if found.conflicts:
+            problems.append(_of_another_kind(other, found.conflicts))
+    return _Found(differences, problems=problems)
+
+
+def _weights(merges: Merges) -> _Found:
+    """What a sample of the weights says."""
+    plan, others = merges.plan, _others(merges.models)
+    measured = sample_distances(plan, mapped_models(merges))
+    if measured is None:
+        return _Found([Difference(name, "weights", "", "not compared: headers alone") for name in others])
+    slots = {slot.name: slot for slot in plan.slots}
+    foreign = strangers(measured.tensors, slots)
+    far = {name: d for name, d in too_far(measured, slots).items() if name not in foreign}
+    return _Found(
+        judged(measured, slots),
+        [_far(others[name], distance) for name, distance in far.items()],
+        [f"{others[name].source.where}: {why}. {STRANGERS}" for name, why in foreign.items()],
+    )
+
+
+def _coverage(merges: Merges) -> _Found:
+    """What the plan leaves out of the language model."""
+    kept = left_out(merges.plan, {name: donor.checkpoint for name, donor in merges.models.donors.items()})
+    share = share_left_out(merges.plan, kept)
+    return _Found(
+        _rows(kept, share),
+        problems=[_half_a_model(merges.plan, kept, share)] if share > NEGLIGIBLE else [],
+    )
+
+
+def _others(models: Models) -> dict[str, OpenModel]:
+    """Donors and ancestor by name."""
+    return dict(models.donors) | ({} if models.ancestor is None else {ANCESTOR: models.ancestor})
+
+
+def _of_another_kind(model: OpenModel, conflicts: Sequence[Difference]) -> str:
+    found = "; ".join(f"{one.what} {one.other}, the target has {one.target}" for one in conflicts)
+    return (
+        f"{model.source.where} ({model.checkpoint.folder}): {found} (config.json). The weights have the same "
+        f"shapes, but not the same meaning."
+    )
+
+
+def _far(model: OpenModel, far: float) -> str:
+    return (
+        f"{model.source.where}: the median distance of its weights is {far:.2f} of the target's norm; models "
+        f"that are known to merge well lie below {FAR}"
+    )
+
+
+def _rows(kept: Sequence[LeftOut], share: float) -> list[Difference]:
+    """How many of each donor's tensors are left out."""
+    return [
+        Difference(donor, f"left out, {share:.1%} of the language model in all", "", f"{count} tensors")
+        for donor, count in Counter(each.donor for each in kept).items()
+    ]
+
+
+def _half_a_model(plan: Plan, kept: Sequence[LeftOut], share: float) -> str:
+    parameters = words.parameters(sum(each.slot.elements for each in kept))
+    largest = sorted(kept, key=lambda each: -each.slot.elements)[:LISTED]
+    named = "; ".join(
+        f"{each.slot.name} {list(each.slot.shape)} resembles {each.donor}'s {each.resembles}"
+        for each in largest
+    )
+    key = "mapper.exclude_match" if plan.findings else "mapper.exclude (or mapper.match)"
+    return (
+        f"the plan leaves out {share:.0%} of the language model: {len(kept)} tensors, {parameters} "
+        f"parameters, that the donors have as well: {named}. A spec of the formats maps them "
+        f"(architecture=FILE.yaml, see docs/models.md); {key} leaves them out on purpose."
+    )

@@ -1,0 +1,112 @@
+"""Whether models have a common ancestor, from a few rows of a few matrices that a plan merges.
+
+Models of one ancestor still resemble each other tensor by tensor; unrelated ones do not at all. Judges what
+`measure` found; what a wrong mapping looks like is in `verify`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import median
+
+from adamms.mapping.checks.distance import Distances, TensorDistance, distances_of_discovery, role_and_layer
+from adamms.mapping.checks.mapped_models import MappedModels
+from adamms.mapping.checks.measure import measure_distances
+from adamms.mapping.content.noise import LEAST_COSINE
+from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
+
+# Matrices of each model that are sampled, evenly spread over the plan: all kinds, early and late layers.
+SAMPLED = 24
+# Beyond this share of the target's norm a model is farther than those known to merge well: published
+# fine-tunes of one language model have cosines of 0.9 and more (`noise`), which is a distance of 0.45; the
+# pairs of tests/benchmarks/suite.py lie at 0.22 (the demo's) to 0.34 (fine-tuned for long, at a high rate).
+FAR = 0.5
+WEIGHTS = "weights"
+
+
+def sample_distances(plan: Plan, models: MappedModels) -> Distances | None:
+    """How far the models of a plan are apart, in a sample of its matrices; of a discovered plan in all.
+
+    Returns:
+        None where the weights are not there: a plan can be made from headers alone.
+    """
+    if plan.findings:
+        return distances_of_discovery(plan)
+    slots = _sample(plan)
+    checkpoints = [models.target, *models.donors.values(), *([models.ancestor] if models.ancestor else [])]
+    files = {entry.file for checkpoint in checkpoints for entry in checkpoint.tensors.values()}
+    if not all(file.is_file() for file in files):
+        return None
+    return measure_distances(replace(plan, slots=slots), models)
+
+
+def _sample(plan: Plan) -> tuple[Slot, ...]:
+    """For every model some of the matrices that it has a part in, in layers where there are such."""
+    chosen: dict[str, Slot] = {}
+    merged = [slot for slot in plan.slots if slot.merged and len(slot.shape) > 1]
+    for source in (*plan.donors, ANCESTOR):
+        own = [slot for slot in merged if source in slot.donors or (source == ANCESTOR and slot.ancestor)]
+        own = [slot for slot in own if role_and_layer(slot)[1] is not None] or own
+        count = min(SAMPLED, len(own))
+        chosen |= {slot.name: slot for slot in (own[i * len(own) // count] for i in range(count))}
+    return tuple(slot for slot in merged if slot.name in chosen)
+
+
+def strangers(tensors: Sequence[TensorDistance], slots: Mapping[str, Slot]) -> dict[str, str]:
+    """Models of which no part resembles the target, of another ancestor: name -> why."""
+    found = {}
+    for source in dict.fromkeys(tensor.source for tensor in tensors):
+        cosines = cosines_of(tensors, slots, source, vectors=False)
+        if cosines and upper_quartile(cosines) < LEAST_COSINE:
+            who = "the ancestor" if source == ANCESTOR else f"donor {source}"
+            found[source] = (
+                f"{who} has another ancestor than the target: the median cosine of {len(cosines)} matrices "
+                f"is {median(cosines):.2f}, the highest {max(cosines):.2f}"
+            )
+    return found
+
+
+def judged(measured: Distances, slots: Mapping[str, Slot]) -> list[Difference]:
+    """What the distances say of each model as a whole, for people; of strangers `strangers` says more."""
+    found = []
+    for source in dict.fromkeys(tensor.source for tensor in measured.tensors):
+        own = [t for t in measured.tensors if t.source == source and len(slots[t.name].shape) > 1]
+        far = [tensor.distance for tensor in own if tensor.distance is not None]
+        cosines = cosines_of(measured.tensors, slots, source, vectors=False)
+        if far and cosines:
+            text = f"distance {median(far):.2f}, cosine {median(cosines):.3f}"
+            found.append(Difference(source, WEIGHTS, "", text if max(far) else "equal to the target's"))
+        moved = [tensor.donor_moved for tensor in own if tensor.donor_moved is not None]
+        if moved and not max(moved) and far and max(far):
+            found.append(Difference(source, WEIGHTS, "", "equal to the ancestor's"))
+    return found
+
+
+def too_far(measured: Distances, slots: Mapping[str, Slot]) -> dict[str, float]:
+    """Models that are farther from the target than those known to merge well: name -> median distance."""
+    found = {}
+    for source in dict.fromkeys(tensor.source for tensor in measured.tensors):
+        far = [
+            tensor.distance
+            for tensor in measured.tensors
+            if tensor.source == source and tensor.distance is not None and len(slots[tensor.name].shape) > 1
+        ]
+        if far and median(far) > FAR:
+            found[source] = median(far)
+    return found
+
+
+def cosines_of(
+    tensors: Sequence[TensorDistance], slots: Mapping[str, Slot], source: str, vectors: bool
+) -> list[float]:
+    """Of all matrices, or of all vectors, with one other model."""
+    return [
+        tensor.cosine
+        for tensor in tensors
+        if tensor.source == source
+        and tensor.cosine is not None
+        and (len(slots[tensor.name].shape) == 1) == vectors
+    ]
+
+
+def upper_quartile(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) * 3 // 4]

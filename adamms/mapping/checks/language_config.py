@@ -1,0 +1,90 @@
+"""The part of a config.json that speaks of the language model, with the defaults of transformers' class.
+
+Knows where formats nest it. Reads no weight.
+"""
+
+import logging
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from adamms.checkpoint.reader import Checkpoint
+from adamms.mapping.checks.names import may_be_language
+
+Config = Mapping[str, Any]
+
+# Where multimodal configs nest the config of their language model, the outer ones first.
+NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
+# Whose rows are the heads.
+PROJECTION = re.compile(r"self_attn\.(q|k)_proj\.weight$")
+
+
+def _parts(config: Config) -> list[Config]:
+    """The config, and what it nests of its language model, one in the other."""
+    parts = [config]
+    for key in NESTED:
+        inner = parts[-1].get(key)
+        if isinstance(inner, Mapping):
+            parts.append(inner)
+    return parts
+
+
+def plain(config: Config) -> dict[str, Any]:
+    """What is written of the language model; the innermost wins."""
+    found: dict[str, Any] = {}
+    for part in _parts(config):
+        found |= {key: value for key, value in part.items() if value is not None or key not in found}
+    return found
+
+
+def completed(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The same with transformers' defaults, where it knows the format."""
+    for part in reversed(_parts(checkpoint.config)):
+        known = _by_transformers(part)
+        if known is not None:
+            return known if _fits(checkpoint, known) else plain(checkpoint.config)
+    return plain(checkpoint.config)
+
+
+def _fits(checkpoint: Checkpoint, config: Config) -> bool:
+    """Whether projections have the rows of these heads: in a file cut short, defaults do not hold."""
+    heads, size = number(config, "num_attention_heads"), number(config, "head_dim")
+    size = size or number(config, "hidden_size") // max(1, heads)
+    rows = {"q": heads * size, "k": (number(config, "num_key_value_heads") or heads) * size}
+    found: dict[str, list[int]] = {"q": [], "k": []}
+    for name, entry in checkpoint.tensors.items():
+        place = PROJECTION.search(name)
+        if place is not None and may_be_language(name):
+            found[place[1]].append(entry.shape[0])
+    return all(not own or any(n % max(1, rows[which]) == 0 for n in own) for which, own in found.items())
+
+
+def _by_transformers(config: Config) -> dict[str, Any] | None:
+    """What transformers' class makes of a config; None where it has none, or not for this very format."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    model_type, declared = config.get("model_type"), config.get("architectures") or []
+    if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
+        return None
+    if isinstance(declared, list) and declared and not {*map(str, declared)} & {*dir(transformers)}:
+        return None  # another format of that name: original LLaVA calls itself llava, too
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        whole = CONFIG_MAPPING[model_type].from_dict(deepcopy(dict(config)))
+        found: dict[str, Any] = whole.get_text_config(decoder=True).to_dict()
+    except Exception:  # noqa: BLE001  (a class raises whatever it likes of a config that it does not expect)
+        return None
+    finally:
+        logger.setLevel(level)
+    said = config.get("num_attention_heads")
+    return found if said is None or said == found.get("num_attention_heads") else None
+
+
+def number(config: Config, key: str) -> int:
+    """A positive number; 0 where there is none."""
+    value = config.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0

@@ -1,0 +1,25 @@
+"""What a tensor's name says of its place: in which layer, and whether it can be of the language model.
+
+For checks that have nothing better: a mapping by content has no spec. A name that says nothing is of nothing.
+"""
+
+import re
+
+# `model.layers.3.mlp.up_proj.weight`: the stack, the layer, and what it is in the layer.
+PLACE = re.compile(r"(?P<stack>(?:[^.\d]\w*\.)+)(?P<layer>\d+)\.(?P<local>.+)")
+_NOT_LANGUAGE = re.compile(
+    r"vis|vit|vpm|apm|image|img|audio|speech|patch|pixel|siglip|clip|sam_|resampler|projector|mm_|merger"
+    r"|perceiver|connector|abstractor|aligner|qformer|encoder"
+)
+_LANGUAGE = re.compile(r"language|text|embed_tokens|per_layer|lm_head|word_embeddings|wte")
+
+
+def may_be_language(name: str) -> bool:
+    """Whether a tensor can be of the language model: in a stack of layers or called so, and nothing else."""
+    return not _NOT_LANGUAGE.search(name.lower()) and bool(PLACE.match(name) or _LANGUAGE.search(name))
+
+
+def layer_of(name: str) -> str:
+    """The layer that a tensor lies in, "model.layers.3"; "" for none."""
+    place = PLACE.match(name)
+    return "" if place is None else f"{place['stack']}{place['layer']}"

@@ -110,7 +110,7 @@ def _of_another_kind(model: OpenModel, conflicts: Sequence[Difference]) -> str:
 
 def _far(model: OpenModel, far: float) -> str:
     return (
-        f"{model.source.where}: the median distance of its weights is {far:.2f} of the target's norm; models "
+        f"{model.source.where}: the median distance of its weights is {far:.3g} of the target's norm; models "
         f"that are known to merge well lie below {FAR}"
     )
 

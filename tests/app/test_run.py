@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import ROOT, pair, write_jsonl
+from command import ROOT, STRANGERS, pair, write_jsonl
 from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
@@ -410,6 +410,7 @@ def test_multirun_merges_every_alpha(talkative: Path, tmp_path: Path) -> None:
         "-m",
         "mode=merge",
         *pair(talkative),
+        STRANGERS,
         "merge.alpha=0.2,0.4",
     ]
     done = subprocess.run([*command, "hydra.sweep.dir=sweep"], cwd=tmp_path, capture_output=True, text=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import slow_engine
 import torch
+from command import STRANGERS
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -176,7 +177,12 @@ def launch(partition: str, talkative: Path, tmp_path: Path) -> Iterator[Launch]:
     (tmp_path / "gated.py").write_text(GATED)
     (tmp_path / "gated_engine.py").write_text(GATED_ENGINE)
     paths = [str(tmp_path), str(ROOT), str(ROOT / "tests/support"), os.environ.get("PYTHONPATH", "")]
-    pair = ["model=custom", f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"]
+    pair = [
+        STRANGERS,
+        "model=custom",
+        f"model.target.path={talkative}/target",
+        f"model.donors.a.path={talkative}/donor",
+    ]
     small = [f"hydra.launcher.{key}" for key in ("cpus_per_task=1", "mem_gb=2", f"partition={partition}")]
 
     def start(*overrides: str, **variables: str) -> Sweep:
@@ -315,7 +321,7 @@ def search(talkative: Path, tmp_path: Path) -> Callable[..., Found]:
     """Search without SLURM, with these overrides."""
 
     def call(output: str, *overrides: str) -> Found:
-        pair = [f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"]
+        pair = [STRANGERS, f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"]
         paths = [str(ROOT), str(ROOT / "tests/support"), os.environ.get("PYTHONPATH", "")]
         done = subprocess.run(
             [sys.executable, str(ROOT / "run.py"), "model=custom", *pair, f"output={output}", *overrides],

@@ -134,6 +134,7 @@ def adamms(models: Models, method: str, output: Path, mode: str = "merge") -> Co
     reads = [models.target, models.donor, *([models.ancestor] if needs else [])]
     command = [
         *(sys.executable, str(ROOT / "run.py"), f"mode={mode}", "model=custom", f"merge={method}"),
+        "plan.force=true",  # the weights are random
         *(f"model.target.path={models.target}", f"model.donors.a.path={models.donor}", "merge.alpha=0.3"),
         *([f"model.ancestor.path={models.ancestor}"] if needs else []),
         *(f"output={output}", f"hydra.run.dir={output.parent / 'hydra'}"),

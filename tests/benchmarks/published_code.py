@@ -178,6 +178,7 @@ def merge(pair: Pair, folder: Path, *overrides: str) -> dict[str, Any]:
     answered(
         [
             *(sys.executable, str(ROOT / "run.py"), "model=custom", *overrides),
+            "plan.force=true",  # the weights are random
             *(f"model.target.path={pair.target}", f"model.donors.a.path={pair.donor}", f"output={folder}"),
         ],
         folder.parent,

@@ -73,7 +73,7 @@ def judged(measured: Distances, slots: Mapping[str, Slot]) -> list[Difference]:
         far = [tensor.distance for tensor in own if tensor.distance is not None]
         cosines = cosines_of(measured.tensors, slots, source, vectors=False)
         if far and cosines:
-            text = f"distance {median(far):.2f}, cosine {median(cosines):.3f}"
+            text = f"distance {median(far):.3g}, cosine {median(cosines):.3f}"
             found.append(Difference(source, WEIGHTS, "", text if max(far) else "equal to the target's"))
         moved = [tensor.donor_moved for tensor in own if tensor.donor_moved is not None]
         if moved and not max(moved) and far and max(far):

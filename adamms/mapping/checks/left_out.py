@@ -48,7 +48,7 @@ def left_out(plan: Plan, donors: Mapping[str, Checkpoint]) -> list[LeftOut]:
     spare = {name: _Spare.of(plan, name, checkpoint) for name, checkpoint in donors.items()}
     found = []
     for slot in plan.slots:
-        if slot.merged or ON_PURPOSE.search(slot.reason) or not may_be_language(slot.name):
+        if slot.merged or ON_PURPOSE.search(slot.reason) or not may_be_language(slot.name, slot.shape):
             continue
         for donor in donors:
             finding = plan.findings.get(slot.name, {}).get(donor)

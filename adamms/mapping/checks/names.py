@@ -4,6 +4,7 @@ For checks that have nothing better: a mapping by content has no spec. A name th
 """
 
 import re
+from collections.abc import Sequence
 
 # `model.layers.3.mlp.up_proj.weight`: the stack, the layer, and what it is in the layer.
 PLACE = re.compile(r"(?P<stack>(?:[^.\d]\w*\.)+)(?P<layer>\d+)\.(?P<local>.+)")
@@ -14,9 +15,14 @@ _NOT_LANGUAGE = re.compile(
 _LANGUAGE = re.compile(r"language|text|embed_tokens|per_layer|lm_head|word_embeddings|wte")
 
 
-def may_be_language(name: str) -> bool:
-    """Whether a tensor can be of the language model: in a stack of layers or called so, and nothing else."""
-    return not _NOT_LANGUAGE.search(name.lower()) and bool(PLACE.match(name) or _LANGUAGE.search(name))
+def may_be_language(name: str, shape: Sequence[int] = ()) -> bool:
+    """Whether a tensor can be of the language model: in a stack of layers or called so, and nothing else.
+
+    Where names say nothing, three dimensions do: experts are stacked so.
+    """
+    if _NOT_LANGUAGE.search(name.lower()):
+        return False
+    return len(shape) == 3 or bool(PLACE.match(name) or _LANGUAGE.search(name))
 
 
 def layer_of(name: str) -> str:

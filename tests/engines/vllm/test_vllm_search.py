@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command import STRANGERS
 from configured import configured
 from configured_engines import vllm_engine
 from strategies import chosen, paper
@@ -41,6 +42,7 @@ def multirun(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Multi
     work = tmp_path_factory.mktemp("multirun")
     command = [
         *(sys.executable, str(ROOT / "run.py"), "-m", "model=custom", "engine=vllm", "evaluate=none"),
+        STRANGERS,
         *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
         *(f"search.grid={list(GRID)}", "search.samples=null", "search.resamples=20", "store=null"),
         *(f"data.per_task={PER_TASK}", f"cache={work}/cache", f"hydra.sweep.dir={work}/jobs"),
@@ -103,6 +105,7 @@ def test_the_recommended_search_finds_the_same_in_both_engines(talkative: Path, 
     for name, own in {"vllm": ENGINE | short, "transformers": short | {"accelerator": "cpu"}}.items():
         command = [
             *(sys.executable, str(ROOT / "run.py"), "model=custom", f"engine={name}", "search=trusted"),
+            STRANGERS,
             *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
             *(f"search.grid={[0.0, 0.001, 0.002, 0.003, 0.004, 0.3, 0.6]}", "search.samples=null"),
             *("search.resamples=20", "evaluate=none", "store=null", f"data.per_task={PER_TASK}"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import ROOT, Outcome
+from command import ROOT, STRANGERS, Outcome
 from configured import configured
 from configured_engines import settings_of, transformers_engine
 from lmms_task import DigitsTask, lmms_eval, write_digits_task
@@ -73,6 +73,7 @@ class Searched:
         self.done = subprocess.run(
             [
                 *(sys.executable, str(ROOT / "run.py"), "model=custom", f"output={output}", "data=jsonl"),
+                STRANGERS,
                 *(f"model.target.path={models / 'donor'}", f"model.donors.a.path={models / 'target'}"),
                 *(f"data.path={task.data}", "search.grid=[0,0.04,0.08]", "engine.max_new_tokens=2"),
                 # Alone in its batch, an example is computed as lmms-eval computes it: to the last bit.

@@ -1,0 +1,175 @@
+"""Models held against each other before anything is merged: what a user is told, refused, and lets pass."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stacked_models
+from command import start_run
+from page_text import Page
+from safetensors.torch import load_file, save_file
+
+from adamms.errors import AdammsError
+
+Files = dict[str, Path]
+
+
+@pytest.fixture
+def merge(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Merge (or plan) a pair with these overrides; plan.json of it. Nothing is let pass unless asked for."""
+
+    def call(target: Path, donor: Path, *overrides: str, ancestor: Path | None = None) -> dict[str, Any]:
+        models = [f"model.target.path={target}", f"model.donors.a.path={donor}"]
+        models += [f"model.ancestor.path={ancestor}"] if ancestor else []
+        out = tmp_path / "out"
+        shutil.rmtree(out, ignore_errors=True)
+        given = ("mode=merge", "merge.alpha=0.3", f"output={out}", f"cache={tmp_path}", "plan.force=false")
+        start_run("model=custom", *given, *models, *overrides)
+        plan: dict[str, Any] = json.loads((out / "plan.json").read_text())
+        return plan
+
+    return call
+
+
+def with_config(model: Path, folder: Path, **changes: Any) -> Path:
+    """A copy of a model whose config.json says something else of its language model."""
+    shutil.copytree(model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.get("text_config", config).update(changes)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def rows(plan: dict[str, Any], model: str) -> dict[str, tuple[str, str]]:
+    return {
+        row["what"]: (row["target"], row["other"]) for row in plan["differences"] if row["model"] == model
+    }
+
+
+def test_models_of_one_ancestor_merge_and_their_distance_is_told(
+    kin: Path, tmp_path: Path, merge: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = merge(kin / "target", kin / "donor", ancestor=kin / "ancestor")
+    for model in ("a", "ancestor"):
+        (weights,) = [other for what, (_, other) in rows(plan, model).items() if what == "weights"]
+        assert weights.startswith("distance 0.")
+        assert ", cosine 0." in weights
+    said = capsys.readouterr().out
+    assert "How the models differ" in said
+    assert "warning" not in said
+    assert "How the models differ" in Page(tmp_path / "out/report.html").tables
+
+
+def test_other_heads_are_refused_unless_forced(kin: Path, tmp_path: Path, merge: Callable[..., Any]) -> None:
+    donor = with_config(
+        kin / "donor", tmp_path / "donor", num_attention_heads=8, num_key_value_heads=4, head_dim=16
+    )
+    for mode in ("plan", "merge"):
+        with pytest.raises(AdammsError) as caught:
+            merge(kin / "target", donor, f"mode={mode}")
+        message = str(caught.value)
+        assert message.startswith(f"model.donors.a ({donor}): attention heads 8, the target has 4; ")
+        assert "head_dim 16, the target has 32 (config.json)" in message
+        assert message.endswith("plan.force=true")
+        assert not (tmp_path / "out/model").exists()
+    plan = merge(kin / "target", donor, "plan.force=true")
+    assert rows(plan, "a")["attention heads"] == ("4", "8")
+    ancestor = with_config(kin / "ancestor", tmp_path / "ancestor", hidden_act="gelu")
+    with pytest.raises(AdammsError, match=r"model\.ancestor \(.*\): activation gelu, the target has silu"):
+        merge(kin / "target", kin / "donor", ancestor=ancestor)
+
+
+def test_another_rotary_base_is_a_line(kin: Path, tmp_path: Path, merge: Callable[..., Any]) -> None:
+    rope = {"rope_type": "default", "rope_theta": 250000.0}
+    donor = with_config(kin / "donor", tmp_path / "donor", rope_parameters=rope)
+    found = rows(merge(kin / "target", donor), "a")
+    assert found["rope_theta"][1] == "250000"
+    assert "250000" in Page(tmp_path / "out/report.html").text
+
+
+def test_strangers_are_refused_unless_forced(
+    kin: Path,
+    strangers: Path,
+    tmp_path: Path,
+    merge: Callable[..., Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = (
+        r"model\.donors\.a: donor a has another ancestor than the target: the median cosine of 24 matrices"
+    )
+    with pytest.raises(AdammsError, match=expected + r" is -?0\.0\d.*plan\.force=true"):
+        merge(kin / "target", strangers / "donor")
+    assert not (tmp_path / "out").exists()
+    expected = r"model\.ancestor: the ancestor has another ancestor than the target"
+    with pytest.raises(AdammsError, match=expected):
+        merge(kin / "target", kin / "donor", "merge=ties", ancestor=strangers / "ancestor")
+    merge(kin / "target", strangers / "donor", "plan.force=true")
+    assert (tmp_path / "out/model").exists()
+    merge(kin / "target", strangers / "donor", "mode=plan")  # which merges nothing
+    assert "warning: model.donors.a: donor a has another ancestor" in capsys.readouterr().out
+
+
+def test_a_distant_donor_is_a_warning_with_the_number(
+    kin: Path, tmp_path: Path, merge: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(kin / "donor", tmp_path / "donor")
+    stacked_models.move(tmp_path / "donor", share=0.7)
+    merge(kin / "target", tmp_path / "donor")
+    said = capsys.readouterr().out
+    assert "warning: model.donors.a: the median distance of its weights is 0." in said
+    assert "models that are known to merge well lie below 0.5" in said
+
+
+def test_a_donor_that_is_the_target_or_the_ancestor_is_told(kin: Path, merge: Callable[..., Any]) -> None:
+    assert rows(merge(kin / "target", kin / "target"), "a")["weights"] == ("", "equal to the target's")
+    plan = merge(kin / "target", kin / "ancestor", ancestor=kin / "ancestor")
+    assert rows(plan, "a")["weights"] == ("", "equal to the ancestor's")
+
+
+def test_half_a_language_model_is_refused_unless_forced_or_left_out_on_purpose(
+    tmp_path: Path, merge: Callable[..., Any]
+) -> None:
+    target, donor = tmp_path / "target", tmp_path / "donor"
+    stacked_models.save_kin(stacked_models.qwen3_vl_moe, target, donor)
+    for mode in ("plan", "merge"):
+        with pytest.raises(AdammsError) as caught:
+            merge(target, donor, "mapper=discover", f"mode={mode}")
+        message = str(caught.value)
+        assert message.startswith(
+            "the plan leaves out 45% of the language model: 8 tensors, 148 k parameters"
+        )
+        assert "layers.0.mlp.experts.gate_up_proj [4, 96, 128] resembles a's model.language_model." in message
+        assert "mapper.exclude_match leaves them out on purpose" in message
+        assert message.endswith("plan.force=true")
+    plan = merge(target, donor, "mapper=discover", "plan.force=true")
+    assert rows(plan, "a")["left out, 45.3% of the language model in all"] == ("", "8 tensors")
+    merge(target, donor, "mapper=discover", r"mapper.exclude_match='experts|_norm\.'")
+
+
+def test_a_plan_from_headers_alone_says_so(kin: Path, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from planted_faults import planned
+
+    from adamms.mapping.checks.kinship import sample_distances
+
+    plan, models = planned({"target": kin / "target", "donor": kin / "donor"})
+    assert sample_distances(plan, models) is not None
+    entries = {
+        name: replace(entry, file=tmp_path / "absent") for name, entry in models.target.tensors.items()
+    }
+    away = replace(models, target=replace(models.target, tensors=entries))
+    assert sample_distances(plan, away) is None
+
+
+def test_a_model_that_says_nothing_of_itself_is_not_compared(
+    kin: Path, tmp_path: Path, merge: Callable[..., Any]
+) -> None:
+    (tmp_path / "donor").mkdir()
+    save_file(load_file(kin / "donor/model.safetensors"), tmp_path / "donor/model.safetensors")
+    plan = merge(kin / "target", tmp_path / "donor", "model.donors.a.architecture=llava_onevision_hf")
+    what = "attention heads, key/value heads, head_dim, activation: not compared"
+    assert rows(plan, "a")[what] == ("said", "not said")

@@ -10,6 +10,16 @@ class AdammsError(Exception):
     """A problem in the user's input or environment. `run.py` prints it without a traceback."""
 
 
+def cause(error: BaseException) -> str:
+    """What went wrong: our own sentence, or in one line the error that all others were raised from."""
+    while error.__cause__ is not None and not isinstance(error, AdammsError):
+        error = error.__cause__
+    if isinstance(error, AdammsError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:500]}{'...' * (len(text) > 500)}"
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
     found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)

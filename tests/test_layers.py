@@ -147,6 +147,7 @@ def test_no_heavy_package_is_loaded_before_it_is_used() -> None:
     """By any module but those that one class alone imports, when it is used."""
     late = (
         "demo.",
+        "engines.askable",
         "engines.prompt",
         "engines.template_process",
         "engines.transformers.live_model",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adamms.app.merges import Merges
-from adamms.app.models import OpenModel, prompt_files
+from adamms.app.models import OpenModel, at, open_source, prompt_files
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint
@@ -21,6 +21,7 @@ from adamms.engines.logs.replay import Replay
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.score import check_labels
+from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
@@ -51,6 +52,10 @@ class Questions:
         chosen = {example for ids in self.searched.values() for example in ids}
         return [example for example in self.data.examples if example.id in chosen]
 
+    def asked(self, scored: bool) -> list[Example]:
+        """What the search looks at and, where answers are scored, the examples with labels."""
+        return list(dict.fromkeys([*self.inputs, *(self.labelled if scored else [])]))
+
     @property
     def labelled(self) -> list[Example]:
         return [example for example in self.data.examples if example.id in self.data.answers]
@@ -68,6 +73,41 @@ def load_questions(run: Run, console: Console) -> Questions:
     if run.scorer is not None:
         check_labels(run.scorer, data.answers)
     return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
+
+
+def check_asked(
+    run: Run, source: Source, folder: Path, examples: Sequence[Example], advance: Callable[[int], None]
+) -> None:
+    """See that a model can be asked these examples, before anything is mapped or any weight is read.
+
+    Args:
+        source: may name a tokenizer and a chat template.
+        folder: of the model.
+
+    Raises:
+        AdammsError: the engine is not installed, the model has no processor, or examples that the processor
+            refuses, by name.
+    """
+    from adamms.engines.askable import check_askable  # takes seconds to import
+
+    assert not isinstance(run.engine, Replay)
+    files = prompt_files(source)
+    run.engine.live(folder, files)  # nothing starts
+    check_askable(str(folder), run.engine.processor(folder, files), examples, advance)
+
+
+def check_target(run: Run, console: Console, examples: Sequence[Example]) -> None:
+    """The same of the target, which is made or downloaded if need be."""
+    if run.models.prepare is not None:
+        run.models.prepare()
+    source = run.models.target
+    target = open_source(source)
+    if isinstance(run.mapper, SpecMapper):  # which reads headers only
+        with at(source.where):
+            described = run.mapper.describe(target, source.keys.architecture)
+        check_runnable(run, OpenModel(source, described))
+    with console.stage("check questions", len(examples), "examples") as advance:
+        check_asked(run, source, target.folder, examples, advance)
 
 
 def live(run: Run, model: OpenModel) -> AbstractContextManager[StoredEngine]:
@@ -122,6 +162,9 @@ def ask_donor(
         AdammsError: the engine cannot run it.
     """
     donor = merges.models.donors[name]
+    check_runnable(run, donor)
+    with console.stage(f"check questions {name}", len(examples), "examples") as advance:
+        check_asked(run, donor.source, donor.checkpoint.folder, examples, advance)
     with live(run, donor) as engine, console.stage(f"{title} {name}", len(examples), "answers") as advance:
         if donor.checkpoint.adapted:
             engine.load(merges.alone(donor))

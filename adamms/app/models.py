@@ -125,7 +125,7 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
     named = {TARGET: sources.target, **sources.donors}
     if sources.ancestor is not None:
         named[ANCESTOR] = sources.ancestor
-    opened = {name: _open(source) for name, source in named.items()}
+    opened = {name: open_source(source) for name, source in named.items()}
     _check_sizes(opened[TARGET])
     found: dict[str, OpenModel] = {}
     for name, source in named.items():
@@ -133,7 +133,7 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
         def named_stage(title: str, *rest: Any, name: str = name) -> AbstractContextManager[Any]:
             return stage(f"{title} {name}", *rest)
 
-        with _at(source.where):
+        with at(source.where):
             described = mapper.describe(opened[name], source.keys.architecture, named_stage)
         found[name] = OpenModel(source, described)
     return Models(found[TARGET], {name: found[name] for name in sources.donors}, found.get(ANCESTOR))
@@ -142,13 +142,13 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
 def prompt_files(source: Source) -> PromptFiles:
     """The tokenizer and chat template that were named for a model."""
     keys = source.keys
-    with _at(f"{source.where}.tokenizer"):
+    with at(f"{source.where}.tokenizer"):
         tokenizer = None if keys.tokenizer is None else locate(keys.tokenizer, weights=False)
     return PromptFiles(tokenizer, keys.chat_template)
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
+def at(where: str) -> Iterator[None]:
     """Errors in the body name the key."""
     try:
         yield
@@ -156,10 +156,10 @@ def _at(where: str) -> Iterator[None]:
         raise AdammsError(f"{where}: {error}") from error
 
 
-def _open(source: Source) -> Checkpoint:
+def open_source(source: Source) -> Checkpoint:
     """What a source names: a model, a base with an adapter, or an adapter that names its base."""
     given = source.path
-    with _at(source.where):
+    with at(source.where):
         path = locate(given, source.keys.revision)
         if source.keys.adapter is not None:
             return open_adapter(open_checkpoint(path), locate(source.keys.adapter))

@@ -4,7 +4,7 @@ Engines and the search receive an `Example` only. It has no field for a label, s
 The right answers are in `Dataset.answers`, which only evaluation opens.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -22,12 +22,25 @@ class Example:
         task: the benchmark or skill it belongs to; the search picks one winner per task.
         question: the user's text, without a chat template.
         image: a file that Pillow decodes; None for a question without an image.
+        where: it was read, for messages; it makes no other example.
     """
 
     id: str
     task: str
     question: str
     image: Path | None = None
+    where: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """For messages: "questions.jsonl, line 7", or "example '7'"."""
+        return self.where or f"example {self.id!r}"
+
+    @staticmethod
+    def names(examples: "Sequence[Example]", most: int = 5) -> str:
+        """For messages: the names of several examples, the first ones if they are many."""
+        shown = "; ".join(example.name for example in examples[:most])
+        return shown + (f" and {len(examples) - most} more" if len(examples) > most else "")
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
     {"image": "images/1.png", "question": "What colour is the car?", "task": "vqa", "answer": "red"}
 
-`image` is relative to the file. Only `question` is required. A line with `"options": ["red", "blue"]` is a
-multiple-choice question. `"answer": ["red", "dark red"]` accepts several answers; an empty one is no label.
+`image` is a path relative to the file, or the picture itself as base64. Only `question` is required. A line
+with `"options": ["red", "blue"]` is a multiple-choice question. `"answer": ["red", "dark red"]` accepts
+several answers; an empty one is no label.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from adamms.data.example import Dataset, Example, Label
+from adamms.data.image_field import image_file
 from adamms.data.options import Options
 from adamms.data.prompts import Prompts
 from adamms.errors import AdammsError, nearest
@@ -34,6 +35,7 @@ class Jsonl:
         choice_prompts: task -> its own `choice_prompt`.
         benchmarks: of these prompts, those that need not be in the file -> other names of the task.
         task: the task of lines without one.
+        pictures: a folder for pictures that are in the file itself, as base64.
     """
 
     path: str
@@ -43,6 +45,7 @@ class Jsonl:
     choice_prompts: Mapping[str, str]
     benchmarks: Mapping[str, tuple[str, ...]]
     task: str
+    pictures: Path
 
     def __post_init__(self) -> None:
         for options in (False, True):
@@ -56,7 +59,7 @@ class Jsonl:
         return Prompts("choice_prompt", self.choice_prompt, self.choice_prompts, self.benchmarks, places)
 
     def load(self) -> Dataset:
-        """Read all lines and decode all images once, so that bad data fails before any work.
+        """Read all lines. That the images decode is seen to when it is known which are asked about.
 
         Raises:
             AdammsError: no such file, no examples, a prompt for a task that no line has, or bad lines, which
@@ -111,16 +114,18 @@ class Jsonl:
         task = _text(record, "task") or self.task
         options = Options.of(_texts(record, "options"))
         values = {"question": question} | ({"options": "\n".join(options.lines)} if options.lines else {})
+        place = f"{file.name}, line {number}"
         example = Example(
             id=_text(record, "id") or str(number),
             task=task,
             question=self._prompts(bool(options.lines)).filled(task, **values),
-            image=None if image is None else _checked_image(file.parent / image),
+            image=None if image is None else image_file(image, file.parent, self.pictures),
+            where=place,
         )
         accepted = record.get("answer")
         given = _texts(record, "answer") if isinstance(accepted, list) else (_text(record, "answer") or "",)
         answers = tuple(text for text in given if not _is_blank(text))
-        return example, Label(answers, options.texts, f"{file.name}, line {number}")
+        return example, Label(answers, options.texts, place)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -132,7 +137,11 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 def _text(record: dict[str, Any], key: str) -> str | None:
     value = record.get(key)
-    if value is None or isinstance(value, str):
+    if value is None:
+        return value
+    if isinstance(value, str):
+        if (half := re.search("[\ud800-\udfff]", value)) is not None:
+            raise AdammsError(f"{key!r} has {ascii(half[0])[1:-1]}, half of a character; expected whole ones")
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
@@ -157,14 +166,3 @@ def _is_blank(text: str) -> bool:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no value of JSON; null is")
-
-
-def _checked_image(path: Path) -> Path:
-    if not path.is_file():
-        raise AdammsError(f"image {path}: no such file")
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError, SyntaxError) as error:
-        raise AdammsError(f"image {path} does not decode ({error})") from error
-    return path

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Protocol, Self
+from typing import Annotated, Any, ClassVar, Protocol, Self
 
 from annotated_types import MinLen
 from pydantic import NonNegativeInt, PositiveInt
@@ -95,4 +95,14 @@ class EngineSettings(ABC):
 
         Raises:
             AdammsError: the engine is not installed, or cannot run this model, or not with these files.
+        """
+
+    @abstractmethod
+    def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
+        """The processor that prompts and inputs are made with; reads no weight.
+
+        Args: as of `live`.
+
+        Raises:
+            AdammsError: there is none in the folder, or it cannot be loaded.
         """

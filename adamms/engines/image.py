@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 from adamms.errors import AdammsError
 
@@ -53,9 +54,9 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     try:
         with _opened(source) as image:
             image.seek(0)
-            raw = image.tile[0].args if image.tile else ""  # of the file's values; gone after loading
+            raw = str(image.tile[0].args) if image.tile else ""  # gone after loading
             image.load()
-            return _upright(image, _on_white(image, raw[0] if isinstance(raw, tuple) else raw))
+            return _upright(image, _on_white(image, raw))
     except FileNotFoundError as error:
         raise AdammsError(f"{name}: no such file") from error
     except Exception as error:  # Pillow's readers raise many kinds on damaged files
@@ -85,7 +86,7 @@ def shown_otherwise_before(content: bytes) -> bool:
 
 
 @contextmanager
-def _opened(source: Path | IO[bytes]) -> Iterator[Image.Image]:
+def _opened(source: Path | IO[bytes]) -> Iterator[ImageFile]:
     """Without Pillow's warnings, as of damaged EXIF: what cannot be shown is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -93,7 +94,7 @@ def _opened(source: Path | IO[bytes]) -> Iterator[Image.Image]:
             yield image
 
 
-def _on_white(image: Image.Image, raw: Any) -> Image.Image:
+def _on_white(image: Image.Image, raw: str) -> Image.Image:
     """In RGB, without transparency.
 
     Args:

@@ -84,7 +84,13 @@ def test_examples_carry_no_label(tmp_path: Path) -> None:
     dataset = digits(tmp_path, per_task=2).load()
     assert len(dataset.examples) == 2 * len(SKILLS)
     assert set(dataset.answers) == {e.id for e in dataset.examples}
-    assert {field.name for field in dataclasses.fields(Example)} == {"id", "task", "question", "image"}
+    assert {field.name for field in dataclasses.fields(Example)} == {
+        "id",
+        "task",
+        "question",
+        "image",
+        "where",
+    }
     for example in dataset.examples:
         assert example.task in NAMES
         assert str(dataset.answers[example.id]) not in example.question.split()

@@ -1,6 +1,8 @@
 """Examples from JSONL, and bad lines named by number."""
 
 import json
+from base64 import b64encode, encodebytes, urlsafe_b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from adamms.errors import AdammsError
 
 
 def jsonl(path: str, **values: Any) -> Jsonl:
-    return configured("data/jsonl", path=path, **values)
+    return configured("data/jsonl", path=path, **({"pictures": Path(path).parent / "pictures"} | values))
 
 
 def write(folder: Path, *lines: Any) -> str:
@@ -160,31 +162,70 @@ BAD = {
     "an option is null": ({"question": "a", "options": ["a", None]}, "'options' has a null; expected texts"),
     "an option is a list": ({"question": "a", "options": [["a"]]}, "'options' is a list; expected text"),
     "missing image": ({"question": "a", "image": "no.png"}, r"image .*/no\.png: no such file"),
-    "image is a folder": ({"question": "a", "image": "."}, r"image .*: no such file"),
-    "image is text": ({"question": "a", "image": "text.png"}, r"image .*/text\.png does not decode"),
-    "image is cut": ({"question": "a", "image": "cut.png"}, r"image .*/cut\.png does not decode"),
-    "image is empty": ({"question": "a", "image": "empty.jpg"}, r"image .*/empty\.jpg does not decode"),
-    "image is a bomb": ({"question": "a", "image": "bomb.png"}, r"image .*/bomb\.png does not decode"),
+    "image is a folder": ({"question": "a", "image": "."}, r"image .*: a folder, expected a file"),
+    "image is nothing": ({"question": "a", "image": ""}, "'image' is empty; leave it out"),
+    "image is a long name": (
+        {"question": "a", "image": "x" * 9000},
+        r"image .* \(\d+ characters\): no such file",
+    ),
+    "image has a NUL": ({"question": "a", "image": "a\0b"}, "no such file"),
+    "image is a list": ({"question": "a", "image": ["a.png"]}, "'image' is a list; expected text"),
+    "image is a URL": (
+        {"question": "a", "image": "https://host/a.png"},
+        "image https://host/a.png: nothing is downloaded; expected a path, so download it yourself",
+    ),
+    "image is in a bucket": ({"question": "a", "image": "s3://host/a.png"}, "nothing is downloaded"),
+    "image is damaged base64": (
+        {"question": "a", "image": "data:image/png;base64,A!"},
+        "its base64 is damaged",
+    ),
+    "image is text in data:": ({"question": "a", "image": "data:image/svg+xml,<svg/>"}, "expected base64 in"),
+    "question has half a character": ('{"question": "a\\ud83d"}', r"'question' has \\ud83d, half of a char"),
+    "answer has half a character": ('{"question": "a", "answer": "\\udc00"}', "'answer' has .*half of"),
+    "option has half a character": ('{"question": "a", "options": ["\\udc00"]}', "'options' has .*half of"),
     "id twice": ({"question": "a", "id": "1"}, "id '1' is line 1's too"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_line_is_named_by_its_number(
-    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_bad_line_is_named_by_its_number(case: str, tmp_path: Path) -> None:
     line, message = BAD[case]
-    (tmp_path / "text.png").write_text("no image")
-    (tmp_path / "empty.jpg").write_bytes(b"")
-    whole = picture(tmp_path, "whole.png").read_bytes()
-    (tmp_path / "cut.png").write_bytes(whole[:-30])
-    Image.new("1", (100, 100)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)  # refused from twice as many on
     path = write(tmp_path, {"question": "good"}, "", line, {"question": "good, too"})
     with pytest.raises(AdammsError, match=message) as caught:
         jsonl(path).load()
     assert str(caught.value).startswith(f"{path}: bad lines:\n  line 3: ")
     assert "line 4" not in str(caught.value)
+
+
+@pytest.mark.parametrize("form", ["data:image/png;base64,{}", "{}", "{}\n", "data:;base64,{}"])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode, encodebytes])
+def test_a_picture_in_base64_becomes_a_file(
+    form: str, encode: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    content = picture(tmp_path).read_bytes()
+    line = {"question": "a", "image": form.format(encode(content).decode())}
+    first, again = jsonl(write(tmp_path, line, line)).load().examples
+    assert first.image == again.image
+    assert first.image.parent == tmp_path / "pictures"
+    assert first.image.suffix == ".png"
+    assert first.image.read_bytes() == content
+    assert list((tmp_path / "pictures").iterdir()) == [first.image]
+
+
+def test_examples_say_where_they_were_read_and_are_equal_all_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path, {"question": "a"}, "", {"question": "b"})
+    first, second = jsonl(path).load().examples
+    assert (
+        Example.names([first, second, Example("9", "t", "q")])
+        == "data.jsonl, line 1; data.jsonl, line 3; example '9'"
+    )
+    assert first == Example("1", "default", "a")
+    assert Example.names([first] * 7) == "; ".join(["data.jsonl, line 1"] * 5) + " and 2 more"
+
+
+def test_no_image_is_decoded_before_it_is_known_which_are_asked_about(tmp_path: Path) -> None:
+    (tmp_path / "cut.png").write_bytes(picture(tmp_path).read_bytes()[:-30])
+    assert len(jsonl(write(tmp_path, *[{"question": "a", "image": "cut.png"}] * 3)).load().examples) == 3
 
 
 def test_many_bad_lines_are_counted(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ OPEN, CHOICE = {"question": "Red?"}, {"question": "Which?", "options": ["red", "
 def asked(folder: Path, *lines: dict[str, Any], option: str = "jsonl", **values: Any) -> Dataset:
     file = folder / "data.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    data: Dataset = configured(f"data/{option}", path=str(file), **values).load()
+    data: Dataset = configured(f"data/{option}", path=str(file), pictures=file.parent, **values).load()
     return data
 
 

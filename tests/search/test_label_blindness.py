@@ -18,7 +18,13 @@ LABEL_WORDS = {"answers", "references", "labels", "truth", "truths"}
 
 
 def test_an_example_has_no_field_for_an_answer() -> None:
-    assert [field.name for field in dataclasses.fields(Example)] == ["id", "task", "question", "image"]
+    assert [field.name for field in dataclasses.fields(Example)] == [
+        "id",
+        "task",
+        "question",
+        "image",
+        "where",
+    ]
     assert "answers" in {field.name for field in dataclasses.fields(Dataset)}  # where they are instead
 
 

@@ -5,17 +5,25 @@ What the machine has is in `environment`.
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from adamms.app import environment
+from adamms.app.asker import check_asked, load_questions
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint
+from adamms.data.digits import Digits
+from adamms.data.example import Example
+from adamms.data.jsonl import Jsonl
+from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
+from adamms.search.evidence import PARENTS
 
 # What the configuration may name -> the extra that it needs.
 NEEDS = {"Vllm": "vllm", "Wandb": "wandb", "Embedding": "embedding"}
@@ -29,7 +37,7 @@ def doctor(run: Run, console: Console) -> Result:
     """
     findings = []
     with console.stage("look around", unit="findings") as advance:
-        for finding in _look(run):
+        for finding in _look(run, console):
             findings.append(finding)
             advance(1)
     for finding in findings:
@@ -41,7 +49,7 @@ def doctor(run: Run, console: Console) -> Result:
     return Result(title="doctor", timings=console.timings)
 
 
-def _look(run: Run) -> Iterator[Finding]:
+def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield environment.python()
     yield from environment.packages()
     yield environment.torchvision()
@@ -54,6 +62,7 @@ def _look(run: Run) -> Iterator[Finding]:
     yield environment.slurm()
     yield from _needed(run)
     yield from _models(run)
+    yield from _questions(run, console)
     yield from _folders(run)
 
 
@@ -99,6 +108,45 @@ def _bytes_of(source: Source) -> int | None:
     """
     folder = cached(source.path, source.keys.revision)
     return None if folder is None else sum(e.nbytes for e in open_checkpoint(folder).tensors.values())
+
+
+def _questions(run: Run, console: Console) -> Iterator[Finding]:
+    """Whether the data can be read, and can be asked of the models that are here."""
+    from adamms.engines.askable import check_images  # takes seconds to import
+
+    if isinstance(run.engine, Replay) or isinstance(run.data, Digits):
+        return  # no data, or data that are made when first needed
+    with TemporaryDirectory() as scratch:  # for pictures that the file has as base64
+        data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, Jsonl) else run.data
+        try:
+            questions = load_questions(replace(run, data=data), console)
+            asked = questions.asked(run.scorer is not None)
+            check_images(asked, lambda _: None)
+        except AdammsError as error:
+            yield Finding("data", BAD, str(error))
+            return
+        yield Finding("data", GOOD, f"{len(questions.data.examples)} examples, {len(asked)} are asked about")
+        yield from _askable(run, run.models.target, asked, BAD)
+        parents = PARENTS in run.strategy.needs
+        for donor in run.models.donors.values() if parents or run.score_donors else ():
+            yield from _askable(run, donor, asked, BAD if parents else ABSENT)
+
+
+def _askable(run: Run, source: Source, examples: Sequence[Example], otherwise: str) -> Iterator[Finding]:
+    """Whether a model can be asked these examples, if all that it needs is here; `_models` tells if not."""
+    try:
+        folder = None if source.keys.path is None else cached(source.path, source.keys.revision)
+        tokenizer = source.keys.tokenizer is None or cached(source.keys.tokenizer) is not None
+    except AdammsError:
+        return
+    if folder is None or not tokenizer or not (folder / "config.json").is_file():
+        return
+    try:
+        check_asked(run, source, folder, examples, lambda _: None)
+    except AdammsError as error:
+        yield Finding(f"questions of {source.where}", otherwise, str(error))
+    else:
+        yield Finding(f"questions of {source.where}", GOOD, "its processor takes them")
 
 
 def _folders(run: Run) -> Iterator[Finding]:

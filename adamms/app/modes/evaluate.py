@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Questions, collect, live_checkpoint, load_questions
+from adamms.app.asker import Questions, check_asked, collect, live_checkpoint, load_questions
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
 from adamms.app.settings import Run
@@ -55,6 +55,8 @@ def _scored(
 ) -> Result:
     """With the model's scores on the labelled examples; its answers go to answers.jsonl."""
     labelled, labels = questions.labelled, questions.data.answers
+    with console.stage("check questions", len(labelled), "examples") as advance:
+        check_asked(run, run.models.target, checkpoint.folder, labelled, advance)
     with (
         live_checkpoint(run, checkpoint, run.models.target) as engine,
         console.stage("evaluate", len(labelled), "answers") as advance,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Asker, check_runnable, live, load_questions
+from adamms.app.asker import Asker, check_runnable, check_target, live, load_questions
 from adamms.app.modes.common import map_models
 from adamms.app.output import result_of, write_json
 from adamms.app.scores import answered
@@ -25,13 +25,12 @@ def respond(run: Run, console: Console) -> Result:
     candidate = run.candidate
     run.merge.at(candidate)
     questions = load_questions(run, console)
+    scored = run.scorer is not None
+    wanted = questions.asked(scored)
+    check_target(run, console, wanted)
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
     merges = merges.measured([candidate], console.stage)
-    scored = run.scorer is not None
-    wanted = questions.inputs
-    if scored:
-        wanted = list(dict.fromkeys([*wanted, *questions.labelled]))
 
     with live(run, merges.models.target) as engine:
         asker = Asker(console, merges, engine, {}, (), {}, run.cache / "disturbed")

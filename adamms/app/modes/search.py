@@ -14,6 +14,7 @@ from adamms.app.asker import (
     check_needs,
     check_recorded,
     check_runnable,
+    check_target,
     live,
     load_questions,
 )
@@ -48,6 +49,7 @@ def search(run: Run, console: Console) -> Result:
     check_needs(run)
     run.strategy.check(run.grid)
     questions = load_questions(run, console)
+    check_target(run, console, questions.asked(run.scorer is not None))
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
     for candidate in run.grid:  # what is wrong with the models shows before any work

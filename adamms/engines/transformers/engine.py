@@ -1,6 +1,7 @@
 """engine=transformers: its settings, and one live model in this process, driven by Lightning Fabric.
 
-Inputs are processed once for all candidates. The heavy imports are in `live_model`.
+Inputs are prepared once for all candidates, as far as there is room for them. The heavy imports are in
+`live_model`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import read_json
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine, EngineSettings, PromptFiles
-from adamms.errors import AdammsError
+from adamms.engines.transformers.kept_inputs import KeptInputs
+from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -38,7 +41,8 @@ class Transformers(EngineSettings):
     """Batched greedy generation with `AutoModelForImageTextToText`, which knows the native families too.
 
     >>> settings = Transformers(
-    ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), accelerator="auto", precision="auto"
+    ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), accelerator="auto", precision="auto",
+    ...     input_cache_gb=2,
     ... )
     >>> engine = settings.live(Path("model"))  # not started: the folder is read when it is first asked
     >>> settings.name
@@ -47,15 +51,22 @@ class Transformers(EngineSettings):
     Args:
         accelerator: the kind of device, in Lightning Fabric's words.
         precision: `auto` for the checkpoint's own dtype, or one of Fabric's.
+        input_cache_gb: how much of the prepared inputs is kept for the next candidate.
     """
 
     name: ClassVar[str] = "transformers"
 
     accelerator: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "32-true", "bf16-true", "16-true"]
+    input_cache_gb: NonNegativeFloat
 
     def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> "TransformersEngine":
         return TransformersEngine(self, folder, prompt_files or PromptFiles())
+
+    def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
+        from adamms.engines.prompt import load_processor  # takes seconds to import
+
+        return load_processor(folder, prompt_files)
 
 
 class TransformersEngine(Engine):
@@ -70,8 +81,7 @@ class TransformersEngine(Engine):
         self.settings = settings
         self.folder = folder
         self.prompt_files = prompt_files
-        # The examples asked last, and their batches with the model's inputs, for the next candidate.
-        self._prepared: tuple[tuple[Example, ...], list[Any]] = ((), [])
+        self._kept = KeptInputs(round(settings.input_cache_gb * 1e9))
 
     @property
     def identity(self) -> str:
@@ -85,7 +95,7 @@ class TransformersEngine(Engine):
         )
 
     def __exit__(self, *error: object) -> None:
-        self._prepared = ((), [])
+        self._kept.keep_only(())
         if "live" in self.__dict__:
             del self.live
             torch.cuda.empty_cache()  # does nothing where CUDA was not used
@@ -115,13 +125,34 @@ class TransformersEngine(Engine):
             parameters[name].copy_(tensor)
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
-        if self._prepared[0] != tuple(examples):
-            size = self.settings.batch_size
-            batches = [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
-            self._prepared = (tuple(examples), [(batch, self.live.inputs(batch)) for batch in batches])
-        for batch, inputs in self._prepared[1]:
-            answers = self.live.respond(inputs)
+        size = self.settings.batch_size
+        batches = [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
+        live = self.live
+        self._kept.keep_only(batches)
+        for batch in batches:
+            inputs = self._kept.get(batch, self._inputs)
+            try:
+                answers = live.respond(inputs)
+            except Exception as error:
+                raise explained(batch, error) from error
             yield from zip((example.id for example in batch), answers, strict=True)
+
+    def _inputs(self, batch: Sequence[Example]) -> Any:
+        """The model's inputs; an error names the one example that no inputs can be made of."""
+        try:
+            return self.live.inputs(batch)
+        except Exception as error:
+            for example in batch if len(batch) > 1 else ():
+                self._inputs((example,))
+            raise explained(batch, error) from error
+
+
+def explained(batch: Sequence[Example], error: Exception) -> AdammsError:
+    """An error of the processor or the model, with the examples that it came of."""
+    message = f"{Example.names(batch)}: {cause(error)}"
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error):
+        message += "; engine.batch_size=1, or smaller images, need less memory"
+    return AdammsError(message)
 
 
 def _greedy_identity(folder: Path) -> str:

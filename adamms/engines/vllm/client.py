@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from adamms.data.example import Example
 from adamms.engines.vllm.child import GRACE_SECONDS, ChildProcess
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError
@@ -77,8 +78,7 @@ class VllmClient:
     def ask(self, requests: Sequence[Ask]) -> Iterator[Reply]:
         """The answers to one batch after the other, as they are done."""
         for request in requests:
-            first, last = request.examples[0].id, request.examples[-1].id
-            doing = f"answering {len(request.examples)} examples from {first!r} to {last!r}"
+            doing = f"answering {Example.names(request.examples)}"
             yield from self._request(request, self.timeout, doing)
 
     def _request(self, request: Load | Ask, seconds: float, doing: str) -> Iterator[Reply]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -68,6 +68,11 @@ class Vllm(EngineSettings):
                 f"implementation"
             )
         return VllmEngine(self, folder)
+
+    def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
+        from adamms.engines.prompt import load_processor  # takes seconds to import
+
+        return load_processor(folder, prompt_files, self.trust_remote_code)
 
 
 class VllmEngine(Engine):

@@ -20,7 +20,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.vllm.child import parent_connection
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, cause
 
 # GPUs from this compute capability on have batch-invariant kernels.
 INVARIANT_CAPABILITY = (9, 0)
@@ -133,10 +133,7 @@ class Server:
             self.engine.add_request(request, inputs, self.sampling)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             image = f" with the image {example.image}" if example.image is not None else ""
-            cause: BaseException = error  # the one that all others in the chain were raised from
-            while cause.__cause__ is not None:
-                cause = cause.__cause__
-            raise Refused(f"example {example.id!r}{image} is refused: {cause}") from error
+            raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
         return request
 
 

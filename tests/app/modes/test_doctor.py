@@ -1,12 +1,15 @@
 """mode=doctor: what it finds on this machine, and that it says what is in a run's way."""
 
 import importlib.metadata
+import json
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from command import start_run
+from PIL import Image
 
 from adamms.app import environment
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
@@ -62,6 +65,38 @@ def test_a_merged_model_that_does_not_fit_is_told(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(AdammsError, match="output"):
         doctor(tmp_path, "model=custom", *pair)
+
+
+def test_what_is_asked_is_looked_at_as_in_a_search(
+    miniature: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "slurm", lambda: Finding("SLURM", GOOD, "not asked"))
+    pair = [
+        "model=custom",
+        f"model.target.path={miniature / 'target'}",
+        f"model.donors.a.path={miniature / 'donor'}",
+    ]
+    Image.new("RGB", (2000, 4)).save(tmp_path / "wide.png")
+    picture = b64encode((tmp_path / "wide.png").read_bytes()).decode()
+    data = tmp_path / "data.jsonl"
+
+    def look(*lines: dict[str, str]) -> str:
+        data.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        doctor(tmp_path, *pair, "data=jsonl", f"data.path={data}")
+        return capsys.readouterr().out
+
+    good = {"question": "largest digit", "answer": "7"}
+    assert "ok     questions of model.target: " in look(good)
+    assert "absent questions of model.donors.a: " in look(good, {"question": "<image>", "answer": "7"})
+    with pytest.raises(AdammsError, match=r"configuration: questions of model\.target$"):
+        look(good, {"question": "which?", "image": picture, "answer": "7"})
+    assert (
+        "data.jsonl, line 2: the processor refuses the prompt with an image of 2000 x 4"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(AdammsError, match="in the way of this configuration: data"):
+        look(good, {"question": "which?", "image": "none.png"})
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["data.jsonl", "wide.png"]
 
 
 def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

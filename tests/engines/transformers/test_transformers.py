@@ -125,6 +125,54 @@ def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Exa
     assert alone == together
 
 
+def test_answers_do_not_depend_on_how_many_inputs_are_kept(
+    talkative: Path, examples: tuple[Example, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {}
+    for room in (0, 1e-5, 2):  # none, some of the batches, all
+        with transformers_engine(talkative / "target", **SETTINGS, input_cache_gb=room) as engine:
+            prepared = []
+            plain = engine.live.inputs
+            monkeypatch.setattr(engine.live, "inputs", lambda batch: prepared.append(batch) or plain(batch))  # noqa: B023
+            given[room] = [dict(engine.generate(examples)) for _ in range(2)]
+            assert engine._kept.nbytes <= room * 1e9
+            assert len(prepared) == {0: 6, 2: 3}.get(room, len(prepared))
+    assert given[0] == given[1e-5] == given[2]
+
+
+@pytest.mark.parametrize("broken", ["inputs", "respond"])
+def test_whatever_is_raised_names_the_examples(
+    talkative: Path, broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = [Example(str(i), "t", "largest digit", where=f"data.jsonl line {i}") for i in range(8)]
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
+        plain = getattr(engine.live, broken)
+
+        def fail(given: Any) -> Any:
+            if broken == "respond" or questions[7] in given:
+                raise IndexError("index 9\nis out of range")
+            return plain(given)
+
+        monkeypatch.setattr(engine.live, broken, fail)
+        with pytest.raises(AdammsError) as caught:
+            dict(engine.generate(questions))
+    first = "; ".join(f"data.jsonl line {i}" for i in range(5)) + " and 1 more"
+    name = {"inputs": "data.jsonl line 7", "respond": first}[broken]
+    assert str(caught.value) == f"{name}: IndexError: index 9 is out of range"
+
+
+def test_out_of_memory_says_what_needs_less(talkative: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(inputs: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
+        monkeypatch.setattr(engine.live, "respond", fail)
+        with pytest.raises(
+            AdammsError, match=r"example '0': OutOfMemoryError: CUDA out of memory; engine\.batch_size=1"
+        ):
+            dict(engine.generate([Example("0", "t", "largest digit")]))
+
+
 def test_an_answer_ends_before_a_stop_text(talkative: Path, examples: tuple[Example, ...]) -> None:
     with transformers_engine(talkative / "target", **SETTINGS) as engine:
         whole = texts(dict(engine.generate(examples)))

@@ -50,7 +50,8 @@ def build(
         pair: which architectures; a name in `pairs.PAIRS`.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
-        stages: where stages are kept that other regimes share; None keeps none.
+        stages: where each finished stage is kept, for a build that was interrupted and for other regimes that
+            share it; None keeps none.
         console: where progress goes; standard output by default.
 
     Raises:
@@ -84,16 +85,31 @@ def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCac
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
     trainer = Trainer(fabric, glyphs, regime, seed, console.stage)
+    pupils = [_Lessons("target", pair.target, regime.target_skills)]
+    pupils.append(_Lessons("donor", pair.donor, regime.donor_skills))
+    if regime.second_skills:
+        pupils.append(_Lessons("donor", pair.donor, regime.second_skills, folder="second"))
     with torch.random.fork_rng(devices=[]):
         school = _School(trainer, pair, stages)
-        ancestor, key = school.ancestor()
+        keys = {json.dumps(key) for lessons in pupils for key in school.keys(lessons)}
+        found = sum(stages.holds(json.loads(key)) for key in keys)
+        kept = f", {found} were found in {stages.folder}" if found else ""
+        console.say(f"demo models: {len(keys) - found} of {len(keys)} training stages are left{kept}")
+        ancestor = school.ancestor(school.keys(pupils[0])[0])
         models.save(ancestor, {}, language.tokenizer(), folder / "ancestor")
-        pupils = [("target", pair.target, regime.target_skills), ("donor", pair.donor, regime.donor_skills)]
-        if regime.second_skills:
-            pupils.append(("second", pair.donor, regime.second_skills))
-        for name, member, skills in pupils:
-            model = school.pupil("target" if name == "target" else "donor", member, skills, ancestor, key)
-            models.save(model, member.names, member.processor(), folder / name)
+        for lessons in pupils:
+            model, member = school.pupil(lessons, ancestor), lessons.member
+            models.save(model, member.names, member.processor(), folder / (lessons.folder or lessons.name))
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """What a target or donor is, and the skills that it is taught; `folder` if not named as it is."""
+
+    name: str
+    member: Member
+    skills: Sequence[str]
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,31 +120,44 @@ class _School:
     pair: Pair
     stages: StageCache
 
-    def ancestor(self) -> tuple[Any, Key]:
-        """The language model that all others start from, and its key."""
-        regime, seed = self.trainer.regime, self.trainer.seed
-        torch.manual_seed(3 * seed)
-        model = self.pair.ancestor()
-        key = {name: getattr(regime, f"ancestor_{name}") for name in ("steps", "rate", "turns")}
-        key |= {name: getattr(regime, name) for name in ("known_digits", "rare_share", "batch")}
-        key |= {"stage": "ancestor", "seed": seed} | self.pair.mark
-        return model, self.stages.train(model, key, partial(self.trainer.ancestor, model))
+    def keys(self, lessons: _Lessons) -> tuple[Key, Key, Key, Key]:
+        """Of all stages of a target or donor: language, vision, alignment, fine-tuning."""
+        regime, seed, name = self.trainer.regime, self.trainer.seed, lessons.name
 
-    def pupil(self, name: str, member: Member, skills: Sequence[str], ancestor: nn.Module, known: Key) -> Any:
-        """A target or donor. `known` is the ancestor's key."""
-        trainer, regime, seed = self.trainer, self.trainer.regime, self.trainer.seed
-        torch.manual_seed(3 * seed + (1 if name == "target" else 2))
-        model = member.build()
-        pupil = Pupil(name, model, member.dissect(model), skills)
-        vision = {"stage": f"{name}: vision", "seed": seed, "steps": trainer.setting(pupil, "vision_steps")}
-        vision |= {"rate": regime.vision_rate, "batch": regime.vision_batch} | self.pair.mark
+        def own(*fields: str) -> Key:
+            """What the regime says of the model, by the fields' names without the model's."""
+            return {field.rpartition("_")[2]: getattr(regime, f"{name}_{field}") for field in fields}
+
+        language = {field: getattr(regime, f"ancestor_{field}") for field in ("steps", "rate", "turns")}
+        language |= {field: getattr(regime, field) for field in ("known_digits", "rare_share", "batch")}
+        language |= {"stage": "ancestor", "seed": seed} | self.pair.mark
+        vision = {"stage": f"{name}: vision", "seed": seed, "rate": regime.vision_rate}
+        vision |= own("vision_steps") | {"batch": regime.vision_batch} | self.pair.mark
+        aligned = {"stage": f"{name}: alignment", "seed": seed, "batch": regime.batch}
+        aligned |= own("alignment_steps", "alignment_rate") | {"vision": vision, "language": language}
+        tuned = {"stage": f"{name}: fine-tuning", "seed": seed, "batch": regime.batch, "turns": regime.turns}
+        tuned |= own("tuning_steps", "noise") | {"skills": list(lessons.skills), "aligned": aligned}
+        tuned |= {"rate": regime.tuning_rate, "vision_rate": regime.tuning_vision_rate}
+        return language, vision, aligned, tuned
+
+    def ancestor(self, key: Key) -> Any:
+        """The language model that all others start from."""
+        torch.manual_seed(3 * self.trainer.seed)
+        model = self.pair.ancestor()
+        self.stages.train(model, key, partial(self.trainer.ancestor, model))
+        return model
+
+    def pupil(self, lessons: _Lessons, ancestor: nn.Module) -> Any:
+        """A target or donor."""
+        trainer, name = self.trainer, lessons.name
+        torch.manual_seed(3 * trainer.seed + (1 if name == "target" else 2))
+        model = lessons.member.build()
+        pupil = Pupil(name, model, lessons.member.dissect(model), lessons.skills)
+        _, vision, aligned, tuned = self.keys(lessons)
         self.stages.train(model, vision, partial(trainer.vision, pupil))
         models.copy_language(ancestor, model)
-        aligned = {"stage": f"{name}: alignment", "seed": seed, "batch": regime.batch}
-        aligned |= {field: trainer.setting(pupil, f"alignment_{field}") for field in ("steps", "rate")}
-        aligned |= {"vision": vision, "language": known}
         self.stages.train(model, aligned, partial(trainer.align, pupil))
-        trainer.tune(pupil)
+        self.stages.train(model, tuned, partial(trainer.tune, pupil))
         return model
 
 

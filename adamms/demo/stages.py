@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,30 @@ class StageCache:
         Returns:
             The key, for the stages after it.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file, save_file
 
-        if self.folder is None:
+        file = self._file(key)
+        if file is None:
             run()
             return key
-        text = json.dumps({"version": self.version, "torch": torch.__version__, **key}, sort_keys=True)
-        file = self.folder / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"
-        if file.exists():
+        with suppress(FileNotFoundError, SafetensorError):  # a damaged one is trained again
             model.load_state_dict(load_file(file))
             return key
         run()
-        self.folder.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_name(f".{file.name}.{os.getpid()}")
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
         partial.replace(file)
         return key
+
+    def holds(self, key: Key) -> bool:
+        """Whether the stage is kept."""
+        file = self._file(key)
+        return file is not None and file.exists()
+
+    def _file(self, key: Key) -> Path | None:
+        if self.folder is None:
+            return None
+        text = json.dumps({"version": self.version, "torch": torch.__version__, **key}, sort_keys=True)
+        return self.folder / f"{hashlib.blake2b(text.encode(), digest_size=12).hexdigest()}.safetensors"

@@ -162,9 +162,9 @@ def test_the_engine_asks_as_training_did(pair: Path, examples: tuple[Example, ..
 
 
 def test_a_seed_gives_the_same_bytes(
-    pair: Path, stages: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
+    pair: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
 ) -> None:
-    factory.build(tmp_path / "again", pair="llama", regime=tiny_regime, stages=stages, console=silent)
+    factory.build(tmp_path / "again", pair="llama", regime=tiny_regime, console=silent)
     for which in ("ancestor", "target", "donor"):
         first = (pair / which / "model.safetensors").read_bytes()
         assert (tmp_path / "again" / which / "model.safetensors").read_bytes() == first
@@ -173,9 +173,11 @@ def test_a_seed_gives_the_same_bytes(
 def test_the_pairs_stages_and_folders_are_apart(
     pair: Path, stages: Path, miniature: Path, tmp_path: Path, silent: Console, tiny_regime: Regime
 ) -> None:
-    assert len(list(stages.iterdir())) == 5  # the ancestor; vision and alignment of target and donor
+    assert (
+        len(list(stages.iterdir())) == 7
+    )  # the ancestor; vision, alignment and fine-tuning of target and donor
     factory.build(tmp_path / "first", regime=tiny_regime, stages=stages, console=silent)
-    assert len(list(stages.iterdir())) == 10
+    assert len(list(stages.iterdir())) == 14
     assert json.loads((pair / factory.MANIFEST).read_text())["pair"] == "llama"
     assert set(json.loads((miniature / factory.MANIFEST).read_text())) == {"version", "seed", "regime"}
     with pytest.raises(AdammsError, match="another recipe"):

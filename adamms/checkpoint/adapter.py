@@ -39,6 +39,8 @@ INITIAL = (None, True, False, "gaussian", "eva", "orthogonal")
 # The part of a tensor that stands in the place of the base's.
 WHOLE = "whole"
 PREFIX = "base_model.model."
+# In a pattern for modules; with more of them a match may take time without bounds.
+MOST_REPETITIONS = 3
 _PART = re.compile(
     r"(?P<module>.+?)\.(?P<part>lora_(?:embedding_)?[AB]|lora_magnitude_vector)(?:\.default)?(?:\.weight)?"
 )
@@ -174,6 +176,11 @@ def _settings(file: Path) -> _Settings:
         raise AdammsError(f"{file}: {where} is {first['input']!r}: {first['msg']}") from error
     for pattern in (*(settings.rank_pattern or {}), *(settings.alpha_pattern or {})):
         check_pattern(f"{file}: {pattern!r}", pattern)
+        if re.search(r"\)[*+{]", pattern) or len(re.findall(r"[*+{]", pattern)) > MOST_REPETITIONS:
+            raise AdammsError(
+                f"{file}: {pattern[:80]!r} repeats too much to be matched in bounded time; materialise the "
+                f"adapter with PEFT (merge_and_unload) and give the result as the model"
+            )
     return settings
 
 

@@ -314,6 +314,8 @@ BAD_SETTINGS: dict[str, tuple[dict[str, object], str]] = {
     "alpha of 0": ({"lora_alpha": 0}, "lora_alpha is 0: Input should be greater than 0"),
     "bad pattern": ({"rank_pattern": {"up_proj": "x"}}, "rank_pattern.up_proj is 'x': Input should be"),
     "no pattern": ({"rank_pattern": [1]}, "rank_pattern is [1]: Input should be a valid dictionary"),
+    "an expression without bounds": ({"rank_pattern": {"(.*)*!": 2}}, "'(.*)*!' repeats too much"),
+    "many repetitions": ({"rank_pattern": {".*.*.*.*!": 2}}, "'.*.*.*.*!' repeats too much"),
     "no expression": ({"alpha_pattern": {"(": 1}}, "'(' is not a regular expression"),
     "another rank": ({"rank_pattern": {"up_proj": 3}}, "lora_A has rank 2, adapter_config.json says 3"),
 }

@@ -66,4 +66,5 @@ def spread_rows(slot: Slot, count: int) -> list[range]:
 
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([part.reshape(len(part), -1).float() for part in parts])
+    """As float32; values that are not finite count as 0, as in sketches."""
+    return torch.cat([part.reshape(len(part), -1).float() for part in parts]).nan_to_num_(0.0, 0.0, 0.0)

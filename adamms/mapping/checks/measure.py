@@ -3,6 +3,7 @@
 Shows the asymmetry of the paper (AdaMMS, section 3). Judges nothing: `verify` does.
 """
 
+import math
 from functools import partial
 
 import torch
@@ -57,7 +58,7 @@ def _measured(models: MappedModels, count: int, advance: Advance, slot: Slot) ->
                     source,
                     role,
                     layer,
-                    cosine=None if similarity is None else round(similarity, DIGITS),
+                    cosine=_rounded(similarity),
                     distance=_rounded_distance(target, other),
                     strange=0.0 if vector else round(_strange_rows(target, other), DIGITS),
                     target_moved=_rounded_distance(base, target),
@@ -69,7 +70,12 @@ def _measured(models: MappedModels, count: int, advance: Advance, slot: Slot) ->
 
 
 def _rounded_distance(base: torch.Tensor | None, other: torch.Tensor) -> float | None:
-    return None if base is None else round(distance(base, other), DIGITS)
+    return None if base is None else _rounded(distance(base, other))
+
+
+def _rounded(value: float | None) -> float | None:
+    """None where the squares of the values are too large for float32."""
+    return round(value, DIGITS) if value is not None and math.isfinite(value) else None
 
 
 def _cosine(target: torch.Tensor, other: torch.Tensor, vector: bool) -> float | None:

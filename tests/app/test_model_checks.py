@@ -98,7 +98,7 @@ def test_strangers_are_refused_unless_forced(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     expected = (
-        r"model\.donors\.a: donor a has another ancestor than the target: the median cosine of 24 matrices"
+        r"model\.donors\.a: donor a has another ancestor than the target: the median cosine of 12 matrices"
     )
     with pytest.raises(AdammsError, match=expected + r" is -?0\.0\d.*plan\.force=true"):
         merge(kin / "target", strangers / "donor")

@@ -6,6 +6,7 @@ Models of one ancestor still resemble each other tensor by tensor; unrelated one
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from random import Random
 from statistics import median
 
 from adamms.mapping.checks.distance import Distances, TensorDistance, distances_of_discovery, role_and_layer
@@ -14,8 +15,8 @@ from adamms.mapping.checks.measure import measure_distances
 from adamms.mapping.content.noise import LEAST_COSINE
 from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
 
-# Matrices of each model that are sampled, evenly spread over the plan: all kinds, early and late layers.
-SAMPLED = 24
+# Matrices of each model that are sampled, drawn from all of the plan's by a fixed seed.
+SAMPLED = 12
 # Beyond this share of the target's norm a model is farther than those known to merge well: published
 # fine-tunes of one language model have cosines of 0.9 and more (`noise`), which is a distance of 0.45; the
 # pairs of tests/benchmarks/suite.py lie at 0.22 (the demo's) to 0.34 (fine-tuned for long, at a high rate).
@@ -46,8 +47,7 @@ def _sample(plan: Plan) -> tuple[Slot, ...]:
     for source in (*plan.donors, ANCESTOR):
         own = [slot for slot in merged if source in slot.donors or (source == ANCESTOR and slot.ancestor)]
         own = [slot for slot in own if role_and_layer(slot)[1] is not None] or own
-        count = min(SAMPLED, len(own))
-        chosen |= {slot.name: slot for slot in (own[i * len(own) // count] for i in range(count))}
+        chosen |= {slot.name: slot for slot in Random(0).sample(own, min(SAMPLED, len(own)))}
     return tuple(slot for slot in merged if slot.name in chosen)
 
 

@@ -4,6 +4,7 @@ The expectations are written out here from those correspondences (L.i = model.la
 none is computed by the resolver. Several donors at once are compared with each alone.
 """
 
+import re
 from collections import Counter
 
 import headers
@@ -11,6 +12,8 @@ import pytest
 from headers import Tree, cat, kept, mean, published, read, rows, trees
 from mappers import spec_mapper
 
+from adamms.mapping.checks.configs import compare_configs
+from adamms.mapping.checks.left_out import left_out
 from adamms.mapping.specs.model import Model
 from adamms.mapping.specs.resolve import SpecMapper
 
@@ -372,3 +375,37 @@ def test_several_donors_are_each_mapped_as_it_is_alone(target: str, donors: tupl
         merged = [slot for slot in plan.slots if slot.merged]
         (part,) = [part for part in together.parts() if part.donor == name]
         assert (part.tensors, part.parameters) == (len(merged), sum(slot.elements for slot in merged))
+
+
+# ---------------------------------------------------------------- compared before anything is merged
+
+
+def test_no_pair_of_conf_is_refused(load: dict[str, Model]) -> None:
+    """Their config.json agree in what counts; no plan leaves out part of a language model."""
+    compared = 0
+    for file in sorted((headers.FIXTURES.parents[1] / "conf/model").glob("*.yaml")):
+        given = dict(re.findall(r"/checkpoint@(?:donors\.)?(\w+): (\w+)", file.read_text()))
+        models = {role: load[name] for role, name in given.items() if name in load}
+        target = models.pop("target", None)
+        for name, other in models.items():
+            if target is not None:
+                found = compare_configs(name, target.checkpoint, other.checkpoint)
+                assert found.conflicts == (), file.stem
+                plan = spec_mapper().plan(target, {name: other})
+                assert left_out(plan, {name: other.checkpoint}) == [], file.stem
+                compared += 1
+    assert compared >= 40
+
+
+def test_what_the_papers_models_differ_in_is_shown(load: dict[str, Model]) -> None:
+    def shown(target: str, other: str) -> dict[str, tuple[str, str]]:
+        found = compare_configs("a", load[target].checkpoint, load[other].checkpoint)
+        return {one.what: (one.target, one.other) for one in found.differences}
+
+    assert (
+        shown("qwen2_vl_7b_instruct", "llava_onevision_qwen2_7b_ov") == {}
+    )  # mrope is no difference of kind
+    assert shown("qwen2_vl_7b_instruct", "qwen2_7b_instruct") == {}
+    assert shown("mplug_owl2_llama2_7b", "llava_v1_5_7b") == {"norm epsilon": ("1e-06", "1e-05")}
+    assert shown("cogvlm_chat_hf", "llava_v1_5_7b") == {}
+    assert shown("llava_1_5_7b_hf", "vicuna_7b_v1_5") == {"vocab_size": ("32064", "32000")}

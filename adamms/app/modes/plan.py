@@ -1,4 +1,4 @@
-"""mode=plan: map only. Reads headers; weights where the mapper or plan.verify asks for them."""
+"""mode=plan: map only. Reads headers and a few rows; all weights where the mapper asks for them."""
 
 from dataclasses import replace
 

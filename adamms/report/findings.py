@@ -106,7 +106,7 @@ def _wins(choice: Choice) -> str:
         return ""
     said = f"It wins in {share(choice.confidence)} of the bootstrap resamples"
     if choice.confidence >= SURE:
-        return f"{said}."
+        return f"{said}, which draw on the same doubtful answers." if choice.doubts else f"{said}."
     rivals = sorted((c for c in choice.wins if c != choice.candidate), key=lambda c: (-choice.wins[c], c))
     others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
     if choice.confidence >= UNSURE:

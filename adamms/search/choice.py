@@ -154,7 +154,8 @@ class Selection:
     def doubted(self, doubts: Mapping[str, Sequence[str]]) -> "Selection":
         """The selection with more doubts about tasks, of each of which the choice over all has a part."""
         tasks = {task: choice.doubted(*doubts.get(task, ())) for task, choice in self.tasks.items()}
-        return Selection(tasks, self.overall.doubted(*(doubt for said in doubts.values() for doubt in said)))
+        every = dict.fromkeys(doubt for said in doubts.values() for doubt in said)
+        return Selection(tasks, self.overall.doubted(*every))
 
     def to_json(self) -> dict[str, Any]:
         return {

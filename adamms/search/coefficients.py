@@ -17,6 +17,7 @@ from adamms.merge.candidate import Candidate
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several
 from adamms.search.contest import SAME
+from adamms.search.doubts import selection
 from adamms.search.evidence import Array, Ask
 from adamms.search.strategy import Strategy, examples_of
 
@@ -77,8 +78,8 @@ class Coefficients(Strategy):
     ) -> Selection:
         """Choose on the grid, look for something better, and compare the two."""
         shown, kept = self._halves(tasks)
-        selection = super().choose(ask, candidates, tasks)
-        single = selection.overall.candidate
+        on_grid = super().choose(ask, candidates, tasks)
+        single = on_grid.overall.candidate
         tried = self._tried(ask, single, shown)
         best = min(tried, key=lambda c: (round(tried[c], 9), self._distance(c, single)))
         held = self._held(ask, [single, best], kept)
@@ -93,10 +94,10 @@ class Coefficients(Strategy):
             confidence=float((resampled[:, 1] < resampled[:, 0] - SAME).mean()),
             level=self.level,
         )
-        overall = replace(selection.overall, several=several)
-        if several.better:
-            overall = self._taken(ask, candidates, overall, several, kept)
-        return replace(selection, overall=overall)
+        overall = replace(on_grid.overall, several=several)
+        if not several.better:
+            return replace(on_grid, overall=overall)
+        return selection(on_grid.tasks, self._taken(ask, candidates, overall, several, kept))
 
     def _taken(
         self,

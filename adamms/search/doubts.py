@@ -3,12 +3,13 @@
 Looks at answers, not at how they were made. Knows no labels and no models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from adamms.engines.answer import Answer, normalised
-from adamms.search.choice import Choice
+from adamms.search.choice import Choice, Selection
 from adamms.search.contest import SAME
 from adamms.search.difference import Difference, ExactMatch
 from adamms.search.evidence import Array
@@ -66,3 +67,12 @@ def doubts(
         TOO_FEW: len(answers) < FEW,
     }
     return tuple(reason for reason, holds in reasons.items() if holds)
+
+
+def selection(tasks: Mapping[str, Choice], overall: Choice) -> Selection:
+    """The choices with a note to the one over all where the data of single tasks cannot support a choice."""
+    some = [task for task, choice in tasks.items() if set(choice.doubts) - {ALONE, SOME_TIE}]
+    if not some or len(tasks) == 1 or all(choice.doubts == overall.doubts for choice in tasks.values()):
+        return Selection(tasks, overall)
+    note = f"Of single tasks the data cannot support a choice: {', '.join(some)}."
+    return Selection(tasks, replace(overall, doubts=(*overall.doubts, note)))

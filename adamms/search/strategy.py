@@ -17,7 +17,7 @@ from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
 from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
-from adamms.search.doubts import doubts, notes
+from adamms.search.doubts import doubts, notes, selection
 from adamms.search.evidence import PARENTS, Array, Ask, Evidence, table
 from adamms.search.signals.signal import Signal
 from adamms.search.trust import trust
@@ -97,7 +97,7 @@ class Strategy:
         def choice(part: Sequence[str]) -> Choice:
             return self._choice(evidence, part, held[:, [columns[example] for example in part]])
 
-        return Selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
+        return selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
 
     def _choice(self, evidence: Evidence, examples: Sequence[str], held: Array) -> Choice:
         """The choice over some examples.

@@ -108,7 +108,7 @@ class Replay:
             chosen = {candidate: own[task] for candidate, own in logs.items()}
             records, aligned = self._align(task, chosen)
             notes.append(aligned)
-            doubts[task] = _same_files(task, chosen)
+            doubts[task] = _same_files(chosen)
             lettered = _lettered(task, records)
             tasks[task] = [f"{task}/{key}" for key in next(iter(records.values()))]
             filtered = any(fnmatchcase(task, pattern) for pattern in self.filtered)
@@ -212,13 +212,13 @@ def _lettered(task: str, records: Mapping[Candidate, Mapping[str, Record]]) -> b
     )
 
 
-def _same_files(task: str, logs: Mapping[Candidate, Log]) -> list[str]:
+def _same_files(logs: Mapping[Candidate, Log]) -> list[str]:
     """A sentence for every log that several alphas have."""
     alike: dict[str, list[str]] = {}
     for candidate, log in logs.items():
         alike.setdefault(log.digest, []).append(str(candidate))
     return [
-        f"Alpha {' and '.join(alphas)} have the same log of {task}, byte for byte: was it given twice?"
+        f"The alphas {', '.join(alphas)} have the same log, byte for byte: was it given twice?"
         for alphas in alike.values()
         if len(alphas) > 1
     ]

@@ -438,7 +438,7 @@ class TestWhatIsSaid:
             jsonl(tmp_path / f"{name}/1_samples_mme.jsonl", [as_written_by_0_7(0, text)])
             for name, text in (("a", "x"), ("b", "x"), ("c", "y"))
         ]
-        said = "Alpha 0 and 0.1 have the same log of mme, byte for byte: was it given twice?"
+        said = "The alphas 0, 0.1 have the same log, byte for byte: was it given twice?"
         assert replay({0: files[0], 0.1: files[0], 0.2: files[2]}).doubts == {"mme": [said]}
         assert replay({0: files[0], 0.1: files[1], 0.2: files[2]}).doubts == {"mme": [said]}
         assert replay({0: files[0], 0.2: files[2]}).doubts == {"mme": []}

@@ -32,7 +32,6 @@ def overview(comparison: Comparison) -> Table | None:
         columns += [
             ("mean", lambda job: Cell(words.score(job.score), best=job.number in best)),
             ("per task", lambda job: words.score(job.found.per_task_mean())),
-            ("oracle", lambda job: words.score(job.found.score(job.found.oracle(None), None))),
             ("regret", lambda job: words.score(job.found.regret(None))),
         ]
     columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
@@ -57,7 +56,7 @@ def legend(comparison: Comparison) -> list[str]:
     if comparison.best:
         lines = [
             "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",
-            "oracle: the best mean of all that was tried; regret: what the choice lacks",
+            "regret: what its mean lacks to the best of all that was tried",
             *lines,
         ]
     choices = [choice for result in comparison.results if (choice := result.choice(None))]

@@ -160,11 +160,16 @@ def verdict(result: Result) -> str:
     own, regret = result.chosen_score(None), result.regret(None)
     if choice is None or oracle is None or own is None or regret is None:
         return ""
-    best = f"; the best of the grid is {setting(oracle)} with {own + regret:.1f} {result.unit}, a regret of "
-    best = ", the best of the grid." if regret <= 1e-9 else f"{best}{regret:.1f} points."
+    known = result.error(choice.candidate, None)
+    best = (
+        f"; the best of the grid is {setting(oracle)} with {own + regret:.1f} {result.unit}"
+        f"{_error(result.error(oracle, None))}, a regret of {regret:.1f}{_error(result.regret_error(None))} "
+        "points"
+    )
     said = [
         f"By labels, which the search never saw, the model at {setting(choice.candidate)} scores {own:.1f} "
-        f"{result.unit}{best}"
+        f"{result.unit}{_error(known)}{', the best of the grid' if regret <= 1e-9 else best}"
+        f"{'' if known is None else ' (± one standard error)'}."
     ]
     if parents := result.parents:
         name, parent = max(parents.items(), key=lambda item: item[1])
@@ -175,6 +180,11 @@ def verdict(result: Result) -> str:
     if fixed is not None and result.fixed != choice.candidate:
         said.append(f"Without a search, a fixed alpha = 0.1 would score {fixed:.1f}.")
     return " ".join(said)
+
+
+def _error(value: float | None) -> str:
+    """A standard error behind its number; "" where it is not known."""
+    return "" if value is None else f" ± {value:.1f}"
 
 
 def noise(result: Result) -> str:

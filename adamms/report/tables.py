@@ -158,9 +158,10 @@ def choices(result: Result) -> Table | None:
         columns += [
             ("score", lambda task: words.score(result.chosen_score(task))),
             ("oracle", lambda task: "-" if (best := result.oracle(task)) is None else result.label(best)),
-            ("its score", lambda task: words.score(result.score(result.oracle(task), task))),
             ("regret", lambda task: words.score(result.regret(task))),
+            ("±", lambda task: words.score(result.regret_error(task))),
         ]
+        note += "; regret: what the score lacks to the oracle's, ± its standard error"
     title = "The choice, one winner per task and one for all"
     return Table.of(title, found, columns, strong={len(found) - 1}, note=note)
 

@@ -95,7 +95,8 @@ def _facts(result: Result) -> list[Fact]:
     own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
     if own is None or regret is None:
         return facts
-    best = "the best of the grid" if regret <= 1e-9 else f"{regret:.1f} below the oracle, {oracle}"
+    error = "" if (known := result.regret_error(None)) is None else f" ± {known:.1f}"
+    best = "the best of the grid" if regret <= 1e-9 else f"{regret:.1f}{error} below the oracle, {oracle}"
     unit = "%" if result.unit == "%" else f" {result.unit}"
     facts.append(Fact("Mean score, by labels", f"{own:.1f}{unit}", best))
     if parents := result.parents:

@@ -120,7 +120,9 @@ def _choice(result: Result, task: str | None, scope: str) -> Row:
         values["difference"] = choice.differences[choice.candidate]
     values["score"] = result.chosen_score(task)
     values["oracle_score"] = result.score(oracle, task)
+    values["oracle_score_error"] = None if oracle is None else result.error(oracle, task)
     values["regret"] = result.regret(task)
+    values["regret_error"] = result.regret_error(task)
     if oracle is not None:
         values |= {f"oracle_{identifier(short(key))}": value for key, value in oracle.settings.items()}
     return _known({f"{scope}_{name}": value for name, value in values.items()})

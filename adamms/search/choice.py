@@ -152,10 +152,19 @@ class Selection:
     overall: Choice
 
     def doubted(self, doubts: Mapping[str, Sequence[str]]) -> "Selection":
-        """The selection with more doubts about tasks, of each of which the choice over all has a part."""
+        """The selection with more doubts about tasks. What holds for all of them is a doubt about all.
+
+        Args:
+            doubts: task -> sentences.
+        """
         tasks = {task: choice.doubted(*doubts.get(task, ())) for task, choice in self.tasks.items()}
-        every = dict.fromkeys(doubt for said in doubts.values() for doubt in said)
-        return Selection(tasks, self.overall.doubted(*every))
+        where: dict[str, list[str]] = {}
+        for task in tasks:
+            for doubt in doubts.get(task, ()):
+                where.setdefault(doubt, []).append(task)
+        overall = self.overall.doubted(*(doubt for doubt, some in where.items() if len(some) == len(tasks)))
+        partly = (f"{', '.join(some)}: {doubt}" for doubt, some in where.items() if len(some) < len(tasks))
+        return Selection(tasks, replace(overall, doubts=(*overall.doubts, *partly)))
 
     def to_json(self) -> dict[str, Any]:
         return {

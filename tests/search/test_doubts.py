@@ -186,17 +186,20 @@ def test_the_only_one_that_could_win_was_not_chosen() -> None:
     assert choice.doubts == (ALONE,)
 
 
-def test_what_is_known_of_a_task_from_elsewhere_is_a_doubt_of_it_and_of_all() -> None:
+def test_what_is_known_of_tasks_from_elsewhere_is_a_doubt_of_them_and_of_all_if_of_all() -> None:
     """As of logs: that one was given twice."""
     selection = chosen(
         paper(resamples=50),
         {c: {f"{t}{e}": calm(i, e) for t in "ab" for e in range(COUNT)} for i, c in enumerate(grid())},
         {t: [f"{t}{e}" for e in range(COUNT)] for t in "ab"},
     )
-    found = selection.doubted({"a": ["one log twice"], "b": []})
-    assert found.tasks["a"].doubts == found.overall.doubts == ("one log twice",)
-    assert found.tasks["b"] == selection.tasks["b"]
-    assert probability(found.overall) <= DOUBTED
+    found = selection.doubted({"a": ["One log twice.", "Another."], "b": ["One log twice."]})
+    assert found.tasks["a"].doubts == ("One log twice.", "Another.")
+    assert found.overall.doubts == ("One log twice.", "a: Another.")
+    assert probability(found.tasks["b"]) <= DOUBTED
+    partly = selection.doubted({"a": ["Another."], "b": []})
+    assert partly.tasks["b"] == selection.tasks["b"]
+    assert partly.overall == replace(selection.overall, doubts=("a: Another.",))
 
 
 def test_doubts_only_lower_a_probability() -> None:

@@ -90,8 +90,8 @@ def _facts(result: Result) -> list[Fact]:
         facts.append(
             Fact("How good", words.probability(trust), said, "bad" if words.is_low(trust) else "good")
         )
-    said = "of the bootstrap resamples" if len(choice.wins) > 1 else "nothing else could win"
-    facts.append(Fact("Wins", words.wins(choice), said))
+    if not choice.doubts:
+        facts.append(Fact("Wins", words.wins(choice), "of the bootstrap resamples"))
     own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
     if own is None or regret is None:
         return facts

@@ -62,7 +62,7 @@ def legend(comparison: Comparison) -> list[str]:
     choices = [choice for result in comparison.results if (choice := result.choice(None))]
     if trust := next((choice.trust for choice in choices if choice.trust), None):
         lines.insert(
-            0, f"good: how probably the choice is {words.good(trust)}; LOW below {words.share(words.TRUSTED)}"
+            0, f"good: how probably it is {words.good(trust)}, LOW below {words.share(words.TRUSTED)}"
         )
     if references := _references(comparison):
         lines.append(references)

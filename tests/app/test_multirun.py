@@ -66,7 +66,8 @@ def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Pa
         assert numbers["all_score"] == evaluation["candidates"]["0.4"]["mean"]
         mark = "^" if number in content["best"] else ""
         row = next(line for line in printed if line.startswith(f"{number}   {method}"))
-        assert row.split()[3] == f"{numbers['all_score']:.1f}{mark}"
+        assert f"{numbers['all_score']:.1f}{mark}" in row.split()
+        assert row.split()[3] == f"{100 * numbers['all_probability']:.0f}%"
     assert content["jobs"][0]["found"]["numbers"]["all_score"] == 50.0
     assert any(line.startswith("1   ties") and "failed" in line for line in printed)
     assert any("job 1: failed: merge=ties needs an ancestor" in line for line in printed)

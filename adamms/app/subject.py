@@ -93,7 +93,7 @@ def subject(run: Run) -> tuple[Mapping[str, Any], Job]:
     if run.mode not in ("evaluate", "push", "compare") or place is None:
         return run.config, run.job
     settings = {key: value for key, value in run.config.items() if key not in ELSEWHERE}
-    choices = {key: name for key, name in run.job.choices.items() if key not in ELSEWHERE}
+    choices = {key: name for key, name in run.job.choices.items() if _group(key) not in ELSEWHERE}
     overrides = [item for item in run.job.overrides if not item.lstrip("+~").startswith(ELSEWHERE)]
     job = replace(run.job, choices=choices, overrides=tuple(overrides), pair="")
     if run.mode == "compare":
@@ -105,6 +105,11 @@ def subject(run: Run) -> tuple[Mapping[str, Any], Job]:
         choices["merge"] = model.merge["method"]
         overrides.insert(0, f"merge.alpha={model.merge['alpha']}".replace("'", ""))
     return settings, replace(job, choices=choices, overrides=tuple(overrides), pair=model.name)
+
+
+def _group(key: str) -> str:
+    """search, of search/signal."""
+    return key.partition("/")[0]
 
 
 def _last(name: str) -> str:

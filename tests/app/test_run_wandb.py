@@ -136,6 +136,7 @@ def test_evaluations_are_filed_under_what_they_evaluate(run, talkative: Path, tm
         assert (found.config["merge"]["alpha"], found.config["options"]["merge"]) == (alpha, method)
         assert found.config["given"]["donors"] == {"a": "donor"}
         assert "model" not in found.config
+        assert not [name for name in found.config["options"] if name.startswith(("search", "model"))]
         (given,) = found.metadata("report")["inputs"]
         assert given["source"] == found.config["given"]["place"]
         assert given["fingerprint"] == found.config["given"]["fingerprint"]

@@ -16,7 +16,7 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any
 
-from adamms.engines.answer import first
+from adamms.engines.answer import first, normalised
 from adamms.engines.logs.folder import PICKLES, task_of
 from adamms.engines.logs.options import letter, likelihoods, lowest_is_best, texts
 from adamms.errors import AdammsError
@@ -38,6 +38,7 @@ class Record:
         filtered: the answer after the tool's own filters; `raw` where there is no other.
         letter: of the best option; "" where the model gave a text.
         given: how many answers the example has.
+        question: as it was put to the model; "" where the log has none.
         fields: names of everything else that was logged.
     """
 
@@ -47,6 +48,7 @@ class Record:
     filtered: str
     letter: str = ""
     given: int = 1
+    question: str = field(default="", repr=False)
     fields: frozenset[str] = field(default=frozenset(), repr=False)
 
 
@@ -219,13 +221,14 @@ def _lmms_eval_record(row: Any) -> Record:
         raise AdammsError("expected an object with resps or filtered_resps")
     if "doc_id" not in row and "doc_hash" not in row:
         raise AdammsError("expected an object with doc_hash or doc_id")
-    content = _text(row.get("doc_hash"))
+    content, question = _text(row.get("doc_hash")), row.get("input")
     return Record(
         number=_text(row.get("doc_id")),
         content="" if content == HASH_OF_NOTHING else content,
         given=max(1, *(_count(row[name]) for name in ("resps", "filtered_resps") if name in row)),
         raw=_text(first(row.get("resps", row.get("filtered_resps")))),
         filtered=_text(first(row.get("filtered_resps", row.get("resps")))),
+        question=normalised(question) if isinstance(question, str) else "",
         fields=frozenset(map(str, row)),
     )
 
@@ -238,7 +241,8 @@ def _vlmevalkit_record(row: Any) -> Record:
     if not number:
         raise AdammsError("the index is empty")
     prediction = _text(row["prediction"])
-    return Record(number, content="", raw=prediction, filtered=prediction)
+    question = normalised(_text(row.get("question")))
+    return Record(number, content="", raw=prediction, filtered=prediction, question=question)
 
 
 def _count(logged: Any) -> int:

@@ -93,6 +93,10 @@ class Replay:
         if all(isinstance(place, str) and Path(place).is_file() for place in self.logs.values()):
             # One file for every alpha is one task, whatever the files are called.
             names = {task for own in logs.values() for task in own}
+            if len(names) > 1:
+                said.append(
+                    f"the logs are named after {', '.join(sorted(names))}; they are taken for one task"
+                )
             name = names.pop() if len(names) == 1 else UNNAMED
             logs = {candidate: {name: next(iter(own.values()))} for candidate, own in logs.items()}
         everywhere = [task for task in next(iter(logs.values())) if all(task in own for own in logs.values())]
@@ -153,7 +157,12 @@ class Replay:
             "not in every log": {c: len(keyed[c]) - len(shared) for c in logs},
         }
         said += [f"left out, {why}: {_counts(n)}" for why, n in dropped.items() if any(n.values())]
-        return {c: {key: own[key] for key in shared} for c, own in keyed.items()}, "; ".join(said)
+        aligned = {c: {key: own[key] for key in shared} for c, own in keyed.items()}
+        if other := _other_questions(list(aligned.values())):
+            said.append(
+                f"{other} of them have another question in another log: are these logs of one dataset?"
+            )
+        return aligned, "; ".join(said)
 
     def _by_content(self, task: str, records: Mapping[Candidate, Sequence[Record]]) -> bool:
         contents = [{record.content for record in own} for own in records.values()]
@@ -210,6 +219,11 @@ def _lettered(task: str, records: Mapping[Candidate, Mapping[str, Record]]) -> b
     return any(
         record.letter and record.raw == record.letter for own in records.values() for record in own.values()
     )
+
+
+def _other_questions(logs: Sequence[Mapping[str, Record]]) -> int:
+    """How many examples were not asked the same in all logs, as far as they say what was asked."""
+    return sum(len({own[key].question for own in logs} - {""}) > 1 for key in logs[0])
 
 
 def _same_files(logs: Mapping[Candidate, Log]) -> list[str]:

@@ -453,6 +453,25 @@ class TestWhatIsSaid:
             f"{file}: 2 of 4 answers are empty, or were not given",
         ]
 
+    def test_logs_of_different_data_sets(self, tmp_path: Path) -> None:
+        tables = [
+            vlm(tmp_path / f"{i}.json", [row(1, "A"), row(2, "B") | {"question": q}])
+            for i, q in enumerate("ab")
+        ]
+        (aligned,) = replay(dict(enumerate(tables))).notes
+        assert aligned.endswith(
+            "1 of them have another question in another log: are these logs of one dataset?"
+        )
+        files = [
+            jsonl(
+                tmp_path / f"1_samples_{task}.jsonl", [as_written_by_0_7(0, "a", doc_hash=task, input=task)]
+            )
+            for task in ("gqa", "mme")
+        ]
+        aligned, named = replay(dict(enumerate(files))).notes
+        assert "1 of them have another question in another log" in aligned
+        assert named == "the logs are named after gqa, mme; they are taken for one task"
+
     def test_judges_columns_are_no_answers(self, tmp_path: Path) -> None:
         judged = {"hit": 1, "log": "Match", "res": "B", "prediction_openai": "C"}
         file = vlm(tmp_path / "m_openai_result.xlsx", [row(1, "A") | judged])

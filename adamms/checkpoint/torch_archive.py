@@ -14,6 +14,7 @@ from adamms.errors import AdammsError
 
 # The pickle of a checkpoint takes about 250 bytes for a tensor; one that is larger holds something else.
 MAX_PICKLE_BYTES = 32_000_000
+_IS_FOLDER = 0x10  # of MS-DOS
 
 
 def read_archive(file: Path) -> object:
@@ -55,6 +56,8 @@ def _records(file: Path, archive: zipfile.ZipFile, root: str) -> dict[str, range
         if not name or name != name.lower():  # torch looks records up whatever their case
             raise zipfile.BadZipFile(f"{member.filename[:80]} is there twice, or not named as torch names it")
         archive.open(member).close()  # raises if the record's own header says something else
+        if member.external_attr & _IS_FOLDER:  # which torch takes for empty
+            raise zipfile.BadZipFile(f"{member.filename[:80]} says that it is a folder")
         start = reader.get_record_offset(name)
         if not end <= member.header_offset < start or (member.header_offset and not found):
             raise zipfile.BadZipFile(f"{member.filename[:80]} is not where the directory says")

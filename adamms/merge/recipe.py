@@ -239,7 +239,13 @@ class Recipe:
     def _merge(self, chunk: Chunk, slot: Slot, read: OperandRows) -> torch.Tensor:
         """The merged rows in the target's dtype."""
         own = read.stored[TARGET]
-        merged = self.method.merge(chunk).to(own.dtype)
+        try:
+            merged = self.method.merge(chunk).to(own.dtype)
+        except torch.linalg.LinAlgError as error:
+            raise AdammsError(
+                f"merge={self.method.name}: {slot.name} cannot be decomposed: its values are too large or "
+                f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
+            ) from error
         idle = idle_rows(slot, read.rows)
         if idle:
             merged[idle] = own[idle]

@@ -95,6 +95,18 @@ def test_sums_that_float64_cannot_hold_are_an_error(large: float, tmp_path: Path
         make(configured("merge/karcher"), target, {"a": donor}, None).tensor(NORM)
 
 
+def test_a_matrix_that_is_not_decomposed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverging(*arguments: object) -> None:
+        raise torch.linalg.LinAlgError("linalg.eigh: The algorithm failed to converge")
+
+    states = [tiny.llama_state(i) for i in range(3)]
+    target, donor, ancestor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
+    recipe = make(configured("merge/wudi"), target, {"a": donor}, ancestor)
+    monkeypatch.setattr(torch.linalg, "eigh", diverging)
+    with pytest.raises(AdammsError, match=rf"merge=wudi: {GATE} cannot be decomposed: .*mapper\.exclude"):
+        recipe.tensor(GATE)
+
+
 def test_integers_bits_and_floats_of_8_bits_are_looked_at_too() -> None:
     for dtype in (torch.int64, torch.uint8, torch.bool):
         assert finite(torch.ones(3).to(dtype))

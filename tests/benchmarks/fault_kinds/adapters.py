@@ -108,7 +108,7 @@ def tensors(folder: Path, rng: random.Random) -> None:
                     rng.choice([torch.int32, torch.float8_e4m3fn, torch.bool, torch.float64])
                 )
             case 5:
-                state[name].view(-1)[0] = rng.choice([float("nan"), float("inf"), 3e38, 1e-45])
+                state[name].view(-1)[:1] = rng.choice([float("nan"), float("inf"), 3e38, 1e-45])
             case 6:
                 layer = name.removesuffix("A.weight").removesuffix("B.weight")
                 state[layer.removesuffix("lora_") + "weight"] = torch.ones(

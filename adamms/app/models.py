@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adamms.app.settings import Source, Sources
+from adamms.app.soundness import check_target, empty_tensors, problems
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate
@@ -90,13 +91,12 @@ class Models:
 
     def warnings(self) -> Iterator[str]:
         """What is to be said of them before they are merged, each with its key."""
-        for model in (self.target, *self.donors.values(), self.ancestor):
-            if (
-                model is not None
-                and isinstance(model.checkpoint, AdaptedCheckpoint)
-                and model.checkpoint.note
-            ):
+        others = [*self.donors.values(), *([] if self.ancestor is None else [self.ancestor])]
+        for model in (self.target, *others):
+            if isinstance(model.checkpoint, AdaptedCheckpoint) and model.checkpoint.note:
                 yield f"{model.source.where}: {model.checkpoint.note}"
+        for model in others:
+            yield from (f"{model.source.where}: {problem}" for problem in problems(model.described))
 
     def origins(self, with_ancestor: bool) -> list[Origin]:
         """Each model once, for the model card: target, donors and perhaps the ancestor."""
@@ -127,6 +127,8 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
         named[ANCESTOR] = sources.ancestor
     opened = {name: open_source(source) for name, source in named.items()}
     _check_sizes(opened[TARGET])
+    for problem in empty_tensors(opened[TARGET]):
+        raise AdammsError(f"{sources.target.where}: {problem}")
     found: dict[str, OpenModel] = {}
     for name, source in named.items():
 
@@ -136,6 +138,7 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
         with at(source.where):
             described = mapper.describe(opened[name], source.keys.architecture, named_stage)
         found[name] = OpenModel(source, described)
+    check_target(sources.target.where, found[TARGET].described)
     return Models(found[TARGET], {name: found[name] for name in sources.donors}, found.get(ANCESTOR))
 
 

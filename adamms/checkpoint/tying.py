@@ -15,7 +15,7 @@ from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
 from adamms.errors import AdammsError
 
 EMBEDDINGS, HEAD = "embed_tokens.weight", "lm_head.weight"
-KEY = "tie_word_embeddings"
+TIES = "tie_word_embeddings"
 LORA_ON_A_TIED_TABLE = (
     "LoRA on embeddings that the base ties to its head: the head changes with them, as in what PEFT's "
     "merge_and_unload writes. When PEFT runs the adapter, the head stays the base's: for that, untie the "
@@ -96,7 +96,7 @@ def settle(base: Checkpoint, tied: Tied | None, changes: Mapping[str, Change]) -
     both = {tied.embeddings: embeddings or Change(table), tied.head: head or Change(table)}
     note = (
         f"the base ties {tied.head} to {tied.embeddings}, and the adapter has a table of its own for one of "
-        f"them: as in PEFT's own result they are two tensors, and config.json says {KEY}=false"
+        f"them: as in PEFT's own result they are two tensors, and config.json says {TIES}=false"
     )
     return Settled({**changes, **both}, untied=True, note=note)
 
@@ -106,15 +106,15 @@ def untied_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
     def inner(part: Mapping[str, Any]) -> dict[str, Any]:
         found = {key: inner(value) if isinstance(value, Mapping) else value for key, value in part.items()}
-        return found | ({KEY: False} if KEY in part or "vocab_size" in part else {})
+        return found | ({TIES: False} if TIES in part or "vocab_size" in part else {})
 
-    return inner(config) | {KEY: False}
+    return inner(config) | {TIES: False}
 
 
 def _said(config: Mapping[str, Any]) -> Iterator[bool]:
     """What a config.json and the configurations in it say of tying."""
-    if isinstance(config.get(KEY), bool):
-        yield config[KEY]
+    if isinstance(config.get(TIES), bool):
+        yield config[TIES]
     for part in config.values():
         if isinstance(part, Mapping):
             yield from _said(part)

@@ -83,6 +83,16 @@ def auto_class(config: Mapping[str, Any]) -> str:
     return "AutoModelForCausalLM" if only_text and model_type in text else "AutoModelForImageTextToText"
 
 
+def ties_embeddings(config: Mapping[str, Any]) -> bool | None:
+    """Whether transformers makes embeddings and head of this config.json one table; None if it cannot say."""
+    from transformers import CONFIG_MAPPING
+
+    try:
+        return bool(CONFIG_MAPPING[config["model_type"]].from_dict(dict(config)).tie_word_embeddings)
+    except Exception:  # noqa: BLE001  (no such model type, or a configuration that its class refuses)
+        return None
+
+
 def load_model(folder: Path) -> Any:
     """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
 

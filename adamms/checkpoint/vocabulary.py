@@ -49,6 +49,11 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
         added = _added_tokens(folder)
     except Exception as error:
         raise AdammsError(f"{folder}: the tokenizer cannot be read ({error})") from error
+    for token, index in (own | added).items():
+        if type(index) is not int or index < 0:
+            raise AdammsError(
+                f"{folder}: the tokenizer has {token[:80]!r} at {str(index)[:80]!r}; expected a row's number"
+            )
     taken = {index: token for token, index in added.items()}
     return {token: index for token, index in own.items() if taken.get(index, token) == token} | added
 
@@ -92,7 +97,7 @@ def _added_tokens(folder: Path) -> dict[str, int]:
     """Tokens that were added beside the tokenizer's own file, by any version of transformers."""
     added = _object(folder / "added_tokens.json")
     decoder = _object(folder / "tokenizer_config.json").get("added_tokens_decoder") or {}
-    return added | {token["content"]: int(index) for index, token in decoder.items()}
+    return added | {str(token["content"]): int(index) for index, token in decoder.items()}
 
 
 def _object(file: Path) -> dict[str, Any]:

@@ -25,6 +25,16 @@ def test_tokens_that_only_tokenizer_config_adds(tmp_path: Path) -> None:
     assert read_vocabulary(tmp_path) == {"[UNK]": 0, "red": 1, "<video>": 7}
 
 
+@pytest.mark.parametrize("row", [-1, "3", 1.0, None, True, [2]])
+@pytest.mark.parametrize("file", ["vocab.json", "added_tokens.json"])
+def test_a_token_without_a_row_of_its_own_is_an_error(file: str, row: object, tmp_path: Path) -> None:
+    """A negative one would be read as a row from the end."""
+    (tmp_path / "vocab.json").write_text(json.dumps({"red": 0}))
+    (tmp_path / file).write_text(json.dumps({"blue": row}))
+    with pytest.raises(AdammsError, match=r"the tokenizer has 'blue' at .*; expected a row's number"):
+        read_vocabulary(tmp_path)
+
+
 def test_a_folder_without_tokenizer_has_no_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     assert read_vocabulary(tmp_path) is None

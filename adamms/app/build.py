@@ -44,15 +44,17 @@ class Missing:
 
     Args:
         key: the full key, e.g. "data.path".
+        why: what else there is to say.
     """
 
     key: str
+    why: str = ""
 
     def __getattr__(self, name: str) -> Any:
-        raise no_value(self.key)
+        raise no_value(self.key, self.why)
 
     def __call__(self, *_: object) -> Any:
-        raise no_value(self.key)
+        raise no_value(self.key, self.why)
 
 
 def build(node: Mapping[str, Any] | None, where: str, besides: Iterable[str] = ()) -> Any:

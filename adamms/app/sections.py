@@ -86,7 +86,8 @@ class ModelKeys(Section):
 
 
 class ModeKeys(Section):
-    """Beside what the mode's function takes."""
+    """Beside what the mode's function takes. `typed` tells who sets what the mode ignores."""
 
     name: str
     run: str
+    ignores: tuple[str, ...] = ()

@@ -37,6 +37,14 @@ from adamms.app.sections import (
     SearchKeys,
     SourceKeys,
 )
+from adamms.app.typed import (
+    IGNORED_WITH_LOGS,
+    NAME_DATA,
+    break_lines,
+    data_is_named,
+    overlooked,
+    with_demo_settings,
+)
 from adamms.data.example import DataSource
 from adamms.engines.base import EngineSettings
 from adamms.engines.logs.replay import Replay
@@ -51,10 +59,6 @@ from adamms.search.strategy import Strategy
 
 # Modes that logs are no engine for.
 NEED_MODELS = ("plan", "merge", "respond", "evaluate")
-
-# Texts in which "\n" is a line break, as a command line has no other: (group, key).
-TEXTS = [("data", key) for key in ("prompt", "choice_prompt", "prompts", "choice_prompts")]
-TEXTS += [("engine", "stop"), ("mode", "message")]
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class Run:
         max_shard_gb: largest weight file, in GB.
         verbose: whether libraries may say all that they have to say.
         job: what was typed, and the multirun that the run is part of.
+        notes: what was typed and may have another effect than was meant, in a line each.
         config: all values, resolved, as plain data.
     """
 
@@ -155,6 +160,7 @@ class Run:
     max_shard_gb: float
     verbose: bool
     job: Job
+    notes: tuple[str, ...]
     config: Mapping[str, Any]
 
 
@@ -166,10 +172,9 @@ def read(config: DictConfig) -> Run:
             or out of range, a class that does not exist, or settings that exclude each other.
     """
     check_experiment()
+    job = this_job()
     values: Any = OmegaConf.to_container(config, resolve=True)
-    for group, key in TEXTS:
-        if isinstance(values.get(group), dict) and key in values[group]:
-            values[group][key] = _with_line_breaks(values[group][key])
+    break_lines(values)
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
@@ -188,6 +193,11 @@ def read(config: DictConfig) -> Run:
             f"engine=replay reads logs, and mode={mode.name} needs a model: they exclude each other; "
             f"engine=replay goes with mode=search"
         )
+    grid = _read_grid(search, root.merge, merge, list(models.donors)) if searches else ()
+    ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ())]
+    if grid and all(candidate.alpha is not None for candidate in grid):
+        ignores.append("merge.alpha")
+    values["mode"].pop("ignores", None)
     return Run(
         mode=mode.name,
         start=_read_mode(mode.run, mode_keys),
@@ -197,13 +207,13 @@ def read(config: DictConfig) -> Run:
         verify=plan.verify,
         strict=plan.strict,
         force=plan.force,
-        grid=_read_grid(search, root.merge, merge, list(models.donors)) if searches else (),
+        grid=grid,
         candidate=None if root.candidate is None else candidate_of(root.candidate, root.merge),
         strategy=_read_strategy(search, strategy, root.merge, len(models.donors), searches),
         samples=search.samples,
         seed=search.seed,
         engine=engine,
-        data=build(root.data, "data"),
+        data=build(root.data, "data") if models.prepare or data_is_named(job) else Missing("data", NAME_DATA),
         scorer=build(evaluate.scorer, "evaluate.scorer"),
         score_donors=evaluate.donors,
         score_control=evaluate.control,
@@ -215,20 +225,10 @@ def read(config: DictConfig) -> Run:
         model_folder=root.model_folder,
         max_shard_gb=root.max_shard_gb,
         verbose=root.verbose,
-        job=this_job(),
+        job=job,
+        notes=(*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine)),
         config=values,
     )
-
-
-def _with_line_breaks(value: Any) -> Any:
-    """The value with a line break for every backslash and n in its texts; two backslashes and n are one."""
-    if isinstance(value, Mapping):
-        return {key: _with_line_breaks(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_with_line_breaks(inner) for inner in value]
-    if isinstance(value, str):
-        return re.sub(r"\\(\\?)n", lambda found: "\\n" if found[1] else "\n", value)
-    return value
 
 
 def _read_grid(

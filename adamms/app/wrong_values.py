@@ -86,8 +86,8 @@ def unknown_key(key: str, name: str, known: Iterable[str]) -> AdammsError:
     return AdammsError(f"unknown key {key}; expected {', '.join(names)}.{nearest(name, names)}")
 
 
-def no_value(key: str) -> AdammsError:
-    return AdammsError(f"{key} has no value; give it as {key}=...")
+def no_value(key: str, why: str = "") -> AdammsError:
+    return AdammsError(f"{key} has no value; {why or f'give it as {key}=...'}")
 
 
 def join(where: str, name: str) -> str:

@@ -26,8 +26,11 @@ def start(run: Run) -> None:
     """
     quiet_libraries(run.verbose)
     check_output(run)
+    console = Console()
+    for note in run.notes:
+        console.warn(note)
     with run.tracker.run(*subject(run)) as record:
-        result: Result = run.start(run, Console())
+        result: Result = run.start(run, console)
         record(result)
         if result.failure:
             raise AdammsError(f"{result.failure}. All else is in {run.output}")

@@ -27,7 +27,12 @@ MENTION = re.compile(f"{CAPITAL}|{SMALL_MARKED}", re.MULTILINE)
 NEXT = re.compile(rf"{CAPITAL}|{SMALL}(?=\W*$|[)\].:,;])", re.MULTILINE)
 # "A" and "I" before a word are words themselves, unless the word is one of these.
 WORD = re.compile(r"[ \t]+(?!(?:and|or|is|was|because|since|as|but)\b)(?:[^\W_]{2}|\d)", re.IGNORECASE)
-NOT = re.compile(r"\b(?:not|never|neither|nor|cannot)\b|n't\b")
+# What is denied is not named: "It is not A", "B is wrong".
+NOT = re.compile(
+    r"(?:\b(?:not|never|neither|nor|cannot)|n't)\W+(?:(?:be|a|an|the|option|choice|answer)\W+)*$",
+    re.IGNORECASE,
+)
+WRONG = re.compile(r"[\W_]*\b(?:is|are|was)(?:n't|\s+(?:not|wrong|incorrect|false)\b)", re.IGNORECASE)
 # "no" before a word is a "no idea" or a "no car", unless the word begins a sentence.
 NO = r"no(?![ \t]+(?!(?:it|there|this|that|these|he|she|they|the|we|you|i)\b)[^\W_])"
 
@@ -120,7 +125,7 @@ def _core(text: str) -> str:
 def _mentioned(found: re.Match[str], text: str, options: Options) -> tuple[str, str] | None:
     """The letter that was found, if it is an option's and no word, and what comes after it."""
     letter, rest = next(filter(None, found.groups())).upper(), text[found.end() :]
-    if letter not in options:
+    if letter not in options or _is_denied(found, text):
         return None
     if letter in "AI" and WORD.match(rest) and _first_text(rest, options) != letter:
         return None
@@ -156,9 +161,11 @@ def _first_text(rest: str, options: Options) -> str | None:
 
 
 def _mentioned_text(text: str, options: Options) -> str | None:
-    """The one option whose text is mentioned, and not denied before."""
+    """The one option whose text is mentioned, and not denied."""
     said = normalised(text)
-    found = list(_texts(options).finditer(said))
-    if not found or NOT.search(said[: found[0].start()]) or len({each[1] for each in found}) > 1:
-        return None
-    return _by_text(found[0][1], options)
+    found = {each[1] for each in _texts(options).finditer(said) if not _is_denied(each, said)}
+    return _by_text(found.pop(), options) if len(found) == 1 else None
+
+
+def _is_denied(found: re.Match[str], text: str) -> bool:
+    return bool(NOT.search(text[: found.start()]) or WRONG.match(text[found.end() :]))

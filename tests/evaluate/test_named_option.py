@@ -31,7 +31,19 @@ NAMES_B = [
     ),
     *("Option B", "option b", "B is correct", "The correct option is B.", "I think it is B", "It is (B)."),
     *("blue", "Blue.", "**Blue**", "It is blue.", "The answer is a blue car", "A blue car"),
-    *("(A) is wrong. The answer is (B).", "Red is tempting, but the answer is blue"),
+    *(
+        "(B) Blue",
+        "Option (B)",
+        "<answer>B</answer>",
+        "Final answer: B",
+        "Not A, but B.",
+        "A is wrong, so B.",
+    ),
+    *(
+        "I am not sure, but it is blue",
+        "(A) is wrong. The answer is (B).",
+        "Red is tempting, but the answer is blue",
+    ),
 ]
 NAMES_A = [
     *("A", "a", "A. red", "A red", "A red car", "A: red", "A - red", "A\nThe car is old.", "A is right."),
@@ -50,7 +62,25 @@ NAMES_NONE = [
         "Answer: C",
     ),
     *("AB", "bluebird", "I do not know", "light-blue", "It is not blue.", "Vitamin-B", "B-52", "B's"),
-    *("A or B", "A and B", "A, B", "A B", "(A) (B)", "A/B", "red or blue", "The answer is A or B"),
+    *(
+        "It is not B.",
+        "The answer is not B",
+        "The answer isn't B.",
+        "B is wrong.",
+        "(B) is not right",
+        "neither A nor B",
+    ),
+    *(
+        "neither A nor B",
+        "A or B",
+        "A and B",
+        "A, B",
+        "A B",
+        "(A) (B)",
+        "A/B",
+        "red or blue",
+        "The answer is A or B",
+    ),
     *("A. red\nB. blue", "B. red", "The answer is B. red", "The answer is A. The answer is B."),
 ]
 

@@ -19,6 +19,7 @@ from configured_engines import settings_of, transformers_engine
 from lmms_task import DigitsTask, lmms_eval, write_digits_task
 from page_text import Page
 
+from adamms.data.example import Label
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.guest import MARK
@@ -46,7 +47,9 @@ def task(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> DigitsTas
     data = configured("data/digits", folder=folder / "images", per_task=PER_TASK, tasks=SKILLS).load()
     engine = transformers_engine(talkative / "donor", batch_size=1, max_new_tokens=2)
     said = texts(dict(engine.generate(data.examples)))
-    labels = {id: said[id] if i % 2 else label for i, (id, label) in enumerate(data.answers.items())}
+    labels = {
+        id: Label((said[id],)) if i % 2 else label for i, (id, label) in enumerate(data.answers.items())
+    }
     return write_digits_task(folder, replace(data, answers=labels))
 
 

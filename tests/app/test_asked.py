@@ -36,20 +36,38 @@ def test_only_images_that_are_asked_about_are_decoded(
     assert len(opened) == 7
 
 
-@pytest.mark.parametrize("mode", ["search", "respond"])
+@pytest.mark.parametrize(
+    ("mode", "config", "message"),
+    [
+        ("search", None, "transformers cannot load its processor"),
+        (
+            "respond",
+            '{"processor_class": "Unknown"}',
+            "it has a tokenizer and no processor of images; copy proc",
+        ),
+    ],
+)
 def test_a_target_without_a_processor_shows_before_mapping(
-    run, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+    run,
+    miniature: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+    config: str | None,
+    message: str,
 ) -> None:
     models = shutil.copytree(miniature, tmp_path / "models")
-    for name in ("processor_config.json", "tokenizer.json", "tokenizer_config.json"):
-        (models / "target" / name).unlink()
+    (models / "target/processor_config.json").unlink()
+    if config is not None:
+        (models / "target/processor_config.json").write_text(config)
     monkeypatch.setattr(f"adamms.app.modes.{mode}.map_models", unmapped)
     done = run(
         *(f"mode={mode}", *pair(models), "data=jsonl", f"data.path={write_jsonl(tmp_path)}"),
         *("candidate=0.5", f"output={tmp_path / 'out'}"),
     )
     assert done.status == 2
-    assert f"{models / 'target'}: transformers cannot load its processor" in done.err
+    assert f"{models / 'target'}: " in done.err
+    assert message in done.err
 
 
 def test_a_missing_vllm_shows_before_mapping(

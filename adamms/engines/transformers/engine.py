@@ -66,7 +66,13 @@ class Transformers(EngineSettings):
     def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
         from adamms.engines.prompt import load_processor  # takes seconds to import
 
-        return load_processor(folder, prompt_files)
+        found = load_processor(folder, prompt_files)
+        if not hasattr(found, "tokenizer"):
+            raise AdammsError(
+                f"{folder}: it has a tokenizer and no processor of images; copy processor_config.json, or "
+                f"preprocessor_config.json, from the model that it was made from"
+            )
+        return found
 
 
 class TransformersEngine(Engine):

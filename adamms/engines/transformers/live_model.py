@@ -18,7 +18,7 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
-from adamms.engines.prompt import load_processor, prompt
+from adamms.engines.prompt import prompt
 from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
@@ -34,7 +34,7 @@ class LiveModel:
     def __init__(
         self, folder: Path, files: PromptFiles, settings: EngineSettings, accelerator: str, precision: str
     ) -> None:
-        self.processor = load_processor(folder, files)
+        self.processor = settings.processor(folder, files)
         disable_progress_bar()
         model = load_model(folder)
         if precision == "auto":

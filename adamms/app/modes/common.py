@@ -33,7 +33,7 @@ def start(run: Run) -> None:
         result: Result = run.start(run, console)
         record(result)
         if result.failure:
-            raise AdammsError(f"{result.failure}. All else is in {run.output}")
+            raise AdammsError(f"{result.failure.rstrip('.')}. All else is in {run.output}")
 
 
 def check_output(run: Run) -> None:

@@ -6,10 +6,14 @@ import torch
 
 
 def finite(tensor: torch.Tensor) -> bool:
-    """Whether no element is infinite or NaN: aminmax passes both on, and is 25 x faster than isfinite."""
+    """Whether no element is infinite or NaN, 25 x faster than isfinite: sums and extremes pass both on."""
     if tensor.numel() == 0 or not tensor.is_floating_point():
         return True
-    low, high = torch.aminmax(_comparable(tensor))
+    values = _comparable(tensor)
+    # The fastest of all; but sums overflow, in float16 often.
+    if values.dtype != torch.float16 and torch.isfinite(values.sum()):
+        return True
+    low, high = torch.aminmax(values)
     return bool(torch.isfinite(low) and torch.isfinite(high))
 
 

@@ -114,3 +114,11 @@ def test_integers_bits_and_floats_of_8_bits_are_looked_at_too() -> None:
     assert count_nonfinite(eight) == 1
     assert count_nonfinite(torch.tensor([INF, 2.0]).to(torch.float8_e5m2)) == 1
     assert finite(torch.empty(0))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_sums_that_overflow_or_cancel_say_nothing(dtype: torch.dtype) -> None:
+    largest = torch.full((100,), torch.finfo(dtype).max, dtype=dtype)
+    assert finite(largest)
+    assert count_nonfinite(largest) == 0
+    assert count_nonfinite(torch.tensor([INF, -INF, 1.0], dtype=dtype)) == 2

@@ -8,6 +8,7 @@ Knows nothing of models or folders.
 import json
 import math
 import mmap
+import os
 import pickle
 import struct
 from collections.abc import Iterator
@@ -128,6 +129,8 @@ def map_tensor(entry: TensorEntry) -> torch.Tensor:
     page = entry.offset % mmap.ALLOCATIONGRANULARITY
     span = _span(entry) * dtype.itemsize
     with reading(entry.file), entry.file.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < entry.offset + span:
+            raise AdammsError(f"{entry.file}: is shorter than it was when its header was read")
         # A private mapping is writable as torch wants its buffers; nothing writes, so no page is copied.
         mapped = mmap.mmap(file.fileno(), page + span, access=mmap.ACCESS_COPY, offset=entry.offset - page)
     if page % dtype.itemsize:  # a foreign file with unaligned tensors: the one case that copies

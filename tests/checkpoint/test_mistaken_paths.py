@@ -132,6 +132,14 @@ def test_an_error_of_the_disk_names_the_file(
     assert told(tmp_path) == f"{tmp_path / name}: cannot be read: Input/output error"
 
 
+def test_a_file_that_is_cut_after_its_header_was_read(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(tiny.write_model(tmp_path, STATE))
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-20])
+    with pytest.raises(AdammsError, match=r"model\.safetensors: is shorter than it was when its header"):
+        checkpoint.read("a")
+
+
 def test_an_error_of_the_disk_while_values_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = open_checkpoint(tiny.write_model(tmp_path, STATE))
 

@@ -164,10 +164,12 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
         raise AdammsError(f"{folder}: holds a PEFT adapter, not a model")
     if len(others) == 1:
         return read_header(others[0])
+    if instead := instead_of_a_model(folder):
+        raise AdammsError(f"{folder}: {instead}")
     found = f"{len(others)} weight files and no index" if others else "no weights"
     raise AdammsError(
-        f"{folder}: {instead_of_a_model(folder) or found}; expected one of "
-        f"{', '.join(SINGLE_NAMES + INDEX_NAMES)}, or a single *{', *'.join(WEIGHT_SUFFIXES)}"
+        f"{folder}: {found}; expected one of {', '.join(SINGLE_NAMES + INDEX_NAMES)}, "
+        f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
     )
 
 

@@ -97,7 +97,7 @@ def test_files_that_are_not_all_of_a_model(tmp_path: Path) -> None:
 
 def test_a_folder_above_the_model_names_it(tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "checkpoint-200", STATE)
-    assert f"no weights, but there are some in {folder}; expected" in told(tmp_path)
+    assert told(tmp_path) == f"{tmp_path}: no weights, but there are some in {folder}"
 
 
 def test_shards_that_are_missing_are_counted_and_named(tmp_path: Path) -> None:

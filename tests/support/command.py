@@ -56,7 +56,9 @@ def run(
     monkeypatch.setenv("COLUMNS", "80")
 
     def call(*overrides: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["run.py", STRANGERS, *overrides])
+        options = overrides[:1] and overrides[0].startswith("-")  # argparse has none after an override
+        given = [*overrides, STRANGERS] if options else [STRANGERS, *overrides]
+        monkeypatch.setattr(sys, "argv", ["run.py", *given])
         monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
         capfd.readouterr()
         status = 0

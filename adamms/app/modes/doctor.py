@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from adamms.app import environment
 from adamms.app.asker import check_asked, load_questions
+from adamms.app.build import Missing
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
@@ -116,6 +117,9 @@ def _questions(run: Run, console: Console) -> Iterator[Finding]:
 
     if isinstance(run.engine, Replay) or isinstance(run.data, Digits):
         return  # no data, or data that are made when first needed
+    if isinstance(run.data, Missing) and run.data.key == "data":
+        yield Finding("data", ABSENT, "none is named; a search needs some", "data=jsonl data.path=FILE")
+        return
     with TemporaryDirectory() as scratch:  # for pictures that the file has as base64
         data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, Jsonl) else run.data
         try:

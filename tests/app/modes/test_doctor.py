@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import start_run
+from command import Outcome, pair, start_run
 from PIL import Image
 
 from adamms.app import environment
@@ -155,3 +155,11 @@ def test_the_real_vllm_says_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> 
     found = environment.vllm()
     assert found.state == GOOD
     assert found.detail.split()[-1] in ("cpu", "cuda")
+
+
+def test_a_pair_without_data_can_be_merged_and_is_told_what_a_search_needs(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    done = run("mode=doctor", *pair(talkative), f"output={tmp_path / 'out'}")
+    assert done.status == 0, done.out
+    assert "absent data: none is named; a search needs some  -> data=jsonl data.path=FILE" in done.out

@@ -117,16 +117,20 @@ def test_a_distant_donor_is_a_warning_with_the_number(
 ) -> None:
     shutil.copytree(kin / "donor", tmp_path / "donor")
     stacked_models.move(tmp_path / "donor", share=0.7)
-    merge(kin / "target", tmp_path / "donor")
+    plan = merge(kin / "target", tmp_path / "donor")
+    assert rows(plan, "a")["weights"][1].endswith("; models that merge well: below 0.5")
     said = capsys.readouterr().out
     assert "warning: model.donors.a: the median distance of its weights is 0." in said
     assert "models that are known to merge well lie below 0.5" in said
 
 
 def test_a_donor_that_is_the_target_or_the_ancestor_is_told(kin: Path, merge: Callable[..., Any]) -> None:
-    assert rows(merge(kin / "target", kin / "target"), "a")["weights"] == ("", "equal to the target's")
+    assert rows(merge(kin / "target", kin / "target"), "a")["weights"] == (
+        "",
+        "equal to the target's in 12 matrices",
+    )
     plan = merge(kin / "target", kin / "ancestor", ancestor=kin / "ancestor")
-    assert rows(plan, "a")["weights"] == ("", "equal to the ancestor's")
+    assert rows(plan, "a")["weights"] == ("", "equal to the ancestor's in 12 matrices")
 
 
 def test_half_a_language_model_is_refused_unless_forced_or_left_out_on_purpose(

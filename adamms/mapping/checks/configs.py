@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.checks.language_config import Config, completed, number, plain
+from adamms.mapping.checks.language_config import (
+    HEAD_DIM,
+    HEADS,
+    HIDDEN,
+    KEY_VALUE_HEADS,
+    Config,
+    completed,
+    number,
+    plain,
+)
 from adamms.mapping.checks.names import may_be_language
 from adamms.mapping.plan import Difference
 
@@ -21,14 +30,15 @@ QK_NORM = re.compile(r"(?<!cross_)attn\.(q|k|qk|query|key)_(layer)?norm\.")
 
 # What people call a setting -> the keys that say it. Models that differ in one of these are not one model.
 KINDS: Mapping[str, tuple[str, ...]] = {
-    "attention heads": ("num_attention_heads",),
-    "key/value heads": ("num_key_value_heads",),
-    "head_dim": ("head_dim",),
+    "attention heads": HEADS,
+    "key/value heads": KEY_VALUE_HEADS,
+    "head_dim": HEAD_DIM,
     "key/value heads of global layers": ("num_global_key_value_heads",),
     "head_dim of global layers": ("global_head_dim",),
     "qk_nope_head_dim": ("qk_nope_head_dim",),
     "qk_rope_head_dim": ("qk_rope_head_dim",),
     "v_head_dim": ("v_head_dim",),
+    "rope_interleave": ("rope_interleave",),
     "linear_num_key_heads": ("linear_num_key_heads",),
     "linear_num_value_heads": ("linear_num_value_heads",),
     "linear_key_head_dim": ("linear_key_head_dim",),
@@ -177,16 +187,16 @@ def _text(value: Any) -> str:
 
 def _add_defaults(kinds: dict[str, str], config: Config) -> None:
     """Without key/value heads every head has its own; without head_dim the heads share the hidden size."""
-    heads = number(config, "num_attention_heads")
+    heads = number(config, *HEADS)
     if heads:
         kinds.setdefault("key/value heads", str(heads))
-        if hidden := number(config, "hidden_size"):
+        if hidden := number(config, *HIDDEN):
             kinds.setdefault("head_dim", str(hidden // heads))
 
 
 def _attention_windows(config: Config) -> tuple[str, ...]:
     """A window of all positions that there are is none."""
-    if not number(config, "num_attention_heads"):
+    if not number(config, *HEADS):
         return ()
     size, positions = number(config, "sliding_window"), number(config, "max_position_embeddings")
     if config.get("use_sliding_window") is False or (positions and size >= positions):

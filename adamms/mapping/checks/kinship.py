@@ -68,30 +68,30 @@ def strangers(tensors: Sequence[TensorDistance], slots: Mapping[str, Slot]) -> d
 def judged(measured: Distances, slots: Mapping[str, Slot]) -> list[Difference]:
     """What the distances say of each model as a whole, for people; of strangers `strangers` says more."""
     found = []
-    for source in dict.fromkeys(tensor.source for tensor in measured.tensors):
-        own = [t for t in measured.tensors if t.source == source and len(slots[t.name].shape) > 1]
-        far = [tensor.distance for tensor in own if tensor.distance is not None]
+    for source, far in _distances(measured, slots).items():
         cosines = cosines_of(measured.tensors, slots, source, vectors=False)
-        if far and cosines:
-            text = f"distance {median(far):.3g}, cosine {median(cosines):.3f}"
-            found.append(Difference(source, WEIGHTS, "", text if max(far) else "equal to the target's"))
-        moved = [tensor.donor_moved for tensor in own if tensor.donor_moved is not None]
-        if moved and not max(moved) and far and max(far):
-            found.append(Difference(source, WEIGHTS, "", "equal to the ancestor's"))
+        text = f"distance {median(far):.3g}"
+        text += f", cosine {median(cosines):.3f}" if cosines else ""
+        text += f"; models that merge well: below {FAR}" if median(far) > FAR else ""
+        moved = [t.donor_moved for t in measured.tensors if t.source == source]
+        for other, apart in (("target", far), ("ancestor", [n for n in moved if n is not None])):
+            if apart and not max(apart):
+                text = f"equal to the {other}'s in {len(far)} matrices"
+        found.append(Difference(source, WEIGHTS, "", text))
     return found
 
 
 def too_far(measured: Distances, slots: Mapping[str, Slot]) -> dict[str, float]:
     """Models that are farther from the target than those known to merge well: name -> median distance."""
-    found = {}
-    for source in dict.fromkeys(tensor.source for tensor in measured.tensors):
-        far = [
-            tensor.distance
-            for tensor in measured.tensors
-            if tensor.source == source and tensor.distance is not None and len(slots[tensor.name].shape) > 1
-        ]
-        if far and median(far) > FAR:
-            found[source] = median(far)
+    return {name: median(far) for name, far in _distances(measured, slots).items() if median(far) > FAR}
+
+
+def _distances(measured: Distances, slots: Mapping[str, Slot]) -> dict[str, list[float]]:
+    """Of every model the distances of its matrices."""
+    found: dict[str, list[float]] = {}
+    for tensor in measured.tensors:
+        if tensor.distance is not None and len(slots[tensor.name].shape) > 1:
+            found.setdefault(tensor.source, []).append(tensor.distance)
     return found
 
 

@@ -16,6 +16,11 @@ Config = Mapping[str, Any]
 
 # Where multimodal configs nest the config of their language model, the outer ones first.
 NESTED = ("thinker_config", "text_config", "llm_config", "language_config")
+# The keys of one number: transformers' first, then those of formats that it does not know.
+HEADS = ("num_attention_heads", "num_heads", "n_heads", "n_head")
+KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num")
+HEAD_DIM = ("head_dim", "attention_head_dim", "kv_channels", "head_size")
+HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
 # Whose rows are the heads.
 PROJECTION = re.compile(r"self_attn\.(q|k)_proj\.weight$")
 
@@ -49,9 +54,9 @@ def completed(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _fits(checkpoint: Checkpoint, config: Config) -> bool:
     """Whether projections have the rows of these heads: in a file cut short, defaults do not hold."""
-    heads, size = number(config, "num_attention_heads"), number(config, "head_dim")
-    size = size or number(config, "hidden_size") // max(1, heads)
-    rows = {"q": heads * size, "k": (number(config, "num_key_value_heads") or heads) * size}
+    heads, size = number(config, *HEADS), number(config, *HEAD_DIM)
+    size = size or number(config, *HIDDEN) // max(1, heads)
+    rows = {"q": heads * size, "k": (number(config, *KEY_VALUE_HEADS) or heads) * size}
     found: dict[str, list[int]] = {"q": [], "k": []}
     for name, entry in checkpoint.tensors.items():
         place = PROJECTION.search(name)
@@ -84,7 +89,7 @@ def _by_transformers(config: Config) -> dict[str, Any] | None:
     return found if said is None or said == found.get("num_attention_heads") else None
 
 
-def number(config: Config, key: str) -> int:
-    """A positive number; 0 where there is none."""
-    value = config.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+def number(config: Config, *keys: str) -> int:
+    """The positive number that the first of the keys gives; 0 where none does."""
+    found = (config.get(key) for key in keys)
+    return next((n for n in found if isinstance(n, int) and not isinstance(n, bool) and n > 0), 0)

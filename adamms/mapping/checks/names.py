@@ -10,7 +10,7 @@ from collections.abc import Sequence
 PLACE = re.compile(r"(?P<stack>(?:[^.\d]\w*\.)+)(?P<layer>\d+)\.(?P<local>.+)")
 _NOT_LANGUAGE = re.compile(
     r"vis|vit|vpm|apm|image|img|audio|speech|patch|pixel|siglip|clip|sam_|resampler|projector|mm_|merger"
-    r"|perceiver|connector|abstractor|aligner|qformer|encoder"
+    r"|talker|2wav|perceiver|connector|abstractor|aligner|qformer|encoder"
 )
 _LANGUAGE = re.compile(r"language|text|embed_tokens|per_layer|lm_head|word_embeddings|wte")
 

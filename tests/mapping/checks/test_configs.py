@@ -188,6 +188,14 @@ def test_formats_nest_the_language_model_under_names_of_their_own() -> None:
         assert {one.what for one in found.conflicts} == {"key/value heads"}
 
 
+def test_formats_have_keys_of_their_own() -> None:
+    own = {"num_heads": 28, "multi_query_group_num": 4, "kv_channels": 128, "hidden_act": "silu"}
+    assert compared(QWEN2_5_VL, own).conflicts == ()
+    assert {one.what for one in compared(QWEN2_5_VL, own | {"num_heads": 56}).conflicts} == {
+        "attention heads"
+    }
+
+
 def test_the_published_trap_is_shown() -> None:
     """DeepSeek-R1-Distill-Qwen-7B comes from Qwen2.5-Math, whose rotary base is another."""
     assert shown(QWEN2_5_VL, R1_DISTILL_QWEN) == {"rope_theta": ("1000000", "10000")}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamms.engines.vllm.child import ChildProcess
+from adamms.engines.child import ChildProcess
 from adamms.errors import AdammsError
 
 # Of one rendering; a template takes milliseconds, and starting the process a fraction of a second.

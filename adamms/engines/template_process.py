@@ -16,8 +16,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from adamms.engines.child import parent_connection
 from adamms.engines.template import CHARACTERS, MEGABYTES, SECONDS, Failure
-from adamms.engines.vllm.child import parent_connection
 
 
 class _TooLong(Exception):

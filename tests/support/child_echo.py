@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 
-from adamms.engines.vllm.child import parent_connection
+from adamms.engines.child import parent_connection
 
 connection = parent_connection()
 while (message := connection.recv()) is not None:

@@ -9,7 +9,7 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from adamms.engines.vllm.child import ChildProcess
+from adamms.engines.child import ChildProcess
 from adamms.engines.vllm.engine import VllmEngine
 
 NOTES = "WATCH_JOBS_NOTES"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from adamms.data.example import Example
-from adamms.engines.vllm.child import GRACE_SECONDS, ChildProcess
+from adamms.engines.child import GRACE_SECONDS, ChildProcess
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError
 

@@ -17,7 +17,7 @@ from typing import Any
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
-from adamms.engines.vllm.child import parent_connection
+from adamms.engines.child import parent_connection
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError, cause

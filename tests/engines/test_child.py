@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from adamms.engines.vllm.child import ChildProcess
+from adamms.engines.child import ChildProcess
 from adamms.errors import AdammsError
 
-SUPPORT = Path(__file__).resolve().parents[2] / "support"
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
 
 
 def alive(pid: int) -> bool:
@@ -109,7 +109,7 @@ def test_a_killed_owner_takes_all_with_it(monkeypatch: pytest.MonkeyPatch) -> No
     """The owner is SIGKILLed, so nothing of it can clean up; a fork of it that holds its files lives on."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(SUPPORT), *sys.path]))
     owner = (
-        "from adamms.engines.vllm.child import ChildProcess\nimport os, time\n"
+        "from adamms.engines.child import ChildProcess\nimport os, time\n"
         "child = ChildProcess('echo', 'child_echo', {})\n"
         "child.send('spawn')\n"
         "other = child.receive(30, 'x')\n"

@@ -18,8 +18,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from adamms.app.messages import explain
+from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError
-from adamms.whole_file import write_whole
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import open_checkpoint, read_json
 from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
+from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
 from adamms.merge.nonfinite import NonFiniteInputs
@@ -25,7 +26,6 @@ from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
 from adamms.report.result import Result
-from adamms.whole_file import explained, write_whole
 
 RECORD = "adamms_recipe.json"
 WRITTEN = "written"  # in it: digests of what lies beside it

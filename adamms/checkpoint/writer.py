@@ -23,8 +23,8 @@ from adamms.checkpoint.output_file import OutputFile, Span
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
+from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
-from adamms.whole_file import explained, sync
 
 PARTIAL = ".partial"
 

@@ -16,13 +16,13 @@ from typing import Any, Self
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.whole_file import write_whole
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.engines.image import shown_otherwise_before
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
-from adamms.whole_file import write_whole
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise

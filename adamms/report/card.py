@@ -15,11 +15,11 @@ from huggingface_hub import metadata_load
 
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.side_files import leads_out
+from adamms.checkpoint.whole_file import write_whole
 from adamms.report import findings, words
 from adamms.report.page import curves
 from adamms.report.page.picture import drawn
 from adamms.report.result import Result
-from adamms.whole_file import write_whole
 
 PICTURE = "search.png"
 PIPELINE = "image-text-to-text"

@@ -6,9 +6,9 @@ Every file is whole or absent. The pages are made in `page`; jinja2 is imported 
 import json
 from pathlib import Path
 
+from adamms.checkpoint.whole_file import write_whole
 from adamms.report.comparison import Comparison
 from adamms.report.result import RESULT, Result
-from adamms.whole_file import write_whole
 
 
 def write_report(folder: Path, result: Result) -> Path:

@@ -1,6 +1,6 @@
 """Files that are whole or absent, whenever the process dies: the one way in which adamms writes small files.
 
-Knows nothing of what is in them. Large files of a model become whole together: `checkpoint.writer`.
+Knows nothing of what is in them. Large files of a model become whole together: `writer`.
 """
 
 import errno

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError
-from adamms.whole_file import write_whole
 
 
 def test_it_is_written_with_its_folder(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Which option of a multiple-choice question an answer names, and which one a label names."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from adamms.data.example import Label
 from adamms.data.options import split_letter
@@ -12,14 +12,18 @@ Options = Mapping[str, str]  # letter -> text
 
 # What may stand around a letter or a text without being part of it.
 AROUND = " \t\n*_`\"'()[]{}<>.:,;!"
-ANSWER_IS = re.compile(r"\banswers?\b[\W_]*(?:(?:is|are|was|would be|should be|must be)\b)?", re.IGNORECASE)
+ANSWER_IS = re.compile(
+    r"\banswers?\b[\s*_]*(?:(?:is|are|was|would be|should be|must be)\b)?[\s:*_]*", re.IGNORECASE
+)
 # What may come between "the answer is" and its letter, and between two letters of a list.
 BEFORE = re.compile(
     r"[\W_]*(?:(?:option|choice|letter|either|both|clearly|probably|most likely)\b[\W_]*)*", re.IGNORECASE
 )
 BETWEEN = re.compile(r"[\s)\]*_]*(?:[,/&+]|\b(?:and|or)\b)[\W_]*(?:option\b\W*)?", re.IGNORECASE)
+# What words are made of, in scripts that put spaces between words (not Thai, Chinese, Japanese, Korean).
+OF_A_WORD = r"[^\W_\u0e00-\u0eff\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff]"
 # A letter by itself: not one of "vitamin-C", "U.S.", "I'm", "C++" or "B-52".
-ALONE = r"(?<![^\W_])(?<!['.+#-])%s(?![^\W_]|['+#]|[-.][^\W_])"
+ALONE = rf"(?<!{OF_A_WORD})(?<!['.+#-])%s(?!{OF_A_WORD}|['+#]|[-.]{OF_A_WORD})"
 CAPITAL, SMALL = ALONE % "([A-Z])", ALONE % "([a-z])"
 # Small letters are words, too: one counts in brackets, after "option", before a mark, or at the end.
 SMALL_MARKED = rf"\([ ]?{SMALL}[ ]?\)|\b(?:option|choice)\W+{SMALL}|^\W*{SMALL}[).:](?=\s|$)"
@@ -46,20 +50,23 @@ def named(answer: str, options: Options) -> str | None:
     ['B', 'B', 'B', None]
     """
     text = plain(answer).strip()
-    if whole := _letter(text, options) or _by_text(text, options):
+    statements = [found.end() for found in ANSWER_IS.finditer(text)]
+    stated = text[statements[0] :].strip() if len(statements) == 1 else ""
+    if whole := _whole(text, options) or _whole(stated, options):
         return whole
-    statements = [text[found.end() :] for found in ANSWER_IS.finditer(text)]
-    letters = [pair for tail in statements for pair in _listed(tail, options)]
+    # "A and B", "Vitamin C" and "B-52" hold no letter where they are options' texts.
+    inside = {place for found in _texts(options).finditer(text) for place in range(*found.span())}
+    letters = [pair for start in statements for pair in _listed(text, start, options, inside)]
     if not letters:
         mentions = MENTION.finditer(text)
-        letters = [pair for found in mentions if (pair := _mentioned(found, text, options))]
+        letters = [pair for found in mentions if (pair := _mentioned(found, text, options, inside))]
     if len({letter for letter, _ in letters}) > 1:
         return None
     for letter, rest in letters:
         text_there = _first_text(rest, options)
         if text_there not in (None, letter):
             return None
-    return letters[0][0] if letters else _mentioned_text(statements[-1] if statements else text, options)
+    return letters[0][0] if letters else _mentioned_text(text[statements[-1] if statements else 0 :], options)
 
 
 def right_letters(label: Label) -> frozenset[str]:
@@ -79,6 +86,14 @@ def says_yes_or_no(answer: str) -> str | None:
     """
     said = set(re.findall(rf"\b(yes|{NO})\b", plain(answer).casefold()))
     return said.pop() if len(said) == 1 else None
+
+
+def _whole(text: str, options: Options) -> str | None:
+    """The option that a text names and says no more: by its letter, its text, or both."""
+    letter, rest = split_letter(text)
+    if letter in options and _same(rest, options[letter]):
+        return letter
+    return _letter(text, options) or _by_text(text, options)
 
 
 def _right_letter(text: str, label: Label) -> str:
@@ -122,26 +137,29 @@ def _core(text: str) -> str:
     return normalised(text).strip(AROUND)
 
 
-def _mentioned(found: re.Match[str], text: str, options: Options) -> tuple[str, str] | None:
+def _mentioned(
+    found: re.Match[str], text: str, options: Options, inside: Container[int]
+) -> tuple[str, str] | None:
     """The letter that was found, if it is an option's and no word, and what comes after it."""
-    letter, rest = next(filter(None, found.groups())).upper(), text[found.end() :]
-    if letter not in options or _is_denied(found, text):
+    group = found.lastindex or 0
+    letter, rest = found[group].upper(), text[found.end() :]
+    if letter not in options or found.start(group) in inside or _is_denied(found, text):
         return None
     if letter in "AI" and WORD.match(rest) and _first_text(rest, options) != letter:
         return None
     return letter, rest
 
 
-def _listed(tail: str, options: Options) -> list[tuple[str, str]]:
+def _listed(text: str, start: int, options: Options, inside: Container[int]) -> list[tuple[str, str]]:
     """The letters that a statement begins with: one, or a list such as "A and B"."""
     letters: list[tuple[str, str]] = []
-    place = BEFORE.match(tail)
-    while place and (found := NEXT.match(tail, place.end())):
-        pair = _mentioned(found, tail, options)
+    place = BEFORE.match(text, start)
+    while place and (found := NEXT.match(text, place.end())):
+        pair = _mentioned(found, text, options, inside)
         if pair is None:
             break
         letters.append(pair)
-        place = BETWEEN.match(tail, found.end())
+        place = BETWEEN.match(text, found.end())
     return letters
 
 
@@ -150,13 +168,15 @@ def _texts(options: Options) -> re.Pattern[str]:
     cores = {_core(option) for option in options.values()}
     cores = {core for core in cores if len(core) > 1 or core.isdigit()}
     longest = sorted(cores, key=lambda core: (-len(core), core))
-    either = "|".join(NO if core == "no" else re.escape(core) for core in longest) or r"(?!)"
-    return re.compile(rf"(?<![\w-])(?<!\d[.,:])({either})(?!\w|[.,:]\d)")
+    either = "|".join(NO if core == "no" else re.escape(core).replace(r"\ ", r"\s+") for core in longest)
+    before, after = rf"(?<!{OF_A_WORD})(?<![_-])(?<!\d[.,:])", rf"(?!{OF_A_WORD}|_|[.,:]\d)"
+    return re.compile(f"{before}({either or '(?!)'}){after}", re.IGNORECASE)
 
 
 def _first_text(rest: str, options: Options) -> str | None:
     """The option whose text comes next."""
-    found = _texts(options).match(normalised(rest).lstrip(AROUND + "-="))
+    said = normalised(rest).lstrip(AROUND)
+    found = _texts(options).match(said) or _texts(options).match(said.lstrip(AROUND + "-="))
     return _by_text(found[1], options) if found else None
 
 

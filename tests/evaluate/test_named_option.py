@@ -163,3 +163,35 @@ def test_a_label_that_is_a_letter_and_the_text_of_another_option_is_refused() ->
         right_letters(Label(("A",), options))
     assert right_letters(Label(("B. A",), options)) == {"B"}
     assert right_letters(Label(("A. C",), options)) == {"A"}
+
+
+BOTH = {"A": "a cat", "B": "a dog", "C": "Both A and B", "D": "None of the above"}
+VITAMINS = {"A": "Vitamin C", "B": "point A", "C": "Vitamin B"}
+SIGNED = {"A": "-3", "B": "3", "C": "+"}
+CHINESE = {"A": "红色", "B": "蓝色"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "letter"),
+    [
+        ("C. Both A and B", BOTH, "C"),
+        ("C. Both A and B are visible", BOTH, "C"),
+        ("The answer is both A and B.", BOTH, "C"),
+        ("A and B are there, so C", BOTH, None),
+        ("The answer is Vitamin C.", VITAMINS, "A"),
+        ("B. point A", VITAMINS, "B"),
+        ("It is point A.", VITAMINS, "B"),
+        ("C. Vitamin C", VITAMINS, None),
+        ("A. -3", SIGNED, "A"),
+        ("Answer: -3", SIGNED, "A"),
+        ("Answer: 3", SIGNED, "B"),
+        ("The answer is +.", SIGNED, "C"),
+        ("答案是B", CHINESE, "B"),
+        ("选项B。", CHINESE, "B"),
+        ("这是蓝色的", CHINESE, "B"),
+    ],
+)
+def test_letters_and_signs_in_the_options_texts_are_parts_of_them(
+    answer: str, options: dict[str, str], letter: str | None
+) -> None:
+    assert named(answer, options) == letter

@@ -57,16 +57,24 @@ class Missing:
         raise no_value(self.key, self.why)
 
 
-def build(node: Mapping[str, Any] | None, where: str, besides: Iterable[str] = ()) -> Any:
+def build(
+    node: Mapping[str, Any] | None, where: str, besides: Iterable[str] = (), kind: type = object
+) -> Any:
     """The object that a node with `_target_` describes; None for null, `Missing` where a value is not given.
 
-    Args and errors: as of `prepared`.
+    Args:
+        kind: a protocol or class, whose methods and attributes the object must have.
+        node, where, besides: as of `prepared`, and so are the errors.
     """
     if node is None:
         return None
     missing = next((name for name, value in node.items() if value == MISSING), None)
     call = prepared(node, where, besides)
-    return call() if missing is None else Missing(join(where, missing))
+    if missing is not None:
+        return Missing(join(where, missing))
+    built = call()
+    _check_kind(built, kind, where)
+    return built
 
 
 def prepared(node: Mapping[str, Any], where: str, besides: Iterable[str] = ()) -> Callable[[], Any]:
@@ -85,7 +93,7 @@ def prepared(node: Mapping[str, Any], where: str, besides: Iterable[str] = ()) -
     given = {
         name: _with_objects(value, join(where, name))
         for name, value in node.items()
-        if not name.startswith("_") and value != MISSING
+        if name != TARGET and value != MISSING
     }
     return partial(target, **checked_arguments(target, given, where, besides, absent=missing))
 
@@ -111,7 +119,10 @@ def checked_arguments(
     """
     function = vars(target).get("__init__", target) if isinstance(target, type) else target
     hints = get_type_hints(function, include_extras=True)
-    parameters = signature(target).parameters
+    try:
+        parameters = signature(target).parameters
+    except ValueError as error:
+        raise AdammsError(f"{where} names {target.__name__}, whose parameters are not known") from error
     skipped = {name for name in parameters if name in absent or _is_built(values.get(name))}
     fields: dict[str, Any] = {}
     for name, parameter in parameters.items():
@@ -120,6 +131,9 @@ def checked_arguments(
     with warnings.catch_warnings():  # a parameter may be called like a method of pydantic's models
         warnings.simplefilter("ignore", UserWarning)
         schema = create_model(target.__name__, __config__=CONFIG, **fields)
+    for name in values:
+        if name in skipped:
+            _check_kind(values[name], hints.get(name), join(where, name))
     plain = {name: value for name, value in values.items() if name not in skipped}
     section = validated(schema, plain, where, besides)
     return {name: values[name] if name in skipped else getattr(section, name) for name in values}
@@ -142,7 +156,10 @@ def validated(
             raise unknown_key(join(where, name), name, [*known, *besides])
     for name, field in known.items():
         if field.is_required() and name not in values:
-            raise AdammsError(f"{join(where, name)} is missing; leave ~{join(where, name)} out")
+            key = join(where, name)
+            raise AdammsError(
+                f"{key} is missing; write it into the YAML, give +{key}=..., or leave ~{key} out"
+            )
     try:
         section = schema.model_validate_json(json.dumps(values, default=repr))
     except ValidationError as error:
@@ -167,9 +184,25 @@ def found_by_name(name: object, where: str) -> Any:
         group = where.replace(".", "/")
         raise AdammsError(f"{where} has no _target_; choose an option of its group: {group}=...")
     try:
-        return resolve_name(str(name))
+        found = resolve_name(str(name))
     except (ImportError, AttributeError, ValueError) as error:
         raise AdammsError(f"{where} names {name!r}, which cannot be imported: {error}") from error
+    if not callable(found):
+        raise AdammsError(f"{where} names {name!r}, which is a {type(found).__name__}; expected a class")
+    return found
+
+
+def _check_kind(built: Any, kind: Any, where: str) -> None:
+    """Raise AdammsError unless an object has all that its kind, a protocol or class, says."""
+    if isinstance(built, Missing) or not isinstance(kind, type):
+        return
+    said = {*dir(kind), *get_type_hints(kind)}
+    public = sorted(name for name in said if name == "__call__" or not name.startswith("_"))
+    if lacking := [name for name in public if not hasattr(built, name)]:
+        raise AdammsError(
+            f"{where} is a {type(built).__name__} without {', '.join(lacking)}; expected all that "
+            f"{kind.__module__}.{kind.__qualname__} has"
+        )
 
 
 def _with_objects(value: Any, where: str) -> Any:

@@ -62,7 +62,7 @@ def read_merge(node: Node) -> MergeSettings:
     keys, own = split(MergeKeys, node, "merge")
     if keys.weights is not None and not isinstance(keys.weights, Mapping):
         raise AdammsError(f"merge.weights is {keys.weights!r}; expected {{donor name: number}}")
-    method: Method = build(own, "merge", besides=MergeKeys.model_fields)
+    method: Method = build(own, "merge", MergeKeys.model_fields, Method)
     return MergeSettings(method, keys.alpha, keys.weights, _read_rules(keys.rules), keys.device, node)
 
 

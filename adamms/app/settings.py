@@ -184,9 +184,9 @@ def read(config: DictConfig) -> Run:
     plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
-    engine = build(root.engine, "engine")
     kind = found_by_name(root.engine.get("_target_"), "engine")
     replays = isinstance(kind, type) and issubclass(kind, Replay)
+    engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
     if replays and mode.name in NEED_MODELS:
         raise AdammsError(
@@ -197,12 +197,13 @@ def read(config: DictConfig) -> Run:
     ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ())]
     if grid and all(candidate.alpha is not None for candidate in grid):
         ignores.append("merge.alpha")
+    named = models.prepare or data_is_named(job)
     values["mode"].pop("ignores", None)
     return Run(
         mode=mode.name,
         start=_read_mode(mode.run, mode_keys),
         models=models,
-        mapper=build(root.mapper, "mapper"),
+        mapper=build(root.mapper, "mapper", kind=Mapper),
         merge=merge,
         verify=plan.verify,
         strict=plan.strict,
@@ -213,12 +214,12 @@ def read(config: DictConfig) -> Run:
         samples=search.samples,
         seed=search.seed,
         engine=engine,
-        data=build(root.data, "data") if models.prepare or data_is_named(job) else Missing("data", NAME_DATA),
-        scorer=build(evaluate.scorer, "evaluate.scorer"),
+        data=build(root.data, "data", kind=DataSource) if named else Missing("data", NAME_DATA),
+        scorer=build(evaluate.scorer, "evaluate.scorer", kind=Scorer),
         score_donors=evaluate.donors,
         score_control=evaluate.control,
-        lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval"),
-        tracker=build(root.track, "track"),
+        lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval", kind=LmmsEval),
+        tracker=build(root.track, "track", kind=Tracker),
         output=root.output,
         cache=root.cache,
         store=root.store,
@@ -279,5 +280,5 @@ def _read_strategy(keys: SearchKeys, own: Node, merge: Node, donors: int, search
         own = own | {"space": space_of(keys.space, merge, donors) if known else {}}
     if "seed" in takes:
         own = own | {"seed": keys.seed}
-    strategy: Strategy = build(own, "search", besides=SearchKeys.model_fields)
+    strategy: Strategy = build(own, "search", SearchKeys.model_fields, Strategy)
     return strategy

@@ -131,9 +131,10 @@ class Output:
         left = [str(file) for file in links_out(folder)]
         if left:
             said = f"{folder}: links out of the folder, or to nothing, are not followed: {', '.join(left)}"
+            instead = f"Put the files themselves there: cp -rL {folder} COPY"
             if "config.json" in left:
-                raise AdammsError(f"{said}. Put the files themselves there: cp -rL {folder} COPY")
-            self.console.say(f"{said}. They will not be beside the merged model")
+                raise AdammsError(f"{said}. {instead}")
+            self.console.warn(f"{said}. They will not be beside the merged model. {instead}")
         code = [str(file) for file in side_files(folder) if file.suffix == ".py"]
         if code:
             self.console.say(

@@ -12,6 +12,8 @@ from typing import Any
 
 from adamms.checkpoint.torch_headers import GLOBALS, Storage, StorageType, brief, refuse
 
+# What torch.save takes is 2; torch.load(weights_only=True) reads no more either.
+MAX_PROTOCOL = 3
 # torch writes about 45 for a tensor, and a record for each storage; many tensors may be views of one storage.
 MAX_OPCODES, MAX_OPCODES_PER_RECORD = 1_000_000, 200
 
@@ -55,6 +57,10 @@ class _Machine:
 
     def push_global(self, name: str) -> None:
         self.push(GLOBALS[name] if name in GLOBALS else refuse(name[:120].replace(" ", ".")))
+
+    def check_protocol(self, version: int) -> None:
+        if version > MAX_PROTOCOL:
+            refuse(f"pickle_protocol={version}, and torch.save without it writes what is read")
 
     def mark(self) -> None:
         self.below.append(self.stack)
@@ -123,7 +129,7 @@ class _Machine:
 # What each opcode does, given its argument. torch.load(weights_only=True) knows no others but NEWOBJ, sets
 # and byte strings, which no state dict needs.
 _OPCODES: dict[str, Callable[[_Machine, Any], None]] = {
-    "PROTO": lambda machine, _: None,
+    "PROTO": lambda machine, version: machine.check_protocol(version),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),

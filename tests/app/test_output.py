@@ -51,7 +51,9 @@ def test_links_out_of_the_folder_are_left_out_and_told(run, texts: Path, tmp_pat
     secret.write_text("---\nlicense: secret\n---\n")
     done = run("mode=merge", *pair(texts), f"output={tmp_path / 'out'}")
     assert done.status == 0, done.err
-    assert "links out of the folder, or to nothing, are not followed: vocab.txt." in done.out
+    assert f"warning: {texts / 'target'}: links out of the folder, or to nothing" in done.out
+    assert "are not followed: vocab.txt. They will not be beside the merged model" in done.out
+    assert f"Put the files themselves there: cp -rL {texts / 'target'} COPY" in done.out
     assert not (tmp_path / "out/model/vocab.txt").exists()
     assert "secret" not in (tmp_path / "out/model/README.md").read_text()
 

@@ -120,7 +120,7 @@ REFUSED = {
         "no valid text",
     ),
     "more than is there": (PROTO + b"\x87.", "more than there is"),
-    "a frame of protocol 4": (b"\x80\x04\x95" + bytes(8) + b"}.", "opcode FRAME"),
+    "a frame of protocol 4": (b"\x80\x04\x95" + bytes(8) + b"}.", "pickle_protocol=4"),
     "a class": (PROTO + named("builtins.set") + b")R.", "builtins.set"),
     "a class made new": (PROTO + named("torch.Tensor") + b")\x81.", "opcode NEWOBJ"),
     "an attribute of torch that is no function of pickles": (PROTO + named("torch.hub") + b".", "torch.hub"),

@@ -8,7 +8,7 @@ from adamms.app.asker import UNMERGED, Answers, Asker, Given, Questions, ask_don
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
 from adamms.engines.answer import texts
-from adamms.errors import AdammsError
+from adamms.errors import cause
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.score import judge, score_tasks
 from adamms.evaluate.scorers import Scorer
@@ -91,13 +91,5 @@ def told(console: Console, who: str) -> Iterator[list[str]]:
     try:
         yield said
     except Exception as error:  # noqa: BLE001  (engines and processors raise many kinds)
-        said.append(f"{who} not evaluated: {_in_words(error)}")
+        said.append(f"{who} not evaluated: {cause(error)}")
         console.warn(said[0])
-
-
-def _in_words(error: Exception) -> str:
-    """What went wrong, on one line; where the sentence is not ours, with its type."""
-    if isinstance(error, AdammsError):
-        return str(error)
-    lines = str(error).strip().splitlines()
-    return ": ".join([type(error).__name__, *(line[:300] for line in lines[:1])])

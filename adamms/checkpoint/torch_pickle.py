@@ -1,7 +1,8 @@
 """The pickle in a torch archive, read as headers: what it says of tensors and where they lie.
 
-A machine for the few opcodes that torch.load(weights_only=True) knows. It calls nothing but functions of this
-module, hashes nothing but names, and takes time and memory in proportion to the pickle. Knows no files.
+A machine for the few opcodes that torch.load(weights_only=True) knows. It calls nothing but the functions
+of `torch_headers`, hashes nothing but names, and takes time and memory in proportion to the pickle. Knows no
+files.
 """
 
 import pickletools

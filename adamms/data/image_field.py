@@ -2,12 +2,12 @@
 
 import base64
 import binascii
-import os
 import re
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
 
+from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -73,17 +73,14 @@ def _ending(content: bytes) -> str | None:
 
 
 def _written(content: bytes, pictures: Path) -> Path:
-    """The picture in a file of its own, written beside it and renamed: it is whole or absent."""
+    """The picture in a file of its own."""
     name = blake2b(content, digest_size=16).hexdigest()
     file = pictures / f"{name}.{_ending(content) or 'image'}"
     if not file.exists():
-        partial = file.with_suffix(f".{os.getpid()}.partial")
         try:
-            pictures.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(content)
-            partial.replace(file)
-        except OSError as error:
-            raise AdammsError(f"data.pictures: {pictures}: {error.strerror or error}") from error
+            write_whole(file, content)
+        except AdammsError as error:
+            raise AdammsError(f"data.pictures: {error}") from error
     return file
 
 

@@ -61,6 +61,9 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
         )
     },
 }
+ROTARY_SHARE = ("partial_rotary_factor", "rotary_pct", "rotary_percent")
+# Kinds of rope_scaling that leave the positions of text as they are.
+NO_SCALING = ("default", "mrope", "None")
 
 
 @dataclass(frozen=True)
@@ -228,10 +231,6 @@ def _rope(config: Config) -> dict[str, str]:
     for kind, each in sorted(per_kind.items()):
         found |= {f"{what} ({kind})": text for what, text in _one_rope(each).items()}
     return found
-
-
-ROTARY_SHARE = ("partial_rotary_factor", "rotary_pct", "rotary_percent")
-NO_SCALING = ("default", "mrope", "None")
 
 
 def _one_rope(given: Config) -> dict[str, str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from omegaconf import MISSING
+
 from adamms.app.output import RECORD
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
@@ -90,7 +92,7 @@ def given_model(place: str) -> GivenModel:
 def subject(run: Run) -> tuple[Mapping[str, Any], Job]:
     """The settings and the job under which a run is recorded: of the model that it is given, if any."""
     place = run.model_folder if run.mode == "evaluate" else run.config["mode"].get("folder")
-    if run.mode not in ("evaluate", "push", "compare") or place is None:
+    if run.mode not in ("evaluate", "push", "compare") or place in (None, MISSING):
         return run.config, run.job
     settings = {key: value for key, value in run.config.items() if key not in ELSEWHERE}
     choices = {key: name for key, name in run.job.choices.items() if _group(key) not in ELSEWHERE}

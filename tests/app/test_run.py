@@ -212,7 +212,7 @@ UP = "language_model.model.layers.0.mlp.up_proj.weight"
 BAD_CHECKPOINTS = {
     "missing folder": (lambda folder: shutil.rmtree(folder / "donor"), [], "no such folder or file"),
     "no weights": (lambda f: (f / "donor/model.safetensors").unlink(), [], "no weights; expected one of"),
-    "missing shard": (_index("gone.safetensors"), [], "names the shard 'gone.safetensors', which is not in"),
+    "missing shard": (_index("gone.safetensors"), [], "lacks 'gone.safetensors'; download the model again"),
     "shard outside": (_index("../target/model.safetensors"), [], "which is outside the folder"),
     "truncated shard": (_truncate, [], "truncated: the header promises"),
     "lying header": (_lie, [], "the header lies about 'image_newline'"),

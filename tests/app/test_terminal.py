@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import ROOT, pair, write_jsonl
+from command import ROOT, STRANGERS, pair, write_jsonl
 
 RUN = [sys.executable, str(ROOT / "run.py")]
 ESCAPE = "\x1b"
@@ -54,11 +54,18 @@ def test_info(kind: str, word: str, tmp_path: Path) -> None:
 
 
 def test_a_search_under_a_pipe_is_plain_and_quiet(talkative: Path, tmp_path: Path) -> None:
-    settings = ["search.grid=[0,0.3,0.6,0.9]", "search.samples=1", "engine.max_new_tokens=2"]
+    settings = ["search.grid=[0,0.3,0.6,0.9]", "search.samples=1", "engine.max_new_tokens=2", STRANGERS]
     data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1)}", "output=out"]
     environment = os.environ | {"ADAMMS_CACHE": str(tmp_path / "cache")}
     environment.pop("COLUMNS", None)
-    command = [*RUN, *pair(talkative), f"model.ancestor.path={talkative / 'ancestor'}", *data, *settings]
+    command = [
+        *RUN,
+        *pair(talkative),
+        f"model.ancestor.path={talkative / 'ancestor'}",
+        *data,
+        *settings,
+        STRANGERS,
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert ESCAPE not in done.stdout
@@ -71,7 +78,7 @@ def test_a_search_under_a_pipe_is_plain_and_quiet(talkative: Path, tmp_path: Pat
 def test_a_merge_on_a_terminal_shows_its_progress(talkative: Path, tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {"ADAMMS_CACHE": str(tmp_path / "cache"), "TERM": "xterm", "COLUMNS": "80"}
-    command = [*RUN, "mode=merge", *pair(talkative), "output=out"]
+    command = [*RUN, "mode=merge", *pair(talkative), "output=out", STRANGERS]
     with subprocess.Popen(command, cwd=tmp_path, stdout=theirs, stderr=theirs, env=environment) as process:
         os.close(theirs)
         said = b""

@@ -41,14 +41,15 @@ def check_output(run: Run) -> None:
 
     A search or a merge may follow a plan: it leaves all that the plan has left.
     """
-    file = run.output / RESULT
-    if run.mode not in REPORTING or not file.is_file():
+    if run.mode not in REPORTING:
         return
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads((run.output / RESULT).read_text(encoding="utf-8"))
         found = {key for key, value in found.items() if value}
     except (OSError, ValueError, AttributeError):
         return  # nothing that could be read is lost
+    if "title" not in found:
+        return  # no report of ours
     author = next((mode for mode, key in REPORTING.items() if key in found), "evaluate")
     if author != run.mode and not (author == "plan" and run.mode in ("merge", "search")):
         raise AdammsError(

@@ -37,7 +37,7 @@ def test_the_dry_run_lists_every_file_and_asks_nobody(
         (["mode.folder=OUT/model"], r"mode.repo has no value"),
         (["mode.folder=OUT/model", "mode.repo=merged"], r"mode.repo is 'merged'; expected owner/name"),
         (["mode.folder=OUT", "mode.repo=me/m"], r"it is no merged model. Did you mean .*model\?"),
-        (["mode.folder=OUT/nothing", "mode.repo=me/m"], r"has no adamms_recipe.json"),
+        (["mode.folder=OUT/nothing", "mode.repo=me/m"], r"out/nothing: no such folder or file"),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_sent(

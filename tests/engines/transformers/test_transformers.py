@@ -232,7 +232,7 @@ def test_a_recipe_from_another_process_gives_the_same_model(
 def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
     files = PromptFiles(chat_template=str(talkative / "target/chat_template.jinja"))
     language_model = transformers_engine(talkative / "ancestor", files, **SETTINGS)
-    with pytest.raises(AdammsError, match="ancestor: transformers cannot load it as an image-text"):
+    with pytest.raises(AdammsError, match="ancestor: it has a tokenizer and no processor of images"):
         next(language_model.generate([Example("0", "t", "q")]))
     with transformers_engine(talkative / "target", **SETTINGS) as engine:
         foreign = interpolated(talkative / "donor", talkative / "target", 0.3)

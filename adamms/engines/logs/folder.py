@@ -36,6 +36,10 @@ def find_logs(path: Path) -> Found:
         earlier = [file.name for file in logs if file not in latest.values()]
         said = f"{path}: {len(earlier)} logs of earlier runs are left out, the latest of each task counts: "
         notes = [said + ", ".join(earlier)] if earlier else []
+        if len(folders := sorted({file.parent.name for file in latest.values()})) > 1:
+            notes.append(
+                f"{path}: the tasks' logs lie in several folders, {', '.join(folders)}: are they one model's?"
+            )
         return Found([latest[task] for task in sorted(latest)], notes)
     old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
     if not old:

@@ -436,8 +436,8 @@ class TestWhatIsSaid:
     def test_two_models_with_a_task_each(self, tmp_path: Path) -> None:
         for model, task in (("S1__model", "mme"), ("S3__model", "mmmu")):
             jsonl(tmp_path / f"{model}/20250101_samples_{task}.jsonl", [as_written_by_0_7(0, model)])
-        said = f"{tmp_path}: the tasks' logs lie in several folders, S1__model, S3__model: are they one model's?"
-        assert said in replay({0: str(tmp_path)}).notes
+        said = f"{tmp_path}: the tasks' logs lie in several folders, S1__model, S3__model: "
+        assert f"{said}are they one model's?" in replay({0: str(tmp_path)}).notes
 
     def test_one_log_under_two_alphas(self, tmp_path: Path) -> None:
         files = [

@@ -184,15 +184,9 @@ def read(config: DictConfig) -> Run:
     plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
-    kind = found_by_name(root.engine.get("_target_"), "engine")
-    replays = isinstance(kind, type) and issubclass(kind, Replay)
+    replays = _replays(root.engine, mode.name)
     engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
-    if replays and mode.name in NEED_MODELS:
-        raise AdammsError(
-            f"engine=replay reads logs, and mode={mode.name} needs a model: they exclude each other; "
-            f"engine=replay goes with mode=search"
-        )
     grid = _read_grid(search, root.merge, merge, list(models.donors)) if searches else ()
     ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ())]
     if grid and all(candidate.alpha is not None for candidate in grid):
@@ -230,6 +224,18 @@ def read(config: DictConfig) -> Run:
         notes=(*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine)),
         config=values,
     )
+
+
+def _replays(engine: Node, mode: str) -> bool:
+    """Whether logs are the engine; not every mode can do with them."""
+    kind = found_by_name(engine.get("_target_"), "engine")
+    replays = isinstance(kind, type) and issubclass(kind, Replay)
+    if replays and mode in NEED_MODELS:
+        raise AdammsError(
+            f"engine=replay reads logs, and mode={mode} needs a model: they exclude each other; "
+            f"engine=replay goes with mode=search"
+        )
+    return replays
 
 
 def _read_grid(

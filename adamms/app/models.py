@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adamms.app.broken_models import check_target, empty_tensors, problems
 from adamms.app.settings import Source, Sources
-from adamms.app.soundness import check_target, empty_tensors, problems
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate

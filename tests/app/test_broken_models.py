@@ -11,7 +11,7 @@ import torch
 from command import pair
 from safetensors.torch import load_file, save_file
 
-from adamms.app.soundness import problems
+from adamms.app.broken_models import problems
 from adamms.architectures.spec import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.specs.model import describe

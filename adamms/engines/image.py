@@ -91,6 +91,8 @@ def _opened(source: Path | IO[bytes]) -> Iterator[ImageFile]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(source) as image:
+            if image.format == "EPS":
+                raise AdammsError("EPS is a program, which Ghostscript would run; save it as PNG")
             yield image
 
 

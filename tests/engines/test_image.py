@@ -200,3 +200,10 @@ def test_what_is_no_image_is_refused_with_its_place(tmp_path: Path, monkeypatch:
     with pytest.raises(AdammsError) as caught:
         open_image(tmp_path / ("x" * 5000))
     assert len(str(caught.value)) < 1000
+
+
+def test_eps_is_not_run_by_ghostscript(tmp_path: Path) -> None:
+    file = tmp_path / "named_otherwise.png"
+    file.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(AdammsError, match="EPS is a program"):
+        open_image(file)

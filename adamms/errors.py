@@ -20,6 +20,11 @@ def cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {text[:500]}{'...' * (len(text) > 500)}"
 
 
+def shortened(text: str) -> str:
+    """A long text, such as a picture as base64, by its beginning and end."""
+    return text if len(text) <= 300 else f"{text[:120]}...{text[-60:]} ({len(text)} characters)"
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
     found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from adamms.checkpoint.whole_file import write_whole
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, shortened
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
@@ -38,17 +38,17 @@ def image_file(text: str, folder: Path, pictures: Path) -> Path:
     """
     if (start := DATA.match(text)) is not None:
         if start[1] is None:
-            raise AdammsError(f"image {_short(text)}: expected base64 in a data: address")
+            raise AdammsError(f"image {shortened(text)}: expected base64 in a data: address")
         content = _decoded(text[start.end() :])
         if content is None:
-            raise AdammsError(f"image {_short(text)}: its base64 is damaged")
+            raise AdammsError(f"image {shortened(text)}: its base64 is damaged")
         return _written(content, pictures)
     path = folder / text
     if _is_file(path):
         return path
     if URL.match(text):
         raise AdammsError(
-            f"image {_short(text)}: nothing is downloaded; expected a path, so download it yourself"
+            f"image {shortened(text)}: nothing is downloaded; expected a path, so download it yourself"
         )
     content = _decoded(text) if BASE64.fullmatch(text) else None
     if content is not None and _ending(content) is not None:
@@ -56,7 +56,7 @@ def image_file(text: str, folder: Path, pictures: Path) -> Path:
     if not text:
         raise AdammsError("'image' is empty; leave it out of a question without an image")
     kind = "a folder, expected a file" if _is_folder(path) else "no such file"
-    raise AdammsError(f"image {_short(str(path))}: {kind}")
+    raise AdammsError(f"image {shortened(str(path))}: {kind}")
 
 
 def _decoded(text: str) -> bytes | None:
@@ -96,7 +96,3 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 300 else f"{text[:120]}...{text[-60:]} ({len(text)} characters)"

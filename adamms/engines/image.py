@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, shortened
 
 # EXIF's orientation -> what makes the image upright.
 UPRIGHT = {
@@ -50,7 +50,7 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
     Raises:
         AdammsError: there is no such file, or it holds no image that Pillow can read as a whole.
     """
-    name = f"image {_short(source)}" if isinstance(source, Path) else "the image"
+    name = f"image {shortened(str(source))}" if isinstance(source, Path) else "the image"
     try:
         with _opened(source) as image:
             image.seek(0)
@@ -157,11 +157,6 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # noqa: BLE001  (as in `open_image`)
         return 1
-
-
-def _short(path: Path) -> str:
-    text = str(path)
-    return text if len(text) <= 300 else f"{text[:120]}...{text[-60:]} ({len(text)} characters)"
 
 
 def _cause(error: Exception) -> str:

@@ -124,7 +124,10 @@ def processes() -> multiprocessing.context.ForkServerContext:
     The server that they are forked from starts with PYTHONPATH alone: Python 3.11 hands it no sys.path.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["slow_engine", "sklearn.datasets", "adamms.engines.transformers.engine"])
+    needed = ["slow_engine", "sklearn.datasets", "adamms.engines.transformers.engine"]
+    # What checks the questions, and what it loads for the demo's target.
+    needed += ["adamms.engines.askable", "transformers.models.qwen2_vl.processing_qwen2_vl"]
+    context.set_forkserver_preload(needed)
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     try:

@@ -8,8 +8,10 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from hydra.errors import HydraException, MissingConfigException
+import yaml
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -19,6 +21,8 @@ from omegaconf.errors import (
 )
 
 from adamms.errors import AdammsError, nearest
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 @contextmanager
@@ -55,6 +59,8 @@ def explain(error: BaseException) -> str | None:
             return _unknown_choice(link)
         if isinstance(link, MissingMandatoryValue):
             return f"{link.full_key} has no value; give it as {link.full_key}=..."
+        if isinstance(link, OverrideParseException) and "=" not in link.override:
+            return f"{link.override!r}: expected KEY=VALUE, as in mode=merge"
     if (override := _group_without_option(error)) is not None:
         return f"{override}: a config group takes the name of one of its options; --help lists them"
     if isinstance(error, HydraException | OmegaConfBaseException) or _comes_from(error, "submitit"):
@@ -95,9 +101,18 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     hint = nearest(str(error.key), known) or nearest(full_key, elsewhere)
     if not hint and elsewhere:
         hint = f" Nearest: {', '.join(elsewhere[:3])}."
-    if node is not None and not known:
-        hint = f" Add it: +{full_key}=..."
+    if options := _options_with(full_key):
+        hint = f" Choices that have it: {', '.join(options)}."
+    if node is not None and (place == "model.donors" or not known):
+        hint = f" Add it: +{full_key}{'.path' * (place == 'model.donors')}=..."
     return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
+
+
+def _options_with(full_key: str) -> list[str]:
+    """The options of the key's group that have the key, e.g. ["data=jsonl"] of data.path."""
+    group, _, key = full_key.partition(".")
+    options = sorted(CONF.glob(f"{group}/*.yaml"))
+    return [f"{group}={file.stem}" for file in options if key in yaml.safe_load(file.read_text())]
 
 
 def _ending_in(node: object, word: str, where: str = "") -> list[str]:

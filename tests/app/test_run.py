@@ -243,6 +243,9 @@ BAD_CHECKPOINTS = {
         ["merge.alhpa=0.3"],
         "merge has alpha, weights, rules, device. Nearest: alpha",
     ),
+    "key of another choice": (None, ["data.path=x"], "Choices that have it: data=jsonl."),
+    "donor without plus": (None, ["model.donors.b.path=x"], "Add it: +model.donors.b.path=..."),
+    "mode without its key": (None, ["merge"], "'merge': expected KEY=VALUE, as in mode=merge"),
     "unknown key of a donor": (
         None,
         ["+model.donors.a.pathh=x"],

@@ -8,7 +8,7 @@ from command import Outcome, composed, pair
 from omegaconf import OmegaConf
 
 from adamms.app.settings import read
-from adamms.app.typed import data_is_named, overlooked, with_demo_settings
+from adamms.app.typed import IGNORED_WITH_LOGS, data_is_named, overlooked, with_demo_settings
 from adamms.report.trackers.tracker import Job
 
 Run = Callable[..., Outcome]
@@ -57,6 +57,12 @@ def notes(mode: str, *typed: str) -> list[str]:
 )
 def test_what_a_mode_does_not_look_at_is_told(mode: str, typed: str, told: bool) -> None:
     assert notes(mode, typed) == ([typed] if told else [])
+
+
+def test_a_search_in_logs_needs_no_model_but_takes_the_choice_of_one() -> None:
+    typed, values = ("model=custom", "model.target.path=x"), {"model": {"target": {}}}
+    (note,) = overlooked(Job({}, typed), "search", IGNORED_WITH_LOGS, values)
+    assert note.endswith(" at model.target.path=x")
 
 
 def test_the_demos_settings_are_told_of_who_brings_models_or_data() -> None:

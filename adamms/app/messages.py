@@ -103,8 +103,10 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
         hint = f" Nearest: {', '.join(elsewhere[:3])}."
     if options := _options_with(full_key):
         hint = f" Choices that have it: {', '.join(options)}."
-    if node is not None and (place == "model.donors" or not known):
-        hint = f" Add it: +{full_key}{'.path' * (place == 'model.donors')}=..."
+    if node is not None and not known:
+        hint = f" Add it: +{full_key}=..."
+    if place == "model.donors":
+        hint += f" Another donor: +{full_key}.path=..."
     return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
 
 

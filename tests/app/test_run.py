@@ -244,7 +244,7 @@ BAD_CHECKPOINTS = {
         "merge has alpha, weights, rules, device. Nearest: alpha",
     ),
     "key of another choice": (None, ["data.path=x"], "Choices that have it: data=jsonl."),
-    "donor without plus": (None, ["model.donors.b.path=x"], "Add it: +model.donors.b.path=..."),
+    "donor without plus": (None, ["model.donors.b.path=x"], "Another donor: +model.donors.b.path=..."),
     "mode without its key": (None, ["merge"], "'merge': expected KEY=VALUE, as in mode=merge"),
     "unknown key of a donor": (
         None,

@@ -3,7 +3,9 @@
 Files are whole or absent.
 """
 
+import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +16,9 @@ import yaml
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
 from adamms.checkpoint.adapted import AdaptedCheckpoint
-from adamms.checkpoint.fingerprint import fingerprint_side_files
+from adamms.checkpoint.fingerprint import digest_parts
 from adamms.checkpoint.reader import open_checkpoint, read_json
-from adamms.checkpoint.side_files import copy_side_files, links_out, side_files
+from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
@@ -75,11 +77,10 @@ def result_of(merges: Merges, console: Console) -> Result:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """What tells whether a model's folder is as it was written."""
-    return {
-        "weights": open_checkpoint(folder).fingerprint,
-        "side_files": fingerprint_side_files(folder),
-    }
+    """What tells whether a model's folder is as it was written: of all tensors a sample, all other files."""
+    names = [file for file in (*side_files(folder), Path(INDEX_NAMES[0])) if (folder / file).is_file()]
+    contents = (f"{name} {hashlib.blake2b((folder / name).read_bytes()).hexdigest()}\n" for name in names)
+    return {"weights": open_checkpoint(folder).fingerprint, "other_files": digest_parts(contents)}
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,9 @@ class Output:
 
     def check(self) -> None:
         """Fail before any work if the model could not be written at the end."""
-        models = self.merges.models
+        models, place = self.merges.models, Path(os.path.realpath(self.run.output))
         for model in (models.target, *models.donors.values(), models.ancestor):
-            if model is not None and model.checkpoint.folder.resolve() in self.folder.resolve().parents:
+            if model is not None and model.checkpoint.folder.resolve() in (place, *place.parents):
                 raise AdammsError(
                     f"output is {self.run.output}, inside the folder of the model {model.checkpoint.folder}: "
                     f"what is written there would become a part of that model; choose another output"
@@ -159,6 +160,7 @@ class Output:
         """Write the merged checkpoint with everything that the target's folder has beside its weights."""
         folder, record = self.folder, self.merges.record(recipe)
         if self._kept() == json.loads(json.dumps(record)):
+            self._write_card(folder, recipe)
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
         total = sum(entry.nbytes for entry in recipe.layout())

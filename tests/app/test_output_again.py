@@ -161,4 +161,4 @@ def test_a_name_that_is_too_long_is_told(run, models: Path, tmp_path: Path) -> N
 def test_the_recipe_says_what_was_written(merge, tmp_path: Path) -> None:
     assert merge().status == 0
     record = json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())
-    assert set(record["written"]) == {"weights", "side_files"}
+    assert set(record["written"]) == {"weights", "other_files"}

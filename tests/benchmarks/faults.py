@@ -47,6 +47,7 @@ from adamms.errors import AdammsError
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "support"))  # for the kinds
 SECONDS = 20.0  # for one fault
+MATERIAL_SECONDS = 600.0
 GRACE_SECONDS = 10.0  # until a fault that cannot be interrupted is killed
 MEMORY = 4 << 30  # bytes of addresses
 HOW = ("right", "told", "wrong", "traceback", "hang", "lost")
@@ -113,8 +114,13 @@ def run(batch: Batch, seconds: float, first: int = 0) -> Iterator[Ending]:
         with tempfile.TemporaryDirectory(prefix="faults_") as folder:
             child = os.fork()
             if child == 0:
-                here.close()
-                _work(batch, number, there, Path(folder))
+                try:
+                    here.close()
+                    _work(batch, number, there, Path(folder))
+                except BaseException:  # noqa: BLE001 - the child must not go on as its parent
+                    traceback.print_exc()
+                finally:
+                    os._exit(1)
             there.close()
             try:
                 for ending in _endings(batch, here, until):
@@ -128,20 +134,26 @@ def run(batch: Batch, seconds: float, first: int = 0) -> Iterator[Ending]:
 
 
 def _endings(batch: Batch, here: Connection, until: float) -> Iterator[Ending]:
-    """What the child sends. If it hangs or dies, that is the fault's ending, and `here` is closed."""
-    number, what = 0, "the material"
+    """What the child sends. If it hangs or dies, that is the fault's ending, and `here` is closed.
+
+    Raises:
+        RuntimeError: it does so before its first fault.
+    """
+    number, what, wait = -1, "", MATERIAL_SECONDS
     while time.monotonic() < until:
         try:
-            if not here.poll(SECONDS + GRACE_SECONDS):
+            if not here.poll(wait):
                 raise TimeoutError
             match here.recv():
                 case None:
                     return
                 case [int(number), str(what)]:
-                    pass
+                    wait = SECONDS + GRACE_SECONDS
                 case [str(how), str(why)]:
                     yield Ending(batch, number, how, what, why)
         except (EOFError, TimeoutError) as error:
+            if number < 0:
+                raise RuntimeError(f"{batch.kind}: the faults could not be prepared") from error
             died = isinstance(error, EOFError)
             how, why = ("traceback", "the interpreter died") if died else ("hang", "it had to be killed")
             yield Ending(batch, number, how, what, why)
@@ -150,7 +162,7 @@ def _endings(batch: Batch, here: Connection, until: float) -> Iterator[Ending]:
 
 
 def _work(batch: Batch, first: int, there: Connection, folder: Path) -> None:
-    """In the child: send (number, fault), then (how, why) for each fault; None at the end. Never returns."""
+    """In the child: send (number, fault), then (how, why) for each fault; None at the end."""
     torch.set_num_threads(1)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
@@ -167,7 +179,6 @@ def _work(batch: Batch, first: int, there: Connection, folder: Path) -> None:
         shutil.rmtree(place)
     there.send(None)
     time.sleep(GRACE_SECONDS)  # until the parent has read it, and kills
-    os._exit(0)
 
 
 def _tried(fault: Fault, folder: Path) -> tuple[str, str]:

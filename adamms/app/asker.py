@@ -153,6 +153,17 @@ def collect(engine: Engine, examples: Sequence[Example], advance: Callable[[int]
     return answers
 
 
+def tell_of_store(console: Console, engine: StoredEngine) -> None:
+    """Say how much the store had; warn of lines in it that were damaged."""
+    if engine.damaged:
+        console.warn(
+            f"store: {engine.damaged} torn or damaged lines in {engine.folder} are left out; what they "
+            f"answered is asked again"
+        )
+    if engine.found:
+        console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+
+
 def ask_donor(
     run: Run, console: Console, merges: Merges, name: str, title: str, examples: Sequence[Example]
 ) -> Given:
@@ -168,7 +179,9 @@ def ask_donor(
     with live(run, donor) as engine, console.stage(f"{title} {name}", len(examples), "answers") as advance:
         if donor.checkpoint.adapted:
             engine.load(merges.alone(donor))
-        return collect(engine, examples, advance)
+        given = collect(engine, examples, advance)
+    tell_of_store(console, engine)
+    return given
 
 
 def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Example]) -> dict[str, Given]:

@@ -12,7 +12,7 @@ import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -106,7 +106,7 @@ def whole_folder(folder: Path, needed_bytes: int) -> Iterator[Path]:
         raise AdammsError(f"{file}: {error.strerror or error}; nothing was left of {folder}") from error
     finally:
         for parent in () if folder.exists() else created:
-            if parent.is_dir() and not any(parent.iterdir()):
+            with suppress(OSError):  # something is in it, or the system refuses
                 parent.rmdir()
 
 

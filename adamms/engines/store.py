@@ -92,15 +92,19 @@ class AnswerStore:
         """Keep one answer; when this returns it survives the end of this process."""
         content = json.dumps({"example": example} | answer.to_json())[1:].encode()
         line = CHECK % (self._check(content), content) + b"\n"
-        with self._explained():
-            if self._file is None:
-                self._file = self._open()
-            written = os.write(self._file, line)
-            if time.monotonic() - self._flushed > FLUSH_SECONDS:
-                os.fsync(self._file)
-                self._flushed = time.monotonic()
-        if written != len(line):
-            self.close()  # the next answer gets a new file: nothing may follow a torn line
+        whole = False
+        try:
+            with self._explained():
+                if self._file is None:
+                    self._file = self._open()
+                whole = os.write(self._file, line) == len(line)
+                if time.monotonic() - self._flushed > FLUSH_SECONDS:
+                    os.fsync(self._file)
+                    self._flushed = time.monotonic()
+        finally:
+            if not whole:
+                self.close()  # the next answer gets a new file: nothing may follow a torn line
+        if not whole:
             raise AdammsError(
                 f"store: {self.folder}: an answer could not be written whole; is the disk full?"
             )
@@ -140,15 +144,18 @@ class AnswerStore:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """The system's errors with the store's folder."""
+        """The system's errors with the store's folder, or the file in it."""
         try:
             yield
         except OSError as error:
-            raise AdammsError(f"store: {self.folder}: {error.strerror or error}") from error
+            place = error.filename or self.folder
+            raise AdammsError(f"store: {place}: {error.strerror or error}") from error
 
 
 class NoStore:
     """Keeps nothing."""
+
+    damaged = 0
 
     def read(self) -> dict[str, Answer]:
         return {}
@@ -176,6 +183,7 @@ class StoredEngine:
     Attributes:
         found: how many answers the store had so far.
         generated: how many were missing and have been generated.
+        damaged: how many lines of the store were left out, being torn or changed.
     """
 
     def __init__(self, engine: Engine, folder: Path | None, checkpoint: Checkpoint) -> None:
@@ -184,6 +192,7 @@ class StoredEngine:
         self.checkpoint = checkpoint
         self.found = 0
         self.generated = 0
+        self._damaged: dict[str, int] = {}  # by what the answers are of
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
         self._digest = cache(example_digest)
@@ -191,6 +200,10 @@ class StoredEngine:
     @property
     def identity(self) -> str:
         return self.engine.identity
+
+    @property
+    def damaged(self) -> int:
+        return sum(self._damaged.values())
 
     def __enter__(self) -> Self:
         self.engine.__enter__()
@@ -209,8 +222,10 @@ class StoredEngine:
 
         Examples that ask the same of the same image get the same answer, generated once.
         """
-        store = NoStore() if self.folder is None else AnswerStore(self.folder, self._subject())
+        subject = self._subject()
+        store = NoStore() if self.folder is None else AnswerStore(self.folder, subject)
         known = store.read()
+        self._damaged.setdefault(str(subject), store.damaged)  # later it includes what others are writing now
         missing: dict[str, list[Example]] = {}
         for example in examples:
             digest = self._digest(example)

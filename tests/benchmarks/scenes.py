@@ -15,14 +15,24 @@ from typing import Any
 import tiny
 from command import read_run
 from fault import Wrong
+from slow_engine import Slow
 
 from adamms.app.modes.common import start
 from adamms.app.settings import Run
 from adamms.engines.answer import Answer
+from adamms.engines.base import PromptFiles
+from adamms.engines.prompt import load_processor
 from adamms.engines.store import AnswerStore
 from adamms.errors import AdammsError
 
 DIED = 9  # the exit status of a child that a fault kills
+
+
+class Texts(Slow):
+    """Settings of the slow engine for a model without images."""
+
+    def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
+        return load_processor(folder, prompt_files)
 
 
 def in_child(work: Callable[[], Any]) -> Any:
@@ -106,7 +116,7 @@ def scenes(material: Path) -> list[Scene]:
     (material / "data.jsonl").write_text("\n".join(map(json.dumps, questions)))
     target, donor = material / "models/target", material / "models/donor"
     pair = ("model=custom", f"model.target.path={target}", f"model.donors.a.path={donor}")
-    asked = ("data=jsonl", f"data.path={material / 'data.jsonl'}", "engine._target_=slow_engine.Slow")
+    asked = ("data=jsonl", f"data.path={material / 'data.jsonl'}", "engine._target_=scenes.Texts")
     searched = ("search.grid=[0,0.3,0.6]", "search.resamples=10", "evaluate.donors=false")
     found = [
         Scene("merge", read_run("mode=merge", *pair, "max_shard_gb=1e-6"), material / "merge"),

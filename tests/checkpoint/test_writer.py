@@ -460,6 +460,21 @@ def test_a_disk_that_fails_is_told_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_system_that_refuses_to_clean_up_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def overtaken(*_: object) -> None:
+        monkeypatch.setattr(os, "rmdir", refuse)
+        refuse()
+
+    monkeypatch.setattr(os, "pwrite", overtaken)
+    with pytest.raises(AdammsError, match="Read-only file system"):
+        write_model(tmp_path / "new" / "model", of_every_dtype())
+
+
 @pytest.mark.parametrize("place", ["{long}/model", "{long}", "a/{long}/b/model"])
 def test_a_name_that_is_too_long_is_told_before_any_work(tmp_path: Path, place: str) -> None:
     folder = tmp_path / place.format(long="n" * 256)

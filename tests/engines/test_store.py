@@ -1,5 +1,6 @@
 """The store: what makes two answers the same, damaged files, and that nothing given is ever lost."""
 
+import errno
 import json
 import os
 import shutil
@@ -162,6 +163,15 @@ class TestStoredEngine:
             assert len(file.read_text().splitlines()) == count
         answers.close()
 
+    def test_damaged_lines_are_counted_and_asked_again(self, model, examples, tmp_path: Path) -> None:
+        first = dict(stored(SlowEngine(model.folder), model, tmp_path / "s", model).generate(examples))
+        (file,) = (tmp_path / "s").rglob("*.jsonl")
+        file.write_bytes(file.read_bytes().replace(b"question 3: 0", b"question 3: 7"))
+        wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
+        assert dict(wrapped.generate(examples)) == first
+        assert dict(wrapped.generate(examples)) == first
+        assert (wrapped.found, wrapped.generated, wrapped.damaged) == (9 + 10, 1, 1)
+
     def test_an_image_that_is_gone_is_named(self, model, tmp_path: Path) -> None:
         wrapped = stored(SlowEngine(model.folder), model, tmp_path / "s", model)
         with pytest.raises(AdammsError, match=r"gone\.png: No such file"):
@@ -274,6 +284,27 @@ class TestFiles:
         store.add("f", Answer("anew"))
         store.close()
         assert store.read() == {"e": Answer("whole"), "f": Answer("anew")}
+
+    @pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EROFS])
+    def test_a_torn_line_before_an_error_does_not_cost_the_next_answer(
+        self, tmp_path: Path, monkeypatch, number: int
+    ) -> None:
+        store = AnswerStore(tmp_path, SUBJECT)
+        store.add("e", Answer("whole"))
+        real = os.write
+
+        def failing(file: int, line: bytes) -> int:
+            real(file, line[:9])
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(os, "write", failing)
+        with pytest.raises(AdammsError, match=rf"store: .*{os.strerror(number)}"):
+            store.add("f", Answer("torn"))
+        monkeypatch.setattr(os, "write", real)
+        store.add("f", Answer("anew"))
+        store.close()
+        assert store.read() == {"e": Answer("whole"), "f": Answer("anew")}
+        assert store.damaged == 1
 
     def test_a_store_that_cannot_be_written_is_named(self, tmp_path: Path) -> None:
         (tmp_path / "store").write_text("a file where the folder should be")

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Questions, check_asked, collect, live_checkpoint, load_questions
+from adamms.app.asker import Questions, check_asked, collect, live_checkpoint, load_questions, tell_of_store
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
 from adamms.app.settings import Run
@@ -62,6 +62,7 @@ def _scored(
         console.stage("evaluate", len(labelled), "answers") as advance,
     ):
         answers = texts(collect(engine, labelled, advance))
+    tell_of_store(console, engine)
     given = (
         {"id": e.id, "task": e.task, "question": e.question, "answer": answers[e.id]}
         | {"label": str(labels[e.id])}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Asker, check_runnable, check_target, live, load_questions
+from adamms.app.asker import Asker, check_runnable, check_target, live, load_questions, tell_of_store
 from adamms.app.modes.common import map_models
 from adamms.app.output import result_of, write_json
 from adamms.app.scores import answered
@@ -38,6 +38,7 @@ def respond(run: Run, console: Console) -> Result:
         if scored and questions.labelled and run.score_control:
             title = f"respond {candidate} control"
             asker.fill(title, asker.control, [candidate], merges.control, questions.labelled)
+        tell_of_store(console, engine)
         counts = {"found": engine.found, "generated": engine.generated}
     file = run.output / "respond.json"
     write_json(file, {"candidate": candidate.to_json(), **counts})

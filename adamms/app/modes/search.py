@@ -17,6 +17,7 @@ from adamms.app.asker import (
     check_target,
     live,
     load_questions,
+    tell_of_store,
 )
 from adamms.app.distance import distances, verify
 from adamms.app.job import merge_command
@@ -77,8 +78,7 @@ def search(run: Run, console: Console) -> Result:
         evaluation = None
         with told(console, "the models are") as failed:
             evaluation = score(run, asker, answers, questions)
-        if engine.found:
-            console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+        tell_of_store(console, engine)
     notes: tuple[str, ...] = ()
     if evaluation is not None:  # the target's engine has made room for the donors'
         evaluation, notes = with_donors(run, console, merges, evaluation, questions)

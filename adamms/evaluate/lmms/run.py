@@ -131,12 +131,16 @@ class LmmsEval:
         Raises:
             AdammsError: it failed, with its last lines. lmms-eval may end with status 0 and no results.
         """
-        output.mkdir(parents=True, exist_ok=True)
-        before = set(output.rglob(f"*{RESULTS}"))
         log = output / "log.txt"
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+            log.unlink(missing_ok=True)  # a link is not written through
+        except OSError as error:
+            raise AdammsError(f"{log}: cannot be written ({error.strerror or error})") from error
+        before = set(output.rglob(f"*{RESULTS}"))
         tail: deque[str] = deque(maxlen=TAIL)
         with (
-            log.open("w", encoding="utf-8") as record,
+            log.open("x", encoding="utf-8") as record,
             self._process(folder, output, backend) as process,
             _progress(stage) as progress,
         ):

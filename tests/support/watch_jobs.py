@@ -18,21 +18,24 @@ NOTES = "WATCH_JOBS_NOTES"
 class Watch(Callback):
     """Appends one JSON object per job to $WATCH_JOBS_NOTES.
 
-    `started`: pids of the child processes that the job started; `alive`: those of its session that still
-    are; `children`: all children of this process; `resident`: bytes; `encoded`: images encoded by each
+    `started`: pids of the child processes that the job started; `engines`: those that are vLLM's; `alive`: those
+    of its session that still are; `children`: all children of this process; `resident`: bytes; `encoded`: images encoded by each
     engine that has ended.
     """
 
     def __init__(self) -> None:
         self.started: list[int] = []
+        self.engines: list[int] = []
         self.encoded: list[int] = []
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         start, leave = ChildProcess.__init__, VllmEngine.__exit__
 
-        def counted(child: ChildProcess, *args: Any, **settings: Any) -> None:
-            start(child, *args, **settings)
+        def counted(child: ChildProcess, name: str, module: str, *args: Any) -> None:
+            start(child, name, module, *args)
             self.started.append(child.pid)
+            if "vllm" in module:
+                self.engines.append(child.pid)
 
         def noted(engine: VllmEngine, *error: object) -> None:
             leave(engine, *error)
@@ -49,6 +52,7 @@ class Watch(Callback):
         ]
         note = {
             "started": self.started,
+            "engines": self.engines,
             "alive": [leader for leader in self.started if in_session(leader)],
             "children": children,
             "resident": int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024,  # type: ignore[index]
@@ -56,7 +60,7 @@ class Watch(Callback):
         }
         with Path(os.environ[NOTES]).open("a") as file:
             file.write(json.dumps(note) + "\n")
-        self.started, self.encoded = [], []
+        self.started, self.engines, self.encoded = [], [], []
 
 
 def in_session(leader: int) -> list[int]:

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from watch_jobs import NOTES
 
 from adamms.engines.answer import texts
 from adamms.merge.candidate import Candidate
+from adamms.search.choice import Selection
 
 ROOT = Path(__file__).resolve().parents[3]
 GRID = (0.0, 0.2, 0.4, 0.6)
@@ -63,7 +64,7 @@ class TestSearchesInOneProcess:
     def test_each_starts_one_engine_and_encodes_each_image_once(self, multirun: Multirun) -> None:
         assert len(multirun.notes) == JOBS
         for note in multirun.notes:
-            assert len(note["started"]) == 1
+            assert len(note["engines"]) == 1
             assert note["encoded"] == [PER_TASK * 8]
 
     def test_no_process_is_left_over(self, multirun: Multirun) -> None:
@@ -92,9 +93,16 @@ def test_the_written_checkpoint_answers_as_the_search_was_told(multirun: Multiru
     for example in examples:
         tasks.setdefault(example.task, []).append(example.id)
     selection = chosen(paper(resamples=20), answers, tasks)
-    assert json.loads((folder / "selection.json").read_text()) == json.loads(json.dumps(selection.to_json()))
+    chose = Selection.from_json(json.loads((folder / "selection.json").read_text()))
+    # The file does not say which answers were cut, which only the search knows.
+    assert without_doubts(chose) == without_doubts(selection)
     with vllm_engine(folder / "model", **ENGINE) as engine:
         assert texts(dict(engine.generate(examples))) == answers[selection.overall.candidate]
+
+
+def without_doubts(selection: Selection) -> Selection:
+    tasks = {task: replace(choice, doubts=(), trust=None) for task, choice in selection.tasks.items()}
+    return Selection(tasks, replace(selection.overall, doubts=(), trust=None))
 
 
 @real

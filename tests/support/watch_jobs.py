@@ -18,9 +18,9 @@ NOTES = "WATCH_JOBS_NOTES"
 class Watch(Callback):
     """Appends one JSON object per job to $WATCH_JOBS_NOTES.
 
-    `started`: pids of the child processes that the job started; `engines`: those that are vLLM's; `alive`: those
-    of its session that still are; `children`: all children of this process; `resident`: bytes; `encoded`: images encoded by each
-    engine that has ended.
+    `started`: pids of the child processes that the job started; `engines`: those of them that are vLLM's;
+    `alive`: those of its session that still are; `children`: all children of this process; `resident`:
+    bytes; `encoded`: images encoded by each engine that has ended.
     """
 
     def __init__(self) -> None:

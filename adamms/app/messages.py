@@ -3,6 +3,7 @@
 Owns the translation of Hydra's and OmegaConf's errors. A fault of the program itself keeps its traceback.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -23,6 +24,11 @@ from omegaconf.errors import (
 from adamms.errors import AdammsError, nearest
 
 CONF = Path(__file__).parents[2] / "conf"
+# Of the disk and of what may be written where: no faults of the program.
+SYSTEM_ERRORS = (
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
+    *(errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+)
 
 
 @contextmanager
@@ -63,6 +69,8 @@ def explain(error: BaseException) -> str | None:
             return f"{link.override!r}: expected KEY=VALUE, as in mode=merge"
     if (override := _group_without_option(error)) is not None:
         return f"{override}: a config group takes the name of one of its options; --help lists them"
+    if isinstance(error, OSError) and error.errno in SYSTEM_ERRORS and error.filename:
+        return f"{error.filename}: {error.strerror}"
     if isinstance(error, HydraException | OmegaConfBaseException) or _comes_from(error, "submitit"):
         return str(error).strip()
     return None

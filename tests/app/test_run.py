@@ -1,5 +1,6 @@
 """The command line, as a user types it: the four documented commands, and every kind of bad input."""
 
+import errno
 import json
 import re
 import shutil
@@ -389,6 +390,20 @@ def test_another_run_does_not_pass_for_the_one_that_wrote_the_model(
     assert done.status == 2
     assert "exists already" in done.err
     assert json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())["coefficients"] == {"a": 0.3}
+
+
+def test_what_the_system_refuses_is_a_message() -> None:
+    assert explain(OSError(errno.EROFS, "Read-only file system", "OUT/x")) == "OUT/x: Read-only file system"
+    assert explain(FileNotFoundError(errno.ENOENT, "No such file", "x")) is None  # a fault of the program
+
+
+@pytest.mark.parametrize("key", ["hydra.run.dir", "cache"])
+def test_names_that_are_too_long_are_told(run, talkative: Path, tmp_path: Path, key: str) -> None:
+    data = ["data=digits", "data.per_task=1", "evaluate=none"]
+    done = run("mode=search", *pair(talkative), *data, f"{key}={tmp_path / ('n' * 256)}")
+    assert done.status == 2
+    assert ": File name too long" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
 
 
 def test_a_launcher_whose_package_is_missing_says_what_to_install() -> None:

@@ -351,7 +351,7 @@ def test_sharegpt4v_in_its_own_format_goes_through_the_whole_search(
     assert "is not evaluated" not in done.out
     winner = f"{json.loads((tmp_path / 'out/selection.json').read_text())['overall']['alpha']:g}"
     records = [json.loads(line) for line in (tmp_path / "out/answers.jsonl").read_text().splitlines()]
-    asked = configured("data/jsonl", path=questions, pictures=questions.parent).load().examples
+    asked = configured("data/jsonl", path=str(questions), pictures=questions.parent).load().examples
     with transformers_engine(tmp_path / "out/model", max_new_tokens=3, accelerator="cpu") as engine:
         assert texts(dict(engine.generate(asked))) == {r["id"]: r["answers"][winner] for r in records}
     assert len({answer for record in records for answer in record["answers"].values()}) > 3

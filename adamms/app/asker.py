@@ -13,66 +13,23 @@ from adamms.app.models import OpenModel, at, open_source, prompt_files
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint
-from adamms.data.example import Dataset, Example
+from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.engines.disturbance import disturbed
 from adamms.engines.logs.replay import Replay
 from adamms.engines.store import StoredEngine
 from adamms.errors import AdammsError
-from adamms.evaluate.score import check_labels
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
-from adamms.search.candidates import subset
 from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SURENESS, TOKENS, Evidence
 
 UNMERGED = Candidate(0.0)
 
 Given = dict[str, Answer]  # example id -> answer
 Answers = dict[Candidate, Given]
-
-
-@dataclass(frozen=True)
-class Questions:
-    """What there is to ask.
-
-    Args:
-        data: all examples, and the labels of some.
-        searched: task -> ids of the examples that the search looks at.
-    """
-
-    data: Dataset
-    searched: Mapping[str, Sequence[str]]
-
-    @property
-    def inputs(self) -> list[Example]:
-        """The examples that the search looks at, in the data's order."""
-        chosen = {example for ids in self.searched.values() for example in ids}
-        return [example for example in self.data.examples if example.id in chosen]
-
-    def asked(self, scored: bool) -> list[Example]:
-        """What the search looks at and, where answers are scored, the examples with labels."""
-        return list(dict.fromkeys([*self.inputs, *(self.labelled if scored else [])]))
-
-    @property
-    def labelled(self) -> list[Example]:
-        return [example for example in self.data.examples if example.id in self.data.answers]
-
-
-def load_questions(run: Run, console: Console) -> Questions:
-    """Read the data, say what is odd about it, and draw the examples of the search.
-
-    Raises:
-        AdammsError: bad data, or labels that the scorer cannot use.
-    """
-    data = run.data.load()
-    for note in data.notes:
-        console.warn(note)
-    if run.scorer is not None:
-        check_labels(run.scorer, data.answers)
-    return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
 
 
 def check_asked(

@@ -11,9 +11,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from adamms.app import environment
-from adamms.app.asker import check_asked, load_questions
+from adamms.app.asker import check_asked
 from adamms.app.build import Missing
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
+from adamms.app.questions import load_questions
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint

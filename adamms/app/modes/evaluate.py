@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Questions, check_asked, collect, live_checkpoint, load_questions, tell_of_store
+from adamms.app.asker import check_asked, collect, live_checkpoint, tell_of_store
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
+from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.app.subject import given_model
 from adamms.checkpoint.hub import locate

@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import Asker, check_runnable, check_target, live, load_questions, tell_of_store
+from adamms.app.asker import Asker, check_runnable, check_target, live, tell_of_store
 from adamms.app.modes.common import map_models
 from adamms.app.output import result_of, write_json
+from adamms.app.questions import load_questions
 from adamms.app.scores import answered
 from adamms.app.settings import Run
 from adamms.errors import AdammsError

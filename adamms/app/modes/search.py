@@ -16,14 +16,15 @@ from adamms.app.asker import (
     check_runnable,
     check_target,
     live,
-    load_questions,
     tell_of_store,
 )
 from adamms.app.distance import distances, verify
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
+from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
+from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score, told, with_donors
 from adamms.app.settings import Run
 from adamms.data.example import Example
@@ -53,10 +54,7 @@ def search(run: Run, console: Console) -> Result:
     check_target(run, console, questions.asked(run.scorer is not None))
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
-    for candidate in run.grid:  # what is wrong with the models shows before any work
-        merges.at(candidate)
-        if run.score_control:
-            merges.control(candidate)
+    _check_grid(run, merges)
     output = Output(run, merges, console)
     output.check()
     backend = check_lmms(run, console, output.folder)
@@ -101,6 +99,14 @@ def search(run: Run, console: Console) -> Result:
         config=settings_text(run),
     )
     return _tell(run, console, output, recipe, backend, result)
+
+
+def _check_grid(run: Run, merges: Merges) -> None:
+    """Raise AdammsError, before any work, if the models or the method do not allow a candidate."""
+    for candidate in run.grid:
+        merges.at(candidate)
+        if run.score_control:
+            merges.control(candidate)
 
 
 def _tell(

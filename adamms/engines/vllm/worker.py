@@ -43,7 +43,9 @@ class WorkerExtension:
         self.adamms_written: set[str] = set()
         self.adamms_encoded = 0
         model = self.model_runner.get_model()
-        encode = model.embed_multimodal
+        encode = getattr(model, "embed_multimodal", None)
+        if encode is None:  # a model of text alone
+            return
 
         def counted(**inputs: object) -> Any:
             embeddings = encode(**inputs)  # one item per image
@@ -71,6 +73,8 @@ class WorkerExtension:
         renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
         workers = None if sources.device.type == "cpu" else 1
         tensors = recipe.tensors(names=names, workers=workers, sources=sources)
+        if sources.device.type == "cpu":
+            _pack_experts_again(model)
         with set_current_vllm_config(self.vllm_config), quiet(RELOAD_LOGGERS):
             reload_weights(
                 self.vllm_config,
@@ -86,8 +90,8 @@ class WorkerExtension:
 def with_siblings(names: set[str], known: Any) -> list[str]:
     """`names`, and the tensors of `known` that vLLM may fuse with one of them into one parameter.
 
-    vLLM fuses neighbours (q, k, v; gate, up; weight, bias) and must reload a fused layer as a whole. So a
-    tensor travels with all that share its parent's parent.
+    vLLM fuses neighbours (q, k, v; gate, up; weight, bias; all experts) and must reload a fused layer as
+    a whole. So a tensor travels with all that share its parent's parent, an expert with all of its layer.
     """
     if missing := sorted(names - set(known)):
         raise AdammsError(f"the live model has no tensor {missing[0]!r}")
@@ -96,8 +100,20 @@ def with_siblings(names: set[str], known: Any) -> list[str]:
 
 
 def _block(name: str) -> tuple[str, ...]:
-    """('model', 'layers', '0', 'mlp') of 'model.layers.0.mlp.up_proj.weight'."""
-    return tuple(name.split(".")[:-2])
+    """('0', 'mlp') of '0.mlp.up_proj.weight', and of '0.mlp.experts.7.up_proj.weight'."""
+    path = name.split(".")
+    return tuple(path[: path.index("experts")] if "experts" in path else path[:-2])
+
+
+def _pack_experts_again(model: Any) -> None:
+    """Have vLLM lay out experts for its CPU kernel when it has reloaded them.
+
+    vLLM 0.32 does so only while it makes that kernel, and leaves later weights as they are in the file.
+    """
+    for layer in model.modules():
+        method: Any = getattr(layer, "quant_method", None)
+        if getattr(method, "moe_kernel", None) is not None:
+            method.moe_kernel = None
 
 
 @contextmanager

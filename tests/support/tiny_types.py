@@ -1,7 +1,7 @@
-"""A tiny model of any type that transformers knows, from its default configuration. Nothing here knows adamms.
+"""A tiny model of any type that transformers knows, from its default configuration, without adamms.
 
-Sizes shrink by the names of the keys. Weights are drawn by the seed and the name within the text backbone: models
-of two types with the same names and shapes there and the same seed have the same ancestor.
+Sizes shrink by the names of the keys. Weights are drawn by the seed and the name within the text backbone:
+models of two types with the same names and shapes there and the same seed have the same ancestor.
 """
 
 import itertools

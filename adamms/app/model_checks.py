@@ -15,6 +15,7 @@ from adamms.errors import AdammsError
 from adamms.mapping.checks.configs import compare_configs
 from adamms.mapping.checks.kinship import FAR, judged, sample_distances, strangers, too_far
 from adamms.mapping.checks.left_out import NEGLIGIBLE, LeftOut, left_out, share_left_out
+from adamms.mapping.checks.row_order import in_another_order
 from adamms.mapping.plan import ANCESTOR, Difference, Plan
 from adamms.report import words
 from adamms.report.console import Console
@@ -23,6 +24,7 @@ FORCE = "If you know better: plan.force=true"
 # Tensors left out that a message names.
 LISTED = 3
 STRANGERS = "Without a common ancestor a merge is noise."
+REORDER = "They must not be merged as they lie; mapper=discover brings them into the target's order."
 
 
 def checked(run: Run, console: Console, merges: Merges) -> Merges:
@@ -72,16 +74,21 @@ def _configs(merges: Merges) -> _Found:
 def _weights(merges: Merges) -> _Found:
     """What a sample of the weights says."""
     plan, others = merges.plan, _others(merges.models)
-    measured = sample_distances(plan, mapped_models(merges))
+    models = mapped_models(merges)
+    measured = sample_distances(plan, models)
     if measured is None:
         return _Found([Difference(name, "weights", "", "not compared: headers alone") for name in others])
     slots = {slot.name: slot for slot in plan.slots}
     foreign = strangers(measured.tensors, slots)
     far = {name: d for name, d in too_far(measured, slots).items() if name not in foreign}
+    problems = {name: f"{why}. {STRANGERS}" for name, why in foreign.items()}
+    if not plan.findings:
+        orders = in_another_order(plan, models)
+        problems |= {name: f"its queries and keys have {order}. {REORDER}" for name, order in orders.items()}
     return _Found(
         judged(measured, slots),
         [_far(others[name], distance) for name, distance in far.items()],
-        [f"{others[name].source.where}: {why}. {STRANGERS}" for name, why in foreign.items()],
+        [f"{others[name].source.where}: {problem}" for name, problem in problems.items()],
     )
 
 

@@ -13,6 +13,7 @@ from page_text import Page
 from safetensors.torch import load_file, save_file
 
 from adamms.errors import AdammsError
+from adamms.mapping.content.orders import RowOrder
 
 Files = dict[str, Path]
 
@@ -110,6 +111,29 @@ def test_strangers_are_refused_unless_forced(
     assert (tmp_path / "out/model").exists()
     merge(kin / "target", strangers / "donor", "mode=plan")  # which merges nothing
     assert "warning: model.donors.a: donor a has another ancestor" in capsys.readouterr().out
+
+
+def test_rows_in_another_order_are_refused_unless_forced(
+    kin: Path, tmp_path: Path, merge: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of PaddleOCR-VL and ERNIE-4.5: equal names and shapes, rotary halves against neighbours."""
+    shutil.copytree(kin / "donor", tmp_path / "donor")
+    state = load_file(tmp_path / "donor/model.safetensors")
+    for name, tensor in state.items():
+        if "language_model" in name and (".q_proj." in name or ".k_proj." in name):
+            state[name] = RowOrder(32, 2).applied(tensor).contiguous()
+    save_file(state, tmp_path / "donor/model.safetensors")
+    with pytest.raises(AdammsError) as caught:
+        merge(kin / "target", tmp_path / "donor")
+    message = str(caught.value)
+    assert message.startswith(
+        "model.donors.a: its queries and keys have rotary neighbours in heads of 32 rows"
+    )
+    assert "mapper=discover brings them into the target's order" in message
+    assert message.endswith("plan.force=true")
+    merge(kin / "target", tmp_path / "donor", "mode=plan")
+    assert "warning: model.donors.a: its queries and keys have rotary" in capsys.readouterr().out
+    merge(kin / "target", tmp_path / "donor", "plan.force=true")
 
 
 def test_a_distant_donor_is_a_warning_with_the_number(

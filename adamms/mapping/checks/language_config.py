@@ -35,6 +35,11 @@ def _parts(config: Config) -> list[Config]:
     return parts
 
 
+def innermost(config: Config) -> Config:
+    """The config of the language model itself, as it is written."""
+    return _parts(config)[-1]
+
+
 def plain(config: Config) -> dict[str, Any]:
     """What is written of the language model; the innermost wins."""
     found: dict[str, Any] = {}

@@ -33,6 +33,12 @@ class MappedModels:
             return dict(slot.donors)
         return {**slot.donors, ANCESTOR: slot.ancestor}
 
+    def checkpoint(self, source: str) -> Checkpoint:
+        """Of a donor, or of "ancestor"."""
+        found = self.ancestor if source == ANCESTOR else self.donors[source]
+        assert found is not None
+        return found
+
     def tensors_read(self, slot: Slot, source: str) -> str:
         """The names of the tensors that the slot reads of `source`, for people."""
         return " + ".join(dict.fromkeys(names_in(self.expressions(slot)[source])))
@@ -44,9 +50,7 @@ class MappedModels:
 
     def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the value of the slot's expression over `source`."""
-        checkpoint = self.ancestor if source == ANCESTOR else self.donors[source]
-        assert checkpoint is not None
-        expression = self.expressions(slot)[source]
+        checkpoint, expression = self.checkpoint(source), self.expressions(slot)[source]
         tensors = {name: checkpoint.rows(name) for name in names_in(expression)}
         target = self.target.rows(slot.name)
         return _joined([evaluate_rows(expression, tensors, part.start, part.stop, target) for part in rows])

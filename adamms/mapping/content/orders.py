@@ -1,0 +1,46 @@
+"""Rows in another order: what rotary embeddings turn together lies in two halves of a head, or side by side.
+
+Pure tensors in memory; knows nothing of names, files or plans.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+# Rows of a head: the least and the most that are tried.
+SMALLEST, LARGEST = 4, 512
+
+
+@dataclass(frozen=True)
+class RowOrder:
+    """Rows of a head, dealt out from `parts` runs: (n, parts, size / parts) -> (n, size / parts, parts).
+
+    >>> RowOrder(size=4, parts=2).applied(torch.tensor([0, 1, 2, 3, 4, 5, 6, 7]))
+    tensor([0, 2, 1, 3, 4, 6, 5, 7])
+
+    Args:
+        size: rows of a head.
+        parts: 2 makes pairs of neighbours of two halves; size / 2 makes halves of neighbours.
+    """
+
+    size: int
+    parts: int
+
+    def applied(self, values: torch.Tensor) -> torch.Tensor:
+        """The rows of `values` (R, ...) in this order; R is a multiple of `size`."""
+        return values.unflatten(0, (-1, self.parts, self.size // self.parts)).transpose(1, 2).flatten(0, 2)
+
+    def __str__(self) -> str:
+        """What the source has and what the target, for people."""
+        have, want = ("halves", "neighbours") if self.parts == 2 else ("neighbours", "halves")
+        return f"rotary {have} in heads of {self.size} rows, where the target has {want}"
+
+
+def rotary_orders(rows: int) -> Iterator[RowOrder]:
+    """Every order that a matrix of so many rows may be in, the largest heads first."""
+    for size in range(min(LARGEST, rows) // 2 * 2, SMALLEST - 1, -2):
+        if rows % size == 0:
+            yield RowOrder(size, 2)
+            if size > 4:
+                yield RowOrder(size, size // 2)

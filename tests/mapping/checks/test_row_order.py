@@ -1,0 +1,56 @@
+"""Queries and keys of equal names and shapes whose rotary halves lie in another order are told."""
+
+from pathlib import Path
+
+import pytest
+from planted_faults import State, layer, planned, with_donor
+
+from adamms.mapping.checks.row_order import in_another_order, rotates
+from adamms.mapping.content.orders import RowOrder
+
+
+def reordered(order: RowOrder) -> object:
+    def change(state: State) -> None:
+        for i in range(4):
+            for which in "qk":
+                for part in ("weight", "bias"):
+                    name = layer(i, f"self_attn.{which}_proj.{part}")
+                    state[name] = order.applied(state[name]).contiguous()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        (
+            RowOrder(32, 2),
+            "rotary neighbours in heads of 32 rows, where the target has halves (4 of 4 sampled)",
+        ),
+        (
+            RowOrder(32, 16),
+            "rotary halves in heads of 32 rows, where the target has neighbours (4 of 4 sampled)",
+        ),
+    ],
+)
+def test_another_order_is_named(kin: Path, tmp_path: Path, order: RowOrder, found: str) -> None:
+    plan, models = planned(with_donor(kin, tmp_path / "donor", reordered(order)))  # type: ignore[arg-type]
+    assert in_another_order(plan, models) == {"a": found}
+
+
+def test_the_same_order_is_not_told(kin: Path) -> None:
+    folders = {name: kin / name for name in ("target", "donor", "ancestor")}
+    assert in_another_order(*planned(folders)) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "turned"),
+    [
+        ({"model_type": "ernie4_5"}, "neighbours"),
+        ({"model_type": "paddleocr_vl", "text_config": {"model_type": "paddleocr_vl_text"}}, "halves"),
+        ({"model_type": "no such"}, ""),
+        ({}, ""),
+    ],
+)
+def test_transformers_class_says_what_it_turns(config: dict[str, object], turned: str) -> None:
+    assert rotates(config) == turned

@@ -13,8 +13,8 @@ import numpy as np
 from annotated_types import Ge, Le
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from adamms.architectures.roles import ROLE_GROUPS, Role, parse_role
-from adamms.errors import AdammsError, check_choice, check_pattern
+from adamms.architectures.roles import Role, check_named, is_named, open_role
+from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.plan import Slot
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -39,8 +39,8 @@ class Rule:
         alpha: the donors' share together there, whatever the configured alpha; a number or anchor points.
 
     Raises:
-        AdammsError: not exactly one of factor and alpha, an unknown role, layers in the wrong order, or an
-            invalid regular expression.
+        AdammsError: not exactly one of factor and alpha, layers in the wrong order, or an invalid regular
+            expression.
     """
 
     roles: tuple[str, ...] = ()
@@ -50,8 +50,6 @@ class Rule:
     alpha: Share | tuple[Share, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in self.roles:
-            check_choice("merge.rules.roles", name, ROLE_GROUPS)
         if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
             raise AdammsError(f"merge.rules: layers is {list(self.layers)}; expected [first, last]")
         check_pattern("merge.rules: match", self.match)
@@ -70,10 +68,8 @@ class Rule:
     def applies(self, slot: Slot) -> bool:
         """Whether the slot meets the conditions."""
         role = role_of(slot)
-        if self.roles:
-            kinds = {kind for name in self.roles for kind in ROLE_GROUPS[name]}
-            if role is None or role.kind not in kinds:
-                return False
+        if self.roles and (role is None or not is_named(role.kind, self.roles)):
+            return False
         if self.layers is not None:
             layer = None if role is None else role.layer
             if layer is None or not self.layers[0] <= layer <= self.layers[1]:
@@ -98,7 +94,7 @@ class Rule:
 def role_of(slot: Slot) -> Role | None:
     """The slot's role, the first of several fused ones; None if the mapping gave it none."""
     try:
-        return parse_role(slot.role.split(" + ")[0])
+        return open_role(slot.role.split(" + ")[0])
     except AdammsError:
         return None
 
@@ -115,12 +111,14 @@ def shares_by_slot(
         parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
-        AdammsError: a rule that applies to no merged slot, or one that makes shares add up to more than 1.
+        AdammsError: an unknown role, a rule that applies to no merged slot, or one that makes shares add up to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
-    layers = 1 + max((role.layer or 0 for slot in slots if (role := role_of(slot))), default=0)
+    roles = [role for slot in slots if (role := role_of(slot)) is not None]
+    layers = 1 + max((role.layer or 0 for role in roles), default=0)
     found: dict[str, dict[str, float]] = {}
     for rule in rules:
+        check_named("merge.rules.roles", rule.roles, (role.kind for role in roles))
         here = [slot for slot in merged if rule.applies(slot)]
         if not here:
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")

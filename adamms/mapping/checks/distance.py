@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from adamms.architectures.roles import parse_role
+from adamms.architectures.roles import open_role
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
 
@@ -122,7 +122,7 @@ def _role(source: str, role: str, tensors: Sequence[TensorDistance]) -> RoleDist
 def role_and_layer(slot: Slot) -> tuple[str, int | None]:
     """The role of a slot without its layer, and the layer; from its name where the role is not canonical."""
     try:
-        layer = parse_role(slot.role.split(" + ")[0]).layer
+        layer = open_role(slot.role.split(" + ")[0]).layer
     except AdammsError:
         number = re.compile(r"(?<![^.])\d+(?![^.])")
         first = number.search(slot.name)

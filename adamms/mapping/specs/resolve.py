@@ -11,11 +11,11 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.architectures.roles import ROLE_GROUPS, Role
+from adamms.architectures.roles import Role, check_named, is_named
 from adamms.architectures.spec import load_architecture, recognise
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
-from adamms.errors import AdammsError, check_choice, check_pattern
+from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
@@ -52,8 +52,6 @@ class SpecMapper:
     match: str | None
 
     def __post_init__(self) -> None:
-        for name in self.exclude:
-            check_choice("mapper.exclude", name, ROLE_GROUPS)
         if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
             raise AdammsError(f"mapper.layers is {list(self.layers)}; expected [first, last]")
         if self.embedding_rows is not None and self.embeddings != "rows":
@@ -73,8 +71,11 @@ class SpecMapper:
         """Put every tensor of `target` in a slot.
 
         Raises:
-            AdammsError: no donor, a donor tensor of another shape, or nothing to merge at all.
+            AdammsError: no donor, a donor tensor of another shape, nothing to merge at all, or an excluded
+                role that the target does not have.
         """
+        kinds = (part.kind for label in target.labels.values() for part in label.parts)
+        check_named("mapper.exclude", self.exclude, kinds)
         sources = {name: _Source(self, name, target, donor) for name, donor in donors.items()}
         base = None if ancestor is None else _Source(self, ANCESTOR, target, ancestor)
         slots = tuple(
@@ -107,7 +108,7 @@ class SpecMapper:
         """The reason why a filter keeps the tensor; "" if none does."""
         kinds = {part.kind for part in parts}
         for name in self.exclude:
-            if kinds & set(ROLE_GROUPS[name]):
+            if any(is_named(kind, [name]) for kind in kinds):
                 return f"mapper.exclude={name}"
         if self.embeddings == "keep" and kinds & set(EMBEDDING_KINDS):
             return "mapper.embeddings=keep"

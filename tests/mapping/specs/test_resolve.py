@@ -95,9 +95,14 @@ def test_match_is_searched_in_the_targets_names() -> None:
     assert set(trees(plan)) == {n for n in shapes if "mlp.up" in n or "mlp.down" in n}
 
 
+def test_what_the_target_does_not_have_cannot_be_excluded() -> None:
+    for name in ("norms", "norm.q", "moe", "linear_attn"):
+        with pytest.raises(AdammsError, match=rf"mapper\.exclude is '{name}'; expected one of: embed, head, "):
+            spec_mapper(exclude=("norm", name)).plan(model(llama()), {"a": model(llama())})
+
+
 def test_a_bad_option_is_refused() -> None:
     for options, message in (
-        ({"exclude": ("norms",)}, r"mapper\.exclude is 'norms'; .* Nearest: norm"),
         ({"layers": (3, 1)}, r"mapper\.layers is \[3, 1\]; expected \[first, last\]"),
         ({"layers": (1,)}, r"mapper\.layers is \[1\]"),
         ({"match": "("}, r"mapper\.match is not a regular expression"),

@@ -111,7 +111,7 @@ def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
     (first, *others) = shapes = [shape_of(part, shape) for part in parts_of(expression)]
     match expression:
         case Slice(_, dim, start, stop):
-            _check_range(start, stop, dim, first)
+            check_range(start, stop, dim, first)
             return _resized(first, dim, stop - start)
         case Concat(_, dim):
             if len({_resized(found, dim, 0) for found in shapes}) != 1:
@@ -175,41 +175,6 @@ def to_text(expression: Expression) -> str:
     return f"{type(expression).__name__.lower()}({inner})"
 
 
-def join(parts: Sequence[Expression], dim: int, shape: Callable[[str], Shape]) -> Expression:
-    """`Concat`, or what it comes down to: neighbouring slices of one source become one slice."""
-    joined: list[Expression] = []
-    for part in _flattened(parts, dim):
-        last = joined[-1] if joined else None
-        if (
-            isinstance(part, Slice)
-            and isinstance(last, Slice)
-            and (part.source, part.dim, last.dim, part.start) == (last.source, dim, dim, last.stop)
-        ):
-            joined[-1] = Slice(last.source, dim, last.start, part.stop)
-        else:
-            joined.append(part)
-    found = tuple(_unsliced(part, shape) for part in joined)
-    return found[0] if len(found) == 1 else Concat(found, dim)
-
-
-def take(
-    expression: Expression, dim: int, start: int, stop: int, shape: Callable[[str], Shape]
-) -> Expression:
-    """`Slice`, or what it comes down to: the whole, a slice of the slice, or of the parts that it meets."""
-    whole = shape_of(expression, shape)
-    _check_range(start, stop, dim, whole)
-    if stop - start == whole[dim]:
-        return expression
-    match expression:
-        case Slice(source, d, first, _) if d == dim:
-            return Slice(source, dim, first + start, first + stop)
-        case Concat(parts, d) if d == dim:
-            sizes = (shape_of(part, shape)[dim] for part in parts)
-            met = _met(parts, sizes, start, stop)
-            return join([take(part, dim, first, last, shape) for part, first, last in met], dim, shape)
-    return Slice(expression, dim, start, stop)
-
-
 def evaluate_rows(
     expression: Expression, tensors: Mapping[str, Rows], start: int, stop: int, target: Rows
 ) -> torch.Tensor:
@@ -238,7 +203,7 @@ def evaluate_rows(
             return value(source).narrow(dim, first, last - first)
         case Concat(parts, 0):
             lengths = (shape_of(part, lambda name: tuple(tensors[name].shape))[0] for part in parts)
-            pieces = [value(*met) for met in _met(parts, lengths, start, stop)]
+            pieces = [value(*met) for met in met_parts(parts, lengths, start, stop)]
             return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         case Concat(parts, dim):
             return torch.cat([value(part) for part in parts], dim)
@@ -253,7 +218,7 @@ def evaluate_rows(
             return torch.cat(pieces)
 
 
-def _check_range(start: int, stop: int, dim: int, shape: Shape) -> None:
+def check_range(start: int, stop: int, dim: int, shape: Shape) -> None:
     if not 0 <= start <= stop <= shape[dim]:
         raise ValueError(f"slice [{start}:{stop}] of dimension {dim} of {shape}")
 
@@ -262,22 +227,7 @@ def _resized(shape: Shape, dim: int, size: int) -> Shape:
     return (*shape[:dim], size, *shape[dim + 1 :])
 
 
-def _unsliced(expression: Expression, shape: Callable[[str], Shape]) -> Expression:
-    match expression:
-        case Slice(source, dim, 0, stop) if stop == shape_of(source, shape)[dim]:
-            return source
-    return expression
-
-
-def _flattened(parts: Sequence[Expression], dim: int) -> Iterator[Expression]:
-    for part in parts:
-        if isinstance(part, Concat) and part.dim == dim:
-            yield from _flattened(part.parts, dim)
-        else:
-            yield part
-
-
-def _met(
+def met_parts(
     parts: Sequence[Expression], sizes: Iterable[int], start: int, stop: int
 ) -> Iterator[tuple[Expression, int, int]]:
     """Those of the parts, one after the other, that `start:stop` meets: (part, start, stop within it)."""

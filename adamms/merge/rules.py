@@ -111,7 +111,8 @@ def shares_by_slot(
         parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
-        AdammsError: an unknown role, a rule that applies to no merged slot, or one that makes shares add up to more than 1.
+        AdammsError: an unknown role, a rule that applies to no merged slot, or one that makes shares add up
+            to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
     roles = [role for slot in slots if (role := role_of(slot)) is not None]

@@ -82,7 +82,13 @@ def test_a_filter_names_a_role_a_group_or_leading_words() -> None:
         "norm": ["norm.q_a", "final_norm"],
     }.items():
         kinds = {"attn.q", "attn.kv_b", "mlp.up", "moe.router", "moe.expert.gate", "moe.shared.up", "embed"}
-        kinds |= {"mlp.router_scale", "linear_attn.A_log", "linear_attn.in_proj.qkv", "norm.q_a", "final_norm"}
+        kinds |= {
+            "mlp.router_scale",
+            "linear_attn.A_log",
+            "linear_attn.in_proj.qkv",
+            "norm.q_a",
+            "final_norm",
+        }
         assert {kind for kind in kinds if is_named(kind, [name])} == set(named), name
         check_named("mapper.exclude", [name], kinds)
 

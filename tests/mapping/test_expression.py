@@ -21,12 +21,11 @@ from adamms.mapping.expression import (
     Tokens,
     evaluate_rows,
     from_tree,
-    join,
     names_in,
     shape_of,
-    take,
     to_tree,
 )
+from adamms.mapping.simplify import join, take
 
 Array = npt.NDArray[np.float64]
 Arrays = dict[str, Array]

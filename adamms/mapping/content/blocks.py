@@ -11,7 +11,8 @@ import torch
 
 from adamms.mapping.content.noise import Noise, cosine, normalised, strange_parts
 from adamms.mapping.content.sketch import Sketch
-from adamms.mapping.expression import Expression, Read, Shape, Slice, join
+from adamms.mapping.expression import Expression, Read, Shape, Slice
+from adamms.mapping.simplify import join
 
 # Rows of a block, tried in turn: heads have multiples of 16 dimensions, and parts whole heads.
 BLOCK_ROWS = (1024, 512, 256, 128, 64, 32, 16)

@@ -11,8 +11,9 @@ from adamms.mapping.content.blocks import Composition, Segment
 from adamms.mapping.content.noise import Noise, centred, cosine, distance
 from adamms.mapping.content.sketch import Sketch, SketchedModel
 from adamms.mapping.content.whole import Match
-from adamms.mapping.expression import Read, Slice, join
+from adamms.mapping.expression import Read, Slice
 from adamms.mapping.finding import GRADES, Finding
+from adamms.mapping.simplify import join
 
 
 def composed_vector(

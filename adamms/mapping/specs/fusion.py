@@ -10,7 +10,8 @@ from typing import Any
 from adamms.architectures.roles import Role
 from adamms.architectures.spec import Fused
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Expression, Shape, join, take
+from adamms.mapping.expression import Expression, Shape
+from adamms.mapping.simplify import join, take
 
 # Where multimodal configs nest the config of their language model.
 _NESTED = ("text_config", "llm_config", "language_config")

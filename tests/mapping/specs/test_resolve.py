@@ -97,7 +97,9 @@ def test_match_is_searched_in_the_targets_names() -> None:
 
 def test_what_the_target_does_not_have_cannot_be_excluded() -> None:
     for name in ("norms", "norm.q", "moe", "linear_attn"):
-        with pytest.raises(AdammsError, match=rf"mapper\.exclude is '{name}'; expected one of: embed, head, "):
+        with pytest.raises(
+            AdammsError, match=rf"mapper\.exclude is '{name}'; expected one of: embed, head, "
+        ):
             spec_mapper(exclude=("norm", name)).plan(model(llama()), {"a": model(llama())})
 
 

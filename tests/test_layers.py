@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "checkpoint.whole_file",
         "data.example",
         "mapping.expression",
+        "mapping.expression_text",
         "mapping.finding",
         "mapping.plan",
         "mapping.checks.distance",

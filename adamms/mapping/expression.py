@@ -1,12 +1,10 @@
 """Expressions over a donor's tensors, whose value has the shape of one target tensor.
 
-A small frozen tree: read, slice, concatenate, average, and align rows by token. Shapes follow from
-headers; values are computed for a range of rows at a time, so that no whole tensor is ever copied.
-Knows nothing of roles, architectures or merging. A fused target tensor, for example:
+A small frozen tree: read, slice, concatenate, average, stack, pick from a stack, transpose, and align rows
+by token. Shapes follow from headers; values are computed for a range of rows at a time, so that no whole
+tensor is ever copied. Knows nothing of roles, architectures or merging. A fused target tensor, for example:
 
 >>> fused = Concat((Read("q_proj.weight"), Slice(Read("kv.weight"), 0, 0, 64)), dim=0)
->>> to_text(fused)
-'concat(q_proj.weight, kv.weight[0:64])'
 >>> shape_of(fused, {"q_proj.weight": (128, 32), "kv.weight": (128, 32)}.__getitem__)
 (192, 32)
 >>> from_tree(to_tree(fused)) == fused
@@ -59,6 +57,28 @@ class Mean:
     parts: Annotated[tuple["Expression", ...], Field(alias="mean")]
 
 
+@dataclass(frozen=True)
+class Stack:
+    """`parts`, which have one shape, along a new first dimension: experts in one tensor."""
+
+    parts: Annotated[tuple["Expression", ...], Field(alias="stack")]
+
+
+@dataclass(frozen=True)
+class Pick:
+    """`source[index]`, without its first dimension: one expert of a stack."""
+
+    source: Annotated["Expression", Field(alias="pick")]
+    index: int
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """`source` with its last two dimensions exchanged."""
+
+    source: Annotated["Expression", Field(alias="transpose")]
+
+
 def _rows_text(rows: tuple[int, ...]) -> str:
     """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
     return " ".join(
@@ -100,7 +120,7 @@ class Tokens:
         return sum(row >= 0 for row in self.rows)
 
 
-Expression = Read | Slice | Concat | Mean | Tokens
+Expression = Read | Slice | Concat | Mean | Stack | Pick | Transpose | Tokens
 _TREES: TypeAdapter[Expression] = TypeAdapter(Expression)
 
 
@@ -121,6 +141,18 @@ def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
             if any(other != first for other in others):
                 raise ValueError(f"cannot average shapes {shapes}")
             return first
+        case Stack():
+            if any(other != first for other in others):
+                raise ValueError(f"cannot stack shapes {shapes}")
+            return (len(shapes), *first)
+        case Pick(_, index):
+            if len(first) < 2 or not 0 <= index < first[0]:
+                raise ValueError(f"cannot pick {index} of {first}")
+            return first[1:]
+        case Transpose():
+            if len(first) < 2:
+                raise ValueError(f"cannot transpose {first}")
+            return (*first[:-2], first[-1], first[-2])
         case Tokens(_, rows):
             return _resized(first, 0, len(rows))
 
@@ -130,9 +162,9 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case Read():
             return ()
-        case Slice(source) | Tokens(source):
+        case Slice(source) | Pick(source) | Transpose(source) | Tokens(source):
             return (source,)
-        case Concat(parts) | Mean(parts):
+        case Concat(parts) | Mean(parts) | Stack(parts):
             return parts
 
 
@@ -162,19 +194,6 @@ def from_tree(tree: Mapping[str, Any]) -> Expression:
         raise AdammsError(f"not an expression of a plan: {str(tree)[:120]}") from error
 
 
-def to_text(expression: Expression) -> str:
-    """The expression in a line, for people: `concat(q, k[0:64])`."""
-    inner = ", ".join(map(to_text, parts_of(expression)))
-    match expression:
-        case Read(name):
-            return name
-        case Slice(_, dim, start, stop):
-            return f"{inner}[{':, ' * dim}{start}:{stop}]"
-        case Concat(_, dim) if dim:
-            return f"concat({inner}, dim={dim})"
-    return f"{type(expression).__name__.lower()}({inner})"
-
-
 def evaluate_rows(
     expression: Expression, tensors: Mapping[str, Rows], start: int, stop: int, target: Rows
 ) -> torch.Tensor:
@@ -202,13 +221,23 @@ def evaluate_rows(
         case Slice(source, dim, first, last):
             return value(source).narrow(dim, first, last - first)
         case Concat(parts, 0):
-            lengths = (shape_of(part, lambda name: tuple(tensors[name].shape))[0] for part in parts)
+            lengths = (_stored_shape(part, tensors)[0] for part in parts)
             pieces = [value(*met) for met in met_parts(parts, lengths, start, stop)]
             return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
         case Concat(parts, dim):
             return torch.cat([value(part) for part in parts], dim)
         case Mean(parts):
             return torch.stack([value(part).double() for part in parts]).mean(0)
+        case Stack(parts):
+            length = _stored_shape(parts[0], tensors)[0]
+            stacked = [value(part, 0, length) for part in parts[start:stop]]
+            return stacked[0].unsqueeze(0) if len(stacked) == 1 else torch.stack(stacked)
+        case Pick(source, index):
+            return value(source, index, index + 1)[0][start:stop]
+        case Transpose(source) if (shape := _stored_shape(source, tensors)) and len(shape) == 2:
+            return value(source, 0, shape[0])[:, start:stop].T
+        case Transpose(source):
+            return value(source).transpose(-1, -2)
         case Tokens(source, rows):
             pieces = [target[start:start].double()]
             for first, length in _runs(rows[start:stop]):
@@ -216,6 +245,10 @@ def evaluate_rows(
                 pieces.append(found.double())
                 start += length
             return torch.cat(pieces)
+
+
+def _stored_shape(expression: Expression, tensors: Mapping[str, Rows]) -> Shape:
+    return shape_of(expression, lambda name: tuple(tensors[name].shape))
 
 
 def check_range(start: int, stop: int, dim: int, shape: Shape) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from adamms.mapping.expression import to_text
+from adamms.mapping.expression_text import to_text
 from adamms.mapping.plan import Plan, Slot
 from adamms.report import words
 

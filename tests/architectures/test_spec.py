@@ -168,8 +168,8 @@ BAD = {
         r"mine\.yaml: 'layers\.0\.attn\.qq\.weight' is not a canonical role\. Nearest: layers\.0\.attn\.q",
     ),
     "misspelt role in a fusion": (
-        "language_model: {a: {concat: [embed.weight, heat.weight], dim: 0}}",
-        r"'heat\.weight' is not a canonical role\. Nearest: head\.weight",
+        "language_model: {a: {concat: [embed.weight, head.wieght], dim: 0}}",
+        r"'head\.wieght' is not a canonical role\. Nearest: head\.weight",
     ),
     "advice that is no text": ("inference: [vllm]", r"mine\.yaml: inference is \['vllm'\]: Input should be"),
     "advice for no engine": (

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.mapping.expression import Concat, Expression, Mean, Read, Slice, Tokens, to_text
+from adamms.mapping.expression import Concat, Expression, Mean, Pick, Read, Slice, Stack, Tokens, Transpose
+from adamms.mapping.expression_text import to_text
 from adamms.mapping.plan import Plan, Slot
 from adamms.report.plan_tree import SHOWN, Branch, plan_tree
 
@@ -75,3 +76,15 @@ def test_expressions_in_words() -> None:
     assert to_text(Slice(q, 1, 2, 4)) == "q[:, 2:4]"
     assert to_text(Concat((q, Slice(q, 0, 0, 1)), 1)) == "concat(q, q[0:1], dim=1)"
     assert to_text(Mean((q, Tokens(q, (0, -1))))) == "mean(q, tokens(q))"
+    assert to_text(Transpose(Pick(q, 3))) == "transpose(q[3])"
+
+
+def test_experts_are_one_line() -> None:
+    def stacked(name: str, count: int) -> str:
+        return to_text(Stack(tuple(Transpose(Read(name.format(e))) for e in range(count))))
+
+    assert stacked("l.3.experts.{}.up_proj", 128) == "stack(transpose(l.3.experts.{e}.up_proj), e=0:128)"
+    assert to_text(Stack(tuple(Pick(Read("w2"), e) for e in range(11)))) == "stack(w2[{e}], e=0:11)"
+    assert to_text(Stack((Read("a"), Read("b")))) == "stack(a, b)"
+    assert to_text(Stack((Read("a.1"), Read("a.0")))) == "stack(a.1, a.0)"
+    assert to_text(Stack((Read("a.0"), Read("a.1.2")))) == "stack(a.0, a.1.2)"

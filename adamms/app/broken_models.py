@@ -20,6 +20,14 @@ WITH_HEAD = ("ForCausalLM", "ForConditionalGeneration")
 
 def check_target(where: str, described: Model | SketchedModel) -> None:
     """Raise AdammsError for the first thing that is broken in the target, with its key."""
+    wrapped = described.wrapped if isinstance(described, Model) else {}
+    for stored, name in wrapped.items():
+        raise AdammsError(
+            f"{where}: {described.checkpoint}: {len(wrapped)} tensors have a prefix of what trained the "
+            f"model, first {stored!r} for {name!r}; neither transformers nor vLLM loads it, nor what is "
+            f"merged into it. Save the model without its wrapper, or rename the tensors; as a donor it can "
+            f"be read as it is"
+        )
     for problem in problems(described):
         raise AdammsError(f"{where}: {problem}")
 

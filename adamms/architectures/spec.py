@@ -16,8 +16,9 @@ format, no weights, no shapes. To add a model family, write one and name it in c
                     does not have; they are kept, and the others are counted without them
 
 Patterns are tensor names with `{i}` (layer), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
-dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches is
-an error, so a spec takes every spelling that its files come in (hub files, transformers 5's own).
+dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches,
+nor a rule of `leftovers`, is an error, so a spec takes every spelling that its files come in (hub files,
+transformers 5's own).
 
 A fusion says what lies along dimension `dim` of one tensor:
 
@@ -49,6 +50,8 @@ ENGINES = ("transformers", "vllm")
 
 # The same language as yaml.SafeLoader, ten times as fast where PyYAML was built with it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Classes of transformers that have no head of a language model; InternVLChatModel is one of a whole model.
+_WITHOUT_HEAD = re.compile(r".+((?<!Chat)Model|For(Sequence|Token)Classification|ForQuestionAnswering)")
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
 
 
@@ -191,7 +194,10 @@ def recognise(config: Mapping[str, Any], where: Path) -> Architecture:
     declared = [str(name) for name in config.get("architectures") or []]
     model_type = config.get("model_type")
     for name, spec in known.items():
-        if set(spec.classes) & set(declared) or (not declared and model_type in spec.model_types):
+        if set(spec.classes) & set(declared):
+            return load_architecture(name)
+    for name, spec in known.items():
+        if model_type in spec.model_types and (not declared or saved_without_head(config)):
             return load_architecture(name)
     says = (
         f"config.json declares {', '.join(declared) or model_type}" if config else "there is no config.json"
@@ -202,6 +208,12 @@ def recognise(config: Mapping[str, Any], where: Path) -> Architecture:
         f"model.target.architecture=NAME (model.donors.<name>.architecture=NAME), or give the path of a "
         f"spec's YAML file." + nearest((declared or [str(model_type)])[0], classes)
     )
+
+
+def saved_without_head(config: Mapping[str, Any]) -> bool:
+    """Whether config.json declares the backbone alone, or one with the head of another task: Qwen2Model."""
+    declared = config.get("architectures") or []
+    return bool(declared) and all(_WITHOUT_HEAD.fullmatch(str(name)) for name in declared)
 
 
 def _read_spec(path: Path) -> _Spec:

@@ -41,6 +41,11 @@ def empty_norm(state: tiny.State, config: dict[str, object]) -> None:
     state["model.norm.weight"] = torch.empty(0)
 
 
+def wrapped(state: tiny.State, config: dict[str, object]) -> None:
+    for name in list(state):
+        state[f"module.{name}"] = state.pop(name)
+
+
 def rows_more(state: tiny.State, config: dict[str, object]) -> None:
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         state[name] = torch.cat([state[name], state[name][:1]])
@@ -68,6 +73,10 @@ BROKEN: dict[str, tuple[Change, str]] = {
     "more rows": (rows_more, "lm_head.weight has 49 rows, vocab_size of config.json is 48"),
     "fewer rows": (rows_less, "model.embed_tokens.weight has 47 rows, vocab_size of config.json is 48"),
     "no embeddings": (no_embeddings, "incomplete: no embeddings. If it is whole"),
+    "wrapped": (
+        wrapped,
+        "21 tensors have a prefix of what trained the model, first 'module.lm_head.weight' for",
+    ),
     "no norm": (no_norm, "incomplete: no final norm. If it is whole"),
     "no head": (no_head_by_default, "no head (lm_head.weight) is stored, and LlamaForCausalLM has one"),
 }

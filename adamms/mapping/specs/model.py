@@ -4,11 +4,13 @@ Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
+from adamms.architectures.leftovers import label_all
 from adamms.architectures.roles import Role
-from adamms.architectures.spec import Architecture, Fused, Label
+from adamms.architectures.spec import Architecture, Fused, Label, saved_without_head
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
@@ -17,11 +19,19 @@ from adamms.mapping.specs.fusion import Layout, layout_of, settings
 
 @dataclass(frozen=True)
 class Model:
-    """One checkpoint with the label of each of its tensors; make it with `describe`."""
+    """One checkpoint with the label of each of its tensors; make it with `describe`.
+
+    Args:
+        checkpoint: its files.
+        architecture: the format that it is in.
+        labels: tensor name -> what it is.
+        wrapped: tensor name -> the one that the format has for it, for names with the prefix of a wrapper.
+    """
 
     checkpoint: Checkpoint
     architecture: Architecture
     labels: Mapping[str, Label]
+    wrapped: Mapping[str, str] = field(default_factory=dict)
 
     def shape(self, name: str) -> Shape:
         return self.checkpoint.tensors[name].shape
@@ -43,9 +53,16 @@ class Model:
             elif isinstance(label.role, Role):
                 found[label.role] = Read(name)
         embed, head = Role("embed", "weight"), Role("head", "weight")
-        if embed in found:
+        if embed in found and not self.headless:
             found.setdefault(head, found[embed])
         return found
+
+    @property
+    def headless(self) -> bool:
+        """Whether it was saved without its head, which config.json does not tie to the embeddings."""
+        config = self.checkpoint.config
+        tied = True in settings(config, "tie_word_embeddings")
+        return saved_without_head(config) and not tied
 
     def layout(self, name: str) -> Layout | None:
         """Where the parts of the tensor `name` lie in it; None if it is not a fused one."""
@@ -65,9 +82,10 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
         AdammsError: a tensor that no line of the spec describes, a fused tensor that does not divide
             into its parts, or layers that are missing or incomplete.
     """
-    labels = {name: architecture.label(name) for name in checkpoint.tensors}
-    unknown = [name for name, label in labels.items() if label is None]
-    known = {name: label for name, label in labels.items() if label is not None}
+    drafting = _drafting_layers(checkpoint.config)
+    labels = label_all(checkpoint.tensors, architecture, drafting, str(checkpoint.folder))
+    known = labels.known
+    unknown = [name for name in checkpoint.tensors if name not in known]
     if unknown:
         raise AdammsError(
             f"{checkpoint.folder}: {len(unknown)} tensors are not described by the architecture "
@@ -77,10 +95,19 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
         )
     inserted = _inserted(architecture, checkpoint)
     known = {name: _without_inserted(label, inserted) for name, label in known.items()}
-    model = Model(checkpoint, architecture, known)
+    model = Model(checkpoint, architecture, known, labels.wrapped)
     _check_layers(model, len(inserted))
     _check_head(model)
     return model
+
+
+def _drafting_layers(config: Mapping[str, Any]) -> range:
+    """Numbers of the layers behind the decoder's that predict further tokens: DeepSeek and GLM count on."""
+    layers, more = (
+        next((value for value in settings(config, key) if isinstance(value, int)), 0)
+        for key in ("num_hidden_layers", "num_nextn_predict_layers")
+    )
+    return range(layers, layers + more) if layers else range(0)
 
 
 def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
@@ -130,7 +157,7 @@ def _check_layers(model: Model, inserted: int) -> None:
 def _check_head(model: Model) -> None:
     stored = any(role.kind == "head" for label in model.labels.values() for role in label.parts)
     said = settings(model.checkpoint.config, "tie_word_embeddings")
-    if not stored and False in said and True not in said:
+    if not stored and False in said and True not in said and not model.headless:
         raise AdammsError(
             f"{model}: incomplete: no head (lm_head) is stored, and config.json says that it is not tied "
             f"to the embeddings"

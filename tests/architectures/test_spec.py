@@ -375,10 +375,11 @@ def test_formats_that_an_engine_lacks_say_what_to_do() -> None:
     advised = {name: load_architecture(name).inference for name in known_architectures()}
     for engine in ("transformers", "vllm"):
         assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"][engine]
-        assert "engine=replay" in advised["cambrian"][engine]
-    for name in ("internvl", "minicpm_v", "phi3_v"):
+        for name in ("cambrian", "llava_onevision_1_5"):
+            assert "engine=replay" in advised[name][engine]
+    for name in ("internvl", "minicpm_v", "phi3_v", "keye_vl", "ovis", "llava_onevision_2", "molmo2"):
         assert "engine=vllm engine.trust_remote_code=true" in advised[name].pop("transformers")
-    for name in advised.keys() - {"llava_onevision", "cambrian"}:
+    for name in advised.keys() - {"llava_onevision", "cambrian", "llava_onevision_1_5"}:
         assert not advised[name], name
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import family_models as models
+import recent_formats
 import remote_formats
 import torch
 from remote_formats import RemoteFormat
@@ -47,6 +48,15 @@ FAMILIES = {
 }
 REMOTE = [name for name, family in FAMILIES.items() if isinstance(family.source, RemoteFormat)]
 BUILT = [name for name in FAMILIES if name not in REMOTE]
+# Formats of remote code whose language model needs no translation that one of REMOTE does not show already.
+RECENT = {
+    "minicpm_v_4_5": Family("minicpm_v", "qwen3", remote_formats.minicpm_v_4_5),
+    "keye_vl": Family("keye_vl", "qwen3", recent_formats.keye_vl),
+    "ovis_2_5": Family("ovis", "qwen3", recent_formats.ovis_2_5),
+    "llava_onevision_1_5": Family("llava_onevision_1_5", "qwen3", recent_formats.llava_onevision_1_5),
+    "llava_onevision_2": Family("llava_onevision_2", "qwen3", recent_formats.llava_onevision_2),
+    "molmo2": Family("molmo2", "qwen3", recent_formats.molmo2),
+}
 
 
 def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -55,8 +65,8 @@ def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
 
 
 def save_family(name: str, folder: Path, seed: int = 0) -> Path:
-    """A tiny model of one of FAMILIES."""
-    family = FAMILIES[name]
+    """A tiny model of one of FAMILIES or RECENT."""
+    family = (FAMILIES | RECENT)[name]
     if not isinstance(family.source, RemoteFormat):
         return save_model(family.source, folder, seed)
     plain = save_language(family.language, folder.with_name(f"{folder.name}-plain"), seed)

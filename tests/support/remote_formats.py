@@ -5,7 +5,7 @@ the weights of a language model that transformers knows: a test can take it out 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -27,15 +27,15 @@ _INTERNLM2_NAMES = {
 }
 
 
-def _linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
+def linear(name: str, rows: int, columns: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
 
 
-def _norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
+def norm(name: str, width: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.{part}": (width,) for part in ("weight", "bias")}
 
 
-def _patches(name: str, patch: int) -> dict[str, tuple[int, ...]]:
+def patches(name: str, patch: int) -> dict[str, tuple[int, ...]]:
     return {f"{name}.weight": (WIDTH, 3, patch, patch), f"{name}.bias": (WIDTH,)}
 
 
@@ -43,44 +43,44 @@ _BLOCK = "vision_model.encoder.layers.0"
 _INTERNVL = {
     "vision_model.embeddings.class_embedding": (1, 1, WIDTH),
     "vision_model.embeddings.position_embedding": (1, 5, WIDTH),
-    **_patches("vision_model.embeddings.patch_embedding", 16),
-    **_linear(f"{_BLOCK}.attn.qkv", 3 * WIDTH, WIDTH),
-    **_linear(f"{_BLOCK}.attn.proj", WIDTH, WIDTH),
-    **_linear(f"{_BLOCK}.mlp.fc1", FEED_FORWARD, WIDTH),
-    **_linear(f"{_BLOCK}.mlp.fc2", WIDTH, FEED_FORWARD),
-    **_norm(f"{_BLOCK}.norm1", WIDTH),
-    **_norm(f"{_BLOCK}.norm2", WIDTH),
+    **patches("vision_model.embeddings.patch_embedding", 16),
+    **linear(f"{_BLOCK}.attn.qkv", 3 * WIDTH, WIDTH),
+    **linear(f"{_BLOCK}.attn.proj", WIDTH, WIDTH),
+    **linear(f"{_BLOCK}.mlp.fc1", FEED_FORWARD, WIDTH),
+    **linear(f"{_BLOCK}.mlp.fc2", WIDTH, FEED_FORWARD),
+    **norm(f"{_BLOCK}.norm1", WIDTH),
+    **norm(f"{_BLOCK}.norm2", WIDTH),
     f"{_BLOCK}.ls1": (WIDTH,),
     f"{_BLOCK}.ls2": (WIDTH,),
-    **_norm("mlp1.0", 4 * WIDTH),
-    **_linear("mlp1.1", HIDDEN, 4 * WIDTH),
-    **_linear("mlp1.3", HIDDEN, HIDDEN),
+    **norm("mlp1.0", 4 * WIDTH),
+    **linear("mlp1.1", HIDDEN, 4 * WIDTH),
+    **linear("mlp1.3", HIDDEN, HIDDEN),
 }
 
 
-def _clip_block(name: str, width: int = WIDTH, inner: int = FEED_FORWARD) -> dict[str, tuple[int, ...]]:
+def clip_block(name: str, width: int = WIDTH, inner: int = FEED_FORWARD) -> dict[str, tuple[int, ...]]:
     """A layer of SigLIP or CLIP."""
     shapes = {}
     for part in ("q_proj", "k_proj", "v_proj", "out_proj"):
-        shapes |= _linear(f"{name}.self_attn.{part}", width, width)
-    shapes |= _norm(f"{name}.layer_norm1", width) | _norm(f"{name}.layer_norm2", width)
-    return shapes | _linear(f"{name}.mlp.fc1", inner, width) | _linear(f"{name}.mlp.fc2", width, inner)
+        shapes |= linear(f"{name}.self_attn.{part}", width, width)
+    shapes |= norm(f"{name}.layer_norm1", width) | norm(f"{name}.layer_norm2", width)
+    return shapes | linear(f"{name}.mlp.fc1", inner, width) | linear(f"{name}.mlp.fc2", width, inner)
 
 
 _MINICPM_V = {
-    **_patches("vpm.embeddings.patch_embedding", 14),
+    **patches("vpm.embeddings.patch_embedding", 14),
     "vpm.embeddings.position_embedding.weight": (25, WIDTH),
-    **_clip_block("vpm.encoder.layers.0"),
-    **_norm("vpm.post_layernorm", WIDTH),
+    **clip_block("vpm.encoder.layers.0"),
+    **norm("vpm.post_layernorm", WIDTH),
     "resampler.query": (QUERIES, HIDDEN),
     "resampler.proj": (HIDDEN, HIDDEN),
     "resampler.kv_proj.weight": (HIDDEN, WIDTH),
     "resampler.attn.in_proj_weight": (3 * HIDDEN, HIDDEN),
     "resampler.attn.in_proj_bias": (3 * HIDDEN,),
-    **_linear("resampler.attn.out_proj", HIDDEN, HIDDEN),
-    **_norm("resampler.ln_q", HIDDEN),
-    **_norm("resampler.ln_kv", HIDDEN),
-    **_norm("resampler.ln_post", HIDDEN),
+    **linear("resampler.attn.out_proj", HIDDEN, HIDDEN),
+    **norm("resampler.ln_q", HIDDEN),
+    **norm("resampler.ln_kv", HIDDEN),
+    **norm("resampler.ln_post", HIDDEN),
 }
 
 
@@ -92,11 +92,11 @@ def phi3_v_vision(width: int, inner: int, patch: int, positions: int) -> dict[st
         f"{tower}.embeddings.class_embedding": (width,),
         f"{tower}.embeddings.patch_embedding.weight": (width, 3, patch, patch),
         f"{tower}.embeddings.position_embedding.weight": (positions, width),
-        **_norm(f"{tower}.pre_layrnorm", width),
-        **_clip_block(f"{tower}.encoder.layers.0", width, inner),
-        **_norm(f"{tower}.post_layernorm", width),
-        **_linear(f"{module}.img_projection.0", HIDDEN, 4 * width),
-        **_linear(f"{module}.img_projection.2", HIDDEN, HIDDEN),
+        **norm(f"{tower}.pre_layrnorm", width),
+        **clip_block(f"{tower}.encoder.layers.0", width, inner),
+        **norm(f"{tower}.post_layernorm", width),
+        **linear(f"{module}.img_projection.0", HIDDEN, 4 * width),
+        **linear(f"{module}.img_projection.2", HIDDEN, HIDDEN),
         f"{module}.glb_GN": (1, 1, 4 * width),
         f"{module}.sub_GN": (1, 1, 1, 4 * width),
     }
@@ -147,13 +147,13 @@ def _to_internlm2(language: State) -> State:
         state[f"model.layers.{i}.attention.wqkv.weight"] = grouped(*parts)
     fused = tuple(f"{p}_proj.weight" for p in "qkv")
     rest = {name: tensor for name, tensor in language.items() if not name.endswith(fused)}
-    return state | _renamed(rest, _INTERNLM2_NAMES)
+    return state | renamed(rest, _INTERNLM2_NAMES)
 
 
 def _from_internlm2(state: State) -> State:
     fused = {name: tensor for name, tensor in state.items() if "wqkv" in name}
     rest = {name: tensor for name, tensor in state.items() if name not in fused}
-    language = _renamed(rest, {own: plain for plain, own in _INTERNLM2_NAMES.items()})
+    language = renamed(rest, {own: plain for plain, own in _INTERNLM2_NAMES.items()})
     for name, wqkv in fused.items():
         layer = name.removesuffix("attention.wqkv.weight")
         for p, part in zip("qkv", ungrouped(wqkv), strict=True):
@@ -161,7 +161,7 @@ def _from_internlm2(state: State) -> State:
     return language
 
 
-def _renamed(state: State, names: Mapping[str, str]) -> State:
+def renamed(state: State, names: Mapping[str, str]) -> State:
     def rename(name: str) -> str:
         for old, new in names.items():
             if old in name:
@@ -171,15 +171,15 @@ def _renamed(state: State, names: Mapping[str, str]) -> State:
     return {rename(name): tensor for name, tensor in state.items()}
 
 
-def _under(prefix: str, state: State) -> State:
+def under(prefix: str, state: State) -> State:
     return {prefix + name: tensor for name, tensor in state.items()}
 
 
-def _without(prefix: str, state: State) -> State:
+def without(prefix: str, state: State) -> State:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
 
 
-def _plain(state: State) -> State:
+def plain(state: State) -> State:
     return dict(state)
 
 
@@ -196,24 +196,25 @@ internlm2 = RemoteFormat(_INTERNLM2_CONFIG, {}, _to_internlm2, _from_internlm2)
 internvl_internlm2 = RemoteFormat(
     _INTERNVL_CONFIG | {"llm_config": _INTERNLM2_CONFIG},
     _INTERNVL,
-    lambda language: _under("language_model.", _to_internlm2(language)),
-    lambda state: _from_internlm2(_without("language_model.", state)),
+    lambda language: under("language_model.", _to_internlm2(language)),
+    lambda state: _from_internlm2(without("language_model.", state)),
 )
 internvl_qwen2 = RemoteFormat(
     _INTERNVL_CONFIG | {"llm_config": _QWEN2_CONFIG},
     _INTERNVL,
-    lambda language: _under("language_model.", language),
-    lambda state: _without("language_model.", state),
+    lambda language: under("language_model.", language),
+    lambda state: without("language_model.", state),
 )
 minicpm_v = RemoteFormat(
     {"architectures": ["MiniCPMV"], "model_type": "minicpmv", **TEXT},
     _MINICPM_V,
-    lambda language: _under("llm.", language),
-    lambda state: _without("llm.", state),
+    lambda language: under("llm.", language),
+    lambda state: without("llm.", state),
 )
+minicpm_v_4_5 = replace(minicpm_v, config=minicpm_v.config | {"version": 4.5, "head_dim": HEAD_DIM})
 phi3_v = RemoteFormat(
     {"architectures": ["Phi3VForCausalLM"], "model_type": "phi3_v", **TEXT},
     phi3_v_vision(WIDTH, FEED_FORWARD, patch=16, positions=5),
-    _plain,
-    _plain,
+    plain,
+    plain,
 )

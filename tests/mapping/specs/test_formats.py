@@ -1,0 +1,91 @@
+"""Formats of remote code around a language model that transformers knows: described, merged right, kept.
+
+Names and layouts are written down a second time in tests/support/recent_formats.py.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from families import RECENT, save_family, save_language
+from remote_formats import RemoteFormat
+from safetensors.torch import load_file
+from tiny import State
+from tiny_merges import described, interpolated
+
+ALPHA = 0.3
+# Why a tensor that is not of the language model is kept.
+REASONS = {
+    "minicpm_v_4_5": {"vision encoder", "resampler"},
+    "keye_vl": {"vision encoder", "projector"},
+    "ovis_2_5": {"vision encoder", "visual vocabulary"},
+    "llava_onevision_1_5": {"vision encoder"},
+    "llava_onevision_2": {"vision encoder"},
+    "molmo2": {"vision encoder", "projector", "embeddings of image tokens"},
+}
+QWEN3 = [name for name, family in RECENT.items() if family.language == "qwen3"]
+
+
+@pytest.fixture(scope="session")
+def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny language model of a kind, with weights unlike those in any format."""
+    folder = tmp_path_factory.mktemp("languages")
+
+    def make(kind: str) -> Path:
+        return folder / kind if (folder / kind).exists() else save_language(kind, folder / kind, seed=0)
+
+    return make
+
+
+def weights(folder: Path) -> State:
+    return load_file(folder / "model.safetensors")
+
+
+def mixed(own: State, others: State) -> State:
+    """At ALPHA, in float64, rounded once."""
+    assert own.keys() == others.keys()
+    return {
+        name: ((1 - ALPHA) * tensor.double() + ALPHA * others[name].double()).float()
+        for name, tensor in own.items()
+    }
+
+
+def assert_equal(found: State, expected: State) -> None:
+    assert found.keys() == expected.keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+def source(name: str) -> RemoteFormat:
+    remote = RECENT[name].source
+    assert isinstance(remote, RemoteFormat)
+    return remote
+
+
+@pytest.mark.parametrize("name", RECENT)
+def test_a_format_is_merged_tensor_by_tensor(
+    name: str, language: Callable[[str], Path], tmp_path: Path
+) -> None:
+    target, donor = save_family(name, tmp_path / "target", seed=1), language(RECENT[name].language)
+    assert described(target).architecture.name == RECENT[name].architecture
+    recipe = interpolated(target, donor, ALPHA)
+    kept = {slot.name: slot.reason for slot in recipe.plan.slots if not slot.merged}
+    assert set(kept.values()) == REASONS[name]
+    before, after = weights(target), dict(recipe.tensors())
+    assert_equal({n: after[n] for n in kept}, {n: before[n] for n in kept})
+    language_model = mixed(weights(tmp_path / "target-plain"), weights(donor))
+    expected = source(name).wrap(language_model)
+    assert_equal(
+        {n: after[n] for n in after if n not in kept}, {n: expected[n] for n in expected if n not in kept}
+    )
+    assert after.keys() == expected.keys() | source(name).vision.keys()
+
+
+@pytest.mark.parametrize("name", QWEN3)
+def test_a_language_model_takes_that_of_a_format(
+    name: str, language: Callable[[str], Path], tmp_path: Path
+) -> None:
+    target, donor = language("qwen3"), save_family(name, tmp_path / "donor", seed=1)
+    merged = dict(interpolated(target, donor, ALPHA).tensors())
+    assert_equal(merged, mixed(weights(target), weights(tmp_path / "donor-plain")))

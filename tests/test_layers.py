@@ -21,8 +21,8 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors", "checkpoint.reader"},
     "engines": {"errors", "merge", "data", "checkpoint", "models"},
-    "search": {"errors", "merge.candidate", "engines.answer"},
-    "evaluate": {"errors", "data", "engines.answer", "merge.candidate"},
+    "search": {"errors", "merge.candidate", "engines.answer", "engines.thought"},
+    "evaluate": {"errors", "data", "engines.answer", "engines.thought", "merge.candidate"},
     "report": {
         "merge.candidate",
         "errors",
@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
         "evaluate.lmms.results",
         "engines.answer",
         "engines.image",
+        "engines.thought",
     },
     "demo": {"errors", "data", "models", "report.console"},
 }

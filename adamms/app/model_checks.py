@@ -11,6 +11,8 @@ from adamms.app.distance import mapped_models
 from adamms.app.merges import Merges
 from adamms.app.models import Models, OpenModel
 from adamms.app.settings import Run
+from adamms.checkpoint.chat_template import read_chat_template
+from adamms.engines.thought import thought_tags
 from adamms.errors import AdammsError
 from adamms.mapping.checks.configs import compare_configs
 from adamms.mapping.checks.kinship import FAR, judged, sample_distances, strangers, too_far
@@ -37,7 +39,8 @@ def checked(run: Run, console: Console, merges: Merges) -> Merges:
     compared = _configs(merges)
     related = _weights(merges)
     whole = _coverage(merges)
-    for text in related.warnings:
+    thinking = _thinking(merges.models)
+    for text in (*related.warnings, *thinking.warnings):
         console.warn(text)
     problems = [*compared.problems, *whole.problems]
     if run.mode == "plan":  # which merges nothing
@@ -47,7 +50,8 @@ def checked(run: Run, console: Console, merges: Merges) -> Merges:
         problems += related.problems
     if problems and not run.force:
         raise AdammsError("\n".join(problems) + f" {FORCE}")
-    differences = (*compared.differences, *related.differences, *whole.differences)
+    found = (compared, thinking, related, whole)
+    differences = tuple(row for each in found for row in each.differences)
     return replace(merges, plan=replace(merges.plan, differences=differences))
 
 
@@ -69,6 +73,22 @@ def _configs(merges: Merges) -> _Found:
         if found.conflicts:
             problems.append(_of_another_kind(other, found.conflicts))
     return _Found(differences, problems=problems)
+
+
+def _thinking(models: Models) -> _Found:
+    """Which donors think aloud where the target does not, by their chat templates."""
+    if thought_tags(read_chat_template(models.target.checkpoint.folder)):
+        return _Found()
+    rows, warnings = [], []
+    for name, donor in models.donors.items():
+        if tag := thought_tags(read_chat_template(donor.checkpoint.folder)):
+            rows.append(Difference(name, "thinks aloud", "no", f"{tag} in its chat template"))
+            warnings.append(
+                f"{donor.source.where} thinks aloud ({tag} in its chat template), the target does not: "
+                f"merged answers may begin with a thought. It is not compared, but it takes tokens: "
+                f"engine.max_new_tokens=2048"
+            )
+    return _Found(rows, warnings)
 
 
 def _weights(merges: Merges) -> _Found:

@@ -79,9 +79,11 @@ class SourceKeys(Section):
 
 
 class ModelKeys(Section):
-    target: Node
-    donors: dict[str, Node]
-    ancestor: Node | None = None
+    """The models themselves are read as `SourceKeys`."""
+
+    target: Any
+    donors: dict[str, Any]
+    ancestor: Any = None
     prepare: Node | None = None
 
 

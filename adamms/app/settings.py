@@ -260,7 +260,9 @@ def _read_models(node: Node) -> Sources:
     return Sources(target, donors, None if ancestor.keys.path is None else ancestor, prepare)
 
 
-def _read_source(node: Node, where: str) -> Source:
+def _read_source(node: Any, where: str) -> Source:
+    if not isinstance(node, dict):
+        raise AdammsError(f"{where} is {node!r}; expected its keys, as {where}.path={node}")
     given = {key: value for key, value in node.items() if value != MISSING}
     return Source(where, validated(SourceKeys, given, where))
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from adamms.engines.thought import split_thought, without_thought
+
 # Digits after the point that log-probabilities are kept with. Further ones are rounding noise.
 DIGITS = 5
 # Least squares gave 1.35 on answers of the suite's development seeds 0 to 4 (`tests/benchmarks/signals.py`).
@@ -63,7 +65,8 @@ class Answer:
     True
 
     Args:
-        text: decoded, without special tokens and without white space around it.
+        text: decoded, without special tokens and without white space around it; with the thought that it
+            begins with, which is no part of what is compared.
         tokens: of the text and of its end; () where no log-probabilities were asked for.
         cut: whether it was cut at `max_new_tokens` before its end; None where nobody knows, as in logs.
     """
@@ -71,6 +74,11 @@ class Answer:
     text: str
     tokens: tuple[Token, ...] = ()
     cut: bool | None = None
+
+    @property
+    def ends_in_thought(self) -> bool:
+        """Whether nothing is said but a thought that does not end."""
+        return split_thought(self.text)[1] is None
 
     def to_json(self) -> dict[str, Any]:
         """{"answer": text}; where known also "tokens": [[logprob, [[id, logprob], ...]], ...] and "cut"."""
@@ -117,10 +125,12 @@ def plain(text: str) -> str:
 def normalised(text: str) -> str:
     """What decides whether two answers are the same: the plain text without case and with single spaces.
 
-    >>> normalised(" Yes,  it IS ") == normalised("yes, it is")
+    A thought that it begins with does not count.
+
+    >>> normalised(" Yes,  it IS ") == normalised("<think>Is it?</think> yes, it is")
     True
     """
-    return " ".join(plain(text).casefold().split())
+    return " ".join(plain(without_thought(text)).casefold().split())
 
 
 def first(logged: Any) -> Any:

@@ -6,6 +6,7 @@ A question with options is answered rightly by naming an option that the label a
 from collections.abc import Mapping, Sequence
 
 from adamms.data.example import Example, Label
+from adamms.engines.thought import without_thought
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.named_option import named, right_letters
@@ -55,7 +56,8 @@ def judge(texts: Mapping[Candidate, str], label: Label, scorer: Scorer) -> dict[
 
 
 def right(scorer: Scorer, answer: str, label: Label) -> float:
-    """How right one answer is, in [0, 1]."""
+    """How right one answer is, in [0, 1]; a thought that it begins with does not count."""
+    answer = without_thought(answer)
     if label.options:
         return float(named(answer, label.options) in right_letters(label))
     return scorer(answer, label)

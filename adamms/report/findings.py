@@ -213,6 +213,9 @@ def control_finding(result: Result) -> str:
     own = result.chosen_score(None)
     if own is None:
         return f"{said}."
-    if own > scores.mean:
-        return f"{said}, {own - scores.mean:.1f} points below the chosen merge."
-    return f"{said}, {scores.mean - own:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+    gap = own - scores.mean
+    if abs(gap) < 0.05:  # no point where it is written
+        return f"{said}, as much as the chosen merge: here the donor is not what helps."
+    if gap > 0:
+        return f"{said}, {gap:.1f} points below the chosen merge."
+    return f"{said}, {-gap:.1f} points ABOVE the chosen merge: here the donor is not what helps."

@@ -32,6 +32,10 @@ MOST_EMPTY = (
     "Most of its answers are empty, and that these agree says nothing: look at the prompts and at "
     "engine.max_new_tokens."
 )
+MANY_THOUGHTS_CUT = (
+    "Many of its answers were cut inside a thought, before anything was said, and count as empty: raise "
+    "engine.max_new_tokens."
+)
 MANY_CUT = "Many of its answers were cut at engine.max_new_tokens, so their ends were not compared: raise it."
 TOO_FEW = f"There are fewer than {FEW} examples: give the search more (search.samples, or more data)."
 
@@ -55,13 +59,15 @@ def doubts(
         difference: what `apart` was made with.
     """
     cut = [answer.cut for answer in answers if answer.cut is not None]
+    in_thought = np.mean([answer.ends_in_thought for answer in answers]) >= CUT
     changes = apart.max() > SAME
     reasons = {
         ALL_DIFFER if isinstance(difference, ExactMatch) else ALL_FAR: (
             min(apart[place].mean() for place in near) >= SATURATED
         ),
         MOST_EMPTY: np.mean([not normalised(answer.text) for answer in answers]) >= EMPTY,
-        MANY_CUT: bool(cut) and np.mean(cut) >= CUT,
+        MANY_THOUGHTS_CUT: in_thought,
+        MANY_CUT: not in_thought and bool(cut) and np.mean(cut) >= CUT,
         NO_CHANGE: not changes,
         ALL_TIE: changes and 1 < len(choice.tied) == len(choice.differences),
         TOO_FEW: len(answers) < FEW,

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from adamms.engines.answer import Answer
+from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
 
 Array = npt.NDArray[np.float64]
@@ -73,8 +74,8 @@ def recorded(answers: Mapping[Candidate, Answers]) -> Ask:
 
 
 def texts(answers: Answers, examples: Sequence[str]) -> list[str]:
-    """The texts of the answers to these examples, in their order."""
-    return [answers[example].text for example in examples]
+    """What the answers to these examples say, in their order: without the thoughts that they begin with."""
+    return [without_thought(answers[example].text) for example in examples]
 
 
 def table(answers: Mapping[Candidate, Answers], examples: Sequence[str]) -> list[list[str]]:

@@ -83,6 +83,27 @@ def test_other_heads_are_refused_unless_forced(kin: Path, tmp_path: Path, merge:
         merge(kin / "target", kin / "donor", ancestor=ancestor)
 
 
+def test_a_donor_that_thinks_aloud_is_a_line_and_a_warning(
+    kin: Path, tmp_path: Path, merge: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its chat template, in whichever file that is; not where the target thinks as well."""
+    assert "thinks aloud" not in rows(merge(kin / "target", kin / "donor", "mode=plan"), "a")
+    thinkers = {}
+    for name in ("donor", "target"):
+        thinkers[name] = shutil.copytree(kin / name, tmp_path / name)
+        template = (thinkers[name] / "chat_template.jinja").read_text() + "{{- '<think>\\n' }}"
+        (thinkers[name] / "chat_template.jinja").unlink()
+        named = [{"name": "default", "template": template}]
+        (thinkers[name] / "chat_template.json").write_text(json.dumps({"chat_template": named}))
+    capsys.readouterr()
+    plan = merge(kin / "target", thinkers["donor"], "mode=plan")
+    assert rows(plan, "a")["thinks aloud"] == ("no", "<think> in its chat template")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "warning: model.donors.a thinks aloud (<think> in its chat template), the target does not" in said
+    assert "thinks aloud" in Page(tmp_path / "out/report.html").text
+    assert "thinks aloud" not in rows(merge(thinkers["target"], thinkers["donor"], "mode=plan"), "a")
+
+
 def test_another_rotary_base_is_a_line(kin: Path, tmp_path: Path, merge: Callable[..., Any]) -> None:
     rope = {"rope_type": "default", "rope_theta": 250000.0}
     donor = with_config(kin / "donor", tmp_path / "donor", rope_parameters=rope)

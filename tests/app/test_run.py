@@ -245,6 +245,11 @@ BAD_CHECKPOINTS = {
         "merge has alpha, weights, rules, device. Nearest: alpha",
     ),
     "key of another choice": (None, ["data.path=x"], "Choices that have it: data=jsonl."),
+    "target without a key": (
+        None,
+        ["model.target=A"],
+        "model.target is 'A'; expected its keys, as model.target.path=A",
+    ),
     "donor without plus": (None, ["model.donors.b.path=x"], "Another donor: +model.donors.b.path=..."),
     "mode without its key": (None, ["merge"], "'merge': expected KEY=VALUE, as in mode=merge"),
     "unknown key of a donor": (

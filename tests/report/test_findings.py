@@ -131,6 +131,11 @@ def test_a_merge_that_does_not_help_is_said_to(result: Result):
     )
 
 
+def test_a_control_that_scores_the_same_is_not_above(result: Result):
+    same = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=90.0)
+    assert "with 90.0 %, as much as the chosen merge: here the donor is not" in findings.control_finding(same)
+
+
 def test_noise_is_two_standard_errors(result: Result):
     given = with_scores(result, {0: 60.0, 2: 90.0}, donor=75.0, control=65.0)
     assert "about 3.0 points" in findings.noise(replace(given, labelled=400))

@@ -116,6 +116,15 @@ def test_answers_come_once_with_who_gave_them(answered: Result):
     )
 
 
+def test_of_a_thought_the_page_shows_how_long_it_is(answered: Result):
+    texts = {Candidate(0.0): "<think>a b</think> red", Candidate(0.1): "red"}
+    given = replace(answered.answered[0], texts=texts, right={})
+    found = answers(replace(answered, answered=(given,)))
+    assert found is not None
+    assert found.data["rows"][0]["texts"] == ["[thought of 2 words] red", "red"]
+    assert found.data["rows"][0]["changes"] == 0
+
+
 def test_answers_change_where_the_search_says_so():
     grid, example = [Candidate(0.0), Candidate(0.1), Candidate(0.2), Candidate(0.3)], Example("1", "t", "q")
     one = Answered(example, dict(zip(grid, ("Yes,  it is", " yes, IT is ", "no", "No"), strict=True)))

@@ -176,6 +176,13 @@ class TestTableAndArtifacts:
         assert rows[2]["image"] is None
         assert run.summary["answers/nrows"] == 3
 
+    def test_of_a_thought_its_length(self, told, result: Result, tmp_path: Path) -> None:
+        one = answered(tmp_path / "images")[0]
+        texts = {Candidate(0.0): "<think>a b</think> yes", Candidate(0.5): "yes"}
+        (row,) = told(replace(result, answered=(replace(one, texts=texts),))).table("answers")
+        assert (row["alpha=0"], row["alpha=0.5"]) == ("[thought of 2 words] yes", "yes")
+        assert row["different answers"] == 1
+
     def test_an_image_that_is_gone_is_left_out(self, told, result: Result, tmp_path: Path) -> None:
         shown = answered(tmp_path / "images")
         (tmp_path / "images/small.png").unlink()

@@ -17,6 +17,7 @@ from adamms.search.doubts import (
     ALL_TIE,
     ALONE,
     MANY_CUT,
+    MANY_THOUGHTS_CUT,
     MOST_EMPTY,
     NO_CHANGE,
     SOME_TIE,
@@ -100,6 +101,13 @@ def test_empty_answers_that_agree_win_and_are_doubted() -> None:
     assert choice.candidate > Candidate(0.3)
     assert MOST_EMPTY in choice.doubts
     assert probability(choice) <= DOUBTED
+
+
+@pytest.mark.parametrize(("cut_off", "doubts"), [(0.5, {MANY_THOUGHTS_CUT, MOST_EMPTY}), (0.1, set())])
+def test_thoughts_that_do_not_end_are_empty_answers_that_were_cut(cut_off: float, doubts: set[str]) -> None:
+    """Logs do not say what was cut; the missing end of a thought does."""
+    choice = choose(lambda i, e: f"<think>{i}" + ("" if e < cut_off * COUNT else f"</think>{calm(i, e)}"))
+    assert set(choice.doubts) & {MANY_THOUGHTS_CUT, MOST_EMPTY, MANY_CUT} == doubts
 
 
 def test_one_example_in_twenty_that_changes_is_no_saturation() -> None:

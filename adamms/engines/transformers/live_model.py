@@ -4,6 +4,7 @@ Knows no recipes: the engine writes into `parameters`. Takes seconds to import.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import prompt
+from adamms.engines.thought import opened_thought
 from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
@@ -66,7 +68,15 @@ class LiveModel:
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
         tokens = self._tokens(new, output.logits) if self.settings.logprobs else [()] * len(texts)
         rows = zip(texts, tokens, new.tolist(), strict=True)
-        return [Answer(before(stop, text).strip(), row, self._is_cut(text, ids)) for text, row, ids in rows]
+        return [
+            Answer(self._opened + before(stop, text).strip(), row, self._is_cut(text, ids))
+            for text, row, ids in rows
+        ]
+
+    @cached_property
+    def _opened(self) -> str:
+        """The opening tag of a thought that every prompt ends in, if any."""
+        return opened_thought(prompt(self.processor, Example("", "", "")))
 
     def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.

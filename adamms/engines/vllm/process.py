@@ -18,6 +18,7 @@ from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.child import parent_connection
+from adamms.engines.thought import opened_thought
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError, cause
@@ -76,6 +77,7 @@ class Server:
         self.image_mark: str | None = None
         if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
             self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
+        self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))
         self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
@@ -103,7 +105,7 @@ class Server:
                     done = output.outputs[0]
                     ids = tuple(done.token_ids)
                     tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
-                    answer = Answer(done.text.strip(), tokens, cut)
+                    answer = Answer(self.opened + done.text.strip(), tokens, cut)
                     yield Reply(asked.pop(output.request_id).id, answer, ids)
         if refusal is not None:
             raise refusal
@@ -127,7 +129,9 @@ class Server:
 
         request = next(self.numbers)
         try:
-            inputs: dict[str, Any] = {"prompt": prompt(self.processor, example, self.image_mark)}
+            text = prompt(self.processor, example, self.image_mark)
+            self.opened = opened_thought(text)
+            inputs: dict[str, Any] = {"prompt": text}
             if example.image is not None:
                 inputs["multi_modal_data"] = {"image": open_image(example.image)}
             self.engine.add_request(request, inputs, self.sampling)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from adamms.engines.answer import normalised
+from adamms.engines.thought import with_thought_in_brief
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.answered import Answered
@@ -62,7 +63,8 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
             break
         left -= size
         one, rows[index] = result.answered[index], row
-        cut += sum(len(text) > MOST_TEXT for text in (one.example.question, *set(one.texts.values())))
+        given = map(with_thought_in_brief, set(one.texts.values()))
+        cut += sum(len(text) > MOST_TEXT for text in (one.example.question, *given))
     places: dict[Candidate | None, int] = {candidate: place for place, candidate in enumerate(candidates)}
     return Answers(
         data={
@@ -104,7 +106,7 @@ def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> dict[s
         "task": example.task,
         "question": _clipped(example.question),
         "label": one.label,
-        "texts": [*map(_clipped, texts)],
+        "texts": [_clipped(with_thought_in_brief(text)) for text in texts],
         "right": [right.get(text) for text in texts],
         "given": [texts.index(one.texts[c]) if c in one.texts else -1 for c in candidates],
         "image": None if example.image is None else album.place(example.image),

@@ -11,6 +11,7 @@ from typing import Any
 
 from adamms.engines.answer import normalised
 from adamms.engines.image import open_image
+from adamms.engines.thought import with_thought_in_brief
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.merge.candidate import Candidate
@@ -39,7 +40,9 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
         row = [example.task, example.id, shown.get(example.image), example.question]
         row += [one.label] if labelled else []
         different = len({normalised(text) for text in given if text is not None})
-        rows.append([*row, *([different, *given] if candidates else [one.text])])
+        texts = given if candidates else [one.text]
+        brief = [None if text is None else with_thought_in_brief(text) for text in texts]
+        rows.append([*row, *([different] if candidates else []), *brief])
     return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
 
 

@@ -229,6 +229,18 @@ def test_a_recipe_from_another_process_gives_the_same_model(
         assert dict(engine.generate(examples)) == first
 
 
+def test_a_thought_that_the_prompt_begins_is_a_part_of_the_answer(
+    talkative: Path, examples: tuple[Example, ...], tmp_path: Path
+) -> None:
+    """Models whose template ends in <think> do not repeat it: without it a cut thought would be an answer."""
+    own = (talkative / "target/chat_template.jinja").read_text()
+    (tmp_path / "thinks.jinja").write_text(own + "{{- '<think>\\n' }}")
+    files = PromptFiles(chat_template=str(tmp_path / "thinks.jinja"))
+    with transformers_engine(talkative / "target", files, **SETTINGS) as engine:
+        given = dict(engine.generate(examples[:3]))
+    assert all(answer.text.startswith("<think>") and answer.ends_in_thought for answer in given.values())
+
+
 def test_what_cannot_be_loaded_is_named(talkative: Path, tmp_path: Path) -> None:
     files = PromptFiles(chat_template=str(talkative / "target/chat_template.jinja"))
     language_model = transformers_engine(talkative / "ancestor", files, **SETTINGS)

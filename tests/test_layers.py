@@ -151,7 +151,7 @@ def test_no_heavy_package_is_loaded_before_it_is_used() -> None:
         "engines.askable",
         "engines.prompt",
         "engines.template_process",
-        "engines.transformers.live_model",
+        "engines.transformers.live_",
         "engines.vllm.process",
         "engines.vllm.worker",
         "evaluate.lmms.guest",

@@ -233,7 +233,7 @@ def test_swapping_candidates_in_a_live_model_keeps_the_adapter(adapted: Folders)
     with transformers_engine(adapted.models / "target", accelerator="cpu") as engine:
         for alpha in (0.5, 0.0):
             engine.load(recipe(adapted, alpha))
-        live: Mapping[str, torch.Tensor] = engine.live.parameters
+        live: Mapping[str, torch.Tensor] = engine.live.weights.views
         for name, tensor in whole.items():
             assert_same_bits(live[name].detach(), tensor)
 

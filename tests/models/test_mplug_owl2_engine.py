@@ -96,7 +96,7 @@ def test_the_live_model_answers_as_one_freshly_loaded_from_the_written_folder(
             merged = interpolated(target, donor, alpha)
             engine.load(merged)
             for name, tensor in merged.tensors(only_mapped=True):
-                tiny.assert_same_bits(engine.live.parameters[name].detach(), tensor)
+                tiny.assert_same_bits(engine.live.weights.views[name].detach(), tensor)
             live = dict(engine.generate(examples))
             with transformers_engine(
                 published(merged, tmp_path / f"{alpha}", SHARD_BYTES), **SETTINGS
@@ -124,7 +124,7 @@ def test_every_merged_tensor_is_a_live_parameter_under_its_name(target: Path, do
     merged = {name for name, _ in interpolated(target, donor, 0.3).tensors(only_mapped=True)}
     stored = set(load_names(target))
     with transformers_engine(target, **SETTINGS) as engine:
-        live = set(engine.live.parameters)
+        live = set(engine.live.weights.views)
     assert merged < live
     assert live == {name for name in stored if "inv_freq" not in name}
 

@@ -90,7 +90,7 @@ class TestPublishedFolder:
             state = {name: tensor.bfloat16() for name, tensor in load_file(shard).items()}
             tiny.save_file(state, shard, metadata={"format": "pt"})
         with transformers_engine(folder, files(tmp_path), accelerator="cpu") as engine:
-            assert {p.dtype for p in engine.live.parameters.values()} == {torch.bfloat16}
+            assert {p.dtype for p in engine.live.weights.views.values()} == {torch.bfloat16}
 
     def test_its_configuration(self, published: Path) -> None:
         config = native_config(published)

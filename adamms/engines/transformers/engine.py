@@ -4,6 +4,7 @@ Inputs are prepared once for all candidates, as far as there is room for them. T
 `live_model`.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import read_json
+from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine, EngineSettings, PromptFiles
@@ -114,21 +116,30 @@ class TransformersEngine(Engine):
         s = self.settings
         return LiveModel(self.folder, self.prompt_files, s, s.accelerator, s.precision)
 
-    @torch.no_grad()
     def load(self, recipe: Recipe) -> None:
-        parameters = self.live.parameters
-        for name, tensor in recipe.tensors(only_mapped=True):
-            if name not in parameters:
-                raise AdammsError(
-                    f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
-                    f"replaced in place"
-                )
-            if parameters[name].shape != tensor.shape:
-                raise AdammsError(
-                    f"{self.folder}: {name} has shape {list(parameters[name].shape)}, its replacement "
-                    f"{list(tensor.shape)}"
-                )
-            parameters[name].copy_(tensor)
+        weights = self.live.weights
+        names = [name for name in recipe.mapped if name not in weights.ignored]
+        for name in names:
+            self._check_fits(name, recipe.target.tensors[name].shape)
+        views = [name for name in names if name in weights.views]
+        workers = recipe.workers or default_workers()
+        for _ in in_order(views, lambda name: write(recipe, name, weights.views[name]), workers):
+            pass
+        for group in weights.groups_of(names):
+            weights.convert(group, {name: recipe.tensor(name) for name in group.sources})
+
+    def _check_fits(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise AdammsError unless a tensor of this name and shape can be replaced in place."""
+        stored = self.live.weights.stored
+        if name not in stored:
+            raise AdammsError(
+                f"{self.folder}: transformers has no parameter that is stored as {name!r}; it cannot be "
+                f"replaced in place"
+            )
+        if stored[name] != shape:
+            raise AdammsError(
+                f"{self.folder}: {name} has shape {list(stored[name])}, its replacement {list(shape)}"
+            )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         size = self.settings.batch_size
@@ -151,6 +162,19 @@ class TransformersEngine(Engine):
             for example in batch if len(batch) > 1 else ():
                 self._inputs((example,))
             raise explained(batch, error) from error
+
+
+@torch.no_grad()
+def write(recipe: Recipe, name: str, view: torch.Tensor) -> None:
+    """Copy a merged tensor into the live one, some rows at a time: it is never in memory as a whole."""
+    if not recipe.computes(recipe.slots[name]):
+        view.copy_(recipe.tensor(name))
+        return
+    rows = torch.atleast_1d(view)
+    width = math.prod(rows.shape[1:])
+    for start, piece in recipe.pieces(name):
+        part = piece.view(-1, *rows.shape[1:])
+        rows[start // width : start // width + len(part)].copy_(part)
 
 
 def explained(batch: Sequence[Example], error: Exception) -> AdammsError:

@@ -1,6 +1,6 @@
 """A model on one device: examples in, answers out, and its tensors by the names in the checkpoint's files.
 
-Knows no recipes: the engine writes into `parameters`. Takes seconds to import.
+Knows no recipes: the engine writes into `weights`. Takes seconds to import.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ import torch
 from lightning.fabric import Fabric
 from lightning.fabric.plugins.environments import LightningEnvironment
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
-from transformers.core_model_loading import revert_weight_conversion
 from transformers.utils.logging import disable_progress_bar
 
+from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import prompt
 from adamms.engines.thought import opened_thought
+from adamms.engines.transformers.live_weights import LiveWeights
 from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
@@ -30,7 +31,7 @@ class LiveModel:
     """A model on its device with its processor.
 
     Attributes:
-        parameters: the live tensors under the names that they have in the checkpoint.
+        weights: its tensors under the names that they have in the checkpoint.
     """
 
     def __init__(
@@ -52,7 +53,8 @@ class LiveModel:
         self.generation = _greedy(model, self.processor.tokenizer, settings)
         # transformers fills what a generation config leaves open from the model's own: beams, penalties, ...
         model.generation_config = self.generation
-        self.parameters = _by_checkpoint_name(model)
+        stored = open_checkpoint(folder).tensors
+        self.weights = LiveWeights(model, {name: entry.shape for name, entry in stored.items()})
 
     @torch.inference_mode()
     def respond(self, inputs: Any) -> list[Answer]:
@@ -160,16 +162,3 @@ def _greedy(model: Any, tokenizer: Any, settings: EngineSettings) -> GenerationC
         return_dict_in_generate=True,
         output_logits=settings.logprobs > 0,
     )
-
-
-def _by_checkpoint_name(model: Any) -> dict[str, torch.Tensor]:
-    """The live parameters under the names that they have in the checkpoint.
-
-    transformers renames tensors on loading. Its own reverse conversion returns the same objects under
-    their stored names. Tensors that it splits or stacks come back as other objects and are left out:
-    they cannot be written in place.
-    """
-    live = dict(model.state_dict(keep_vars=True))
-    objects = {id(tensor) for tensor in live.values()}
-    stored = revert_weight_conversion(model, live)
-    return {name: tensor for name, tensor in stored.items() if id(tensor) in objects}

@@ -112,8 +112,8 @@ def test_live_parameters_are_the_merged_tensors_and_the_vision_tower_stays(talka
     with transformers_engine(talkative / "target", **SETTINGS) as engine:
         engine.load(merged)
         for name, tensor in merged.tensors():
-            assert torch.equal(engine.live.parameters[name].detach(), tensor), name
-        assert set(engine.live.parameters) == set(merged.target.tensors)
+            assert torch.equal(engine.live.weights.views[name].detach(), tensor), name
+        assert set(engine.live.weights.views) == set(merged.target.tensors)
 
 
 def test_answers_do_not_depend_on_the_batch(talkative: Path, examples: tuple[Example, ...]) -> None:

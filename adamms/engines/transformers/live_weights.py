@@ -1,0 +1,189 @@
+"""The weights of a live model by their names in a checkpoint's files, so that they can be replaced in place.
+
+Follows transformers' own conversion on loading: what it renames, stacks, fuses, transposes or converts in
+other ways. Knows no recipes and no engine. Takes seconds to import.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers.conversion_mapping import get_model_conversion_mapping
+from transformers.core_model_loading import (
+    Concatenate,
+    MergeModulelist,
+    Transpose,
+    WeightConverter,
+    WeightRenaming,
+    dot_natural_key,
+    rename_source_key,
+)
+
+Shape = tuple[int, ...]
+# A converter's source pattern -> the tensors that match it, in the order of their names.
+Operands = dict[str, list[torch.Tensor]]
+
+
+@dataclass(eq=False)
+class Group:
+    """Stored tensors that transformers converts together into one or several live ones.
+
+    Args:
+        key: the first live tensor's name.
+        converter: of transformers.
+        sources: stored name -> the converter's pattern that it matches, in the order of loading.
+    """
+
+    key: str
+    converter: Any
+    sources: dict[str, str] = field(default_factory=dict)
+
+
+class LiveWeights:
+    """Where every stored tensor is in a live model.
+
+    Most are a view: a live parameter, or a part of one, transposed where memory and file differ. Copying into
+    the view replaces the weight. So the experts of a layer can be written one at a time into the parameter
+    in which transformers stacks them:
+
+    >>> experts = "model.layers.0.mlp.experts"
+    >>> names = [f"{experts}.{e}.{part}_proj.weight" for e in range(4) for part in ("gate", "up")]
+    >>> weights = LiveWeights(model, dict.fromkeys(names, (48, 64)))  # the sizes of one expert
+    >>> model.state_dict()[f"{experts}.gate_up_proj"].shape
+    torch.Size([4, 96, 64])
+    >>> weights.views[f"{experts}.3.up_proj.weight"].shape  # gate_up_proj[3, 48:]
+    torch.Size([48, 64])
+
+    The others lie otherwise in memory (rotary halves in another order, one tensor split into several): they
+    are in a group, which `convert` writes whole.
+
+    Args:
+        model: a model of transformers, as it is after loading.
+        stored: the tensors in the checkpoint's files: name -> shape.
+
+    Attributes:
+        views: stored name -> what is live of it, of the stored shape.
+        groups: stored name -> its group, for tensors without a view.
+        stored: name -> shape of all of these.
+        ignored: names of stored tensors that the model's class leaves out on loading.
+    """
+
+    def __init__(self, model: Any, stored: Mapping[str, Shape]) -> None:
+        self.views: dict[str, torch.Tensor] = {}
+        self.groups: dict[str, Group] = {}
+        self._model = model
+        self._live: dict[str, torch.Tensor] = model.state_dict()
+        unused = model._keys_to_ignore_on_load_unexpected or ()
+        ignored = set()
+        found: dict[str, Group] = {}
+        for name, key, converter, pattern in _live_names(model, self._live, stored):
+            if key not in self._live:
+                if any(re.search(each, key) for each in unused):
+                    ignored.add(name)
+            elif converter is None:
+                self.views[name] = self._live[key]
+            else:
+                found.setdefault(key, Group(key, converter)).sources[name] = pattern
+        self.ignored = frozenset(ignored)
+        for group in found.values():
+            views = self._views(group, stored)
+            if views is None:
+                self.groups |= dict.fromkeys(group.sources, group)
+            else:
+                self.views |= zip(_names(group), views, strict=True)
+        self.stored = {name: stored[name] for name in (*self.views, *self.groups)}
+
+    def groups_of(self, names: Iterable[str]) -> list[Group]:
+        """The groups that hold any of these tensors, each once."""
+        return list(dict.fromkeys(self.groups[name] for name in names if name in self.groups))
+
+    @torch.no_grad()
+    def convert(self, group: Group, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Write a whole group as transformers converts it on loading.
+
+        Args:
+            tensors: stored name -> tensor, for every source of the group.
+        """
+        converter = deepcopy(group.converter)
+        for name, pattern in group.sources.items():
+            converter.add_tensor(group.key, name, pattern, tensors[name])
+        made = converter.convert(group.key, model=self._model, config=self._model.config)
+        for key, tensor in made.items():
+            self._live[key].copy_(tensor[0] if isinstance(tensor, list) else tensor)
+
+    def _views(self, group: Group, stored: Mapping[str, Shape]) -> list[torch.Tensor] | None:
+        """The views of a group's tensors, pattern by pattern; None where what is live is no view.
+
+        The converter's operations run forwards on shapes alone, then they are undone on the live tensor.
+        """
+        held: Operands = {}
+        for name, pattern in group.sources.items():
+            held.setdefault(pattern, []).append(torch.empty(stored[name], device="meta"))
+        converter, steps = group.converter, []
+        for operation in converter.operations:
+            if type(operation) not in (MergeModulelist, Concatenate, Transpose):
+                return None
+            steps.append((operation, held))
+            made = operation.convert(
+                dict(held),
+                source_patterns=converter.source_patterns,
+                target_patterns=converter.target_patterns,
+                full_layer_name=group.key,
+                model=self._model,
+                config=self._model.config,
+            )
+            held = {key: tensor if isinstance(tensor, list) else [tensor] for key, tensor in made.items()}
+        live = self._live[group.key]
+        if [tensor.shape for tensors in held.values() for tensor in tensors] != [live.shape]:
+            return None
+        views: Operands = {key: [live] for key in held}
+        for operation, operands in reversed(steps):
+            views = _undone(operation, converter.source_patterns, operands, views)
+        return [view for pattern in dict.fromkeys(group.sources.values()) for view in views[pattern]]
+
+
+def _live_names(
+    model: Any, live: Mapping[str, torch.Tensor], stored: Iterable[str]
+) -> Iterable[tuple[str, str, Any, str]]:
+    """(stored name, live name, converter or None, its pattern) as transformers finds them on loading."""
+    transforms = get_model_conversion_mapping(model)
+    renamings = [each for each in transforms if isinstance(each, WeightRenaming)]
+    converters = [each for each in transforms if isinstance(each, WeightConverter)]
+    by_pattern = {pattern: each for each in converters for pattern in each.source_patterns}
+    prefix = model.base_model_prefix
+    for name in sorted(stored, key=dot_natural_key):  # some renamings depend on what came before
+        key, pattern = rename_source_key(name, renamings, converters, prefix, live)
+        if key not in live and name in live:
+            key, pattern = rename_source_key(name, [], [], prefix, live)
+        yield name, key, by_pattern.get(pattern), pattern or ""
+
+
+def _names(group: Group) -> list[str]:
+    """The stored names pattern by pattern."""
+    patterns = list(dict.fromkeys(group.sources.values()))
+    return sorted(group.sources, key=lambda name: patterns.index(group.sources[name]))
+
+
+def _undone(operation: Any, patterns: list[str], operands: Operands, result: Operands) -> Operands:
+    """Views of the operands in views of an operation's result.
+
+    Args:
+        patterns: the order in which operands are concatenated.
+        operands: tensors of the operands' shapes.
+        result: pattern -> one view each.
+    """
+    if isinstance(operation, MergeModulelist):
+        named = result if len(operands) > 1 else dict(zip(operands, result.values(), strict=True))
+        return {pattern: list(named[pattern][0].unbind(operation.dim)) for pattern in operands}
+    ((view,),) = result.values()
+    if isinstance(operation, Concatenate):
+        order = [pattern for pattern in patterns if pattern in operands]
+        sizes = [tensor.shape[operation.dim] for pattern in order for tensor in operands[pattern]]
+        parts = iter(view.split(sizes, operation.dim))
+        return {pattern: [next(parts) for _ in operands[pattern]] for pattern in order}
+    ((pattern, (operand,)),) = operands.items()
+    keeps = operation.check_dims and operand.shape == view.shape
+    return {pattern: [view if keeps else view.transpose(operation.dim0, operation.dim1)]}

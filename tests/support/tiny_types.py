@@ -23,25 +23,42 @@ NOISE = 0.1  # on a weight, as a share of its tensor's deviation
 
 # A key's value in the language model, and elsewhere, by the first expression that matches the whole key.
 _SIZES: tuple[tuple[str, int, int], ...] = (
-    (r"out_hidden_size|output_dim|text_hidden_size|(thinker_|encoder_)hidden_size", HIDDEN, HIDDEN),
-    (r"hidden_size|d_model|embed_dim|n_embd|dim|hidden_dim|embedding_size", HIDDEN, WIDTH),
+    (r"out_hidden_size|output_dim|text_hidden_size|thinker_hidden_size", HIDDEN, HIDDEN),
+    (r"hidden_size|encoder_hidden_size|d_model|embed_dim|n_embd|dim|hidden_dim", HIDDEN, WIDTH),
+    (r"embedding_size|projection_hidden_size", HIDDEN, HIDDEN),
+    (r"vision_output_dim|projector_(in|out)put_dim|projection_dim", WIDTH, WIDTH),
     (r"moe_intermediate_size|shared_expert_intermediate_size|share_expert_dim", 48, 48),
-    (r".*intermediate_size.*|.*ffn_dim|mlp_dim|d_ff|projector_hidden_size", 96, 96),
-    (r".*num_hidden_layers|.*_layers|depth|layers", LAYERS, 2),
-    (r"num_key_value_heads|.*num_key_value_heads", KEY_VALUE_HEADS, 2),
-    (r".*attention_heads|num_heads|n_heads|index_n_heads", HEADS, 2),
+    (r".*intermediate_size.*|.*ffn_dim|mlp_dim|d_ff|(projector|merged|downsample)_hidden_size", 96, 96),
+    (r"num_kv_shared_layers", 1, 1),
+    (
+        r"(.*_)?num_hidden_layers|num_layers|(.*_)?(en|de)coder_layers|num_decoder_layers|layers|n_layer",
+        LAYERS,
+        2,
+    ),
+    (r"depth", 2, 2),
+    (r"(.*_)?num_key_value_heads", KEY_VALUE_HEADS, 2),
+    (r"(.*_)?attention_heads|num_heads|n_heads?|index_n_heads", HEADS, 2),
     (r"head_dim|kv_channels|d_kv", HEAD_DIM, WIDTH // 2),
+    (r"linear_num_(key_)?heads|mamba_num_heads", 2, 2),
+    (r"linear_num_value_heads", 4, 4),
+    (r"linear_(key_|value_)?head_dim|mamba_head_dim|ssm_state_size|index_head_dim", 16, 16),
     (r"q_lora_rank", 24, 24),
-    (r"kv_lora_rank", 32, 32),
+    (r"kv_lora_rank|hc_lowrank", 32, 32),
     (r"qk_(nope|rope)_head_dim", 16, 16),
+    (r"qk_head_dim", 32, 32),
     (r"v_head_dim", 24, 24),
     (r"num_experts|n_routed_experts|num_local_experts|moe_num_experts", 4, 4),
     (r"num_experts_per_tok|moe_k|moe_topk|top_k_experts", 2, 2),
-    (r"n_group|topk_group|n_shared_experts|first_k_dense_replace", 1, 1),
+    (r"n_group|topk_group|n_shared_experts|moe_num_shared_experts|first_k_dense_replace", 1, 1),
     (r".*vocab_size.*", VOCABULARY, VOCABULARY),
     (r"max_.*position.*|max_(source|target)_positions", 128, 128),
-    (r"image_size", 32, 32),
+    (r"image_size|(max|min)_(image|img)_size", 32, 32),
     (r"patch_size", 16, 16),
+    (r"(conv|nemo_conv|subsampling_conv)_channels|downsample_hidden_size", 16, 16),
+    (r"num_filters", 4, 4),
+    (r"base_channels", 32, 32),
+    (r"upsample_initial_channel|decoder_dim", 64, 64),
+    (r"codebook_size|num_embeddings", 64, 64),
 )
 
 
@@ -49,8 +66,61 @@ _LEFT_OUT = ("transformers_version", "architectures", "id2label", "label2id", "p
 _TOKEN = re.compile(r".*_(token|tokens)_(id|ids|index)|(im|codec)_\w+_id")
 _INDEXES = re.compile(r".*_(indexes|indices|idxs|layers)")
 
+_ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+_MROPE = _ROPE | {"mrope_section": [4, 6, 6]}
+_SLIDING_AND_FULL = ["sliding_attention", "full_attention"] * (LAYERS // 2)
+
+# Parts that the default configuration lacks, or that are another type's: type -> key -> the part's type.
+_PARTS: dict[str, dict[str, str]] = {
+    "diffusion_gemma": {"vision_config": "gemma4_vision"},
+    "fast_vlm": {"vision_config": "clip_vision_model"},  # the default needs timm
+    "gemma4": {"vision_config": "gemma4_vision", "audio_config": "gemma4_audio"},
+    "granite4_vision": {"text_config": "granite"},
+    "speech-encoder-decoder": {"encoder": "wav2vec2", "decoder": "bart"},
+    "vision-encoder-decoder": {"encoder": "vit", "decoder": "trocr"},
+}
 # What the default configuration does not say, or shrinks wrongly: type -> path of a key -> value.
-_OTHERWISE: dict[str, dict[str, Any]] = {}
+_OTHERWISE: dict[str, dict[str, Any]] = {
+    "chameleon": {"vocabulary_map": {"<image>": 3}},
+    "cohere_compass": {
+        "text_config.layer_types": _SLIDING_AND_FULL,
+        "text_config.rope_parameters": dict.fromkeys(_SLIDING_AND_FULL, _MROPE),
+    },
+    "deepseek_ocr2": {
+        "text_config.mlp_layer_types": ["dense", "sparse"] * (LAYERS // 2),
+        **{"text_config.num_experts_per_tok": 2, "text_config.n_group": 1, "text_config.topk_group": 1},
+    },
+    "diffusion_gemma": {
+        **{"text_config.num_experts": 4, "text_config.top_k_experts": 2},
+        "text_config.moe_intermediate_size": 48,
+    },
+    "emu3": {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4}},
+    "ernie4_5_vl_moe": {
+        "text_config.moe_intermediate_size": [48, 32],
+        "text_config.rope_parameters": _MROPE,
+    },
+    "florence2": {
+        "vision_config.embed_dim": [32] * 4,
+        **{"vision_config.num_heads": [2] * 4, "vision_config.num_groups": [2] * 4},
+    },
+    "fun_asr_nano": {"adaptor_config.hidden_size": HIDDEN, "adaptor_config.intermediate_size": HIDDEN // 4},
+    "glm5_next": {"text_config.num_key_value_heads": HEADS},
+    "granite4_vision": {"deepstack_layer_map": [[0, 1]], "downsample_rate": "1/2"},
+    "inkling_mm_model": {"vision_config.patch_size": 40},
+    "kyutai_speech_to_text": {"codec_config.upsample_groups": WIDTH},
+    "lfm2_vl": {"text_config.layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
+    "moonshine_streaming": {"num_key_value_heads": KEY_VALUE_HEADS},
+    "qwen3_omni_moe": {
+        "talker_config.text_config.shared_expert_intermediate_size": 48,
+        "talker_config.spatial_merge_size": 2,
+    },
+    "qwen4_exp": {
+        **{"text_config.indexer_n_heads": 2, "text_config.indexer_kv_heads": 1},
+        **{"text_config.indexer_head_dim": HEAD_DIM, "text_config.indexer_budget": 32},
+        **{"text_config.indexer_compress_ratio": 4, "text_config.ngram_vocab_size_base": 64},
+    },
+    "vibevoice": {"diffusion_head_config.hidden_size": HIDDEN},
+}
 
 
 def multimodal_types() -> dict[str, str]:
@@ -71,14 +141,17 @@ def class_of(model_type: str) -> type:
     from transformers.models.auto import modeling_auto as auto
 
     known = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES | multimodal_types()
-    return getattr(transformers, known[model_type])  # type: ignore[no-any-return]
+    return getattr(transformers, known[model_type])
 
 
 def tiny_config(model_type: str, **text: object) -> Any:
     """The default configuration, shrunk. `text`: settings of the language model that are to be others."""
     from transformers import CONFIG_MAPPING
 
-    default = CONFIG_MAPPING[model_type]().to_dict()
+    parts = _PARTS.get(model_type, {}).items()
+    default = CONFIG_MAPPING[model_type](
+        **{key: CONFIG_MAPPING[part]().to_dict() for key, part in parts}
+    ).to_dict()
     tokens = sorted(_token_keys(default))
     shrunk = _shrunk(default, {key: 1 + index for index, key in enumerate(tokens)}, text_part=True)
     _override(shrunk, _OTHERWISE.get(model_type, {}))
@@ -100,13 +173,17 @@ def _shrunk(config: Mapping[str, Any], tokens: Mapping[str, int], text_part: boo
     layers = config.get("num_hidden_layers")
     done: dict[str, Any] = {}
     for key, value in config.items():
-        if key in _LEFT_OUT or not isinstance(key, str):
+        if key in _LEFT_OUT:
             continue
         if isinstance(value, dict):
             part = text_part if not key.endswith("config") else key == "text_config"
             done[key] = _shrunk(value, tokens, part)
+        elif not isinstance(key, str):
+            done[key] = value
         elif key in tokens and value is not None:
             done[key] = [tokens[key]] if isinstance(value, list) else tokens[key]
+        elif key == "depths":
+            done[key] = [1] * len(value)
         elif isinstance(value, list) and layers and len(value) == layers:
             kinds = [kind for i, kind in enumerate(value) if kind not in value[:i]]
             done[key] = [kinds[i % len(kinds)] for i in range(LAYERS if text_part else 2)]
@@ -120,7 +197,9 @@ def _shrunk(config: Mapping[str, Any], tokens: Mapping[str, int], text_part: boo
 def _size(key: str, value: object, text_part: bool) -> object:
     if key == "mrope_section":
         return [HEAD_DIM // 8, HEAD_DIM // 16 * 3, HEAD_DIM // 16 * 3]
-    if type(value) is not int:
+    if key == "head_dim" and value is None and text_part:
+        return HEAD_DIM
+    if type(value) is not int or value == 0:
         return value
     for pattern, of_text, elsewhere in _SIZES:
         if re.fullmatch(pattern, key):
@@ -141,15 +220,20 @@ def text_backbone(model: Any) -> tuple[str, nn.Module]:
     """The innermost model that holds the input embeddings and a stack of layers, and its name."""
     from transformers import PreTrainedModel
 
-    embeddings = model.get_input_embeddings()
-    (*_, innermost) = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, PreTrainedModel)
-        and any(isinstance(child, nn.ModuleList) for child in module.children())
-        and any(each is embeddings for each in module.modules())
-    ]
-    return innermost
+    models = [(name, each) for name, each in model.named_modules() if isinstance(each, PreTrainedModel)]
+    for name, part in models:  # the model itself, or the first part of it that has embeddings
+        try:
+            embeddings = part.get_input_embeddings()
+        except NotImplementedError:
+            continue
+        holders = [
+            (inner, each)
+            for inner, each in models
+            if inner.startswith(name) and any(module is embeddings for module in each.modules())
+        ]
+        stacks = [item for item in holders if any(isinstance(c, nn.ModuleList) for c in item[1].children())]
+        return (stacks or holders)[-1]
+    return "", model
 
 
 def build(model_type: str, seed: int = 0, noise: int | None = None, **text: object) -> Any:
@@ -178,7 +262,7 @@ def save_tiny(model_type: str, folder: Path, seed: int = 0, noise: int | None = 
 def _roles(model: Any) -> dict[str, str]:
     """Parameter or buffer -> its name within the text backbone; that of the head begins with `head.`."""
     prefix, backbone = text_backbone(model)
-    roles = {f"{prefix}.{name}": name for name in backbone.state_dict(keep_vars=True)}
+    roles = {f"{prefix}.{name}".lstrip("."): name for name in backbone.state_dict()}
     head = model.get_output_embeddings()
     for name, module in model.named_modules():
         if module is head:

@@ -106,7 +106,6 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
     "fun_asr_nano": {"adaptor_config.hidden_size": HIDDEN, "adaptor_config.intermediate_size": HIDDEN // 4},
     "glm5_next": {"text_config.num_key_value_heads": HEADS},
     "granite4_vision": {"deepstack_layer_map": [[0, 1]], "downsample_rate": "1/2"},
-    "inkling_mm_model": {"vision_config.patch_size": 40},
     "kyutai_speech_to_text": {"codec_config.upsample_groups": WIDTH},
     "lfm2_vl": {"text_config.layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
     "moonshine_streaming": {"num_key_value_heads": KEY_VALUE_HEADS},

@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from adamms.architectures.spec import Label
+from adamms.architectures.label import Label
 from adamms.errors import AdammsError
 
 # Reason -> pattern of a name without prefixes. A target keeps such tensors: what loads it loads or skips

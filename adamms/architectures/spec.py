@@ -10,15 +10,21 @@ format, no weights, no shapes. To add a model family, write one and name it in c
                     {engine: text} of those that cannot
     include         {other spec: {leading text: pattern in its place}}: its lines under other prefixes,
                     after the own ones ("" leads every name); what it includes comes along under both
-    language_model  pattern -> role (roles.py lists them), or a fusion of several roles (below)
+    language_model  pattern -> role (roles.py lists them), a fusion of several roles, or a stack (below)
     other           reason -> pattern of tensors that are not of the LM and are always kept
     inserted_layers {reason: key of config.json}: the key lists layers, by index, that the ancestor LM
                     does not have; they are kept, and the others are counted without them
 
+<<<<<<< HEAD
 Patterns are tensor names with `{i}` (layer), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
 dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches,
 nor a rule of `leftovers`, is an error, so a spec takes every spelling that its files come in (hub files,
 transformers 5's own).
+=======
+Patterns are tensor names with `{i}` (layer), `{e}` (expert), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
+dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches is
+an error, so a spec takes every spelling that its files come in (hub files, transformers 5's own).
+>>>>>>> 49fce6a (wip: stacks in specs)
 
 A fusion says what lies along dimension `dim` of one tensor:
 
@@ -30,6 +36,17 @@ A fusion says what lies along dimension `dim` of one tensor:
 `sizes` is how the parts' sizes relate (without it they are equal), `groups` (1 without it) in how many
 groups the rows lie, each with its share of every part in turn. Both are numbers or keys of
 config.json, nested (`text_config`, ...) or not.
+
+A stack says that all experts of a layer lie in one tensor, along its first dimension; what each of them is, a
+role or a fusion, is said without the expert's number and as a linear layer stores it, (out, in):
+
+    stack:
+      concat: [layers.{i}.moe.expert.gate.weight, layers.{i}.moe.expert.up.weight]
+      dim: 0
+    transposed: true
+
+Whether the file holds each expert's matrix so or transposed, shapes decide by config.json's hidden_size.
+`transposed` counts only where they leave it open.
 """
 
 import re
@@ -42,7 +59,8 @@ import yaml
 from annotated_types import MinLen
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
 
-from adamms.architectures.roles import Role, parse_role
+from adamms.architectures.label import Fused, Label, Stacked
+from adamms.architectures.roles import EXPERTS, Role, parse_role
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
@@ -50,6 +68,7 @@ ENGINES = ("transformers", "vllm")
 
 # The same language as yaml.SafeLoader, ten times as fast where PyYAML was built with it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+<<<<<<< HEAD
 # Classes of transformers that have no head of a language model; InternVLChatModel is one of a whole model.
 _WITHOUT_HEAD = re.compile(r".+((?<!Chat)Model|For(Sequence|Token)Classification|ForQuestionAnswering)")
 _WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
@@ -85,6 +104,16 @@ class Label:
         if isinstance(self.role, Fused):
             return self.role.parts
         return () if self.role is None else (self.role,)
+=======
+_WILDCARDS = {
+    "{i}": r"(?P<i>\d+)",
+    "{e}": r"(?P<e>\d+)",
+    "{p}": r"(?P<p>weight|bias)",
+    "**": r".+",
+    "*": r"[^.]+",
+    ".": r"\.",
+}
+>>>>>>> 49fce6a (wip: stacks in specs)
 
 
 class _Fusion(BaseModel):
@@ -98,6 +127,15 @@ class _Fusion(BaseModel):
     groups: PositiveInt | str = 1
 
 
+class _Stack(BaseModel):
+    """All experts in one tensor, as the YAML writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stack: str | _Fusion
+    transposed: bool | None = None
+
+
 class _Spec(BaseModel):
     """The YAML of a spec: see the module's header for what the keys mean."""
 
@@ -108,7 +146,7 @@ class _Spec(BaseModel):
     model_types: tuple[str, ...] = ()
     inference: dict[Literal["transformers", "vllm"], str] = {}
     include: dict[str, dict[str, str]] = {}
-    language_model: dict[str, str | _Fusion] = {}
+    language_model: dict[str, str | _Fusion | _Stack] = {}
     other: dict[str, str] = {}
     inserted_layers: dict[str, str] = {}
 
@@ -120,10 +158,10 @@ class _Spec(BaseModel):
 
 @dataclass(frozen=True)
 class Line:
-    """One pattern of a spec with what it stands for: a role template, a fusion of them, or a reason."""
+    """One pattern of a spec with what it stands for: role templates, alone or in one tensor, or a reason."""
 
     pattern: re.Pattern[str]
-    role: str | _Fusion | None = None
+    role: str | _Fusion | _Stack | None = None
     reason: str = ""
 
     def label(self, name: str) -> Label | None:
@@ -131,12 +169,13 @@ class Line:
         if match is None:
             return None
         groups = match.groupdict()
-        if isinstance(self.role, str):
-            return Label(parse_role(_fill(self.role, groups)))
-        if self.role is None:
-            return Label(None, reason=self.reason)
-        parts = tuple(parse_role(_fill(part, groups)) for part in self.role.concat)
-        return Label(Fused(parts, self.role.dim, self.role.sizes, self.role.groups))
+        match self.role:
+            case None:
+                return Label(None, reason=self.reason)
+            case _Stack(stack=each, transposed=transposed):
+                return Label(Stacked(_filled(each, groups), transposed))
+            case one:
+                return Label(_filled(one, groups))
 
 
 class Architecture(_Spec):
@@ -248,13 +287,7 @@ def _lines(spec: _Spec, prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterato
     `prefixes` are the replacements of leading text that its includers ask for, the innermost first.
     """
     for pattern, role in spec.language_model.items():
-        for part in (role,) if isinstance(role, str) else role.concat:
-            parse_role(_fill(part, {"i": "0", "p": "weight"}))
-        if isinstance(role, _Fusion) and role.sizes and len(role.sizes) != len(role.concat):
-            sizes = list(role.sizes)
-            raise AdammsError(
-                f"{pattern}: sizes is {sizes}; expected one for each of {len(role.concat)} parts"
-            )
+        _check_roles(pattern, role)
         yield Line(_compile(pattern, prefixes), role)
     for reason, pattern in spec.other.items():
         yield Line(_compile(pattern, prefixes), reason=reason)
@@ -263,16 +296,38 @@ def _lines(spec: _Spec, prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterato
         yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), (inner, *prefixes))
 
 
+def _check_roles(pattern: str, role: str | _Fusion | _Stack) -> None:
+    one = role.stack if isinstance(role, _Stack) else role
+    filled = _filled(one, {"i": "0", "e": "0", "p": "weight"})
+    if isinstance(one, _Fusion) and one.sizes and len(one.sizes) != len(one.concat):
+        sizes = list(one.sizes)
+        raise AdammsError(f"{pattern}: sizes is {sizes}; expected one for each of {len(one.concat)} parts")
+    if isinstance(role, _Stack):
+        for part in Label(filled).parts:
+            if part.kind not in EXPERTS or part.expert is not None:
+                raise AdammsError(
+                    f"{pattern}: stack has {part}; expected roles of experts without a number, "
+                    f"such as layers.{{i}}.moe.expert.gate.weight"
+                )
+
+
 def _compile(pattern: str, prefixes: tuple[Mapping[str, str], ...]) -> re.Pattern[str]:
     for replacements in prefixes:
         leading = next((text for text in replacements if pattern.startswith(text)), None)
         if leading is not None:
             pattern = replacements[leading] + pattern.removeprefix(leading)
-    pieces = re.split(r"(\{i\}|\{p\}|\*\*|\*|\.)", pattern)
+    pieces = re.split(r"(\{i\}|\{e\}|\{p\}|\*\*|\*|\.)", pattern)
     try:
         return re.compile("".join(_WILDCARDS.get(piece, piece) for piece in pieces))
     except re.error as error:
         raise AdammsError(f"{pattern}: not a pattern ({error})") from error
+
+
+def _filled(role: str | _Fusion, groups: Mapping[str, str | None]) -> Role | Fused:
+    if isinstance(role, str):
+        return parse_role(_fill(role, groups))
+    parts = tuple(parse_role(_fill(part, groups)) for part in role.concat)
+    return Fused(parts, role.dim, role.sizes, role.groups)
 
 
 def _fill(role: str, groups: Mapping[str, str | None]) -> str:

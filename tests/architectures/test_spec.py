@@ -7,12 +7,14 @@ import headers
 import pytest
 from safetensors import safe_open
 
+<<<<<<< HEAD
 from adamms.architectures.leftovers import label_all
+=======
+from adamms.architectures.label import Fused, Label
+>>>>>>> 49fce6a (wip: stacks in specs)
 from adamms.architectures.roles import parse_role
 from adamms.architectures.spec import (
     Architecture,
-    Fused,
-    Label,
     known_architectures,
     load_architecture,
     recognise,

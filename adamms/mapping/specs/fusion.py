@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from adamms.architectures.label import Fused
 from adamms.architectures.roles import Role
-from adamms.architectures.spec import Fused
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape
 from adamms.mapping.simplify import join, take

@@ -4,13 +4,14 @@ Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from adamms.architectures.label import Fused, Label
 from adamms.architectures.leftovers import label_all
 from adamms.architectures.roles import Role
-from adamms.architectures.spec import Architecture, Fused, Label, saved_without_head
+from adamms.architectures.spec import Architecture, saved_without_head
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
@@ -117,8 +118,7 @@ def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
         return label
     if layer in inserted:
         return Label(None, reason=inserted[layer])
-    counted = tuple(replace(role, layer=layer - sum(i < layer for i in inserted)) for role in label.parts)
-    return Label(replace(label.role, parts=counted) if isinstance(label.role, Fused) else counted[0])
+    return label.counted(layer - sum(i < layer for i in inserted))
 
 
 def _inserted(architecture: Architecture, checkpoint: Checkpoint) -> dict[int, str]:

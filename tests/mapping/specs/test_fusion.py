@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mappers import spec_mapper
 
+from adamms.architectures.label import Fused
 from adamms.architectures.roles import parse_role
-from adamms.architectures.spec import Fused
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, evaluate_rows
 from adamms.mapping.specs.fusion import Layout, layout_of, settings

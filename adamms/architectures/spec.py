@@ -15,16 +15,10 @@ format, no weights, no shapes. To add a model family, write one and name it in c
     inserted_layers {reason: key of config.json}: the key lists layers, by index, that the ancestor LM
                     does not have; they are kept, and the others are counted without them
 
-<<<<<<< HEAD
-Patterns are tensor names with `{i}` (layer), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
-dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches,
+Patterns are tensor names with `{i}` (layer), `{e}` (expert), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*`
+(one dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches,
 nor a rule of `leftovers`, is an error, so a spec takes every spelling that its files come in (hub files,
 transformers 5's own).
-=======
-Patterns are tensor names with `{i}` (layer), `{e}` (expert), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*` (one
-dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches is
-an error, so a spec takes every spelling that its files come in (hub files, transformers 5's own).
->>>>>>> 49fce6a (wip: stacks in specs)
 
 A fusion says what lies along dimension `dim` of one tensor:
 
@@ -51,16 +45,14 @@ Whether the file holds each expert's matrix so or transposed, shapes decide by c
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveInt, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
-from adamms.architectures.label import Fused, Label, Stacked
-from adamms.architectures.roles import EXPERTS, Role, parse_role
+from adamms.architectures.label import Label
+from adamms.architectures.lines import Fusion, Line, Stack, Template, check_roles, compile_pattern
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
@@ -68,72 +60,11 @@ ENGINES = ("transformers", "vllm")
 
 # The same language as yaml.SafeLoader, ten times as fast where PyYAML was built with it.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-<<<<<<< HEAD
 # Classes of transformers that have no head of a language model; InternVLChatModel is one of a whole model.
 _WITHOUT_HEAD = re.compile(r".+((?<!Chat)Model|For(Sequence|Token)Classification|ForQuestionAnswering)")
-_WILDCARDS = {"{i}": r"(?P<i>\d+)", "{p}": r"(?P<p>weight|bias)", "**": r".+", "*": r"[^.]+", ".": r"\."}
 
 
-@dataclass(frozen=True)
-class Fused:
-    """Several roles in one tensor, concatenated along `dim`.
-
-    Args:
-        parts: the roles, in order.
-        dim: the dimension along which they lie.
-        sizes: each part's relative size, a number or a key of config.json; () for equal ones.
-        groups: the number of groups, or a key of config.json; each has its share of every part.
-    """
-
-    parts: tuple[Role, ...]
-    dim: int
-    sizes: tuple[int | str, ...] = ()
-    groups: int | str = 1
-
-
-@dataclass(frozen=True)
-class Label:
-    """What a spec says of one tensor: its role in the LM, or the reason why it has none."""
-
-    role: Role | Fused | None
-    reason: str = ""
-
-    @property
-    def parts(self) -> tuple[Role, ...]:
-        """The roles in the tensor: several if it is fused, none if it is not of the LM."""
-        if isinstance(self.role, Fused):
-            return self.role.parts
-        return () if self.role is None else (self.role,)
-=======
-_WILDCARDS = {
-    "{i}": r"(?P<i>\d+)",
-    "{e}": r"(?P<e>\d+)",
-    "{p}": r"(?P<p>weight|bias)",
-    "**": r".+",
-    "*": r"[^.]+",
-    ".": r"\.",
-}
->>>>>>> 49fce6a (wip: stacks in specs)
-
-
-class _Fusion(BaseModel):
-    """A fusion of several roles, as the YAML writes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    concat: Annotated[tuple[str, ...], MinLen(2)]
-    dim: NonNegativeInt
-    sizes: tuple[PositiveInt | str, ...] = ()
-    groups: PositiveInt | str = 1
-
-
-class _Stack(BaseModel):
-    """All experts in one tensor, as the YAML writes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    stack: str | _Fusion
-    transposed: bool | None = None
+_WORDS = ("str", "Fusion", "Stack", "constrained-int", "[key]")
 
 
 class _Spec(BaseModel):
@@ -146,7 +77,7 @@ class _Spec(BaseModel):
     model_types: tuple[str, ...] = ()
     inference: dict[Literal["transformers", "vllm"], str] = {}
     include: dict[str, dict[str, str]] = {}
-    language_model: dict[str, str | _Fusion | _Stack] = {}
+    language_model: dict[str, Template] = {}
     other: dict[str, str] = {}
     inserted_layers: dict[str, str] = {}
 
@@ -154,28 +85,6 @@ class _Spec(BaseModel):
     @classmethod
     def _of_every_engine(cls, advised: object) -> object:
         return dict.fromkeys(ENGINES, advised) if isinstance(advised, str) else advised
-
-
-@dataclass(frozen=True)
-class Line:
-    """One pattern of a spec with what it stands for: role templates, alone or in one tensor, or a reason."""
-
-    pattern: re.Pattern[str]
-    role: str | _Fusion | _Stack | None = None
-    reason: str = ""
-
-    def label(self, name: str) -> Label | None:
-        match = self.pattern.fullmatch(name)
-        if match is None:
-            return None
-        groups = match.groupdict()
-        match self.role:
-            case None:
-                return Label(None, reason=self.reason)
-            case _Stack(stack=each, transposed=transposed):
-                return Label(Stacked(_filled(each, groups), transposed))
-            case one:
-                return Label(_filled(one, groups))
 
 
 class Architecture(_Spec):
@@ -271,13 +180,18 @@ def _read_spec(path: Path) -> _Spec:
 def _problem(error: ValidationError) -> str:
     """The first problem in one line; where a text or something else may stand, that of the other."""
     found = next((item for item in error.errors() if item["type"] != "string_type"), error.errors()[0])
-    path = [str(part) for part in found["loc"] if part not in ("str", "_Fusion", "constrained-int", "[key]")]
+    path = [
+        str(part)
+        for part in found["loc"]
+        if part not in ("str", "Fusion", "Stack", "bool", "constrained-int", "[key]")
+    ]
     where = ": ".join(path)
     if found["type"] == "missing":
         return f"{where} is missing"
     if found["type"] != "extra_forbidden":
         return f"{where} is {found['input']!r}: {found['msg']}"
-    keys = list((_Fusion if "_Fusion" in found["loc"] else _Spec).model_fields)
+    of = Fusion if "Fusion" in found["loc"] else Stack if "Stack" in found["loc"] else _Spec
+    keys = list(of.model_fields)
     return f"unknown key {where!r}; expected {', '.join(keys)}.{nearest(path[-1], keys)}"
 
 
@@ -287,50 +201,10 @@ def _lines(spec: _Spec, prefixes: tuple[Mapping[str, str], ...] = ()) -> Iterato
     `prefixes` are the replacements of leading text that its includers ask for, the innermost first.
     """
     for pattern, role in spec.language_model.items():
-        _check_roles(pattern, role)
-        yield Line(_compile(pattern, prefixes), role)
+        check_roles(pattern, role)
+        yield Line(compile_pattern(pattern, prefixes), role)
     for reason, pattern in spec.other.items():
-        yield Line(_compile(pattern, prefixes), reason=reason)
+        yield Line(compile_pattern(pattern, prefixes), reason=reason)
     for name, inner in spec.include.items():
         check_choice("include", name, known_architectures())
         yield from _lines(_read_spec(SPEC_FOLDER / f"{name}.yaml"), (inner, *prefixes))
-
-
-def _check_roles(pattern: str, role: str | _Fusion | _Stack) -> None:
-    one = role.stack if isinstance(role, _Stack) else role
-    filled = _filled(one, {"i": "0", "e": "0", "p": "weight"})
-    if isinstance(one, _Fusion) and one.sizes and len(one.sizes) != len(one.concat):
-        sizes = list(one.sizes)
-        raise AdammsError(f"{pattern}: sizes is {sizes}; expected one for each of {len(one.concat)} parts")
-    if isinstance(role, _Stack):
-        for part in Label(filled).parts:
-            if part.kind not in EXPERTS or part.expert is not None:
-                raise AdammsError(
-                    f"{pattern}: stack has {part}; expected roles of experts without a number, "
-                    f"such as layers.{{i}}.moe.expert.gate.weight"
-                )
-
-
-def _compile(pattern: str, prefixes: tuple[Mapping[str, str], ...]) -> re.Pattern[str]:
-    for replacements in prefixes:
-        leading = next((text for text in replacements if pattern.startswith(text)), None)
-        if leading is not None:
-            pattern = replacements[leading] + pattern.removeprefix(leading)
-    pieces = re.split(r"(\{i\}|\{e\}|\{p\}|\*\*|\*|\.)", pattern)
-    try:
-        return re.compile("".join(_WILDCARDS.get(piece, piece) for piece in pieces))
-    except re.error as error:
-        raise AdammsError(f"{pattern}: not a pattern ({error})") from error
-
-
-def _filled(role: str | _Fusion, groups: Mapping[str, str | None]) -> Role | Fused:
-    if isinstance(role, str):
-        return parse_role(_fill(role, groups))
-    parts = tuple(parse_role(_fill(part, groups)) for part in role.concat)
-    return Fused(parts, role.dim, role.sizes, role.groups)
-
-
-def _fill(role: str, groups: Mapping[str, str | None]) -> str:
-    for key, value in groups.items():
-        role = role.replace(f"{{{key}}}", str(value))
-    return role

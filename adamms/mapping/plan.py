@@ -5,7 +5,7 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
@@ -15,6 +15,21 @@ from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, names_in, to_tree
 from adamms.mapping.finding import Finding
+
+
+@dataclass(frozen=True)
+class Experts:
+    """How the experts of a layer lie in one tensor, each of them a matrix (or a bias) along dimension 0.
+
+    Args:
+        transposed: whether the matrices are stored as (in, out); else as a linear layer stores them.
+        sizes: the rows (out) of each part, such as gate and up, over all groups.
+        groups: in how many groups the rows lie, each with its share of every part.
+    """
+
+    transposed: bool
+    sizes: tuple[int, ...]
+    groups: int = 1
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,7 @@ class Slot:
         reason: why it is kept; "" when it is merged.
         lacking: donor name -> why that donor has no part in a slot that others are merged into. Its share
             stays with the target there: the other donors' shares do not grow.
+        experts: how they lie in it, of a tensor of all experts of a layer; a method merges each by itself.
     """
 
     name: str
@@ -48,6 +64,7 @@ class Slot:
     ancestor: Expression | None = None
     reason: str = ""
     lacking: Mapping[str, str] = field(default_factory=dict)
+    experts: Experts | None = None
 
     def kept(self, reason: str) -> "Slot":
         """The slot of a tensor that stays as it is."""
@@ -89,6 +106,7 @@ class Slot:
             "rows_from_donor": {d: e.matched for d, e in self.donors.items() if isinstance(e, Tokens)},
             "ancestor": None if self.ancestor is None else to_tree(self.ancestor),
             "lacking": dict(self.lacking),
+            "experts": None if self.experts is None else asdict(self.experts),
         }
         donors = {donor: to_tree(expression) for donor, expression in self.donors.items()}
         given = {key: value for key, value in optional.items() if value}

@@ -7,11 +7,8 @@ import headers
 import pytest
 from safetensors import safe_open
 
-<<<<<<< HEAD
+from adamms.architectures.label import Fused, Label, Stacked
 from adamms.architectures.leftovers import label_all
-=======
-from adamms.architectures.label import Fused, Label
->>>>>>> 49fce6a (wip: stacks in specs)
 from adamms.architectures.roles import parse_role
 from adamms.architectures.spec import (
     Architecture,
@@ -201,6 +198,31 @@ BAD = {
         "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, group: 2}}",
         r"unknown key 'language_model: a: group'; expected concat, dim, sizes, groups\. Nearest: groups",
     ),
+    "stack of nothing": ("language_model: {a: {transposed: true}}", r"a: stack is missing"),
+    "stack of another kind": (
+        "language_model: {a: {stack: 'layers.{i}.mlp.gate.weight'}}",
+        r"a: stack has layers\.0\.mlp\.gate\.weight; expected roles of experts without a number, such as ",
+    ),
+    "stack of one expert": (
+        "language_model: {a: {stack: 'layers.{i}.moe.expert.{e}.gate.weight'}}",
+        r"a: stack has layers\.0\.moe\.expert\.0\.gate\.weight; expected roles of experts without a",
+    ),
+    "stack of misspelt roles": (
+        "language_model: {a: {stack: 'layers.{i}.moe.expert.gates.weight'}}",
+        r"'layers\.0\.moe\.expert\.gates\.weight' is not a canonical role\. Nearest: layers\.0\.moe\.",
+    ),
+    "stack of a bad fusion": (
+        "language_model: {a: {stack: {concat: [embed.weight, head.weight]}}}",
+        r"a: stack: dim is missing",
+    ),
+    "stack turned into what": (
+        "language_model: {a: {stack: 'layers.{i}.moe.expert.gate.weight', transposed: 3}}",
+        r"a: transposed is 3: Input should be a valid boolean",
+    ),
+    "misspelt key of a stack": (
+        "language_model: {a: {stack: 'layers.{i}.moe.expert.gate.weight', transpose: true}}",
+        r"unknown key 'language_model: a: transpose'; expected stack, transposed\. Nearest: transposed",
+    ),
     "inserted layers in a list": (
         "inserted_layers: [3, 8]",
         r"mine\.yaml: inserted_layers is \[3, 8\]: Input should be a valid dictionary",
@@ -211,6 +233,29 @@ BAD = {
         r"include is 'lama'; expected one of: .* Nearest: llama",
     ),
 }
+
+
+def test_a_stack_holds_the_roles_of_all_experts(tmp_path: Path) -> None:
+    mine = spec(
+        tmp_path,
+        """
+        language_model:
+          l.{i}.{e}.up: layers.{i}.moe.expert.{e}.up.weight
+          l.{i}.down: {stack: "layers.{i}.moe.expert.down.weight", transposed: true}
+          l.{i}.both:
+            stack:
+              concat: ["layers.{i}.moe.expert.gate.weight", "layers.{i}.moe.expert.up.weight"]
+              dim: 0
+        """,
+    )
+    gate, up, down = (parse_role(f"layers.3.moe.expert.{p}.weight") for p in ("gate", "up", "down"))
+    assert mine.label("l.3.12.up") == role("layers.3.moe.expert.12.up.weight")
+    assert mine.label("l.3.down") == Label(Stacked(down, transposed=True))
+    assert mine.label("l.3.both") == Label(Stacked(Fused((gate, up), 0)))
+    both = mine.label("l.3.both")
+    assert both is not None
+    assert both.parts == (gate, up)
+    assert both.counted(1) == mine.label("l.1.both")
 
 
 def test_a_bad_spec_is_refused_with_the_reason(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ HIDDEN = ("hidden_size", "n_embd", "d_model", "dim")
 PROJECTION = re.compile(r"self_attn\.(q|k)_proj\.weight$")
 
 
-def _parts(config: Config) -> list[Config]:
+def nested_parts(config: Config) -> list[Config]:
     """The config, and what it nests of its language model, one in the other."""
     parts = [config]
     for key in NESTED:
@@ -37,20 +37,20 @@ def _parts(config: Config) -> list[Config]:
 
 def innermost(config: Config) -> Config:
     """The config of the language model itself, as it is written."""
-    return _parts(config)[-1]
+    return nested_parts(config)[-1]
 
 
 def plain(config: Config) -> dict[str, Any]:
     """What is written of the language model; the innermost wins."""
     found: dict[str, Any] = {}
-    for part in _parts(config):
+    for part in nested_parts(config):
         found |= {key: value for key, value in part.items() if value is not None or key not in found}
     return found
 
 
 def completed(checkpoint: Checkpoint) -> dict[str, Any]:
     """The same with transformers' defaults, where it knows the format."""
-    for part in reversed(_parts(checkpoint.config)):
+    for part in reversed(nested_parts(checkpoint.config)):
         known = _by_transformers(part)
         if known is not None:
             return known if _fits(checkpoint, known) else plain(checkpoint.config)

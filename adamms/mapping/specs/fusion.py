@@ -3,18 +3,18 @@
 Fills a checkpoint's numbers into what a spec says of a fusion; knows nothing of a second model.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
-from adamms.architectures.label import Fused
+from adamms.architectures.label import Fused, Stacked
 from adamms.architectures.roles import Role
 from adamms.errors import AdammsError
+from adamms.mapping.checks.language_config import HIDDEN, nested_parts
 from adamms.mapping.expression import Expression, Shape
-from adamms.mapping.simplify import join, take
-
-# Where multimodal configs nest the config of their language model.
-_NESTED = ("text_config", "llm_config", "language_config")
+from adamms.mapping.plan import Experts
+from adamms.mapping.simplify import Shapes, join, pick, stack, take, transpose
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,11 @@ class Layout:
     sizes: tuple[int, ...]
     groups: int = 1
 
-    def split(self, whole: Expression, shape: Callable[[str], Shape]) -> tuple[Expression, ...]:
+    def shapes(self, whole: Shape) -> tuple[Shape, ...]:
+        """Each part's shape in a tensor of the shape `whole`."""
+        return tuple((*whole[: self.dim], size, *whole[self.dim + 1 :]) for size in self.sizes)
+
+    def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
         """Each part of `whole`, as an expression over it."""
         shares = [size // self.groups for size in self.sizes]
         group = sum(shares)
@@ -46,7 +50,7 @@ class Layout:
             found.append(join([take(whole, self.dim, s, s + share, shape) for s in starts], self.dim, shape))
         return tuple(found)
 
-    def fuse(self, parts: Sequence[Expression], shape: Callable[[str], Shape]) -> Expression:
+    def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
         """The whole, from one expression per part, each of its part's size along `dim`."""
         shares = [size // self.groups for size in self.sizes]
         pieces = [
@@ -78,13 +82,101 @@ def layout_of(fused: Fused, shape: Shape, config: Mapping[str, Any]) -> Layout:
     return Layout(fused.parts, fused.dim, sizes, groups)
 
 
+@dataclass(frozen=True)
+class StackedLayout:
+    """How all experts of a layer lie in one tensor, along its first dimension.
+
+    Args:
+        each: how the parts of one expert's matrix lie in it, as a linear layer stores it, (out, in).
+        count: the number of experts.
+        transposed: whether the matrices are stored as (in, out).
+    """
+
+    each: Layout
+    count: int
+    transposed: bool
+
+    @cached_property
+    def parts(self) -> tuple[Role, ...]:
+        """The roles, expert by expert."""
+        return tuple(replace(role, expert=e) for e in range(self.count) for role in self.each.parts)
+
+    @property
+    def experts(self) -> Experts:
+        """The same for a plan."""
+        return Experts(self.transposed, self.each.sizes, self.each.groups)
+
+    def shapes(self, whole: Shape) -> tuple[Shape, ...]:
+        """Each part's shape in a tensor of the shape `whole`."""
+        return self.each.shapes(_turned(whole[1:], self.transposed)) * self.count
+
+    def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
+        """Each part of `whole`, as an expression over it."""
+        found: list[Expression] = []
+        for index in range(self.count):
+            one = pick(whole, index, shape)
+            found += self.each.split(transpose(one) if self.transposed else one, shape)
+        return tuple(found)
+
+    def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
+        """The whole, from one expression per part."""
+        width = len(self.each.parts)
+        matrices = [
+            self.each.fuse(parts[first : first + width], shape) for first in range(0, len(parts), width)
+        ]
+        return stack([transpose(one) if self.transposed else one for one in matrices], shape)
+
+
+def stacked_layout(
+    stacked: Stacked, shape: Shape, config: Mapping[str, Any], transposed: bool
+) -> StackedLayout:
+    """The layout that `stacked` means for a tensor of this shape, in a checkpoint with this config.json.
+
+    Raises:
+        AdammsError: as of `layout_of`, for the shape of one expert.
+    """
+    one = _turned(shape[1:], transposed)
+    if isinstance(stacked.each, Fused):
+        layout = layout_of(stacked.each, one, config)
+    else:
+        layout = Layout((stacked.each,), 0, one[:1])
+    return StackedLayout(layout, shape[0], transposed)
+
+
+def is_transposed(stacked: Stacked, shape: Shape, config: Mapping[str, Any]) -> bool | None:
+    """Whether the matrices of a stacked tensor are stored as (in, out); None where the shape does not tell.
+
+    The hidden size is what experts' gate and up projections read, and what their down projections write.
+
+    Raises:
+        AdammsError: a tensor of another rank, or neither side of the matrices has the hidden size.
+    """
+    parts = stacked.each.parts if isinstance(stacked.each, Fused) else (stacked.each,)
+    wanted = 2 if parts[0].part == "bias" else 3
+    if len(shape) != wanted:
+        raise AdammsError(f"has shape {shape}; expected {wanted} dimensions, the first of them the experts")
+    if wanted == 2:
+        return False
+    hidden = next((size for key in HIDDEN for size in settings(config, key) if isinstance(size, int)), None)
+    if hidden is not None and hidden not in shape[1:]:
+        raise AdammsError(
+            f"has shape {shape}; expected the hidden size {hidden} (config.json) as one of the last two sizes"
+        )
+    if hidden is None or shape[1] == shape[2]:
+        return None
+    return shape[2 if parts[0].kind == "moe.expert.down" else 1] == hidden
+
+
+def _turned(matrix: Shape, transposed: bool) -> Shape:
+    return matrix[::-1] if transposed else matrix
+
+
 def settings(config: Mapping[str, Any], key: str) -> list[Any]:
     """What config.json says of its language model under `key`: nested first, then at the top.
 
     Multimodal configs say it in either place or in both, not always in agreement.
     """
-    nested = [config[name] for name in _NESTED if isinstance(config.get(name), Mapping)]
-    return [part[key] for part in (*nested, config) if part.get(key) is not None]
+    return [part[key] for part in reversed(nested_parts(config)) if part.get(key) is not None]
 
 
 def _number(given: int | str, config: Mapping[str, Any]) -> int:

@@ -4,18 +4,28 @@ Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from adamms.architectures.label import Fused, Label
+from adamms.architectures.label import Fused, Label, Stacked
 from adamms.architectures.leftovers import label_all
 from adamms.architectures.roles import Role
 from adamms.architectures.spec import Architecture, saved_without_head
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
-from adamms.mapping.specs.fusion import Layout, layout_of, settings
+from adamms.mapping.specs.fusion import (
+    Layout,
+    StackedLayout,
+    is_transposed,
+    layout_of,
+    settings,
+    stacked_layout,
+)
+
+# Roles that the message of an incomplete layer names.
+MISSING = 12
 
 
 @dataclass(frozen=True)
@@ -65,15 +75,56 @@ class Model:
         tied = True in settings(config, "tie_word_embeddings")
         return saved_without_head(config) and not tied
 
-    def layout(self, name: str) -> Layout | None:
-        """Where the parts of the tensor `name` lie in it; None if it is not a fused one."""
-        fused = self.labels[name].role
-        if not isinstance(fused, Fused):
-            return None
+    def layout(self, name: str) -> Layout | StackedLayout | None:
+        """Where the parts of the tensor `name` lie in it; None if it is one role's alone."""
+        role, config = self.labels[name].role, self.checkpoint.config
         try:
-            return layout_of(fused, self.shape(name), self.checkpoint.config)
+            if isinstance(role, Fused):
+                return layout_of(role, self.shape(name), config)
+            if isinstance(role, Stacked):
+                return stacked_layout(role, self.shape(name), config, self._transposed(name, role))
         except AdammsError as error:
             raise AdammsError(f"{self}: {name} {error}") from error
+        return None
+
+    def _transposed(self, name: str, stacked: Stacked) -> bool:
+        """Whether experts lie as (in, out): by their shape, by their layer's others, else by the spec."""
+        own = self.labels[name].parts[0]
+        for other in (name, *self._stacks.get((own.layer, own.variant), ())):
+            label = self.labels[other].role
+            if isinstance(label, Stacked) and self.labels[other].parts[0].part == own.part:
+                found = is_transposed(label, self.shape(other), self.checkpoint.config)
+                if found is not None:
+                    return found
+        if stacked.transposed is None:
+            raise AdammsError(
+                f"has shape {self.shape(name)}, by which its matrices may lie as (out, in) or as (in, out); "
+                f"name an architecture whose spec says `transposed` of this tensor"
+            )
+        return stacked.transposed
+
+    @cached_property
+    def _stacks(self) -> dict[tuple[int | None, str | None], list[str]]:
+        """Layer and variant -> the tensors that hold all experts there."""
+        found: dict[tuple[int | None, str | None], list[str]] = {}
+        for name, label in self.labels.items():
+            if isinstance(label.role, Stacked):
+                found.setdefault((label.parts[0].layer, label.parts[0].variant), []).append(name)
+        return found
+
+    @cached_property
+    def experts(self) -> dict[int | None, int]:
+        """Layer -> how many experts it has, for the layers that have any."""
+        found: dict[int | None, int] = {}
+        for role in self.roles:
+            if role.expert is not None:
+                found[role.layer] = max(found.get(role.layer, 0), role.expert + 1)
+        return found
+
+    @cached_property
+    def layers(self) -> frozenset[int]:
+        """The decoder layers of which it has a tensor."""
+        return frozenset(role.layer for role in self.roles if role.layer is not None)
 
 
 def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
@@ -135,21 +186,25 @@ def _inserted(architecture: Architecture, checkpoint: Checkpoint) -> dict[int, s
 
 
 def _check_layers(model: Model, inserted: int) -> None:
-    """Every layer from 0 on is there, and holds the same roles as the others."""
+    """Every layer from 0 on is there, and none lacks what another has beside all of its own."""
     layers: dict[int, set[str]] = {}
     for role in model.roles:
         if role.layer is not None:
-            layers.setdefault(role.layer, set()).add(f"{role.kind}.{role.part}")
+            layers.setdefault(role.layer, set()).add(str(replace(role, layer=None)))
     if not layers:
         raise AdammsError(f"{model}: no tensor of a decoder layer found")
     config = model.checkpoint.config
     said = [value for value in settings(config, "num_hidden_layers") if isinstance(value, int)]
     count = said[0] - inserted if said else max(layers) + 1
-    complete = set().union(*layers.values())
+    kinds = sorted({frozenset(roles) for roles in layers.values()}, key=len)
     for layer in range(max(count, max(layers) + 1)):
-        missing = sorted(complete - layers.get(layer, set()))
-        if missing and layer < count:
-            raise AdammsError(f"{model}: incomplete: layer {layer} of {count} lacks {', '.join(missing)}")
+        own = layers.get(layer, set())
+        fuller = next((kind for kind in kinds if own < kind), None)
+        if fuller is not None and layer < count:
+            missing = sorted(fuller - own)
+            more = f" and {len(missing) - MISSING} more" if len(missing) > MISSING else ""
+            lacks = ", ".join(missing[:MISSING]) + more
+            raise AdammsError(f"{model}: incomplete: layer {layer} of {count} lacks {lacks}")
         if layer >= count:
             raise AdammsError(f"{model}: holds layer {layer}, config.json says there are {count} layers")
 

@@ -6,7 +6,7 @@ donor: which expression stands for it, or why none does.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
@@ -19,7 +19,7 @@ from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
-from adamms.mapping.specs.fusion import Layout
+from adamms.mapping.specs.fusion import Layout, StackedLayout
 from adamms.mapping.specs.model import Model, describe
 
 EMBEDDING_KINDS = ("embed", "head")
@@ -96,13 +96,17 @@ class SpecMapper:
         if reason:
             return slot.kept(reason)
         layout = target.layout(entry.name)
-        found = {name: source.find(entry, label.parts, layout) for name, source in sources.items()}
-        base = None if ancestor is None else ancestor.find(entry, label.parts, layout)
-        return slot.merged_from(
+        parts = label.parts if layout is None else layout.parts
+        found = {name: source.find(entry, parts, layout) for name, source in sources.items()}
+        base = None if ancestor is None else ancestor.find(entry, parts, layout)
+        merged = slot.merged_from(
             {name: item for name, item in found.items() if not isinstance(item, Keep)},
             {name: item.reason for name, item in found.items() if isinstance(item, Keep)},
             None if isinstance(base, Keep) else base,
         )
+        if merged.merged and isinstance(layout, StackedLayout):
+            return replace(merged, experts=layout.experts)
+        return merged
 
     def _filtered(self, entry: TensorEntry, parts: tuple[Role, ...]) -> str:
         """The reason why a filter keeps the tensor; "" if none does."""
@@ -135,11 +139,15 @@ class _Source:
     def __init__(self, mapper: SpecMapper, name: str, target: Model, model: Model) -> None:
         self.mapper = mapper
         self.name = name
+        self.target = target
         self.model = model
         self.embeddings = Embeddings(mapper.embeddings, mapper.embedding_rows, name, target, model)
 
-    def find(self, entry: TensorEntry, parts: tuple[Role, ...], layout: Layout | None) -> Expression | Keep:
-        """The expression for the target tensor `entry`, whose roles are `parts` (fused by `layout`)."""
+    def find(
+        self, entry: TensorEntry, parts: tuple[Role, ...], layout: Layout | StackedLayout | None
+    ) -> Expression | Keep:
+        """The expression for the target tensor `entry`, whose roles are `parts` (together by `layout`)."""
+        self._check_experts(entry, parts[0])
         found: list[Expression] = []
         for part in parts:
             expression = self._find_role(part)
@@ -149,8 +157,7 @@ class _Source:
         if layout is None:
             expression = found[0]
         else:
-            for role, size, item in zip(layout.parts, layout.sizes, found, strict=True):
-                wanted = (*entry.shape[: layout.dim], size, *entry.shape[layout.dim + 1 :])
+            for role, wanted, item in zip(parts, layout.shapes(entry.shape), found, strict=True):
                 self._check_shape(f"{entry.name} ({role})", wanted, role, item)
             expression = layout.fuse(found, self.model.shape)
         for name in names_in(expression):
@@ -159,6 +166,17 @@ class _Source:
             return self.embeddings.find(entry, expression, self._shape(entry.name, expression))
         self._check_shape(entry.name, entry.shape, parts[0], expression)
         return expression
+
+    def _check_experts(self, entry: TensorEntry, role: Role) -> None:
+        if role.expert is None:
+            return
+        mine, theirs = (model.experts.get(role.layer, 0) for model in (self.target, self.model))
+        if theirs and mine != theirs:
+            raise AdammsError(
+                f"{entry.name}: the target has {mine} experts in layer {role.layer}, {self.name} has {theirs}"
+                f" ({self.model.checkpoint.folder}); experts correspond by number. mapper.exclude=[moe] keeps"
+                f" the target's"
+            )
 
     def _check_shape(self, tensor: str, wanted: Shape, role: Role, expression: Expression) -> None:
         shape = self._shape(tensor, expression)
@@ -185,7 +203,6 @@ class _Source:
                 reason = f"{self.name} has no image copy of {role.kind}"
                 return Keep(f"mapper.duplicates=matching_only and {reason}")
             return shared
-        layers = {r.layer for r in self.model.roles if r.layer is not None}
-        if role.layer is not None and role.layer not in layers:
-            return Keep(f"{self.name} has {len(layers)} layers")
-        return Keep(f"{self.name} has no {role.kind}.{role.part}")
+        if role.layer is not None and role.layer not in self.model.layers:
+            return Keep(f"{self.name} has {len(self.model.layers)} layers")
+        return Keep(f"{self.name} has no {replace(role, layer=None, variant=None, expert=None)}")

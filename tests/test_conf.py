@@ -9,7 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
 
 from adamms.app.settings import read
-from adamms.architectures.spec import load_architecture, recognise
+from adamms.architectures.recognise import recognise
+from adamms.architectures.spec import load_architecture
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 OPTIONS = sorted(

@@ -5,6 +5,7 @@ A target that is broken makes a merged model that is: an error. Of a donor, what
 
 from collections.abc import Iterator
 
+from adamms.architectures.derive import DerivedArchitecture
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tying import EMBEDDINGS, HEAD, TIES
@@ -37,14 +38,15 @@ def problems(described: Model | SketchedModel) -> Iterator[str]:
     checkpoint = _stored(described.checkpoint)
     yield from empty_tensors(checkpoint)
     embeddings, heads = (_named(described, kind) for kind in ("embed", "head"))
-    if isinstance(described, Model):
+    derived = isinstance(described, Model) and isinstance(described.architecture, DerivedArchitecture)
+    if isinstance(described, Model) and not derived:  # of a derived one `describe` knows what there must be
         for kind, found in (("embeddings", embeddings), ("final norm", _named(described, "final_norm"))):
             if not found:
                 yield f"{checkpoint}: incomplete: no {kind}. If it is whole, save it with transformers"
     yield from _vocabulary(checkpoint, embeddings, heads)
     classes = checkpoint.config.get("architectures") or [""]
     has_own = not heads and classes[0].endswith(WITH_HEAD) and checkpoint.config.get(TIES) is not True
-    if has_own and ties_embeddings(checkpoint.config) is False:
+    if has_own and not derived and ties_embeddings(checkpoint.config) is False:
         yield (
             f"{checkpoint}: incomplete: no head ({HEAD}) is stored, and {classes[0]} has one of its own "
             f'unless config.json ties it to the embeddings; if it is tied, write "{TIES}": true there'

@@ -44,7 +44,7 @@ Whether the file holds each expert's matrix so or transposed, shapes decide by c
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +106,10 @@ class Architecture(_Spec):
         """What the tensor `name` is; None if no line of the spec describes it."""
         return next((label for line in self.lines if (label := line.label(name))), None)
 
+    def missing(self, names: Iterable[str]) -> list[str] | None:
+        """None: a spec does not say which tensors there must be. A derived architecture does."""
+        return None
+
 
 def known_architectures() -> list[str]:
     """Names of the specs that come with adamms."""
@@ -132,12 +136,8 @@ def load_architecture(name: str) -> Architecture:
         raise AdammsError(f"{path}: {error}") from error
 
 
-def recognise(config: Mapping[str, Any], where: Path) -> Architecture:
-    """The architecture that a checkpoint's config.json (found in `where`) declares.
-
-    Raises:
-        AdammsError: none of the known ones; the message says what the config declares.
-    """
+def declared_spec(config: Mapping[str, Any]) -> Architecture | None:
+    """The spec that comes with adamms for what a config.json declares; None if there is none."""
     known = {name: _read_spec(SPEC_FOLDER / f"{name}.yaml") for name in known_architectures()}
     declared = [str(name) for name in config.get("architectures") or []]
     model_type = config.get("model_type")
@@ -147,15 +147,13 @@ def recognise(config: Mapping[str, Any], where: Path) -> Architecture:
     for name, spec in known.items():
         if model_type in spec.model_types and (not declared or saved_without_head(config)):
             return load_architecture(name)
-    says = (
-        f"config.json declares {', '.join(declared) or model_type}" if config else "there is no config.json"
-    )
-    classes = [name for spec in known.values() for name in spec.classes]
-    raise AdammsError(
-        f"{where}: unknown architecture: {says}. Known: {', '.join(known)}. Name one with "
-        f"model.target.architecture=NAME (model.donors.<name>.architecture=NAME), or give the path of a "
-        f"spec's YAML file." + nearest((declared or [str(model_type)])[0], classes)
-    )
+    return None
+
+
+def spec_classes() -> list[str]:
+    """The classes that the specs declare."""
+    specs = (_read_spec(SPEC_FOLDER / f"{name}.yaml") for name in known_architectures())
+    return [name for spec in specs for name in spec.classes]
 
 
 def saved_without_head(config: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from mappers import spec_mapper
 from safetensors.torch import load_file
 from tiny import assert_same_bits
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.specs.model import Model, describe

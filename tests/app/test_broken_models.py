@@ -12,7 +12,7 @@ from command import pair
 from safetensors.torch import load_file, save_file
 
 from adamms.app.broken_models import problems
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.specs.model import describe
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.writer import whole_folder, write_tensors

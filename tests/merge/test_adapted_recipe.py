@@ -15,7 +15,7 @@ import torch
 from mappers import spec_mapper
 from tiny import assert_same_bits
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.expression import Read, Tokens

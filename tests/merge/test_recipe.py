@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from mappers import spec_mapper
 from tiny import assert_same_bits
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError

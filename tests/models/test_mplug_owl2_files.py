@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 from transformers.utils import logging as transformers_logging
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.errors import AdammsError
 from adamms.models.mplug_owl2.abstractor import positions_1d, positions_2d
 from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from adamms.architectures.spec import load_architecture, recognise
+from adamms.architectures.recognise import recognise
+from adamms.architectures.spec import load_architecture
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.mapping.plan import Plan, Slot

@@ -15,7 +15,7 @@ import tiny
 import torch
 from mappers import spec_mapper
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.specs.model import Model, describe
 from adamms.merge.method import Chunk, Method, Statistics

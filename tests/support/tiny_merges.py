@@ -9,7 +9,7 @@ import tiny
 import torch
 from mappers import spec_mapper
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.writer import whole_folder, write_tensors

@@ -10,8 +10,9 @@ from typing import Any
 
 from adamms.architectures.label import Fused, Label, Stacked
 from adamms.architectures.leftovers import label_all
+from adamms.architectures.recognise import AnyArchitecture
 from adamms.architectures.roles import Role
-from adamms.architectures.spec import Architecture, saved_without_head
+from adamms.architectures.spec import saved_without_head
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
@@ -40,7 +41,7 @@ class Model:
     """
 
     checkpoint: Checkpoint
-    architecture: Architecture
+    architecture: AnyArchitecture
     labels: Mapping[str, Label]
     wrapped: Mapping[str, str] = field(default_factory=dict)
 
@@ -127,7 +128,7 @@ class Model:
         return frozenset(role.layer for role in self.roles if role.layer is not None)
 
 
-def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
+def describe(checkpoint: Checkpoint, architecture: AnyArchitecture) -> Model:
     """Label every tensor of `checkpoint`.
 
     Raises:
@@ -148,8 +149,15 @@ def describe(checkpoint: Checkpoint, architecture: Architecture) -> Model:
     inserted = _inserted(architecture, checkpoint)
     known = {name: _without_inserted(label, inserted) for name, label in known.items()}
     model = Model(checkpoint, architecture, known, labels.wrapped)
-    _check_layers(model, len(inserted))
-    _check_head(model)
+    missing = architecture.missing([labels.wrapped.get(name, name) for name in known])
+    if missing is None:
+        _check_layers(model, len(inserted))
+        _check_head(model)
+    elif missing:
+        raise AdammsError(
+            f"{model}: incomplete: its files lack {len(missing)} tensors of the language model, first "
+            f"{missing[0]!r}"
+        )
     return model
 
 
@@ -172,7 +180,7 @@ def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
     return label.counted(layer - sum(i < layer for i in inserted))
 
 
-def _inserted(architecture: Architecture, checkpoint: Checkpoint) -> dict[int, str]:
+def _inserted(architecture: AnyArchitecture, checkpoint: Checkpoint) -> dict[int, str]:
     found: dict[int, str] = {}
     for reason, key in architecture.inserted_layers.items():
         layers = next(iter(settings(checkpoint.config, key)), None)

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from adamms.architectures.recognise import named, recognise
 from adamms.architectures.roles import Role, check_named, is_named
-from adamms.architectures.spec import load_architecture, recognise
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
 from adamms.errors import AdammsError, check_pattern
@@ -41,6 +41,8 @@ class SpecMapper:
         exclude: roles or groups of roles that are kept, e.g. [norm] (the authors' --noLN).
         layers: [first, last], the only decoder layers merged, both included; None for all.
         match: a regular expression that the names of merged target tensors must contain.
+        trust_remote_code: whether Python files in a checkpoint's folder may run, to learn the names of its
+            tensors where neither a spec nor transformers knows them.
     """
 
     duplicates: Literal["original", "matching_only"]
@@ -50,6 +52,7 @@ class SpecMapper:
     exclude: tuple[str, ...]
     layers: tuple[NonNegativeInt, NonNegativeInt] | None
     match: str | None
+    trust_remote_code: bool
 
     def __post_init__(self) -> None:
         if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
@@ -63,9 +66,8 @@ class SpecMapper:
 
         Reads headers only, which takes no time that a `stage` could show.
         """
-        if architecture:
-            return describe(checkpoint, load_architecture(architecture))
-        return describe(checkpoint, recognise(checkpoint.config, checkpoint.folder))
+        given = (checkpoint.config, checkpoint.folder, self.trust_remote_code)
+        return describe(checkpoint, named(architecture, *given) if architecture else recognise(*given))
 
     def plan(self, target: Model, donors: Mapping[str, Model], ancestor: Model | None = None) -> Plan:
         """Put every tensor of `target` in a slot.

@@ -13,7 +13,7 @@ import torch
 from damage import check_values, some_bytes
 from fault import Fault
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import copy_side_files

@@ -10,7 +10,7 @@ from headers import Shapes, cat, kept, mean, model, read, rows, slot, trees
 from mappers import spec_mapper
 from pydantic import TypeAdapter, ValidationError
 
-from adamms.architectures.spec import recognise
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint import reader, tensor_file
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError

@@ -1,0 +1,263 @@
+"""Architectures derived from transformers' own classes: what each tensor is, with nothing written down.
+
+File names become module names as transformers' loader renames them; what lies in the text decoder is of the
+language model. Which of its names are which known roles is said by the specs (spec.py); the others are open.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from adamms.architectures.label import Label
+from adamms.architectures.meta_model import Decoder, build, find_decoder
+from adamms.architectures.roles import open_role
+from adamms.architectures.spec import Architecture, known_architectures, load_architecture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers.core_model_loading import WeightConverter, WeightRenaming
+
+# What a part of a model beside its language model is, by the first word of a tensor's name that says so.
+PARTS = (
+    (r"talker", "talker"),
+    (r"2wav|codec|vocoder|depth_decoder", "speech decoder"),
+    (r"resampler|former|perceiver|abstractor", "resampler"),
+    (r"project|connector|newline|aligner|adapter|bridge|mm_", "projector"),
+    (r"cross_attn", "cross-attention layer"),
+    (r"audio|speech|whisper", "audio encoder"),
+    (r"vis|image|img|vit|vq|siglip|clip|sam_|pixel|patch", "vision encoder"),
+    (r"score|classif|qa_outputs", "classification head"),
+    (r"action|state|time_", "action head"),
+)
+# What is not of the language model though it lies in its module, beside the layers.
+_IN_DECODER = re.compile(r"cross_attn|perceiver|audio|speech|vis|image|img|vq|protein")
+_EXPERT = re.compile(r"(?<=\.experts\.)\d+(?=\.)")
+_INSERTED = "cross_attention_layers"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a tensor of a file belongs.
+
+    Args:
+        stored: its name after the loader's renaming, before it is stacked or split.
+        parameters: those of the class that it becomes, or becomes a part of.
+    """
+
+    stored: str
+    parameters: tuple[str, ...]
+
+
+class DerivedArchitecture:
+    """What a class of transformers says of the tensors of its checkpoints. Made by `derive`.
+
+    Has what the mapping asks of a spec's Architecture.
+
+    Args:
+        name: the config's model_type.
+        inserted_layers: as a spec says it.
+        parameters: the class's parameters and buffers, by name, without values.
+        tied: parameter -> the one that it is tied to.
+        decoder: where the language model is.
+        loader: renames a file's tensors.
+    """
+
+    inference: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        name: str,
+        inserted_layers: Mapping[str, str],
+        parameters: Mapping[str, "Tensor"],
+        buffers: frozenset[str],
+        tied: Mapping[str, str],
+        decoder: Decoder,
+        loader: "_Loader",
+    ) -> None:
+        self.name = name
+        self.inserted_layers = inserted_layers
+        self._parameters = parameters
+        self._buffers = buffers
+        self._tied = tied
+        self._decoder = decoder
+        self._loader = loader
+
+    def label(self, name: str) -> Label | None:
+        """What the tensor `name` of a file is; None if the class has no such tensor."""
+        place = self._loader.place(name)
+        if place is None:
+            # Configs say less of an encoder than of the language model: it may have more layers.
+            renamed = self._loader.renamed(name)
+            return Label(None, reason=_reason(renamed)) if renamed.startswith(self._beside) else None
+        constants = [p for p in place.parameters if not self._parameters[p].is_floating_point()]
+        if constants:
+            return Label(None, reason="a constant")
+        local = self._local(place.stored)
+        if local is None:
+            return Label(None, reason=_reason(place.stored))
+        return self._language(local)
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        """The parameters of the language model that files with these tensors do not give."""
+        places = [place for name in names if (place := self._loader.place(name))]
+        given = {parameter for place in places for parameter in place.parameters}
+        for one, other in self._tied.items():
+            if one in given or other in given:
+                given |= {one, other}
+        return [
+            name
+            for name in self._parameters
+            if name not in given and name not in self._buffers and self._local(name) is not None
+        ]
+
+    def _language(self, local: str) -> Label:
+        """The role of a tensor that is called `local` in a language model whose stack is called `layers`."""
+        label = self._dialect.label(_causal(local))
+        return label or Label(open_role(local))
+
+    def _local(self, name: str) -> str | None:
+        """A module's name within the language model, as specs spell it; None if it lies outside.
+
+        Embeddings and head are `embed_tokens` and `lm_head` whatever they are called.
+        """
+        decoder = self._decoder
+        called = {decoder.embeddings: "embed_tokens", decoder.head: "lm_head", decoder.layers: "layers"}
+        for module, usual in called.items():
+            if module and name.startswith(f"{module}."):
+                return usual + name[len(module) :]
+        prefix = f"{decoder.name}." if decoder.name else ""
+        if not name.startswith(prefix) or any(name.startswith(f"{other}.") for other in decoder.others):
+            return None
+        local = name.removeprefix(prefix)
+        return None if _IN_DECODER.search(local.partition(".")[0]) else local
+
+    @cached_property
+    def _beside(self) -> tuple[str, ...]:
+        """What the names of the modules beside the language model begin with, e.g. "model.visual."."""
+        path = self._decoder.name.split(".")
+        found: dict[str, None] = {}
+        for name in self._parameters:
+            if self._local(name) is None:
+                words = name.split(".")
+                shared = takewhile(lambda pair: pair[0] == pair[1], zip(words, path, strict=False))
+                found[".".join(words[: len(list(shared)) + 1]) + "."] = None
+        return tuple(found)
+
+    @cached_property
+    def _dialect(self) -> Architecture:
+        """The spec that describes the most of the language model's tensors, of those the shortest."""
+        local = {self._local(name) for name in self._parameters} - {None}
+        causal = {_causal(re.sub(r"^layers\.\d+\.", "layers.0.", each)) for each in local if each}
+
+        def fit(spec: Architecture) -> tuple[int, int]:
+            labels = (spec.label(name) for name in causal)
+            return sum(label is not None and label.role is not None for label in labels), -len(spec.lines)
+
+        return max(map(load_architecture, known_architectures()), key=fit)
+
+
+class _Loader:
+    """Renames the tensors of a checkpoint as transformers does when it loads them.
+
+    Args:
+        renamings, converters: the class's, in their order.
+        base: the class's base_model_prefix, which files may have or lack.
+        parameters: the class's, by name.
+    """
+
+    def __init__(
+        self,
+        renamings: list["WeightRenaming"],
+        converters: list["WeightConverter"],
+        base: str,
+        parameters: Mapping[str, "Tensor"],
+    ) -> None:
+        self._renamings = renamings
+        self._converters = converters
+        self._base = base
+        self._parameters = parameters
+        self._targets = {source: c.target_patterns for c in converters for source in c.source_patterns}
+        self._places: dict[str, _Place | None] = {}
+
+    def renamed(self, name: str) -> str:
+        """The name before anything is stacked or split, whether or not the class has it."""
+        from transformers.core_model_loading import rename_source_key
+
+        found, _ = rename_source_key(name, self._renamings, [], self._base, self._parameters)
+        return str(found)
+
+    def place(self, name: str) -> _Place | None:
+        """Where a tensor goes; None if the class has no place for it. Experts are renamed alike."""
+        expert = _EXPERT.search(name)
+        key = name if expert is None else f"{name[: expert.start()]}0{name[expert.end() :]}"
+        if key not in self._places:
+            self._places[key] = self._find(key)
+        found = self._places[key]
+        if found is None or expert is None:
+            return found
+        return _Place(_EXPERT.sub(expert[0], found.stored), found.parameters)
+
+    def _find(self, name: str) -> _Place | None:
+        from transformers.core_model_loading import rename_source_key
+
+        for renamings, converters in ((self._renamings, self._converters), ([], [])):
+            stored, _ = rename_source_key(name, renamings, [])
+            plain, pattern = rename_source_key(name, renamings, converters)
+            final, _ = rename_source_key(plain, [], [], self._base, self._parameters)
+            if final not in self._parameters:
+                continue
+            if len(final) > len(plain):
+                stored = f"{self._base}.{stored}"
+            elif len(final) < len(plain):
+                stored = stored.removeprefix(f"{self._base}.")
+            targets = [] if pattern is None else self._targets[pattern]
+            others = [final.replace(targets[0], each) for each in targets[1:]]
+            return _Place(stored, (final, *(each for each in others if each in self._parameters)))
+        return None
+
+
+def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = False) -> DerivedArchitecture:
+    """The architecture that transformers' class for a config.json, found in `where`, implies.
+
+    Raises:
+        AdammsError: transformers has no such class, it refuses the config, or it is no decoder-only model.
+    """
+    model = build(config, where, trust_remote_code)
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, WeightRenaming
+
+    mapping = get_model_conversion_mapping(model)
+    parameters = model.state_dict()
+    loader = _Loader(
+        [each for each in mapping if isinstance(each, WeightRenaming)],
+        [each for each in mapping if isinstance(each, WeightConverter)],
+        model.base_model_prefix,
+        parameters,
+    )
+    inserted = getattr(model.config.get_text_config(), _INSERTED, None)
+    return DerivedArchitecture(
+        str(config.get("model_type") or model.config.model_type),
+        {"cross-attention layer": _INSERTED} if inserted else {},
+        parameters,
+        frozenset(name for name, _ in model.named_buffers()),
+        dict(model.all_tied_weights_keys),
+        find_decoder(model, where),
+        loader,
+    )
+
+
+def _causal(local: str) -> str:
+    """How a spec of a causal language model calls what is called so within its decoder."""
+    return local if local.startswith("lm_head.") else f"model.{local}"
+
+
+def _reason(name: str) -> str:
+    for word in name.split("."):
+        for pattern, reason in PARTS:
+            if re.search(pattern, word):
+                return reason
+    return f"{name.split('.')[0]}: not of the language model"

@@ -1,0 +1,69 @@
+"""The architecture of a checkpoint: a spec that names its class, else what transformers' class implies."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from adamms.architectures.derive import DerivedArchitecture, derive
+from adamms.architectures.meta_model import UnknownClassError, known_classes, known_model_types
+from adamms.architectures.spec import (
+    Architecture,
+    declared_spec,
+    known_architectures,
+    load_architecture,
+    spec_classes,
+)
+from adamms.errors import AdammsError, nearest
+
+AnyArchitecture = Architecture | DerivedArchitecture
+
+
+def recognise(config: Mapping[str, Any], where: Path, trust_remote_code: bool = False) -> AnyArchitecture:
+    """The architecture that a checkpoint's config.json, found in `where`, declares.
+
+    transformers is loaded where no spec decides.
+
+    Raises:
+        AdammsError: neither a spec nor transformers knows it, or `derive` can make nothing of its class.
+    """
+    found = declared_spec(config)
+    if found is not None:
+        return found
+    declared = next(iter(config.get("architectures") or []), config.get("model_type"))
+    if not declared:
+        raise AdammsError(
+            f"{where}: unknown architecture: there is no config.json that names one. {_choices('')}"
+        )
+    try:
+        return derive(config, where, trust_remote_code)
+    except UnknownClassError as error:
+        raise AdammsError(
+            f"{where}: unknown architecture: {error}. {_choices(str(declared), known_classes())}"
+        ) from error
+
+
+def named(
+    name: str, config: Mapping[str, Any], where: Path, trust_remote_code: bool = False
+) -> AnyArchitecture:
+    """The architecture `name`: a spec that comes with adamms, its path, or a model_type of transformers.
+
+    Raises:
+        AdammsError: there is none of that name, or as `recognise`.
+    """
+    if name in known_architectures() or name.endswith((".yaml", ".yml")):
+        return load_architecture(name)
+    types = known_model_types()
+    if name not in types:
+        raise AdammsError(f"unknown architecture {name!r}. {_choices(name, types)}")
+    return derive(
+        {**config, "model_type": name, "architectures": None, "auto_map": None}, where, trust_remote_code
+    )
+
+
+def _choices(name: str = "", others: Iterable[str] = ()) -> str:
+    known = known_architectures()
+    return (
+        f"Name one with model.target.architecture=NAME (model.donors.<name>.architecture=NAME): one of "
+        f"{', '.join(known)}; a model_type that transformers knows; or the path of a spec's YAML file (see "
+        f"docs/models.md). mapper=discover does without one."
+    ) + nearest(name, [*known, *spec_classes(), *others])

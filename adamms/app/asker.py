@@ -50,7 +50,8 @@ def check_asked(
     assert not isinstance(run.engine, Replay)
     files = prompt_files(source)
     run.engine.live(folder, files)  # nothing starts
-    check_askable(str(folder), run.engine.processor(folder, files), examples, advance)
+    processor = run.engine.processor(folder, files)
+    check_askable(str(folder), processor, examples, advance, run.engine.takes_images(processor))
 
 
 def check_target(run: Run, console: Console, examples: Sequence[Example]) -> None:

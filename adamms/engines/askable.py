@@ -25,7 +25,11 @@ def check_images(examples: Iterable[Example], advance: Callable[[int], None]) ->
 
 
 def check_askable(
-    model: str, processor: Any, examples: Iterable[Example], advance: Callable[[int], None]
+    model: str,
+    processor: Any,
+    examples: Iterable[Example],
+    advance: Callable[[int], None],
+    takes_images: bool = True,
 ) -> None:
     """Raise AdammsError, naming the examples, if a model's processor cannot make inputs of them.
 
@@ -35,6 +39,7 @@ def check_askable(
     Args:
         model: what it is called in the message.
         processor: as `load_processor` gives it.
+        takes_images: whether the model can be asked about images.
     """
     reserved = reserved_tokens(processor)
     parts = reads_parts(processor)
@@ -51,6 +56,10 @@ def check_askable(
                 f"write it in another way"
             )
         size = _image(example)
+        if size is not None and not takes_images:
+            raise AdammsError(
+                "it has an image, and the model takes none: its processor has no part for images"
+            )
         text = prompt(processor, example, None if parts else "")
         if callable_here and parts and size not in tried:
             _try(processor, text, size)

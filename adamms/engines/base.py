@@ -106,3 +106,7 @@ class EngineSettings(ABC):
         Raises:
             AdammsError: there is none in the folder, or it cannot be loaded.
         """
+
+    def takes_images(self, processor: Any) -> bool:
+        """Whether the model of this processor can be asked about images, as far as the engine can tell."""
+        return True

@@ -5,6 +5,7 @@ the operands, cuts them into chunks and rounds the result. What a method must kn
 the whole model before it merges a chunk, it asks for with a survey.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
@@ -139,7 +140,7 @@ class Survey(Protocol):
         ...
 
 
-class Method(Protocol):
+class Method(ABC):
     """One merge method. Methods derive from it and say what their arithmetic is.
 
     >>> from adamms.merge.methods.linear import Linear
@@ -172,6 +173,6 @@ class Method(Protocol):
         """The first pass over the model, or over each tensor; None if the method needs none."""
         return None
 
+    @abstractmethod
     def merge(self, chunk: Chunk) -> torch.Tensor:
         """The merged chunk: a float64 tensor of its shape."""
-        ...

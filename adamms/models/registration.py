@@ -17,6 +17,9 @@ from adamms.models.family import Family
 # A folder with one of the first has a tokenizer; with the second, a processor that transformers saved.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 _PROCESSOR_FILE = "processor_config.json"
+# Where the config.json of Qwen-Omni has the part that answers in text.
+_THINKER = "thinker_config"
+_OFFLINE = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks on the terminal
 
 
 def families() -> tuple[Family, ...]:
@@ -68,19 +71,25 @@ def native_config(folder: Path) -> Any:
 def auto_class(config: Mapping[str, Any]) -> str:
     """Name of the class of transformers that loads the model of this config.json.
 
-    The class in `architectures` decides between models of text and image and models of text alone, then
-    `model_type`. A config.json without a `model_type` is read by the class itself alone.
+    The class in `architectures` decides, then `model_type`: the first Auto class that knows it, of those of
+    images, of other media, of speech, of speaking and of text alone. A config.json without a `model_type` is
+    read by the class itself alone.
     """
     from transformers.models.auto import modeling_auto
 
-    visual = dict(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
-    text = dict(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    classes = {
+        "AutoModelForImageTextToText": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+        "AutoModelForMultimodalLM": modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
+        "AutoModelForSpeechSeq2Seq": modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+        "AutoModelForTextToWaveform": modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
+        "AutoModelForCausalLM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    }
     model_type, declared = config.get("model_type"), config.get("architectures") or []
-    known = next((name for name in declared if name in (*visual.values(), *text.values())), None)
-    if known is not None and model_type is None:
-        return str(known)
-    only_text = known not in visual.values() if known is not None else model_type not in visual
-    return "AutoModelForCausalLM" if only_text and model_type in text else "AutoModelForImageTextToText"
+    for name in declared:
+        for auto, known in classes.items():
+            if name in known.values():
+                return auto if model_type is not None else str(name)
+    return next((auto for auto, known in classes.items() if model_type in known), next(iter(classes)))
 
 
 def ties_embeddings(config: Mapping[str, Any]) -> bool | None:
@@ -94,23 +103,29 @@ def ties_embeddings(config: Mapping[str, Any]) -> bool | None:
 
 
 def load_model(folder: Path) -> Any:
-    """The image-text-to-text model in `folder`, in its stored dtype, whether native or transformers' own.
+    """The model in `folder` that answers, in its stored dtype, whether native or transformers' own.
+
+    Of a model that thinks in one part and speaks in others, it is the thinker.
 
     Raises:
         AdammsError: transformers cannot load it, or the files lack weights of the model (other than tied
             ones), or have them in another shape. transformers would draw them at random, with a warning only.
     """
-    from transformers import AutoModelForImageTextToText
+    import transformers
 
     _check_generation_config(folder)
     register()
+    own = read_config(folder)
+    name = auto_class(own.get(_THINKER, own))
     try:
-        model, found = AutoModelForImageTextToText.from_pretrained(
+        config = native_config(folder)
+        if _THINKER in own:
+            config = getattr(transformers.AutoConfig.from_pretrained(folder, **_OFFLINE), _THINKER)
+        model, found = getattr(transformers, name).from_pretrained(
             folder,
-            config=native_config(folder),
+            config=config,
             dtype="auto",
-            local_files_only=True,
-            trust_remote_code=False,  # without it transformers asks on the terminal
+            **_OFFLINE,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, all at once
         )
@@ -118,8 +133,7 @@ def load_model(folder: Path) -> Any:
         raise
     except Exception as error:
         raise AdammsError(
-            f"{folder}: transformers cannot load it as an image-text-to-text model "
-            f"({type(error).__name__}: {str(error)[:300]})"
+            f"{folder}: transformers cannot load it with {name} ({type(error).__name__}: {str(error)[:300]})"
         ) from error
     name, missing = type(model).__name__, sorted(found["missing_keys"])
     wrong = [f"{key} {list(held)} for {list(own)}" for key, held, own in sorted(found["mismatched_keys"])]

@@ -55,6 +55,14 @@ def test_a_picture_of_a_shape_that_the_processor_refuses(target: Any, tmp_path: 
     )
 
 
+def test_an_image_for_a_model_that_takes_none(target: Any, tmp_path: Path) -> None:
+    """A language model's tokenizer, or the processor of a model that hears, is asked about text alone."""
+    examples = [asked(line=1), asked(image=picture(tmp_path / "a.png"), line=2)]
+    check_askable("a", target, examples[:1], lambda _: None, takes_images=False)
+    with pytest.raises(AdammsError, match=r"^a cannot be asked:\n  data.jsonl line 2: it has an image, and"):
+        check_askable("a", target, examples, lambda _: None, takes_images=False)
+
+
 @pytest.mark.parametrize(
     "token", ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|im_end|>", "<|endoftext|>"]
 )

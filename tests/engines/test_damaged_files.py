@@ -78,7 +78,7 @@ def test_values_of_config_json(values: dict[str, object], message: str, folder: 
 @pytest.mark.parametrize("values", [{"text_config": 5}, {"vision_config": []}, {"model_type": "of tomorrow"}])
 def test_what_transformers_finds_in_config_json(values: dict[str, object], folder: Path) -> None:
     edit(folder / "config.json", values)
-    with pytest.raises(AdammsError, match="model: transformers cannot load it as an image-text"):
+    with pytest.raises(AdammsError, match="model: transformers cannot load it with Auto"):
         load_model(folder)
 
 

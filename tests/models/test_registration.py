@@ -211,6 +211,15 @@ def test_a_model_with_remote_code_loads_without_it_or_not_at_all(
         # A model type of both kinds.
         ({"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5"}, "AutoModelForCausalLM"),
         ({"model_type": "qwen3_5"}, "AutoModelForImageTextToText"),
+        # Models that hear, and that speak.
+        ({"model_type": "qwen2_audio"}, "AutoModelForMultimodalLM"),
+        (
+            {"architectures": ["VoxtralForConditionalGeneration"], "model_type": "voxtral"},
+            "AutoModelForMultimodalLM",
+        ),
+        ({"architectures": ["Qwen2_5OmniModel"], "model_type": "qwen2_5_omni"}, "AutoModelForMultimodalLM"),
+        ({"model_type": "qwen2_5_omni_thinker"}, "AutoModelForImageTextToText"),
+        ({"model_type": "gemma3n"}, "AutoModelForImageTextToText"),
         ({"architectures": ["LlamaForCausalLM"]}, "LlamaForCausalLM"),
         ({"architectures": ["CambrianLlamaForCausalLM"], "model_type": "x"}, "AutoModelForImageTextToText"),
         ({}, "AutoModelForImageTextToText"),

@@ -16,7 +16,7 @@ import torch
 from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
-from adamms.checkpoint.reader import read_json
+from adamms.checkpoint.reader import read_config, read_json
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
@@ -24,6 +24,7 @@ from adamms.engines.base import Engine, EngineSettings, PromptFiles
 from adamms.engines.transformers.kept_inputs import KeptInputs
 from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
+from adamms.models.registration import auto_class
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
@@ -40,7 +41,7 @@ NOT_OF_GREEDY = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Transformers(EngineSettings):
-    """Batched greedy generation with `AutoModelForImageTextToText`, which knows the native families too.
+    """Batched greedy generation with transformers' Auto classes, which know the native families too.
 
     >>> settings = Transformers(
     ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), accelerator="auto", precision="auto",
@@ -69,20 +70,25 @@ class Transformers(EngineSettings):
         from adamms.engines.prompt import load_processor  # takes seconds to import
 
         found = load_processor(folder, prompt_files)
-        if not hasattr(found, "tokenizer"):
+        if not hasattr(found, "tokenizer") and auto_class(read_config(folder)) != "AutoModelForCausalLM":
             raise AdammsError(
                 f"{folder}: it has a tokenizer and no processor of images; copy processor_config.json, or "
                 f"preprocessor_config.json, from the model that it was made from"
             )
         return found
 
+    def takes_images(self, processor: Any) -> bool:
+        from adamms.models.processing import ImageTextProcessor  # takes seconds to import
+
+        return hasattr(processor, "image_processor") or isinstance(processor, ImageTextProcessor)
+
 
 class TransformersEngine(Engine):
     """One model as transformers runs it; candidates are copied into its parameters.
 
     Raises:
-        AdammsError: when it starts: the folder holds no image-text-to-text model that transformers can
-            load, or its files lack some of the model's weights.
+        AdammsError: when it starts: the folder holds no model that transformers can load, or its files lack
+            some of the model's weights.
     """
 
     def __init__(self, settings: Transformers, folder: Path, prompt_files: PromptFiles) -> None:

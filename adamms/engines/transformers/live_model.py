@@ -19,7 +19,7 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
-from adamms.engines.prompt import prompt
+from adamms.engines.prompt import prompt, reads_parts
 from adamms.engines.thought import opened_thought
 from adamms.engines.transformers.live_weights import LiveWeights
 from adamms.models.registration import load_model
@@ -38,6 +38,8 @@ class LiveModel:
         self, folder: Path, files: PromptFiles, settings: EngineSettings, accelerator: str, precision: str
     ) -> None:
         self.processor = settings.processor(folder, files)
+        self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        self.image_mark = None if reads_parts(self.processor) else ""
         disable_progress_bar()
         model = load_model(folder)
         if precision == "auto":
@@ -50,7 +52,7 @@ class LiveModel:
         self.model = self.fabric.setup_module(model.eval())
         self.model.mark_forward_method("generate")
         self.settings = settings
-        self.generation = _greedy(model, self.processor.tokenizer, settings)
+        self.generation = _greedy(model, self.tokenizer, settings)
         # transformers fills what a generation config leaves open from the model's own: beams, penalties, ...
         model.generation_config = self.generation
         stored = open_checkpoint(folder).tensors
@@ -62,7 +64,7 @@ class LiveModel:
         inputs = self.fabric.to_device(inputs)
         prompt_length = inputs["input_ids"].shape[1]
         stop = self.settings.stop
-        ends = [StopText(self.processor.tokenizer, stop, prompt_length)] if stop else []
+        ends = [StopText(self.tokenizer, stop, prompt_length)] if stop else []
         output = self.model.generate(
             **inputs, generation_config=self.generation, stopping_criteria=StoppingCriteriaList(ends)
         )
@@ -78,7 +80,7 @@ class LiveModel:
     @cached_property
     def _opened(self) -> str:
         """The opening tag of a thought that every prompt ends in, if any."""
-        return opened_thought(prompt(self.processor, Example("", "", "")))
+        return opened_thought(prompt(self.processor, Example("", "", ""), self.image_mark))
 
     def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.
@@ -114,9 +116,13 @@ class LiveModel:
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
-        prompts = [prompt(self.processor, example) for example in batch]
+        prompts = [prompt(self.processor, example, self.image_mark) for example in batch]
         images = [open_image(example.image) for example in batch if example.image is not None]
-        given = {"text": prompts} | ({"images": images} if images else {})
+        given: dict[str, Any] = {"text": prompts} | ({"images": images} if images else {})
+        if self.tokenizer is self.processor:  # a model of text alone takes ids and nothing else
+            start = self.tokenizer.bos_token
+            given["add_special_tokens"] = start is None or not prompts[0].startswith(start)
+            given["return_token_type_ids"] = False
         inputs = self.processor(**given, padding=True, padding_side="left", return_tensors="pt")
         return {
             key: value.to(self.dtype) if torch.is_floating_point(value) else value

@@ -16,14 +16,8 @@ from adamms.architectures.spec import saved_without_head
 from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
-from adamms.mapping.specs.fusion import (
-    Layout,
-    StackedLayout,
-    is_transposed,
-    layout_of,
-    settings,
-    stacked_layout,
-)
+from adamms.mapping.layout import Layout, StackedLayout
+from adamms.mapping.specs.fusion import is_transposed, layout_of, settings, stacked_layout
 
 # Roles that the message of an incomplete layer names.
 MISSING = 12

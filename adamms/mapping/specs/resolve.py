@@ -17,9 +17,9 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
 from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
+from adamms.mapping.layout import Layout, StackedLayout
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
-from adamms.mapping.specs.fusion import Layout, StackedLayout
 from adamms.mapping.specs.model import Model, describe
 
 EMBEDDING_KINDS = ("embed", "head")

@@ -11,7 +11,8 @@ from adamms.architectures.label import Fused
 from adamms.architectures.roles import parse_role
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, evaluate_rows
-from adamms.mapping.specs.fusion import Layout, layout_of, settings
+from adamms.mapping.layout import Layout
+from adamms.mapping.specs.fusion import layout_of, settings
 
 PARTS = tuple(parse_role(f"layers.0.attn.{p}.weight") for p in "qkv")
 HEADS = {"num_attention_heads": 8, "num_key_value_heads": 2}

@@ -1,0 +1,106 @@
+"""Several roles in one tensor, taken apart and put together: where each part's rows lie in the whole.
+
+Knows shapes and expressions, neither specs nor checkpoints.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from adamms.architectures.roles import Role
+from adamms.mapping.expression import Expression, Shape
+from adamms.mapping.plan import Experts
+from adamms.mapping.simplify import Shapes, join, pick, stack, take, transpose
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the parts of one fused tensor lie in it.
+
+    Along `dim` come `groups` groups; each holds, part after part, its equal share of that part.
+
+    Args:
+        parts: the roles, in the order in which they come within a group.
+        dim: the dimension along which they are fused.
+        sizes: each part's size along `dim`, over all groups.
+        groups: their number; 1 when every part is in one piece.
+    """
+
+    parts: tuple[Role, ...]
+    dim: int
+    sizes: tuple[int, ...]
+    groups: int = 1
+
+    def shapes(self, whole: Shape) -> tuple[Shape, ...]:
+        """Each part's shape in a tensor of the shape `whole`."""
+        return tuple((*whole[: self.dim], size, *whole[self.dim + 1 :]) for size in self.sizes)
+
+    def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
+        """Each part of `whole`, as an expression over it."""
+        shares = [size // self.groups for size in self.sizes]
+        group = sum(shares)
+        found = []
+        for index, share in enumerate(shares):
+            first = sum(shares[:index])
+            starts = [g * group + first for g in range(self.groups)]
+            found.append(join([take(whole, self.dim, s, s + share, shape) for s in starts], self.dim, shape))
+        return tuple(found)
+
+    def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
+        """The whole, from one expression per part, each of its part's size along `dim`."""
+        shares = [size // self.groups for size in self.sizes]
+        pieces = [
+            take(part, self.dim, g * share, (g + 1) * share, shape)
+            for g in range(self.groups)
+            for part, share in zip(parts, shares, strict=True)
+        ]
+        return join(pieces, self.dim, shape)
+
+
+@dataclass(frozen=True)
+class StackedLayout:
+    """How all experts of a layer lie in one tensor, along its first dimension.
+
+    Args:
+        each: how the parts of one expert's matrix lie in it, as a linear layer stores it, (out, in).
+        count: the number of experts.
+        transposed: whether the matrices are stored as (in, out).
+    """
+
+    each: Layout
+    count: int
+    transposed: bool
+
+    @cached_property
+    def parts(self) -> tuple[Role, ...]:
+        """The roles, expert by expert."""
+        return tuple(replace(role, expert=e) for e in range(self.count) for role in self.each.parts)
+
+    @property
+    def experts(self) -> Experts:
+        """The same for a plan."""
+        return Experts(self.transposed, self.each.sizes, self.each.groups)
+
+    def shapes(self, whole: Shape) -> tuple[Shape, ...]:
+        """Each part's shape in a tensor of the shape `whole`."""
+        return self.each.shapes(turned(whole[1:], self.transposed)) * self.count
+
+    def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
+        """Each part of `whole`, as an expression over it."""
+        found: list[Expression] = []
+        for index in range(self.count):
+            one = pick(whole, index, shape)
+            found += self.each.split(transpose(one) if self.transposed else one, shape)
+        return tuple(found)
+
+    def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
+        """The whole, from one expression per part."""
+        width = len(self.each.parts)
+        matrices = [
+            self.each.fuse(parts[first : first + width], shape) for first in range(0, len(parts), width)
+        ]
+        return stack([transpose(one) if self.transposed else one for one in matrices], shape)
+
+
+def turned(matrix: Shape, transposed: bool) -> Shape:
+    return matrix[::-1] if transposed else matrix

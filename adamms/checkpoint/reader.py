@@ -76,6 +76,10 @@ class Checkpoint:
         """Where the tokenizer may be; the first folder that has one counts."""
         return (self.folder,)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of the tensor `name`."""
+        return self.tensors[name].shape
+
     def rows(self, name: str) -> Rows:
         """The tensor `name` row by row; a scalar is one row."""
         tensor = self.read(name)

@@ -35,16 +35,21 @@ class Layout:
         """Each part's shape in a tensor of the shape `whole`."""
         return tuple((*whole[: self.dim], size, *whole[self.dim + 1 :]) for size in self.sizes)
 
+    def rows(self, index: int) -> tuple[range, ...]:
+        """Where the part's rows (positions along `dim`) lie in the whole, group by group."""
+        shares = [size // self.groups for size in self.sizes]
+        first, group = sum(shares[:index]), sum(shares)
+        starts = (g * group + first for g in range(self.groups))
+        return tuple(range(start, start + shares[index]) for start in starts)
+
     def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
         """Each part of `whole`, as an expression over it."""
-        shares = [size // self.groups for size in self.sizes]
-        group = sum(shares)
-        found = []
-        for index, share in enumerate(shares):
-            first = sum(shares[:index])
-            starts = [g * group + first for g in range(self.groups)]
-            found.append(join([take(whole, self.dim, s, s + share, shape) for s in starts], self.dim, shape))
-        return tuple(found)
+
+        def part(index: int) -> Expression:
+            pieces = [take(whole, self.dim, each.start, each.stop, shape) for each in self.rows(index)]
+            return join(pieces, self.dim, shape)
+
+        return tuple(part(index) for index in range(len(self.sizes)))
 
     def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
         """The whole, from one expression per part, each of its part's size along `dim`."""
@@ -87,11 +92,13 @@ class StackedLayout:
 
     def split(self, whole: Expression, shape: Shapes) -> tuple[Expression, ...]:
         """Each part of `whole`, as an expression over it."""
-        found: list[Expression] = []
-        for index in range(self.count):
-            one = pick(whole, index, shape)
-            found += self.each.split(transpose(one) if self.transposed else one, shape)
-        return tuple(found)
+        experts = range(self.count)
+        return tuple(part for expert in experts for part in self.matrices(whole, expert, shape))
+
+    def matrices(self, whole: Expression, expert: int, shape: Shapes) -> tuple[Expression, ...]:
+        """The parts of one expert, as a linear layer stores them."""
+        one = pick(whole, expert, shape)
+        return self.each.split(transpose(one) if self.transposed else one, shape)
 
     def fuse(self, parts: Sequence[Expression], shape: Shapes) -> Expression:
         """The whole, from one expression per part."""
@@ -103,4 +110,5 @@ class StackedLayout:
 
 
 def turned(matrix: Shape, transposed: bool) -> Shape:
+    """The shape of an expert's matrix, between how it is stored and how a linear layer stores it."""
     return matrix[::-1] if transposed else matrix

@@ -4,30 +4,71 @@ So an expert is the same to every method and check, however files hold it: in a 
 with all others, either way round. Knows plans, but no weights.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from adamms.mapping.expression import Expression
-from adamms.mapping.plan import Slot
-
-TARGET = "target"
+from adamms.architectures.roles import open_role
+from adamms.mapping.expression import Expression, Read
+from adamms.mapping.layout import Layout, StackedLayout, turned
+from adamms.mapping.plan import ANCESTOR, Experts, Slot
+from adamms.mapping.simplify import Shapes
 
 
 @dataclass(frozen=True)
 class Unit:
-    """A slot, or one part of one expert of a slot.
+    """A slot, or one matrix of one expert in it.
 
     Args:
-        slot: what is merged. Of an expert it is called as its role, e.g. "layers.3.moe.expert.17.up.weight",
-            and has the shape (out, in).
+        slot: what is merged. An expert's is called as its role, e.g. "layers.3.moe.expert.17.up.weight", and
+            has the shape (out, in), or (out,) for a bias.
         tensor: the target's tensor.
-        target: the unit's values, over that tensor.
-        rows: where the unit's rows lie among those of the expert's matrix, as a linear layer stores it: the
-            first of each run, whose length is `run`. Of a whole slot one run.
-        run: the length of each run.
+        target: the unit's values, over the target's tensors.
+        expert: of a tensor that holds all experts the index of this one.
+        rows: where the unit's rows lie among all rows (out) of this expert.
     """
 
     slot: Slot
     tensor: str
     target: Expression
-    rows: tuple[int, ...] = (0,)
-    run: int = 0
+    expert: int | None = None
+    rows: tuple[range, ...] = ()
+
+    def __str__(self) -> str:
+        return self.tensor if self.expert is None else f"{self.tensor} ({self.slot.name})"
+
+
+def units_of(slot: Slot, target: Shapes, others: Mapping[str, Shapes]) -> Iterator[Unit]:
+    """The units of a slot, expert by expert.
+
+    Args:
+        slot: one that is merged.
+        target: the shapes of the target's tensors.
+        others: donor name, or "ancestor" -> those of its tensors.
+    """
+    if slot.experts is None:
+        yield Unit(_named_as_expert(slot), slot.name, Read(slot.name))
+        return
+    layout = _layout(slot, slot.experts)
+    shapes = layout.each.shapes(turned(slot.shape[1:], layout.transposed))
+    sources = {**slot.donors, **({} if slot.ancestor is None else {ANCESTOR: slot.ancestor})}
+    for expert in range(layout.count):
+        own = layout.matrices(Read(slot.name), expert, target)
+        found = {name: layout.matrices(each, expert, others[name]) for name, each in sources.items()}
+        for index, role in enumerate(layout.each.parts):
+            donors = {name: matrices[index] for name, matrices in found.items()}
+            ancestor = donors.pop(ANCESTOR, None)
+            name = str(replace(role, expert=expert))
+            matrix = Slot(name, shapes[index], slot.dtype, name, donors, ancestor, lacking=slot.lacking)
+            yield Unit(matrix, slot.name, own[index], expert, layout.each.rows(index))
+
+
+def _layout(slot: Slot, experts: Experts) -> StackedLayout:
+    parts = tuple(open_role(text) for text in slot.role.split(" + "))
+    return StackedLayout(Layout(parts, 0, experts.sizes, experts.groups), slot.shape[0], experts.transposed)
+
+
+def _named_as_expert(slot: Slot) -> Slot:
+    """The slot of one expert under the name of its role: random methods draw the same in every layout."""
+    if " + " in slot.role or ".moe.expert." not in slot.role:
+        return slot
+    return replace(slot, name=slot.role)

@@ -48,7 +48,7 @@ class Chunk:
     {'target': 0.75, 'a': 0.25}
 
     Args:
-        slot: the tensor's name in the target.
+        slot: the tensor's name in the target; of an expert its role, however files hold it.
         shape: of the whole slot.
         start: position of the chunk's first element in the whole slot, row by row.
         target: the target's values.

@@ -19,12 +19,13 @@ from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Tokens, names_in
 from adamms.mapping.plan import Plan, Slot
+from adamms.mapping.units import Unit, units_of
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
-from adamms.merge.stream import OperandRows, operand_rows, stored_pieces
+from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
@@ -126,11 +127,8 @@ class Recipe:
 
     def survey_chunks(self, slot: Slot, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
         """The slot in chunks for a survey: without coefficients, and without rows that stay the target's."""
-        for read in self._operand_rows(slot, sources):
-            row = read.exact[TARGET][0].numel()
-            for first, last in acting_runs(slot, read.rows):
-                exact = {operand: values[first:last] for operand, values in read.exact.items()}
-                yield replace(self._chunk(slot, read.start + first * row, exact, None), coefficients={})
+        for unit in self._units(slot):
+            yield from self._survey_chunks(unit, sources)
 
     def pieces(
         self, name: str, sources: Sources = MAPPED_FILES, inputs: NonFiniteInputs | None = None
@@ -149,13 +147,13 @@ class Recipe:
                     inputs.look(TARGET, name, piece)
                 yield start, piece
             return
-        found = self._statistics_of(slot, sources)
-        for read in self._operand_rows(slot, sources):
-            if inputs is not None:
-                for operand, values in read.stored.items():
-                    inputs.look(operand, _read_names(slot, operand), values)
-            chunk = self._chunk(slot, read.start, read.exact, found)
-            yield read.start, self._merge(chunk, slot, read).reshape(-1)
+        units = self._units(slot)
+        if slot.experts is not None:
+            yield from expert_pieces(slot, units, lambda unit: self._merged(unit, sources, inputs))
+            return
+        for unit in units:
+            for rows, values in self._merged(unit, sources, inputs):
+                yield rows.start * (values.numel() // len(rows)), values.reshape(-1)
 
     def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
@@ -204,63 +202,89 @@ class Recipe:
             content["exceptions"] = self.exceptions
         return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
 
-    def _operand_rows(self, slot: Slot, sources: Sources) -> Iterator[OperandRows]:
+    def _units(self, slot: Slot) -> Iterator[Unit]:
+        """What of a slot is merged by itself."""
+        others = {name: self.donors[name].shape for name in slot.donors}
+        if self.ancestor is not None:
+            others[ANCESTOR] = self.ancestor.shape
+        return units_of(slot, self.target.shape, others)
+
+    def _operand_rows(self, unit: Unit, sources: Sources) -> Iterator[OperandRows]:
         checkpoints = {TARGET: self.target, **self.donors}
         if self.method.needs_ancestor and self.ancestor is not None:
             checkpoints[ANCESTOR] = self.ancestor
-        return operand_rows(slot, checkpoints, sources, whole=not self.method.elementwise)
+        return operand_rows(unit, checkpoints, sources, whole=not self.method.elementwise)
 
-    def _statistics_of(self, slot: Slot, sources: Sources) -> Statistics | None:
-        """What the method's survey found: of the model before, or of this slot now."""
+    def _survey_chunks(self, unit: Unit, sources: Sources) -> Iterator[Chunk]:
+        for read in self._operand_rows(unit, sources):
+            row = read.exact[TARGET][0].numel()
+            for first, last in acting_runs(unit.slot, read.rows):
+                exact = {operand: values[first:last] for operand, values in read.exact.items()}
+                yield replace(self._chunk(unit, read.start + first * row, exact, None), coefficients={})
+
+    def _statistics_of(self, unit: Unit, sources: Sources) -> Statistics | None:
+        """What the method's survey found: of the model before, or of this unit now."""
         survey = self.method.survey()
         if survey is None:
             return None
         if survey.scope == "tensor":
-            return measure(survey, [slot], lambda slot: self.survey_chunks(slot, sources), workers=0)
+            return measure(survey, [unit.slot], lambda _: self._survey_chunks(unit, sources), workers=0)
         if self.statistics is None:
             raise AdammsError(f"merge={self.method.name} has to measure the model first: recipe.measured()")
         return self.statistics
 
     def _chunk(
-        self, slot: Slot, start: int, exact: Mapping[str, torch.Tensor], found: Statistics | None
+        self, unit: Unit, start: int, exact: Mapping[str, torch.Tensor], found: Statistics | None
     ) -> Chunk:
         return Chunk(
-            slot=slot.name,
-            shape=slot.shape,
+            slot=unit.slot.name,
+            shape=unit.slot.shape,
             start=start,
             target=exact[TARGET],
-            donors={name: exact[name] for name in slot.donors},
+            donors={name: exact[name] for name in unit.slot.donors},
             ancestor=exact.get(ANCESTOR),
-            coefficients=self.shares(slot),
+            coefficients=self.shares(self.slots[unit.tensor]),
             statistics=found,
-            role=slot.role,
+            role=unit.slot.role,
         )
 
-    def _merge(self, chunk: Chunk, slot: Slot, read: OperandRows) -> torch.Tensor:
+    def _merged(
+        self, unit: Unit, sources: Sources, inputs: NonFiniteInputs | None
+    ) -> Iterator[tuple[range, torch.Tensor]]:
+        """The unit in chunks: rows, and their merged values in the target's dtype."""
+        found = self._statistics_of(unit, sources)
+        for read in self._operand_rows(unit, sources):
+            if inputs is not None:
+                for operand, values in read.stored.items():
+                    inputs.look(operand, _read_names(unit, operand), values)
+            yield read.rows, self._merge(self._chunk(unit, read.start, read.exact, found), unit, read)
+
+    def _merge(self, chunk: Chunk, unit: Unit, read: OperandRows) -> torch.Tensor:
         """The merged rows in the target's dtype."""
         own = read.stored[TARGET]
         try:
             merged = self.method.merge(chunk).to(own.dtype)
         except torch.linalg.LinAlgError as error:
             raise AdammsError(
-                f"merge={self.method.name}: {slot.name} cannot be decomposed: its values are too large or "
+                f"merge={self.method.name}: {unit} cannot be decomposed: its values are too large or "
                 f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
             ) from error
-        idle = idle_rows(slot, read.rows)
+        idle = idle_rows(unit.slot, read.rows)
         if idle:
             merged[idle] = own[idle]
         if not finite(merged) and made_nonfinite(merged, read.stored.values()):
             raise AdammsError(
-                f"merging {slot.name} made values that {merged.dtype} cannot hold (rows {read.rows.start} to "
+                f"merging {unit} made values that {merged.dtype} cannot hold (rows {read.rows.start} to "
                 f"{read.rows.stop}), from finite inputs"
             )
         return merged
 
 
-def _read_names(slot: Slot, operand: str) -> str:
-    """The tensors that an operand of the slot is made of."""
-    expression = slot.ancestor if operand == ANCESTOR else slot.donors.get(operand)
-    return slot.name if expression is None else ", ".join(dict.fromkeys(names_in(expression)))
+def _read_names(unit: Unit, operand: str) -> str:
+    """The tensors that an operand of the unit is made of."""
+    expressions = {TARGET: unit.target, ANCESTOR: unit.slot.ancestor, **unit.slot.donors}
+    expression = expressions[operand]
+    return "" if expression is None else ", ".join(dict.fromkeys(names_in(expression)))
 
 
 def _row_digests(slot: Slot) -> dict[str, str]:

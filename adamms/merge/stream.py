@@ -1,11 +1,12 @@
-"""How tensors are streamed: the operands of a slot in chunks of whole rows.
+"""How tensors are streamed: the operands of a unit in chunks of whole rows, experts one after the other.
 
-Owns chunk sizes and memory. Knows slots and checkpoints, but neither methods nor coefficients.
+Owns chunk sizes and memory. Knows plans and checkpoints, but neither methods nor coefficients.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 
@@ -13,6 +14,7 @@ from adamms.checkpoint.adapted import BLOCK_ROWS
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.expression import evaluate_rows, names_in
 from adamms.mapping.plan import Slot
+from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
 from adamms.merge.sources import Sources
 
@@ -26,11 +28,11 @@ KEPT_PIECE_ELEMENTS = 1 << 24
 
 @dataclass(frozen=True)
 class OperandRows:
-    """Some neighbouring rows (of dimension 0) of all operands of a slot.
+    """Some neighbouring rows (of dimension 0) of all operands of a unit.
 
     Args:
         rows: which ones.
-        start: position of their first element in the slot.
+        start: position of their first element in the unit.
         stored: operand -> its values in the stored dtype; views of the file where that is possible.
         exact: operand -> the same in float64, in memory that the next rows overwrite.
     """
@@ -42,36 +44,36 @@ class OperandRows:
 
 
 def operand_rows(
-    slot: Slot, checkpoints: Mapping[str, Checkpoint], sources: Sources, whole: bool
+    unit: Unit, checkpoints: Mapping[str, Checkpoint], sources: Sources, whole: bool
 ) -> Iterator[OperandRows]:
-    """Read a slot's operands: TARGET, each donor of the slot, and ANCESTOR if it is among the checkpoints.
+    """Read a unit's operands: TARGET, each donor, and ANCESTOR if it is among the checkpoints.
 
     Args:
-        slot: one that is merged.
+        unit: what is merged.
         checkpoints: operand -> checkpoint.
         sources: where the operands are wanted.
-        whole: the slot in one chunk.
+        whole: the unit in one chunk.
     """
-    target = sources.rows(checkpoints[TARGET], slot.name)
-    expressions = dict(slot.donors)
-    if ANCESTOR in checkpoints and slot.ancestor is not None:
-        expressions[ANCESTOR] = slot.ancestor
+    expressions = {TARGET: unit.target, **unit.slot.donors}
+    if ANCESTOR in checkpoints and unit.slot.ancestor is not None:
+        expressions[ANCESTOR] = unit.slot.ancestor
     tensors = {
         operand: {
             name: sources.rows(checkpoints[operand], name) for name in dict.fromkeys(names_in(expression))
         }
         for operand, expression in expressions.items()
     }
-    width = _width(target.shape)
-    step = max(1, len(target)) if whole else _rows_of_a_chunk(width, sources.device)
+    target = tensors[TARGET][unit.tensor]
+    width, count = _width(unit.slot.shape), unit.slot.shape[0] if unit.slot.shape else 1
+    step = max(1, count) if whole else _rows_of_a_chunk(width, sources.device)
     # Every chunk overwrites it: fresh memory would cost more than the arithmetic.
     scratch = {
-        operand: torch.empty(min(step, len(target)) * width, dtype=torch.float64, device=sources.device)
-        for operand in (TARGET, *expressions)
+        operand: torch.empty(min(step, count) * width, dtype=torch.float64, device=sources.device)
+        for operand in expressions
     }
-    for start in range(0, len(target), step):
-        stop = min(start + step, len(target))
-        stored = {TARGET: target[start:stop]} | {
+    for start in range(0, count, step):
+        stop = min(start + step, count)
+        stored = {
             operand: evaluate_rows(expression, tensors[operand], start, stop, target)
             for operand, expression in expressions.items()
         }
@@ -80,6 +82,30 @@ def operand_rows(
             for operand, values in stored.items()
         }
         yield OperandRows(range(start, stop), start * width, stored, exact)
+
+
+def expert_pieces(
+    slot: Slot, units: Iterable[Unit], merged: Callable[[Unit], Iterator[tuple[range, torch.Tensor]]]
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """A merged tensor that holds all experts, one after the other: (position of its first element, values).
+
+    Args:
+        slot: the tensor's.
+        units: its own, expert by expert.
+        merged: unit -> its rows with their merged values.
+    """
+    assert slot.experts is not None, "a slot that holds experts"
+    for expert, group in groupby(units, lambda unit: unit.expert or 0):
+        matrix: torch.Tensor | None = None
+        for unit in group:
+            places = torch.cat([torch.arange(rows.start, rows.stop) for rows in unit.rows])
+            for rows, values in merged(unit):
+                if matrix is None:
+                    matrix = values.new_empty(slot.shape[1:])
+                turned = matrix.T if slot.experts.transposed else matrix
+                turned[places[rows.start : rows.stop]] = values
+        if matrix is not None:
+            yield expert * matrix.numel(), matrix.reshape(-1)
 
 
 def stored_pieces(checkpoint: Checkpoint, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:

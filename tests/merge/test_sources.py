@@ -13,6 +13,8 @@ from adamms.checkpoint.adapted import AdaptedRows
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
+from adamms.mapping.expression import Read
+from adamms.mapping.units import Unit
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import operand_rows
 
@@ -100,7 +102,8 @@ def test_operands_of_a_slot_are_read_onto_the_device(tmp_path: Path) -> None:
     recipe = tiny_merges.make(configured("merge/task_arithmetic"), fused, {"a": plain["a"]}, plain["b"])
     checkpoints = {"target": recipe.target, **recipe.donors, "ancestor": recipe.ancestor}
     for slot in recipe.plan.slots:
-        for read in operand_rows(slot, checkpoints, Sources(ELSEWHERE), whole=False) if slot.merged else ():
+        unit = Unit(slot, slot.name, Read(slot.name))
+        for read in operand_rows(unit, checkpoints, Sources(ELSEWHERE), whole=False) if slot.merged else ():
             assert set(read.stored) == set(read.exact) == {"target", "a", "ancestor"}
             for values in (*read.stored.values(), *read.exact.values()):
                 assert values.device == ELSEWHERE

@@ -1,0 +1,104 @@
+"""Experts are the same to every method, however files hold them."""
+
+from pathlib import Path
+
+import expert_layouts
+import pytest
+import torch
+from command import CONF
+from configured import configured
+from expert_layouts import LAYOUTS, laid_out, state
+from tiny import State, assert_same_bits
+from tiny_merges import make
+
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Read, Transpose
+from adamms.merge.method import Method
+from adamms.merge.methods.linear import Linear
+from adamms.merge.nonfinite import NonFiniteInputs
+from adamms.merge.recipe import Recipe
+
+METHODS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
+ALPHA = 0.3
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """(model, layout) -> folder, of a target, a donor and their ancestor."""
+    root = tmp_path_factory.mktemp("experts")
+    return {
+        (model, layout): expert_layouts.write(root / model / layout, state(seed), layout)
+        for seed, model in enumerate(("target", "donor", "ancestor"))
+        for layout in LAYOUTS
+    }
+
+
+def recipe(folders: dict[tuple[str, str], Path], method: Method, *layouts: str) -> Recipe:
+    """The merge of a target and a donor (and an ancestor) in these layouts."""
+    target, donor, ancestor = layouts
+    base = folders["ancestor", ancestor] if method.needs_ancestor else None
+    return make(method, folders["target", target], {"a": folders["donor", donor]}, base, ALPHA)
+
+
+def weights(found: Recipe) -> State:
+    return {name: tensor.clone() for name, tensor in found.tensors()}
+
+
+@pytest.mark.parametrize("target", LAYOUTS)
+@pytest.mark.parametrize("donor", LAYOUTS)
+def test_any_layout_takes_from_any_other_bit_by_bit(
+    folders: dict[tuple[str, str], Path], target: str, donor: str
+) -> None:
+    own, others = (state(seed) for seed in (0, 1))
+    mix = {n: ((1 - ALPHA) * own[n].double() + ALPHA * others[n].double()).bfloat16() for n in own}
+    found = weights(recipe(folders, Linear(), target, donor, "fused"))
+    for name, expected in laid_out(mix, target).items():
+        assert_same_bits(found.pop(name), expected)
+    assert not found
+
+
+def test_the_same_layout_is_read_as_it_is_and_another_turned(folders: dict[tuple[str, str], Path]) -> None:
+    name = "model.layers.1.mlp.experts.gate_up_proj"
+    for donor, expected in (("fused", Read(name)), ("transposed", Transpose(Read(name)))):
+        slot = recipe(folders, Linear(), "fused", donor, "fused").slots[name]
+        assert slot.donors == {"a": expected}
+        assert slot.role == "layers.1.moe.expert.gate.weight + layers.1.moe.expert.up.weight"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_merges_an_expert_alike_in_every_layout(
+    folders: dict[tuple[str, str], Path], method: str
+) -> None:
+    settings = {"ties": {"scope": "tensor"}}.get(method, {})
+    made = configured(f"merge/{method}", **settings)
+    expected = weights(recipe(folders, made, "per_expert", "per_expert", "per_expert"))
+    for layouts in (("fused", "per_expert", "transposed"), ("transposed", "fused", "per_expert")):
+        found = weights(recipe(folders, made, *layouts))
+        for name, tensor in laid_out(expected, layouts[0]).items():
+            assert_same_bits(found[name], tensor)
+
+
+def test_what_is_infinite_is_told_once_with_the_name_in_the_file(tmp_path: Path) -> None:
+    own, other = state(0), state(1)
+    own["model.layers.0.mlp.experts.2.up_proj.weight"][1, 3] = float("inf")
+    other["model.layers.0.mlp.experts.1.down_proj.weight"][0] = float("nan")
+    target = expert_layouts.write(tmp_path / "t", own, "transposed")
+    donor = expert_layouts.write(tmp_path / "d", other)
+    found, seen = make(Linear(), target, {"a": donor}, None), NonFiniteInputs()
+    for slot in found.plan.slots:
+        list(found.pieces(slot.name, inputs=seen))
+    assert list(seen.lines()) == [
+        "donor a: model.layers.0.mlp.experts.1.down_proj.weight has 6 infinite or NaN values",
+        "target: model.layers.0.mlp.experts.gate_up_proj has 1 infinite or NaN value",
+    ]
+
+
+def test_what_a_merge_makes_infinite_names_the_expert(tmp_path: Path) -> None:
+    own = state(0, dtype=torch.float16)
+    own["model.layers.1.mlp.experts.3.down_proj.weight"][2, 2] = 60000.0
+    target = expert_layouts.write(tmp_path / "t", own, "fused")
+    ancestor = expert_layouts.write(tmp_path / "b", state(1))
+    found = make(configured("merge/task_arithmetic"), target, {"a": target}, ancestor, 3.0)
+    message = r"merging model\.layers\.1\.mlp\.experts\.down_proj \(layers\.1\.moe\.expert\.3\.down\.weight\)"
+    with pytest.raises(AdammsError, match=message):
+        list(found.tensors())

@@ -3,22 +3,32 @@
 import json
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from trained_tokenizers import byte_level_bpe
 
 IMAGE, VIDEO, START, END = "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
 TEMPLATE = (
     "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}" + START + IMAGE + END + "{% else %}"
+    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
+    + START
+    + IMAGE
+    + END
+    + "{% else %}"
     "{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
 )
 LOUDNESS = 6  # of the language model's matrices: as drawn, they give every question one answer
+# The least that vLLM's CPU kernel of linear attention computes with.
+LINEAR_ATTENTION = {
+    "linear_key_head_dim": 128,
+    "linear_value_head_dim": 128,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+}
 WORDS = ("largest digit of the red", "sum of the blue", "colour of the smallest digit")
 
 
 def make_answerable(folder: Path) -> Path:
-    """Give the folder of `tiny_types.save_tiny` a tokenizer and a processor, and its weights a voice, in bf16."""
+    """Give the folder of `tiny_types.save_tiny` a tokenizer and a processor; see also `make_louder`."""
     import transformers
 
     ids = byte_level_bpe(folder, WORDS, 300, (IMAGE, VIDEO, START, END))
@@ -41,11 +51,15 @@ def make_answerable(folder: Path) -> Path:
     for part in (config, text, config["vision_config"]):
         part["dtype"] = "bfloat16"
     file.write_text(json.dumps(config))
-    weights = folder / "model.safetensors"
-    state = {name: _loud(name, tensor).bfloat16() for name, tensor in load_file(weights).items()}
-    save_file(state, weights, metadata={"format": "pt"})
+    return make_louder(folder)
+
+
+def make_louder(folder: Path) -> Path:
+    """Have the language model give different questions different answers; all weights become bfloat16."""
+    file = folder / "model.safetensors"
+    state = {
+        name: (tensor * LOUDNESS if tensor.dim() > 1 and "visual" not in name else tensor).bfloat16()
+        for name, tensor in load_file(file).items()
+    }
+    save_file(state, file, metadata={"format": "pt"})
     return folder
-
-
-def _loud(name: str, tensor: torch.Tensor) -> torch.Tensor:
-    return tensor * LOUDNESS if tensor.dim() > 1 and "visual" not in name else tensor

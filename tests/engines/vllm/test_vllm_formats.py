@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import remote_formats
 import torch
+from answering import LINEAR_ATTENTION, make_answerable, make_louder
 from configured_engines import vllm_engine
 from families import FAMILIES, save_family, save_language, save_model
 from family_models import phi3
@@ -24,6 +25,7 @@ from safetensors.torch import load_file
 from test_vllm import ask, real
 from tiny import write_state
 from tiny_merges import interpolated, published
+from tiny_types import relayout_experts, save_tiny
 
 from adamms.data.example import Example
 from adamms.engines.prompt import load_processor, prompt, reads_parts
@@ -109,6 +111,38 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
         assert len(set(fresh)) > len(TEXTS)  # else equal answers would say nothing
         engine.load(interpolated(target, donor, 1.0))
         assert tokens(engine, texts()) == plain_tokens(donor, target)
+        engine.load(interpolated(target, donor, 0.0))
+        assert tokens(engine, examples) != fresh
+        engine.load(interpolated(target, donor, 0.6))
+        assert tokens(engine, examples) == fresh
+
+
+def experts(kind: str, language: str, folder: Path, **text: int) -> tuple[Path, Path]:
+    """A target with experts that has its files as the hub has them; its language model with a little noise."""
+    target = save_tiny(kind, folder / "target", **text)
+    if kind == "qwen3_vl_moe":
+        relayout_experts(target, fused=True, transposed=True)
+    return make_answerable(target), make_louder(save_tiny(language, folder / "donor", noise=1, **text))
+
+
+@real
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(experts, "qwen3_vl_moe", "qwen3_moe", mlp_only_layers=[1], decoder_sparse_step=1),
+        partial(experts, "qwen3_5_moe", "qwen3_5_moe_text", **LINEAR_ATTENTION),
+    ],
+    ids=["qwen3_vl_moe", "qwen3_5_moe"],
+)
+def test_experts_and_linear_attention_are_swapped_in_place(
+    make: Callable[[Path], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    target, donor = make(tmp_path)
+    merged = published(interpolated(target, donor, 0.6), tmp_path / "merged")
+    examples = (*texts(), *pictures(tmp_path))
+    with vllm_engine(merged, **SETTINGS) as engine:
+        fresh = tokens(engine, examples)
+        assert len(set(fresh)) > len(TEXTS)
         engine.load(interpolated(target, donor, 0.0))
         assert tokens(engine, examples) != fresh
         engine.load(interpolated(target, donor, 0.6))

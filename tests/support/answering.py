@@ -7,14 +7,12 @@ from safetensors.torch import load_file, save_file
 from trained_tokenizers import byte_level_bpe
 
 IMAGE, VIDEO, START, END = "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"
+PICTURE = START + IMAGE + END
 TEMPLATE = (
     "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}{% if part['type'] == 'image' %}"
-    + START
-    + IMAGE
-    + END
-    + "{% else %}"
-    "{{ part['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}" + PICTURE + "{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{% endif %}{% endfor %}"
 )
 LOUDNESS = 6  # of the language model's matrices: as drawn, they give every question one answer
 # The least that vLLM's CPU kernel of linear attention computes with.

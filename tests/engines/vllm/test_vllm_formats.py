@@ -118,7 +118,7 @@ def test_a_merged_checkpoint_answers_and_is_swapped_in_place(
 
 
 def experts(kind: str, language: str, folder: Path, **text: int) -> tuple[Path, Path]:
-    """A target with experts that has its files as the hub has them; its language model with a little noise."""
+    """A target with experts, in files as the hub has them, and its language model with a little noise."""
     target = save_tiny(kind, folder / "target", **text)
     if kind == "qwen3_vl_moe":
         relayout_experts(target, fused=True, transposed=True)

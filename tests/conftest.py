@@ -15,7 +15,7 @@ settings.register_profile(
 )
 settings.load_profile("adamms")
 
-pytest_plugins = ("miniature", "command")
+pytest_plugins = ("miniature", "command", "fake_hub")
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, and what they start

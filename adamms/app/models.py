@@ -13,8 +13,9 @@ from adamms.app.broken_models import check_target, empty_tensors, problems
 from adamms.app.settings import Source, Sources
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
-from adamms.checkpoint.hub import locate
+from adamms.checkpoint.hub import locate, not_here
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
+from adamms.checkpoint.remote import open_headers
 from adamms.checkpoint.tying import is_head
 from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError
@@ -28,6 +29,7 @@ from adamms.report.card import Origin
 Described = Model | SketchedModel
 # (title, total, unit) -> a context that is given `advance(count)`.
 Stage = Callable[..., AbstractContextManager[Callable[[int], None]]]
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,12 @@ class Models:
         return list(found.values())
 
 
-def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
+def open_models(sources: Sources, mapper: Mapper, stage: Stage, headers: Say | None = None) -> Models:
     """Open everything that `sources` names, and have the mapper describe it.
 
     Args:
         stage: shows progress where the mapper reads weights.
+        headers: given where headers are enough, see `open_source`.
 
     Raises:
         AdammsError: a model that is not there or that the mapper cannot describe, each with its key.
@@ -125,7 +128,7 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage) -> Models:
     named = {TARGET: sources.target, **sources.donors}
     if sources.ancestor is not None:
         named[ANCESTOR] = sources.ancestor
-    opened = {name: open_source(source) for name, source in named.items()}
+    opened = {name: open_source(source, headers) for name, source in named.items()}
     _check_sizes(opened[TARGET])
     for problem in empty_tensors(opened[TARGET]):
         raise AdammsError(f"{sources.target.where}: {problem}")
@@ -159,10 +162,19 @@ def at(where: str) -> Iterator[None]:
         raise AdammsError(f"{where}: {error}") from error
 
 
-def open_source(source: Source) -> Checkpoint:
-    """What a source names: a model, a base with an adapter, or an adapter that names its base."""
+def open_source(source: Source, headers: Say | None = None) -> Checkpoint:
+    """What a source names: a model, a base with an adapter, or an adapter that names its base.
+
+    Args:
+        headers: given where headers are enough: told of a model that must be downloaded all the same.
+    """
     given = source.path
     with at(source.where):
+        absent = None if headers is None or source.keys.adapter else not_here(given, source.keys.revision)
+        if headers is not None and absent is not None:
+            if (found := open_headers(absent)) is not None:
+                return found
+            headers(f"{source.where}: the headers of {given} come with its weights: they are downloaded")
         path = locate(given, source.keys.revision)
         if source.keys.adapter is not None:
             return open_adapter(open_checkpoint(path), locate(source.keys.adapter))

@@ -76,7 +76,7 @@ def given_model(place: str) -> GivenModel:
     Raises:
         AdammsError: no such folder, or a recipe that cannot be read.
     """
-    file = locate(place) / RECORD
+    file = locate(place, weights=False) / RECORD
     if not file.is_file():
         return GivenModel(place, {})
     try:

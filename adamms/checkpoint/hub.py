@@ -1,16 +1,21 @@
-"""Where a checkpoint is: a local folder as it is, or a hub id, downloaded to the hub's own cache.
+"""Where a checkpoint is: a local folder as it is, or a hub id, of which what is needed is downloaded.
 
-Knows nothing of the contents.
+Downloads go to the hub's own cache; which files are needed is in `repository`. Knows nothing of contents.
 """
 
 import re
 from pathlib import Path
 
+from adamms.checkpoint.repository import (
+    Repository,
+    Unreachable,
+    cached_folder,
+    list_repository,
+    missing_weights,
+)
 from adamms.errors import AdammsError, no_such_path
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_PATTERNS = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.py", "*.tiktoken", "LICENSE*")
-_TORCH_PATTERNS = ("*.bin", "*.pth")
 
 
 def locate(path: str, revision: str | None = None, weights: bool = True) -> Path:
@@ -22,8 +27,45 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
         weights: whether a download takes the weights too; a tokenizer is wanted without them.
 
     Raises:
-        AdammsError: neither exists, or a revision is given for a local folder.
+        AdammsError: neither exists, a revision is given for a local folder, the disk is too small, or the hub
+            cannot be reached and its cache has not all.
     """
+    if (local := _local(path, revision)) is not None:
+        return local
+    try:
+        return list_repository(path, revision).download(weights)
+    except Unreachable as error:
+        folder = cached_folder(path, revision)
+        if folder is None:
+            raise AdammsError(f"{error}") from error
+        if weights and (missing := missing_weights(folder)):
+            raise AdammsError(
+                f"{error}, and its cache lacks {', '.join(missing[:5])}{', ...' * (len(missing) > 5)} of it "
+                f"({folder}). Where the hub can be reached: hf download {path}"
+            ) from error
+        return folder
+
+
+def cached(path: str, revision: str | None = None) -> Path | None:
+    """As `locate`, without downloading: None for a hub id whose weights are not in the hub's cache."""
+    if (local := _local(path, revision)) is not None:
+        return local
+    folder = cached_folder(path, revision)
+    return None if folder is None or missing_weights(folder) else folder
+
+
+def not_here(path: str, revision: str | None = None) -> Repository | None:
+    """The hub's repository `path` if its weights would have to be downloaded and the hub can be reached."""
+    if Path(path).expanduser().exists() or not HUB_ID.fullmatch(path) or cached(path, revision) is not None:
+        return None
+    try:
+        return list_repository(path, revision)
+    except Unreachable:
+        return None
+
+
+def _local(path: str, revision: str | None) -> Path | None:
+    """The local folder or file `path`; None for a hub id."""
     local = Path(path).expanduser()
     if local.exists():
         if revision is not None:
@@ -32,32 +74,4 @@ def locate(path: str, revision: str | None = None, weights: bool = True) -> Path
         return local.resolve() if local.is_dir() else local.parent.resolve() / local.name
     if not HUB_ID.fullmatch(path):
         raise no_such_path(local)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        patterns = [pattern for pattern in _PATTERNS if weights or pattern != "*.safetensors"]
-        folder = Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
-        if weights and not any(folder.glob("*.safetensors")):
-            patterns = [*_PATTERNS, *_TORCH_PATTERNS]
-            folder = Path(snapshot_download(path, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        at = f" at revision {revision}" if revision else ""
-        raise AdammsError(
-            f"{path}{at}: no such local folder, and the hub did not give it "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:160]})"
-        ) from error
-    return folder
-
-
-def cached(path: str, revision: str | None = None) -> Path | None:
-    """As `locate`, without downloading: None for a hub id that is not in the hub's cache."""
-    if Path(path).expanduser().exists() or not HUB_ID.fullmatch(path):
-        return locate(path, revision)
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(path, revision=revision, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, OSError):
-        return None
+    return None

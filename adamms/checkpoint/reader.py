@@ -113,7 +113,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
         else:
             check_weight_file(path)
         config = read_config(folder)
-        _check_not_quantised(folder, config)
+        check_not_quantised(folder, config)
         tensors = read_header(path) if path.is_file() else _read_folder(folder)
     if not tensors:
         raise AdammsError(f"{path}: holds no tensors")
@@ -142,7 +142,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_not_quantised(folder: Path, config: Mapping[str, Any]) -> None:
+def check_not_quantised(folder: Path, config: Mapping[str, Any]) -> None:
+    """Raise AdammsError if config.json says that the weights are quantised."""
     quantisation = config.get("quantization_config")
     if quantisation:
         method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""
@@ -178,22 +179,43 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:
-    weight_map = read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
-        raise AdammsError(f"{index}: expected an object 'weight_map' of tensor name -> shard file")
+    weight_map = read_index(index)
     names, there = list(dict.fromkeys(weight_map.values())), {file.name for file in folder.iterdir()}
-    for shard in names:
-        if Path(shard).name != shard or shard in ("", ".", ".."):
-            raise AdammsError(
-                f"{index}: names the shard {brief(shard)}, which is outside the folder {folder}"
-            )
     if missing := [brief(shard) for shard in names if shard not in there]:
         raise AdammsError(
             f"{index}: names {len(names)} shards, and {folder} lacks {', '.join(missing[:5])}"
             f"{', ...' if len(missing) > 5 else ''}; download the model again"
         )
-    shards = {shard: read_header(folder / shard) for shard in names}
-    # Tensors that the index leaves out are loaded by transformers all the same, so they count.
+    return join_shards(index, weight_map, {shard: read_header(folder / shard) for shard in names})
+
+
+def read_index(index: Path) -> dict[str, str]:
+    """Tensor name -> the name of the shard that holds it, as an index says.
+
+    Raises:
+        AdammsError: no index, or a shard outside its folder.
+    """
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise AdammsError(f"{index}: expected an object 'weight_map' of tensor name -> shard file")
+    for shard in dict.fromkeys(weight_map.values()):
+        if Path(shard).name != shard or shard in ("", ".", ".."):
+            raise AdammsError(
+                f"{index}: names the shard {brief(shard)}, which is outside the folder {index.parent}"
+            )
+    return weight_map
+
+
+def join_shards(
+    index: Path, weight_map: Mapping[str, str], shards: Mapping[str, Mapping[str, TensorEntry]]
+) -> dict[str, TensorEntry]:
+    """All tensors of the `shards`, file name -> header, each where the index says it is.
+
+    Tensors that the index leaves out are loaded by transformers all the same, so they count.
+
+    Raises:
+        AdammsError: headers that do not agree with the index.
+    """
     tensors: dict[str, TensorEntry] = {}
     for header in shards.values():
         for name, entry in header.items():

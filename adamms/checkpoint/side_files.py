@@ -6,7 +6,7 @@ Owns which files those are. Knows nothing of tensors.
 import json
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 # The weights' files that transformers looks for, in its order of preference.
 SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -38,11 +38,21 @@ def links_out(folder: Path) -> list[Path]:
 def leads_out(folder: Path, path: Path) -> bool:
     """Whether `path` is a link out of `folder`, and not to a blob of the hub's cache.
 
-    The hub's cache keeps the contents in `models--OWNER--NAME/blobs` and links them into `snapshots`.
+    The hub's cache keeps contents in `models--OWNER--NAME/blobs` and links them into `snapshots` beside it.
+    An entry that was moved may have any name. A blob may be a link into `blobs` of the whole cache.
     """
-    place = Path(os.path.realpath(path))
-    blob = place.parent.name == "blobs" and place.parent.parent.name.startswith("models--")
-    return not place.is_relative_to(os.path.realpath(folder)) and not blob
+    home, place = Path(os.path.realpath(folder)), Path(os.path.realpath(path))
+    if place.is_relative_to(home) or _is_blob(place):
+        return False
+    link = Path(os.path.realpath(path.parent), path.readlink() if path.is_symlink() else path.name)
+    blobs = Path(os.path.realpath(link.parent))
+    own = home.parent.name == "snapshots" and blobs == home.parent.parent / "blobs"
+    known = own or _is_blob(blobs / link.name)
+    return not (known and (place.parent == blobs or place.is_relative_to(blobs.parent.parent / "blobs")))
+
+
+def _is_blob(file: Path) -> bool:
+    return file.parent.name == "blobs" and file.parent.parent.name.startswith("models--")
 
 
 def _is_its_own(folder: Path, file: Path) -> bool:
@@ -54,29 +64,41 @@ def _wanted(folder: Path) -> list[Path]:
     tower = _tower(folder)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        hidden = any(part.startswith((".", "__pycache__")) for part in relative.parts)
-        if hidden or path.is_dir() or not (path.is_file() or path.is_symlink()):
+        if path.is_dir() or not (path.is_file() or path.is_symlink()):
             continue
-        top_level = len(relative.parts) == 1
-        wanted = path.suffix in SUFFIXES if top_level else path.suffix in (".py", ".jinja")
-        bare = top_level and path.name.upper().startswith(BARE_NAMES)
-        whole = tower is not None and path.is_relative_to(tower)
-        if (wanted or bare or whole) and str(relative) not in REPLACED:
+        whole = tower is not None and path.is_relative_to(tower) and not _hidden(relative)
+        if (is_side_file(relative) or whole) and str(relative) not in REPLACED:
             found.append(relative)
     return found
 
 
-def _tower(folder: Path) -> Path | None:
-    """The vision tower's folder inside `folder`; None if there is none."""
+def is_side_file(relative: PurePath) -> bool:
+    """Whether a file of a model, by its path in the model's folder, is one beside its weights."""
+    if _hidden(relative):
+        return False
+    if len(relative.parts) > 1:
+        return relative.suffix in (".py", ".jinja")
+    return relative.suffix in SUFFIXES or relative.name.upper().startswith(BARE_NAMES)
+
+
+def _hidden(relative: PurePath) -> bool:
+    return any(part.startswith((".", "__pycache__")) for part in relative.parts)
+
+
+def named_tower(folder: Path) -> str:
+    """What the config.json in `folder` names as its vision tower, perhaps a folder in it; "" for nothing."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):  # which a reader of the configuration reports
-        return None
+        return ""
     named = config.get("mm_vision_tower") if isinstance(config, dict) else None
     # A file's name has at most 255 bytes.
-    inside = (
-        folder / named if isinstance(named, str) and len(named.encode(errors="replace")) < 256 else folder
-    )
+    return named if isinstance(named, str) and len(named.encode(errors="replace")) < 256 else ""
+
+
+def _tower(folder: Path) -> Path | None:
+    """The vision tower's folder inside `folder`; None if there is none."""
+    inside = folder / named_tower(folder)
     return inside if inside.is_dir() and folder in inside.parents else None
 
 

@@ -11,7 +11,7 @@ import mmap
 import os
 import pickle
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,11 +91,7 @@ def read_header(file: Path) -> dict[str, TensorEntry]:
         if not file.is_file():
             raise AdammsError(f"{file}: {'not a file' if file.exists() else 'no such file'}")
         check_no_pointer(file)
-        header = _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
-    for name in header:
-        if not _is_text(name):
-            raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text")
-    return header
+        return _safetensors_header(file) if file.suffix == ".safetensors" else _torch_header(file)
 
 
 @contextmanager
@@ -116,9 +112,12 @@ def check_no_pointer(file: Path) -> None:
             )
 
 
-def _is_text(name: str) -> bool:
-    """Whether it can be written: neither JSON nor a pickle forbids half of a surrogate pair."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def _with_texts(file: Path, header: dict[str, TensorEntry]) -> dict[str, TensorEntry]:
+    """The header, whose names can be written: neither JSON nor a pickle forbids half of a surrogate pair."""
+    for name in header:
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text")
+    return header
 
 
 def map_tensor(entry: TensorEntry) -> torch.Tensor:
@@ -153,20 +152,34 @@ def _span(entry: TensorEntry) -> int:
 
 
 def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
-    size = file.stat().st_size
     with file.open("rb") as stream:
-        prefix = stream.read(8)
-        if len(prefix) < 8:
-            raise AdammsError(f"{file}: truncated, {size} bytes are too few for a safetensors file")
-        (length,) = struct.unpack("<Q", prefix)
-        if length > min(MAX_HEADER_BYTES, size - 8):
-            raise AdammsError(
-                f"{file}: truncated or not safetensors: the header should be {length} bytes long, "
-                f"the file has {size}"
-            )
-        raw = stream.read(length)
+
+        def read(start: int, stop: int) -> bytes:
+            stream.seek(start)
+            return stream.read(stop - start)
+
+        return parse_header(file, file.stat().st_size, read)
+
+
+def parse_header(file: Path, size: int, read: Callable[[int, int], bytes]) -> dict[str, TensorEntry]:
+    """Names and places of every tensor in a safetensors file.
+
+    Args:
+        file, size: its name, and its size in bytes.
+        read: (start, stop) -> those bytes of the file.
+
+    Raises:
+        AdammsError: a file that is truncated, malformed or quantised.
+    """
+    prefix = read(0, 8)
+    if len(prefix) < 8:
+        raise AdammsError(f"{file}: truncated, {size} bytes are too few for a safetensors file")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        found = f"the header should be {length} bytes long, the file has {size}"
+        raise AdammsError(f"{file}: truncated or not safetensors: {found}")
     try:
-        header = json.loads(raw, object_pairs_hook=_without_doubles)
+        header = json.loads(read(8, 8 + length), object_pairs_hook=_without_doubles)
     except (ValueError, RecursionError) as error:
         raise AdammsError(f"{file}: the safetensors header is not JSON ({error})") from error
     if not isinstance(header, dict):
@@ -175,7 +188,7 @@ def _safetensors_header(file: Path) -> dict[str, TensorEntry]:
     data = 8 + length
     entries = {name: _safetensors_entry(file, name, value, data) for name, value in header.items()}
     _check_coverage(file, entries, data, size)
-    return entries
+    return _with_texts(file, entries)
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -252,7 +265,7 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     if not isinstance(state, dict):
         kind = "Tensor" if isinstance(state, TensorHeader | Unread) else type(state).__name__
         raise AdammsError(f"{file}: holds a {kind}; expected a dict of named tensors")
-    return {name: _torch_entry(file, name, value) for name, value in state.items()}
+    return _with_texts(file, {name: _torch_entry(file, name, value) for name, value in state.items()})
 
 
 def _torch_entry(file: Path, name: str, tensor: object) -> TensorEntry:

@@ -4,7 +4,7 @@ import logging
 import os
 
 # Those whose logs are about their own affairs. vLLM's process keeps a log, which its errors quote.
-LIBRARIES = ("lightning", "huggingface_hub", "httpx", "matplotlib", "submitit", "wandb")
+LIBRARIES = ("lightning", "huggingface_hub", "httpx", "httpx2", "matplotlib", "submitit", "wandb")
 
 
 def quiet_libraries(verbose: bool) -> None:

@@ -1,13 +1,10 @@
 """Local paths, and hub ids through a hub cache made by hand; nothing here uses the network."""
 
 import os
-import shutil
 import subprocess
 import sys
-from fnmatch import fnmatch
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import tiny
 import torch
@@ -80,31 +77,6 @@ def located(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     lines = done.stdout.splitlines()
     assert len(lines) == len(requests)  # every message is one line
     return lines
-
-
-@pytest.mark.parametrize("weights", [True, False])
-def test_a_tokenizer_comes_without_the_weights_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: bool
-) -> None:
-    """With a hub that hands over what the patterns ask for."""
-    published, fetched = tmp_path / "published", tmp_path / "fetched"
-    tiny.write_model(published, {"a": torch.ones(1)}, torch_zip=True)
-    for name in ("tokenizer.model", "tokenizer_config.json"):
-        (published / name).write_text("{}")
-
-    def download(repository: str, revision: str | None, allow_patterns: list[str]) -> str:
-        assert repository == "lmsys/vicuna-7b-v1.5"
-        fetched.mkdir(exist_ok=True)
-        for file in published.iterdir():
-            if any(fnmatch(file.name, pattern) for pattern in allow_patterns):
-                shutil.copyfile(file, fetched / file.name)
-        return str(fetched)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert locate("lmsys/vicuna-7b-v1.5", weights=weights) == fetched
-    names = {file.name for file in fetched.iterdir()}
-    expected = {"config.json", "tokenizer.model", "tokenizer_config.json"}
-    assert names == expected | ({"pytorch_model.bin"} if weights else set())
 
 
 def test_a_hub_id_resolves_to_its_snapshot(located: list[str]) -> None:

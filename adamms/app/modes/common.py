@@ -9,6 +9,7 @@ from adamms.app.models import open_models
 from adamms.app.settings import Run
 from adamms.app.subject import subject
 from adamms.errors import AdammsError
+from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
@@ -61,7 +62,8 @@ def check_output(run: Run) -> None:
 def map_models(run: Run, console: Console) -> Merges:
     """Open the models, map the donors onto the target, and compare them with it."""
     check_merge(run)
-    models = open_models(run.models, run.mapper, console.stage)
+    headers = run.mode == "plan" and not run.verify and not isinstance(run.mapper, DiscoverMapper)
+    models = open_models(run.models, run.mapper, console.stage, console.say if headers else None)
     for warning in models.warnings():
         console.warn(warning)
     by_content = isinstance(models.target.described, SketchedModel)

@@ -37,10 +37,17 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Label:
-    """What a spec says of one tensor: its role in the LM, or the reason why it has none."""
+    """What a spec says of one tensor: its role in the LM, or the reason why it has none.
+
+    Args:
+        role: what it is; None if it is not of the LM.
+        reason: why it is kept.
+        rows: how many of its leading rows have that role, the others being the model's own; None for all.
+    """
 
     role: Role | Fused | Stacked | None
     reason: str = ""
+    rows: int | None = None
 
     @property
     def parts(self) -> tuple[Role, ...]:

@@ -30,7 +30,18 @@ class Fusion(BaseModel):
     groups: PositiveInt | str = 1
 
 
+class Leading(BaseModel):
+    """A role that only the leading rows of a tensor have, as the YAML writes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: str
+    rows: PositiveInt
+
+
 def _kind(role: object) -> str:
+    if isinstance(role, dict) and "role" in role:
+        return "Leading"
     if isinstance(role, dict):
         return "Stack" if "stack" in role or "transposed" in role else "Fusion"
     return type(role).__name__ if isinstance(role, BaseModel) else "str"
@@ -49,7 +60,10 @@ class Stack(BaseModel):
 
 
 Template = Annotated[
-    Annotated[str, Tag("str")] | Annotated[Fusion, Tag("Fusion")] | Annotated[Stack, Tag("Stack")],
+    Annotated[str, Tag("str")]
+    | Annotated[Fusion, Tag("Fusion")]
+    | Annotated[Stack, Tag("Stack")]
+    | Annotated[Leading, Tag("Leading")],
     Discriminator(_kind),
 ]
 
@@ -59,7 +73,7 @@ class Line:
     """One pattern of a spec with what it stands for: role templates, alone or in one tensor, or a reason."""
 
     pattern: re.Pattern[str]
-    role: str | Fusion | Stack | None = None
+    role: str | Fusion | Stack | Leading | None = None
     reason: str = ""
 
     def label(self, name: str) -> Label | None:
@@ -72,13 +86,15 @@ class Line:
                 return Label(None, reason=self.reason)
             case Stack(stack=each, transposed=transposed):
                 return Label(Stacked(_filled(each, groups), transposed))
+            case Leading(role=one, rows=rows):
+                return Label(_filled(one, groups), rows=rows)
             case one:
                 return Label(_filled(one, groups))
 
 
-def check_roles(pattern: str, role: str | Fusion | Stack) -> None:
+def check_roles(pattern: str, role: str | Fusion | Stack | Leading) -> None:
     """Raise AdammsError unless what `pattern` stands for names roles, as many as it says."""
-    one = role.stack if isinstance(role, Stack) else role
+    one = role.stack if isinstance(role, Stack) else role.role if isinstance(role, Leading) else role
     filled = _filled(one, {"i": "0", "e": "0", "p": "weight"})
     if isinstance(one, Fusion) and one.sizes and len(one.sizes) != len(one.concat):
         sizes = list(one.sizes)

@@ -31,6 +31,9 @@ A fusion says what lies along dimension `dim` of one tensor:
 groups the rows lie, each with its share of every part in turn. Both are numbers or keys of
 config.json, nested (`text_config`, ...) or not.
 
+`{role: embed.weight, rows: N}` says that only the N leading rows of embeddings or head are the LM's. The
+others are the model's own: they are never merged, and no other model gets them.
+
 A stack says that all experts of a layer lie in one tensor, along its first dimension; what each of them is, a
 role or a fusion, is said without the expert's number and as a linear layer stores it, (out, in):
 
@@ -52,7 +55,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from adamms.architectures.label import Label
-from adamms.architectures.lines import Fusion, Line, Stack, Template, check_roles, compile_pattern
+from adamms.architectures.lines import Fusion, Leading, Line, Stack, Template, check_roles, compile_pattern
 from adamms.errors import AdammsError, check_choice, nearest
 
 SPEC_FOLDER = Path(__file__).parent
@@ -181,14 +184,14 @@ def _problem(error: ValidationError) -> str:
     path = [
         str(part)
         for part in found["loc"]
-        if part not in ("str", "Fusion", "Stack", "bool", "constrained-int", "[key]")
+        if part not in ("str", "Fusion", "Stack", "Leading", "bool", "constrained-int", "[key]")
     ]
     where = ": ".join(path)
     if found["type"] == "missing":
         return f"{where} is missing"
     if found["type"] != "extra_forbidden":
         return f"{where} is {found['input']!r}: {found['msg']}"
-    of = Fusion if "Fusion" in found["loc"] else Stack if "Stack" in found["loc"] else _Spec
+    of = next((kind for kind in (Fusion, Stack, Leading) if kind.__name__ in found["loc"]), _Spec)
     keys = list(of.model_fields)
     return f"unknown key {where!r}; expected {', '.join(keys)}.{nearest(path[-1], keys)}"
 

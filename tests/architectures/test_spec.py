@@ -46,6 +46,7 @@ language_model:
   model.layers.{i}.kv:
     concat: ["layers.{i}.attn.k.weight@text", "layers.{i}.attn.v.weight@text"]
     dim: 1
+  out.weight: {role: head.weight, rows: 5}
 other:
   tower: vision.**
   one segment: single.*
@@ -61,6 +62,7 @@ other:
     assert mine.label("model.layers.4.kv") == Label(
         Fused((parse_role("layers.4.attn.k.weight@text"), parse_role("layers.4.attn.v.weight@text")), 1)
     )
+    assert mine.label("out.weight") == Label(parse_role("head.weight"), rows=5)
     assert mine.label("vision.deep.er.weight") == Label(None, "tower")
     assert mine.label("single.x") == Label(None, "one segment")
 
@@ -185,6 +187,14 @@ BAD = {
     "size of nothing": (
         "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, sizes: [1, 0]}}",
         r"a: sizes: 1 is 0: Input should be greater than 0",
+    ),
+    "rows that are none": (
+        "language_model: {a: {role: head.weight, rows: 0}}",
+        r"a: rows is 0: Input should be greater than 0",
+    ),
+    "misspelt key of leading rows": (
+        "language_model: {a: {role: head.weight, row: 5}}",
+        r"a: rows is missing",
     ),
     "group of nothing": (
         "language_model: {a: {concat: [embed.weight, head.weight], dim: 0, groups: [2]}}",
@@ -387,13 +397,19 @@ def test_what_fused_names_mean(
     assert load_architecture(architecture).label(name) == Label(Fused(roles, 0, sizes, groups))
 
 
+VLLM_ALONE = (
+    *("internvl", "minicpm_v", "phi3_v", "keye_vl", "ovis", "llava_onevision_2", "molmo2"),
+    *("openvla",),
+)
+
+
 def test_formats_that_an_engine_lacks_say_what_to_do() -> None:
     advised = {name: load_architecture(name).inference for name in known_architectures()}
     for engine in ("transformers", "vllm"):
         assert "llava-hf/llava-onevision-qwen2-7b-ov-hf" in advised["llava_onevision"][engine]
         for name in ("cambrian", "llava_onevision_1_5"):
             assert "engine=replay" in advised[name][engine]
-    for name in ("internvl", "minicpm_v", "phi3_v", "keye_vl", "ovis", "llava_onevision_2", "molmo2"):
+    for name in VLLM_ALONE:
         assert "engine=vllm engine.trust_remote_code=true" in advised[name].pop("transformers")
     for name in advised.keys() - {"llava_onevision", "cambrian", "llava_onevision_1_5"}:
         assert not advised[name], name

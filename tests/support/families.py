@@ -56,6 +56,7 @@ RECENT = {
     "llava_onevision_1_5": Family("llava_onevision_1_5", "qwen3", recent_formats.llava_onevision_1_5),
     "llava_onevision_2": Family("llava_onevision_2", "qwen3", recent_formats.llava_onevision_2),
     "molmo2": Family("molmo2", "qwen3", recent_formats.molmo2),
+    "internvl_qwen3_moe": Family("internvl", "qwen3_moe", recent_formats.internvl_qwen3_moe),
 }
 
 

@@ -59,6 +59,18 @@ def _qwen3() -> Any:
     return Qwen3ForCausalLM(Qwen3Config(**_WITH_HEAD_DIM))
 
 
+def _qwen3_moe() -> Any:
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    experts = {
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
+        "decoder_sparse_step": 1,
+    }
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**_WITH_HEAD_DIM, **experts, norm_topk_prob=True))
+
+
 def _llama() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -89,6 +101,7 @@ def _gemma3_text() -> Any:
 LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen2": _qwen2,
     "qwen3": _qwen3,
+    "qwen3_moe": _qwen3_moe,
     "llama": _llama,
     "mistral": _mistral,
     "phi3": phi3,

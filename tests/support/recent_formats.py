@@ -3,6 +3,7 @@
 Names and layouts as published (remote_formats.py says more), around Qwen3 or Llama.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from remote_formats import (
     WIDTH,
     RemoteFormat,
     clip_block,
+    internvl_qwen2,
     linear,
     norm,
     patches,
@@ -146,6 +148,7 @@ _OPENVLA: Shapes = {
     **linear("projector.fc3", HIDDEN, HIDDEN),
 }
 _QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **TEXT_WITH_HEAD_DIM}
+_QWEN3_MOE = _QWEN3 | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
 _MOLMO2_TEXT = TEXT_WITH_HEAD_DIM | {
     **{"model_type": "molmo2_text", "layer_norm_eps": TEXT["rms_norm_eps"], "qkv_bias": False},
     **{"use_qk_norm": True, "qk_norm_type": "qwen3", "norm_after": False, "hidden_act": "silu"},
@@ -202,6 +205,10 @@ molmo2 = RemoteFormat(
     _molmo2(),
     _to_molmo2,
     _from_molmo2,
+)
+internvl_qwen3_moe = replace(
+    internvl_qwen2,
+    config=internvl_qwen2.config | {"llm_config": _QWEN3_MOE},
 )
 openvla = RemoteFormat(
     {

@@ -3,7 +3,7 @@
 Rows belong to tokens, and two models may have different numbers of them. Reads tokenizers, never a weight.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from adamms.checkpoint.tensor_file import TensorEntry
@@ -52,9 +52,21 @@ class Embeddings:
     def find(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression | Keep:
         """What stands for the target's `entry`, given the donor's `expression` of shape `shape`.
 
+        Rows of the target's own (`Label.rows`) are kept.
+
         Raises:
             AdammsError: another width; `rows` of other numbers; `tokens` without tokenizers that fit.
         """
+        leading = self.target.labels[entry.name].rows
+        if leading is None:
+            return self._find(entry, expression, shape)
+        found = self._find(replace(entry, shape=(leading, *entry.shape[1:])), expression, shape)
+        if isinstance(found, Keep):
+            return found
+        source, rows = (found.source, found.rows) if isinstance(found, Tokens) else (found, range(leading))
+        return Tokens(source, (*rows, *(-1,) * (entry.shape[0] - leading)))
+
+    def _find(self, entry: TensorEntry, expression: Expression, shape: Shape) -> Expression | Keep:
         if shape[1:] != entry.shape[1:]:
             raise self._mismatch(entry, expression, shape, "mapper.embeddings=keep keeps the target's")
         if self.by == "rows":

@@ -17,6 +17,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.expression import Expression, Read, Shape
 from adamms.mapping.layout import Layout, StackedLayout
+from adamms.mapping.simplify import take
 from adamms.mapping.specs.fusion import is_transposed, layout_of, settings, stacked_layout
 
 # Roles that the message of an incomplete layer names.
@@ -57,11 +58,20 @@ class Model:
             if layout is not None:
                 found |= zip(layout.parts, layout.split(Read(name), self.shape), strict=True)
             elif isinstance(label.role, Role):
-                found[label.role] = Read(name)
+                found[label.role] = self._leading(name, label.rows)
         embed, head = Role("embed", "weight"), Role("head", "weight")
         if embed in found and not self.headless:
             found.setdefault(head, found[embed])
         return found
+
+    def _leading(self, name: str, rows: int | None) -> Expression:
+        """So many of the tensor's leading rows; all if it is None."""
+        whole, shape = Read(name), self.shape(name)
+        if rows is None:
+            return whole
+        if rows > shape[0]:
+            raise AdammsError(f"{self}: {name} has shape {shape}; expected at least {rows} rows")
+        return take(whole, 0, 0, rows, self.shape)
 
     @property
     def headless(self) -> bool:

@@ -3,16 +3,25 @@
 Names and layouts are written down a second time in tests/support/recent_formats.py.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import recent_formats
 import torch
 from families import RECENT, save_family, save_language
+from family_models import HIDDEN
+from mappers import spec_mapper
 from remote_formats import RemoteFormat
 from safetensors.torch import load_file
-from tiny import State
+from tiny import State, write_state
 from tiny_merges import described, interpolated
+
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.mapping.expression import Tokens
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
 
 ALPHA = 0.3
 # Why a tensor that is not of the language model is kept.
@@ -23,8 +32,8 @@ REASONS = {
     "llava_onevision_1_5": {"vision encoder"},
     "llava_onevision_2": {"vision encoder"},
     "molmo2": {"vision encoder", "projector", "embeddings of image tokens"},
+    "internvl_qwen3_moe": {"vision encoder", "projector"},
 }
-QWEN3 = [name for name, family in RECENT.items() if family.language == "qwen3"]
 
 
 @pytest.fixture(scope="session")
@@ -82,10 +91,45 @@ def test_a_format_is_merged_tensor_by_tensor(
     assert after.keys() == expected.keys() | source(name).vision.keys()
 
 
-@pytest.mark.parametrize("name", QWEN3)
+@pytest.mark.parametrize("name", RECENT)
 def test_a_language_model_takes_that_of_a_format(
     name: str, language: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    target, donor = language("qwen3"), save_family(name, tmp_path / "donor", seed=1)
+    target, donor = language(RECENT[name].language), save_family(name, tmp_path / "donor", seed=1)
     merged = dict(interpolated(target, donor, ALPHA).tensors())
     assert_equal(merged, mixed(weights(target), weights(tmp_path / "donor-plain")))
+
+
+def test_openvla_keeps_the_rows_of_its_actions_and_gives_none(tmp_path: Path) -> None:
+    """256 tokens of Llama's and 64 rows of padding; the donor has 32000 rows."""
+    rows, mine, theirs = 31744, 32064, 32000
+    folders = {
+        count: with_rows(save_language("llama", tmp_path / f"{count}-plain"), count)
+        for count in (mine, theirs)
+    }
+    plain, donor = (weights(folders[count]) for count in (mine, theirs))
+    write_state(recent_formats.openvla.renamed(plain), tmp_path / "openvla")
+    (tmp_path / "openvla/config.json").write_text(json.dumps(recent_formats.openvla.config))
+    mapper = spec_mapper(embeddings="rows", embedding_rows=rows)
+    target = described(tmp_path / "openvla")
+    plan = mapper.plan(target, {"a": described(folders[theirs])})
+    recipe = Recipe(target.checkpoint, {"a": open_checkpoint(folders[theirs])}, plan, Linear(), {"a": ALPHA})
+    after = recent_formats.openvla.restored(dict(recipe.tensors()))
+    for name in EMBEDDINGS:
+        assert torch.equal(after[name][rows:], plain[name][rows:])
+        found, expected = mixed({"": plain[name][:rows]}, {"": donor[name][:rows]}), {"": after[name][:rows]}
+        assert_equal(found, expected)
+    back = mapper.plan(described(folders[theirs]), {"a": target})
+    (head,) = [slot.donors["a"] for slot in back.slots if slot.name == "lm_head.weight"]
+    assert isinstance(head, Tokens)
+    assert head.rows == (*range(rows), *(-1,) * (theirs - rows))
+
+
+EMBEDDINGS = ("lm_head.weight", "model.embed_tokens.weight")
+
+
+def with_rows(folder: Path, rows: int) -> Path:
+    """The language model in the folder with another number of tokens."""
+    state = weights(folder)
+    write_state(state | {name: torch.randn(rows, HIDDEN) for name in EMBEDDINGS}, folder)
+    return folder

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 PARTS = (
     (r"talker", "talker"),
     (r"2wav|codec|vocoder|depth_decoder", "speech decoder"),
-    (r"resampler|former|perceiver|abstractor", "resampler"),
-    (r"project|connector|newline|aligner|adapter|bridge|mm_", "projector"),
+    (r"resampler|former|perceiver|abstractor|query_tokens", "resampler"),
+    (r"project|connector|newline|merger|aligner|adapt[eo]r|bridge|mm_", "projector"),
     (r"cross_attn", "cross-attention layer"),
-    (r"audio|speech|whisper", "audio encoder"),
-    (r"vis|image|img|vit|vq|siglip|clip|sam_|pixel|patch", "vision encoder"),
+    (r"audio|speech|whisper|acoustic", "audio encoder"),
+    (r"vis|video|image|img|vit|vq|siglip|clip|sam_|pixel|patch", "vision encoder"),
     (r"score|classif|qa_outputs", "classification head"),
-    (r"action|state|time_", "action head"),
+    (r"action|state|time_|_expert", "action head"),
 )
 # What is not of the language model though it lies in its module, beside the layers.
 _IN_DECODER = re.compile(r"cross_attn|perceiver|audio|speech|vis|image|img|vq|protein")
@@ -92,13 +92,15 @@ class DerivedArchitecture:
         if place is None:
             # Configs say less of an encoder than of the language model: it may have more layers.
             renamed = self._loader.renamed(name)
-            return Label(None, reason=_reason(renamed)) if renamed.startswith(self._beside) else None
+            beside = renamed.startswith(self._beside)
+            return Label(None, reason=self._reason(renamed)) if beside else None
         constants = [p for p in place.parameters if not self._parameters[p].is_floating_point()]
         if constants:
             return Label(None, reason="a constant")
-        local = self._local(place.stored)
+        copies = (self._copies.get(p) for p in place.parameters if p == place.stored)
+        local = self._local(next(filter(None, copies), place.stored))
         if local is None:
-            return Label(None, reason=_reason(place.stored))
+            return Label(None, reason=self._reason(place.stored))
         return self._language(local)
 
     def missing(self, names: Iterable[str]) -> list[str]:
@@ -129,22 +131,43 @@ class DerivedArchitecture:
         for module, usual in called.items():
             if module and name.startswith(f"{module}."):
                 return usual + name[len(module) :]
-        prefix = f"{decoder.name}." if decoder.name else ""
-        if not name.startswith(prefix) or any(name.startswith(f"{other}.") for other in decoder.others):
+        if any(name.startswith(f"{other}.") for other in decoder.others):
             return None
-        local = name.removeprefix(prefix)
-        return None if _IN_DECODER.search(local.partition(".")[0]) else local
+        for part in (decoder.name, decoder.model):
+            if part is not None and name.startswith(f"{part}." if part else ""):
+                local = name[len(part) + 1 :] if part else name
+                return None if _IN_DECODER.search(local.partition(".")[0]) else local
+        return None
+
+    def _reason(self, name: str) -> str:
+        """Why a tensor beside the language model is kept: what it is, by the words of its name."""
+        words = self._path_beside(name)
+        for word in words:
+            for pattern, reason in PARTS:
+                if re.search(pattern, word):
+                    return reason
+        return f"{words[0]}: not of the language model"
+
+    def _path_beside(self, name: str) -> list[str]:
+        """The words of a name from where it parts from the decoder's."""
+        words, path = name.split("."), self._decoder.name.split(".")
+        shared = takewhile(lambda pair: pair[0] == pair[1], zip(words, path, strict=False))
+        return words[len(list(shared)) :]
+
+    @cached_property
+    def _copies(self) -> dict[str, str]:
+        """Parameter beside the language model -> the one in it that it is tied to."""
+        pairs = [pair for tie in self._tied.items() for pair in (tie, tie[::-1])]
+        return {one: other for one, other in pairs if self._local(one) is None and self._local(other)}
 
     @cached_property
     def _beside(self) -> tuple[str, ...]:
         """What the names of the modules beside the language model begin with, e.g. "model.visual."."""
-        path = self._decoder.name.split(".")
         found: dict[str, None] = {}
         for name in self._parameters:
             if self._local(name) is None:
                 words = name.split(".")
-                shared = takewhile(lambda pair: pair[0] == pair[1], zip(words, path, strict=False))
-                found[".".join(words[: len(list(shared)) + 1]) + "."] = None
+                found[".".join(words[: len(words) - len(self._path_beside(name)) + 1]) + "."] = None
         return tuple(found)
 
     @cached_property
@@ -253,11 +276,3 @@ def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = Fal
 def _causal(local: str) -> str:
     """How a spec of a causal language model calls what is called so within its decoder."""
     return local if local.startswith("lm_head.") else f"model.{local}"
-
-
-def _reason(name: str) -> str:
-    for word in name.split("."):
-        for pattern, reason in PARTS:
-            if re.search(pattern, word):
-                return reason
-    return f"{name.split('.')[0]}: not of the language model"

@@ -4,6 +4,7 @@ Imports transformers, which takes seconds: only where no spec decides. Knows not
 """
 
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ MAPPINGS = (
     "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
     "MODEL_MAPPING_NAMES",
 )
+_CAUSAL = re.compile(r"(ForCausalLM|LMHeadModel)$")
 # What config.json says of how the model runs, not of what it is.
 _RUNTIME = {"quantization_config", "dtype", "torch_dtype", "attn_implementation", "_attn_implementation"}
 
@@ -50,6 +52,7 @@ class Decoder:
         embeddings: its input embeddings.
         head: its output embeddings; "" where there are none.
         others: modules within the decoder that hold encoders of their own.
+        model: a causal language model within a larger model, around its decoder; None for none.
     """
 
     name: str
@@ -57,6 +60,7 @@ class Decoder:
     embeddings: str
     head: str
     others: tuple[str, ...]
+    model: str | None
 
 
 def build(config: Mapping[str, Any], where: Path, trust_remote_code: bool) -> "PreTrainedModel":
@@ -104,7 +108,9 @@ def find_decoder(model: "PreTrainedModel", where: Path) -> Decoder:
             layers = _layers(modules, part, nested)
             if layers:
                 others = _others(modules, part, nested, keep=(layers, name))
-                return Decoder(part, layers, name, _head(speaker, modules), others)
+                around = [each for each in inner if each and each != part and _is_in(part, each)]
+                model_of = next((each for each in around if _CAUSAL.search(type(parts[each]).__name__)), None)
+                return Decoder(part, layers, name, _head(speaker, modules), others, model_of)
     raise AdammsError(
         f"{where}: {type(model).__name__} has no text decoder that its class tells of "
         f"(get_input_embeddings). {WAY_ON}"
@@ -118,7 +124,7 @@ def _class_and_config(
     from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    content = _without_runtime(config)
+    content = _readable(config)
     declared = [str(name) for name in content.get("architectures") or []]
     model_type = str(content.get("model_type"))
     names = declared
@@ -176,11 +182,15 @@ def _refused(where: Path, name: str, error: Exception) -> AdammsError:
     )
 
 
-def _without_runtime(value: Any) -> Any:
-    """A config without what says how the model is to run, at any depth."""
-    if isinstance(value, Mapping):
-        return {key: _without_runtime(each) for key, each in value.items() if key not in _RUNTIME}
-    return [_without_runtime(each) for each in value] if isinstance(value, list) else value
+def _readable(value: Any) -> Any:
+    """A config without what says how the model is to run, and with the numbers that JSON lacks."""
+    if isinstance(value, list):
+        return [_readable(each) for each in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.keys() == {"__float__"}:
+        return float(value["__float__"])
+    return {key: _readable(each) for key, each in value.items() if key not in _RUNTIME}
 
 
 def _embeddings(part: "PreTrainedModel") -> "nn.Module | None":

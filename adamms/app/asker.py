@@ -122,33 +122,6 @@ def tell_of_store(console: Console, engine: StoredEngine) -> None:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
 
 
-def ask_donor(
-    run: Run, console: Console, merges: Merges, name: str, title: str, examples: Sequence[Example]
-) -> Given:
-    """A donor's own answers, as a model of its own architecture.
-
-    Raises:
-        AdammsError: the engine cannot run it.
-    """
-    donor = merges.models.donors[name]
-    check_runnable(run, donor)
-    with console.stage(f"check questions {name}", len(examples), "examples") as advance:
-        check_asked(run, donor.source, donor.checkpoint.folder, examples, advance)
-    with live(run, donor) as engine, console.stage(f"{title} {name}", len(examples), "answers") as advance:
-        if donor.checkpoint.adapted:
-            engine.load(merges.alone(donor))
-        given = collect(engine, examples, advance)
-    tell_of_store(console, engine)
-    return given
-
-
-def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Example]) -> dict[str, Given]:
-    """Every donor's own answers, if the strategy needs them: before the target's engine starts."""
-    if PARENTS not in run.strategy.needs:
-        return {}
-    return {name: ask_donor(run, console, merges, name, "search", examples) for name in merges.models.donors}
-
-
 @dataclass
 class Asker:
     """Has a search's questions answered by one live model, and remembers every answer.

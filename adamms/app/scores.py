@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from adamms.app.asker import UNMERGED, Answers, Asker, Given, ask_donor
+from adamms.app.asker import UNMERGED, Answers, Asker, Given
+from adamms.app.donors import ask_donor
 from adamms.app.merges import Merges
 from adamms.app.questions import Questions
 from adamms.app.settings import Run

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from adamms.app.asker import Answers, Asker, ask_donor, live
+from adamms.app.asker import Answers, Asker, live
+from adamms.app.donors import ask_donor
 from adamms.app.modes.common import map_models
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run, read

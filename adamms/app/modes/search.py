@@ -10,7 +10,6 @@ from typing import Any
 
 from adamms.app.asker import (
     Asker,
-    ask_donors,
     check_needs,
     check_recorded,
     check_runnable,
@@ -19,6 +18,7 @@ from adamms.app.asker import (
     tell_of_store,
 )
 from adamms.app.distance import distances, verify
+from adamms.app.donors import ask_donors
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.merges import Merges

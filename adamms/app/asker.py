@@ -12,7 +12,7 @@ from adamms.app.merges import Merges
 from adamms.app.models import OpenModel, at, open_source, prompt_files
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.adapted import AdaptedCheckpoint
-from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.reader import Checkpoint, read_config
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
@@ -23,8 +23,9 @@ from adamms.errors import AdammsError
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
+from adamms.models.registration import is_text_only
 from adamms.report.console import Console
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SURENESS, TOKENS, Evidence
+from adamms.search.evidence import CONTROL, DISTURBED, DONORS, PARENTS, SURENESS, TOKENS, Evidence
 
 UNMERGED = Candidate(0.0)
 
@@ -51,7 +52,8 @@ def check_asked(
     files = prompt_files(source)
     run.engine.live(folder, files)  # nothing starts
     processor = run.engine.processor(folder, files)
-    check_askable(str(folder), processor, examples, advance, run.engine.takes_images(processor))
+    takes_images = run.engine.takes_images(processor) and not is_text_only(read_config(folder))
+    check_askable(str(folder), processor, examples, advance, takes_images)
 
 
 def check_target(run: Run, console: Console, examples: Sequence[Example]) -> None:
@@ -132,7 +134,7 @@ class Asker:
         engine: holds the target's architecture.
         examples: id -> example.
         needs: what the strategy needs beside the candidates' answers.
-        donors: donor name -> its own answers, given before: one model is live at a time.
+        donors: donor name -> its own answers, given before: one model is live at a time; perhaps not to all.
         folder: where harmlessly changed images go.
         answers, control, changed: candidate -> what was answered so far.
         unmerged: the target's own answers so far.
@@ -165,7 +167,9 @@ class Asker:
         return Evidence(
             candidates=_part(self.answers, candidates, examples),
             target=target,
-            donors={name: {e: given[e] for e in examples} for name, given in self.donors.items()},
+            donors={
+                name: {e: given[e] for e in examples if e in given} for name, given in self.donors.items()
+            },
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
@@ -210,6 +214,8 @@ def check_needs(run: Run) -> None:
     """Raise AdammsError if the strategy needs answers or log-probabilities that nobody is asked for."""
     if CONTROL in run.strategy.needs and not run.score_control:
         raise AdammsError("this search needs the answers of the control: evaluate.control=true")
+    if DONORS in run.strategy.needs and PARENTS not in run.strategy.needs:
+        raise AdammsError("this search looks at the donors' own answers: search.donors=true")
     if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
         raise AdammsError(
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
@@ -228,7 +234,8 @@ def check_recorded(needs: Sequence[str]) -> None:
     }
     if needs:
         raise AdammsError(
-            f"this search needs {' and '.join(names[need] for need in needs)}, and engine=replay has only "
+            f"this search needs {' and '.join(names[need] for need in needs if need in names)}, and "
+            f"engine=replay has only "
             f"the candidates' answers: search=adamms goes with it, and search=trusted with "
             f"search.donors=false search.signal.members.disagreement.sureness=0"
         )

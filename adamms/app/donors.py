@@ -1,16 +1,49 @@
 """The donors' own answers, as models of their own: for a search that votes with them, and for the evaluation.
 
-Chooses nothing and sees no label.
+A language model alone sees no images: what has one is not asked of it. Chooses nothing and sees no label.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from adamms.app.asker import Given, check_asked, check_runnable, collect, live, tell_of_store
 from adamms.app.merges import Merges
-from adamms.app.settings import Run
+from adamms.app.models import Models, OpenModel
+from adamms.app.questions import Questions
+from adamms.app.settings import Run, Source
+from adamms.checkpoint.chat_template import read_chat_template
 from adamms.data.example import Example
+from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.search.evidence import PARENTS
+from adamms.search.evidence import DONORS, PARENTS
+
+
+def asked_of(donor: OpenModel, examples: Sequence[Example]) -> list[Example]:
+    """The examples that a donor is asked."""
+    return understood(donor.source, donor.checkpoint.folder, examples) if donor.text_only else list(examples)
+
+
+def understood(source: Source, folder: Path, examples: Sequence[Example]) -> list[Example]:
+    """What a language model alone can be asked: examples without images, if it has a chat template."""
+    return [example for example in examples if example.image is None and _has_template(source, folder)]
+
+
+def not_asked(run: Run, models: Models, questions: Questions) -> dict[str, str]:
+    """Donor name -> what it is not asked of what the search and the evaluation ask the donors, and why."""
+    asked = questions.inputs if PARENTS in run.strategy.needs else []
+    asked += questions.labelled if run.score_donors and run.scorer is not None else []
+    asked = list(dict.fromkeys(asked))
+    found = {}
+    for name, donor in models.donors.items():
+        if count := len(asked) - len(asked_of(donor, asked)):
+            templated = _has_template(donor.source, donor.checkpoint.folder)
+            why = "they have images, which it cannot see" if templated else "it has no chat template"
+            found[name] = f"{count} of {len(asked)} questions: {why}"
+    return found
+
+
+def _has_template(source: Source, folder: Path) -> bool:
+    return bool(source.keys.chat_template or read_chat_template(folder))
 
 
 def ask_donor(
@@ -34,7 +67,31 @@ def ask_donor(
 
 
 def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Example]) -> dict[str, Given]:
-    """Every donor's own answers, if the strategy needs them: before the target's engine starts."""
-    if PARENTS not in run.strategy.needs:
+    """The answers of every donor that can be asked, if the strategy needs them.
+
+    The target's engine starts later: one model is live at a time.
+
+    Raises:
+        AdammsError: a donor that the engine cannot run, or a strategy that says nothing without donors.
+    """
+    needs = run.strategy.needs
+    if PARENTS not in needs:
         return {}
-    return {name: ask_donor(run, console, merges, name, "search", examples) for name in merges.models.donors}
+    given = {}
+    for name, donor in merges.models.donors.items():
+        if asked := asked_of(donor, examples):
+            try:
+                given[name] = ask_donor(run, console, merges, name, "search", asked)
+            except AdammsError as error:
+                on = (
+                    ""
+                    if DONORS in needs
+                    else "\nTo search without the donors' own answers: search.donors=false"
+                )
+                raise AdammsError(f"{error}{on}") from error
+    if DONORS in needs and not given:
+        raise AdammsError(
+            "this search looks at the donors' own answers, and no donor can be asked a question; "
+            "search=trusted does without"
+        )
+    return given

@@ -23,6 +23,7 @@ from adamms.mapping.content.sketch import SketchedModel
 from adamms.mapping.plan import Mapper
 from adamms.mapping.specs.model import Model
 from adamms.merge.method import ANCESTOR, TARGET, check_donor_names
+from adamms.models.registration import is_text_only
 from adamms.report.card import Origin
 
 # A checkpoint as a mapper describes it: through a spec, or by its weights.
@@ -68,6 +69,13 @@ class OpenModel:
         base, *adapter = self.parts
         yield Origin.of(base, self.checkpoint.folder)
         yield from (Origin(name) for name in adapter)
+
+    @property
+    def text_only(self) -> bool:
+        """Whether it is a language model alone, by its class or because nothing else is in its files."""
+        if is_text_only(self.checkpoint.config) or not isinstance(self.described, Model):
+            return is_text_only(self.checkpoint.config)
+        return all(label.role is not None for label in self.described.labels.values())
 
     def advice(self, engine: str) -> str:
         """What to do instead of running it in `engine`, where that cannot; "" where it may."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from adamms.app.asker import UNMERGED, Answers, Asker, Given
-from adamms.app.donors import ask_donor
+from adamms.app.donors import ask_donor, asked_of
 from adamms.app.merges import Merges
 from adamms.app.questions import Questions
 from adamms.app.settings import Run
@@ -70,7 +70,7 @@ def answered(
 def with_donors(
     run: Run, console: Console, merges: Merges, evaluation: Evaluation, questions: Questions
 ) -> tuple[Evaluation, tuple[str, ...]]:
-    """Add each donor's scores, as a model of its own architecture. No other model may be live.
+    """Add the scores of each donor that can be asked everything, as a model of its own. No other may be live.
 
     Returns:
         The evaluation, and a sentence for every donor that could not be evaluated.
@@ -78,7 +78,12 @@ def with_donors(
     scored: dict[str, Scores] = {}
     failed: list[str] = []
     if run.score_donors and run.scorer is not None:
-        for name in merges.models.donors:
+        able = (
+            name
+            for name, donor in merges.models.donors.items()
+            if asked_of(donor, questions.labelled) == questions.labelled
+        )
+        for name in able:
             with told(console, f"the donor {name} is") as said:
                 answers = texts(ask_donor(run, console, merges, name, "evaluate", questions.labelled))
                 scored[name] = score_tasks(run.scorer, questions.data.answers, questions.labelled, answers)

@@ -40,6 +40,7 @@ from adamms.app.sections import (
 from adamms.app.typed import (
     IGNORED_WITH_LOGS,
     NAME_DATA,
+    NO_CONTROL,
     break_lines,
     data_is_named,
     overlooked,
@@ -63,12 +64,7 @@ NEED_MODELS = ("plan", "merge", "respond", "evaluate")
 
 @dataclass(frozen=True)
 class Source:
-    """Where one model is, and how it is read.
-
-    Args:
-        where: the full key, for messages, e.g. "model.donors.a".
-        keys: the values.
-    """
+    """Where one model is, and how it is read: its full key, e.g. "model.donors.a", and the values there."""
 
     where: str
     keys: SourceKeys
@@ -95,6 +91,12 @@ class Sources:
     donors: Mapping[str, Source]
     ancestor: Source | None = None
     prepare: Callable[[], object] | None = None
+
+    @property
+    def only_the_ancestor(self) -> bool:
+        """Whether there is no other donor than the ancestor."""
+        known = None if self.ancestor is None else self.ancestor.keys
+        return all(donor.keys == known for donor in self.donors.values())
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,9 @@ def read(config: DictConfig) -> Run:
     if grid and all(candidate.alpha is not None for candidate in grid):
         ignores.append("merge.alpha")
     named = models.prepare or data_is_named(job)
+    control = evaluate.control and not models.only_the_ancestor
     values["mode"].pop("ignores", None)
+    notes = (*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine))
     return Run(
         mode=mode.name,
         start=_read_mode(mode.run, mode_keys),
@@ -211,7 +215,7 @@ def read(config: DictConfig) -> Run:
         data=build(root.data, "data", kind=DataSource) if named else Missing("data", NAME_DATA),
         scorer=build(evaluate.scorer, "evaluate.scorer", kind=Scorer),
         score_donors=evaluate.donors,
-        score_control=evaluate.control,
+        score_control=control,
         lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval", kind=LmmsEval),
         tracker=build(root.track, "track", kind=Tracker),
         output=root.output,
@@ -221,7 +225,7 @@ def read(config: DictConfig) -> Run:
         max_shard_gb=root.max_shard_gb,
         verbose=root.verbose,
         job=job,
-        notes=(*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine)),
+        notes=(*notes, *([NO_CONTROL] if control != evaluate.control else [])),
         config=values,
     )
 

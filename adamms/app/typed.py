@@ -8,6 +8,9 @@ from adamms.report.trackers.tracker import Job
 
 DEMO_DATA = "digits"
 NAME_DATA = "these models have no default data: data=jsonl data.path=FILE, data=benchmarks or data=digits"
+NO_CONTROL = (
+    "the donor is the ancestor itself, so the control would be the merge: evaluate.control is left out"
+)
 OWN = ("model.target", "model.donors", "model.ancestor", "model_folder", "data.path")
 # What a search in logs does not look at. The choice of a model keeps the demo's settings away.
 IGNORED_WITH_LOGS = (

@@ -4,6 +4,7 @@ Every subpackage of `adamms.models` has a `FAMILY` (see `family`) and is found b
 """
 
 import pkgutil
+import re
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -17,6 +18,8 @@ from adamms.models.family import Family
 # A folder with one of the first has a tokenizer; with the second, a processor that transformers saved.
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 _PROCESSOR_FILE = "processor_config.json"
+# In the keys of a config.json whose model has more than text to look at.
+_SENSES = re.compile("vision|visual|image|img|video|audio|speech")
 # Where the config.json of Qwen-Omni has the part that answers in text.
 _THINKER = "thinker_config"
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks on the terminal
@@ -90,6 +93,11 @@ def auto_class(config: Mapping[str, Any]) -> str:
             if name in known.values():
                 return auto if model_type is not None else str(name)
     return next((auto for auto, known in classes.items() if model_type in known), next(iter(classes)))
+
+
+def is_text_only(config: Mapping[str, Any]) -> bool:
+    """Whether this config.json is of a language model alone, which can be shown no images."""
+    return auto_class(config) == "AutoModelForCausalLM" and not any(map(_SENSES.search, config))
 
 
 def ties_embeddings(config: Mapping[str, Any]) -> bool | None:

@@ -38,10 +38,14 @@ def overview(comparison: Comparison) -> Table | None:
     columns.append(("wins", lambda job: _known(job, words.wins)))
     if best and _references(comparison) is None:
         columns.append(("target", lambda job: words.score(job.found.target_score(None))))
-        columns.append(("best donor", lambda job: words.score(job.best_donor)))
+        columns.append(("best donor", _best_donor))
     title = "The searches of this multirun" + (" (%, by labels that they never saw)" if best else "")
     strong = [place for place, job in enumerate(comparison.jobs) if job.number in best]
     return Table.of(title, comparison.jobs, columns, texts, strong)
+
+
+def _best_donor(job: JobRow) -> str:
+    return "not asked" if job.best_donor is None and job.found.unscored else words.score(job.best_donor)
 
 
 def _known(job: JobRow, text: Callable[[Choice], str]) -> str:
@@ -149,7 +153,15 @@ def _references(comparison: Comparison) -> str | None:
     """The parents' scores in a line, if they are the same for all searches; None if they differ."""
     scored = [result for result in comparison.results if result.chosen_score(None) is not None]
     lines = {
-        "; ".join(f"{name.removeprefix('the ')} alone {words.score(s)}" for name, s in result.parents.items())
+        "; ".join(
+            [
+                *(
+                    f"{name.removeprefix('the ')} alone {words.score(s)}"
+                    for name, s in result.parents.items()
+                ),
+                *(f"donor {name} not asked" for name in result.unscored),
+            ]
+        )
         for result in scored
     }
     return lines.pop() if len(lines) == 1 else None

@@ -5,6 +5,7 @@ The console, the page and the model card say the same. They are honest about tie
 
 from collections.abc import Sequence
 
+from adamms.engines.thought import split_thought
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result
 from adamms.report.words import (
@@ -28,7 +29,7 @@ SURE, UNSURE = 0.9, 0.5
 def paragraphs(result: Result) -> list[str]:
     """All there is to say of the choice: how good it probably is, what it is worth, what the donor is for."""
     choice = result.choice(None)
-    said = (how_good(choice) if choice else "", verdict(result), control_finding(result))
+    said = (how_good(choice) if choice else "", verdict(result), control_finding(result), thoughts(result))
     return [text for text in said if text]
 
 
@@ -219,3 +220,16 @@ def control_finding(result: Result) -> str:
     if gap > 0:
         return f"{said}, {gap:.1f} points below the chosen merge."
     return f"{said}, {-gap:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+
+
+def thoughts(result: Result) -> str:
+    """How many answers begin with a thought, which is not compared; "" where none does."""
+    texts = [text for one in result.answered for text in (*one.texts.values(), one.text) if text is not None]
+    found = [said for thought, said in map(split_thought, texts) if thought or said is None]
+    if not found:
+        return ""
+    cut = sum(said is None for said in found)
+    return (
+        f"{len(found)} of {len(texts)} answers begin with a thought, which was cut out before they were "
+        f"compared and scored; {cut} of them end in it and count as empty."
+    )

@@ -104,6 +104,7 @@ class Result:
         folder: where the merged model was written.
         load: code that loads it, on one line.
         command: the command that merges; a candidate's settings are appended, e.g. " merge.alpha=A".
+        not_asked: donor name -> what it was not asked of what donors are asked, and why.
         notes: sentences: where the answers come from, what was evaluated, what could not be.
         failure: what went wrong in the end; all else was found, and is written. The run ends with it.
         config: the whole configuration, resolved, as YAML.
@@ -130,6 +131,7 @@ class Result:
     folder: Path | None = None
     load: str = ""
     command: str = ""
+    not_asked: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     failure: str = ""
     config: str = ""
@@ -265,6 +267,11 @@ class Result:
         target = self.target_score(None)
         found = {} if target is None else {"the target": target}
         return found | {f"donor {name}": scores.mean for name, scores in self.scored.donors.items()}
+
+    @property
+    def unscored(self) -> list[str]:
+        """The donors that have no score because they were not asked."""
+        return [name for name in self.not_asked if name not in self.scored.donors]
 
     @property
     def best_control(self) -> tuple[Candidate, Scores] | None:

@@ -80,6 +80,7 @@ def scores(result: Result) -> Table | None:
     if evaluation is None:
         return None
     rows = [_score_row(result, f"donor {name}", found) for name, found in evaluation.donors.items()]
+    rows += [_score_row(result, f"donor {name} not asked", Scores({})) for name in result.unscored]
     if evaluation.target is not None:
         rows.append(_score_row(result, "target", evaluation.target))
     first, grid = len(rows), sorted(evaluation.candidates)
@@ -192,6 +193,7 @@ def summary(result: Result) -> Table | None:
         alpha = "" if result.unmerged is None else "0"
         compared.append(("target alone", alpha, result.target_score(None)))
     compared += [(f"donor {name} alone", "", found.mean) for name, found in evaluation.donors.items()]
+    compared += [(f"donor {name} alone: not asked", "", None) for name in result.unscored]
     if result.best_control is not None:
         candidate, found = result.best_control
         compared.append(("control's best (no donor)", result.label(candidate), found.mean))
@@ -202,7 +204,7 @@ def summary(result: Result) -> Table | None:
     ]
     if own is not None:
         columns.append(("vs chosen", lambda row: words.signed(None if row[2] is None else row[2] - own)))
-    missing = [name for name in result.donors if name not in evaluation.donors]
+    missing = [name for name in result.donors if name not in (*evaluation.donors, *result.unscored)]
     return Table.of(
         f"Mean over tasks ({result.unit})",
         compared,

@@ -19,6 +19,7 @@ Answers = Mapping[str, Answer]  # example id -> answer
 
 # What a search may need beside the candidates' answers.
 PARENTS = "parents"  # the answers of the target and of each donor, as models of their own
+DONORS = "donors"  # some donor's own answers: without any the signal says nothing
 CONTROL = "control"  # those of the target merged with the ancestor instead of the donors
 DISTURBED = "disturbed"  # the candidates' answers to harmlessly changed examples
 TOKENS = "tokens"  # the log-probabilities of the likeliest tokens at each position
@@ -36,7 +37,8 @@ class Evidence:
     Args:
         candidates: candidate -> its answers.
         target: the target's own answers, whether or not it is a candidate.
-        donors: donor name -> its answers, as a model of its own.
+        donors: donor name -> its answers, as a model of its own; of one that sees no images, only to examples
+            without one.
         control: candidate -> answers of the target merged with the ancestor instead of the donors.
         disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
     """

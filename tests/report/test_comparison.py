@@ -10,7 +10,7 @@ import pytest
 from page_text import Page
 
 from adamms.errors import AdammsError
-from adamms.evaluate.evaluation import Scores
+from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import comparison_tables
 from adamms.report.comparison import Comparison, gather
@@ -106,6 +106,20 @@ def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
     assert [row[mean].best for row in table.rows] == [True, False, False]
     # The targets' scores differ, as those of different seeds would: so they are columns.
     assert table.columns[-2:] == ("target", "best donor")
+
+
+def test_a_donor_that_was_not_asked_is_said_to(result: Result, tmp_path: Path) -> None:
+    assert result.evaluation is not None
+    unasked = replace(
+        result, evaluation=replace(result.evaluation, donors={}), not_asked={"a": "2 of 2 questions: ..."}
+    )
+    leave(record(tmp_path, 0, "search.rule=sum"), unasked)
+    assert comparison_tables.legend(gather(tmp_path))[-1].endswith("; donor a not asked")
+    lower = {c: Scores(dict.fromkeys(s.tasks, 1.0)) for c, s in result.evaluation.candidates.items()}
+    leave(record(tmp_path, 1, "search.rule=either"), replace(unasked, evaluation=Evaluation(lower)))
+    table = comparison_tables.overview(gather(tmp_path))
+    assert table is not None
+    assert [row[-1].text for row in table.rows] == ["not asked", "not asked"]
 
 
 def test_without_labels_the_choices_are_compared(result: Result, tmp_path: Path) -> None:

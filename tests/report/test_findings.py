@@ -240,3 +240,12 @@ def test_the_regret_has_the_standard_error_of_the_answers_on_which_the_two_diffe
     said = f"a regret of 20.0 ± {paired / 2**0.5:.1f} points (± one standard error)."
     assert said in findings.verdict(found)
     assert "with 80.0 % ± 9.4, a regret" in findings.verdict(found)
+
+
+def test_thoughts_are_counted(result: Result):
+    texts = {A[0]: "<think>a</think> b", A[1]: "<think>a", A[2]: "b", A[3]: "<think>\n\n</think>\n\nb"}
+    one = Answered(Example("1", "t", "q"), texts)
+    said = findings.thoughts(replace(result, answered=(one,)))
+    assert said.startswith("2 of 4 answers begin with a thought, which was cut out before they were compared")
+    assert said.endswith("1 of them end in it and count as empty.")
+    assert findings.thoughts(replace(result, answered=())) == ""

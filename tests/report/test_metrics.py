@@ -126,3 +126,8 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
         "task_add_score": 100.0,
         "all_score": 75.0,
     }
+
+
+def test_what_a_donor_was_not_asked_has_words(result: Result) -> None:
+    told = metrics.not_asked(replace(result, not_asked={"r1-qwen": "2 of 2 questions: ..."}))
+    assert told == {"donor_r1_qwen_not_asked": "2 of 2 questions: ..."}

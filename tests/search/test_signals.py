@@ -50,7 +50,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
     return Evidence(
         {candidate: given_by() for candidate in reversed(GRID)},
         given_by(),
-        {"x": given_by(), "y": given_by()},
+        {"x": given_by(), "y": {e: answer for e, answer in given_by().items() if draw(st.booleans())}},
         {candidate: given_by() for candidate in GRID},
         {candidate: given_by() for candidate in GRID},
     )
@@ -66,9 +66,10 @@ def first(answers: Mapping[str, Answer], example: str) -> npt.NDArray[np.float64
 
 
 def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> float:
-    """The formula for one candidate and one example."""
+    """The formula for one candidate and one example: who was not asked has no say."""
     all_of = [evidence.candidates[candidate] for candidate in GRID]
-    voters = [*all_of, *evidence.donors.values()]
+    voters = [*all_of, *(donor for donor in evidence.donors.values() if example in donor)]
+    parents = [evidence.target, *voters[len(all_of) :]]
     own, mine = all_of[row][example], said(all_of[row], example)
     around = [at for at in (row - 1, row + 1) if 0 <= at < len(GRID)]
     around = around * 2 if len(around) == 1 else around
@@ -90,7 +91,6 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
             return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
         case Disagreement(sureness):
             if sureness:
-                parents = [evidence.target, *evidence.donors.values()]
                 sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
                 voters.append(parents[sure.index(max(sure))])
             counts = [_geometric_mean(v[example]) ** sureness for v in voters]
@@ -105,11 +105,9 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
             winner = min(word for word, count in votes.items() if count > best - 1e-12)
             return mine != winner
         case SurestParent():
-            parents = [evidence.target, *evidence.donors.values()]
             sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
             return mine != said(parents[sure.index(max(sure))], example)
         case ParentsDivergence():
-            parents = [evidence.target, *evidence.donors.values()]
             mean = np.mean([first(parent, example) for parent in parents], axis=0)
             return jensenshannon(first(all_of[row], example), mean) ** 2
         case Instability():

@@ -13,16 +13,18 @@ from tempfile import TemporaryDirectory
 from adamms.app import environment
 from adamms.app.asker import check_asked
 from adamms.app.build import Missing
+from adamms.app.donors import understood
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
-from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.reader import open_checkpoint, read_config
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.data.jsonl import Jsonl
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
+from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.result import Result
 from adamms.search.evidence import PARENTS
@@ -146,6 +148,12 @@ def _askable(run: Run, source: Source, examples: Sequence[Example], otherwise: s
         return
     if folder is None or not tokenizer or not (folder / "config.json").is_file():
         return
+    if source.where != run.models.target.where and is_text_only(read_config(folder)):
+        count, examples = len(examples), understood(source, folder, examples)
+        if not examples:
+            said = f"a language model alone: it is not asked any of the {count} questions"
+            yield Finding(f"questions of {source.where}", ABSENT, said)
+            return
     try:
         check_asked(run, source, folder, examples, lambda _: None)
     except AdammsError as error:

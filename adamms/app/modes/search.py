@@ -18,7 +18,7 @@ from adamms.app.asker import (
     tell_of_store,
 )
 from adamms.app.distance import distances, verify
-from adamms.app.donors import ask_donors
+from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.merges import Merges
@@ -62,6 +62,10 @@ def search(run: Run, console: Console) -> Result:
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured(run.grid, console.stage)
 
+    unasked = not_asked(run, merges.models, questions)
+    said = [f"donor {name} is not asked {what}" for name, what in unasked.items()]
+    for line in said:
+        console.say(line)
     donors = ask_donors(run, console, merges, questions.inputs)
     with live(run, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}
@@ -87,7 +91,8 @@ def search(run: Run, console: Console) -> Result:
         selection=selection,
         evaluation=evaluation,
         failure="".join(failed),
-        notes=(*notes, *output.notes),
+        not_asked=unasked,
+        notes=(*said, *notes, *output.notes),
         answered=answered(questions, answers, run.scorer if evaluation else None),
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,

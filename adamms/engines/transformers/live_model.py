@@ -39,6 +39,8 @@ class LiveModel:
     ) -> None:
         self.processor = settings.processor(folder, files)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
         self.image_mark = None if reads_parts(self.processor) else ""
         disable_progress_bar()
         model = load_model(folder)

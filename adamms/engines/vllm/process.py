@@ -76,7 +76,9 @@ class Server:
         )
         self.image_mark: str | None = None
         if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
-            self.image_mark = get_model_cls(config.model_config).get_placeholder_str("image", 1)
+            kind = get_model_cls(config.model_config)
+            text_only = not hasattr(kind, "get_placeholder_str")
+            self.image_mark = "" if text_only else kind.get_placeholder_str("image", 1)
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))

@@ -93,6 +93,11 @@ def doubts(result: Result) -> dict[str, str]:
     return {f"{scope}_doubts_in_words": " ".join(said) for scope, said in found.items() if said}
 
 
+def not_asked(result: Result) -> dict[str, str]:
+    """What donors were not asked, and why: `donor_a_not_asked` ..."""
+    return {f"donor_{identifier(name)}_not_asked": why for name, why in result.not_asked.items()}
+
+
 def details(result: Result) -> Row:
     """The same for every task, other models' scores, the coverage of the plan, and every stage's time."""
     row: Row = {}

@@ -141,7 +141,7 @@ class Wandb:
         _draw(run, metrics.curves(result))
         if found := metrics.overall(result):
             run.log(found)
-        run.summary.update(metrics.details(result) | metrics.doubts(result))
+        run.summary.update(metrics.details(result) | metrics.doubts(result) | metrics.not_asked(result))
         if result.answered:
             run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
         if result.lmms_eval is not None:

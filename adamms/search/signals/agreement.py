@@ -1,9 +1,10 @@
 """How far a candidate disagrees with others: with all of them, or with the parent that is surest.
 
-The parents are the target and the donors, which answer as models of their own.
+The parents are the target and the donors, which answer as models of their own. Where a donor was not asked it
+has no say.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import NonNegativeFloat
 
 from adamms.engines.answer import Answer, normalised
 from adamms.search.difference import Difference
-from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Answers, Array, Evidence, table, texts
+from adamms.search.evidence import DONORS, PARENTS, SURENESS, TOKENS, Answers, Array, Evidence, table, texts
 from adamms.search.signals.probabilities import first_token, jensen_shannon, log_probabilities, sureness
 from adamms.search.signals.signal import Signal, check_given
 
@@ -37,12 +38,15 @@ class Disagreement(Signal):
         voters = _voters(evidence)
         if self.sureness and evidence.donors:
             voters.append(surest(evidence, examples))
-        votes = [texts(voter, examples) for voter in voters]
+        votes = [_votes(voter, examples) for voter in voters]
         candidates = votes[: len(evidence.candidates)]
         others = np.stack([[difference(own, vote) for vote in votes] for own in candidates])
         if not self.sureness:  # others: (candidates, voters, examples)
-            return np.mean(others, axis=1)
-        sure = np.stack([sureness(voter, examples) for voter in voters])
+            asked = np.array(
+                [[example in voter for example in examples] for voter in voters], dtype=np.float64
+            )
+            return np.asarray((others * asked).sum(axis=1) / asked.sum(axis=0))
+        sure = np.stack([_where_asked(sureness, voter, examples) for voter in voters])
         weights = np.exp(self.sureness * (sure - sure.max(axis=0)))  # 1 for the surest: nothing underflows
         return np.asarray((others * (weights / weights.sum(axis=0))).sum(axis=1))
 
@@ -58,15 +62,14 @@ class Vote(Signal):
 
     weighted: bool
 
-    needs = (PARENTS, TOKENS)
+    needs = (PARENTS, DONORS, TOKENS)
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "donors")
         voters = _voters(evidence)
-        votes = np.array([[normalised(text) for text in texts(voter, examples)] for voter in voters])
-        weights = np.ones(votes.shape)
-        if self.weighted:
-            weights = np.exp([log_probabilities(voter, examples) for voter in voters])
+        votes = np.array([[normalised(text) for text in _votes(voter, examples)] for voter in voters])
+        sure = log_probabilities if self.weighted else _alike
+        weights = np.exp([_where_asked(sure, voter, examples) for voter in voters])
         winners = [_most(votes[:, place], weights[:, place]) for place in range(len(examples))]
         return np.stack([difference(own, winners) for own in table(evidence.candidates, examples)])
 
@@ -79,7 +82,7 @@ class SurestParent(Signal):
     Examples are decided one by one. Among equally sure parents the target counts.
     """
 
-    needs = (PARENTS, TOKENS)
+    needs = (PARENTS, DONORS, TOKENS)
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
@@ -95,12 +98,13 @@ class ParentsDivergence(Signal):
     Token ids must mean the same to all of them.
     """
 
-    needs = (PARENTS, TOKENS)
+    needs = (PARENTS, DONORS, TOKENS)
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "donors")
-        means = {example: _mean([p[example] for p in parents(evidence)]) for example in examples}
+        known = parents(evidence)
+        means = {e: _mean([parent[e] for parent in known if e in parent]) for e in examples}
         rows = [evidence.candidates[candidate] for candidate in evidence.order]
         return np.array([[jensen_shannon(first_token(row[e]), means[e]) for e in examples] for row in rows])
 
@@ -113,9 +117,31 @@ def parents(evidence: Evidence) -> list[Answers]:
 def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
     """To each example the answer of the parent that gives its own the highest probability."""
     known = parents(evidence)
-    sure = np.stack([log_probabilities(parent, examples) for parent in known])  # (parents, examples)
+    sure = np.stack([_where_asked(log_probabilities, parent, examples) for parent in known])
     pairs = zip(sure.argmax(axis=0).tolist(), examples, strict=True)
     return {example: known[parent][example] for parent, example in pairs}
+
+
+def _votes(voter: Answers, examples: Sequence[str]) -> list[str]:
+    """What a voter says to each example; "" where it was not asked, and has no weight."""
+    said = dict(zip(asked := [e for e in examples if e in voter], texts(voter, asked), strict=True))
+    return [said.get(example, "") for example in examples]
+
+
+def _where_asked(
+    sure: Callable[[Answers, Sequence[str]], Array], voter: Answers, examples: Sequence[str]
+) -> Array:
+    """Log-probabilities of a voter's answers, by `sure`; minus infinity where it was not asked."""
+    places = [place for place, example in enumerate(examples) if example in voter]
+    found = np.full(len(examples), -np.inf)
+    if places:
+        found[places] = sure(voter, [examples[place] for place in places])
+    return found
+
+
+def _alike(voter: Answers, examples: Sequence[str]) -> Array:
+    """Every answer counts once: the logarithm of 1."""
+    return np.zeros(len(examples))
 
 
 def _mean(answers: Sequence[Answer]) -> dict[int, float]:

@@ -21,12 +21,16 @@ NORMS = (
 # attn.q_a compresses queries and attn.q_b restores them, attn.kv_a and attn.kv_b keys and values (MLA).
 ATTENTION = ("attn.q", "attn.k", "attn.v", "attn.o", "attn.q_a", "attn.q_b", "attn.kv_a", "attn.kv_b")
 MLP = ("mlp.gate", "mlp.up", "mlp.down")
-EXPERTS = ("moe.expert.gate", "moe.expert.up", "moe.expert.down")
+# moe.expert.gate_up: gate and up, whose rows alternate (gpt-oss).
+EXPERTS = ("moe.expert.gate", "moe.expert.up", "moe.expert.down", "moe.expert.gate_up")
+EXPERT_PARTS = tuple(role.rpartition(".")[2] for role in EXPERTS)
 # The experts that every token goes to; moe.shared.router says how much of them it takes.
 SHARED_EXPERTS = ("moe.shared.gate", "moe.shared.up", "moe.shared.down", "moe.shared.router")
 MOE = ("moe.router", *EXPERTS, *SHARED_EXPERTS)
 LAYER_ROLES = (*ATTENTION, *MLP, *MOE, *NORMS)
 MODEL_ROLES = ("embed", "head", "final_norm")
+# Those whose rows are tokens; the last is an open role of Gemma 3n and 4.
+VOCABULARY_ROLES = ("embed", "head", "embed_tokens_per_layer")
 VARIANTS = ("text", "image")
 
 # What a role filter may name: a role, or a group of roles. `norm` is every norm, as in the
@@ -46,7 +50,7 @@ _RESERVED = {role.split(".")[0] for role in ROLE_GROUPS} | {"layers", "weight", 
 _VARIANT = rf"(?:@(?P<variant>{'|'.join(VARIANTS)}))?"
 _KNOWN = re.compile(
     rf"(?:layers\.(?P<layer>\d+)\.(?:(?P<layer_role>{'|'.join(map(re.escape, LAYER_ROLES))})"
-    rf"|moe\.expert\.(?P<expert>\d+)\.(?P<projection>gate|up|down))"
+    rf"|moe\.expert\.(?P<expert>\d+)\.(?P<projection>{'|'.join(EXPERT_PARTS)}))"
     rf"|(?P<model_role>{'|'.join(MODEL_ROLES)}))\.(?P<part>weight|bias){_VARIANT}"
 )
 _OPEN = re.compile(

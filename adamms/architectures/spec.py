@@ -4,7 +4,8 @@ One YAML file beside this module describes one checkpoint format and nothing els
 format, no weights, no shapes. To add a model family, write one and name it in conf/checkpoint. Keys:
 
     about           one line for people
-    classes         names in config.json's `architectures` that mean this format
+    classes         names in config.json's `architectures` that mean this format; none for what others
+                    include, and for names of language models whose class transformers knows
     model_types     config.json's `model_type`, used when no class decides
     inference       what to do instead, for a format that no engine can run: a text; for one that some can,
                     {engine: text} of those that cannot

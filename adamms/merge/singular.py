@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import torch
 
+from adamms.architectures.roles import VOCABULARY_ROLES
 from adamms.checkpoint.finite import finite
 from adamms.errors import AdammsError
 from adamms.merge.method import Chunk
 
 # The rows of embeddings and heads are tokens; they do not map the inputs of a layer.
-VOCABULARY = ("embed.", "head.")
+VOCABULARY = tuple(f"{role}." for role in VOCABULARY_ROLES)
 
 
 def is_decomposed(chunk: Chunk, vocabulary_rows: int, method: str) -> bool:

@@ -287,7 +287,7 @@ def test_every_spec_loads_and_says_what_it_is_for() -> None:
     for name in known_architectures():
         architecture = load_architecture(name)
         assert architecture.about
-        assert architecture.classes
+        assert architecture.classes or not architecture.model_types
         assert architecture.lines
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.architectures.recognise import named, recognise
-from adamms.architectures.roles import Role, check_named, is_named
+from adamms.architectures.roles import VOCABULARY_ROLES, Role, check_named, is_named
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
 from adamms.errors import AdammsError, check_pattern
@@ -21,8 +21,6 @@ from adamms.mapping.layout import Layout, StackedLayout
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 from adamms.mapping.specs.embeddings import Embeddings, Keep, mismatch
 from adamms.mapping.specs.model import Model, describe
-
-EMBEDDING_KINDS = ("embed", "head")
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ class SpecMapper:
         for name in self.exclude:
             if any(is_named(kind, [name]) for kind in kinds):
                 return f"mapper.exclude={name}"
-        if self.embeddings == "keep" and kinds & set(EMBEDDING_KINDS):
+        if self.embeddings == "keep" and kinds & set(VOCABULARY_ROLES):
             return "mapper.embeddings=keep"
         layer = parts[0].layer
         if self.layers is not None and (layer is None or not self.layers[0] <= layer <= self.layers[1]):
@@ -164,7 +162,7 @@ class _Source:
             expression = layout.fuse(found, self.model.shape)
         for name in names_in(expression):
             _check_mergeable(self.model.checkpoint.tensors[name])
-        if parts[0].kind in EMBEDDING_KINDS:
+        if parts[0].kind in VOCABULARY_ROLES:
             return self.embeddings.find(entry, expression, self._shape(entry.name, expression))
         self._check_shape(entry.name, entry.shape, parts[0], expression)
         return expression

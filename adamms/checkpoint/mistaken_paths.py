@@ -11,7 +11,7 @@ from adamms.checkpoint.tensor_file import LFS_POINTER, check_no_pointer
 from adamms.errors import AdammsError
 
 # Weights, also under other names, as research code writes them.
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 _READ_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".model", ".txt", ".jinja")
 _MOST_POINTER_BYTES = 1024
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+")

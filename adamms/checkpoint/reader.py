@@ -4,6 +4,7 @@ Owns shards and their index. Knows nothing of what the tensors mean.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,8 +25,10 @@ from adamms.checkpoint.tensor_file import TensorEntry, check_no_pointer, map_ten
 from adamms.checkpoint.torch_headers import brief
 from adamms.errors import AdammsError, nearest, no_such_path
 
-# Not weights, although their names look like them.
-NOT_WEIGHTS = ("training_args.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth")
+# What training leaves beside the weights, under names that look like theirs.
+_STATE_OF_TRAINING = re.compile(
+    r"(training_args|optimizer|scheduler|scaler|sampler|rng_state|random_states)(_\d+)?\.\w+|.*optim_states\.pt"
+)
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -162,9 +165,7 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
             return tensors
         if (folder / single).is_file():
             return read_header(folder / single)
-    others = sorted(
-        file for file in folder.iterdir() if file.suffix in WEIGHT_SUFFIXES and file.name not in NOT_WEIGHTS
-    )
+    others = sorted(file for file in folder.iterdir() if may_be_weights(file.name))
     if (folder / ADAPTER_CONFIG).is_file():
         raise AdammsError(f"{folder}: holds a PEFT adapter, not a model")
     if len(others) == 1:
@@ -176,6 +177,11 @@ def _read_folder(folder: Path) -> dict[str, TensorEntry]:
         f"{folder}: {found}; expected one of {', '.join(SINGLE_NAMES + INDEX_NAMES)}, "
         f"or a single *{', *'.join(WEIGHT_SUFFIXES)}"
     )
+
+
+def may_be_weights(name: str) -> bool:
+    """Whether a file of this name may hold a model's weights."""
+    return name.endswith(WEIGHT_SUFFIXES) and not _STATE_OF_TRAINING.fullmatch(name)
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, TensorEntry]:

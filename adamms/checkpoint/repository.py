@@ -12,7 +12,7 @@ from glob import escape
 from pathlib import Path, PurePosixPath
 
 from adamms.checkpoint.mistaken_paths import WEIGHT_SUFFIXES
-from adamms.checkpoint.reader import ADAPTER_CONFIG, NOT_WEIGHTS, read_index
+from adamms.checkpoint.reader import ADAPTER_CONFIG, may_be_weights, read_index
 from adamms.checkpoint.side_files import DOCUMENTS, INDEX_NAMES, SINGLE_NAMES, is_side_file, named_tower
 from adamms.errors import AdammsError
 
@@ -72,7 +72,7 @@ class Repository:
                 return list(dict.fromkeys(read_index(folder / index).values()))
             if single in self.sizes:
                 return [single]
-        own = [name for name in self.sizes if "/" not in name and _may_be_weights(name)]
+        own = [name for name in self.sizes if "/" not in name and may_be_weights(name)]
         if ADAPTER_CONFIG in self.sizes:
             return own
         for suffix in WEIGHT_SUFFIXES:
@@ -151,11 +151,7 @@ def missing_weights(folder: Path) -> list[str]:
             return [shard for shard in shards if not (folder / shard).exists()]
         if (folder / single).exists():
             return []
-    return [] if any(_may_be_weights(file.name) for file in folder.iterdir()) else [SINGLE_NAMES[0]]
-
-
-def _may_be_weights(name: str) -> bool:
-    return name.endswith(WEIGHT_SUFFIXES) and name not in NOT_WEIGHTS
+    return [] if any(may_be_weights(file.name) for file in folder.iterdir()) else [SINGLE_NAMES[0]]
 
 
 def _is_in(name: str, folder: str) -> bool:

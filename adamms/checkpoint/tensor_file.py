@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from adamms.checkpoint.torch_archive import read_archive
+from adamms.checkpoint.torch_archive import read_archive, weights_in
 from adamms.checkpoint.torch_headers import TensorHeader, Unread, brief
 from adamms.errors import AdammsError
 
@@ -249,7 +249,7 @@ def _check_coverage(file: Path, entries: dict[str, TensorEntry], data: int, size
 
 def _torch_header(file: Path) -> dict[str, TensorEntry]:
     try:
-        state = read_archive(file)
+        state = weights_in(read_archive(file))
     except pickle.UnpicklingError as error:
         raise AdammsError(
             f"{file}: refused, not executed: the pickle asks for more than tensors ({str(error)[:160]}). "
@@ -265,6 +265,8 @@ def _torch_header(file: Path) -> dict[str, TensorEntry]:
     if not isinstance(state, dict):
         kind = "Tensor" if isinstance(state, TensorHeader | Unread) else type(state).__name__
         raise AdammsError(f"{file}: holds a {kind}; expected a dict of named tensors")
+    if numbers := [name for name in state if not isinstance(name, str)]:
+        raise AdammsError(f"{file}: holds a dict with the key {numbers[0]}; expected one of named tensors")
     return _with_texts(file, {name: _torch_entry(file, name, value) for name, value in state.items()})
 
 

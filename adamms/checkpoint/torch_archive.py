@@ -15,6 +15,8 @@ from adamms.errors import AdammsError
 # The pickle of a checkpoint takes about 250 bytes for a tensor; one that is larger holds something else.
 MAX_PICKLE_BYTES = 32_000_000
 _IS_FOLDER = 0x10  # of MS-DOS
+# Where training frameworks put the weights: Lightning, DeepSpeed, and scripts of one's own.
+_WEIGHTS = ("state_dict", "module", "model")
 
 
 def read_archive(file: Path) -> object:
@@ -66,3 +68,9 @@ def _records(file: Path, archive: zipfile.ZipFile, root: str) -> dict[str, range
             raise zipfile.BadZipFile(f"{member.filename[:80]} is not as long as the directory says")
         found[name] = range(start, end)
     return found
+
+
+def weights_in(content: Any) -> Any:
+    """The weights in what a training framework saves beside its optimizer; anything else is its content."""
+    names = (name for name in _WEIGHTS if isinstance(content, dict) and isinstance(content.get(name), dict))
+    return next((content[name] for name in names), content)

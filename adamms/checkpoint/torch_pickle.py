@@ -1,8 +1,8 @@
 """The pickle in a torch archive, read as headers: what it says of tensors and where they lie.
 
 A machine for the few opcodes that torch.load(weights_only=True) knows. It calls nothing but the functions
-of `torch_headers`, hashes nothing but names, and takes time and memory in proportion to the pickle. Knows no
-files.
+of `torch_headers`, hashes nothing but names and small numbers, and takes time and memory in proportion to the
+pickle. Knows no files.
 """
 
 import pickletools
@@ -17,6 +17,8 @@ from adamms.checkpoint.torch_headers import GLOBALS, Storage, StorageType, brief
 MAX_PROTOCOL = 3
 # torch writes about 45 for a tensor, and a record for each storage; many tensors may be views of one storage.
 MAX_OPCODES, MAX_OPCODES_PER_RECORD = 1_000_000, 200
+# An optimizer, whose state a training framework saves beside the weights, numbers its parameters.
+MAX_NUMBERED = 1 << 20
 
 
 def load_headers(pickled: bytes, records: Mapping[str, range]) -> object:
@@ -92,8 +94,8 @@ class _Machine:
         if type(self.stack[-1]) is not dict:
             raise TypeError("the pickle puts items into what is no dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            # The hash of a deep tuple would overflow the interpreter's stack; numbers can be made to collide.
-            if type(key) is not str:
+            # The hash of a deep tuple would overflow the stack; large numbers can be made to collide.
+            if type(key) is not str and not (type(key) is int and 0 <= key < MAX_NUMBERED):
                 refuse(f"a dict with the key {brief(key)}, which is no name")
             self.stack[-1][key] = value
 

@@ -39,7 +39,8 @@ def test_single_and_sharded_folders_of_both_formats(shards: int, torch_zip: bool
 def test_a_lone_weight_file_under_another_name_as_folder_and_as_path(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
     save_file(STATE, file) if file.suffix == ".safetensors" else torch.save(STATE, file)
-    (tmp_path / "training_args.bin").write_bytes(b"not weights")
+    for other in ("training_args.bin", "optimizer.bin", "rng_state_0.pth"):
+        (tmp_path / other).write_bytes(b"not weights")
     assert_holds(tmp_path, STATE)
     assert_holds(file, STATE)
     assert open_checkpoint(file).folder == tmp_path

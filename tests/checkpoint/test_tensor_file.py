@@ -470,7 +470,7 @@ BROKEN = {
     "another zip": (_foreign_zip, "not a readable torch zip archive"),
     "a list": (lambda file: torch.save([torch.ones(1)], file), "holds a list; expected a dict"),
     "a lone tensor": (lambda file: torch.save(torch.ones(1), file), "holds a Tensor|holds a FakeTensor"),
-    "nested": (lambda file: torch.save({"model": {"a": torch.ones(1)}}, file), "'model' is a dict"),
+    "nested": (lambda file: torch.save({"vision": {"a": torch.ones(1)}}, file), "'vision' is a dict"),
     "a number": (lambda file: torch.save({"step": 3}, file), "'step' is a int"),
     "names that are numbers": (lambda file: torch.save({3: torch.ones(1)}, file), "the key 3"),
     "complex": (lambda file: torch.save({"a": torch.ones(1, dtype=torch.complex64)}, file), "complex64"),
@@ -490,6 +490,25 @@ def test_a_torch_file_that_is_no_state_dict_is_refused(tmp_path: Path) -> None:
             read_header(file)
         assert str(file) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["state_dict", "module", "model"])
+def test_weights_are_found_beside_the_state_of_training(key: str, tmp_path: Path) -> None:
+    """As Lightning's and DeepSpeed's files have them."""
+    layer = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(3)).sum().backward()
+    optimizer.step()
+    saved = {
+        "epoch": 3,
+        key: layer.state_dict(),
+        "optimizer_states": [optimizer.state_dict()],
+        "callbacks": {},
+    }
+    torch.save(saved, tmp_path / "last.ckpt")
+    found = read_header(tmp_path / "last.ckpt")
+    assert {name: entry.shape for name, entry in found.items()} == {"weight": (2, 3), "bias": (2,)}
+    assert torch.equal(map_tensor(found["bias"]), layer.bias)
 
 
 def test_every_truncation_of_a_torch_file_is_refused(tmp_path: Path) -> None:

@@ -27,12 +27,16 @@ LEFTOVERS = {
 _LEFTOVERS = {reason: re.compile(pattern) for reason, pattern in LEFTOVERS.items()}
 # DeepSeek and GLM count it among the layers: those from num_hidden_layers on.
 DRAFTING = "multi-token prediction"
-# Parts of quantised weights, by the last word of the name.
-QUANTISED = re.compile(
-    r"\.(qweight|qzeros|scales|g_idx|SCB|weight_format|weight\.(absmax|quant_map|nested_\w+|quant_state\..+)"
-    r"|weight_(packed|shape|zero_point|g_idx)|(weight|input|output|q|k|v)_scale(_inv|_2)?|W_q"
-    r"|\w+_proj_(blocks|scales))$"
-)
+# What is wrong with a checkpoint that holds such tensors -> pattern of a name's last words.
+REFUSED = {
+    "it looks quantised; merging needs its 16- or 32-bit weights": re.compile(
+        r".*\.(qweight|qzeros|scales|g_idx|SCB|weight_format|W_q|weight\.(absmax|quant_map|nested_\w+|quant_state\..+)"
+        r"|weight_(packed|shape|zero_point|g_idx)|(weight|input|output|q|k|v)_scale(_inv|_2)?|\w+_proj_(blocks|scales))"
+    ),
+    "an adapter lies beside its weights; materialise it with PEFT's merge_and_unload": re.compile(
+        r".*\.(lora_(embedding_)?[AB]|lora_magnitude_vector|base_layer)(\..+)?"
+    ),
+}
 # Modules that compilation, FSDP and checkpointing put around any other: they are no part of a path.
 WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
 # What trainers put before all names: DDP and DeepSpeed, PEFT, TRL, Lightning.
@@ -73,7 +77,7 @@ def label_all(names: Iterable[str], architecture: Describes, drafting: Container
         where: the checkpoint, for messages.
 
     Raises:
-        AdammsError: a part of a quantised weight, or two names that the rules make one.
+        AdammsError: a tensor of a checkpoint that cannot be merged, or two names that the rules make one.
     """
     known: dict[str, Label] = {}
     renamed: dict[str, str] = {}
@@ -94,10 +98,9 @@ def label_all(names: Iterable[str], architecture: Describes, drafting: Container
 
 def _leftover(name: str, where: str) -> Label | None:
     """What the rules say of a tensor that the architecture does not describe under any name."""
-    if QUANTISED.search(name):
-        raise AdammsError(
-            f"{where}: looks quantised: it holds {name!r}; merging needs its 16- or 32-bit weights"
-        )
+    for problem, rule in REFUSED.items():
+        if rule.fullmatch(name):
+            raise AdammsError(f"{where}: holds {name!r}: {problem}")
     for plain in _without_prefixes(name):
         for reason, rule in _LEFTOVERS.items():
             if rule.fullmatch(plain):

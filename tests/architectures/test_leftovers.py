@@ -6,8 +6,12 @@ import headers
 import pytest
 from headers import Shapes, kept, model, read, trees
 from mappers import spec_mapper
+from tiny_types import save_tiny
 
+from adamms.architectures.recognise import recognise
+from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
+from adamms.mapping.specs.model import Model, describe
 
 CONFIG = {"num_hidden_layers": 2, "num_nextn_predict_layers": 1, "tie_word_embeddings": False}
 
@@ -21,6 +25,13 @@ def llama() -> dict[str, tuple[int, ...]]:
         shapes |= {f"{layer}{p}_layernorm.weight": (6,) for p in ("input", "post_attention")}
         shapes[f"{layer}mlp.down_proj.weight"] = (6, 10)
     return shapes
+
+
+@pytest.fixture(scope="module")
+def glm4v(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model that no spec describes."""
+    checkpoint = open_checkpoint(save_tiny("glm4v", tmp_path_factory.mktemp("glm4v") / "model"))
+    return describe(checkpoint, recognise(checkpoint.config, checkpoint.folder))
 
 
 def planned(target: Shapes, donor: Shapes, **config: Any) -> headers.Plan:
@@ -102,8 +113,40 @@ def test_two_names_for_one_tensor_are_refused() -> None:
     "name", ["qweight", "SCB", "weight_scale_inv", "weight.absmax", "weight.quant_state.bitsandbytes__nf4"]
 )
 def test_parts_of_quantised_weights_are_refused(name: str) -> None:
-    with pytest.raises(AdammsError, match=r"looks quantised: it holds 'model.layers.0.mlp.up_proj\."):
+    with pytest.raises(AdammsError, match=r"holds 'model.layers.0.mlp.up_proj\..*': it looks quantised"):
         model(llama() | {f"model.layers.0.mlp.up_proj.{name}": (3,)})
+
+
+def test_an_adapter_in_the_files_of_its_base_is_refused() -> None:
+    name = "base_model.model.model.layers.0.mlp.up_proj"
+    donor = llama() | {f"{name}.base_layer.weight": (10, 6), f"{name}.lora_A.default.weight": (2, 6)}
+    with pytest.raises(AdammsError, match=r"base_layer.weight': an adapter lies beside .* merge_and_unload"):
+        model(donor)
+
+
+DERIVED = {
+    "backbone alone": (lambda name: name.removeprefix("model."), {"a has no head.weight"}),
+    "wrapped": (lambda name: f"module.{name}", set()),
+    "wrapped inside": (lambda name: name.replace("layers.1.", "layers.1._fsdp_wrapped_module."), set()),
+}
+
+
+@pytest.mark.parametrize("case", DERIVED)
+def test_the_rules_hold_for_derived_architectures(glm4v: Model, case: str) -> None:
+    rename, reasons = DERIVED[case]
+    tensors = {rename(name): entry for name, entry in glm4v.checkpoint.tensors.items()}
+    config = dict(glm4v.checkpoint.config)
+    if reasons:
+        del tensors["lm_head.weight"]
+        config["architectures"] = ["Glm4vModel"]
+    entry = tensors[rename("model.language_model.norm.weight")]
+    more = {"mtp.norm.weight": entry, "v_head.summary.weight": entry}
+    checkpoint = Checkpoint(glm4v.checkpoint.folder, tensors | more, config)
+    donor = describe(checkpoint, recognise(config, checkpoint.folder))
+    plan = spec_mapper().plan(glm4v, {"a": donor})
+    assert set(kept(plan).values()) == {"vision encoder"} | reasons
+    unused = {reason: names for reason, names in plan.unused["a"].items() if reason != "vision encoder"}
+    assert {name for names in unused.values() for name in names} == more.keys()
 
 
 def test_any_other_name_is_an_error_as_before() -> None:

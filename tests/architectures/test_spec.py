@@ -399,7 +399,7 @@ def test_what_fused_names_mean(
 
 VLLM_ALONE = (
     *("internvl", "minicpm_v", "phi3_v", "keye_vl", "ovis", "llava_onevision_2", "molmo2"),
-    *("openvla",),
+    *("openvla", "kimi_vl", "deepseek_vl2"),
 )
 
 

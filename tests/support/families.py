@@ -57,6 +57,8 @@ RECENT = {
     "llava_onevision_2": Family("llava_onevision_2", "qwen3", recent_formats.llava_onevision_2),
     "molmo2": Family("molmo2", "qwen3", recent_formats.molmo2),
     "internvl_qwen3_moe": Family("internvl", "qwen3_moe", recent_formats.internvl_qwen3_moe),
+    "kimi_vl": Family("kimi_vl", "deepseek_v3", recent_formats.kimi_vl),
+    "deepseek_vl2": Family("deepseek_vl2", "deepseek_v3", recent_formats.deepseek_vl2),
 }
 
 

@@ -24,6 +24,18 @@ TEXT: dict[str, Any] = {
 }
 _WITH_HEAD_DIM = TEXT | {"head_dim": HEAD_DIM}
 _GEMMA = _WITH_HEAD_DIM | {"tie_word_embeddings": True, "query_pre_attn_scalar": HEAD_DIM}
+# As Moonlight and Kimi-VL: queries are not compressed, the first layer is dense.
+DEEPSEEK: dict[str, Any] = TEXT | {
+    **{"num_key_value_heads": HEADS, "q_lora_rank": None, "kv_lora_rank": 32, "qk_nope_head_dim": HEAD_DIM},
+    **{
+        "qk_rope_head_dim": HEAD_DIM,
+        "v_head_dim": HEAD_DIM,
+        "first_k_dense_replace": 1,
+        "n_shared_experts": 1,
+    },
+    **{"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "n_group": 1},
+    **{"topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.5},
+}
 _VISION: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 48,
@@ -71,6 +83,12 @@ def _qwen3_moe() -> Any:
     return Qwen3MoeForCausalLM(Qwen3MoeConfig(**_WITH_HEAD_DIM, **experts, norm_topk_prob=True))
 
 
+def _deepseek_v3() -> Any:
+    from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
+
+    return DeepseekV3ForCausalLM(DeepseekV3Config(**DEEPSEEK))
+
+
 def _llama() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -102,6 +120,7 @@ LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen2": _qwen2,
     "qwen3": _qwen3,
     "qwen3_moe": _qwen3_moe,
+    "deepseek_v3": _deepseek_v3,
     "llama": _llama,
     "mistral": _mistral,
     "phi3": phi3,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from family_models import HEAD_DIM, HIDDEN, LAYERS, TEXT
+from family_models import DEEPSEEK, HEAD_DIM, HIDDEN, LAYERS, TEXT
 from remote_formats import (
     FEED_FORWARD,
     WIDTH,
@@ -140,6 +140,37 @@ def _from_molmo2(state: State) -> State:
     return language
 
 
+_MOON = "vision_tower.encoder.blocks.0"
+_KIMI_VL: Shapes = {
+    **patches("vision_tower.patch_embed.proj", PATCH),
+    "vision_tower.patch_embed.pos_emb.weight": (2, 2, WIDTH),
+    **norm(f"{_MOON}.norm0", WIDTH),
+    **norm(f"{_MOON}.norm1", WIDTH),
+    **linear(f"{_MOON}.wqkv", 3 * WIDTH, WIDTH),
+    **linear(f"{_MOON}.wo", WIDTH, WIDTH),
+    **linear(f"{_MOON}.mlp.fc0", FEED_FORWARD, WIDTH),
+    **linear(f"{_MOON}.mlp.fc1", WIDTH, FEED_FORWARD),
+    **norm("vision_tower.encoder.final_layernorm", WIDTH),
+    **norm("multi_modal_projector.pre_norm", WIDTH),
+    **linear("multi_modal_projector.linear_1", 4 * WIDTH, 4 * WIDTH),
+    **linear("multi_modal_projector.linear_2", HIDDEN, 4 * WIDTH),
+}
+_BLOCK = "vision.blocks.0"
+_DEEPSEEK_VL2: Shapes = {
+    **patches("vision.patch_embed.proj", PATCH),
+    "vision.pos_embed": (1, 4, WIDTH),
+    **norm(f"{_BLOCK}.norm1", WIDTH),
+    **norm(f"{_BLOCK}.norm2", WIDTH),
+    **linear(f"{_BLOCK}.attn.qkv", 3 * WIDTH, WIDTH),
+    **linear(f"{_BLOCK}.attn.proj", WIDTH, WIDTH),
+    **linear(f"{_BLOCK}.mlp.fc1", FEED_FORWARD, WIDTH),
+    **linear(f"{_BLOCK}.mlp.fc2", WIDTH, FEED_FORWARD),
+    **norm("vision.norm", WIDTH),
+    **linear("projector.layers.0", HIDDEN, 4 * WIDTH),
+    **linear("projector.layers.2", HIDDEN, HIDDEN),
+    "image_newline": (HIDDEN,),
+    "view_seperator": (HIDDEN,),
+}
 _FEATURIZERS = ("vision_backbone.featurizer", "vision_backbone.fused_featurizer")
 _OPENVLA: Shapes = {
     **{f"{tower}.pos_embed": (1, 4, WIDTH) for tower in _FEATURIZERS},
@@ -148,6 +179,7 @@ _OPENVLA: Shapes = {
     **linear("projector.fc3", HIDDEN, HIDDEN),
 }
 _QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **TEXT_WITH_HEAD_DIM}
+_DEEPSEEK_V3 = DEEPSEEK | {"model_type": "deepseek_v3"}
 _QWEN3_MOE = _QWEN3 | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
 _MOLMO2_TEXT = TEXT_WITH_HEAD_DIM | {
     **{"model_type": "molmo2_text", "layer_norm_eps": TEXT["rms_norm_eps"], "qkv_bias": False},
@@ -209,6 +241,22 @@ molmo2 = RemoteFormat(
 internvl_qwen3_moe = replace(
     internvl_qwen2,
     config=internvl_qwen2.config | {"llm_config": _QWEN3_MOE},
+)
+kimi_vl = RemoteFormat(
+    {
+        "architectures": ["KimiVLForConditionalGeneration"],
+        "model_type": "kimi_vl",
+        "text_config": _DEEPSEEK_V3,
+    },
+    _KIMI_VL,
+    lambda language: under("language_model.", language),
+    lambda state: without("language_model.", state),
+)
+deepseek_vl2 = RemoteFormat(
+    {"model_type": "deepseek_vl_v2", "language_config": _DEEPSEEK_V3},  # names no class
+    _DEEPSEEK_VL2,
+    lambda language: under("language.", language),
+    lambda state: without("language.", state),
 )
 openvla = RemoteFormat(
     {

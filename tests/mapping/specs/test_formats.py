@@ -24,6 +24,7 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
 ALPHA = 0.3
+CORRECTION = "expert selection (balances the experts' load, no weight)"
 # Why a tensor that is not of the language model is kept.
 REASONS = {
     "minicpm_v_4_5": {"vision encoder", "resampler"},
@@ -33,6 +34,8 @@ REASONS = {
     "llava_onevision_2": {"vision encoder"},
     "molmo2": {"vision encoder", "projector", "embeddings of image tokens"},
     "internvl_qwen3_moe": {"vision encoder", "projector"},
+    "kimi_vl": {"vision encoder", "projector", CORRECTION},
+    "deepseek_vl2": {"vision encoder", "projector", CORRECTION},
 }
 
 

@@ -120,14 +120,14 @@ def _role(source: str, role: str, tensors: Sequence[TensorDistance]) -> RoleDist
 
 
 def role_and_layer(slot: Slot) -> tuple[str, int | None]:
-    """The role of a slot without its layer, and the layer; from its name where the role is not canonical."""
+    """The role of a slot without layer and expert, and the layer; from its name where it has none."""
     try:
         layer = open_role(slot.role.split(" + ")[0]).layer
     except AdammsError:
         number = re.compile(r"(?<![^.])\d+(?![^.])")
         first = number.search(slot.name)
         return number.sub("{i}", slot.name), int(first[0]) if first else None
-    return re.sub(r"layers\.\d+\.", "", slot.role), layer
+    return re.sub(r"layers\.\d+\.|(?<=moe\.expert\.)\d+\.", "", slot.role), layer
 
 
 def distances_of_discovery(plan: Plan) -> Distances:

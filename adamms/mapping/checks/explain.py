@@ -6,9 +6,10 @@ Compares it with every other tensor of its shape, and looks for its rows and col
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch.nn.functional import normalize
 
 from adamms.mapping.checks.distance import TensorDistance
-from adamms.mapping.checks.mapped_models import MappedModels
+from adamms.mapping.checks.mapped_models import MappedModels, is_stack, outputs_of
 from adamms.mapping.content.blocks import Composition, find_compositions
 from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine
 from adamms.mapping.content.sketch import Sketch, sketch_rows
@@ -41,7 +42,8 @@ def explain(
         return ""
     order = _order(slot, source, models)
     if order:
-        return f"{slot.name}: {taken} holds its {order}: of heads, or of parts of a fused tensor"
+        of = "" if is_stack(slot) else ": of heads, or of parts of a fused tensor"
+        return f"{slot.name}: {taken} holds its {order}{of}"
     if own > 2 * LEAST_COSINE:
         strange = f"{tensor.strange:.0%} of its rows do not resemble those"
         return f"{slot.name}: {strange} of {taken} (cosine {own:.2f} over all)"
@@ -67,7 +69,9 @@ def _centred(values: torch.Tensor, slot: Slot) -> torch.Tensor:
 
 
 def _order(slot: Slot, source: str, models: MappedModels) -> str:
-    """In which order the source holds the target's rows, or its columns; "" if in the same, or in none."""
+    """In which order the source holds the target's rows, columns or experts; "" if in the same or in none."""
+    if is_stack(slot):
+        return _order_of_experts(slot, source, models)
     whole = [range(slot.shape[0])]
     target, other = models.target_rows(slot, whole), models.source_rows(slot, source, whole)
     for what, mine, theirs in (("rows", target, other), ("columns", target.T, other.T)):
@@ -75,6 +79,19 @@ def _order(slot: Slot, source: str, models: MappedModels) -> str:
         if found is not None and len(found.segments) > 1:
             return f"{what} in another order ({_displaced(found)})"
     return ""
+
+
+def _order_of_experts(slot: Slot, source: str, models: MappedModels) -> str:
+    """By the first row of each."""
+    size = outputs_of(slot)
+    rows = [range(place, place + 1) for place in range(0, slot.shape[0] * size, size)]
+    target, other = models.target_rows(slot, rows), models.source_rows(slot, source, rows)
+    similarity = normalize(target) @ normalize(other).T
+    nearest = similarity.argmax(1).tolist()
+    moved = [f"{mine} <- {theirs}" for mine, theirs in enumerate(nearest) if mine != theirs]
+    if not moved or sorted(nearest) != list(range(len(rows))) or similarity.amax(1).min() < LEAST_COSINE:
+        return ""
+    return f"experts in another order ({', '.join(moved[:LISTED])}{', ...' if len(moved) > LISTED else ''})"
 
 
 def _composed(target: torch.Tensor, other: torch.Tensor) -> Composition | None:

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 import torch
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.expression import Expression, Tokens, evaluate_rows, names_in
+from adamms.mapping.expression import Expression, Read, Tokens, evaluate_rows, names_in
+from adamms.mapping.expression_text import to_text
 from adamms.mapping.plan import ANCESTOR, Slot
+from adamms.mapping.simplify import pick, transpose
+
+# Tensors that a message names one by one.
+NAMES = 8
+# Rows read of one expert: of a transposed one each touches the whole matrix.
+ROWS_OF_EXPERT = 8
 
 
 @dataclass(frozen=True)
@@ -41,32 +48,77 @@ class MappedModels:
 
     def tensors_read(self, slot: Slot, source: str) -> str:
         """The names of the tensors that the slot reads of `source`, for people."""
-        return " + ".join(dict.fromkeys(names_in(self.expressions(slot)[source])))
+        expression = self.expressions(slot)[source]
+        names = list(dict.fromkeys(names_in(expression)))
+        return " + ".join(names) if len(names) <= NAMES else to_text(expression)
 
     def target_rows(self, slot: Slot, rows: Sequence[range]) -> torch.Tensor:
-        """(n, rest) float32: the target's own."""
-        tensor = self.target.rows(slot.name)
-        return _joined([tensor[part.start : part.stop] for part in rows])
+        """(n, rest) float32: the target's own rows; those of a stack as `expert_rows` counts them."""
+        return self._rows(slot, Read(slot.name), self.target, rows)
 
     def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the value of the slot's expression over `source`."""
-        checkpoint, expression = self.checkpoint(source), self.expressions(slot)[source]
-        tensors = {name: checkpoint.rows(name) for name in names_in(expression)}
+        checkpoint = self.ancestor if source == ANCESTOR else self.donors[source]
+        assert checkpoint is not None
+        return self._rows(slot, self.expressions(slot)[source], checkpoint, rows)
+
+    def _rows(
+        self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
+    ) -> torch.Tensor:
         target = self.target.rows(slot.name)
-        return _joined([evaluate_rows(expression, tensors, part.start, part.stop, target) for part in rows])
+
+        def values(value: Expression, part: range) -> torch.Tensor:
+            tensors = {name: checkpoint.rows(name) for name in names_in(value)}
+            return evaluate_rows(value, tensors, part.start, part.stop, target)
+
+        if not is_stack(slot):
+            return _joined([values(expression, part) for part in rows])
+        outputs, found = outputs_of(slot), []
+        for part in rows:
+            expert, first = divmod(part.start, outputs)
+            one = pick(expression, expert, checkpoint.shape)
+            one = transpose(one) if slot.experts and slot.experts.transposed else one
+            found.append(values(one, range(first, first + len(part))))
+        return _joined(found)
+
+
+def is_stack(slot: Slot) -> bool:
+    """Whether the slot holds the matrices of all experts of a layer."""
+    return slot.experts is not None and len(slot.shape) == 3
+
+
+def outputs_of(slot: Slot) -> int:
+    """The rows (out) of each expert's matrix in a stack, as a linear layer stores it."""
+    assert slot.experts is not None, "a stack of experts"
+    return slot.shape[2 if slot.experts.transposed else 1]
+
+
+def expert_rows(slot: Slot, count: int) -> list[range]:
+    """About `count` rows of a stack, evenly spread over some experts: row r of expert e is e * out + r."""
+    outputs = outputs_of(slot)
+    each = min(ROWS_OF_EXPERT, outputs)
+    experts = _spread(slot.shape[0], max(1, count // each))
+    places = [expert * outputs + row for expert in experts for row in _spread(outputs, each)]
+    return [range(place, place + 1) for place in places]
 
 
 def spread_rows(slot: Slot, count: int) -> list[range]:
     """About `count` rows of a slot, evenly spread: all of a vector, of embeddings those that all have."""
+    if is_stack(slot):
+        return expert_rows(slot, count)
     known: Sequence[int] = range(slot.shape[0])
     mapped = [e.rows for e in (*slot.donors.values(), slot.ancestor) if isinstance(e, Tokens)]
     if mapped:
         known = [row for row in known if all(places[row] >= 0 for places in mapped)]
     elif len(slot.shape) < 2 or len(known) <= count:
         return [range(len(known))]
-    count = min(count, len(known))
-    chosen = [known[(2 * index + 1) * len(known) // (2 * count)] for index in range(count)]
-    return [range(row, row + 1) for row in chosen]
+    return [range(row, row + 1) for row in (known[place] for place in _spread(len(known), count))]
+
+
+def _spread(length: int, count: int) -> list[int]:
+    """Up to `count` evenly spread positions."""
+    count = min(count, length)
+    return [(2 * index + 1) * length // (2 * count) for index in range(count)]
 
 
 def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:

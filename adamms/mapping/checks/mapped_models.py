@@ -15,7 +15,7 @@ from adamms.mapping.plan import ANCESTOR, Slot
 from adamms.mapping.simplify import pick, transpose
 
 # Tensors that a message names one by one.
-NAMES = 8
+NAMES = 4
 # Rows read of one expert: of a transposed one each touches the whole matrix.
 ROWS_OF_EXPERT = 8
 

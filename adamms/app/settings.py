@@ -27,6 +27,15 @@ from adamms.app.build import (
 from adamms.app.grid import candidate_of, candidates_of, space_of
 from adamms.app.job import check_experiment, this_job
 from adamms.app.merge_settings import MergeSettings, read_merge
+from adamms.app.overrides import (
+    IGNORED_WITH_LOGS,
+    NAME_DATA,
+    NO_CONTROL,
+    break_lines,
+    data_is_named,
+    overlooked,
+    with_demo_settings,
+)
 from adamms.app.sections import (
     EvaluateKeys,
     ModeKeys,
@@ -36,15 +45,6 @@ from adamms.app.sections import (
     Root,
     SearchKeys,
     SourceKeys,
-)
-from adamms.app.typed import (
-    IGNORED_WITH_LOGS,
-    NAME_DATA,
-    NO_CONTROL,
-    break_lines,
-    data_is_named,
-    overlooked,
-    with_demo_settings,
 )
 from adamms.data.example import DataSource
 from adamms.engines.base import EngineSettings

@@ -3,11 +3,11 @@
 import json
 from contextlib import nullcontext
 
+from adamms.app.given_model import subject
 from adamms.app.merges import Merges, check_merge, plan_merges
 from adamms.app.model_checks import checked
 from adamms.app.models import open_models
 from adamms.app.settings import Run
-from adamms.app.subject import subject
 from adamms.errors import AdammsError
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from adamms.app.asker import check_asked, collect, live_checkpoint, tell_of_store
+from adamms.app.given_model import given_model
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import write_evaluation, write_lines
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
-from adamms.app.subject import given_model
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts

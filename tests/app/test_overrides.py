@@ -7,8 +7,8 @@ import pytest
 from command import Outcome, composed, pair
 from omegaconf import OmegaConf
 
+from adamms.app.overrides import IGNORED_WITH_LOGS, data_is_named, overlooked, with_demo_settings
 from adamms.app.settings import read
-from adamms.app.typed import IGNORED_WITH_LOGS, data_is_named, overlooked, with_demo_settings
 from adamms.report.trackers.tracker import Job
 
 Run = Callable[..., Outcome]

@@ -4,6 +4,7 @@ mode=evaluate and mode=push are given one. What it is, its own recipe says.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -96,7 +97,7 @@ def subject(run: Run) -> tuple[Mapping[str, Any], Job]:
         return run.config, run.job
     settings = {key: value for key, value in run.config.items() if key not in ELSEWHERE}
     choices = {key: name for key, name in run.job.choices.items() if _group(key) not in ELSEWHERE}
-    overrides = [item for item in run.job.overrides if not item.lstrip("+~").startswith(ELSEWHERE)]
+    overrides = [item for item in run.job.overrides if _group(item) not in ELSEWHERE]
     job = replace(run.job, choices=choices, overrides=tuple(overrides), pair="")
     if run.mode == "compare":
         return settings, job
@@ -109,9 +110,9 @@ def subject(run: Run) -> tuple[Mapping[str, Any], Job]:
     return settings, replace(job, choices=choices, overrides=tuple(overrides), pair=model.name)
 
 
-def _group(key: str) -> str:
-    """search, of search/signal."""
-    return key.partition("/")[0]
+def _group(item: str) -> str:
+    """search, of search/signal and of the override +search.grid=[0]."""
+    return re.split(r"[/.=@]", item.lstrip("+~"), maxsplit=1)[0]
 
 
 def _last(name: str) -> str:

@@ -24,7 +24,7 @@ from adamms.report.console import Console
 
 FORCE = "If you know better: plan.force=true"
 # Tensors left out that a message names.
-LISTED = 3
+LISTED = 12
 STRANGERS = "Without a common ancestor a merge is noise."
 REORDER = "They must not be merged as they lie; mapper=discover brings them into the target's order."
 
@@ -116,9 +116,10 @@ def _coverage(merges: Merges) -> _Found:
     """What the plan leaves out of the language model."""
     kept = left_out(merges.plan, {name: donor.checkpoint for name, donor in merges.models.donors.items()})
     share = share_left_out(merges.plan, kept)
+    clear = kept if share > NEGLIGIBLE else [each for each in kept if each.by_weights]
     return _Found(
-        _rows(kept, share),
-        problems=[_half_a_model(merges.plan, kept, share)] if share > NEGLIGIBLE else [],
+        [*merges.plan.differences, *_rows(kept, share)],
+        problems=[_left_out(merges.plan, clear, share)] if clear else [],
     )
 
 
@@ -150,16 +151,18 @@ def _rows(kept: Sequence[LeftOut], share: float) -> list[Difference]:
     ]
 
 
-def _half_a_model(plan: Plan, kept: Sequence[LeftOut], share: float) -> str:
+def _left_out(plan: Plan, kept: Sequence[LeftOut], share: float) -> str:
     parameters = words.parameters(sum(each.slot.elements for each in kept))
     largest = sorted(kept, key=lambda each: -each.slot.elements)[:LISTED]
     named = "; ".join(
         f"{each.slot.name} {list(each.slot.shape)} resembles {each.donor}'s {each.resembles}"
         for each in largest
     )
+    more = f"; and {len(kept) - LISTED} more" if len(kept) > LISTED else ""
+    part = f"{share:.0%}" if share > NEGLIGIBLE else "less than 1%"
     key = "mapper.exclude_match" if plan.findings else "mapper.exclude (or mapper.match)"
     return (
-        f"the plan leaves out {share:.0%} of the language model: {len(kept)} tensors, {parameters} "
-        f"parameters, that the donors have as well: {named}. A spec of the formats maps them "
+        f"the plan leaves out {part} of the language model: {len(kept)} tensors, {parameters} "
+        f"parameters, that the donors have as well: {named}{more}. A spec of the formats maps them "
         f"(architecture=FILE.yaml, see docs/models.md); {key} leaves them out on purpose."
     )

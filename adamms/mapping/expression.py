@@ -79,6 +79,18 @@ class Transpose:
     source: Annotated["Expression", Field(alias="transpose")]
 
 
+@dataclass(frozen=True)
+class Interleave:
+    """Heads of `size` rows dealt from `parts` runs: (n, parts, size / parts) -> (n, size / parts, parts).
+
+    Used where a rotary embedding turns halves of a head in one model and neighbours in the other.
+    """
+
+    source: Annotated["Expression", Field(alias="interleave")]
+    size: int
+    parts: int
+
+
 def _rows_text(rows: tuple[int, ...]) -> str:
     """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
     return " ".join(
@@ -120,7 +132,7 @@ class Tokens:
         return sum(row >= 0 for row in self.rows)
 
 
-Expression = Read | Slice | Concat | Mean | Stack | Pick | Transpose | Tokens
+Expression = Read | Slice | Concat | Mean | Stack | Pick | Transpose | Interleave | Tokens
 _TREES: TypeAdapter[Expression] = TypeAdapter(Expression)
 
 
@@ -153,6 +165,10 @@ def shape_of(expression: Expression, shape: Callable[[str], Shape]) -> Shape:
             if len(first) < 2:
                 raise ValueError(f"cannot transpose {first}")
             return (*first[:-2], first[-1], first[-2])
+        case Interleave(_, size, parts):
+            if size < 1 or parts < 1 or size % parts or first[0] % size:
+                raise ValueError(f"cannot interleave {first} in heads of {size} rows and {parts} parts")
+            return first
         case Tokens(_, rows):
             return _resized(first, 0, len(rows))
 
@@ -162,7 +178,7 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
     match expression:
         case Read():
             return ()
-        case Slice(source) | Pick(source) | Transpose(source) | Tokens(source):
+        case Slice(source) | Pick(source) | Transpose(source) | Interleave(source) | Tokens(source):
             return (source,)
         case Concat(parts) | Mean(parts) | Stack(parts):
             return parts
@@ -238,6 +254,11 @@ def evaluate_rows(
             return value(source, 0, shape[0])[:, start:stop].T
         case Transpose(source):
             return value(source).transpose(-1, -2)
+        case Interleave(source, size, parts):
+            first = start // size * size
+            heads = value(source, first, -(-stop // size) * size)
+            dealt = heads.unflatten(0, (-1, parts, size // parts)).transpose(1, 2).flatten(0, 2)
+            return dealt[start - first : stop - first]
         case Tokens(source, rows):
             pieces = [target[start:start].double()]
             for first, length in _runs(rows[start:stop]):

@@ -68,6 +68,8 @@ def reads(tree: object) -> list[str]:
             return reads(source)
         case {"tokens": source} | {"transpose": source} | {"pick": source, "index": int()}:
             return reads(source)
+        case {"interleave": source, "size": int(), "parts": int()}:
+            return reads(source)
         case {"concat": list(parts), "dim": int()} | {"mean": list(parts)} | {"stack": list(parts)}:
             return [name for part in parts for name in reads(part)]
     raise AssertionError(tree)

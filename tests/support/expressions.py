@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from adamms.mapping.expression import (
     Concat,
     Expression,
+    Interleave,
     Mean,
     Pick,
     Read,
@@ -37,6 +38,10 @@ def whole(expression: Expression, tensors: Arrays, target: Array | None = None) 
             return whole(source, tensors)[index]
         case Transpose(source):
             return whole(source, tensors).swapaxes(-1, -2)
+        case Interleave(source, size, parts):
+            heads = whole(source, tensors)
+            dealt = heads.reshape(-1, parts, size // parts, *heads.shape[1:]).swapaxes(1, 2)
+            return dealt.reshape(heads.shape)
         case Tokens(source, rows):
             assert target is not None
             donor = whole(source, tensors)
@@ -63,7 +68,7 @@ def crop(expression: Expression, shape: tuple[int, ...], wanted: tuple[int, ...]
 
 @st.composite
 def expressions(draw: st.DrawFn, tensors: Arrays, depth: int = 3) -> Expression:
-    kinds = ["read", "slice", "concat", "mean", "stack", "pick", "transpose"]
+    kinds = ["read", "slice", "concat", "mean", "stack", "pick", "transpose", "interleave"]
     kind = draw(st.sampled_from(kinds)) if depth else "read"
     if kind == "read":
         return Read(draw(st.sampled_from(sorted(tensors))))
@@ -73,6 +78,13 @@ def expressions(draw: st.DrawFn, tensors: Arrays, depth: int = 3) -> Expression:
         dim = draw(st.integers(0, len(shape) - 1))
         start = draw(st.integers(0, shape[dim] - 1))
         return Slice(source, dim, start, draw(st.integers(start + 1, shape[dim])))
+    if kind == "interleave":
+        source = draw(expressions(tensors, depth - 1))
+        rows = whole(source, tensors).shape[0]
+        size = draw(st.sampled_from([size for size in range(1, rows + 1) if rows % size == 0]))
+        return Interleave(
+            source, size, draw(st.sampled_from([n for n in range(1, size + 1) if size % n == 0]))
+        )
     if kind in ("pick", "transpose"):
         source = draw(expressions(tensors, depth - 1))
         shape = whole(source, tensors).shape

@@ -13,6 +13,7 @@ from adamms.mapping.checks.mapped_models import MappedModels, is_stack, outputs_
 from adamms.mapping.content.blocks import Composition, find_compositions
 from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine
 from adamms.mapping.content.sketch import Sketch, sketch_rows
+from adamms.mapping.expression import Read
 from adamms.mapping.plan import ANCESTOR, Slot
 
 # Segments of a changed order that a message lists.
@@ -96,7 +97,10 @@ def _order_of_experts(slot: Slot, source: str, models: MappedModels) -> str:
 
 def _composed(target: torch.Tensor, other: torch.Tensor) -> Composition | None:
     shape = (target.shape[0], target.shape[1])
-    pair = [Sketch(name, shape, sketch_rows(rows)) for name, rows in (("target", target), ("other", other))]
+    pair = [
+        Sketch(name, shape, sketch_rows(rows), Read(name))
+        for name, rows in (("target", target), ("other", other))
+    ]
     comparisons = (shape[0] // 16) ** 2
     return find_compositions(pair[:1], pair[1:], Noise(comparisons)).get("target")
 

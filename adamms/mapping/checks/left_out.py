@@ -13,8 +13,8 @@ from adamms.mapping.checks.names import PLACE, layer_of, may_be_language
 from adamms.mapping.expression import Shape
 from adamms.mapping.plan import Plan, Slot
 
-# Tensors that resemble a donor's may be left out up to this share of the language model: a norm that is hard
-# to recognise is a row of the report, a stack of experts is half of a model.
+# Tensors at a donor's place may be left out up to this share of the language model: a norm that was trained
+# anew is a row of the report, a stack of experts is half of a model.
 NEGLIGIBLE = 0.01
 # Reasons by which a setting leaves out: on purpose.
 ON_PURPOSE = re.compile(r"(mapper|merge)(\.\w+)?=")
@@ -29,11 +29,13 @@ class LeftOut:
         slot: the target's.
         donor: the donor's name.
         resembles: the name of the donor's tensor.
+        by_weights: whether the weights resemble; else both lie at the same place.
     """
 
     slot: Slot
     donor: str
     resembles: str
+    by_weights: bool
 
 
 def left_out(plan: Plan, donors: Mapping[str, Checkpoint]) -> list[LeftOut]:
@@ -53,10 +55,10 @@ def left_out(plan: Plan, donors: Mapping[str, Checkpoint]) -> list[LeftOut]:
         for donor in donors:
             finding = plan.findings.get(slot.name, {}).get(donor)
             inside = len(slot.shape) > 1 and layer_of(slot.name) in partly
-            nearest = finding.nearest if finding is not None and finding.found else ""
-            nearest = nearest or (spare[donor].like(slot) if inside else "")
+            weights = finding.nearest if finding is not None and finding.grade != "none" else ""
+            nearest = weights or (spare[donor].like(slot) if inside else "")
             if nearest:
-                found.append(LeftOut(slot, donor, nearest))
+                found.append(LeftOut(slot, donor, nearest, bool(weights)))
                 break
     return found
 

@@ -20,9 +20,14 @@ def may_be_language(name: str, shape: Sequence[int] = ()) -> bool:
 
     Where names say nothing, three dimensions do: experts are stacked so.
     """
-    if _NOT_LANGUAGE.search(name.lower()):
+    if is_foreign(name):
         return False
     return len(shape) == 3 or bool(PLACE.match(name) or _LANGUAGE.search(name))
+
+
+def is_foreign(name: str) -> bool:
+    """Whether a tensor is called something else than a part of a language model."""
+    return bool(_NOT_LANGUAGE.search(name.lower()))
 
 
 def layer_of(name: str) -> str:

@@ -6,13 +6,14 @@ plans or reasons.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 
 import torch
 
 from adamms.mapping.content.noise import Noise, cosine, normalised, strange_parts
 from adamms.mapping.content.sketch import Sketch
-from adamms.mapping.expression import Expression, Read, Shape, Slice
-from adamms.mapping.simplify import join
+from adamms.mapping.expression import Expression
+from adamms.mapping.simplify import Shapes, join, take
 
 # Rows of a block, tried in turn: heads have multiples of 16 dimensions, and parts whole heads.
 BLOCK_ROWS = (1024, 512, 256, 128, 64, 32, 16)
@@ -62,9 +63,26 @@ class Composition:
         """The sketch (R, k) of the composition, from the donors' sketches by name."""
         return torch.cat([donors[s.name].rows[s.start : s.stop] for s in self.segments])
 
-    def expression(self, shapes: Mapping[str, Shape]) -> Expression:
-        parts = tuple(Slice(Read(s.name), 0, s.start, s.stop) for s in self.segments)
-        return join(parts, 0, shapes.__getitem__)
+    def expression(self, donors: Mapping[str, Sketch], shape: Shapes) -> Expression:
+        """The same of whole tensors, from the donors' sketches by name and the shapes of their tensors."""
+        return join([take(donors[s.name].source, 0, s.start, s.stop, shape) for s in self.segments], 0, shape)
+
+    @property
+    def order(self) -> str:
+        """In which other order one tensor holds the rows; "" of several, or where it is the same."""
+        if len(self.sources) > 1 or len(self.segments) == 1:
+            return ""
+        size = gcd(*(edge for s in self.segments for edge in (s.start, s.stop)))
+        places = [row // size for s in self.segments for row in range(s.start, s.stop, size)]
+        if len(places) == 2:
+            return "its two halves exchanged"
+        for parts in (n for n in range(2, len(places)) if len(places) % n == 0):
+            if places == torch.arange(len(places)).view(-1, parts).T.flatten().tolist():
+                have, want = "head by head", "one after the other"
+                if parts > len(places) // parts:
+                    have, want = want, have
+                return f"parts of {size} rows {have}, where the target has them {want}"
+        return f"pieces of {size} rows in another order"
 
 
 def find_compositions(
@@ -110,6 +128,11 @@ class _Index:
     size: int
     blocks: torch.Tensor
 
+    @property
+    def counts(self) -> list[int]:
+        """How many blocks each donor has."""
+        return [len(donor.rows) // self.size for donor in self.donors]
+
     def locate(self, target: Sketch, noise: Noise) -> Composition | None:
         """The composition of `target` in blocks of this size; None unless every block is found."""
         blocks = _blocks(target, self.size)  # (n, size * k)
@@ -117,17 +140,24 @@ class _Index:
         probes = blocks[torch.linspace(0, len(blocks) - 1, min(PROBES, len(blocks))).long()]
         if ((probes @ self.blocks.T).amax(1) > least).float().mean() < 0.5:
             return None
-        counts = [len(donor.rows) // self.size for donor in self.donors]
-        scores = [(blocks @ donor.T).max(1) for donor in self.blocks.split(counts)]
-        best = torch.stack([score.values for score in scores])  # (donors, n)
-        place = torch.stack([score.indices for score in scores])
+        best = torch.cat([self._best(part) for part in blocks.split(PROBES)], 1)  # (donors, n)
         chosen = _cover(best, least)
-        return None if bool((chosen < 0).any()) else self._composition(chosen, best, place)
+        return None if bool((chosen < 0).any()) else self._composition(blocks, chosen, best)
 
-    def _composition(self, chosen: torch.Tensor, best: torch.Tensor, place: torch.Tensor) -> Composition:
-        positions = place.gather(0, chosen[None])[0].tolist()
+    def _best(self, blocks: torch.Tensor) -> torch.Tensor:
+        """(donors, n): the highest cosine that any block of each donor has with each of `blocks`."""
+        owners = torch.arange(len(self.donors)).repeat_interleave(torch.tensor(self.counts))
+        least = torch.full((len(blocks), len(self.donors)), -2.0)
+        table = blocks @ self.blocks.T  # (n, N)
+        return least.scatter_reduce(1, owners.expand(len(blocks), -1), table, "amax").T
+
+    def _composition(self, blocks: torch.Tensor, chosen: torch.Tensor, best: torch.Tensor) -> Composition:
+        positions = torch.empty_like(chosen)
+        parts = self.blocks.split(self.counts)
+        for donor in chosen.unique().tolist():
+            positions[chosen == donor] = (blocks[chosen == donor] @ parts[donor].T).argmax(1)
         segments: list[Segment] = []
-        for donor, position in zip(chosen.tolist(), positions, strict=True):
+        for donor, position in zip(chosen.tolist(), positions.tolist(), strict=True):
             name, start = self.donors[donor].name, position * self.size
             if segments and (segments[-1].name, segments[-1].stop) == (name, start):
                 start = segments.pop().start

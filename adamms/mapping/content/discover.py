@@ -1,15 +1,15 @@
 """The plan without any spec: correspondences found in the weights themselves.
 
-Models of one ancestor still resemble each other tensor by tensor. Names are never interpreted, and
-everything is decided on sketches (`sketch`). `noise` says what a cosine is worth, `match` which tensors
-belong together. This module decides which of them are the language model, and writes the plan.
+Models of one ancestor still resemble each other tensor by tensor, which sketches show (`sketch`). `noise`
+says what a cosine is worth, `match` which tensors belong together, `language` which of them are the language
+model, `experts` puts stacks together. This module writes the plan.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -18,12 +18,15 @@ from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
 from adamms.errors import AdammsError, check_pattern
+from adamms.mapping.content.experts import in_other_order, together
+from adamms.mapping.content.language import language_model
 from adamms.mapping.content.match import match_models
 from adamms.mapping.content.noise import LEAST_COSINE
+from adamms.mapping.content.rows import RowMap
 from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_model, sketchable
 from adamms.mapping.content.whole import Match
 from adamms.mapping.finding import Finding
-from adamms.mapping.plan import ANCESTOR, Plan, Slot
+from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
@@ -40,10 +43,8 @@ class DiscoverMapper:
     Args:
         scope: `language_model` merges the decoder LM only, as the paper does, even where vision encoders
             have one origin too. With an ancestor, an LM without vision, that is what the ancestor has as
-            well. Without, it is the matrices that have the hidden size (the width at which most of the
-            target's parameters take their input) as a dimension, and the vectors of that length or of one
-            that no other matrix has rows of; where the vision encoder has the same hidden size, give an
-            ancestor or `exclude_match`.
+            well; without, see `language`. Where neither names nor config.json tell, give an ancestor or
+            `exclude_match`.
             `all` merges whatever is found.
         match: a regular expression that the names of merged target tensors must contain.
         exclude_match: a regular expression; target tensors whose names contain it are kept.
@@ -81,10 +82,12 @@ class DiscoverMapper:
         slots = tuple(self._slot(entry, found, language) for entry in target.checkpoint.tensors.values())
         reasons = {name: dict.fromkeys(donor.checkpoint.tensors, "") for name, donor in donors.items()}
         finding = {
-            name: {source: matches[name].finding.rounded for source, matches in found.items()}
-            for name in target.sketches
+            entry.name: {source: matches[entry.name].finding.rounded for source, matches in found.items()}
+            for entry in target.checkpoint.tensors.values()
+            if sketchable(entry)
         }
-        return Plan.of(target, donors, slots, reasons, finding)
+        plan = Plan.of(target, donors, slots, reasons, finding)
+        return replace(plan, differences=(*_orders(plan, found), *in_other_order(plan)))
 
     def _slot(self, entry: TensorEntry, found: Mapping[str, Matches], language: frozenset[str]) -> Slot:
         matches = {source: items[entry.name] for source, items in found.items() if entry.name in items}
@@ -115,33 +118,38 @@ class DiscoverMapper:
     def _language(self, target: SketchedModel, found: Mapping[str, Matches]) -> frozenset[str]:
         """The target tensors that may be merged by `scope`."""
         if self.scope == "all":
-            return frozenset(target.sketches)
+            return frozenset(target.checkpoint.tensors)
         if ANCESTOR in found:
             return frozenset(name for name, match in found[ANCESTOR].items() if match.finding.found)
-        width = _hidden_size(target)
-        known = {name for matches in found.values() for name, m in matches.items() if m.finding.found}
-        matrices = [sketch for sketch in target.matrices if len(sketch.shape) == 2 and width in sketch.shape]
-        inside = {sketch.name for sketch in matrices}
-        foreign = {sketch.shape[0] for sketch in target.matrices if sketch.name not in inside}
-        lengths = {width} | {sketch.shape[0] for sketch in matrices if sketch.name in known} - foreign
-        vectors = [sketch for sketch in target.vectors if sketch.shape[0] in lengths]
-        return frozenset(sketch.name for sketch in (*matrices, *vectors))
-
-
-def _hidden_size(target: SketchedModel) -> int:
-    """The number of columns that most of the matrices' parameters have: of q, k, v, gate, up, embeddings."""
-    parameters = Counter[int]()
-    for sketch in target.matrices:
-        if len(sketch.shape) == 2:
-            parameters[sketch.shape[1]] += sketch.shape[0] * sketch.shape[1]
-    return max(parameters, key=lambda columns: parameters[columns], default=0)
+        resembling = {name for matches in found.values() for name, m in matches.items() if m.finding.found}
+        return language_model(target, resembling)
 
 
 def _matches(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
+    """Target tensor -> match; of a stack of all its matrices."""
     mine, theirs = (read_vocabulary(model.checkpoint.folder) for model in (target, source))
-    if mine is None or theirs is None or mine == theirs:
-        return match_models(target, source, lambda rows, source_rows: None)
-    return match_models(target, source, partial(align_rows, mine, theirs))
+    rows: RowMap = lambda count, source_count: None  # noqa: E731
+    if mine is not None and theirs is not None and mine != theirs:
+        rows = partial(align_rows, mine, theirs)
+    found = match_models(target, source, rows)
+    return {
+        entry.name: together([found[part.name] for part in target.parts(entry.name)], source.shape)
+        for entry in target.checkpoint.tensors.values()
+        if sketchable(entry)
+    }
+
+
+def _orders(plan: Plan, found: Mapping[str, Matches]) -> Iterator[Difference]:
+    """In which other order a model holds the rows of what is merged, for people."""
+    for source, matches in found.items():
+        counts = Counter(
+            matches[slot.name].order
+            for slot in plan.slots
+            if slot.merged and slot.name in matches and matches[slot.name].expression is not None
+        )
+        for order, count in counts.items():
+            if order:
+                yield Difference(source, "order of rows", "", f"{order}: {count} tensors, put in order")
 
 
 def _reason(donor: str, finding: Finding) -> str:
@@ -155,7 +163,7 @@ def _check_related(
     name: str, target: SketchedModel, source: SketchedModel, matches: Matches, language: frozenset[str]
 ) -> None:
     """A common ancestor shows in matrices: vectors are short, and the norms of all models look alike."""
-    matrices = {sketch.name: matches[sketch.name].finding for sketch in target.matrices}
+    matrices = {name: match.finding for name, match in matches.items() if len(target.shape(name)) > 1}
     found = [item for item, finding in matrices.items() if finding.found]
     if any(item in language for item in found):
         return

@@ -52,7 +52,7 @@ class Noise:
 
     def threshold(self, numbers: int) -> float:
         """The cosine above which two sketches of `numbers` numbers are not unrelated."""
-        quantile = NormalDist().inv_cdf(1 - FALSE_MATCHES / max(1, self.comparisons))
+        quantile = -NormalDist().inv_cdf(FALSE_MATCHES / max(1, self.comparisons))
         return max(LEAST_COSINE, quantile * self.deviation(numbers))
 
     def grade(

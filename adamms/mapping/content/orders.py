@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import torch
 
+from adamms.mapping.content.noise import normalised
+
 # Rows of a head: the least and the most that are tried.
 SMALLEST, LARGEST = 4, 512
 
@@ -44,3 +46,9 @@ def rotary_orders(rows: int) -> Iterator[RowOrder]:
             yield RowOrder(size, 2)
             if size > 4:
                 yield RowOrder(size, size // 2)
+
+
+def same_rows(target: torch.Tensor, other: torch.Tensor) -> tuple[int, ...] | None:
+    """For each row of `target` (R, k) the most similar of `other` (R, k); None unless each is taken once."""
+    found = (normalised(target) @ normalised(other).T).argmax(1).tolist()
+    return tuple(found) if len(set(found)) == len(found) else None

@@ -23,7 +23,7 @@ def composed_vector(
     patterns = {
         # The same layout of other tensors, as in another layer, needs no second look.
         tuple(
-            (composition.sources.index(s.name), donor.shape(s.name)[0], s.start, s.stop)
+            (composition.sources.index(s.name), len(donor.sketches[s.name].rows), s.start, s.stop)
             for s in composition.segments
         ): composition.segments
         for composition in compositions
@@ -41,7 +41,9 @@ def _fill(target: Sketch, segments: Sequence[Segment], donor: SketchedModel, noi
     for source in dict.fromkeys(segment.name for segment in segments):
         mine = torch.cat([v for v, segment in zip(values, segments, strict=True) if segment.name == source])
         taken = [segment for segment in segments if segment.name == source]
-        candidates = [vector for vector in donor.vectors if len(vector.rows) == donor.shape(source)[0]]
+        candidates = [
+            vector for vector in donor.vectors if len(vector.rows) == len(donor.sketches[source].rows)
+        ]
         if not candidates:
             return None
         finding, chosen[source] = _best(mine, taken, candidates, noise)

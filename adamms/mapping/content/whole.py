@@ -1,6 +1,6 @@
 """Whole tensors of one shape: which of a donor each of the target resembles most, and how surely.
 
-Works on sketches. Parts of tensors are the business of `blocks` and `vectors`.
+Works on sketches. Parts of tensors are the business of `blocks`, places in a layer of `places`.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from adamms.mapping.content.noise import (
     strange_parts,
     variance_beyond_chance,
 )
-from adamms.mapping.content.sketch import Sketch
-from adamms.mapping.expression import Expression, Read
+from adamms.mapping.content.sketch import Sketch, random_signs
+from adamms.mapping.expression import Expression
 from adamms.mapping.finding import Finding
 
 # A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
@@ -27,18 +27,25 @@ STRANGE_PARTS = 0.1
 FAR_VECTOR = 0.5**0.5
 # Targets compared at a time, so that the table of cosines stays small for thousands of experts.
 TARGETS_AT_ONCE = 256
+# A tensor is compared by so many numbers at the most: chance stays far below the least cosine that counts.
+DIGEST = 1 << 12
 
 
 @dataclass(frozen=True)
 class Match:
     """What a target tensor corresponds to, and the finding; merged only where the finding is found.
 
-    `strange` is the share of a matrix's parts that do not resemble as the others do.
+    Args:
+        candidate: what came closest.
+        finding: how surely.
+        strange: the share of a matrix's parts that do not resemble as the others do.
+        order: in which other order the donor holds its rows; "" where in the target's.
     """
 
     candidate: Expression | None
     finding: Finding
     strange: float = 0.0
+    order: str = ""
 
     @property
     def expression(self) -> Expression | None:
@@ -92,7 +99,7 @@ def compare(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> Compared:
         pairs += table.numel()
         contested = table.amax(0)
         unmatched = (table < table.amax(1, keepdim=True)) & (table < contested)
-        excess.append(variance_beyond_chance(table[unmatched], mine[0].rows.numel()))
+        excess.append(variance_beyond_chance(table[unmatched], stacked.shape[1]))
         top = table.topk(min(3, len(theirs)), 1)
         for sketch, values, places in zip(mine, top.values.tolist(), top.indices.tolist(), strict=True):
             others = tuple((value, theirs[i].name) for value, i in zip(values, places, strict=True))
@@ -103,14 +110,22 @@ def compare(targets: Sequence[Sketch], donors: Sequence[Sketch]) -> Compared:
 def _stack(sketches: Sequence[Sketch]) -> torch.Tensor:
     """(tensors, numbers) at norm 1; vectors around their mean, as norm weights are all near a common one."""
     rows = [centred(sketch.rows) if sketch.vector else sketch.rows for sketch in sketches]
-    return normalised(torch.stack([row.flatten() for row in rows]))
+    return normalised(torch.stack([_digest(row.flatten()) for row in rows]))
+
+
+def _digest(values: torch.Tensor) -> torch.Tensor:
+    """A sketch of a sketch (n,) in at most `DIGEST` numbers."""
+    if len(values) <= DIGEST:
+        return values
+    signed = values * random_signs(len(values))
+    return torch.nn.functional.pad(signed, (0, -len(signed) % DIGEST)).view(-1, DIGEST).sum(0)
 
 
 def judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
     """The match that the best whole tensor gives."""
     if target.vector and float(centred(target.rows).abs().max()) == 0:
         return Match(None, Finding("none", 0.0, note="its values are all equal: nothing to compare"))
-    numbers, others = target.rows.numel(), [value for value, _ in whole.others]
+    numbers, others = min(target.rows.numel(), DIGEST), [value for value, _ in whole.others]
     grade = noise.grade(whole.cosine, numbers, others, whole.contested)
     far = distance(target.rows, whole.donor.rows)
     note, strange = "", 0.0
@@ -122,4 +137,4 @@ def judge(target: Sketch, whole: Whole, noise: Noise) -> Match:
             grade, note = "unsure", "the two differ by more than half of the squared norm"
     runner_up, rival = whole.others[0] if whole.others else (None, "")
     finding = Finding(grade, whole.cosine, whole.donor.name, runner_up, rival, far, note)
-    return Match(Read(whole.donor.name), finding, strange)
+    return Match(whole.donor.source, finding, strange)

@@ -285,9 +285,9 @@ def test_refuses_an_ancestor_that_is_none_and_a_donor_akin_in_vision_only(
     target, donor, stranger = (sketched(tmp_path / name) for name in ("target", "donor", "stranger"))
     with pytest.raises(AdammsError, match=r"model.ancestor .*no ancestor in common"):
         discover_mapper().plan(target, {"a": donor}, stranger)
-    hide(language(kin / "target") | rest(kin / "target"), tmp_path / "whole")
+    tiny.write_state(language(kin / "target") | rest(kin / "target"), tmp_path / "whole")
     vision = {name: tensor for name, tensor in rest(kin / "target").items() if "merger" not in name}
-    hide(language(strangers / "ancestor") | vision, tmp_path / "seeing stranger")
+    tiny.write_state(language(strangers / "ancestor") | vision, tmp_path / "seeing stranger")
     with pytest.raises(AdammsError, match=r"the language models have no ancestor in common.*outside"):
         discover_mapper().plan(sketched(tmp_path / "whole"), {"a": sketched(tmp_path / "seeing stranger")})
     with pytest.raises(AdammsError, match="no donor given"):

@@ -54,7 +54,7 @@ def test_the_size_of_chunks_changes_nothing(rows: int, columns: int, seed: int, 
         assert torch.equal(sketch_rows(x), whole)
 
 
-@given(rows_of, st.integers(2, 70), seeds)
+@given(rows_of, st.integers(BUCKETS + 1, 70), seeds)
 def test_equals_the_definition(rows: int, columns: int, seed: int) -> None:
     x = matrix(rows, columns, seed)
     expected = torch.zeros(rows, BUCKETS, dtype=torch.float64)
@@ -77,6 +77,22 @@ def test_inner_products_are_unbiased_with_the_stated_deviation() -> None:
     assert abs(torch.tensor(errors).mean()) < 0.01  # six deviations of the mean
     expected = (BUCKETS * rows) ** -0.5
     assert 0.8 * expected < float(torch.tensor(chance).std()) < 1.2 * expected
+
+
+def test_rows_of_few_values_are_kept() -> None:
+    assert torch.equal(sketch_rows(matrix(5, 4, 0)), matrix(5, 4, 0))
+
+
+def test_a_stack_is_as_many_matrices_and_a_convolution_is_one(tmp_path: Path) -> None:
+    stack, kernels = torch.randn(3, 24, 48), torch.randn(64, 1, 4)
+    save_file({"experts": stack, "conv": kernels}, tmp_path / "model.safetensors")
+    model = sketch_model(open_checkpoint(tmp_path))
+    assert list(model.sketches) == ["conv", "experts[0]", "experts[1]", "experts[2]"]
+    for index, part in enumerate(model.parts("experts")):
+        assert part.shape == (24, 48)
+        assert torch.equal(part.rows, sketch_rows(stack[index]))
+    (turned,) = model.transposed(model.parts("experts")[1:2])
+    assert torch.equal(turned.rows, sketch_rows(stack[1].T))
 
 
 def test_one_dimension_is_kept_and_infinities_are_not(tmp_path: Path) -> None:

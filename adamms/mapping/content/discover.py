@@ -30,6 +30,8 @@ from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
+# What training adapts to the load of the experts: never merged, as adamms/architectures/experts.yaml says.
+BALANCE = re.compile(r"(e_score_correction_bias|expert_bias)$")
 # Shows the progress of a stage, as `Console.stage` does: title, units, what they are.
 Stages = Callable[[str, int, str], AbstractContextManager[Advance]]
 # Target tensor -> match, for one other model.
@@ -84,7 +86,7 @@ class DiscoverMapper:
         finding = {
             entry.name: {source: matches[entry.name].finding.rounded for source, matches in found.items()}
             for entry in target.checkpoint.tensors.values()
-            if sketchable(entry)
+            if sketchable(entry) and not BALANCE.search(entry.name)
         }
         plan = Plan.of(target, donors, slots, reasons, finding)
         return replace(plan, differences=(*_orders(plan, found), *in_other_order(plan)))
@@ -107,6 +109,8 @@ class DiscoverMapper:
 
     def _filtered(self, entry: TensorEntry) -> str:
         """The reason why a filter keeps the tensor, or why it cannot be compared; "" if neither."""
+        if BALANCE.search(entry.name):
+            return "expert selection (balances the experts' load, no weight)"
         if not sketchable(entry):
             return f"cannot be compared: {entry.dtype} of shape {list(entry.shape)}"
         if self.match is not None and not re.search(self.match, entry.name):

@@ -19,7 +19,7 @@ LEFTOVERS = {
     "position numbers (a constant)": r"(.+\.)?position_ids",
     "attention mask (a constant)": r"(.+\.)?(masked_bias|causal_mask)",
     "multi-token prediction": r"(.+\.)?(mtp|mtp_\w+)\..+",
-    "value head (reinforcement learning)": r"v_head\..+",
+    "value head (reinforcement learning)": r"(v_head|value_head|reward_head)\..+",
     "classification head": r"(score|classifier|qa_outputs)\..+",
     "moving average of the weights": r"(ema|ema_model|model_ema|shadow_params)\..+|n_averaged",
     "state of training": r"(optimizer\w*|lr_scheduler\w*)\..+|(.+\.)?(exp_avg|exp_avg_sq|_extra_state)",

@@ -20,6 +20,8 @@ from adamms.errors import AdammsError
 SECOND_COPY = "consolidated"
 # Its licence goes into the card of what is merged.
 CARD = "README.md"
+# Files that a message names.
+LISTED = 3
 
 
 class Unreachable(AdammsError):
@@ -66,7 +68,11 @@ class Repository:
         return [*self.own_weights(folder), *(name for name in self.sizes if tower and _is_in(name, tower))]
 
     def own_weights(self, folder: Path) -> list[str]:
-        """Those files without the vision tower's."""
+        """Those files without the vision tower's.
+
+        Raises:
+            AdammsError: there are none, or several and no index.
+        """
         for single, index in zip(SINGLE_NAMES, INDEX_NAMES, strict=True):
             if index in self.sizes:
                 return list(dict.fromkeys(read_index(folder / index).values()))
@@ -78,15 +84,17 @@ class Repository:
         for suffix in WEIGHT_SUFFIXES:
             found = [name for name in own if name.endswith(suffix)]
             first = [name for name in found if not name.startswith(SECOND_COPY)] or found
-            if first:
+            if len(first) == 1:
                 return first
-        return []
+        what = "several files of weights and no index" if own else "no weights as safetensors or torch files"
+        largest = sorted(own or self.sizes, key=lambda name: -self.sizes[name])[:LISTED]
+        raise AdammsError(f"{self.name}: {what}; its largest files: {', '.join(largest)}")
 
     def download(self, weights: bool) -> Path:
         """The folder in the hub's cache with the side files and, if asked for, the weights.
 
         Raises:
-            AdammsError: the disk is too small.
+            AdammsError: the disk is too small, or the weights are not to be found.
             Unreachable: the hub stops to answer.
         """
         folder = self._fetch(self.side_files)

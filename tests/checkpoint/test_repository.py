@@ -97,6 +97,30 @@ def test_an_adapter_comes_whole(hub: FakeHub) -> None:
     assert open_headers(repository) is None
 
 
+OTHERS = {
+    "quantised": (
+        ("a-Q4_K_M.gguf", "b.onnx"),
+        "no weights as safetensors or torch files; its largest files: a-Q4",
+    ),
+    "in folders": (("llm/model.safetensors",), "no weights .* its largest files: llm/model.safetensors"),
+    "without index": (
+        ("a.safetensors", "b.safetensors"),
+        "several files of weights and no index; .* a.safet",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_a_repository_without_weights_that_are_read_names_what_it_has(hub: FakeHub, case: str) -> None:
+    files, message = OTHERS[case]
+    folder = publish(hub, *files)
+    (folder / "model.safetensors").unlink()
+    (folder / files[0]).write_bytes(bytes(10_000))
+    with pytest.raises(AdammsError, match=f"owner/name: {message}"):
+        locate(NAME)
+    assert not hub.weights_sent(NAME)
+
+
 @pytest.mark.parametrize("shards", [1, 2])
 def test_headers_are_read_by_ranges(hub: FakeHub, shards: int) -> None:
     folder = publish(hub, shards=shards)

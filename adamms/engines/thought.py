@@ -9,6 +9,7 @@ TAGS = {
     "[THINK]": "[/THINK]",  # Magistral-Small from 2507 on
     "◁think▷": "◁/think▷",  # Kimi-VL-Thinking
     "<|begin_of_thought|>": "<|end_of_thought|>",  # Sky-T1, OpenThinker
+    "## Thinking": "## Final Response",  # HuatuoGPT-o1
 }
 # What may stand around the answer after a thought: OpenThinker's solution; GLM-4.1V's answer and box.
 MARKS = (

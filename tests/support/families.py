@@ -60,6 +60,8 @@ RECENT = {
     "kimi_vl": Family("kimi_vl", "deepseek_v3", recent_formats.kimi_vl),
     "deepseek_vl2": Family("deepseek_vl2", "deepseek_v3", recent_formats.deepseek_vl2),
 }
+# Merged but for the rows of its actions.
+OPENVLA = {"openvla": Family("openvla", "llama_of_openvla", recent_formats.openvla)}
 
 
 def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
@@ -68,8 +70,8 @@ def save_language(kind: str, folder: Path, seed: int = 0) -> Path:
 
 
 def save_family(name: str, folder: Path, seed: int = 0) -> Path:
-    """A tiny model of one of FAMILIES or RECENT."""
-    family = (FAMILIES | RECENT)[name]
+    """A tiny model of one of FAMILIES, RECENT or OPENVLA."""
+    family = (FAMILIES | RECENT | OPENVLA)[name]
     if not isinstance(family.source, RemoteFormat):
         return save_model(family.source, folder, seed)
     plain = save_language(family.language, folder.with_name(f"{folder.name}-plain"), seed)

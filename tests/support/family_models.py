@@ -5,6 +5,7 @@ from typing import Any
 
 HIDDEN, HEADS, KEY_VALUE_HEADS, HEAD_DIM = 128, 4, 2, 32  # the least that vLLM computes with
 LAYERS = 2
+OPENVLA_ALL_ROWS = 32064
 CROSS_LAYERS = [1, 3]  # mllama: of four layers, so that the language model has two
 
 TEXT: dict[str, Any] = {
@@ -95,6 +96,12 @@ def _llama() -> Any:
     return LlamaForCausalLM(LlamaConfig(**TEXT))
 
 
+def _llama_of_openvla() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**TEXT | {"vocab_size": OPENVLA_ALL_ROWS}))
+
+
 def _mistral() -> Any:
     from transformers import MistralConfig, MistralForCausalLM
 
@@ -122,6 +129,7 @@ LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen3_moe": _qwen3_moe,
     "deepseek_v3": _deepseek_v3,
     "llama": _llama,
+    "llama_of_openvla": _llama_of_openvla,
     "mistral": _mistral,
     "phi3": phi3,
     "gemma3_text": _gemma3_text,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from family_models import DEEPSEEK, HEAD_DIM, HIDDEN, LAYERS, TEXT
+from family_models import DEEPSEEK, HEAD_DIM, HIDDEN, LAYERS, OPENVLA_ALL_ROWS, TEXT
 from remote_formats import (
     FEED_FORWARD,
     WIDTH,
@@ -171,6 +171,8 @@ _DEEPSEEK_VL2: Shapes = {
     "image_newline": (HIDDEN,),
     "view_seperator": (HIDDEN,),
 }
+# So many rows of OpenVLA's embeddings and head are Llama's; then come actions and padding.
+OPENVLA_ROWS = 31744
 _FEATURIZERS = ("vision_backbone.featurizer", "vision_backbone.fused_featurizer")
 _OPENVLA: Shapes = {
     **{f"{tower}.pos_embed": (1, 4, WIDTH) for tower in _FEATURIZERS},
@@ -185,6 +187,7 @@ _MOLMO2_TEXT = TEXT_WITH_HEAD_DIM | {
     **{"model_type": "molmo2_text", "layer_norm_eps": TEXT["rms_norm_eps"], "qkv_bias": False},
     **{"use_qk_norm": True, "qk_norm_type": "qwen3", "norm_after": False, "hidden_act": "silu"},
     **{"additional_vocab_size": IMAGE_TOKENS, "rope_scaling_layers": None, "rope_theta": 10000.0},
+    "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
 }
 
 
@@ -262,7 +265,7 @@ openvla = RemoteFormat(
     {
         "architectures": ["OpenVLAForActionPrediction"],
         "model_type": "openvla",
-        "text_config": TEXT | {"model_type": "llama"},
+        "text_config": TEXT | {"model_type": "llama", "vocab_size": OPENVLA_ALL_ROWS},
     },
     _OPENVLA,
     lambda language: under("language_model.", language),

@@ -4,7 +4,9 @@ The code, written for these tests, covers what vLLM 0.32 asks for. vLLM implemen
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from family_models import TEXT
 from remote_formats import FEED_FORWARD, QUERIES, WIDTH, phi3_v_vision
@@ -252,9 +254,14 @@ TEMPLATE = (
 
 def make_runnable(name: str, folder: Path) -> Path:
     """Add to the folder of `families.save_family(name)` what its published folder has beside weights."""
-    config = json.loads((folder / "config.json").read_text()) | FIELDS[name]
+    return add_code(folder, FIELDS[name], FILES[name])
+
+
+def add_code(folder: Path, fields: Mapping[str, Any], files: Mapping[str, str]) -> Path:
+    """Add these fields of config.json, these files and a tokenizer."""
+    config = json.loads((folder / "config.json").read_text()) | fields
     (folder / "config.json").write_text(json.dumps(config))
-    for file, text in FILES[name].items():
+    for file, text in files.items():
         (folder / file).write_text(text)
     save_tokenizer(folder, config.get("vocab_size", TEXT["vocab_size"]))
     return folder

@@ -21,6 +21,8 @@ RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("
 # vLLM's class -> {name in the file: the name that a reload expects}. Phi-3-vision's two embeddings are one
 # parameter. The first load takes either name; from then on vLLM skips the second and misses the first.
 TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
+# vLLM's class -> a tensor whose block its loader insists on: Molmo2's joins two tensors to one of embeddings.
+NEEDED = {"Molmo2ForConditionalGeneration": "model.transformer.wte.embedding"}
 
 
 class WorkerExtension:
@@ -67,8 +69,9 @@ class WorkerExtension:
         """
         recipe: Recipe = pickle.loads(pickled)
         merged = set(recipe.mapped)
-        names = with_siblings(merged | self.adamms_written, recipe.target.tensors)
         sources, model = self.adamms_sources, self.model_runner.get_model()
+        needed = {NEEDED[kind]} if (kind := type(model).__name__) in NEEDED else set()
+        names = with_siblings(merged | self.adamms_written | needed, recipe.target.tensors)
         tied = TIED.get(type(model).__name__, {})
         renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
         workers = None if sources.device.type == "cpu" else 1

@@ -3,7 +3,6 @@
 Names and layouts are written down a second time in tests/support/recent_formats.py.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,14 +10,13 @@ import pytest
 import recent_formats
 import torch
 from families import RECENT, save_family, save_language
-from family_models import HIDDEN
 from mappers import spec_mapper
+from recent_formats import OPENVLA_ROWS
 from remote_formats import RemoteFormat
 from safetensors.torch import load_file
-from tiny import State, write_state
+from tiny import State
 from tiny_merges import described, interpolated
 
-from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.expression import Tokens
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
@@ -104,35 +102,21 @@ def test_a_language_model_takes_that_of_a_format(
 
 
 def test_openvla_keeps_the_rows_of_its_actions_and_gives_none(tmp_path: Path) -> None:
-    """256 tokens of Llama's and 64 rows of padding; the donor has 32000 rows."""
-    rows, mine, theirs = 31744, 32064, 32000
-    folders = {
-        count: with_rows(save_language("llama", tmp_path / f"{count}-plain"), count)
-        for count in (mine, theirs)
-    }
-    plain, donor = (weights(folders[count]) for count in (mine, theirs))
-    write_state(recent_formats.openvla.renamed(plain), tmp_path / "openvla")
-    (tmp_path / "openvla/config.json").write_text(json.dumps(recent_formats.openvla.config))
-    mapper = spec_mapper(embeddings="rows", embedding_rows=rows)
-    target = described(tmp_path / "openvla")
-    plan = mapper.plan(target, {"a": described(folders[theirs])})
-    recipe = Recipe(target.checkpoint, {"a": open_checkpoint(folders[theirs])}, plan, Linear(), {"a": ALPHA})
-    after = recent_formats.openvla.restored(dict(recipe.tensors()))
-    for name in EMBEDDINGS:
-        assert torch.equal(after[name][rows:], plain[name][rows:])
-        found, expected = mixed({"": plain[name][:rows]}, {"": donor[name][:rows]}), {"": after[name][:rows]}
-        assert_equal(found, expected)
-    back = mapper.plan(described(folders[theirs]), {"a": target})
-    (head,) = [slot.donors["a"] for slot in back.slots if slot.name == "lm_head.weight"]
-    assert isinstance(head, Tokens)
-    assert head.rows == (*range(rows), *(-1,) * (theirs - rows))
-
-
-EMBEDDINGS = ("lm_head.weight", "model.embed_tokens.weight")
-
-
-def with_rows(folder: Path, rows: int) -> Path:
-    """The language model in the folder with another number of tokens."""
-    state = weights(folder)
-    write_state(state | {name: torch.randn(rows, HIDDEN) for name in EMBEDDINGS}, folder)
-    return folder
+    target, donor = (
+        save_family("openvla", tmp_path / "a", seed=1),
+        save_language("llama_of_openvla", tmp_path / "b"),
+    )
+    mine, theirs = described(target), described(donor)
+    mapper = spec_mapper(embeddings="rows", embedding_rows=OPENVLA_ROWS)
+    plan = mapper.plan(mine, {"a": theirs})
+    recipe = Recipe(mine.checkpoint, {"a": theirs.checkpoint}, plan, Linear(), {"a": ALPHA})
+    before, after = weights(tmp_path / "a-plain"), recent_formats.openvla.restored(dict(recipe.tensors()))
+    expected = mixed(before, weights(donor))
+    for name in ("lm_head.weight", "model.embed_tokens.weight"):
+        expected[name][OPENVLA_ROWS:] = before[name][OPENVLA_ROWS:]
+    assert_equal(after, expected)
+    assert spec_mapper().plan(mine, {"a": theirs}).slots[0].reason.startswith("31744 rows, a has 32064")
+    for slot in mapper.plan(theirs, {"a": mine}).slots:
+        if slot.name in ("lm_head.weight", "model.embed_tokens.weight"):
+            assert isinstance(slot.donors["a"], Tokens)
+            assert max(slot.donors["a"].rows) == OPENVLA_ROWS - 1

@@ -24,7 +24,7 @@ from adamms.engines.base import Engine, EngineSettings, PromptFiles
 from adamms.engines.transformers.kept_inputs import KeptInputs
 from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
-from adamms.models.registration import auto_class
+from adamms.models.registration import is_text_only
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
@@ -70,7 +70,7 @@ class Transformers(EngineSettings):
         from adamms.engines.prompt import load_processor  # takes seconds to import
 
         found = load_processor(folder, prompt_files)
-        if not hasattr(found, "tokenizer") and auto_class(read_config(folder)) != "AutoModelForCausalLM":
+        if not hasattr(found, "tokenizer") and not is_text_only(read_config(folder)):
             raise AdammsError(
                 f"{folder}: it has a tokenizer and no processor of images; copy processor_config.json, or "
                 f"preprocessor_config.json, from the model that it was made from"

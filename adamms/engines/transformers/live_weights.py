@@ -79,12 +79,16 @@ class LiveWeights:
         unused = model._keys_to_ignore_on_load_unexpected or ()
         ignored = set()
         found: dict[str, Group] = {}
+        keys: dict[int, str] = {}  # address in memory -> live name
         for name, key, converter, pattern in _live_names(model, self._live, stored):
             if key not in self._live:
                 if any(re.search(each, key) for each in unused):
                     ignored.add(name)
             elif converter is None:
-                self.views[name] = self._live[key]
+                tensor = self._live[key]
+                if tensor.numel() and keys.setdefault(tensor.data_ptr(), key) != key:
+                    tensor = self._live[key] = self._untied(key)  # a merge may part what the files hold twice
+                self.views[name] = tensor
             else:
                 found.setdefault(key, Group(key, converter)).sources[name] = pattern
         self.ignored = frozenset(ignored)
@@ -113,6 +117,15 @@ class LiveWeights:
         made = converter.convert(group.key, model=self._model, config=self._model.config)
         for key, tensor in made.items():
             self._live[key].copy_(tensor[0] if isinstance(tensor, list) else tensor)
+
+    def _untied(self, key: str) -> torch.Tensor:
+        """The live tensor `key` in memory of its own."""
+        module, _, attribute = key.rpartition(".")
+        parent, own = self._model.get_submodule(module), self._live[key].clone()
+        if isinstance(getattr(parent, attribute), torch.nn.Parameter):
+            own = torch.nn.Parameter(own, requires_grad=False)
+        setattr(parent, attribute, own)
+        return own.detach()
 
     def _views(self, group: Group, stored: Mapping[str, Shape]) -> list[torch.Tensor] | None:
         """The views of a group's tensors, pattern by pattern; None where what is live is no view.

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from configured_engines import transformers_engine
+from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 from tiny_merges import published
 from tiny_types import relayout_experts, save_tiny
@@ -64,6 +65,24 @@ def test_there_and_back_as_the_written_checkpoints(model_type: str, layout: Layo
             assert_same_bits(found[name], tensor)
             if tensor.is_floating_point() and tensor.numel() > 1:
                 assert torch.equal(tensor, before[name]) == (alpha == 0), name
+
+
+def test_a_head_that_is_stored_beside_embeddings_it_is_tied_to_may_part_from_them(tmp_path: Path) -> None:
+    """transformers ties the two in memory while they are equal, and not those of the merged files."""
+    folders = [
+        save_tiny("qwen3", tmp_path / name, noise=i, tie_word_embeddings=True) for i, name in enumerate("ab")
+    ]
+    for i, folder in enumerate(folders):
+        file = folder / "model.safetensors"
+        state = load_file(file)
+        embeddings = state["model.embed_tokens.weight"]
+        save_file(state | {"lm_head.weight": embeddings.clone() if i == 0 else -embeddings}, file)
+    engine = engine_without_processor(folders[0])
+    engine.load(merged := twin(*folders, 0.5))
+    loaded = load_model(published(merged, tmp_path / "out")).state_dict()
+    for name, tensor in engine.live.model.state_dict().items():
+        assert_same_bits(tensor, loaded[name])
+    assert not torch.equal(loaded["lm_head.weight"], loaded["model.embed_tokens.weight"])
 
 
 def test_experts_are_views_of_the_parameter_in_which_they_are_stacked(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.report import words
 
 NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+EXPERT = re.compile(r"(?<=\bexperts\.)\d+(?=\.)")
 # Branches of one kind that are shown; the rest is counted.
 SHOWN = 24
 # Characters of an expression that are shown: those of grouped weights name every group.
@@ -42,7 +43,7 @@ def _patterns(slots: Iterable[Slot]) -> list[Branch]:
     """One branch per pattern and shape, in the order in which they first appear."""
     groups: dict[tuple[str, tuple[int, ...]], list[Slot]] = {}
     for slot in slots:
-        groups.setdefault((NUMBER.sub("{i}", slot.name), tuple(slot.shape)), []).append(slot)
+        groups.setdefault((_pattern(slot.name), tuple(slot.shape)), []).append(slot)
     branches = []
     for (pattern, shape), alike in groups.items():
         times = f"{len(alike)} x " if len(alike) > 1 else ""
@@ -52,12 +53,17 @@ def _patterns(slots: Iterable[Slot]) -> list[Branch]:
     return [*branches[:SHOWN], Branch(f"and {rest} more patterns")] if rest > 0 else branches
 
 
+def _pattern(text: str) -> str:
+    """Names without their numbers: `{e}` for an expert's, `{i}` for any other."""
+    return NUMBER.sub("{i}", EXPERT.sub("{e}", text))
+
+
 def _sources(alike: Sequence[Slot]) -> list[str]:
     """Out of what the tensors of one pattern are made, each donor's own pattern once."""
     found: dict[str, None] = {}
     for slot in alike:
         for donor, expression in slot.donors.items():
-            text = NUMBER.sub("{i}", to_text(expression))
+            text = _pattern(to_text(expression))
             found[f"{donor}: {text if len(text) <= LONG else text[: LONG - 4] + ' ...'}"] = None
     return list(found)
 

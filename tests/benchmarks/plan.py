@@ -10,13 +10,16 @@ Writes checkpoints with the published names, shapes and shards whose weights are
     adamms         the command line: python run.py mode=plan
 
 Wall is the whole process, interpreter start included, and processor its user and system time, which
-other work on the machine disturbs less. `adamms` further includes Hydra's composition, the recognition
-and description of every tensor, the mapping, and writing plan.json.
+other work on the machine disturbs less; memory is its peak. `adamms` further includes Hydra's composition,
+the recognition and description of every tensor, the mapping, and writing plan.json.
+
+The last pairs are mixtures of experts of 235B parameters: Qwen3-VL-235B-A22B, whose files hold the experts of
+a layer in one tensor, with Qwen3-235B-A22B per expert, and the latter with itself.
 """
 
 import argparse
 import json
-import resource
+import os
 import shutil
 import statistics
 import struct
@@ -44,6 +47,10 @@ SAFETENSORS_SHARD = 5_000_000_000
 PAIRS = ("cogvlm_from_mplug_owl2", "cambrian_from_yi_vl", "llava_onevision_from_qwen2vl")
 # Published as torch files, in so many.
 TORCH_SHARDS = {"mplug_owl2_llama2_7b": 33, "llama_2_7b_hf": 2, "yi_vl_34b": 8}
+
+# Qwen3-235B-A22B: layers, experts, hidden size, expert width, rows of queries and of keys.
+LAYERS, EXPERTS, HIDDEN, WIDTH, QUERIES, KEYS = 94, 128, 4096, 1536, 8192, 512
+VOCABULARY = 151936
 
 PLAIN = """
 import sys
@@ -86,9 +93,53 @@ def published(content: Mapping[str, Any]) -> list[Tensor]:
     ]
 
 
+def mixture(fused: bool) -> dict[str, Any]:
+    """Qwen3-VL-235B-A22B without most of its vision encoder, or the per-expert Qwen3-235B-A22B."""
+    prefix = "model.language_model." if fused else "model."
+    shapes: list[tuple[str, int, tuple[int, ...]]] = [
+        (f"{prefix}embed_tokens.weight", 0, (VOCABULARY, HIDDEN)),
+        ("lm_head.weight", 0, (VOCABULARY, HIDDEN)),
+        (f"{prefix}norm.weight", 0, (HIDDEN,)),
+    ]
+    attention = {"q": (QUERIES, HIDDEN), "k": (KEYS, HIDDEN), "v": (KEYS, HIDDEN), "o": (HIDDEN, QUERIES)}
+    layer = {f"self_attn.{part}_proj.weight": shape for part, shape in attention.items()}
+    layer |= {f"self_attn.{part}_norm.weight": (128,) for part in "qk"}
+    layer |= {f"{part}_layernorm.weight": (HIDDEN,) for part in ("input", "post_attention")}
+    layer["mlp.gate.weight"] = (EXPERTS, HIDDEN)
+    if fused:
+        layer["mlp.experts.gate_up_proj"] = (EXPERTS, HIDDEN, 2 * WIDTH)
+        layer["mlp.experts.down_proj"] = (EXPERTS, WIDTH, HIDDEN)
+        shapes.append(("model.visual.merger.linear_fc2.weight", 0, (HIDDEN, 4608)))
+    else:
+        for expert in range(EXPERTS):
+            one = f"mlp.experts.{expert}"
+            layer |= {f"{one}.{part}_proj.weight": (WIDTH, HIDDEN) for part in ("gate", "up")}
+            layer[f"{one}.down_proj.weight"] = (HIDDEN, WIDTH)
+    shapes += [(f"{prefix}layers.{{i}}.{name}", LAYERS, shape) for name, shape in layer.items()]
+    text = {"hidden_size": HIDDEN, "moe_intermediate_size": WIDTH, "num_hidden_layers": LAYERS}
+    text |= {"num_experts": EXPERTS, "num_experts_per_tok": 8, "vocab_size": VOCABULARY, "head_dim": 128}
+    text |= {"num_attention_heads": 64, "num_key_value_heads": 4, "hidden_act": "silu"}
+    text |= {"rms_norm_eps": 1e-6, "rope_theta": 5e6, "norm_topk_prob": True, "tie_word_embeddings": False}
+    config = {
+        "architectures": ["Qwen3VLMoeForConditionalGeneration" if fused else "Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_vl_moe" if fused else "qwen3_moe",
+        **({"text_config": text | {"model_type": "qwen3_vl_moe_text"}} if fused else text),
+    }
+    return {"config": config, "tensors": [[name, count, "BF16", shape] for name, count, shape in shapes]}
+
+
+MIXTURES = {"experts_fused": mixture(fused=True), "experts_apart": mixture(fused=False)}
+MIXTURES["experts_apart_too"] = MIXTURES["experts_apart"]
+
+
+def content_of(name: str) -> dict[str, Any]:
+    """Config and tensors: of a published checkpoint, or of a mixture of experts."""
+    return MIXTURES[name] if name in MIXTURES else json.loads((FIXTURES / f"{name}.json").read_text())
+
+
 def write_checkpoint(name: str, folder: Path) -> Path:
-    """The published checkpoint without its values: files of full length, made of holes."""
-    content = json.loads((FIXTURES / f"{name}.json").read_text())
+    """The checkpoint without its values: files of full length, made of holes."""
+    content = content_of(name)
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(content["config"]))
     tensors = published(content)
@@ -118,6 +169,7 @@ def _write_safetensors(shard: list[Tensor], file: Path) -> None:
         header[tensor.name] = {"dtype": tensor.dtype, "shape": list(tensor.shape), "data_offsets": offsets}
         position += tensor.nbytes
     raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)  # so that tensors are aligned
     with file.open("wb") as stream:
         stream.write(struct.pack("<Q", len(raw)) + raw)
         stream.truncate(8 + len(raw) + position)
@@ -131,26 +183,33 @@ def _write_torch(shard: list[Tensor], file: Path) -> None:
 
 
 def models_of(pair: str) -> dict[str, str]:
-    """Target, donor and ancestor -> the checkpoints that conf/model/PAIR.yaml names."""
+    """Target, donor and ancestor -> the checkpoints that conf/model/PAIR.yaml names, or those of experts."""
+    if pair not in PAIRS:
+        return dict(zip(("target", "donors.a"), pair.split(" <- "), strict=True))
     entries = yaml.safe_load((ROOT / f"conf/model/{pair}.yaml").read_text())["defaults"]
     return {k.removeprefix("/checkpoint@"): v for entry in entries for k, v in entry.items()}
 
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds of one process."""
+    """Seconds of one process, and its largest memory in GB."""
 
     wall: float
     processor: float
+    memory: float
 
 
 def run(command: list[str], folder: Path) -> Run:
-    start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        sys.exit(f"{' '.join(command[:2])} failed:\n{done.stdout}")
-    return Run(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if status:
+            said.seek(0)
+            sys.exit(f"{' '.join(command[:2])} failed:\n{said.read()}")
+    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6)
 
 
 def measure(pair: str, folder: Path, rounds: int) -> None:
@@ -164,7 +223,8 @@ def measure(pair: str, folder: Path, rounds: int) -> None:
         "import torch": [sys.executable, "-c", "import torch"],
         "plain": [sys.executable, "-c", PLAIN, *map(str, paths.values())],
         "adamms": [
-            *(sys.executable, str(ROOT / "run.py"), "mode=plan", f"model={pair}"),
+            *(sys.executable, str(ROOT / "run.py"), "mode=plan"),
+            f"model={pair if pair in PAIRS else 'custom'}",
             *(f"model.{key}.path={paths[name]}" for key, name in names.items()),
             *(f"output={output}", f"hydra.run.dir={folder / 'hydra'}"),
         ],
@@ -176,24 +236,27 @@ def measure(pair: str, folder: Path, rounds: int) -> None:
         for name, command in commands.items():
             runs[name].append(run(command, folder))
             shutil.rmtree(output, ignore_errors=True)
-    contents = {name: json.loads((FIXTURES / f"{name}.json").read_text()) for name in names.values()}
-    tensors = [tensor for content in contents.values() for tensor in published(content)]
-    print(f"\n{pair}: {len(tensors)} tensors, {sum(t.nbytes for t in tensors) / 1e9:.0f} GB in three models")
-    print(f"{'':16}{'wall s':>8}{'(fastest)':>11}{'processor s':>13}")
+    tensors = [tensor for name in names.values() for tensor in published(content_of(name))]
+    size = sum(t.nbytes for t in tensors) / 1e9
+    print(f"\n{pair}: {len(tensors)} tensors, {size:.0f} GB in {len(names)} models")
+    print(f"{'':16}{'wall s':>8}{'(fastest)':>11}{'processor s':>13}{'memory GB':>11}")
     for name, measured in runs.items():
         wall = statistics.median(one.wall for one in measured)
         processor = statistics.median(one.processor for one in measured)
-        print(f"  {name:14}{wall:8.2f}{min(one.wall for one in measured):11.2f}{processor:13.2f}")
+        print(f"  {name:14}{wall:8.2f}{min(one.wall for one in measured):11.2f}{processor:13.2f}", end="")
+        print(f"{max(one.memory for one in measured):11.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    pairs = [*PAIRS, "experts_fused <- experts_apart", "experts_apart <- experts_apart_too"]
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--pairs", choices=pairs, nargs="+", default=pairs)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for pair in PAIRS:
+        for pair in arguments.pairs:
             measure(pair, Path(folder), arguments.rounds)
 
 

@@ -79,6 +79,18 @@ def test_expressions_in_words() -> None:
     assert to_text(Transpose(Pick(q, 3))) == "transpose(q[3])"
 
 
+def test_experts_of_their_own_are_one_branch() -> None:
+    slots = tuple(
+        Slot(f"l.{i}.experts.{e}.up", (4, 4), "F32", "", {"a": Read(f"k.{i}.mlp.experts.{e}.w3")})
+        for i in range(2)
+        for e in range(3)
+    )
+    assert list(lines(plan_tree(Plan("target", {}, slots))))[2:] == [
+        "l.{i}.experts.{e}.up  6 x [4, 4]",
+        "a: k.{i}.mlp.experts.{e}.w3",
+    ]
+
+
 def test_experts_are_one_line() -> None:
     def stacked(name: str, count: int) -> str:
         return to_text(Stack(tuple(Transpose(Read(name.format(e))) for e in range(count))))

@@ -8,6 +8,7 @@ import torch
 from command import CONF
 from configured import configured
 from expert_layouts import LAYOUTS, laid_out, state
+from live_bytes import LiveBytes
 from tiny import State, assert_same_bits
 from tiny_merges import make
 
@@ -102,3 +103,26 @@ def test_what_a_merge_makes_infinite_names_the_expert(tmp_path: Path) -> None:
     message = r"merging model\.layers\.1\.mlp\.experts\.down_proj \(layers\.1\.moe\.expert\.3\.down\.weight\)"
     with pytest.raises(AdammsError, match=message):
         list(found.tensors())
+
+
+@pytest.mark.parametrize("method", ["linear", "ties", "tsv"])
+@pytest.mark.parametrize("layout", ["fused", "transposed"])
+def test_memory_does_not_grow_with_the_number_of_experts(tmp_path: Path, method: str, layout: str) -> None:
+    peaks: dict[tuple[int, str], int] = {}
+    made = configured(f"merge/{method}", **({"scope": "tensor"} if method == "ties" else {}))
+    for experts in (8, 64):
+        sizes = {"hidden": 32, "width": 24, "experts": experts, "layers": 1}
+        config = {"hidden_size": 32, "num_experts": experts, "num_hidden_layers": 1}
+        folders = [
+            expert_layouts.write(tmp_path / f"{experts}{seed}", state(seed, **sizes), each, **config)
+            for seed, each in enumerate((layout, "per_expert", "fused"))
+        ]
+        base = folders[2] if made.needs_ancestor else None
+        found = make(made, folders[0], {"a": folders[1]}, base)
+        for name in ("gate_up_proj", "down_proj"):
+            with LiveBytes() as live:
+                for _ in found.pieces(f"model.layers.0.mlp.experts.{name}"):
+                    pass
+            peaks[experts, name] = live.peak
+    for name in ("gate_up_proj", "down_proj"):
+        assert 0 < peaks[64, name] <= peaks[8, name]

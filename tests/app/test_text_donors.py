@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Outcome, write_jsonl
+from command import Outcome, read_run, write_jsonl
+from families import save_family, save_language
 from page_text import Page
 
+from adamms.app.models import open_models
+from adamms.report.console import Console
 from adamms.report.result import Result
 
 # As Qwen2.5's: a message is one text.
@@ -145,3 +148,21 @@ def test_a_language_model_as_the_target_is_not_shown_images(
     )
     assert done.status == 2
     assert "data.jsonl, line 1: it has an image, and the model takes none" in done.err
+
+
+@pytest.mark.parametrize(
+    ("save", "name", "alone"),
+    [
+        (save_language, "qwen3", True),
+        (save_family, "internlm2", True),  # of which transformers knows no class: its tensors tell
+        (save_family, "qwen3_vl", False),
+        (save_family, "internvl_internlm2", False),
+        (save_family, "phi3_v", False),  # Phi3VForCausalLM
+    ],
+)
+def test_a_language_model_alone_is_told_from_an_mllm(
+    save: Callable[..., Path], name: str, alone: bool, tmp_path: Path, silent: Console
+) -> None:
+    folder = save(name, tmp_path / name)
+    run = read_run("model=custom", f"model.target.path={folder}", f"model.donors.a.path={folder}")
+    assert open_models(run.models, run.mapper, silent.stage).donors["a"].text_only == alone

@@ -14,6 +14,12 @@ from adamms.errors import AdammsError
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
 _READ_SUFFIXES = (*WEIGHT_SUFFIXES, ".json", ".model", ".txt", ".jinja")
 _MOST_POINTER_BYTES = 1024
+# Each process's part of a model in training -> what makes a model of them.
+_SHARDS = {
+    "zero_to_fp32.py": "shards of DeepSpeed's ZeRO. Join them: python {folder}/zero_to_fp32.py {folder} OUT",
+    "*.distcp": "shards of FSDP. Join them: accelerate merge-weights {shards} OUT",
+    "*/*.distcp": "shards of FSDP. Join them: accelerate merge-weights {shards} OUT",
+}
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+")
 
 
@@ -60,6 +66,9 @@ def instead_of_a_model(folder: Path) -> str:
     if cached:
         names = ", ".join(_hub_id(path) for path in cached[:10])
         return f"the hub's cache, not a model's folder. Give a hub id, such as {names}"
+    for pattern, advice in _SHARDS.items():
+        if shards := next(iter(sorted(folder.glob(pattern))), None):
+            return advice.format(folder=folder, shards=shards.parent)
     below = [path for path in sorted(folder.iterdir()) if path.is_dir() and has_weights(path)]
     if below:
         return f"no weights, but there are some in {', '.join(map(str, below[:5]))}"

@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 
 from adamms.checkpoint.mistaken_paths import WEIGHT_SUFFIXES
 from adamms.checkpoint.reader import ADAPTER_CONFIG, may_be_weights, read_index
-from adamms.checkpoint.side_files import DOCUMENTS, INDEX_NAMES, SINGLE_NAMES, is_side_file, named_tower
+from adamms.checkpoint.side_files import BARE_NAMES, INDEX_NAMES, SINGLE_NAMES, is_side_file, named_tower
 from adamms.errors import AdammsError
 
 # Mistral's repositories hold the same weights again under this name.
 SECOND_COPY = "consolidated"
-# Its licence goes into the card of what is merged.
-CARD = "README.md"
+# Reports, which may be large; a licence in this form is needed.
+REPORT = ".pdf"
 # Files that a message names.
 LISTED = 3
 
@@ -50,12 +50,12 @@ class Repository:
 
     @property
     def side_files(self) -> list[str]:
-        """All but the weights: configuration, tokenizer, processor, chat templates, code, licences."""
+        """All but the weights: configuration, tokenizer, processor, templates, code, card and licences."""
         paths = {name: PurePosixPath(name) for name in self.sizes}
         return [
             name
             for name, path in paths.items()
-            if name == CARD or (is_side_file(path) and path.suffix not in DOCUMENTS)
+            if is_side_file(path) and (path.suffix != REPORT or name.upper().startswith(BARE_NAMES))
         ]
 
     def weights(self, folder: Path) -> list[str]:

@@ -87,6 +87,22 @@ def test_a_link_to_nothing_is_named(name: str, tmp_path: Path) -> None:
     assert f"link: a link to {tmp_path / 'nowhere'}, which is not there" in told(tmp_path / "link")
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (("zero_to_fp32.py", "global_step9/a_optim_states.pt", "rng_state_0.pth"), "zero_to_fp32.py {} OUT"),
+        (("pytorch_model_fsdp_0/__0_0.distcp", "optimizer.bin"), "merge-weights {}/pytorch_model_fsdp_0 OUT"),
+    ],
+)
+def test_shards_of_a_training_say_how_to_join_them(
+    files: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert message.format(tmp_path) in told(tmp_path)
+
+
 def test_files_that_are_not_all_of_a_model(tmp_path: Path) -> None:
     folder = tiny.write_model(tmp_path / "model", STATE, shards=2)
     for name in ("config.json", "model.safetensors.index.json"):

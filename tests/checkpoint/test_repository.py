@@ -18,7 +18,16 @@ from adamms.errors import AdammsError
 
 NAME = "owner/name"
 STATE = {"a": torch.ones(300, 200), "b": torch.zeros(3)}
-SIDE = ["README.md", "config.json", "tokenizer.json", "chat_template.jinja", "modeling_x.py", "more/code.py"]
+SIDE = [
+    "README.md",
+    "LICENSE.pdf",
+    "USE_POLICY.md",
+    "config.json",
+    "tokenizer.json",
+    "chat_template.jinja",
+    "modeling_x.py",
+    "more/code.py",
+]
 USELESS = [
     "consolidated.safetensors",
     "consolidated.00.pth",
@@ -28,6 +37,7 @@ USELESS = [
     "onnx/model.onnx",
     "name.gguf",
     "training_args.bin",
+    "report.pdf",
     ".gitattributes",
     "figures/a.png",
 ]

@@ -7,9 +7,9 @@ describe; a rule that gives it another name counts where the architecture descri
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from adamms.architectures.label import Label
+from adamms.architectures.recognise import AnyArchitecture
 from adamms.errors import AdammsError
 
 # Reason -> pattern of a name without prefixes. A target keeps such tensors: what loads it loads or skips
@@ -47,15 +47,6 @@ BACKBONE = "model."
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
-class Describes(Protocol):
-    """An architecture, from a YAML or derived."""
-
-    @property
-    def name(self) -> str: ...
-
-    def label(self, name: str) -> Label | None: ...
-
-
 @dataclass(frozen=True)
 class Labels:
     """What the tensors of a checkpoint are.
@@ -69,7 +60,9 @@ class Labels:
     wrapped: Mapping[str, str]
 
 
-def label_all(names: Iterable[str], architecture: Describes, drafting: Container[int], where: str) -> Labels:
+def label_all(
+    names: Iterable[str], architecture: AnyArchitecture, drafting: Container[int], where: str
+) -> Labels:
     """Label the tensors `names` by the architecture and, where it says nothing, by the rules.
 
     Args:

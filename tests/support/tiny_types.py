@@ -30,11 +30,7 @@ _SIZES: tuple[tuple[str, int, int], ...] = (
     (r"moe_intermediate_size|shared_expert_intermediate_size|share_expert_dim", 48, 48),
     (r".*intermediate_size.*|.*ffn_dim|mlp_dim|d_ff|(projector|merged|downsample)_hidden_size", 96, 96),
     (r"num_kv_shared_layers", 1, 1),
-    (
-        r"(.*_)?num_hidden_layers|num_layers|(.*_)?(en|de)coder_layers|num_decoder_layers|layers|n_layer",
-        LAYERS,
-        2,
-    ),
+    (r"(.*_)?num_hidden_layers|(num_|n_)?layers?|(num_)?(.*_)?(en|de)coder_layers", LAYERS, 2),
     (r"depth", 2, 2),
     (r"(.*_)?num_key_value_heads", KEY_VALUE_HEADS, 2),
     (r"(.*_)?attention_heads|num_heads|n_heads?|index_n_heads", HEADS, 2),
@@ -62,6 +58,8 @@ _SIZES: tuple[tuple[str, int, int], ...] = (
 )
 
 
+# Types whose vision encoder is timm's.
+NEED_TIMM = ("gemma3n", "perception_lm")
 _LEFT_OUT = ("transformers_version", "architectures", "id2label", "label2id", "per_layer_config")
 _TOKEN = re.compile(r".*_(token|tokens)_(id|ids|index)|(im|codec)_\w+_id")
 _INDEXES = re.compile(r".*_(indexes|indices|idxs|layers)")
@@ -79,44 +77,37 @@ _PARTS: dict[str, dict[str, str]] = {
     "speech-encoder-decoder": {"encoder": "wav2vec2", "decoder": "bart"},
     "vision-encoder-decoder": {"encoder": "vit", "decoder": "trocr"},
 }
-# What the default configuration does not say, or shrinks wrongly: type -> path of a key -> value.
+# What a type's default does not say or shrinks wrongly, wherever it occurs: type -> path of a key -> value.
 _OTHERWISE: dict[str, dict[str, Any]] = {
     "chameleon": {"vocabulary_map": {"<image>": 3}},
-    "cohere_compass": {
-        "text_config.layer_types": _SLIDING_AND_FULL,
-        "text_config.rope_parameters": dict.fromkeys(_SLIDING_AND_FULL, _MROPE),
+    "cohere_compass_text": {
+        "layer_types": _SLIDING_AND_FULL,
+        "rope_parameters": dict.fromkeys(_SLIDING_AND_FULL, _MROPE),
     },
-    "deepseek_ocr2": {
-        "text_config.mlp_layer_types": ["dense", "sparse"] * (LAYERS // 2),
-        **{"text_config.num_experts_per_tok": 2, "text_config.n_group": 1, "text_config.topk_group": 1},
+    "deepseek_ocr2_text": {
+        "mlp_layer_types": ["dense", "sparse"] * (LAYERS // 2),
+        **{"num_experts_per_tok": 2, "n_group": 1, "topk_group": 1},
     },
-    "diffusion_gemma": {
-        **{"text_config.num_experts": 4, "text_config.top_k_experts": 2},
-        "text_config.moe_intermediate_size": 48,
-    },
+    "diffusion_gemma_text": {"num_experts": 4, "top_k_experts": 2, "moe_intermediate_size": 48},
     "emu3": {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4}},
-    "ernie4_5_vl_moe": {
-        "text_config.moe_intermediate_size": [48, 32],
-        "text_config.rope_parameters": _MROPE,
-    },
-    "florence2": {
-        "vision_config.embed_dim": [32] * 4,
-        **{"vision_config.num_heads": [2] * 4, "vision_config.num_groups": [2] * 4},
-    },
+    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [48, 32], "rope_parameters": _MROPE},
+    "florence_vision": {"embed_dim": [32] * 4, "num_heads": [2] * 4, "num_groups": [2] * 4},
     "fun_asr_nano": {"adaptor_config.hidden_size": HIDDEN, "adaptor_config.intermediate_size": HIDDEN // 4},
-    "glm5_next": {"text_config.num_key_value_heads": HEADS},
+    "gemma3n_vision": {"architecture": "test_convnext"},
+    "glm5_next_text": {"num_key_value_heads": HEADS},
     "granite4_vision": {"deepstack_layer_map": [[0, 1]], "downsample_rate": "1/2"},
-    "kyutai_speech_to_text": {"codec_config.upsample_groups": WIDTH},
-    "lfm2_vl": {"text_config.layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
+    "lfm2": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
+    "mimi": {"upsample_groups": WIDTH},
     "moonshine_streaming": {"num_key_value_heads": KEY_VALUE_HEADS},
-    "qwen3_omni_moe": {
-        "talker_config.text_config.shared_expert_intermediate_size": 48,
-        "talker_config.spatial_merge_size": 2,
+    "perception_lm": {
+        "vision_config.architecture": "test_vit",
+        "vision_config.model_args": {"embed_dim": WIDTH},
     },
-    "qwen4_exp": {
-        **{"text_config.indexer_n_heads": 2, "text_config.indexer_kv_heads": 1},
-        **{"text_config.indexer_head_dim": HEAD_DIM, "text_config.indexer_budget": 32},
-        **{"text_config.indexer_compress_ratio": 4, "text_config.ngram_vocab_size_base": 64},
+    "qwen3_omni_moe": {"talker_config.spatial_merge_size": 2},
+    "qwen3_omni_moe_talker_text": {"shared_expert_intermediate_size": 48},
+    "qwen4_exp_text": {
+        **{"indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": HEAD_DIM, "indexer_budget": 32},
+        **{"indexer_compress_ratio": 4, "ngram_vocab_size_base": 64},
     },
     "vibevoice": {"diffusion_head_config.hidden_size": HIDDEN},
 }
@@ -147,13 +138,10 @@ def tiny_config(model_type: str, **text: object) -> Any:
     """The default configuration, shrunk. `text`: settings of the language model that are to be others."""
     from transformers import CONFIG_MAPPING
 
-    parts = _PARTS.get(model_type, {}).items()
-    default = CONFIG_MAPPING[model_type](
-        **{key: CONFIG_MAPPING[part]().to_dict() for key, part in parts}
-    ).to_dict()
+    parts = {key: CONFIG_MAPPING[part]().to_dict() for key, part in _PARTS.get(model_type, {}).items()}
+    default = CONFIG_MAPPING[model_type](**parts).to_dict()
     tokens = sorted(_token_keys(default))
     shrunk = _shrunk(default, {key: 1 + index for index, key in enumerate(tokens)}, text_part=True)
-    _override(shrunk, _OTHERWISE.get(model_type, {}))
     shrunk.get("text_config", shrunk).update(text)
     return CONFIG_MAPPING[model_type](**shrunk)
 
@@ -190,6 +178,9 @@ def _shrunk(config: Mapping[str, Any], tokens: Mapping[str, int], text_part: boo
             done[key] = [1]
         else:
             done[key] = _size(key, value, text_part)
+    for path, value in _OTHERWISE.get(config.get("model_type", ""), {}).items():
+        part, _, key = path.rpartition(".")
+        (done[part] if part else done)[key] = value
     return done
 
 
@@ -204,15 +195,6 @@ def _size(key: str, value: object, text_part: bool) -> object:
         if re.fullmatch(pattern, key):
             return of_text if text_part else elsewhere
     return value
-
-
-def _override(config: dict[str, Any], others: Mapping[str, Any]) -> None:
-    for path, value in others.items():
-        *parts, key = path.split(".")
-        inner = config
-        for part in parts:
-            inner = inner[part]
-        inner[key] = value
 
 
 def text_backbone(model: Any) -> tuple[str, nn.Module]:
@@ -239,7 +221,7 @@ def build(model_type: str, seed: int = 0, noise: int | None = None, **text: obje
     """The model: weights of an ancestor drawn by `seed`, with a little noise around them drawn by `noise`."""
     model = class_of(model_type)(tiny_config(model_type, **text))
     model.eval()
-    roles = _roles(model)
+    roles = text_roles(model)
     with torch.no_grad():
         for name, tensor in itertools.chain(model.named_parameters(), _saved_buffers(model)):
             if not tensor.is_floating_point():
@@ -249,20 +231,32 @@ def build(model_type: str, seed: int = 0, noise: int | None = None, **text: obje
             if noise is not None:
                 spread = tensor.std() if tensor.numel() > 1 else tensor.abs()
                 tensor.add_(NOISE * spread * torch.randn(tensor.shape, generator=_generator(noise, role)))
+        for module in model.modules():
+            if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                module.weight[module.padding_idx] = 0
     return model
 
 
 def save_tiny(model_type: str, folder: Path, seed: int = 0, noise: int | None = None, **text: object) -> Path:
     """What `build` makes, as transformers saves it."""
-    build(model_type, seed, noise, **text).save_pretrained(folder)
+    return save(build(model_type, seed, noise, **text), folder)
+
+
+def save(model: Any, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    if model.config.model_type == "qwen2_5_omni":  # its voices, without which it does not load
+        torch.save({}, folder / "spk_dict.pt")
     return folder
 
 
-def _roles(model: Any) -> dict[str, str]:
+def text_roles(model: Any) -> dict[str, str]:
     """Parameter or buffer -> its name within the text backbone; that of the head begins with `head.`."""
+    from transformers import PreTrainedModel
+
     prefix, backbone = text_backbone(model)
     roles = {f"{prefix}.{name}".lstrip("."): name for name in backbone.state_dict()}
-    head = model.get_output_embeddings()
+    heads = [part.get_output_embeddings() for part in model.modules() if isinstance(part, PreTrainedModel)]
+    head = next((each for each in heads if each is not None), None)
     for name, module in model.named_modules():
         if module is head:
             roles |= {f"{name}.{part}": f"head.{part}" for part in module.state_dict()}

@@ -14,6 +14,7 @@ INDEX_NAMES = tuple(f"{name}.index.json" for name in SINGLE_NAMES)
 # config, generation config, tokenizer, processor, chat templates, remote code, licences.
 SUFFIXES = (".json", ".jinja", ".txt", ".model", ".tiktoken", ".py", ".yaml", ".yml", ".md", ".pdf")
 BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
+VOICES = "spk_dict.pt"  # Qwen2.5-Omni does not load without
 # Side files that no model reads.
 DOCUMENTS = (".md", ".pdf")
 # Written anew for the merged model.
@@ -78,7 +79,8 @@ def is_side_file(relative: PurePath) -> bool:
         return False
     if len(relative.parts) > 1:
         return relative.suffix in (".py", ".jinja")
-    return relative.suffix in SUFFIXES or relative.name.upper().startswith(BARE_NAMES)
+    named = relative.name == VOICES or relative.name.upper().startswith(BARE_NAMES)
+    return named or relative.suffix in SUFFIXES
 
 
 def _hidden(relative: PurePath) -> bool:

@@ -19,6 +19,7 @@ COPIED = [
     "processor_config.json",
     "qwen.tiktoken",
     "special_tokens_map.json",
+    "spk_dict.pt",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",

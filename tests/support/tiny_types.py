@@ -255,11 +255,15 @@ def text_roles(model: Any) -> dict[str, str]:
 
     prefix, backbone = text_backbone(model)
     roles = {f"{prefix}.{name}".lstrip("."): name for name in backbone.state_dict()}
-    heads = [part.get_output_embeddings() for part in model.modules() if isinstance(part, PreTrainedModel)]
+    parts = [(name, part) for name, part in model.named_modules() if isinstance(part, PreTrainedModel)]
+    heads = [part.get_output_embeddings() for _, part in parts]
     head = next((each for each in heads if each is not None), None)
-    for name, module in model.named_modules():
-        if module is head:
-            roles |= {f"{name}.{part}": f"head.{part}" for part in module.state_dict()}
+    wholes = [(name, part) for name, part in parts if {head, backbone} <= {*part.modules()}]
+    for place, whole in wholes[-1:]:
+        for child, module in whole.named_children():
+            if head in {*module.modules()} and module is not backbone:
+                names = (f"{place}.{child}.{name}".lstrip(".") for name in module.state_dict())
+                roles |= {name: f"head.{name.rpartition(child)[2]}" for name in names}
     return roles
 
 

@@ -26,7 +26,7 @@ from adamms.mapping.plan import Difference
 # Spellings of one function.
 ACTIVATIONS = {"swish": "silu", "gelu_new": "gelu_pytorch_tanh", "gelu_fast": "gelu_pytorch_tanh"}
 # Tensors that normalise queries or keys: of the language model's own attention, not of a vision encoder's.
-QK_NORM = re.compile(r"(?<!cross_)attn\.(q|k|qk|query|key)_(layer)?norm\.")
+QK_NORM = re.compile(r"(?<!cross_)attn\.((q|k|qk|query|key)_(layer)?norm|norm_[qk])\.")
 
 # What people call a setting -> the keys that say it. Models that differ in one of these are not one model.
 KINDS: Mapping[str, tuple[str, ...]] = {

@@ -12,6 +12,7 @@ _NOT_LANGUAGE = re.compile(
     r"vis|vit|vpm|apm|image|img|audio|speech|patch|pixel|siglip|clip|sam_|resampler|projector|mm_|merger"
     r"|talker|2wav|perceiver|connector|abstractor|aligner|qformer|encoder"
 )
+_SAID = re.compile(r"(model\.)?language_model\.")  # whatever the stack in it is called
 _LANGUAGE = re.compile(r"language|text|embed_tokens|per_layer|lm_head|word_embeddings|wte")
 
 
@@ -27,7 +28,7 @@ def may_be_language(name: str, shape: Sequence[int] = ()) -> bool:
 
 def is_foreign(name: str) -> bool:
     """Whether a tensor is called something else than a part of a language model."""
-    return bool(_NOT_LANGUAGE.search(name.lower()))
+    return bool(_NOT_LANGUAGE.search(name.lower())) and not _SAID.match(name)
 
 
 def layer_of(name: str) -> str:

@@ -243,9 +243,14 @@ def test_windows_must_lie_in_the_same_layers() -> None:
 
 def test_norms_of_queries_and_keys_are_seen_in_the_tensors() -> None:
     norm, vision = "model.layers.0.self_attn.q_norm.weight", "vision_model.layers.0.attn.q_norm.weight"
-    found = compare_configs("a", checkpoint(LLAMA, **{norm: (128,)}), checkpoint(LLAMA))
-    (one,) = found.conflicts
-    assert (one.what, one.target, one.other) == ("q/k norm", "yes", "no")
+    others = (
+        "layers.0.self_attn.norm_k.weight",
+        f"language_{norm.replace('layers', 'model.encoder.layers')}",
+    )
+    for name in (norm, *others):  # Cosmos 3, Qianfan-OCR
+        found = compare_configs("a", checkpoint(LLAMA, **{name: (128,)}), checkpoint(LLAMA))
+        (one,) = found.conflicts
+        assert (one.what, one.target, one.other) == ("q/k norm", "yes", "no")
     for name in (vision, "model.layers.3.cross_attn.q_norm.weight"):
         assert compare_configs("a", checkpoint(LLAMA, **{name: (128,)}), checkpoint(LLAMA)).conflicts == ()
     assert set(conflicts(LLAMA | {"model_type": "of_remote_code"}, use_qk_norm=True)) == {"q/k norm"}

@@ -3,6 +3,9 @@
 Tags are data. Knows no models.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 # Opening and closing, as published chat templates write them.
 TAGS = {
     "<think>": "</think>",  # DeepSeek-R1, Qwen3, QwQ, GLM-Z1, GLM-4.1V, Magistral-Small-2506
@@ -73,6 +76,22 @@ def thought_tags(template: str) -> str:
     return next(
         (opening for opening, closing in TAGS.items() if opening in template or closing in template), ""
     )
+
+
+def with_special_tags(tokenizer: Any, ids: Sequence[int], text: str) -> str:
+    """An answer with the tags of thoughts that are special tokens to its tokenizer, as Magistral's are.
+
+    Args:
+        ids: of its tokens.
+        text: the same without special tokens.
+    """
+    tags = [tag for tag in (*TAGS, *TAGS.values()) if tag in tokenizer.all_special_tokens]
+    special = {tokenizer.convert_tokens_to_ids(tag): tag for tag in tags}
+    said, start = "", 0
+    for place in (place for place, one in enumerate(ids) if one in special):
+        part = tokenizer.decode(ids[start:place], skip_special_tokens=True)
+        said, text, start = said + part + special[ids[place]], text[len(part) :], place + 1
+    return said + text
 
 
 def opened_thought(prompt: str) -> str:

@@ -1,11 +1,20 @@
 """Thoughts: where they end, whoever's tags they have, and that nothing that is compared looks at them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from adamms.data.example import Label
 from adamms.engines.answer import Answer, normalised
-from adamms.engines.thought import TAGS, opened_thought, split_thought, with_thought_in_brief
+from adamms.engines.thought import (
+    TAGS,
+    opened_thought,
+    split_thought,
+    with_special_tags,
+    with_thought_in_brief,
+)
 from adamms.evaluate.score import right
 from adamms.evaluate.scorers import Anls, ExactAccuracy
 from adamms.evaluate.vqa import VqaAccuracy
@@ -67,3 +76,15 @@ def test_signals_see_what_is_said_alone() -> None:
     evidence = Evidence(given, donors={"a": {"e": Answer("blue")}})
     assert table(given, ["e"]) == [["red"], ["Red"]]
     assert np.array_equal(Vote(weighted=False).differences(evidence, ["e"], ExactMatch()), [[0], [0]])
+
+
+def test_tags_that_are_special_tokens_are_not_lost(miniature: Path) -> None:
+    """Magistral's are: decoded without special tokens, its thought would run on into its answer."""
+    tokenizer = AutoTokenizer.from_pretrained(miniature / "target")
+    plain = tokenizer("read red", add_special_tokens=False)["input_ids"]
+    assert with_special_tags(tokenizer, plain, tokenizer.decode(plain)) == tokenizer.decode(plain)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[THINK]", "[/THINK]", "[END]"]})
+    ids = tokenizer("[THINK]read[/THINK]red[END]", add_special_tokens=False)["input_ids"]
+    text = tokenizer.decode(ids, skip_special_tokens=True)
+    assert "THINK" not in text
+    assert split_thought(with_special_tags(tokenizer, ids, text)) == ("read", "red")

@@ -20,7 +20,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
 from adamms.engines.prompt import prompt, reads_parts
-from adamms.engines.thought import opened_thought
+from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.transformers.live_weights import LiveWeights
 from adamms.models.registration import load_model
 
@@ -73,6 +73,7 @@ class LiveModel:
         new = output.sequences[:, prompt_length:]  # (batch, <= max_new_tokens)
         texts: list[str] = self.processor.batch_decode(new, skip_special_tokens=True)
         tokens = self._tokens(new, output.logits) if self.settings.logprobs else [()] * len(texts)
+        texts = [with_special_tags(self.tokenizer, *pair) for pair in zip(new.tolist(), texts, strict=True)]
         rows = zip(texts, tokens, new.tolist(), strict=True)
         return [
             Answer(self._opened + before(stop, text).strip(), row, self._is_cut(text, ids))

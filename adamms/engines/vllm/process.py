@@ -18,7 +18,7 @@ from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.child import parent_connection
-from adamms.engines.thought import opened_thought
+from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
 from adamms.errors import AdammsError, cause
@@ -79,6 +79,7 @@ class Server:
             kind = get_model_cls(config.model_config)
             text_only = not hasattr(kind, "get_placeholder_str")
             self.image_mark = "" if text_only else kind.get_placeholder_str("image", 1)
+        self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))
@@ -107,7 +108,8 @@ class Server:
                     done = output.outputs[0]
                     ids = tuple(done.token_ids)
                     tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
-                    answer = Answer(self.opened + done.text.strip(), tokens, cut)
+                    text = with_special_tags(self.tokenizer, ids, done.text)
+                    answer = Answer(self.opened + text.strip(), tokens, cut)
                     yield Reply(asked.pop(output.request_id).id, answer, ids)
         if refusal is not None:
             raise refusal

@@ -258,7 +258,7 @@ BAD_CHECKPOINTS = {
         "unknown key model.donors.a.pathh; expected",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
-    "unknown experiment": (None, ["experiment=demmo"], "experiment is 'demmo'; expected one of: demo, "),
+    "unknown experiment": (None, ["experiment=demmo"], "experiment is 'demmo'; expected one of: any_pair, "),
     "no choice": (None, ["merge=null"], "merge=null: a config group takes the name of one of its options"),
     "key without its group": (None, ["alpha=0.3"], "Nearest: merge.alpha."),
     "another mode's engine": (None, ["engine=replay"], "engine=replay goes with mode=search"),

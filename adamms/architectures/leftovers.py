@@ -83,14 +83,18 @@ def label_all(
             if label := architecture.label(other):
                 renamed[name] = other
                 break
-        if label := label or _leftover(name, where):
+        if label := label or leftover(name, where):
             known[name] = label
     _check_names(known, renamed, where)
     return Labels(known, {old: new for old, new in renamed.items() if new != BACKBONE + old})
 
 
-def _leftover(name: str, where: str) -> Label | None:
-    """What the rules say of a tensor that the architecture does not describe under any name."""
+def leftover(name: str, where: str) -> Label | None:
+    """What the rules say of a tensor that the architecture does not describe under any name.
+
+    Raises:
+        AdammsError: it is of a checkpoint that cannot be merged.
+    """
     for problem, rule in REFUSED.items():
         if rule.fullmatch(name):
             raise AdammsError(f"{where}: holds {name!r}: {problem}")

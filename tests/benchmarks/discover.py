@@ -1,12 +1,14 @@
 """What discovery costs, side by side with merely reading the files once.
 
     python tests/benchmarks/discover.py --gb 1.5 --rounds 3
+    python tests/benchmarks/discover.py --gb 4 --experts 64
 
 Makes a target and a donor of about that size each, in bfloat16, with Llama-like shapes (the donor's q, k, v
-in InternLM2's groups, so that parts have to be searched for), then in turn, with files in the page cache:
+in InternLM2's groups, so that parts have to be searched for; experts stacked in the target and transposed,
+one by one in the donor), then in turn, with files in the page cache:
 
     read          every byte of both models through the same memory maps, summed as integers
-    sketch        both models sketched: the only part that reads
+    sketch        both models sketched; what may lie transposed is read once more, when it is matched
     discover      sketched and matched: what mapper=discover does
     verify        plan.verify=true on the plan that was found
 
@@ -40,6 +42,7 @@ from mappers import discover_mapper
 
 HIDDEN, FEED_FORWARD, VOCABULARY, HEAD = 2048, 5632, 32000, 128
 HEADS, GROUPS = HIDDEN // HEAD, 4
+EXPERT = 768  # the width of one
 DRIFT = 0.2  # of donor from target, over the weights' own size
 
 State = dict[str, torch.Tensor]
@@ -53,10 +56,13 @@ class Measurement:
     peak_gb: float
 
 
-def layer(generator: torch.Generator) -> State:
+def layer(generator: torch.Generator, experts: int) -> State:
     shapes = {"q": (HIDDEN, HIDDEN), "k": (GROUPS * HEAD, HIDDEN), "v": (GROUPS * HEAD, HIDDEN)}
-    shapes |= {"o": (HIDDEN, HIDDEN), "gate": (FEED_FORWARD, HIDDEN), "up": (FEED_FORWARD, HIDDEN)}
-    shapes |= {"down": (HIDDEN, FEED_FORWARD), "norm.attn": (HIDDEN,), "norm.mlp": (HIDDEN,)}
+    shapes |= {"o": (HIDDEN, HIDDEN), "norm.attn": (HIDDEN,), "norm.mlp": (HIDDEN,)}
+    width = EXPERT if experts else FEED_FORWARD
+    for prefix in [f"experts.{e}." for e in range(experts)] or [""]:
+        shapes |= {f"{prefix}{name}": (width, HIDDEN) for name in ("gate", "up")}
+        shapes[f"{prefix}down"] = (HIDDEN, width)
     return {name: torch.randn(shape, generator=generator) * 0.02 for name, shape in shapes.items()}
 
 
@@ -71,21 +77,36 @@ def grouped(state: State) -> State:
     return parts | {"wqkv": torch.cat([q, k, v], 1).reshape(-1, HIDDEN)}
 
 
-def make_pair(folder: Path, gigabytes: float) -> tuple[Checkpoint, Checkpoint]:
+def stacked(state: State, experts: int) -> State:
+    """Experts in two tensors, transposed: [E, H, 2I] and [E, I, H]."""
+    if not experts:
+        return state
+    parts = {name: tensor for name, tensor in state.items() if "experts." not in name}
+    each = [{n: state[f"experts.{e}.{n}"] for n in ("gate", "up", "down")} for e in range(experts)]
+    parts["experts.gate_up"] = torch.stack([torch.cat([one["gate"], one["up"]]).T for one in each])
+    return parts | {"experts.down": torch.stack([one["down"].T for one in each])}
+
+
+def make_pair(folder: Path, gigabytes: float, experts: int) -> tuple[Checkpoint, Checkpoint]:
     """One shard per layer, one layer in memory at a time."""
     generator = torch.Generator().manual_seed(0)
-    per_layer = sum(tensor.numel() for tensor in layer(generator).values()) * 2
+    per_layer = sum(tensor.numel() for tensor in layer(generator, experts).values()) * 2
     layers = max(1, round((gigabytes * 1e9 - 2 * VOCABULARY * HIDDEN * 2) / per_layer))
     ends = {name: torch.randn(VOCABULARY, HIDDEN, generator=generator) * 0.02 for name in ("embed", "head")}
     for name in ("target", "donor"):
         (folder / name).mkdir(parents=True)
     weight_maps: dict[str, dict[str, str]] = {"target": {}, "donor": {}}
     for index in range(-1, layers):
-        mine = ends if index < 0 else layer(generator)
+        mine = ends if index < 0 else layer(generator, experts)
         theirs = {name: drifted(tensor, generator) for name, tensor in mine.items()}
-        for model, state in (("target", mine), ("donor", theirs if index < 0 else grouped(theirs))):
+        if index >= 0:
+            mine, theirs = stacked(mine, experts), grouped(theirs)
+        for model, state in (("target", mine), ("donor", theirs)):
             file = f"{index + 1:03d}.safetensors"
-            tensors = {f"{index}.{name}": tensor.bfloat16().contiguous() for name, tensor in state.items()}
+            tensors = {
+                f"layers.{index}.{name}" if index >= 0 else name: tensor.bfloat16().contiguous()
+                for name, tensor in state.items()
+            }
             save_file(tensors, folder / model / file)
             weight_maps[model] |= dict.fromkeys(tensors, file)
     for name, weight_map in weight_maps.items():
@@ -141,10 +162,11 @@ def main() -> None:
     )
     parser.add_argument("--gb", type=float, default=1.5, help="size of each model")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--experts", type=int, default=0, help="of each layer, instead of its MLP")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="adamms-discover-"))
     try:
-        pair = make_pair(folder, options.gb)
+        pair = make_pair(folder, options.gb, options.experts)
         size = sum(entry.nbytes for checkpoint in pair for entry in checkpoint.tensors.values()) / 1e9
         plans: list[Plan] = []
 

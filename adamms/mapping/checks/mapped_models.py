@@ -102,8 +102,14 @@ def expert_rows(slot: Slot, count: int) -> list[range]:
     return [range(place, place + 1) for place in places]
 
 
+# Of a stack of experts, whose rows are whole matrices, so many values are read at the most, but two experts.
+SAMPLED_VALUES = 1 << 22
+
+
 def spread_rows(slot: Slot, count: int) -> list[range]:
     """About `count` rows of a slot, evenly spread: all of a vector, of embeddings those that all have."""
+    if len(slot.shape) == 3:
+        count = min(count, max(2, SAMPLED_VALUES * slot.shape[0] // max(1, slot.elements)))
     if is_stack(slot):
         return expert_rows(slot, count)
     known: Sequence[int] = range(slot.shape[0])

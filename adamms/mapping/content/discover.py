@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from adamms.architectures.leftovers import leftover
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.threads import Advance
@@ -86,7 +87,7 @@ class DiscoverMapper:
         finding = {
             entry.name: {source: matches[entry.name].finding.rounded for source, matches in found.items()}
             for entry in target.checkpoint.tensors.values()
-            if sketchable(entry) and not BALANCE.search(entry.name)
+            if sketchable(entry) and not _never_merged(entry)
         }
         plan = Plan.of(target, donors, slots, reasons, finding)
         return replace(plan, differences=(*_orders(plan, found), *in_other_order(plan)))
@@ -108,9 +109,9 @@ class DiscoverMapper:
         return slot.merged_from(merged, lacking, None if base is None else base.expression)
 
     def _filtered(self, entry: TensorEntry) -> str:
-        """The reason why a filter keeps the tensor, or why it cannot be compared; "" if neither."""
-        if BALANCE.search(entry.name):
-            return "expert selection (balances the experts' load, no weight)"
+        """Why it is never merged, why a filter keeps the tensor, or why it cannot be compared; "" if none."""
+        if reason := _never_merged(entry):
+            return reason
         if not sketchable(entry):
             return f"cannot be compared: {entry.dtype} of shape {list(entry.shape)}"
         if self.match is not None and not re.search(self.match, entry.name):
@@ -141,6 +142,14 @@ def _matches(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
         for entry in target.checkpoint.tensors.values()
         if sketchable(entry)
     }
+
+
+def _never_merged(entry: TensorEntry) -> str:
+    """The reason, by the name alone: what training adapts or leaves behind is no weight; "" for others."""
+    if BALANCE.search(entry.name):
+        return "expert selection (balances the experts' load, no weight)"
+    label = leftover(entry.name, str(entry.file))
+    return "" if label is None else label.reason
 
 
 def _orders(plan: Plan, found: Mapping[str, Matches]) -> Iterator[Difference]:

@@ -5,7 +5,7 @@ anything, the width of most of what resembles.
 """
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from adamms.mapping.checks.language_config import HIDDEN, number, plain
 from adamms.mapping.checks.names import is_foreign
@@ -24,12 +24,12 @@ def language_model(target: SketchedModel, resembling: Collection[str]) -> frozen
     found = [sketch for sketch in matrices if _tensor(sketch) in resembling and len(sketch.shape) == 2]
     width = _hidden_size(target, found)
     inside = {_tensor(sketch) for sketch in matrices if len(sketch.shape) == 2 and width in sketch.shape}
-    layers = _layers(found, width)
+    stacks = _stacks(found, width)
     lengths = _lengths(target, found, inside, width)
     return frozenset(
         name
         for name, entry in target.checkpoint.tensors.items()
-        if not _is_foreign(name) and _is_inside(name, entry.shape, inside, layers, lengths)
+        if not _is_foreign(name) and _is_inside(name, entry.shape, inside, stacks, lengths)
     )
 
 
@@ -37,15 +37,12 @@ def _is_inside(
     name: str,
     shape: tuple[int, ...],
     inside: Collection[str],
-    layers: Collection[str],
+    stacks: Collection[str],
     lengths: Collection[int],
 ) -> bool:
-    """In a layer of the language model; beside its layers, or where no names tell, by its shape."""
-    layer = place_of(name)[0]
-    if layer and layers:
-        return layer in layers
-    if layers and len(shape) > 1:
-        return True
+    """In the language model's layers or in none; where no names tell, by its shape."""
+    if stacks:
+        return _stack(name) in ("", *stacks)
     return name in inside or (len(shape) == 1 and shape[0] in lengths)
 
 
@@ -59,25 +56,34 @@ def _tensor(sketch: Sketch) -> str:
     return sketch.name.partition("[")[0]
 
 
+def _stack(name: str) -> str:
+    """`model.layers` of what lies in layer `model.layers.3`; "" of what lies in none."""
+    return place_of(name)[0].rpartition(".")[0]
+
+
 def _hidden_size(target: SketchedModel, found: Collection[Sketch]) -> int:
-    """As config.json declares it of the language model, else the dimension of most of what resembles."""
+    """As config.json declares it of the language model, else the width of most of what resembles."""
+    declared = number(plain(target.checkpoint.config), *HIDDEN)
+    if any(declared in sketch.shape for sketch in target.matrices):
+        return declared
+    return _width(found)
+
+
+def _width(found: Iterable[Sketch]) -> int:
+    """The dimension that most of the parameters have."""
     parameters = Counter[int]()
     for sketch in found:
         for size in {*sketch.shape}:
             parameters[size] += sketch.shape[0] * sketch.shape[1]
-    declared = number(plain(target.checkpoint.config), *HIDDEN)
-    if any(declared in sketch.shape for sketch in target.matrices):
-        return declared
     return max(parameters, key=lambda size: parameters[size], default=0)
 
 
-def _layers(found: Collection[Sketch], width: int) -> frozenset[str]:
-    """Layers most of whose resembling parameters have the hidden size as a dimension."""
-    votes = Counter[str]()
+def _stacks(found: Collection[Sketch], width: int) -> frozenset[str]:
+    """Stacks of layers, of which something resembles, that have the hidden size."""
+    stacks: dict[str, list[Sketch]] = {}
     for sketch in found:
-        sign = 1 if width in sketch.shape else -1
-        votes[place_of(sketch.name)[0]] += sign * sketch.shape[0] * sketch.shape[1]
-    return frozenset(layer for layer, vote in votes.items() if layer and vote > 0)
+        stacks.setdefault(_stack(sketch.name), []).append(sketch)
+    return frozenset(stack for stack, own in stacks.items() if stack and _width(own) == width)
 
 
 def _lengths(

@@ -4,7 +4,7 @@ No layout is known beforehand, so blocks of rows are compared, from large to sma
 plans or reasons.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
@@ -19,6 +19,8 @@ from adamms.mapping.simplify import Shapes, join, take
 BLOCK_ROWS = (1024, 512, 256, 128, 64, 32, 16)
 # A block size is tried on this many blocks of the target first, and dropped if fewer than half are found.
 PROBES = 8
+# Targets that are tried together.
+TARGETS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def find_compositions(
         if not left or not pool:
             continue
         index = _Index(pool, size, torch.cat([_blocks(donor, size) for donor in pool]))
-        for target in left:
+        for target in index.promising(left, noise):
             located = index.locate(target, noise)
             if located is None:
                 continue
@@ -133,13 +135,24 @@ class _Index:
         """How many blocks each donor has."""
         return [len(donor.rows) // self.size for donor in self.donors]
 
+    def promising(self, targets: Sequence[Sketch], noise: Noise) -> Iterator[Sketch]:
+        """Those of `targets` of which at least half of the first blocks looked at are found."""
+        least = noise.threshold(self.blocks.shape[1])
+        for start in range(0, len(targets), TARGETS_AT_ONCE):
+            some = targets[start : start + TARGETS_AT_ONCE]
+            probes = [self._probes(target) for target in some]
+            peaks = (torch.cat(probes) @ self.blocks.T).amax(1).split([len(part) for part in probes])
+            found = zip(some, peaks, strict=True)
+            yield from (target for target, peak in found if (peak > least).float().mean() >= 0.5)
+
+    def _probes(self, target: Sketch) -> torch.Tensor:
+        blocks = _blocks(target, self.size)
+        return blocks[torch.linspace(0, len(blocks) - 1, min(PROBES, len(blocks))).long()]
+
     def locate(self, target: Sketch, noise: Noise) -> Composition | None:
         """The composition of `target` in blocks of this size; None unless every block is found."""
         blocks = _blocks(target, self.size)  # (n, size * k)
         least = noise.threshold(blocks.shape[1])
-        probes = blocks[torch.linspace(0, len(blocks) - 1, min(PROBES, len(blocks))).long()]
-        if ((probes @ self.blocks.T).amax(1) > least).float().mean() < 0.5:
-            return None
         best = torch.cat([self._best(part) for part in blocks.split(PROBES)], 1)  # (donors, n)
         chosen = _cover(best, least)
         return None if bool((chosen < 0).any()) else self._composition(blocks, chosen, best)

@@ -83,7 +83,8 @@ class _Matching:
         left = [sketch for sketch in left if self._is_open(sketch)]
         for mine, theirs in self._by_layer(left, donors):
             self._compose(mine, theirs, self.donor.sketches)
-        left = [sketch for sketch in left if self._is_open(sketch)]
+        layers = self._layers()
+        left = [sketch for sketch in left if self._is_open(sketch) and not layers.donor_of(sketch.name)]
         if len(left) * len(donors) <= PAIRS:
             self._compose(left, donors, self.donor.sketches)
 

@@ -79,7 +79,7 @@ class SketchedModel:
 
         def work(sketch: Sketch) -> Sketch:
             values = _matrix(self.checkpoint, sketch.source)
-            return Sketch(sketch.name, values.T.shape, sketch_rows(values.T), Transpose(sketch.source))
+            return Sketch(sketch.name, values.T.shape, sketch_columns(values), Transpose(sketch.source))
 
         with chunk_pool(default_workers()) as pool:
             return list(pool.map(work, sketches))
@@ -187,6 +187,22 @@ def sketch_rows(values: torch.Tensor, out: torch.Tensor | None = None) -> torch.
             torch.sum(signed[:, :whole].unflatten(1, (whole // BUCKETS, BUCKETS)), 1, out=part)
             part[:, : columns - whole] += signed[:, whole:]
     return out.nan_to_num_(0.0, 0.0, 0.0)
+
+
+def sketch_columns(values: torch.Tensor) -> torch.Tensor:
+    """What `sketch_rows` gives (C, k) of the transpose of `values` (R, C), read row by row."""
+    rows, columns = values.shape
+    if rows <= BUCKETS:
+        return sketch_rows(values.T)
+    signs = random_signs(rows)[:, None]
+    sums = torch.zeros(BUCKETS, columns)
+    step = max(1, CHUNK_ELEMENTS // (columns * BUCKETS)) * BUCKETS
+    for start in range(0, rows, step):
+        signed = values[start : start + step].to(torch.float32) * signs[start : start + step]
+        whole = len(signed) - len(signed) % BUCKETS
+        sums += signed[:whole].view(-1, BUCKETS, columns).sum(0)
+        sums[: len(signed) - whole] += signed[whole:]
+    return sums.T.contiguous().nan_to_num_(0.0, 0.0, 0.0)
 
 
 def random_signs(columns: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch.nn.functional import normalize
 
 from adamms.mapping.checks.distance import TensorDistance
 from adamms.mapping.checks.mapped_models import MappedModels, is_stack, outputs_of
+from adamms.mapping.checks.row_order import closest_order
 from adamms.mapping.content.blocks import Composition, find_compositions
 from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine
 from adamms.mapping.content.sketch import Sketch, sketch_rows
@@ -75,6 +76,9 @@ def _order(slot: Slot, source: str, models: MappedModels) -> str:
         return _order_of_experts(slot, source, models)
     whole = [range(slot.shape[0])]
     target, other = models.target_rows(slot, whole), models.source_rows(slot, source, whole)
+    turned = closest_order(target, other, slot.shape[0])
+    if turned is not None:
+        return f"rows in another order ({turned})"
     for what, mine, theirs in (("rows", target, other), ("columns", target.T, other.T)):
         found = _composed(mine, theirs)
         if found is not None and len(found.segments) > 1:

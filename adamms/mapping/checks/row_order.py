@@ -48,7 +48,15 @@ def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:
     """The order that makes the rows resemble the target's; None where they do as they lie, or in no order."""
     rows = slot.shape[0] // len(slot.role.split(" + "))  # of a fused tensor only the first part
     place = [range(min(rows, LARGEST))]
-    target, other = models.target_rows(slot, place), models.source_rows(slot, source, place)
+    return closest_order(models.target_rows(slot, place), models.source_rows(slot, source, place), rows)
+
+
+def closest_order(target: torch.Tensor, other: torch.Tensor, rows: int) -> RowOrder | None:
+    """The rotary order in which the rows of `other` (n, C) are those of `target` (n, C); None for none.
+
+    Args:
+        rows: of the whole matrix, of which these are the first.
+    """
     own, best = cosine(target, other), None
     for order in rotary_orders(rows):
         whole = len(target) // order.size * order.size

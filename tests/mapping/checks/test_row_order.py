@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from planted_faults import State, layer, planned, with_donor
+from planted_faults import State, flagged, layer, planned, with_donor
 
 from adamms.mapping.checks.row_order import in_another_order, rotates
+from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.orders import RowOrder
 
 
@@ -54,3 +55,12 @@ def test_the_same_order_is_not_told(kin: Path) -> None:
 )
 def test_transformers_class_says_what_it_turns(config: dict[str, object], turned: str) -> None:
     assert rotates(config) == turned
+
+
+def test_verify_names_the_order_too(kin: Path, tmp_path: Path) -> None:
+    plan, models = planned(with_donor(kin, tmp_path / "donor", reordered(RowOrder(32, 2))))  # type: ignore[arg-type]
+    found = flagged(verify_plan(plan, models))
+    assert set(found) == {
+        f"model.layers.{i}.self_attn.{which}_proj.weight" for i in range(4) for which in "qk"
+    }
+    assert "rows in another order (rotary neighbours in heads of 32 rows" in next(iter(found.values()))

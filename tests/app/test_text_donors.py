@@ -166,3 +166,19 @@ def test_a_language_model_alone_is_told_from_an_mllm(
     folder = save(name, tmp_path / name)
     run = read_run("model=custom", f"model.target.path={folder}", f"model.donors.a.path={folder}")
     assert open_models(run.models, run.mapper, silent.stage).donors["a"].text_only == alone
+
+
+@pytest.mark.parametrize(
+    ("unseen", "said"), [(0, "it is not asked any of the 16 questions"), (3, "takes them")]
+)
+def test_the_doctor_knows_what_it_is_asked(
+    search: Callable[..., Outcome], reasoner: Path, tmp_path: Path, unseen: int, said: str
+) -> None:
+    data(tmp_path, unseen)
+    (line,) = (
+        line
+        for line in search(reasoner, "mode=doctor").out.splitlines()
+        if "questions of model.donors.a" in line
+    )
+    assert not line.startswith("wrong")
+    assert line.endswith(said)

@@ -36,7 +36,6 @@ PARTS = (
 # What is not of the language model though it lies in its module, beside the layers.
 _IN_DECODER = re.compile(r"cross_attn|perceiver|audio|speech|vis|image|img|vq|protein")
 _EXPERT = re.compile(r"(?<=\.experts\.)\d+(?=\.)")
-_INSERTED = "cross_attention_layers"
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class DerivedArchitecture:
 
     Args:
         name: the config's model_type.
-        inserted_layers: as a spec says it.
+        inserted: numbers of the layers that attend to the image, which a language model lacks (Llama 3.2).
         parameters: the class's parameters and buffers, by name, without values.
         tied: parameter -> the one that it is tied to.
         decoder: where the language model is.
@@ -71,7 +70,7 @@ class DerivedArchitecture:
     def __init__(
         self,
         name: str,
-        inserted_layers: Mapping[str, str],
+        inserted: frozenset[int],
         parameters: Mapping[str, "Tensor"],
         buffers: frozenset[str],
         tied: Mapping[str, str],
@@ -79,7 +78,7 @@ class DerivedArchitecture:
         loader: "_Loader",
     ) -> None:
         self.name = name
-        self.inserted_layers = inserted_layers
+        self._inserted = inserted
         self._parameters = parameters
         self._buffers = buffers
         self._tied = tied
@@ -118,8 +117,13 @@ class DerivedArchitecture:
 
     def _language(self, local: str) -> Label:
         """The role of a tensor that is called `local` in a language model whose stack is called `layers`."""
-        label = self._dialect.label(_causal(local))
-        return label or Label(open_role(local))
+        label = self._dialect.label(_causal(local)) or Label(open_role(local))
+        layer = next((role.layer for role in label.parts), None)
+        if layer is None or not self._inserted:
+            return label
+        if layer in self._inserted:
+            return Label(None, reason="cross-attention layer")
+        return label.counted(layer - sum(other < layer for other in self._inserted))
 
     def _local(self, name: str) -> str | None:
         """A module's name within the language model, as specs spell it; None if it lies outside.
@@ -261,10 +265,9 @@ def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = Fal
         model.base_model_prefix,
         parameters,
     )
-    inserted = getattr(model.config.get_text_config(), _INSERTED, None)
     return DerivedArchitecture(
         str(config.get("model_type") or model.config.model_type),
-        {"cross-attention layer": _INSERTED} if inserted else {},
+        frozenset(getattr(model.config.get_text_config(), "cross_attention_layers", None) or ()),
         parameters,
         frozenset(name for name, _ in model.named_buffers()),
         dict(model.all_tied_weights_keys),

@@ -263,7 +263,7 @@ def known_model_types() -> list[str]:
 
 
 def known_classes() -> list[str]:
-    """The names that transformers has for classes of models, among others."""
+    """The classes of models that transformers has."""
     import transformers
 
-    return dir(transformers)
+    return [name for name in dir(transformers) if re.search(r"For[A-Z]|Model$", name)]

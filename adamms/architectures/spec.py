@@ -13,8 +13,6 @@ format, no weights, no shapes. To add a model family, write one and name it in c
                     after the own ones ("" leads every name); what it includes comes along under both
     language_model  pattern -> role (roles.py lists them), a fusion of several roles, or a stack (below)
     other           reason -> pattern of tensors that are not of the LM and are always kept
-    inserted_layers {reason: key of config.json}: the key lists layers, by index, that the ancestor LM
-                    does not have; they are kept, and the others are counted without them
 
 Patterns are tensor names with `{i}` (layer), `{e}` (expert), `{p}` (weight or bias), `(a|b)`, `(a)?`, `*`
 (one dotted segment) and `**` (the rest). The first line that matches decides; a tensor that none matches,
@@ -83,7 +81,6 @@ class _Spec(BaseModel):
     include: dict[str, dict[str, str]] = {}
     language_model: dict[str, Template] = {}
     other: dict[str, str] = {}
-    inserted_layers: dict[str, str] = {}
 
     @field_validator("inference", mode="before")
     @classmethod
@@ -94,7 +91,7 @@ class _Spec(BaseModel):
 class Architecture(_Spec):
     """How one checkpoint format names its tensors: what its YAML says, and all patterns.
 
-    >>> label = load_architecture("qwen2").label("model.layers.3.mlp.up_proj.weight")
+    >>> label = load_architecture("llama").label("model.layers.3.mlp.up_proj.weight")
     >>> str(label.role)
     'layers.3.mlp.up.weight'
 

@@ -251,7 +251,7 @@ def test_a_model_that_says_nothing_of_itself_is_not_compared(
     kin: Path, tmp_path: Path, merge: Callable[..., Any]
 ) -> None:
     (tmp_path / "donor").mkdir()
-    save_file(load_file(kin / "donor/model.safetensors"), tmp_path / "donor/model.safetensors")
-    plan = merge(kin / "target", tmp_path / "donor", "model.donors.a.architecture=llava_onevision_hf")
+    save_file(load_file(kin / "ancestor/model.safetensors"), tmp_path / "donor/model.safetensors")
+    plan = merge(kin / "target", tmp_path / "donor", "model.donors.a.architecture=llama")
     what = "attention heads, key/value heads, head_dim, activation: not compared"
     assert rows(plan, "a")[what] == ("said", "not said")

@@ -53,6 +53,17 @@ MAKERS: Mapping[str, Maker] = {
 }
 
 
+# conf/checkpoint -> its format, a key of correspondences.FORMATS.
+FORMAT = {
+    "qwen2_vl_7b_instruct": "qwen2_vl",
+    "llava_onevision_qwen2_7b_ov": "llava_onevision",
+    "llava_onevision_qwen2_7b_ov_hf": "llava_onevision_hf",
+    "llava_1_5_7b_hf": "llava_hf",
+    **dict.fromkeys(("llava_v1_5_7b", "sharegpt4v_7b", "yi_vl_34b"), "llava"),
+    **{"cogvlm_chat_hf": "cogvlm", "mplug_owl2_llama2_7b": "mplug_owl2", "cambrian_34b": "cambrian"},
+}
+
+
 def named_in(pair: str) -> dict[str, str]:
     """Target, donor and ancestor -> the checkpoints that conf/model/PAIR.yaml names for them."""
     entries = yaml.safe_load((CONF / f"model/{pair}.yaml").read_text())["defaults"]
@@ -142,11 +153,8 @@ def test_a_pair_of_the_paper_merges_and_the_result_generates(
 
     (donor_key,) = [key for key in models if key.startswith("donors.")]
     target, donor = weights(models["target"]), weights(models[donor_key])
-    formats = [
-        yaml.safe_load((CONF / f"checkpoint/{names[key]}.yaml").read_text())["architecture"]
-        for key in ("target", donor_key)
-    ]
-    expected = expected_trees((formats[0], formats[1]), target, donor)
+    formats = (FORMAT[names["target"]], FORMAT[names[donor_key]])
+    expected = expected_trees(formats, target, donor)
     plan = json.loads((tmp_path / "plan/plan.json").read_text())
     found = {t["name"]: next(iter(t.get("donors", {}).values()), None) for t in plan["tensors"]}
     assert found == dict.fromkeys(target) | expected

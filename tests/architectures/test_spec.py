@@ -1,15 +1,10 @@
 """The language of specs, the specs that come with adamms, and recognition."""
 
-import json
 from pathlib import Path
 
-import headers
 import pytest
-from safetensors import safe_open
 
 from adamms.architectures.label import Fused, Label, Stacked
-from adamms.architectures.leftovers import label_all
-from adamms.architectures.recognise import recognise
 from adamms.architectures.roles import parse_role
 from adamms.architectures.spec import Architecture, known_architectures, load_architecture
 from adamms.errors import AdammsError
@@ -110,12 +105,6 @@ language_model:
     parts = tuple(parse_role(f"layers.1.attn.{p}.bias") for p in "qkv")
     fused = Fused(parts, 0, ("num_attention_heads", 2, 2), "num_key_value_heads")
     assert mine.label("l.1.qkv.bias") == Label(fused)
-
-
-def test_layers_that_an_ancestor_lacks_are_named_by_a_key_of_the_config(tmp_path: Path) -> None:
-    mine = spec(tmp_path, "inserted_layers: {looks at the image: cross_layers}\ninclude: {llama: {}}")
-    assert mine.inserted_layers == {"looks at the image": "cross_layers"}
-    assert load_architecture("llama").inserted_layers == {}
 
 
 def test_what_an_included_spec_includes_comes_along_under_both_prefixes(tmp_path: Path) -> None:
@@ -229,10 +218,6 @@ BAD = {
         "language_model: {a: {stack: 'layers.{i}.moe.expert.gate.weight', transpose: true}}",
         r"unknown key 'language_model: a: transpose'; expected stack, transposed\. Nearest: transposed",
     ),
-    "inserted layers in a list": (
-        "inserted_layers: [3, 8]",
-        r"mine\.yaml: inserted_layers is \[3, 8\]: Input should be a valid dictionary",
-    ),
     "unbalanced pattern": ("other: {tower: 'vision.('}", r"mine\.yaml: vision\.\(: not a pattern"),
     "includes an unknown spec": (
         "include: {lama: {}}",
@@ -274,8 +259,8 @@ def test_a_bad_spec_is_refused_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_an_unknown_spec_names_the_nearest(tmp_path: Path) -> None:
-    with pytest.raises(AdammsError, match=r"unknown architecture 'qwen2vl'; known: .* Nearest: qwen2_vl"):
-        load_architecture("qwen2vl")
+    with pytest.raises(AdammsError, match=r"unknown architecture 'qwen3x'; known: .* Nearest: qwen3"):
+        load_architecture("qwen3x")
     with pytest.raises(AdammsError, match="unknown architecture"):
         load_architecture(str(tmp_path / "absent.yaml"))
 
@@ -298,67 +283,9 @@ def test_no_class_or_type_means_two_formats() -> None:
         assert len(flat) == len(set(flat))
 
 
-@pytest.mark.parametrize(
-    ("folder", "expected"),
-    [
-        ("qwen2_vl", "qwen2_vl"),
-        ("onevision_fresh", "llava_onevision_hf"),
-        ("onevision_hub", "llava_onevision_hf"),
-        ("onevision_original", "llava_onevision"),
-        ("qwen2", "qwen2"),
-        ("llama", "llama"),
-    ],
-)
-def test_real_checkpoints_are_recognised_and_wholly_described(
-    folder: str, expected: str, request: pytest.FixtureRequest
-) -> None:
-    path: Path = request.getfixturevalue(folder)
-    architecture = recognise(json.loads((path / "config.json").read_text()), path)
-    assert architecture.name == expected
-    with safe_open(path / "model.safetensors", "pt") as file:
-        labels = {name: architecture.label(name) for name in file.keys()}  # noqa: SIM118
-    assert all(labels.values())
-    roles = [label.role for label in labels.values() if label and label.role]
-    assert len(set(roles)) == len(roles)
-    per_layer = 12 if "llama" not in folder else 9  # Qwen2 has three biases
-    assert len(roles) == 3 + 2 * per_layer
-
-
-def test_published_checkpoints_are_recognised_and_wholly_described() -> None:
-    for file in sorted(FIXTURES.glob("*.json")):
-        content = json.loads(file.read_text())
-        architecture = recognise(content["config"], file)
-        names = [
-            name for pattern, layers, _, _ in content["tensors"] for name in headers.names(pattern, layers)
-        ]
-        assert label_all(names, architecture, (), file.name).known.keys() == set(names)
-
-
-def test_both_spellings_of_transformers_module_names_are_read() -> None:
-    hf = load_architecture("llava_onevision_hf")
-    for name in (
-        "model.language_model.embed_tokens.weight",
-        "language_model.model.embed_tokens.weight",
-    ):
-        assert hf.label(name) == role("embed.weight")
-    assert hf.label("lm_head.weight") == hf.label("language_model.lm_head.weight") == role("head.weight")
-    for name in ("vision_tower.vision_model.a.b", "vision_tower.a.b", "model.vision_tower.a"):
-        assert hf.label(name) == Label(None, "vision encoder")
-    qwen = load_architecture("qwen2_vl")
-    assert qwen.label("model.language_model.layers.0.mlp.up_proj.weight") == role("layers.0.mlp.up.weight")
-    assert qwen.label("model.visual.x") == qwen.label("visual.x") == Label(None, "vision encoder")
-
-
 def test_what_the_names_of_todays_families_mean() -> None:
     for architecture, name, expected in [
         ("qwen3", "model.layers.1.self_attn.q_norm.weight", "layers.1.norm.q.weight"),
-        ("qwen3_vl", "model.language_model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
-        ("gemma3", "language_model.model.layers.1.input_layernorm.weight", "layers.1.norm.attn.weight"),
-        (
-            "gemma3",
-            "model.language_model.layers.1.post_attention_layernorm.weight",
-            "layers.1.norm.attn_out.weight",
-        ),
         ("gemma3_text", "model.layers.1.pre_feedforward_layernorm.weight", "layers.1.norm.mlp.weight"),
         ("gemma3_text", "model.layers.1.post_feedforward_layernorm.weight", "layers.1.norm.mlp_out.weight"),
         ("llama", "model.layers.1.post_attention_layernorm.weight", "layers.1.norm.mlp.weight"),
@@ -368,12 +295,8 @@ def test_what_the_names_of_todays_families_mean() -> None:
         ("internvl", "language_model.lm_head.weight", "head.weight"),
         ("internvl", "language_model.model.layers.1.self_attn.k_norm.weight", "layers.1.norm.k.weight"),
         ("internvl", "language_model.model.layers.1.self_attn.q_proj.bias", "layers.1.attn.q.bias"),
-        ("internvl_hf", "model.language_model.layers.1.mlp.up_proj.weight", "layers.1.mlp.up.weight"),
         ("minicpm_v", "llm.lm_head.weight", "head.weight"),
         ("phi3_v", "model.vision_embed_tokens.wte.weight", "embed.weight"),
-        ("idefics3", "model.text_model.norm.weight", "final_norm.weight"),
-        ("mllama", "model.language_model.layers.1.self_attn.o_proj.weight", "layers.1.attn.o.weight"),
-        ("llava_next_hf", "model.language_model.norm.weight", "final_norm.weight"),
     ]:
         assert load_architecture(architecture).label(name) == role(expected)
 

@@ -20,48 +20,46 @@ class Family:
     """One family of models, tiny.
 
     Args:
-        architecture: the spec that describes it.
         language: the language model in it, a key of family_models.LANGUAGE.
         source: makes the model in transformers, or renames its language model.
     """
 
-    architecture: str
     language: str
     source: Callable[[], Any] | RemoteFormat
 
 
 FAMILIES = {
-    "qwen2_5_vl": Family("qwen2_5_vl", "qwen2", models.qwen2_5_vl),
-    "qwen3_vl": Family("qwen3_vl", "qwen3", models.qwen3_vl),
-    "llava_next_llama": Family("llava_next_hf", "llama", models.llava_next_llama),
-    "llava_next_mistral": Family("llava_next_hf", "mistral", models.llava_next_mistral),
-    "internvl_hf": Family("internvl_hf", "qwen2", models.internvl_hf),
-    "gemma3": Family("gemma3", "gemma3_text", models.gemma3),
-    "idefics3": Family("idefics3", "llama", models.idefics3),
-    "smolvlm": Family("idefics3", "llama", models.smolvlm),
-    "mllama": Family("mllama", "llama", models.mllama),
-    "internlm2": Family("internlm2", "llama", remote_formats.internlm2),
-    "internvl_internlm2": Family("internvl", "llama", remote_formats.internvl_internlm2),
-    "internvl_qwen2": Family("internvl", "qwen2", remote_formats.internvl_qwen2),
-    "minicpm_v": Family("minicpm_v", "qwen2", remote_formats.minicpm_v),
-    "phi3_v": Family("phi3_v", "phi3", remote_formats.phi3_v),
+    "qwen2_5_vl": Family("qwen2", models.qwen2_5_vl),
+    "qwen3_vl": Family("qwen3", models.qwen3_vl),
+    "llava_next_llama": Family("llama", models.llava_next_llama),
+    "llava_next_mistral": Family("mistral", models.llava_next_mistral),
+    "internvl_hf": Family("qwen2", models.internvl_hf),
+    "gemma3": Family("gemma3_text", models.gemma3),
+    "idefics3": Family("llama", models.idefics3),
+    "smolvlm": Family("llama", models.smolvlm),
+    "mllama": Family("llama", models.mllama),
+    "internlm2": Family("llama", remote_formats.internlm2),
+    "internvl_internlm2": Family("llama", remote_formats.internvl_internlm2),
+    "internvl_qwen2": Family("qwen2", remote_formats.internvl_qwen2),
+    "minicpm_v": Family("qwen2", remote_formats.minicpm_v),
+    "phi3_v": Family("phi3", remote_formats.phi3_v),
 }
 REMOTE = [name for name, family in FAMILIES.items() if isinstance(family.source, RemoteFormat)]
 BUILT = [name for name in FAMILIES if name not in REMOTE]
 # Formats of remote code whose language model needs no translation that one of REMOTE does not show already.
 RECENT = {
-    "minicpm_v_4_5": Family("minicpm_v", "qwen3", remote_formats.minicpm_v_4_5),
-    "keye_vl": Family("keye_vl", "qwen3", recent_formats.keye_vl),
-    "ovis_2_5": Family("ovis", "qwen3", recent_formats.ovis_2_5),
-    "llava_onevision_1_5": Family("llava_onevision_1_5", "qwen3", recent_formats.llava_onevision_1_5),
-    "llava_onevision_2": Family("llava_onevision_2", "qwen3", recent_formats.llava_onevision_2),
-    "molmo2": Family("molmo2", "qwen3", recent_formats.molmo2),
-    "internvl_qwen3_moe": Family("internvl", "qwen3_moe", recent_formats.internvl_qwen3_moe),
-    "kimi_vl": Family("kimi_vl", "deepseek_v3", recent_formats.kimi_vl),
-    "deepseek_vl2": Family("deepseek_vl2", "deepseek_v3", recent_formats.deepseek_vl2),
+    "minicpm_v_4_5": Family("qwen3", remote_formats.minicpm_v_4_5),
+    "keye_vl": Family("qwen3", recent_formats.keye_vl),
+    "ovis_2_5": Family("qwen3", recent_formats.ovis_2_5),
+    "llava_onevision_1_5": Family("qwen3", recent_formats.llava_onevision_1_5),
+    "llava_onevision_2": Family("qwen3", recent_formats.llava_onevision_2),
+    "molmo2": Family("qwen3", recent_formats.molmo2),
+    "internvl_qwen3_moe": Family("qwen3_moe", recent_formats.internvl_qwen3_moe),
+    "kimi_vl": Family("deepseek_v3", recent_formats.kimi_vl),
+    "deepseek_vl2": Family("deepseek_v3", recent_formats.deepseek_vl2),
 }
 # Merged but for the rows of its actions.
-OPENVLA = {"openvla": Family("openvla", "llama_of_openvla", recent_formats.openvla)}
+OPENVLA = {"openvla": Family("llama_of_openvla", recent_formats.openvla)}
 
 
 def save_language(kind: str, folder: Path, seed: int = 0) -> Path:

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from adamms.architectures.recognise import recognise
-from adamms.architectures.spec import load_architecture
+from adamms.architectures.recognise import named, recognise
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.mapping.plan import Plan, Slot
@@ -29,7 +28,7 @@ def model(
     """A model whose files do not exist."""
     file = folder / "model.safetensors"
     entries = {name: TensorEntry(name, shape, dtype, file, 0) for name, shape in sorted(shapes.items())}
-    return describe(Checkpoint(folder, entries, config or {}), load_architecture(architecture))
+    return describe(Checkpoint(folder, entries, config or {}), named(architecture, config or {}, folder))
 
 
 @cache

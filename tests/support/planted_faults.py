@@ -8,7 +8,7 @@ import torch
 from mappers import spec_mapper
 from safetensors.torch import load_file, save_file
 
-from adamms.architectures.spec import load_architecture
+from adamms.architectures.recognise import recognise
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.checks.mapped_models import MappedModels
@@ -17,7 +17,6 @@ from adamms.mapping.plan import Plan
 from adamms.mapping.specs.model import describe
 
 State = dict[str, torch.Tensor]
-FORMATS = {"target": "qwen2_vl", "donor": "llava_onevision_hf", "ancestor": "qwen2"}
 
 
 def layer(index: int, name: str) -> str:
@@ -75,7 +74,7 @@ def with_donor(models: Path, folder: Path, change: Callable[[State], None]) -> d
 def planned(folders: dict[str, Path]) -> tuple[Plan, MappedModels]:
     """The plan by specs, and the models."""
     opened: dict[str, Checkpoint] = {name: open_checkpoint(folder) for name, folder in folders.items()}
-    models = {name: describe(opened[name], load_architecture(FORMATS[name])) for name in opened}
+    models = {name: describe(each, recognise(each.config, each.folder)) for name, each in opened.items()}
     plan = spec_mapper().plan(models["target"], {"a": models["donor"]}, models.get("ancestor"))
     return plan, MappedModels(opened["target"], {"a": opened["donor"]}, opened.get("ancestor"))
 

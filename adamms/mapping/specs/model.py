@@ -150,12 +150,10 @@ def describe(checkpoint: Checkpoint, architecture: AnyArchitecture) -> Model:
             + nearest(unknown[0], known)
             + " Another architecture=NAME, or a spec of your own, may fit."
         )
-    inserted = _inserted(architecture, checkpoint)
-    known = {name: _without_inserted(label, inserted) for name, label in known.items()}
     model = Model(checkpoint, architecture, known, labels.wrapped)
     missing = architecture.missing([labels.wrapped.get(name, name) for name in known])
     if missing is None:
-        _check_layers(model, len(inserted))
+        _check_layers(model)
         _check_head(model)
     elif missing:
         raise AdammsError(
@@ -174,30 +172,7 @@ def _drafting_layers(config: Mapping[str, Any]) -> range:
     return range(layers, layers + more) if layers else range(0)
 
 
-def _without_inserted(label: Label, inserted: Mapping[int, str]) -> Label:
-    """The label with its layer counted without the `inserted` ones (index -> reason), which have no role."""
-    layer = next((role.layer for role in label.parts), None)
-    if layer is None:
-        return label
-    if layer in inserted:
-        return Label(None, reason=inserted[layer])
-    return label.counted(layer - sum(i < layer for i in inserted))
-
-
-def _inserted(architecture: AnyArchitecture, checkpoint: Checkpoint) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for reason, key in architecture.inserted_layers.items():
-        layers = next(iter(settings(checkpoint.config, key)), None)
-        if not isinstance(layers, list) or not all(isinstance(layer, int) for layer in layers):
-            raise AdammsError(
-                f"{checkpoint.folder}: config.json gives no list {key} (found {layers!r}), by which the "
-                f"architecture {architecture.name!r} tells each {reason}"
-            )
-        found |= dict.fromkeys(layers, reason)
-    return found
-
-
-def _check_layers(model: Model, inserted: int) -> None:
+def _check_layers(model: Model) -> None:
     """Every layer from 0 on is there, and none lacks what another has beside all of its own."""
     layers: dict[int, set[str]] = {}
     for role in model.roles:
@@ -207,7 +182,7 @@ def _check_layers(model: Model, inserted: int) -> None:
         raise AdammsError(f"{model}: no tensor of a decoder layer found")
     config = model.checkpoint.config
     said = [value for value in settings(config, "num_hidden_layers") if isinstance(value, int)]
-    count = said[0] - inserted if said else max(layers) + 1
+    count = said[0] if said else max(layers) + 1
     kinds = sorted({frozenset(roles) for roles in layers.values()}, key=len)
     for layer in range(max(count, max(layers) + 1)):
         own = layers.get(layer, set())

@@ -185,12 +185,11 @@ def test_a_pair_maps_with_its_ancestor_beside_every_merged_tensor(load: dict[str
         assert found == expected_plan(target, ancestor)
 
 
-def test_the_hub_ids_and_formats_in_conf_are_those_of_the_published_files(load: dict[str, Model]) -> None:
+def test_the_hub_ids_in_conf_are_those_of_the_published_files() -> None:
     for name in MODELS:
         entry = yaml.safe_load((CONF / f"checkpoint/{name}.yaml").read_text())
         content = json.loads((headers.FIXTURES / f"{name}.json").read_text())
         assert entry["path"] in content["checkpoint"]
-        assert entry["architecture"] == load[name].architecture.name
 
 
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("paper_*.yaml"))

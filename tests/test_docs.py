@@ -322,7 +322,7 @@ def test_a_family_of_ones_own_merges_by_the_spec_in_the_page(
     given = ["mode=merge", "model=custom", f"model.target.path={a}", f"model.donors.a.path={b}"]
     unknown = run(*given, f"output={tmp_path / 'out'}")
     assert unknown.status == 2
-    assert "unknown architecture: config.json declares TernForConditionalGeneration." in unknown.err
+    assert "unknown architecture: config.json declares TernForConditionalGeneration, for which" in unknown.err
 
     given += [f"model.donors.a.architecture={spec}", "merge.alpha=0.25", f"output={tmp_path / 'out'}"]
     spec.write_text(text.rsplit("\n", 2)[0] + "\n")

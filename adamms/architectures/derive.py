@@ -244,7 +244,17 @@ class _Loader:
             targets = [] if pattern is None else self._targets[pattern]
             others = [final.replace(targets[0], each) for each in targets[1:]]
             return _Place(stored, (final, *(each for each in others if each in self._parameters)))
-        return None
+        return self._one_of_a_stack(self.renamed(name))
+
+    def _one_of_a_stack(self, renamed: str) -> _Place | None:
+        """The place of one expert's tensor in the class's stack, where its loader does not stack them."""
+        before, _, own = renamed.partition(".experts.0.")
+        parts = ("down",) if re.match(r"down|w2", own) else ("gate", "up")
+        stacks = (
+            [f"{before}.experts.{part}_proj" for part in ("down", "gate_up", "gate", "up")] if own else []
+        )
+        taken = [name for name in stacks if name in self._parameters and any(part in name for part in parts)]
+        return _Place(renamed, tuple(taken)) if taken else None
 
 
 def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = False) -> DerivedArchitecture:

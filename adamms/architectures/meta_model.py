@@ -194,10 +194,15 @@ def _readable(value: Any) -> Any:
 
 
 def _embeddings(part: "PreTrainedModel") -> "nn.Module | None":
+    """What a model looks tokens up in; None where it looks up none, as a vision encoder."""
+    from torch import nn
+
     try:
-        return part.get_input_embeddings()
+        found = part.get_input_embeddings()
     except (NotImplementedError, AttributeError):
         return None
+    inside = found.modules() if isinstance(found, nn.Module) else ()
+    return found if any(isinstance(module, nn.Embedding) for module in inside) else None
 
 
 def _head(speaker: "PreTrainedModel", modules: Mapping[str, "nn.Module"]) -> str:

@@ -47,15 +47,13 @@ class LiveWeights:
 
     Most are a view: a live parameter, or a part of one, transposed where memory and file differ. Copying into
     the view replaces the weight. So the experts of a layer can be written one at a time into the parameter
-    in which transformers stacks them:
+    in which transformers stacks them, as here of a model with four:
 
-    >>> experts = "model.layers.0.mlp.experts"
-    >>> names = [f"{experts}.{e}.{part}_proj.weight" for e in range(4) for part in ("gate", "up")]
-    >>> weights = LiveWeights(model, dict.fromkeys(names, (48, 64)))  # the sizes of one expert
-    >>> model.state_dict()[f"{experts}.gate_up_proj"].shape
-    torch.Size([4, 96, 64])
-    >>> weights.views[f"{experts}.3.up_proj.weight"].shape  # gate_up_proj[3, 48:]
-    torch.Size([48, 64])
+        experts = "model.layers.0.mlp.experts"
+        names = [f"{experts}.{e}.{part}_proj.weight" for e in range(4) for part in ("gate", "up")]
+        weights = LiveWeights(model, dict.fromkeys(names, (48, 64)))  # the sizes of one expert
+        model.state_dict()[f"{experts}.gate_up_proj"].shape           # (4, 96, 64)
+        weights.views[f"{experts}.3.up_proj.weight"].shape            # (48, 64): gate_up_proj[3, 48:]
 
     The others lie otherwise in memory (rotary halves in another order, one tensor split into several): they
     are in a group, which `convert` writes whole.

@@ -25,17 +25,18 @@ TEXT: dict[str, Any] = {
 }
 _WITH_HEAD_DIM = TEXT | {"head_dim": HEAD_DIM}
 _GEMMA = _WITH_HEAD_DIM | {"tie_word_embeddings": True, "query_pre_attn_scalar": HEAD_DIM}
-# As Moonlight and Kimi-VL: queries are not compressed, the first layer is dense.
+# As Kimi-VL: queries are not compressed, the first layer is dense. vLLM has kernels for these ranks.
 DEEPSEEK: dict[str, Any] = TEXT | {
-    **{"num_key_value_heads": HEADS, "q_lora_rank": None, "kv_lora_rank": 32, "qk_nope_head_dim": HEAD_DIM},
+    **{"num_key_value_heads": HEADS, "q_lora_rank": None, "kv_lora_rank": 512, "qk_nope_head_dim": HEAD_DIM},
     **{
-        "qk_rope_head_dim": HEAD_DIM,
+        "qk_rope_head_dim": 64,
         "v_head_dim": HEAD_DIM,
         "first_k_dense_replace": 1,
         "n_shared_experts": 1,
     },
     **{"n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64, "n_group": 1},
     **{"topk_group": 1, "norm_topk_prob": True, "routed_scaling_factor": 1.5},
+    **{"topk_method": "noaux_tc", "scoring_func": "sigmoid", "hidden_act": "silu"},
 }
 _VISION: dict[str, Any] = {
     "hidden_size": 32,
@@ -72,16 +73,16 @@ def _qwen3() -> Any:
     return Qwen3ForCausalLM(Qwen3Config(**_WITH_HEAD_DIM))
 
 
+QWEN3_EXPERTS = {
+    **{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
+    **{"decoder_sparse_step": 1, "norm_topk_prob": True},
+}
+
+
 def _qwen3_moe() -> Any:
     from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-    experts = {
-        "num_experts": 4,
-        "num_experts_per_tok": 2,
-        "moe_intermediate_size": 64,
-        "decoder_sparse_step": 1,
-    }
-    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**_WITH_HEAD_DIM, **experts, norm_topk_prob=True))
+    return Qwen3MoeForCausalLM(Qwen3MoeConfig(**_WITH_HEAD_DIM, **QWEN3_EXPERTS))
 
 
 def _deepseek_v3() -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from family_models import DEEPSEEK, HEAD_DIM, HIDDEN, LAYERS, OPENVLA_ALL_ROWS, TEXT
+from family_models import DEEPSEEK, HEAD_DIM, HIDDEN, LAYERS, OPENVLA_ALL_ROWS, QWEN3_EXPERTS, TEXT
 from remote_formats import (
     FEED_FORWARD,
     WIDTH,
@@ -182,7 +182,7 @@ _OPENVLA: Shapes = {
 }
 _QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **TEXT_WITH_HEAD_DIM}
 _DEEPSEEK_V3 = DEEPSEEK | {"model_type": "deepseek_v3"}
-_QWEN3_MOE = _QWEN3 | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
+_QWEN3_MOE = _QWEN3 | QWEN3_EXPERTS | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
 _MOLMO2_TEXT = TEXT_WITH_HEAD_DIM | {
     **{"model_type": "molmo2_text", "layer_norm_eps": TEXT["rms_norm_eps"], "qkv_bias": False},
     **{"use_qk_norm": True, "qk_norm_type": "qwen3", "norm_after": False, "hidden_act": "silu"},

@@ -104,7 +104,7 @@ def _weights(merges: Merges) -> _Found:
     problems = {name: f"{why}. {STRANGERS}" for name, why in foreign.items()}
     if not plan.findings:
         orders = in_another_order(plan, models)
-        problems |= {name: f"its queries and keys have {order}. {REORDER}" for name, order in orders.items()}
+        problems |= {name: f"{order}. {REORDER}" for name, order in orders.items()}
     return _Found(
         judged(measured, slots),
         [_far(others[name], distance) for name, distance in far.items()],

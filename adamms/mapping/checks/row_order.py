@@ -1,7 +1,8 @@
-"""Whether queries and keys, mapped by name, lie in the target's order of rows.
+"""Whether queries and keys, and experts, mapped by name, lie in the target's order.
 
 Models of one ancestor may keep the two rows that a rotary embedding turns together in the halves of a head or
-side by side, under equal names and in equal shapes. Reads a few rows of a few matrices.
+side by side, and their experts in any order, under equal names and in equal shapes. Reads a few rows of a few
+matrices: of experts those of the router, which has one for each.
 """
 
 import importlib
@@ -16,32 +17,52 @@ from adamms.mapping.checks.distance import role_and_layer
 from adamms.mapping.checks.language_config import innermost
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.content.noise import KINDRED, closer, cosine
-from adamms.mapping.content.orders import LARGEST, RowOrder, rotary_orders
+from adamms.mapping.content.orders import LARGEST, ONE_BY_ONE, RowOrder, rotary_orders, same_rows
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 
 # Queries and keys of each model that are looked at.
 SAMPLED = 4
 TURNED = ("attn.q.weight", "attn.k.weight")
+ROUTER = "moe.router.weight"
 
 
 def in_another_order(plan: Plan, models: MappedModels) -> dict[str, str]:
-    """Models whose queries and keys resemble the target's only in another order of rows: name -> which.
+    """Models whose queries and keys, or experts, resemble the target's only in another order: name -> which.
 
     Args:
         plan: by roles; its weights are there.
         models: those that the plan speaks of.
     """
     found = {}
-    turned = [slot for slot in plan.slots if slot.merged and role_and_layer(slot)[0].startswith(TURNED)]
     for source in (*plan.donors, ANCESTOR):
-        own = [slot for slot in turned if source in models.expressions(slot)]
-        sample = Random(0).sample(own, min(SAMPLED, len(own)))
-        orders = Counter(order for slot in sample if (order := _order(slot, source, models)))
-        if orders and 2 * orders.total() > len(sample):
+        turned = _sample(plan, models, source, TURNED)
+        orders = Counter(order for slot in turned if (order := _order(slot, source, models)))
+        if orders and 2 * orders.total() > len(turned):
             order, count = orders.most_common(1)[0]
-            other = models.checkpoint(source)
-            found[source] = f"{order} ({count} of {len(sample)} sampled){_said(models.target, other)}"
+            said = _said(models.target, models.checkpoint(source))
+            found[source] = f"its queries and keys have {order} ({count} of {len(turned)} sampled){said}"
+        routers = _sample(plan, models, source, (ROUTER,))
+        moved = sum(_in_other_order(slot, source, models) for slot in routers)
+        if moved:
+            found[source] = f"its experts lie in another order ({moved} of {len(routers)} routers sampled)"
     return found
+
+
+def _sample(plan: Plan, models: MappedModels, source: str, roles: tuple[str, ...]) -> list[Slot]:
+    """A few of the merged tensors of these roles that `source` has a part in."""
+    merged = [slot for slot in plan.slots if slot.merged and source in models.expressions(slot)]
+    own = [slot for slot in merged if role_and_layer(slot)[0].startswith(roles)]
+    return Random(0).sample(own, min(SAMPLED, len(own)))
+
+
+def _in_other_order(slot: Slot, source: str, models: MappedModels) -> bool:
+    """Whether the rows of a router, one by one, are the target's in another order."""
+    rows = [range(slot.shape[0])]
+    target, other = models.target_rows(slot, rows), models.source_rows(slot, source, rows)
+    found = same_rows(target, other)
+    if found is None or found == tuple(range(len(found))):
+        return False
+    return cosine(target, other[list(found)]) > ONE_BY_ONE and closer(ONE_BY_ONE, cosine(target, other))
 
 
 def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 
 from adamms.mapping.content.blocks import Composition, find_compositions
 from adamms.mapping.content.noise import KINDRED, KINDRED_VECTORS, Noise, cosine, distance, measure_noise
-from adamms.mapping.content.orders import RowOrder, rotary_orders, same_rows
+from adamms.mapping.content.orders import ONE_BY_ONE, RowOrder, rotary_orders, same_rows
 from adamms.mapping.content.places import Layers, match_in_layers
 from adamms.mapping.content.rows import RowMap, beginning
 from adamms.mapping.content.sketch import Sketch, SketchedModel
@@ -34,8 +34,6 @@ STRANGE_GAIN = 1e-3
 PAIRS = 1 << 20
 # Rows that are looked for one by one: those of a router, which follow its experts.
 FEW_ROWS = 1 << 10
-# Rows that were put in order one by one must resemble the target's as those of fine-tuned models do.
-ONE_BY_ONE = 0.8
 
 NONE = Match(None, Finding("none", 0.0, note="no tensor of its shape"))
 

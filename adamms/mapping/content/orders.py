@@ -12,6 +12,8 @@ from adamms.mapping.content.noise import normalised
 
 # Rows of a head: the least and the most that are tried.
 SMALLEST, LARGEST = 4, 512
+# Rows that were put in order one by one must resemble the target's as those of fine-tuned models do.
+ONE_BY_ONE = 0.8
 
 
 @dataclass(frozen=True)

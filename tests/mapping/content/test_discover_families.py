@@ -13,6 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.checks.left_out import left_out
+from adamms.mapping.checks.mapped_models import MappedModels
+from adamms.mapping.checks.row_order import in_another_order
 from adamms.mapping.content.orders import RowOrder
 from adamms.mapping.expression import Interleave, Read, evaluate_rows
 from adamms.mapping.plan import Plan
@@ -55,6 +57,10 @@ def specified(folder: Path) -> Plan:
     mapper = spec_mapper()
     target, donor = (mapper.describe(open_checkpoint(folder / n), None, quiet) for n in ("target", "donor"))  # type: ignore[arg-type]
     return mapper.plan(target, {"a": donor})
+
+
+def models(folder: Path) -> MappedModels:
+    return MappedModels(open_checkpoint(folder / "target"), {"a": open_checkpoint(folder / "donor")})
 
 
 def same(plan: Plan, other: Plan) -> None:
@@ -135,7 +141,10 @@ def test_experts_in_another_order_are_put_in_order_and_told(tmp_path: Path, targ
     save(target, tmp_path / "target", 1)
     save(donor, tmp_path / "donor", 2)
     merged = {slot.name for slot in discovered(tmp_path).slots if slot.merged}
+    assert in_another_order(specified(tmp_path), models(tmp_path)) == {}
     save(donor, tmp_path / "donor", 2, reordered)
+    told = "its experts lie in another order (3 of 3 routers sampled)"
+    assert in_another_order(specified(tmp_path), models(tmp_path)) == {"a": told}
     plan = discovered(tmp_path)
     assert {slot.name for slot in plan.slots if slot.merged} == merged
     (order,) = [row.other for row in plan.differences if row.what == "order of experts"]

@@ -233,7 +233,11 @@ BAD_CHECKPOINTS = {
         [],
         "shape mismatch at model.layers.0.mlp.up_proj.weight",
     ),
-    "incomplete layers": (_rewrite(lambda tensors: tensors.pop(UP)), [], "lacks mlp.up.weight"),
+    "incomplete layers": (
+        _rewrite(lambda tensors: tensors.pop(UP)),
+        [],
+        "of the language model, first 'model.language_model.layers.0.mlp.up_proj.weight'",
+    ),
     "quantised": (_config(quantization_config={"quant_method": "gptq"}), [], "quantised (gptq)"),
     "alpha above 1": (None, ["merge.alpha=1.5"], "merge.alpha is 1.5; expected a number in [0, 1]"),
     "alpha below 0": (None, ["merge.alpha=-0.1"], "merge.alpha is -0.1; expected a number in [0, 1]"),

@@ -1,5 +1,7 @@
 """Experts in one tensor or in many: which way round they lie, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 from expert_layouts import CONFIG, EXPERTS, HIDDEN, LAYOUTS, WIDTH, laid_out, state
 from headers import kept, model, read, slot, trees
@@ -107,3 +109,19 @@ def test_a_layer_that_lacks_one_experts_matrix_is_incomplete() -> None:
     some = {name: shape for name, shape in shapes.items() if ".layers.0." not in name}
     with pytest.raises(AdammsError, match=r"layer 0 of 2 lacks attn\.k\.weight, .* and \d+ more$"):
         model(some, "qwen3_moe", config=CONFIG)
+
+
+def test_embeddings_of_every_layer_are_rows_of_tokens_too(tmp_path: Path) -> None:
+    """Gemma 3n and 4 have such a table beside the embeddings."""
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(
+        "language_model: {model.embed_tokens_per_layer.weight: embed_tokens_per_layer.weight}\n"
+        "include: {qwen3_moe: {}}\n"
+    )
+    name = "model.embed_tokens_per_layer.weight"
+    shapes = {each: tuple(tensor.shape) for each, tensor in state(0).items()}
+    target, donor = (model(shapes | {name: (rows, 5)}, str(spec), config=CONFIG) for rows in (7, 9))
+    plan = spec_mapper(embeddings="rows", embedding_rows=6).plan(target, {"a": donor})
+    assert trees(plan)[name] == {"tokens": read(name), "rows": "0:6 -1"}
+    assert kept(spec_mapper(embeddings="keep").plan(target, {"a": donor}))[name] == "mapper.embeddings=keep"
+    assert "not both have a tokenizer" in kept(spec_mapper().plan(target, {"a": donor}))[name]

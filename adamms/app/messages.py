@@ -111,11 +111,16 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
         hint = f" Nearest: {', '.join(elsewhere[:3])}."
     if options := _options_with(full_key):
         hint = f" Choices that have it: {', '.join(options)}."
-    if node is not None and not known:
+    if node is not None and (not known or (place.startswith("model.") and error.key in _model_keys())):
         hint = f" Add it: +{full_key}=..."
     if place == "model.donors":
         hint += f" Another donor: +{full_key}.path=..."
     return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
+
+
+def _model_keys() -> list[str]:
+    """What any model may say; published ones leave out what they do not need."""
+    return list(yaml.safe_load((CONF / "model/custom.yaml").read_text())["target"])
 
 
 def _options_with(full_key: str) -> list[str]:

@@ -256,6 +256,10 @@ BAD_CHECKPOINTS = {
     ),
     "donor without plus": (None, ["model.donors.b.path=x"], "Another donor: +model.donors.b.path=..."),
     "mode without its key": (None, ["merge"], "'merge': expected KEY=VALUE, as in mode=merge"),
+    "a key that a published model leaves out": (
+        ["mode=plan", "model=qwen2vl_from_llava_onevision", "model.target.adapter=LORA"],
+        "unknown key 'model.target.adapter'; model.target has path, revision. Add it: +model.target.adapter=",
+    ),
     "unknown key of a donor": (
         None,
         ["+model.donors.a.pathh=x"],

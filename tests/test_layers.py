@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import adamms
@@ -128,6 +129,14 @@ def test_packages_have_no_cycle_either() -> None:
         free = [name for name in edges if name not in order and edges[name] <= set(order)]
         assert free, f"a cycle among {sorted(set(edges) - set(order))}"
         order += free
+
+
+def test_folders_within_a_package_have_no_cycle() -> None:
+    edges: dict[str, set[str]] = {}
+    for file in FILES:
+        own, *others = (module(file).rpartition(".")[0], *(name.rpartition(".")[0] for name in imports(file)))
+        edges.setdefault(own, set()).update(other for other in others if "." in other and other != own)
+    TopologicalSorter({own: found for own, found in edges.items() if "." in own}).prepare()  # else an error
 
 
 def test_configuration_stops_at_the_door() -> None:

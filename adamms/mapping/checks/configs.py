@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.checks.language_config import (
+from adamms.mapping.language_config import (
     HEAD_DIM,
     HEADS,
     HIDDEN,
@@ -20,7 +20,7 @@ from adamms.mapping.checks.language_config import (
     number,
     plain,
 )
-from adamms.mapping.checks.names import may_be_language
+from adamms.mapping.names import may_be_language
 from adamms.mapping.plan import Difference
 
 # Spellings of one function.

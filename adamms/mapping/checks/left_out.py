@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.checks.names import PLACE, layer_of, may_be_language
 from adamms.mapping.expression import Shape
+from adamms.mapping.names import PLACE, layer_of, may_be_language
 from adamms.mapping.plan import Plan, Slot
 
 # Tensors at a donor's place may be left out up to this share of the language model: a norm that was trained

@@ -14,10 +14,10 @@ import torch
 
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.checks.distance import role_and_layer
-from adamms.mapping.checks.language_config import innermost
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.content.noise import KINDRED, closer, cosine
 from adamms.mapping.content.orders import LARGEST, ONE_BY_ONE, RowOrder, rotary_orders, same_rows
+from adamms.mapping.language_config import innermost
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 
 # Queries and keys of each model that are looked at.

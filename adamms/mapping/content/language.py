@@ -7,10 +7,10 @@ anything, the width of most of what resembles.
 from collections import Counter
 from collections.abc import Collection, Iterable
 
-from adamms.mapping.checks.language_config import HIDDEN, number, plain
-from adamms.mapping.checks.names import is_foreign
 from adamms.mapping.content.places import place_of
 from adamms.mapping.content.sketch import Sketch, SketchedModel
+from adamms.mapping.language_config import HIDDEN, number, plain
+from adamms.mapping.names import is_foreign
 
 
 def language_model(target: SketchedModel, resembling: Collection[str]) -> frozenset[str]:

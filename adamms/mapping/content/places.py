@@ -11,13 +11,13 @@ from functools import cached_property
 
 import torch
 
-from adamms.mapping.checks.names import PLACE
 from adamms.mapping.content.noise import Noise, centred, closer, cosine, distance
 from adamms.mapping.content.orders import RowOrder
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.content.whole import FAR_VECTOR, Match
 from adamms.mapping.expression import Expression, Interleave, names_in
 from adamms.mapping.finding import Finding
+from adamms.mapping.names import PLACE
 
 # Beside the layers of a stack: what is named like it, but lies in no layer.
 BESIDE = "*"

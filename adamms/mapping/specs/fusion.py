@@ -8,8 +8,8 @@ from typing import Any
 
 from adamms.architectures.label import Fused, Stacked
 from adamms.errors import AdammsError
-from adamms.mapping.checks.language_config import HIDDEN, nested_parts
 from adamms.mapping.expression import Shape
+from adamms.mapping.language_config import HIDDEN, nested_parts
 from adamms.mapping.layout import Layout, StackedLayout, turned
 
 

@@ -1,6 +1,6 @@
 """What a tensor's name says of its place: in which layer, and whether it can be of the language model.
 
-For checks that have nothing better: a mapping by content has no spec. A name that says nothing is of nothing.
+For what has no spec: a mapping by content, and checks of any plan. A name that says nothing is of nothing.
 """
 
 import re

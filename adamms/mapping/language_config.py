@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import Any
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.checks.names import may_be_language
+from adamms.mapping.names import may_be_language
 
 Config = Mapping[str, Any]
 

@@ -35,7 +35,8 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
-from coverage_case import Pair, Verdict, judged, pairs  # noqa: E402
+from coverage_case import Pair, Verdict, judged, not_generated, pairs  # noqa: E402
+from coverage_table import PAGE, table, written  # noqa: E402
 
 FAILURES = 400  # characters of a reason on the console
 
@@ -51,7 +52,10 @@ def prepare() -> None:
 
 def judge(pair: Pair) -> Verdict:
     with tempfile.TemporaryDirectory(prefix="coverage_") as folder:
-        return judged(pair, Path(folder))
+        verdict = judged(pair, Path(folder))
+        if verdict.verdict == "right":
+            verdict.generates = not_generated(Path(folder) / "merge/model")
+        return verdict
 
 
 def line(verdict: Verdict) -> str:
@@ -77,6 +81,16 @@ def failures(verdicts: Sequence[Verdict]) -> str:
     )
 
 
+def write(verdicts: Sequence[Verdict]) -> None:
+    """The table of docs/models.md anew."""
+    import vllm
+    from vllm.model_executor.models.registry import ModelRegistry
+
+    versions = f"transformers {transformers.__version__} and vLLM {vllm.__version__}"
+    part = table(verdicts, versions, ModelRegistry.get_supported_archs())
+    PAGE.write_text(written(PAGE.read_text(), part))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -86,11 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--failures", type=Path, help="write what is not right to this file, with the whole reason"
     )
+    parser.add_argument("--write", action="store_true", help="needs vLLM, and timm for two types")
     given = parser.parse_args(arguments)
     transformers.logging.set_verbosity_error()
     chosen = pairs(given.types)
     if unknown := set(given.types).difference(pair.target for pair in chosen):
         parser.error(f"not a multimodal type of this transformers: {', '.join(sorted(unknown))}")
+    if given.write and given.types:
+        parser.error("--write makes the table of all types")
     print(f"{'type':32}{'language model':26}{'donor':26}{'plan s':>8}{'merge s':>8}  verdict", flush=True)
     verdicts = []
     with multiprocessing.get_context("spawn").Pool(given.processes, prepare) as pool:
@@ -100,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if given.failures:
                 given.failures.write_text(failures(verdicts))
     print(totals(verdicts))
+    if given.write:
+        write(verdicts)
     return int(any(verdict.failed for verdict in verdicts))
 
 

@@ -12,7 +12,7 @@ import runpy
 import sys
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,12 +83,14 @@ class Verdict:
         verdict: right, wrong, half, crashed, refused or "cannot be built".
         reason: the message, or which tensors are not as they should be.
         seconds: of each mode.
+        generates: why the merged model did not continue a text in transformers; "" if it did.
     """
 
     pair: Pair
     verdict: str = "right"
     reason: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
+    generates: str = "not tried"
 
     @property
     def failed(self) -> bool:
@@ -114,7 +116,7 @@ def pairs(types: Collection[str] = ()) -> list[Pair]:
     return [pair for pair in found if not types or pair.target in types]
 
 
-def judged(pair: Pair, folder: Path) -> Verdict:
+def judged(pair: Pair, folder: Path, modes: Sequence[str] = ("plan", "merge")) -> Verdict:
     """Build the pair in the folder, plan, merge, reload and compare."""
     verdict = Verdict(pair)
     try:
@@ -122,7 +124,7 @@ def judged(pair: Pair, folder: Path) -> Verdict:
     except Exception as error:  # noqa: BLE001 - whatever this transformers makes of its own default
         verdict.verdict, verdict.reason = "cannot be built", f"{type(error).__name__}: {error}"
         return verdict
-    for mode in ("plan", "merge"):
+    for mode in modes:
         start = time.perf_counter()
         status, said = run_command(
             *(f"mode={mode}", "model=custom", f"merge.alpha={ALPHA}"),
@@ -141,6 +143,18 @@ def judged(pair: Pair, folder: Path) -> Verdict:
         return verdict
     verdict.verdict, verdict.reason = compare(target, donor, merged)
     return verdict
+
+
+def not_generated(folder: Path) -> str:
+    """Why the model in the folder, loaded as engine=transformers does, cannot continue a text, or ""."""
+    from adamms.models.registration import load_model
+
+    prompt = torch.arange(2, 10).unsqueeze(0) + tiny_types.VOCABULARY // 2
+    try:
+        load_model(folder).generate(input_ids=prompt, max_new_tokens=2, do_sample=False)
+    except Exception as error:  # noqa: BLE001 - whatever a class of transformers raises
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _built(pair: Pair, folder: Path) -> tuple[Any, Any]:

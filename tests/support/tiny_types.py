@@ -65,7 +65,7 @@ _TOKEN = re.compile(r".*_(token|tokens)_(id|ids|index)|(im|codec)_\w+_id")
 _INDEXES = re.compile(r".*_(indexes|indices|idxs|layers)")
 
 _ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-_MROPE = _ROPE | {"mrope_section": [4, 6, 6]}
+_MROPE = _ROPE | {"mrope_section": [6, 6, 4]}  # height, width, time
 _SLIDING_AND_FULL = ["sliding_attention", "full_attention"] * (LAYERS // 2)
 
 # Parts that the default configuration lacks, or that are another type's: type -> key -> the part's type.
@@ -94,8 +94,21 @@ _OTHERWISE: dict[str, dict[str, Any]] = {
     "florence_vision": {"embed_dim": [32] * 4, "num_heads": [2] * 4, "num_groups": [2] * 4},
     "fun_asr_nano": {"adaptor_config.hidden_size": HIDDEN, "adaptor_config.intermediate_size": HIDDEN // 4},
     "gemma3n_vision": {"architecture": "test_convnext"},
+    "glm4v_moe_text": {"rope_parameters.mrope_section": [2, 3, 3]},
+    "glm4v_text": {"rope_parameters.mrope_section": [4, 6, 6]},
+    "glm_ocr_text": {"rope_parameters.mrope_section": [4, 6, 6]},
     "glm5_next_text": {"num_key_value_heads": HEADS},
     "granite4_vision": {"deepstack_layer_map": [[0, 1]], "downsample_rate": "1/2"},
+    "hunyuan_vl_text": {"rope_parameters.mrope_section": [4] * 4},
+    "deepseek_v3": {"head_dim": 16},  # of the rotary part
+    "mistral4": {"head_dim": 16},
+    "nemotron_h": {"n_groups": 1},
+    "paddleocr_vl_text": {"rope_parameters.mrope_section": [4, 6, 6]},
+    "qwen2_5_omni_thinker": {"vision_start_token_id": 9},
+    "qwen2_5_vl_text": {"rope_parameters.mrope_section": [4, 6, 6]},
+    "qwen2_vl_text": {"rope_parameters.mrope_section": [4, 6, 6]},
+    "qwen3_omni_moe_thinker": {"vision_start_token_id": 9},
+    "step3p5": {"sliding_window": 64},
     "lfm2": {"layer_types": ["conv", "full_attention"] * (LAYERS // 2)},
     "mimi": {"upsample_groups": WIDTH},
     "moonshine_streaming": {"num_key_value_heads": KEY_VALUE_HEADS},
@@ -219,12 +232,13 @@ def text_backbone(model: Any) -> tuple[str, nn.Module]:
 
 def build(model_type: str, seed: int = 0, noise: int | None = None, **text: object) -> Any:
     """The model: weights of an ancestor drawn by `seed`, with a little noise around them drawn by `noise`."""
-    model = class_of(model_type)(tiny_config(model_type, **text))
-    model.eval()
+    torch.manual_seed(seed)
+    model = class_of(model_type)(tiny_config(model_type, **text)).eval()
     roles = text_roles(model)
     with torch.no_grad():
         for name, tensor in itertools.chain(model.named_parameters(), _saved_buffers(model)):
-            if not tensor.is_floating_point():
+            limit = not isinstance(tensor, nn.Parameter) and not tensor.isfinite().all()
+            if not tensor.is_floating_point() or limit:
                 continue
             role = roles.get(name, name)
             _draw(tensor, role, seed)
@@ -274,10 +288,12 @@ def _saved_buffers(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 def _draw(tensor: torch.Tensor, role: str, seed: int) -> None:
     values = 0.1 * torch.randn(tensor.shape, generator=_generator(seed, role))
-    if isinstance(tensor, nn.Parameter) and tensor.dim() > 1:
+    if not isinstance(tensor, nn.Parameter):  # among them variances, which are positive
+        tensor.copy_(tensor + values.abs())
+    elif tensor.dim() < 2 and tensor.numel() and (tensor == tensor.flatten()[0]).all():
+        tensor.add_(values)  # norms are around one, biases around zero
+    else:
         tensor.copy_(values)
-    else:  # norms are around one, biases around zero, variances positive
-        tensor.copy_(torch.where(tensor.isfinite(), tensor, 0) + values.abs())
 
 
 def _generator(seed: int, role: str) -> torch.Generator:

@@ -13,7 +13,9 @@ from adamms.models.registration import families
 PAGE = ROOT / "docs/models.md"
 BEGIN = "<!-- python tests/benchmarks/coverage.py --write makes what follows -->"
 END = "<!-- to here -->"
-HEAD = "| model | its language model | merges | transformers | vLLM |\n| --- | --- | --- | --- | --- |\n"
+HEAD = (
+    "| model | its language model's names | merges | transformers | vLLM |\n| --- | --- | --- | --- | --- |\n"
+)
 ENCODER_DECODER = "is an encoder with a decoder"
 
 
@@ -39,11 +41,11 @@ def table(verdicts: Sequence[Verdict], versions: str, in_vllm: Collection[str]) 
     refused = [verdict.pair.target for verdict in mine if ENCODER_DECODER in verdict.reason]
     rows = [_type_row(verdict, in_vllm) for verdict in mine if verdict.pair.target not in refused]
     return (
-        f"Of the {len(mine)} multimodal types of {versions}, {len(right)} merge: tiny models of each\n"
+        f"With {versions}, {len(right)} of {len(mine)} multimodal types merge: tiny models of each\n"
         "were planned, merged, loaded again and compared with the mix in float64, tensor by tensor.\n\n"
         f"{HEAD}{''.join(_format_row(spec, in_vllm) for spec in specs().values())}{''.join(rows)}\n"
         "Refused, as encoders with a decoder that attends to them are no decoder-only language models:\n"
-        f"{', '.join(f'`{kind}`' for kind in refused)}.\n"
+        f"{', '.join(f'`{kind}`' for kind in refused)}."
     )
 
 
@@ -60,7 +62,10 @@ def specs() -> dict[str, dict[str, Any]]:
 def _format_row(spec: Mapping[str, Any], in_vllm: Collection[str]) -> str:
     classes = set(spec["classes"])
     native = any(classes & {*family.architectures} for family in families())
-    models = [name for name in spec.get("include", {}) if name != "experts"]
+    own = specs()
+    parts = spec.get("include", {})
+    included = [inner for name in parts for inner in own.get(name, {}).get("include", [name])]
+    models = [name for name in included if name != "experts"]
     return _row(
         spec["about"],
         ", ".join(models) or "its own names",
@@ -85,11 +90,9 @@ def _type_row(verdict: Verdict, in_vllm: Collection[str]) -> str:
 
 
 def _reason(verdict: Verdict) -> str:
-    """The first sentence, without the folders of this run."""
-    words = re.sub(r"\S*/\S*:? ", "", " ".join(verdict.reason.split()))
-    return (
-        f"no: {words.partition('. ')[0]}" if verdict.verdict == "refused" else f"{verdict.verdict}: {words}"
-    )
+    """The first clause of it, without the name of an exception."""
+    words = re.sub(r"^[A-Z]\w+: ", "", verdict.reason).partition(": ")[0]
+    return f"no: {words}"
 
 
 def _row(*cells: str) -> str:

@@ -37,7 +37,7 @@ class Stacked:
 
 @dataclass(frozen=True)
 class Label:
-    """What a spec says of one tensor: its role in the LM, or the reason why it has none.
+    """What an architecture says of one tensor: its role in the LM, or the reason why it has none.
 
     Args:
         role: what it is; None if it is not of the LM.

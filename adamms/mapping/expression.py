@@ -257,8 +257,7 @@ def evaluate_rows(
         case Interleave(source, size, parts):
             first = start // size * size
             heads = value(source, first, -(-stop // size) * size)
-            dealt = heads.unflatten(0, (-1, parts, size // parts)).transpose(1, 2).flatten(0, 2)
-            return dealt[start - first : stop - first]
+            return interleaved(heads, size, parts)[start - first : stop - first]
         case Tokens(source, rows):
             pieces = [target[start:start].double()]
             for first, length in _runs(rows[start:stop]):
@@ -266,6 +265,15 @@ def evaluate_rows(
                 pieces.append(found.double())
                 start += length
             return torch.cat(pieces)
+
+
+def interleaved(values: torch.Tensor, size: int, parts: int) -> torch.Tensor:
+    """The rows of `values` (R, ...) as `Interleave` deals them; R is a multiple of `size`.
+
+    >>> interleaved(torch.tensor([0, 1, 2, 3, 4, 5, 6, 7]), size=4, parts=2)
+    tensor([0, 2, 1, 3, 4, 6, 5, 7])
+    """
+    return values.unflatten(0, (-1, parts, size // parts)).transpose(1, 2).flatten(0, 2)
 
 
 def _stored_shape(expression: Expression, tensors: Mapping[str, Rows]) -> Shape:

@@ -9,7 +9,6 @@ from functools import cached_property
 
 from adamms.architectures.roles import Role
 from adamms.mapping.expression import Expression, Shape
-from adamms.mapping.plan import Experts
 from adamms.mapping.simplify import Shapes, join, pick, stack, take, transpose
 
 
@@ -63,6 +62,21 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Experts:
+    """How the experts of a layer lie in one tensor, each of them a matrix (or a bias) along dimension 0.
+
+    Args:
+        transposed: whether the matrices are stored as (in, out); else as a linear layer stores them.
+        sizes: the rows (out) of each part, such as gate and up, over all groups.
+        groups: in how many groups the rows lie, each with its share of every part.
+    """
+
+    transposed: bool
+    sizes: tuple[int, ...]
+    groups: int = 1
+
+
+@dataclass(frozen=True)
 class StackedLayout:
     """How all experts of a layer lie in one tensor, along its first dimension.
 
@@ -83,7 +97,7 @@ class StackedLayout:
 
     @property
     def experts(self) -> Experts:
-        """The same for a plan."""
+        """The same without the roles, for a plan."""
         return Experts(self.transposed, self.each.sizes, self.each.groups)
 
     def shapes(self, whole: Shape) -> tuple[Shape, ...]:

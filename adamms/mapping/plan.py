@@ -15,21 +15,7 @@ from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, names_in, to_tree
 from adamms.mapping.finding import Finding
-
-
-@dataclass(frozen=True)
-class Experts:
-    """How the experts of a layer lie in one tensor, each of them a matrix (or a bias) along dimension 0.
-
-    Args:
-        transposed: whether the matrices are stored as (in, out); else as a linear layer stores them.
-        sizes: the rows (out) of each part, such as gate and up, over all groups.
-        groups: in how many groups the rows lie, each with its share of every part.
-    """
-
-    transposed: bool
-    sizes: tuple[int, ...]
-    groups: int = 1
+from adamms.mapping.layout import Experts
 
 
 @dataclass(frozen=True)
@@ -309,8 +295,6 @@ class Mapper(Protocol):
             architecture: the name of its format; None where it is to be recognised.
             stage: shows progress where weights are read: (title, total, unit) -> a context.
         """
-        ...
 
     def plan(self, target: Any, donors: Mapping[str, Any], ancestor: Any = None) -> Plan:
         """Put every tensor of the described target in a slot."""
-        ...

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from adamms.architectures.roles import open_role
 from adamms.mapping.expression import Expression, Read
-from adamms.mapping.layout import Layout, StackedLayout, turned
-from adamms.mapping.plan import ANCESTOR, Experts, Slot
+from adamms.mapping.layout import Experts, Layout, StackedLayout, turned
+from adamms.mapping.plan import ANCESTOR, Slot
 from adamms.mapping.simplify import Shapes
 
 

@@ -18,6 +18,8 @@ from adamms.mapping.simplify import pick, transpose
 NAMES = 4
 # Rows read of one expert: of a transposed one each touches the whole matrix.
 ROWS_OF_EXPERT = 8
+# Of a stack of experts, whose rows are whole matrices, so many values are read at the most, but two experts.
+SAMPLED_VALUES = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,7 @@ class MappedModels:
 
     def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
         """(n, rest) float32: the value of the slot's expression over `source`."""
-        checkpoint = self.ancestor if source == ANCESTOR else self.donors[source]
-        assert checkpoint is not None
-        return self._rows(slot, self.expressions(slot)[source], checkpoint, rows)
+        return self._rows(slot, self.expressions(slot)[source], self.checkpoint(source), rows)
 
     def _rows(
         self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
@@ -100,10 +100,6 @@ def expert_rows(slot: Slot, count: int) -> list[range]:
     experts = _spread(slot.shape[0], max(1, count // each))
     places = [expert * outputs + row for expert in experts for row in _spread(outputs, each)]
     return [range(place, place + 1) for place in places]
-
-
-# Of a stack of experts, whose rows are whole matrices, so many values are read at the most, but two experts.
-SAMPLED_VALUES = 1 << 22
 
 
 def spread_rows(slot: Slot, count: int) -> list[range]:

@@ -22,7 +22,7 @@ from adamms.mapping.content.rows import RowMap, beginning
 from adamms.mapping.content.sketch import Sketch, SketchedModel
 from adamms.mapping.content.vectors import composed_vector
 from adamms.mapping.content.whole import Match, compare, judge
-from adamms.mapping.expression import Interleave, Shape, names_in
+from adamms.mapping.expression import Shape, names_in
 from adamms.mapping.finding import GRADES, Finding
 from adamms.mapping.simplify import join, take, transpose
 
@@ -165,8 +165,7 @@ class _Matching:
     def _turned(self, target: Sketch, donors: Sequence[Sketch]) -> None:
         for order in rotary_orders(len(target.rows)):
             turned = [
-                Sketch(d.name, d.shape, order.applied(d.rows), Interleave(d.source, order.size, order.parts))
-                for d in donors
+                Sketch(d.name, d.shape, order.applied(d.rows), order.expression(d.source)) for d in donors
             ]
             match = judge(target, compare([target], turned).best[target.name], self.noise)
             before = self.found.get(target.name, NONE)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from adamms.mapping.content.noise import normalised
+from adamms.mapping.expression import Expression, Interleave, interleaved
 
 # Rows of a head: the least and the most that are tried.
 SMALLEST, LARGEST = 4, 512
@@ -18,10 +19,7 @@ ONE_BY_ONE = 0.8
 
 @dataclass(frozen=True)
 class RowOrder:
-    """Rows of a head, dealt out from `parts` runs: (n, parts, size / parts) -> (n, size / parts, parts).
-
-    >>> RowOrder(size=4, parts=2).applied(torch.tensor([0, 1, 2, 3, 4, 5, 6, 7]))
-    tensor([0, 2, 1, 3, 4, 6, 5, 7])
+    """How the rows of heads are dealt out, as by `Interleave`.
 
     Args:
         size: rows of a head.
@@ -33,7 +31,11 @@ class RowOrder:
 
     def applied(self, values: torch.Tensor) -> torch.Tensor:
         """The rows of `values` (R, ...) in this order; R is a multiple of `size`."""
-        return values.unflatten(0, (-1, self.parts, self.size // self.parts)).transpose(1, 2).flatten(0, 2)
+        return interleaved(values, self.size, self.parts)
+
+    def expression(self, source: Expression) -> Expression:
+        """The same of a whole tensor."""
+        return Interleave(source, self.size, self.parts)
 
     def __str__(self) -> str:
         """What the source has and what the target, for people."""

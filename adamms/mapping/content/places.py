@@ -15,7 +15,7 @@ from adamms.mapping.content.noise import Noise, centred, closer, cosine, distanc
 from adamms.mapping.content.orders import RowOrder
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.content.whole import FAR_VECTOR, Match
-from adamms.mapping.expression import Expression, Interleave, names_in
+from adamms.mapping.expression import Expression, names_in
 from adamms.mapping.finding import Finding
 from adamms.mapping.names import PLACE
 
@@ -183,9 +183,7 @@ def _candidate(local: str, pairs: Sequence[tuple[Sketch, Sketch]], order: RowOrd
         torch.cat([_around(sketch, sketch.rows) for sketch, _ in pairs]),
         torch.cat([_around(sketch, rows[sketch.name]) for sketch, _ in pairs]),
     )
-    expressions = {
-        a.name: b.source if order is None else Interleave(b.source, order.size, order.parts) for a, b in pairs
-    }
+    expressions = {a.name: b.source if order is None else order.expression(b.source) for a, b in pairs}
     return _Candidate(local, expressions, rows, cosine(*around), distance(*whole), order)
 
 

@@ -9,7 +9,8 @@ from mappers import spec_mapper
 
 from adamms.architectures.roles import Role
 from adamms.errors import AdammsError
-from adamms.mapping.plan import Experts, Plan
+from adamms.mapping.layout import Experts
+from adamms.mapping.plan import Plan
 from adamms.mapping.specs.model import Model
 
 UP = "model.layers.1.mlp.experts.gate_up_proj"

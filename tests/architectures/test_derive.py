@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from headers import FIXTURES, published
-from tiny_types import class_of, tiny_config
+from tiny_configs import tiny_config
+from tiny_types import class_of
 
 from adamms.architectures.derive import DerivedArchitecture, derive
 from adamms.architectures.meta_model import build

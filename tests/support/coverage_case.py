@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import tiny_configs
 import tiny_types
 import torch
 
@@ -103,9 +104,9 @@ def pairs(types: Collection[str] = ()) -> list[Pair]:
 
     texts: dict[str, str] = {}
     for kind in sorted(tiny_types.multimodal_types()):
-        text = tiny_types.tiny_config(kind).get_text_config(decoder=True).model_type
+        text = tiny_configs.tiny_config(kind).get_text_config(decoder=True).model_type
         texts[kind] = _KIN.get(text, text)
-    missing = () if importlib.util.find_spec("timm") else tiny_types.NEED_TIMM
+    missing = () if importlib.util.find_spec("timm") else tiny_configs.NEED_TIMM
     causal = set(auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     found = []
     for kind, text in texts.items():
@@ -149,7 +150,7 @@ def not_generated(folder: Path) -> str:
     """Why the model in the folder, loaded as engine=transformers does, cannot continue a text, or ""."""
     from adamms.models.registration import load_model
 
-    prompt = torch.arange(2, 10).unsqueeze(0) + tiny_types.VOCABULARY // 2
+    prompt = torch.arange(2, 10).unsqueeze(0) + tiny_configs.VOCABULARY // 2
     try:
         load_model(folder).generate(input_ids=prompt, max_new_tokens=2, do_sample=False)
     except Exception as error:  # noqa: BLE001 - whatever a class of transformers raises

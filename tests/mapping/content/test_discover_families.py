@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_configs
 import tiny_types
 import torch
 from hidden_names import quiet, sketched
@@ -90,7 +91,7 @@ def reordered(state: State) -> State:
 
 def interleaved(state: State) -> State:
     """Queries and keys as a rotary embedding has them that turns neighbours."""
-    order = RowOrder(tiny_types.HEAD_DIM, 2)
+    order = RowOrder(tiny_configs.HEAD_DIM, 2)
     return {
         name: order.applied(t) if ".q_proj." in name or ".k_proj." in name else t for name, t in state.items()
     }

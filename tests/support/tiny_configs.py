@@ -1,4 +1,4 @@
-"""Tiny configurations of the types that transformers knows: their defaults, shrunk by the names of the keys."""
+"""Tiny configurations of any type that transformers knows: the defaults, shrunk by the names of the keys."""
 
 import re
 from collections.abc import Iterator, Mapping

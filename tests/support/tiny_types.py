@@ -1,7 +1,7 @@
 """A tiny model of any type that transformers knows, without adamms.
 
-Weights are drawn by the seed and the name within the text backbone: models of two types with the same names and
-shapes there and the same seed have the same ancestor.
+Weights are drawn by the seed and the name within the text backbone: models of two types with the same names
+and shapes there and the same seed have the same ancestor.
 """
 
 import itertools

@@ -75,9 +75,12 @@ class Model:
 
     @property
     def headless(self) -> bool:
-        """Whether it was saved without its head, which config.json does not tie to the embeddings."""
+        """Whether it was saved without its head, which config.json does not tie to the embeddings.
+
+        Of what it says of that, the outermost counts: the parts' may be their classes' defaults.
+        """
         config = self.checkpoint.config
-        tied = True in settings(config, "tie_word_embeddings")
+        tied = settings(config, "tie_word_embeddings")[-1:] == [True]
         return saved_without_head(config) and not tied
 
     def layout(self, name: str) -> Layout | StackedLayout | None:

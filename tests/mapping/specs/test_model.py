@@ -73,3 +73,19 @@ def test_the_number_of_layers_and_the_tie_are_read_where_configs_nest_them(nest:
     with pytest.raises(AdammsError, match=r"no head \(lm_head\) is stored"):
         model(headless, config={nest: {"tie_word_embeddings": False}})
     assert model(headless, config={nest: {"tie_word_embeddings": False}, "tie_word_embeddings": True})
+
+
+def test_of_a_model_without_head_the_outermost_word_on_the_tie_counts() -> None:
+    headless = {name: shape for name, shape in llama().items() if "lm_head" not in name}
+
+    def config(outer: bool) -> dict[str, object]:
+        inner = {"text_config": {"tie_word_embeddings": True}}  # its class's default
+        return inner | {"architectures": ["TernModel"], "tie_word_embeddings": outer}
+
+    assert "lm_head.weight" in trees(
+        spec_mapper().plan(model(llama()), {"a": model(headless, config=config(True))})
+    )
+    plan = spec_mapper().plan(model(llama()), {"a": model(headless, config=config(False))})
+    assert {slot.name: slot.reason for slot in plan.slots if not slot.merged} == {
+        "lm_head.weight": "a has no head.weight"
+    }

@@ -21,11 +21,15 @@ AnyArchitecture = Architecture | DerivedArchitecture
 def recognise(config: Mapping[str, Any], where: Path, trust_remote_code: bool = False) -> AnyArchitecture:
     """The architecture that a checkpoint's config.json, found in `where`, declares.
 
-    transformers is loaded where no spec decides.
+    transformers is loaded where no spec decides. Of several classes the first that is known counts.
 
     Raises:
         AdammsError: neither a spec nor transformers knows it, or `derive` can make nothing of its class.
     """
+    classes = list(config.get("architectures") or [])
+    if len(classes) > 1:
+        known = {*spec_classes(), *known_classes()}
+        config = {**config, "architectures": [name for name in classes if name in known][:1] or classes}
     found = declared_spec(config)
     if found is not None:
         return found
@@ -37,8 +41,11 @@ def recognise(config: Mapping[str, Any], where: Path, trust_remote_code: bool = 
     try:
         return derive(config, where, trust_remote_code)
     except UnknownClassError as error:
+        kind = config.get("model_type")
+        known = f" Its model_type is known: architecture={kind}, if the tensors are named as of that."
         raise AdammsError(
-            f"{where}: unknown architecture: {error}. {_choices(str(declared), known_classes())}"
+            f"{where}: unknown architecture: {error}.{known if kind in known_model_types() else ''} "
+            f"{_choices(str(declared), known_classes())}"
         ) from error
 
 

@@ -36,11 +36,18 @@ def test_formats_that_share_a_model_type_are_told_apart() -> None:
         assert recognise(config, Path("x")).name == expected
 
 
+def test_of_several_classes_the_first_that_is_known_decides() -> None:
+    classes = ["Strange", "Qwen3ForCausalLM", "LlamaForCausalLM"]
+    assert recognise({"architectures": classes}, Path("x")).name == "qwen3"
+    assert recognise({"architectures": ["Qwen3_5ForCausalLM", *classes]}, Path("x")).name == "qwen3_5_text"
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
         ({"architectures": ["Qwen2VLForConditionalGenerations"]}, "Qwen2VLForConditionalGenerations"),
         ({"architectures": ["Strange"], "model_type": "llama"}, "config.json declares Strange"),
+        ({"architectures": ["Strange"], "model_type": "qwen3_5"}, "known: architecture=qwen3_5, if"),
         ({"model_type": "mambo"}, "config.json declares mambo"),
         ({}, "there is no config.json"),
     ],

@@ -28,8 +28,8 @@ def recognise(config: Mapping[str, Any], where: Path, trust_remote_code: bool = 
     """
     classes = list(config.get("architectures") or [])
     if len(classes) > 1:
-        known = {*spec_classes(), *known_classes()}
-        config = {**config, "architectures": [name for name in classes if name in known][:1] or classes}
+        any_of = {*spec_classes(), *known_classes()}
+        config = {**config, "architectures": [name for name in classes if name in any_of][:1] or classes}
     found = declared_spec(config)
     if found is not None:
         return found

@@ -137,12 +137,20 @@ def _no_role(text: str) -> AdammsError:
 
 
 def is_named(kind: str, names: Iterable[str]) -> bool:
-    """Whether one of `names` is this kind of role, its group, or its leading words.
+    """Whether one of `names` is this kind of role, its group, or its leading words; `norm` is every norm.
 
     >>> is_named("attn.q", ["attn"]), is_named("linear_attn.in_proj_qkv", ["norm", "linear_attn"])
     (True, True)
+    >>> is_named("pre_ff_layernorm", ["norm"]), is_named("norm", ["norm"])
+    (True, True)
     """
-    return any(kind in ROLE_GROUPS.get(name, (name,)) or kind.startswith(f"{name}.") for name in names)
+    open_norm = "norm" in kind.rpartition(".")[2]
+    return any(
+        kind in (name, *ROLE_GROUPS.get(name, ()))
+        or kind.startswith(f"{name}.")
+        or (name == "norm" and open_norm)
+        for name in names
+    )
 
 
 def check_named(what: str, names: Iterable[str], kinds: Iterable[str]) -> None:

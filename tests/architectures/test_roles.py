@@ -77,9 +77,9 @@ def test_a_filter_names_a_role_a_group_or_leading_words() -> None:
         "mlp": ["mlp.up", "moe.router", "moe.expert.gate", "moe.shared.up", "mlp.router_scale"],
         "moe": ["moe.router", "moe.expert.gate", "moe.shared.up"],
         "moe.expert": ["moe.expert.gate"],
-        "linear_attn": ["linear_attn.A_log", "linear_attn.in_proj.qkv"],
+        "linear_attn": ["linear_attn.A_log", "linear_attn.in_proj.qkv", "linear_attn.norm"],
         "linear_attn.in_proj": ["linear_attn.in_proj.qkv"],
-        "norm": ["norm.q_a", "final_norm"],
+        "norm": ["norm.q_a", "final_norm", "linear_attn.norm", "pre_ff_layernorm", "norm"],  # as Mamba has
     }.items():
         kinds = {"attn.q", "attn.kv_b", "mlp.up", "moe.router", "moe.expert.gate", "moe.shared.up", "embed"}
         kinds |= {
@@ -88,6 +88,9 @@ def test_a_filter_names_a_role_a_group_or_leading_words() -> None:
             "linear_attn.in_proj.qkv",
             "norm.q_a",
             "final_norm",
+            "linear_attn.norm",
+            "pre_ff_layernorm",
+            "norm",
         }
         assert {kind for kind in kinds if is_named(kind, [name])} == set(named), name
         check_named("mapper.exclude", [name], kinds)

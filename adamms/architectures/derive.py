@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adamms.architectures.label import Label
+from adamms.architectures.leftovers import by_rule
 from adamms.architectures.meta_model import Decoder, build, find_decoder
 from adamms.architectures.roles import open_role
 from adamms.architectures.spec import Architecture, known_architectures, load_architecture
@@ -117,7 +118,7 @@ class DerivedArchitecture:
 
     def _language(self, local: str) -> Label:
         """The role of a tensor that is called `local` in a language model whose stack is called `layers`."""
-        label = self._dialect.label(_causal(local)) or Label(open_role(local))
+        label = self._dialect.label(_causal(local)) or by_rule(local) or Label(open_role(local))
         layer = next((role.layer for role in label.parts), None)
         if layer is None or not self._inserted:
             return label

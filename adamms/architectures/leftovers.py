@@ -1,16 +1,19 @@
 """What a checkpoint may hold beside its architecture's tensors: constants, heads, prefixes of wrappers.
 
-Data, with the one function that applies it. A rule is looked up for a tensor that the architecture does not
+Data, with the functions that apply it. A rule is looked up for a tensor that the architecture does not
 describe; a rule that gives it another name counts where the architecture describes that name.
 """
 
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from adamms.architectures.label import Label
-from adamms.architectures.recognise import AnyArchitecture
 from adamms.errors import AdammsError
+
+if TYPE_CHECKING:
+    from adamms.architectures.recognise import AnyArchitecture
 
 # Reason -> pattern of a name without prefixes. A target keeps such tensors: what loads it loads or skips
 # them. None takes those of a donor.
@@ -18,6 +21,7 @@ LEFTOVERS = {
     "rotary frequencies (a constant)": r"(.+\.)?rotary_(pos_)?emb\.((original_)?inv_freq|\w+_cached)",
     "position numbers (a constant)": r"(.+\.)?position_ids",
     "attention mask (a constant)": r"(.+\.)?(masked_bias|causal_mask)",
+    "expert selection (balances the experts' load, no weight)": r".*\b(e_score_correction_bias|expert_bias)",
     "multi-token prediction": r"(.+\.)?(mtp|mtp_\w+)\..+",
     "value head (reinforcement learning)": r"(v_head|value_head|reward_head)\..+",
     "classification head": r"(score|classifier|qa_outputs)\..+",
@@ -61,7 +65,7 @@ class Labels:
 
 
 def label_all(
-    names: Iterable[str], architecture: AnyArchitecture, drafting: Container[int], where: str
+    names: Iterable[str], architecture: "AnyArchitecture", drafting: Container[int], where: str
 ) -> Labels:
     """Label the tensors `names` by the architecture and, where it says nothing, by the rules.
 
@@ -98,11 +102,13 @@ def leftover(name: str, where: str) -> Label | None:
     for problem, rule in REFUSED.items():
         if rule.fullmatch(name):
             raise AdammsError(f"{where}: holds {name!r}: {problem}")
-    for plain in _without_prefixes(name):
-        for reason, rule in _LEFTOVERS.items():
-            if rule.fullmatch(plain):
-                return Label(None, reason=reason)
-    return None
+    return next((label for plain in _without_prefixes(name) if (label := by_rule(plain))), None)
+
+
+def by_rule(name: str) -> Label | None:
+    """What the rules say of a name without prefixes."""
+    reason = next((reason for reason, rule in _LEFTOVERS.items() if rule.fullmatch(name)), None)
+    return None if reason is None else Label(None, reason=reason)
 
 
 def _other_names(name: str) -> Iterator[str]:

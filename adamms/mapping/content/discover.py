@@ -31,8 +31,6 @@ from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"
-# What training adapts to the load of the experts: never merged, as adamms/architectures/experts.yaml says.
-BALANCE = re.compile(r"(e_score_correction_bias|expert_bias)$")
 # Shows the progress of a stage, as `Console.stage` does: title, units, what they are.
 Stages = Callable[[str, int, str], AbstractContextManager[Advance]]
 # Target tensor -> match, for one other model.
@@ -146,8 +144,6 @@ def _matches(target: SketchedModel, source: SketchedModel) -> dict[str, Match]:
 
 def _never_merged(entry: TensorEntry) -> str:
     """The reason, by the name alone: what training adapts or leaves behind is no weight; "" for others."""
-    if BALANCE.search(entry.name):
-        return "expert selection (balances the experts' load, no weight)"
     label = leftover(entry.name, str(entry.file))
     return "" if label is None else label.reason
 

@@ -36,7 +36,7 @@ from transformers.utils.logging import disable_progress_bar
 FORMATS = RECENT | OPENVLA
 # What stands for an image in a prompt.
 MARKS = {"keye_vl": "<image>", "minicpm_v_4_5": "(<image>./</image>)", "internvl_qwen3_moe": "<image>"}
-# Loaded, not compared: latent attention rounds otherwise in vLLM, and small models in bfloat16 answer otherwise.
+# Loaded, not compared: latent attention rounds otherwise in vLLM, so small bfloat16 models answer otherwise.
 LATENT = ("deepseek_v3",)
 OVERRIDES = {"openvla": ("mapper.embeddings=rows", f"mapper.embedding_rows={OPENVLA_ROWS}")}
 

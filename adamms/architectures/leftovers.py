@@ -5,15 +5,11 @@ describe; a rule that gives it another name counts where the architecture descri
 """
 
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from adamms.architectures.label import Label
 from adamms.errors import AdammsError
-
-if TYPE_CHECKING:
-    from adamms.architectures.recognise import AnyArchitecture
 
 # Reason -> pattern of a name without prefixes. A target keeps such tensors: what loads it loads or skips
 # them. None takes those of a donor.
@@ -65,11 +61,12 @@ class Labels:
 
 
 def label_all(
-    names: Iterable[str], architecture: "AnyArchitecture", drafting: Container[int], where: str
+    names: Iterable[str], describe: Callable[[str], Label | None], drafting: Container[int], where: str
 ) -> Labels:
-    """Label the tensors `names` by the architecture and, where it says nothing, by the rules.
+    """Label the tensors `names` by their architecture and, where it says nothing, by the rules.
 
     Args:
+        describe: what the architecture says of a name; None where it says nothing.
         drafting: numbers of the layers that predict further tokens.
         where: the checkpoint, for messages.
 
@@ -79,12 +76,12 @@ def label_all(
     known: dict[str, Label] = {}
     renamed: dict[str, str] = {}
     for name in names:
-        label = architecture.label(name)
+        label = describe(name)
         layer = _LAYER.search(name)
         if (label is None or label.parts) and layer is not None and int(layer[1]) in drafting:
             label = Label(None, reason=DRAFTING)
         for other in _other_names(name) if label is None else ():
-            if label := architecture.label(other):
+            if label := describe(other):
                 renamed[name] = other
                 break
         if label := label or leftover(name, where):

@@ -98,4 +98,4 @@ def test_published_checkpoints_are_recognised_and_wholly_described() -> None:
         names = [
             name for pattern, layers, _, _ in content["tensors"] for name in headers.names(pattern, layers)
         ]
-        assert label_all(names, architecture, (), file.name).known.keys() == set(names)
+        assert label_all(names, architecture.label, (), file.name).known.keys() == set(names)

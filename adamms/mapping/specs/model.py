@@ -143,7 +143,7 @@ def describe(checkpoint: Checkpoint, architecture: AnyArchitecture) -> Model:
             into its parts, or layers that are missing or incomplete.
     """
     drafting = _drafting_layers(checkpoint.config)
-    labels = label_all(checkpoint.tensors, architecture, drafting, str(checkpoint.folder))
+    labels = label_all(checkpoint.tensors, architecture.label, drafting, str(checkpoint.folder))
     known = labels.known
     unknown = [name for name in checkpoint.tensors if name not in known]
     if unknown:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from adamms.architectures.label import Label
 from adamms.architectures.leftovers import by_rule
-from adamms.architectures.meta_model import Decoder, build, find_decoder
+from adamms.architectures.meta_model import Decoder, build, find_decoder, tied_weights
 from adamms.architectures.roles import open_role
 from adamms.architectures.spec import Architecture, known_architectures, load_architecture
 
@@ -281,7 +281,7 @@ def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = Fal
         frozenset(getattr(model.config.get_text_config(), "cross_attention_layers", None) or ()),
         parameters,
         frozenset(name for name, _ in model.named_buffers()),
-        dict(model.all_tied_weights_keys),
+        tied_weights(model),
         find_decoder(model, where),
         loader,
     )

@@ -117,6 +117,19 @@ def find_decoder(model: "PreTrainedModel", where: Path) -> Decoder:
     )
 
 
+def tied_weights(model: "PreTrainedModel") -> dict[str, str]:
+    """Parameter -> the one that it is tied to; a class without post_init is tied as its parts are."""
+    from transformers import PreTrainedModel
+
+    parts = {name: part for name, part in model.named_modules() if isinstance(part, PreTrainedModel)}
+    telling = (name for name, part in parts.items() if hasattr(part, "all_tied_weights_keys"))
+    found: dict[str, str] = {}
+    for name in [""] if hasattr(model, "all_tied_weights_keys") else telling:
+        place = f"{name}." if name else ""
+        found |= {place + one: place + other for one, other in parts[name].all_tied_weights_keys.items()}
+    return found
+
+
 def _class_and_config(
     config: Mapping[str, Any], where: Path, trust_remote_code: bool
 ) -> tuple[type["PreTrainedModel"], "PretrainedConfig"]:

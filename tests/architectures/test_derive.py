@@ -160,3 +160,32 @@ def test_python_files_of_the_folder_run_only_if_they_are_trusted(tmp_path: Path)
     own = recognise(config, tmp_path, trust_remote_code=True)
     labels = [own.label(name) for name in ("wte.weight", "h.1.up.weight")]
     assert [str(label and label.role) for label in labels] == ["embed.weight", "layers.1.up.weight"]
+
+
+WRAPPER = """
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+
+class OwnConfig(LlamaConfig):
+    model_type = "own"
+
+
+class OwnModel(PreTrainedModel):
+    config_class = OwnConfig
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.language_model = LlamaForCausalLM(config)
+"""
+
+
+def test_a_class_without_post_init_is_tied_as_its_parts_are(tmp_path: Path) -> None:
+    """As InternVL's own code is written."""
+    (tmp_path / "own.py").write_text(WRAPPER)
+    auto_map = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    config = {"model_type": "own", "auto_map": auto_map, "num_hidden_layers": 1, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    own = recognise(config, tmp_path, trust_remote_code=True)
+    head, embeddings = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
+    assert {head, embeddings} <= set(own.missing([]))
+    assert not {head, embeddings} & set(own.missing([embeddings]))

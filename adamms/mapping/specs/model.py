@@ -163,6 +163,7 @@ def describe(checkpoint: Checkpoint, architecture: AnyArchitecture) -> Model:
             f"{model}: incomplete: its files lack {len(missing)} tensors of the language model, first "
             f"{missing[0]!r}"
         )
+    _check_experts(model)
     return model
 
 
@@ -197,6 +198,23 @@ def _check_layers(model: Model) -> None:
             raise AdammsError(f"{model}: incomplete: layer {layer} of {count} lacks {lacks}")
         if layer >= count:
             raise AdammsError(f"{model}: holds layer {layer}, config.json says there are {count} layers")
+
+
+def _check_experts(model: Model) -> None:
+    """No expert is missing, nor lacks what another of its layer has."""
+    layers: dict[int | None, dict[int, set[str]]] = {}
+    for role in model.roles:
+        if role.expert is not None:
+            part = f"{role.kind}.{role.part}"
+            layers.setdefault(role.layer, {}).setdefault(role.expert, set()).add(part)
+    for layer, experts in layers.items():
+        every = set().union(*experts.values())
+        for expert in range(model.experts[layer]):
+            missing = sorted(every - experts.get(expert, set()))
+            if missing:
+                raise AdammsError(
+                    f"{model}: incomplete: expert {expert} of layer {layer} lacks {', '.join(missing)}"
+                )
 
 
 def _check_head(model: Model) -> None:

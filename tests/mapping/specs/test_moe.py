@@ -112,6 +112,17 @@ def test_a_layer_that_lacks_one_experts_matrix_is_incomplete() -> None:
         model(some, "qwen3_moe", config=CONFIG)
 
 
+def test_an_expert_that_no_layer_has_is_missed() -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state(0).items() if ".experts.2." not in name}
+    message = (
+        r"incomplete: expert 2 of layer 0 lacks moe\.expert\.down\.weight, "
+        r"moe\.expert\.gate\.weight, moe\.expert\.up\.weight$"
+    )
+    for architecture in ("qwen3_moe", "olmoe"):  # a spec, and one that is derived
+        with pytest.raises(AdammsError, match=message):
+            model(shapes, architecture, config=CONFIG)
+
+
 def test_embeddings_of_every_layer_are_rows_of_tokens_too(tmp_path: Path) -> None:
     """Gemma 3n and 4 have such a table beside the embeddings."""
     spec = tmp_path / "mine.yaml"

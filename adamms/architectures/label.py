@@ -71,5 +71,5 @@ class Label:
         if self.role is None:
             return self
         if isinstance(self.role, Stacked):
-            return Label(replace(self.role, each=moved(self.role.each)))
-        return Label(moved(self.role))
+            return replace(self, role=replace(self.role, each=moved(self.role.each)))
+        return replace(self, role=moved(self.role))

@@ -64,9 +64,8 @@ ENGINES = ("transformers", "vllm")
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Classes of transformers that have no head of a language model; InternVLChatModel is one of a whole model.
 _WITHOUT_HEAD = re.compile(r".+((?<!Chat)Model|For(Sequence|Token)Classification|ForQuestionAnswering)")
-
-
-_WORDS = ("str", "Fusion", "Stack", "constrained-int", "[key]")
+# What pydantic puts into the path of a problem, and no YAML has: names of what may stand there.
+_ALTERNATIVES = ("str", "Fusion", "Stack", "Leading", "bool", "constrained-int", "[key]")
 
 
 class _Spec(BaseModel):
@@ -179,11 +178,7 @@ def _read_spec(path: Path) -> _Spec:
 def _problem(error: ValidationError) -> str:
     """The first problem in one line; where a text or something else may stand, that of the other."""
     found = next((item for item in error.errors() if item["type"] != "string_type"), error.errors()[0])
-    path = [
-        str(part)
-        for part in found["loc"]
-        if part not in ("str", "Fusion", "Stack", "Leading", "bool", "constrained-int", "[key]")
-    ]
+    path = [str(part) for part in found["loc"] if part not in _ALTERNATIVES]
     where = ": ".join(path)
     if found["type"] == "missing":
         return f"{where} is missing"

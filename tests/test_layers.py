@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "mapping": {"errors", "architectures", "checkpoint"},
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors", "checkpoint.reader"},
-    "engines": {"errors", "merge", "data", "checkpoint", "models"},
+    "engines": {"errors", "merge", "data", "checkpoint", "models", "architectures.renaming"},
     "search": {"errors", "merge.candidate", "engines.answer", "engines.thought"},
     "evaluate": {"errors", "data", "engines.answer", "engines.thought", "merge.candidate"},
     "report": {

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adamms.architectures.label import Label
 from adamms.architectures.leftovers import by_rule
 from adamms.architectures.meta_model import Decoder, build, find_decoder, tied_weights
+from adamms.architectures.renaming import Renaming
 from adamms.architectures.roles import open_role
 from adamms.architectures.spec import Architecture, known_architectures, load_architecture
-
-if TYPE_CHECKING:
-    from torch import Tensor
-    from transformers.core_model_loading import WeightConverter, WeightRenaming
 
 # What a part of a model beside its language model is, by the first word of a tensor's name that says so.
 PARTS = (
@@ -60,10 +57,10 @@ class DerivedArchitecture:
     Args:
         name: the config's model_type.
         inserted: numbers of the layers that attend to the image, which a language model lacks (Llama 3.2).
-        parameters: the class's parameters and buffers, by name, without values.
+        renaming: from a file's tensors to the class's parameters, which have no values.
+        buffers: those of the parameters that are no weights.
         tied: parameter -> the one that it is tied to.
         decoder: where the language model is.
-        loader: renames a file's tensors.
     """
 
     inference: Mapping[str, str] = {}
@@ -72,30 +69,29 @@ class DerivedArchitecture:
         self,
         name: str,
         inserted: frozenset[int],
-        parameters: Mapping[str, "Tensor"],
+        renaming: Renaming,
         buffers: frozenset[str],
         tied: Mapping[str, str],
         decoder: Decoder,
-        loader: "_Loader",
     ) -> None:
         self.name = name
         self._inserted = inserted
-        self._parameters = parameters
+        self._parameters = renaming.parameters
+        self._renaming = renaming
+        self._places = _Places(renaming)
         self._buffers = buffers
         self._tied = tied
         self._decoder = decoder
-        self._loader = loader
 
     def label(self, name: str) -> Label | None:
         """What the tensor `name` of a file is; None if the class has no such tensor."""
-        place = self._loader.place(name)
+        place = self._places.find(name)
         if place is None:
             # Configs say less of an encoder than of the language model: it may have more layers.
-            renamed = self._loader.renamed(name)
+            renamed = self._renaming.renamed(name)
             beside = renamed.startswith(self._beside)
             return Label(None, reason=self._reason(renamed)) if beside else None
-        constants = [p for p in place.parameters if not self._parameters[p].is_floating_point()]
-        if constants:
+        if not all(self._parameters[p].is_floating_point() for p in place.parameters):
             return Label(None, reason="a constant")
         copies = (self._copies.get(p) for p in place.parameters if p == place.stored)
         local = self._local(next(filter(None, copies), place.stored))
@@ -105,7 +101,7 @@ class DerivedArchitecture:
 
     def missing(self, names: Iterable[str]) -> list[str]:
         """The parameters of the language model that files with these tensors do not give."""
-        places = [place for name in names if (place := self._loader.place(name))]
+        places = [place for name in names if (place := self._places.find(name))]
         given = {parameter for place in places for parameter in place.parameters}
         for one, other in self._tied.items():
             if one in given or other in given:
@@ -188,64 +184,38 @@ class DerivedArchitecture:
         return max(map(load_architecture, known_architectures()), key=fit)
 
 
-class _Loader:
-    """Renames the tensors of a checkpoint as transformers does when it loads them.
+class _Places:
+    """Where each tensor of a checkpoint goes in the class; experts go alike, so one of them is asked for.
 
     Args:
-        renamings, converters: the class's, in their order.
-        base: the class's base_model_prefix, which files may have or lack.
-        parameters: the class's, by name.
+        renaming: the class's.
     """
 
-    def __init__(
-        self,
-        renamings: list["WeightRenaming"],
-        converters: list["WeightConverter"],
-        base: str,
-        parameters: Mapping[str, "Tensor"],
-    ) -> None:
-        self._renamings = renamings
-        self._converters = converters
-        self._base = base
-        self._parameters = parameters
-        self._targets = {source: c.target_patterns for c in converters for source in c.source_patterns}
+    def __init__(self, renaming: Renaming) -> None:
+        self._renaming = renaming
         self._places: dict[str, _Place | None] = {}
 
-    def renamed(self, name: str) -> str:
-        """The name before anything is stacked or split, whether or not the class has it."""
-        from transformers.core_model_loading import rename_source_key
-
-        found, _ = rename_source_key(name, self._renamings, [], self._base, self._parameters)
-        return str(found)
-
-    def place(self, name: str) -> _Place | None:
+    def find(self, name: str) -> _Place | None:
         """Where a tensor goes; None if the class has no place for it. Experts are renamed alike."""
         expert = _EXPERT.search(name)
         key = name if expert is None else f"{name[: expert.start()]}0{name[expert.end() :]}"
         if key not in self._places:
-            self._places[key] = self._find(key)
+            self._places[key] = self._place(key)
         found = self._places[key]
         if found is None or expert is None:
             return found
         return _Place(_EXPERT.sub(expert[0], found.stored), found.parameters)
 
-    def _find(self, name: str) -> _Place | None:
-        from transformers.core_model_loading import rename_source_key
-
-        for renamings, converters in ((self._renamings, self._converters), ([], [])):
-            stored, _ = rename_source_key(name, renamings, [])
-            plain, pattern = rename_source_key(name, renamings, converters)
-            final, _ = rename_source_key(plain, [], [], self._base, self._parameters)
-            if final not in self._parameters:
-                continue
-            if len(final) > len(plain):
-                stored = f"{self._base}.{stored}"
-            elif len(final) < len(plain):
-                stored = stored.removeprefix(f"{self._base}.")
-            targets = [] if pattern is None else self._targets[pattern]
-            others = [final.replace(targets[0], each) for each in targets[1:]]
-            return _Place(stored, (final, *(each for each in others if each in self._parameters)))
-        return self._one_of_a_stack(self.renamed(name))
+    def _place(self, name: str) -> _Place | None:
+        found, known = self._renaming.find(name), self._renaming.parameters
+        if found.parameter not in known:
+            return self._one_of_a_stack(self._renaming.renamed(name))
+        if found.converter is None:
+            return _Place(found.parameter, (found.parameter,))
+        first, *others = found.converter.target_patterns
+        beside = (found.parameter.replace(first, each) for each in others)
+        parameters = (found.parameter, *(each for each in beside if each in known))
+        return _Place(self._renaming.unconverted(name), parameters)
 
     def _one_of_a_stack(self, renamed: str) -> _Place | None:
         """The place of one expert's tensor in the class's stack, where its loader does not stack them."""
@@ -254,7 +224,8 @@ class _Loader:
         stacks = (
             [f"{before}.experts.{part}_proj" for part in ("down", "gate_up", "gate", "up")] if own else []
         )
-        taken = [name for name in stacks if name in self._parameters and any(part in name for part in parts)]
+        known = self._renaming.parameters
+        taken = [name for name in stacks if name in known and any(part in name for part in parts)]
         return _Place(renamed, tuple(taken)) if taken else None
 
 
@@ -265,25 +236,13 @@ def derive(config: Mapping[str, Any], where: Path, trust_remote_code: bool = Fal
         AdammsError: transformers has no such class, it refuses the config, or it is no decoder-only model.
     """
     model = build(config, where, trust_remote_code)
-    from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightConverter, WeightRenaming
-
-    mapping = get_model_conversion_mapping(model)
-    parameters = model.state_dict()
-    loader = _Loader(
-        [each for each in mapping if isinstance(each, WeightRenaming)],
-        [each for each in mapping if isinstance(each, WeightConverter)],
-        model.base_model_prefix,
-        parameters,
-    )
     return DerivedArchitecture(
         str(config.get("model_type") or model.config.model_type),
         frozenset(getattr(model.config.get_text_config(), "cross_attention_layers", None) or ()),
-        parameters,
+        Renaming(model),
         frozenset(name for name, _ in model.named_buffers()),
         tied_weights(model),
         find_decoder(model, where),
-        loader,
     )
 
 

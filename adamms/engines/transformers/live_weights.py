@@ -11,16 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from transformers.conversion_mapping import get_model_conversion_mapping
-from transformers.core_model_loading import (
-    Concatenate,
-    MergeModulelist,
-    Transpose,
-    WeightConverter,
-    WeightRenaming,
-    dot_natural_key,
-    rename_source_key,
-)
+from transformers.core_model_loading import Concatenate, MergeModulelist, Transpose, dot_natural_key
+
+from adamms.architectures.renaming import Renaming
 
 Shape = tuple[int, ...]
 # A converter's source pattern -> the tensors that match it, in the order of their names.
@@ -73,22 +66,25 @@ class LiveWeights:
         self.views: dict[str, torch.Tensor] = {}
         self.groups: dict[str, Group] = {}
         self._model = model
-        self._live: dict[str, torch.Tensor] = model.state_dict()
+        renaming = Renaming(model)
+        self._live = renaming.parameters
         unused = model._keys_to_ignore_on_load_unexpected or ()
         ignored = set()
         found: dict[str, Group] = {}
         keys: dict[int, str] = {}  # address in memory -> live name
-        for name, key, converter, pattern in _live_names(model, self._live, stored):
+        for name in sorted(stored, key=dot_natural_key):  # as the loader does
+            renamed = renaming.find(name)
+            key = renamed.parameter
             if key not in self._live:
                 if any(re.search(each, key) for each in unused):
                     ignored.add(name)
-            elif converter is None:
+            elif renamed.converter is None:
                 tensor = self._live[key]
                 if tensor.numel() and keys.setdefault(tensor.data_ptr(), key) != key:
                     tensor = self._live[key] = self._untied(key)  # a merge may part what the files hold twice
                 self.views[name] = tensor
             else:
-                found.setdefault(key, Group(key, converter)).sources[name] = pattern
+                found.setdefault(key, Group(key, renamed.converter)).sources[name] = renamed.pattern
         self.ignored = frozenset(ignored)
         for group in found.values():
             views = self._views(group, stored)
@@ -154,22 +150,6 @@ class LiveWeights:
         for operation, operands in reversed(steps):
             views = _undone(operation, converter.source_patterns, operands, views)
         return [view for pattern in dict.fromkeys(group.sources.values()) for view in views[pattern]]
-
-
-def _live_names(
-    model: Any, live: Mapping[str, torch.Tensor], stored: Iterable[str]
-) -> Iterable[tuple[str, str, Any, str]]:
-    """(stored name, live name, converter or None, its pattern) as transformers finds them on loading."""
-    transforms = get_model_conversion_mapping(model)
-    renamings = [each for each in transforms if isinstance(each, WeightRenaming)]
-    converters = [each for each in transforms if isinstance(each, WeightConverter)]
-    by_pattern = {pattern: each for each in converters for pattern in each.source_patterns}
-    prefix = model.base_model_prefix
-    for name in sorted(stored, key=dot_natural_key):  # some renamings depend on what came before
-        key, pattern = rename_source_key(name, renamings, converters, prefix, live)
-        if key not in live and name in live:
-            key, pattern = rename_source_key(name, [], [], prefix, live)
-        yield name, key, by_pattern.get(pattern), pattern or ""
 
 
 def _names(group: Group) -> list[str]:

@@ -69,7 +69,7 @@ def build(config: Mapping[str, Any], where: Path, trust_remote_code: bool) -> "P
     Raises:
         AdammsError: an encoder-decoder, a class that transformers does not have, or a config that it refuses.
     """
-    with _quiet():
+    with quiet():
         import torch
         from transformers.initialization import no_init_weights
 
@@ -128,6 +128,33 @@ def tied_weights(model: "PreTrainedModel") -> dict[str, str]:
         place = f"{name}." if name else ""
         found |= {place + one: place + other for one, other in parts[name].all_tied_weights_keys.items()}
     return found
+
+
+def known_model_types() -> list[str]:
+    """The model_type of every model that transformers knows."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return list(CONFIG_MAPPING_NAMES)
+
+
+def known_classes() -> list[str]:
+    """The classes of models that transformers has."""
+    import transformers
+
+    return [name for name in dir(transformers) if re.search(r"For[A-Z]|Model$", name)]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' log lines and warnings: what matters of them is an error of ours."""
+    logger = logging.getLogger("transformers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _class_and_config(
@@ -258,30 +285,3 @@ def _others(
 def _is_in(name: str, part: str) -> bool:
     """Whether the module `name` is `part` or lies in it."""
     return not part or name == part or name.startswith(f"{part}.")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' log lines and warnings: what matters of them is an error of ours."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def known_model_types() -> list[str]:
-    """The model_type of every model that transformers knows."""
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
-    return list(CONFIG_MAPPING_NAMES)
-
-
-def known_classes() -> list[str]:
-    """The classes of models that transformers has."""
-    import transformers
-
-    return [name for name in dir(transformers) if re.search(r"For[A-Z]|Model$", name)]

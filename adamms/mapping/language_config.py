@@ -3,12 +3,12 @@
 Knows where formats nest it. Reads no weight.
 """
 
-import logging
 import re
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from adamms.architectures.meta_model import quiet
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.names import may_be_language
 
@@ -80,16 +80,12 @@ def _by_transformers(config: Config) -> dict[str, Any] | None:
         return None
     if isinstance(declared, list) and declared and not {*map(str, declared)} & {*dir(transformers)}:
         return None  # another format of that name: original LLaVA calls itself llava, too
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     try:
-        whole = CONFIG_MAPPING[model_type].from_dict(deepcopy(dict(config)))
-        found: dict[str, Any] = whole.get_text_config(decoder=True).to_dict()
+        with quiet():
+            whole = CONFIG_MAPPING[model_type].from_dict(deepcopy(dict(config)))
+            found: dict[str, Any] = whole.get_text_config(decoder=True).to_dict()
     except Exception:  # noqa: BLE001  (a class raises whatever it likes of a config that it does not expect)
         return None
-    finally:
-        logger.setLevel(level)
     said = config.get("num_attention_heads")
     return found if said is None or said == found.get("num_attention_heads") else None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from adamms.app.broken_models import check_target, empty_tensors, problems
 from adamms.app.settings import Source, Sources
+from adamms.architectures.leftovers import LEFTOVERS
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.hub import locate, not_here
@@ -75,7 +76,8 @@ class OpenModel:
         """Whether it is a language model alone, by its class or because nothing else is in its files."""
         if is_text_only(self.checkpoint.config) or not isinstance(self.described, Model):
             return is_text_only(self.checkpoint.config)
-        return all(label.role is not None for label in self.described.labels.values())
+        labels = self.described.labels.values()
+        return all(label.role is not None or label.reason in LEFTOVERS for label in labels)
 
     def advice(self, engine: str) -> str:
         """What to do instead of running it in `engine`, where that cannot; "" where it may."""

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from command import Outcome, read_run, write_jsonl
 from families import save_family, save_language
 from page_text import Page
+from safetensors.torch import load_file, save_file
 
 from adamms.app.models import open_models
 from adamms.report.console import Console
@@ -150,11 +152,19 @@ def test_a_language_model_as_the_target_is_not_shown_images(
     assert "data.jsonl, line 1: it has an image, and the model takes none" in done.err
 
 
+def save_with_constants(name: str, folder: Path) -> Path:
+    """With what old versions of transformers kept in the files."""
+    file = save_family(name, folder) / "model.safetensors"
+    save_file(load_file(file) | {"model.layers.0.attention.rotary_emb.inv_freq": torch.ones(16)}, file)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("save", "name", "alone"),
     [
         (save_language, "qwen3", True),
         (save_family, "internlm2", True),  # of which transformers knows no class: its tensors tell
+        (save_with_constants, "internlm2", True),
         (save_family, "qwen3_vl", False),
         (save_family, "internvl_internlm2", False),
         (save_family, "phi3_v", False),  # Phi3VForCausalLM

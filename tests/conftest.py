@@ -1,12 +1,13 @@
 """Tiny real checkpoints, made once per run; read them, do not change them."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from families import save_language
 from hypothesis import HealthCheck, settings
 
 # The same cases on every machine and in every run, however slow the machine.
@@ -47,6 +48,17 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which the tiny checkpoints below lie."""
     return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="session")
+def language(models: Path) -> Callable[[str], Path]:
+    """The folder of a tiny language model of a kind, with weights unlike those in any family."""
+    folder = models / "languages"
+
+    def make(kind: str) -> Path:
+        return folder / kind if (folder / kind).exists() else save_language(kind, folder / kind, seed=0)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from command import Outcome
-from families import BUILT, FAMILIES, REMOTE, save_family, save_language
+from families import BUILT, FAMILIES, REMOTE, save_family
 from remote_formats import RemoteFormat
 from safetensors.torch import load_file, save_file
 from tiny import with_vision_level
@@ -35,17 +35,6 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return (
             folder / name if (folder / name).exists() else save_family(name, folder / name, seed=SEEDS[name])
         )
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny language model of a kind, with weights unlike those in any family."""
-    folder = tmp_path_factory.mktemp("languages")
-
-    def make(kind: str) -> Path:
-        return folder / kind if (folder / kind).exists() else save_language(kind, folder / kind, seed=0)
 
     return make
 

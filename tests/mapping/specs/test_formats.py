@@ -37,17 +37,6 @@ REASONS = {
 }
 
 
-@pytest.fixture(scope="session")
-def language(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny language model of a kind, with weights unlike those in any format."""
-    folder = tmp_path_factory.mktemp("languages")
-
-    def make(kind: str) -> Path:
-        return folder / kind if (folder / kind).exists() else save_language(kind, folder / kind, seed=0)
-
-    return make
-
-
 def weights(folder: Path) -> State:
     return load_file(folder / "model.safetensors")
 

@@ -27,7 +27,7 @@ def shortened(text: str) -> str:
 
 def nearest(word: str, choices: Iterable[str]) -> str:
     """' Nearest: X, Y.' with up to three choices that resemble `word`, or '' when none does."""
-    found = difflib.get_close_matches(word, sorted(choices), n=3, cutoff=0.5)
+    found = difflib.get_close_matches(word, sorted(set(choices)), n=3, cutoff=0.5)
     return f" Nearest: {', '.join(found)}." if found else ""
 
 

@@ -114,7 +114,7 @@ def _unknown_key(error: ConfigAttributeError | ConfigKeyError) -> str:
     if node is not None and (not known or (place.startswith("model.") and error.key in _model_keys())):
         hint = f" Add it: +{full_key}=..."
     if place == "model.donors":
-        hint += f" Another donor: +{full_key}.path=..."
+        hint += f" Another donor: +{full_key}.path=... For a pair of your own: model=custom"
     return f"unknown key {full_key!r}; {place} has {', '.join(known) or 'no keys'}.{hint}"
 
 

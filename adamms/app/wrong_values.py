@@ -64,6 +64,8 @@ def explained(error: ValidationError, schema: type[BaseModel], values: Mapping[s
         hint = schema.model_fields[deepest[0]].annotation
         kinds = get_args(hint) or (hint,)
         wanted = ["a path" if Path in kinds and each == "a text" else each for each in wanted]
+        if str in kinds and isinstance(given, str):
+            wanted = [f"a list, as in {key}=[{given}]" if each == "a list" else each for each in wanted]
         wanted += ["null"] if type(None) in kinds else []
     shown = "null" if given is None else repr(given)
     near = nearest(str(given), choices)

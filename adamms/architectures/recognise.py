@@ -34,6 +34,8 @@ def recognise(config: Mapping[str, Any], where: Path, trust_remote_code: bool = 
     if found is not None:
         return found
     declared = next(iter(config.get("architectures") or []), config.get("model_type"))
+    if "_class_name" in config:
+        raise AdammsError(f"{where}: {config['_class_name']} of diffusers, which is no language model")
     if not declared:
         raise AdammsError(
             f"{where}: unknown architecture: there is no config.json that names one. {_choices('')}"

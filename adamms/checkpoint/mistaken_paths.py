@@ -20,6 +20,7 @@ _SHARDS = {
     "*.distcp": "shards of FSDP. Join them: accelerate merge-weights {shards} OUT",
     "*/*.distcp": "shards of FSDP. Join them: accelerate merge-weights {shards} OUT",
 }
+_GGUF = "GGUF, which is not read; give the model that it was made of, as safetensors"
 _SHARD = re.compile(r"-\d+-of-\d+\.\w+")
 
 
@@ -42,6 +43,8 @@ def check_weight_file(file: Path) -> None:
     """Raise AdammsError if `file` cannot be all weights of a model."""
     if file.parent.name == "blobs" and file.parent.parent.name.startswith("models--"):
         raise AdammsError(f"{file}: {instead_of_a_model(file.parent.parent)}")
+    if file.suffix == ".gguf":
+        raise AdammsError(f"{file}: {_GGUF}")
     if file.suffix not in WEIGHT_SUFFIXES:
         raise AdammsError(
             f"{file}: holds no weights; expected a model's folder, such as {file.parent}, "
@@ -69,6 +72,10 @@ def instead_of_a_model(folder: Path) -> str:
     for pattern, advice in _SHARDS.items():
         if shards := next(iter(sorted(folder.glob(pattern))), None):
             return advice.format(folder=folder, shards=shards.parent)
+    if any(folder.glob("*.gguf")):
+        return _GGUF
+    if (folder / "model_index.json").is_file():
+        return "a pipeline of diffusers, not a model; a language model in it has a folder of its own"
     below = [path for path in sorted(folder.iterdir()) if path.is_dir() and has_weights(path)]
     if below:
         return f"no weights, but there are some in {', '.join(map(str, below[:5]))}"

@@ -164,7 +164,7 @@ def _found(folder: Path, result: Result) -> list[str]:
         }
         for name, found in result.scored.donors.items():
             rows[f"donor {name} alone"] = [found.on(task) for task in scopes]
-        rows |= {f"donor {name} alone: not asked": [None for _ in scopes] for name in result.unscored}
+        rows |= {f"donor {name} alone: not asked all": [None for _ in scopes] for name in result.unscored}
         lines = [[name, *map(words.score, values)] for name, values in rows.items()]
         table = _table([["model", "mean", *result.tasks], *lines])
         blocks.append(f"Scores ({result.unit}) on {result.labelled} labelled examples:\n\n{table}")

@@ -80,7 +80,7 @@ def scores(result: Result) -> Table | None:
     if evaluation is None:
         return None
     rows = [_score_row(result, f"donor {name}", found) for name, found in evaluation.donors.items()]
-    rows += [_score_row(result, f"donor {name} not asked", Scores({})) for name in result.unscored]
+    rows += [_score_row(result, f"donor {name} not asked all", Scores({})) for name in result.unscored]
     if evaluation.target is not None:
         rows.append(_score_row(result, "target", evaluation.target))
     first, grid = len(rows), sorted(evaluation.candidates)
@@ -193,7 +193,7 @@ def summary(result: Result) -> Table | None:
         alpha = "" if result.unmerged is None else "0"
         compared.append(("target alone", alpha, result.target_score(None)))
     compared += [(f"donor {name} alone", "", found.mean) for name, found in evaluation.donors.items()]
-    compared += [(f"donor {name} alone: not asked", "", None) for name in result.unscored]
+    compared += [(f"donor {name} alone: not asked all", "", None) for name in result.unscored]
     if result.best_control is not None:
         candidate, found = result.best_control
         compared.append(("control's best (no donor)", result.label(candidate), found.mean))

@@ -255,6 +255,11 @@ BAD_CHECKPOINTS = {
         "model.target is 'A'; expected its keys, as model.target.path=A",
     ),
     "donor without plus": (None, ["model.donors.b.path=x"], "Another donor: +model.donors.b.path=..."),
+    "text for a list": (
+        None,
+        ["mapper.exclude=norm"],
+        "mapper.exclude is 'norm'; expected a list, as in mapper.exclude=[norm]",
+    ),
     "mode without its key": (None, ["merge"], "'merge': expected KEY=VALUE, as in mode=merge"),
     "unknown key of a donor": (
         None,

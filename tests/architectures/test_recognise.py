@@ -9,7 +9,7 @@ from headers import FIXTURES
 from safetensors import safe_open
 
 from adamms.architectures.leftovers import label_all
-from adamms.architectures.recognise import recognise
+from adamms.architectures.recognise import named, recognise
 from adamms.errors import AdammsError
 
 
@@ -58,6 +58,16 @@ def test_an_unknown_architecture_says_what_the_config_declares(config: dict[str,
     assert str(caught.value).startswith("/models/x: ")
     assert says in str(caught.value)
     assert "one of cambrian, " in str(caught.value)
+
+
+def test_a_model_of_diffusers_is_named() -> None:
+    with pytest.raises(AdammsError, match=r"UNet2DConditionModel of diffusers, which is no language model"):
+        recognise({"_class_name": "UNet2DConditionModel"}, Path("x"))
+
+
+def test_a_name_that_is_spec_and_type_is_offered_once() -> None:
+    with pytest.raises(AdammsError, match="Nearest: qwen3_vl, qwen3, qwen2_vl"):
+        named("qwen3vl", {}, Path("x"))
 
 
 def test_an_almost_known_class_names_the_nearest() -> None:

@@ -40,6 +40,20 @@ def test_a_pointer_in_the_place_of_a_torch_file_or_a_lone_file_says_so(tmp_path:
         assert "pytorch_model.bin: a Git LFS pointer" in told(path)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("x-Q4_K_M.gguf", "GGUF, which is not read; give"), ("model_index.json", "a pipeline of diffusers")],
+)
+def test_another_programs_model_says_so(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("{}")
+    assert told(tmp_path).startswith(f"{tmp_path}: {said}")
+
+
+def test_a_lone_gguf_file_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    assert told(tmp_path / "x.gguf").startswith(f"{tmp_path}/x.gguf: GGUF, which is not read")
+
+
 def cached(hub: Path) -> Path:
     """A model in a hub cache; returns the snapshot, whose files are links to blobs without suffixes."""
     place = hub / "models--owner--name"

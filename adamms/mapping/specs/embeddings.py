@@ -10,6 +10,7 @@ from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.vocabulary import TOKENIZER_FILES, Vocabulary, align_rows, read_vocabulary, spelling
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Slice, Tokens, names_in
+from adamms.mapping.language_config import HIDDEN, number, plain
 from adamms.mapping.specs.model import Model
 
 
@@ -21,9 +22,19 @@ class Keep:
 
 
 def mismatch(
-    tensor: str, wanted: Shape, donor: str, model: Model, expression: Expression, found: Shape, advice: str
+    tensor: str,
+    wanted: Shape,
+    target: Model,
+    donor: str,
+    model: Model,
+    expression: Expression,
+    found: Shape,
+    advice: str,
 ) -> AdammsError:
     """The error that `expression` over the donor's `model` does not have the shape of the target's tensor."""
+    mine, theirs = (number(plain(each.checkpoint.config), *HIDDEN) for each in (target, model))
+    if mine and theirs and mine != theirs:
+        advice = f"only models of one size merge: the target's hidden size is {mine}, {donor}'s {theirs}"
     read = " + ".join(dict.fromkeys(names_in(expression)))
     return AdammsError(
         f"shape mismatch at {tensor}: the target has {list(wanted)}, donor {donor!r} gives {list(found)} "
@@ -130,4 +141,6 @@ class Embeddings:
         return mine, next((vocabulary for vocabulary in theirs if vocabulary is not None), None)
 
     def _mismatch(self, entry: TensorEntry, expression: Expression, shape: Shape, advice: str) -> AdammsError:
-        return mismatch(entry.name, entry.shape, self.name, self.donor, expression, shape, advice)
+        return mismatch(
+            entry.name, entry.shape, self.target, self.name, self.donor, expression, shape, advice
+        )

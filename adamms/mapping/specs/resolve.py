@@ -182,7 +182,7 @@ class _Source:
         shape = self._shape(tensor, expression)
         if shape != wanted:
             advice = f"mapper.exclude=[{role.kind}] keeps the target's"
-            raise mismatch(tensor, wanted, self.name, self.model, expression, shape, advice)
+            raise mismatch(tensor, wanted, self.target, self.name, self.model, expression, shape, advice)
 
     def _shape(self, tensor: str, expression: Expression) -> Shape:
         try:

@@ -436,6 +436,13 @@ def test_a_shape_mismatch_names_the_tensor_and_both_shapes() -> None:
         spec_mapper().plan(model(llama()), {"big": model(llama(feed_forward=12))})
 
 
+def test_a_donor_of_another_size_is_told_so_and_offered_no_setting() -> None:
+    target, donor = ({"hidden_size": width} for width in (6, 12))
+    small, big = model(llama(), config=target), model(llama(hidden=12), config=donor)
+    with pytest.raises(AdammsError, match=r"only models of one size merge: the target's .* is 6, big's 12$"):
+        spec_mapper().plan(small, {"big": big})
+
+
 def test_a_mismatch_of_a_fused_tensor_names_all_that_is_read() -> None:
     target = model(shapes_of(tiny.cogvlm_state()), "cogvlm")
     donor = llama() | {"model.layers.0.self_attn.k_proj.weight": (3, 6)}  # grouped keys

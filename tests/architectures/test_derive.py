@@ -1,6 +1,7 @@
 """What transformers' classes say of the tensors of files: without weights, in every spelling, or why not."""
 
 import json
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -122,47 +123,8 @@ def test_an_architecture_may_be_named_by_its_model_type() -> None:
         named("olmo22", config, WHERE)
 
 
-REMOTE = """
+OWN = """
 from torch import nn
-from transformers import LlamaConfig, PreTrainedModel
-
-
-class OwnConfig(LlamaConfig):
-    model_type = "own"
-
-
-class OwnModel(PreTrainedModel):
-    config_class = OwnConfig
-
-    def __init__(self, config):
-        super().__init__(config)
-        self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.h = nn.ModuleList([nn.ModuleDict({"up": nn.Linear(8, 8)}) for _ in range(2)])
-        self.post_init()
-
-    def get_input_embeddings(self):
-        return self.wte
-"""
-
-
-def test_python_files_of_the_folder_run_only_if_they_are_trusted(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(REMOTE)
-    auto_map = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
-    config = {
-        "architectures": ["OwnModel"],
-        "model_type": "own",
-        "num_hidden_layers": 2,
-        "auto_map": auto_map,
-    }
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(AdammsError, match="look at them first"):
-        recognise(config, tmp_path)
-    own = recognise(config, tmp_path, trust_remote_code=True)
-    labels = [own.label(name) for name in ("wte.weight", "h.1.up.weight")]
-    assert [str(label and label.role) for label in labels] == ["embed.weight", "layers.1.up.weight"]
-
-
-WRAPPER = """
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 
@@ -175,16 +137,37 @@ class OwnModel(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)
-        self.language_model = LlamaForCausalLM(config)
 """
+DECODER = """
+self.wte = nn.Embedding(config.vocab_size, config.hidden_size)
+self.get_input_embeddings = lambda: self.wte
+self.h = nn.ModuleList([nn.ModuleDict({"up": nn.Linear(8, 8)}) for _ in range(2)])
+self.post_init()
+"""
+
+
+def with_own_class(folder: Path, init: str, **config: object) -> dict[str, object]:
+    """The config.json of a folder with a class of its own, whose `__init__` ends in these lines."""
+    (folder / "own.py").write_text(OWN + textwrap.indent(init, " " * 8))
+    auto_map = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
+    written: dict[str, object] = {"model_type": "own", "auto_map": auto_map, **config}
+    (folder / "config.json").write_text(json.dumps(written))
+    return written
+
+
+def test_python_files_of_the_folder_run_only_if_they_are_trusted(tmp_path: Path) -> None:
+    config = with_own_class(tmp_path, DECODER, architectures=["OwnModel"])
+    with pytest.raises(AdammsError, match="look at them first"):
+        recognise(config, tmp_path)
+    own = recognise(config, tmp_path, trust_remote_code=True)
+    labels = [own.label(name) for name in ("wte.weight", "h.1.up.weight")]
+    assert [str(label and label.role) for label in labels] == ["embed.weight", "layers.1.up.weight"]
 
 
 def test_a_class_without_post_init_is_tied_as_its_parts_are(tmp_path: Path) -> None:
     """As InternVL's own code is written."""
-    (tmp_path / "own.py").write_text(WRAPPER)
-    auto_map = {"AutoConfig": "own.OwnConfig", "AutoModel": "own.OwnModel"}
-    config = {"model_type": "own", "auto_map": auto_map, "num_hidden_layers": 1, "tie_word_embeddings": True}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    wrapper = "self.language_model = LlamaForCausalLM(config)"
+    config = with_own_class(tmp_path, wrapper, num_hidden_layers=1, tie_word_embeddings=True)
     own = recognise(config, tmp_path, trust_remote_code=True)
     head, embeddings = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
     assert {head, embeddings} <= set(own.missing([]))

@@ -3,7 +3,7 @@
 Joins `checkpoint` and `architectures`; knows nothing of a second model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -177,7 +177,10 @@ def _drafting_layers(config: Mapping[str, Any]) -> range:
 
 
 def _check_layers(model: Model) -> None:
-    """Every layer from 0 on is there, and none lacks what another has beside all of its own."""
+    """Every layer from 0 on is there, and none lacks what another has beside all of its own.
+
+    Attention and MLP by themselves: dense and sparse layers have the same attention.
+    """
     layers: dict[int, set[str]] = {}
     for role in model.roles:
         if role.layer is not None:
@@ -187,17 +190,26 @@ def _check_layers(model: Model) -> None:
     config = model.checkpoint.config
     said = [value for value in settings(config, "num_hidden_layers") if isinstance(value, int)]
     count = said[0] if said else max(layers) + 1
-    kinds = sorted({frozenset(roles) for roles in layers.values()}, key=len)
+    parts = {layer: _attention_and_mlp(roles) for layer, roles in layers.items()}
+    kinds = [sorted(set(each), key=len) for each in zip(*parts.values(), strict=True)]
     for layer in range(max(count, max(layers) + 1)):
-        own = layers.get(layer, set())
-        fuller = next((kind for kind in kinds if own < kind), None)
-        if fuller is not None and layer < count:
-            missing = sorted(fuller - own)
+        both = zip(parts.get(layer, _attention_and_mlp(())), kinds, strict=True)
+        fuller: list[frozenset[str]] = [
+            next((kind - own for kind in known if own < kind), frozenset()) for own, known in both
+        ]
+        missing = sorted(frozenset().union(*fuller))
+        if missing and layer < count:
             more = f" and {len(missing) - MISSING} more" if len(missing) > MISSING else ""
             lacks = ", ".join(missing[:MISSING]) + more
             raise AdammsError(f"{model}: incomplete: layer {layer} of {count} lacks {lacks}")
         if layer >= count:
             raise AdammsError(f"{model}: holds layer {layer}, config.json says there are {count} layers")
+
+
+def _attention_and_mlp(roles: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Those of a layer's attention with all norms, and those of its MLP or experts."""
+    mlp = frozenset(role for role in roles if role.startswith(("mlp.", "moe.")))
+    return frozenset(roles) - mlp, mlp
 
 
 def _check_experts(model: Model) -> None:

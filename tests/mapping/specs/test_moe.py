@@ -112,6 +112,16 @@ def test_a_layer_that_lacks_one_experts_matrix_is_incomplete() -> None:
         model(some, "qwen3_moe", config=CONFIG)
 
 
+def test_the_only_dense_layer_has_the_attention_of_the_others() -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in state(0).items() if "layers.0.mlp" not in name}
+    shapes |= {f"model.layers.0.mlp.{p}_proj.weight": (6, HIDDEN) for p in ("gate", "up")}
+    shapes["model.layers.0.mlp.down_proj.weight"] = (HIDDEN, 6)
+    assert model(shapes, "qwen3_moe", config=CONFIG)
+    del shapes["model.layers.0.input_layernorm.weight"]
+    with pytest.raises(AdammsError, match=r"incomplete: layer 0 of 2 lacks norm\.attn\.weight$"):
+        model(shapes, "qwen3_moe", config=CONFIG)
+
+
 def test_an_expert_that_no_layer_has_is_missed() -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in state(0).items() if ".experts.2." not in name}
     message = (

@@ -162,7 +162,7 @@ def slurm() -> Finding:
     done = _run(["sinfo", "--noheader", "--format=%P %a %D nodes"])
     if done is None or done.returncode:
         reason = "no answer" if done is None else done.stderr.strip()[:120]
-        return Finding("SLURM", BAD, f"sinfo: {reason}", "ask whoever keeps the cluster")
+        return Finding("SLURM", ABSENT, f"sinfo: {reason}", "for hydra/launcher=slurm: ask its keeper")
     lines = "; ".join(" ".join(line.split()) for line in done.stdout.splitlines())
     accounts = "" if shutil.which("sacct") else "; no sacct: cancelled jobs are not noticed"
     return Finding("SLURM", GOOD, f"{lines}{accounts}")

@@ -72,7 +72,7 @@ def named(
 def _choices(name: str = "", others: Iterable[str] = ()) -> str:
     known = known_architectures()
     return (
-        f"Name one with model.target.architecture=NAME (model.donors.<name>.architecture=NAME): one of "
-        f"{', '.join(known)}; a model_type that transformers knows; or the path of a spec's YAML file (see "
-        f"docs/models.md). mapper=discover does without one."
+        f"mapper=discover does without one, by the weights. Or name one with model.target.architecture=NAME "
+        f"(model.donors.<name>.architecture=NAME): the path of a spec's YAML file (see docs/models.md), a "
+        f"model_type that transformers knows, or one of {', '.join(known)}."
     ) + nearest(name, [*known, *spec_classes(), *others])

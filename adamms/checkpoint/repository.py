@@ -169,13 +169,19 @@ def _is_in(name: str, folder: str) -> bool:
 @contextmanager
 def reaching(name: str, revision: str | None) -> Iterator[None]:
     """What the hub, or the way to it, has against a request, as `Unreachable`."""
-    from huggingface_hub.errors import HFValidationError, HTTPError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, HTTPError, RepositoryNotFoundError
 
     try:
         yield
     except (HTTPError, HFValidationError, OSError) as error:
         at = f" at revision {revision}" if revision else ""
+        way = ""
+        if isinstance(error, GatedRepoError):
+            way = f"; accept its terms at {constants.ENDPOINT}/{name} and log in: hf auth login"
+        elif isinstance(error, RepositoryNotFoundError):
+            way = "; if it is private, log in: hf auth login"
         raise Unreachable(
             f"{name}{at}: no such local folder, and the hub did not give it "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:200]})"
+            f"({type(error).__name__}: {str(error).splitlines()[0][:200]}{way})"
         ) from error

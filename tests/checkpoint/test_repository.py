@@ -210,6 +210,16 @@ def test_a_cache_is_enough_and_a_partial_one_names_what_it_lacks(
         locate("other/name")
 
 
+def test_what_is_not_given_to_everybody_says_how_it_is_got(hub: FakeHub) -> None:
+    with pytest.raises(AdammsError, match=r"RepositoryNotFoundError: .*; if it is private, log in: hf auth"):
+        locate("other/name")
+    hub.gated = True
+    with pytest.raises(
+        AdammsError, match=rf"GatedRepoError: .*; accept its terms at {hub.url}/{NAME} and log"
+    ):
+        locate(NAME)
+
+
 def test_a_local_folder_of_the_hub_is_a_folder(hub: FakeHub, tmp_path: Path) -> None:
     publish(hub)
     folder = tmp_path / "mine"

@@ -24,12 +24,14 @@ class FakeHub:
     Attributes:
         sent: (repository, file) -> bytes of its contents that were sent.
         ranges: whether parts of files are given.
+        gated: whether it gives nothing without a login.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.sent = Counter[tuple[str, str]]()
         self.ranges = True
+        self.gated = False
         self.url = ""
 
     def files(self, name: str) -> dict[str, Path] | None:
@@ -88,6 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
+        if self.fake.gated:
+            self._send(401, {"X-Error-Code": "GatedRepo"}, b"{}")
+            return
         if found := API.fullmatch(path):
             self._api(found["name"], found["tree"] is not None)
         elif found := FILE.fullmatch(path):

@@ -35,8 +35,8 @@ def no_such_path(path: Path) -> AdammsError:
     """The error that nothing is at `path`; names what lies beside it."""
     if path.is_symlink():
         return AdammsError(f"{path}: a link to {path.readlink()}, which is not there")
-    siblings = [str(sibling) for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    return AdammsError(f"{path}: no such folder or file.{nearest(str(path), siblings)}")
+    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    return AdammsError(f"{path}: no such folder or file.{nearest(path.name, siblings)}")
 
 
 def check_pattern(what: str, pattern: str | None) -> None:

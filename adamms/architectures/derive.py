@@ -173,8 +173,11 @@ class DerivedArchitecture:
 
     @cached_property
     def _dialect(self) -> Architecture:
-        """The spec that describes the most of the language model's tensors, of those the shortest."""
-        local = {self._local(name) for name in self._parameters} - {None}
+        """The spec that describes the most of the language model's tensors, of those the shortest.
+
+        A head counts whether or not the class has one: with and without, names mean the same.
+        """
+        local = {"lm_head.weight", *(self._local(name) for name in self._parameters)} - {None}
         causal = {_causal(re.sub(r"^layers\.\d+\.", "layers.0.", each)) for each in local if each}
 
         def fit(spec: Architecture) -> tuple[int, int]:

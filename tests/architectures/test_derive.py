@@ -172,3 +172,14 @@ def test_a_class_without_post_init_is_tied_as_its_parts_are(tmp_path: Path) -> N
     head, embeddings = "language_model.lm_head.weight", "language_model.model.embed_tokens.weight"
     assert {head, embeddings} <= set(own.missing([]))
     assert not {head, embeddings} & set(own.missing([embeddings]))
+
+
+@pytest.mark.parametrize("kind", ["lfm2_vl", "qwen3_5", "gemma4"])
+def test_a_model_has_the_same_roles_with_and_without_its_head(kind: str) -> None:
+    whole = tiny(kind)
+    names = list(build(whole, WHERE, False).base_model.state_dict())
+    alone = {**whole, "architectures": [type(build(whole, WHERE, False).base_model).__name__]}
+    with_head, without = derive(whole, WHERE), derive(alone, WHERE)
+    for name in names:
+        one, other = with_head.label(f"model.{name}"), without.label(name)
+        assert (one and one.role) == (other and other.role), name

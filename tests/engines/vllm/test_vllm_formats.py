@@ -214,5 +214,5 @@ def test_engine_transformers_is_refused_before_any_work(run: Any, tmp_path: Path
     )
     assert done.status == 2
     assert f"{target} (minicpm_v) cannot be run with engine=transformers." in done.err
-    assert "engine=vllm engine.trust_remote_code=true runs it" in done.err
+    assert "engine=vllm engine.trust_remote_code=true runs them" in done.err
     assert not (tmp_path / "out").exists()

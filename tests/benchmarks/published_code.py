@@ -17,12 +17,14 @@ packages is needed in adamms' own environment, nor adamms there:
     cambrian                            github.com/cambrian-mllm/cambrian (539ffc3)
     internvl_internlm2, internvl_qwen2  github.com/OpenGVLab/InternVL (2410d1d)
     llava_onevision                     github.com/LLaVA-VL/LLaVA-NeXT (df17966)
+    llava_onevision_1_5                 github.com/EvolvingLMMs-Lab/LLaVA-OneVision-1.5 (a5eb942)
     minicpm_v                           huggingface.co/openbmb/MiniCPM-V-2_6, the Python files (a copy of
                                         October 2024)
 
-One environment did for all: transformers==4.40.2 huggingface-hub==0.24.7 numpy==1.26.4 torch==2.13.0
-torchvision==0.28.0 timm==0.9.16 peft==0.10.0 diffusers==0.27.2 open_clip_torch==2.32.0 ezcolorlog==1.0.3
-einops==0.8.2 accelerate==1.15.0.
+One environment did for all but LLaVA-OneVision-1.5: transformers==4.40.2 huggingface-hub==0.24.7
+numpy==1.26.4 torch==2.13.0 torchvision==0.28.0 timm==0.9.16 peft==0.10.0 diffusers==0.27.2
+open_clip_torch==2.32.0 ezcolorlog==1.0.3 einops==0.8.2 accelerate==1.15.0. That one was tried with
+transformers==4.53.1 huggingface-hub==0.36.2 torch==2.13.0 torchvision==0.28.0.
 
 Nothing is downloaded, and no weights are needed.
 """
@@ -45,8 +47,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 import tiny
 import torch
 from families import FAMILIES, save_family, save_language, save_model
-from family_models import TEXT
+from family_models import HIDDEN, TEXT
 from remote_code import make_runnable
+from remote_formats import FEED_FORWARD, WIDTH
 from transformers.utils.logging import disable_progress_bar
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,6 +134,23 @@ def llava_onevision(folder: Path, guest: Guest) -> Pair:
     return Pair(target, tiny.save_qwen2_vl(folder / "donor", 7, **text))
 
 
+def llava_onevision_1_5(folder: Path, guest: Guest) -> Pair:
+    """Qwen3 under the authors' own names, with the defaults of transformers' Qwen3 where theirs are others."""
+    target = save_family("llava_onevision_1_5", folder / "target", seed=1)
+    file = target / "config.json"
+    config = json.loads(file.read_text())
+    config["text_config"] |= {"rope_theta": 10000.0, "hidden_act": "silu"}
+    config |= {
+        "image_token_id": 3,
+        "vision_config": {
+            **{"model_type": "rice_vit", "depth": 1, "hidden_size": WIDTH, "embed_dim": WIDTH},
+            **{"intermediate_size": FEED_FORWARD, "num_heads": 2, "text_hidden_size": HIDDEN},
+        },
+    }
+    file.write_text(json.dumps(config))
+    return Pair(target, save_language("qwen3", folder / "donor", seed=7))
+
+
 _INTERNVL = ("run_internvl.py", "internvl/model/internvl_chat/modeling_internvl_chat.py", "internvl_chat")
 PUBLISHED = {
     "cambrian": Family("run_cambrian.py", "cambrian/model/language_model/cambrian_llama.py", ".", cambrian),
@@ -138,6 +158,12 @@ PUBLISHED = {
     "internvl_qwen2": Family(*_INTERNVL, partial(remote_code, "internvl_qwen2")),
     "llava_onevision": Family(
         "run_llava_onevision.py", "llava/model/language_model/llava_qwen.py", ".", llava_onevision
+    ),
+    "llava_onevision_1_5": Family(
+        "run_llava_onevision_1_5.py",
+        "llavaonevision1_5/modeling_llavaonevision1_5.py",
+        "ds",
+        llava_onevision_1_5,
     ),
     "minicpm_v": Family("run_minicpm_v.py", "modeling_minicpmv.py", ".", partial(remote_code, "minicpm_v")),
 }

@@ -15,6 +15,7 @@ and that language model answers as the donor's at alpha 1, and otherwise at 0.4.
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -38,6 +39,7 @@ FORMATS = RECENT | OPENVLA
 MARKS = {"keye_vl": "<image>", "minicpm_v_4_5": "(<image>./</image>)", "internvl_qwen3_moe": "<image>"}
 # Loaded, not compared: latent attention rounds otherwise in vLLM, so small bfloat16 models answer otherwise.
 LATENT = ("deepseek_v3",)
+LATENT = ()
 OVERRIDES = {"openvla": ("mapper.embeddings=rows", f"mapper.embedding_rows={OPENVLA_ROWS}")}
 
 
@@ -64,7 +66,10 @@ def in_vllm(request: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What guests/run_vllm.py answers to a request."""
     (folder / "request.json").write_text(json.dumps(request))
     command = [sys.executable, str(GUESTS / "run_vllm.py"), "request.json", "answers.json"]
-    settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": str(GUESTS)}
+    path = os.pathsep.join([str(GUESTS), *filter(None, [os.environ.get("PYTHONPATH")])])
+    settings = {"HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": path}
+    # As transformers computes latent attention: the compressed form rounds otherwise.
+    settings["VLLM_MLA_DISABLE"] = "1"
     answered(command, folder, f"vLLM on {request['folder']}", **settings)
     found: dict[str, Any] = json.loads((folder / "answers.json").read_text())
     return found

@@ -57,6 +57,7 @@ RECENT = {
     "internvl_qwen3_moe": Family("qwen3_moe", recent_formats.internvl_qwen3_moe),
     "kimi_vl": Family("deepseek_v3", recent_formats.kimi_vl),
     "deepseek_vl2": Family("deepseek_v3", recent_formats.deepseek_vl2),
+    "deepseek_vl2_tiny": Family("glm4_moe", recent_formats.deepseek_vl2_tiny),
 }
 # Merged but for the rows of its actions.
 OPENVLA = {"openvla": Family("llama_of_openvla", recent_formats.openvla)}

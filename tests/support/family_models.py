@@ -91,6 +91,19 @@ def _deepseek_v3() -> Any:
     return DeepseekV3ForCausalLM(DeepseekV3Config(**DEEPSEEK))
 
 
+# DeepSeek's experts with plain attention, as DeepSeek-VL2's smallest.
+PLAIN_DEEPSEEK = {name: value for name, value in DEEPSEEK.items() if "lora" not in name and "qk" not in name}
+
+
+def _glm4_moe() -> Any:
+    from transformers import Glm4MoeConfig, Glm4MoeForCausalLM
+
+    whole_heads = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 1.0}
+    return Glm4MoeForCausalLM(
+        Glm4MoeConfig(**PLAIN_DEEPSEEK, head_dim=HEAD_DIM, use_qk_norm=False, rope_parameters=whole_heads)
+    )
+
+
 def _llama() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -129,6 +142,7 @@ LANGUAGE: dict[str, Callable[[], Any]] = {
     "qwen3": _qwen3,
     "qwen3_moe": _qwen3_moe,
     "deepseek_v3": _deepseek_v3,
+    "glm4_moe": _glm4_moe,
     "llama": _llama,
     "llama_of_openvla": _llama_of_openvla,
     "mistral": _mistral,

@@ -105,6 +105,7 @@ _VISION = {
     **{"attention_dropout": 0.0},
 }
 _HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": WIDTH // 2}
+_DEEPSEEK_VL2 = {"projector_config": {"input_dim": WIDTH, "n_embed": HIDDEN}, "tile_tag": "2D"}
 FIELDS: dict[str, dict[str, Any]] = {
     "minicpm_v_4_5": remote_code.FIELDS["minicpm_v"] | {"version": 4.5},
     "internvl_qwen3_moe": remote_code.FIELDS["internvl_qwen2"],
@@ -141,11 +142,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "image_patch_id": 50,
     },
     "kimi_vl": {},
-    "deepseek_vl2": {
-        "vision_config": {"width": WIDTH, "layers": 1, "heads": 2},
-        "projector_config": {"projector_type": "mlp_gelu", "input_dim": 4 * WIDTH, "n_embed": HIDDEN},
-        "tile_tag": "2D",
-    },
+    "deepseek_vl2": _DEEPSEEK_VL2,
+    "deepseek_vl2_tiny": _DEEPSEEK_VL2,
     "openvla": {},
 }
 _MINICPM_V = remote_code.FILES["minicpm_v"]
@@ -160,6 +158,7 @@ FILES: dict[str, dict[str, str]] = {
     "molmo2": _TINY,
     "kimi_vl": _TINY,
     "deepseek_vl2": {},
+    "deepseek_vl2_tiny": {},
     "openvla": {},
 }
 

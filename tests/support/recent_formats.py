@@ -261,6 +261,17 @@ deepseek_vl2 = RemoteFormat(
     lambda language: under("language.", language),
     lambda state: without("language.", state),
 )
+deepseek_vl2_tiny = replace(
+    deepseek_vl2,
+    config=deepseek_vl2.config
+    | {
+        "language_config": _DEEPSEEK_V3
+        | {
+            **{"model_type": "deepseek_v2", "kv_lora_rank": None, "v_head_dim": 0},
+            **{"qk_nope_head_dim": 0, "qk_rope_head_dim": 0},
+        }
+    },
+)
 openvla = RemoteFormat(
     {
         "architectures": ["OpenVLAForActionPrediction"],

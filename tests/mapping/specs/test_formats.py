@@ -34,6 +34,7 @@ REASONS = {
     "internvl_qwen3_moe": {"vision encoder", "projector"},
     "kimi_vl": {"vision encoder", "projector", CORRECTION},
     "deepseek_vl2": {"vision encoder", "projector", CORRECTION},
+    "deepseek_vl2_tiny": {"vision encoder", "projector", CORRECTION},
 }
 
 

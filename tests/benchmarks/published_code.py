@@ -134,20 +134,15 @@ def llava_onevision(folder: Path, guest: Guest) -> Pair:
     return Pair(target, tiny.save_qwen2_vl(folder / "donor", 7, **text))
 
 
-def llava_onevision_1_5(folder: Path, guest: Guest) -> Pair:
-    """Qwen3 under the authors' own names, with the defaults of transformers' Qwen3 where theirs are others."""
+def onevision_1_5(folder: Path, guest: Guest) -> Pair:
+    """Qwen3 under names of the authors' own; one default of theirs is another."""
     target = save_family("llava_onevision_1_5", folder / "target", seed=1)
     file = target / "config.json"
     config = json.loads(file.read_text())
-    config["text_config"] |= {"rope_theta": 10000.0, "hidden_act": "silu"}
-    config |= {
-        "image_token_id": 3,
-        "vision_config": {
-            **{"model_type": "rice_vit", "depth": 1, "hidden_size": WIDTH, "embed_dim": WIDTH},
-            **{"intermediate_size": FEED_FORWARD, "num_heads": 2, "text_hidden_size": HIDDEN},
-        },
-    }
-    file.write_text(json.dumps(config))
+    config["text_config"]["rope_theta"] = 10000.0
+    vision = {"depth": 1, "hidden_size": WIDTH, "embed_dim": WIDTH, "intermediate_size": FEED_FORWARD}
+    vision |= {"model_type": "rice_vit", "num_heads": 2, "text_hidden_size": HIDDEN}
+    file.write_text(json.dumps(config | {"image_token_id": 3, "vision_config": vision}))
     return Pair(target, save_language("qwen3", folder / "donor", seed=7))
 
 
@@ -160,10 +155,7 @@ PUBLISHED = {
         "run_llava_onevision.py", "llava/model/language_model/llava_qwen.py", ".", llava_onevision
     ),
     "llava_onevision_1_5": Family(
-        "run_llava_onevision_1_5.py",
-        "llavaonevision1_5/modeling_llavaonevision1_5.py",
-        "ds",
-        llava_onevision_1_5,
+        "run_onevision_1_5.py", "llavaonevision1_5/modeling_llavaonevision1_5.py", "ds", onevision_1_5
     ),
     "minicpm_v": Family("run_minicpm_v.py", "modeling_minicpmv.py", ".", partial(remote_code, "minicpm_v")),
 }

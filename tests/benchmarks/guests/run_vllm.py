@@ -26,7 +26,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     from PIL import Image
     from vllm import LLM, SamplingParams
 
-    # vLLM 0.32's kernel for CPUs is wrong for queries of shape (tokens, heads, size), as latent attention has.
+    # vLLM 0.32's kernel for CPUs is wrong for queries of shape (tokens, heads, size): latent attention's.
     turning = {"custom_ops": ["all", "-rotary_embedding"]}
     llm = LLM(
         request["folder"],

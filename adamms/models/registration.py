@@ -125,6 +125,8 @@ def load_model(folder: Path) -> Any:
     register()
     own = read_config(folder)
     name = auto_class(own.get(_THINKER, own))
+    verbosity = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # what matters of its report of names is an error below
     try:
         config = native_config(folder)
         if _THINKER in own:
@@ -143,6 +145,8 @@ def load_model(folder: Path) -> Any:
         raise AdammsError(
             f"{folder}: transformers cannot load it with {name} ({type(error).__name__}: {str(error)[:300]})"
         ) from error
+    finally:
+        transformers.logging.set_verbosity(verbosity)
     name, missing = type(model).__name__, sorted(found["missing_keys"])
     wrong = [f"{key} {list(held)} for {list(own)}" for key, held, own in sorted(found["mismatched_keys"])]
     for weights, problem in (

@@ -11,6 +11,7 @@ import tiny
 import torch
 from configured_engines import transformers_engine
 from safetensors.torch import load_file
+from tiny_types import save_tiny
 
 from adamms.data.example import Example
 from adamms.demo import models
@@ -281,3 +282,18 @@ def test_every_family_says_what_it_is() -> None:
         assert family.model_class.config_class is family.configuration_class
         assert family.processor_class.templates
     assert "cogvlm" in {family.model_type for family in families()}
+
+
+def test_of_an_omni_model_the_thinker_is_loaded_in_silence(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """transformers would list the talker's tensors as unexpected, as if the model were broken."""
+    save_tiny("qwen3_omni_moe", tmp_path)
+    logger = logging.getLogger("transformers")
+    logger.addHandler(caplog.handler)
+    try:
+        model = load_model(tmp_path)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert type(model).__name__ == "Qwen3OmniMoeThinkerForConditionalGeneration"
+    assert caplog.messages == []

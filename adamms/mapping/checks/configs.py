@@ -49,6 +49,8 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 ESSENTIAL = ("attention heads", "key/value heads", "head_dim", "activation")
 # The same for what fine-tuning may change: shown where it differs.
 SHOWN: Mapping[str, tuple[str, ...]] = {
+    "layers": ("num_hidden_layers",),
+    "experts": ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts"),
     "norm epsilon": ("rms_norm_eps", "layer_norm_eps", "norm_eps", "layernorm_epsilon"),
     "vocab_size": ("vocab_size",),
     **{

@@ -130,6 +130,7 @@ def test_what_is_absent_is_the_default_of_transformers_class() -> None:
     llava = {"architectures": ["LlavaForConditionalGeneration"], "model_type": "llava"}
     llava |= {"text_config": {"model_type": "llama", "vocab_size": 32064}}  # LLaVA-1.5, as published
     vicuna = LLAMA | {"num_key_value_heads": 32, "vocab_size": 32000, "rms_norm_eps": 1e-6}
+    vicuna |= {"num_hidden_layers": 32}
     del vicuna["rope_theta"]
     assert shown(llava, vicuna) == {"vocab_size": ("32064", "32000")}
 

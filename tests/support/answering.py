@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from trained_tokenizers import byte_level_bpe
 
@@ -52,11 +53,11 @@ def make_answerable(folder: Path) -> Path:
     return make_louder(folder)
 
 
-def make_louder(folder: Path) -> Path:
-    """Have the language model give different questions different answers; all weights become bfloat16."""
+def make_louder(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """Have the language model give different questions different answers; all weights take the dtype."""
     file = folder / "model.safetensors"
     state = {
-        name: (tensor * LOUDNESS if tensor.dim() > 1 and "visual" not in name else tensor).bfloat16()
+        name: (tensor * LOUDNESS if tensor.dim() > 1 and "visual" not in name else tensor).to(dtype)
         for name, tensor in load_file(file).items()
     }
     save_file(state, file, metadata={"format": "pt"})

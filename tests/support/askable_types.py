@@ -34,12 +34,12 @@ _COMPUTABLE: dict[str, dict[str, Any]] = {
 }
 
 
-def save_askable(model_type: str, folder: Path, noise: int) -> Path:
+def save_askable(model_type: str, folder: Path, noise: int, **text: object) -> Path:
     """A model as `tiny_types.build` makes it, which answers something."""
     questions = [skill.question for skill in SKILLS]
     ids = trained_tokenizers.byte_level_bpe(folder, questions, 290, sorted(set(TOKENS.values())))
     ends = {"bos_token_id": None, "eos_token_id": ids[END], "pad_token_id": ids[END]}
-    model = build(model_type, 0, noise, **ends, **_COMPUTABLE.get(model_type, {}))
+    model = build(model_type, 0, noise, **ends, **(_COMPUTABLE.get(model_type, {}) | text))
     for key, value in ends.items():
         setattr(model.generation_config, key, value)
     for key, word in TOKENS.items():

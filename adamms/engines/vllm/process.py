@@ -64,6 +64,9 @@ class Server:
             worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
         )
         config = arguments.create_engine_config()
+        if on_cpu and config.model_config.use_mla:
+            # vLLM 0.32's rotary kernel for CPUs turns the queries of latent attention wrongly.
+            config.compilation_config.custom_ops.append("-rotary_embedding")
         # vLLM has no argument for it: it takes the size of a batch, which a search's images exceed.
         scheduler = config.scheduler_config
         scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)

@@ -16,6 +16,7 @@ import pytest
 import remote_formats
 import torch
 from answering import LINEAR_ATTENTION, make_answerable, make_louder
+from askable_types import save_askable
 from configured_engines import vllm_engine
 from families import FAMILIES, save_family, save_language, save_model
 from family_models import phi3
@@ -147,6 +148,23 @@ def test_experts_and_linear_attention_are_swapped_in_place(
         assert tokens(engine, examples) != fresh
         engine.load(interpolated(target, donor, 0.6))
         assert tokens(engine, examples) == fresh
+
+
+# The sizes for which vLLM has latent attention, and what it wants said of the router.
+LATENT = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "head_dim": 64}
+ROUTER = {"topk_method": "noaux_tc", "norm_topk_prob": True, "scoring_func": "sigmoid", "moe_layer_freq": 1}
+
+
+@real
+def test_latent_attention_answers_as_in_transformers(tmp_path: Path) -> None:
+    """vLLM's rotary kernel for CPUs turns its queries wrongly."""
+    target = make_louder(save_askable("deepseek_v3", tmp_path, 0, **LATENT), torch.float32)
+    config = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(config | ROUTER))
+    with vllm_engine(target, **SETTINGS) as engine:
+        found = tokens(engine, texts())
+    assert found == plain_tokens(target, target)
+    assert len(set(found)) == len(TEXTS)
 
 
 @real

@@ -174,9 +174,7 @@ def read(config: DictConfig) -> Run:
             or out of range, a class that does not exist, or settings that exclude each other.
     """
     check_experiment()
-    job = this_job()
-    values: Any = OmegaConf.to_container(config, resolve=True)
-    break_lines(values)
+    job, values = this_job(), _values(config)
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
@@ -190,9 +188,8 @@ def read(config: DictConfig) -> Run:
     engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
     grid = _read_grid(search, root.merge, merge, list(models.donors)) if searches else ()
-    ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ())]
-    if grid and all(candidate.alpha is not None for candidate in grid):
-        ignores.append("merge.alpha")
+    searched = grid and all(candidate.alpha is not None for candidate in grid)
+    ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ()), *(["merge.alpha"] if searched else [])]
     named = models.prepare or data_is_named(job)
     control = evaluate.control and not models.only_the_ancestor
     values["mode"].pop("ignores", None)
@@ -228,6 +225,13 @@ def read(config: DictConfig) -> Run:
         notes=(*notes, *([NO_CONTROL] if control != evaluate.control else [])),
         config=values,
     )
+
+
+def _values(config: DictConfig) -> Any:
+    """What is configured, with interpolations filled in and line breaks made of typed ones."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    break_lines(values)
+    return values
 
 
 def _replays(engine: Node, mode: str) -> bool:

@@ -1,8 +1,7 @@
 """Headers and values of one tensor file: safetensors, or a torch zip archive (.bin, .pth, .pt).
 
-Headers give names, shapes, dtypes and byte offsets; values are memory-mapped views at those
-offsets, so both kinds of file read alike and nothing is loaded before it is used.
-Knows nothing of models or folders.
+Headers give names, shapes, dtypes and byte offsets; values are memory-mapped views at those offsets, so
+that nothing is loaded before it is used. Knows nothing of models or folders.
 """
 
 import json

@@ -63,16 +63,13 @@ def search(run: Run, console: Console) -> Result:
     merges = merges.measured(run.grid, console.stage)
 
     unasked = not_asked(run, merges.models, questions)
-    said = [f"donor {name} is not asked {what}" for name, what in unasked.items()]
-    for line in said:
-        console.say(line)
+    said = _say_not_asked(console, unasked)
     donors = ask_donors(run, console, merges, questions.inputs)
     with live(run, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
         selection = run.strategy.choose(asker, run.grid, questions.searched)
-        winner = selection.overall.candidate
-        recipe = merges.at(winner)
+        recipe = merges.at(winner := selection.overall.candidate)
         write_json(run.output / "plan.json", merges.plan.to_json())
         write_json(run.output / "selection.json", selection.to_json())
         folder = output.write(recipe)
@@ -104,6 +101,14 @@ def search(run: Run, console: Console) -> Result:
         config=settings_text(run),
     )
     return _tell(run, console, output, recipe, backend, result)
+
+
+def _say_not_asked(console: Console, unasked: Mapping[str, str]) -> list[str]:
+    """A line for each donor that is not asked some of the questions: donor name -> which."""
+    said = [f"donor {name} is not asked {what}" for name, what in unasked.items()]
+    for line in said:
+        console.say(line)
+    return said
 
 
 def _check_grid(run: Run, merges: Merges) -> None:

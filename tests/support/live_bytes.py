@@ -26,16 +26,19 @@ class LiveBytes(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         found = func(*args, **(kwargs or {}))
+        self._forget_freed()  # before an address that was freed is taken again, perhaps by a tensor of another size
         given = {_place(leaf) for leaf in tree_leaves((args, dict(kwargs or {}))) if _is_tensor(leaf)}
         for leaf in tree_leaves(found):
             if _is_tensor(leaf) and (_place(leaf) in self._made or _place(leaf) not in given):
                 size = leaf.untyped_storage().nbytes()
                 self._made.setdefault(_place(leaf), (size, []))[1].append(weakref.ref(leaf))
+        self.peak = max(self.peak, sum(size for size, _ in self._made.values()))
+        return found
+
+    def _forget_freed(self) -> None:
         for place, (_, tensors) in list(self._made.items()):
             if not any(reference() is not None for reference in tensors):
                 del self._made[place]
-        self.peak = max(self.peak, sum(size for size, _ in self._made.values()))
-        return found
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -26,7 +26,7 @@ class LiveBytes(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         found = func(*args, **(kwargs or {}))
-        self._forget_freed()  # before an address that was freed is taken again, perhaps by a tensor of another size
+        self._forget_freed()  # another tensor may have the address now
         given = {_place(leaf) for leaf in tree_leaves((args, dict(kwargs or {}))) if _is_tensor(leaf)}
         for leaf in tree_leaves(found):
             if _is_tensor(leaf) and (_place(leaf) in self._made or _place(leaf) not in given):

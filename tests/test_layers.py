@@ -22,8 +22,8 @@ ALLOWED: dict[str, set[str]] = {
     "merge": {"errors", "mapping", "checkpoint", "architectures.roles"},
     "models": {"errors", "checkpoint.reader"},
     "engines": {"errors", "merge", "data", "checkpoint", "models", "architectures.renaming"},
-    "search": {"errors", "merge.candidate", "engines.answer", "engines.thought"},
-    "evaluate": {"errors", "data", "engines.answer", "engines.thought", "merge.candidate"},
+    "search": {"errors", "merge.candidate", "engines.answer", "engines.thought", "engines.words"},
+    "evaluate": {"errors", "data", "engines.answer", "engines.thought", "engines.words", "merge.candidate"},
     "report": {
         "merge.candidate",
         "errors",

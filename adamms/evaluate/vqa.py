@@ -4,12 +4,10 @@ import re
 
 from adamms.data.example import Label
 from adamms.engines.answer import normalised
+from adamms.engines.words import ARTICLES, DIGITS
 from adamms.errors import AdammsError
 
 AGREEING = 3  # people who make an answer wholly right
-NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-DIGITS = {word: str(number) for number, word in enumerate(NUMBERS)} | {"none": "0"}
-ARTICLES = ("a", "an", "the")
 PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
 STOP = re.compile(r"\.(?!\d)")
 COMMA_IN_NUMBER = re.compile(r"\d,\d")

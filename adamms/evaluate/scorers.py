@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 from annotated_types import Gt, Le
+from rapidfuzz.distance import Levenshtein
 
 from adamms.data.example import Label
 from adamms.engines.answer import normalised
@@ -75,19 +76,8 @@ class Anls:
         """Any label will do."""
 
     def _similarity(self, answer: str, accepted: str) -> float:
-        changes = _distance(answer, accepted) / max(len(answer), len(accepted), 1)
+        changes = Levenshtein.distance(answer, accepted) / max(len(answer), len(accepted), 1)
         return 1 - changes if changes < self.threshold else 0.0
-
-
-def _distance(one: str, other: str) -> int:
-    """Levenshtein's: the least number of letters to change, put in or take out."""
-    row = list(range(len(other) + 1))
-    for place, letter in enumerate(one, start=1):
-        before, row[0] = row[0], place
-        for column, against in enumerate(other, start=1):
-            change = before + (letter != against)
-            before, row[column] = row[column], min(change, row[column] + 1, row[column - 1] + 1)
-    return row[-1]
 
 
 def _without_stop(text: str) -> str:

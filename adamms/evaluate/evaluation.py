@@ -3,11 +3,17 @@
 Made from answers and labels after the search; the search never sees it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+
+from adamms.evaluate.bootstrap import Array, Estimate, resampled_means
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
+
+PERCENT = 100  # points of a task for an answer that is right, over its examples
 
 
 @dataclass(frozen=True)
@@ -16,9 +22,21 @@ class Scores:
 
     >>> Scores({"read": 90.0, "count": 50.0}).mean
     70.0
+    >>> Scores.of({"read": {"r1": 1.0, "r2": 0.5}}).tasks
+    {'read': 75.0}
+
+    Args:
+        tasks: task -> the mean over its examples, in percent.
+        points: task -> example id -> how right the answer is, in [0, 1]; empty where that is not known.
     """
 
     tasks: Mapping[str, float]
+    points: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, points: Mapping[str, Mapping[str, float]]) -> "Scores":
+        """The scores that these points come to."""
+        return cls({task: PERCENT * sum(own.values()) / len(own) for task, own in points.items()}, points)
 
     @property
     def mean(self) -> float:
@@ -31,12 +49,59 @@ class Scores:
             return None
         return self.mean if task is None else self.tasks.get(task)
 
+    def estimate(self, task: str | None = None, less: "Scores | None" = None) -> Estimate | None:
+        """A score, or with `less` what it is above another model's, and how exact that is.
+
+        Two models are compared example by example. How exact the result is, is not known where a task has
+        fewer than two examples, or where the models have not answered the same examples.
+
+        Args:
+            task: None for the mean over tasks.
+            less: the model whose score is subtracted.
+        """
+        own, other = self.on(task), 0.0 if less is None else less.on(task)
+        if own is None or other is None:
+            return None
+        models = [self] if less is None else [self, less]
+        drawn = resampled(models, task)
+        return Estimate.of(own - other, None if drawn is None else drawn[0] - drawn[1:].sum(0))
+
+    @cached_property
+    def resampled(self) -> Mapping[str, Array]:
+        """Task -> its score in every resample, of tasks with two examples or more."""
+        ordered = {task: [own[example] for example in sorted(own)] for task, own in self.points.items()}
+        return {task: PERCENT * resampled_means(own, task) for task, own in ordered.items() if len(own) > 1}
+
     def to_json(self) -> dict[str, Any]:
-        return {"tasks": dict(self.tasks), "mean": self.mean}
+        errors = {task: found.error for task in self.tasks if (found := self.estimate(task))}
+        mean = self.estimate()
+        return {
+            "tasks": dict(self.tasks),
+            "mean": self.mean,
+            "errors": {task: error for task, error in errors.items() if error is not None},
+            "mean_error": mean and mean.error,
+            "points": {task: dict(own) for task, own in self.points.items()},
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Scores":
-        return cls(data["tasks"])
+        """What `to_json` wrote, also before it wrote points."""
+        return cls(data["tasks"], data.get("points", {}))
+
+
+def resampled(models: Iterable[Scores], task: str | None) -> Array | None:
+    """Scores on a task, or with None means, in every resample, the same draws for all models.
+
+    Returns:
+        Shape (models, resamples); None where they are not known, or not over the same examples.
+    """
+    found = list(models)
+    tasks = found[0].tasks.keys() if task is None else [task]
+    for each in tasks:
+        asked = [set(model.points.get(each, ())) for model in found]
+        if len(asked[0]) < 2 or any(other != asked[0] for other in asked):
+            return None
+    return np.stack([np.mean([model.resampled[each] for each in tasks], axis=0) for model in found])
 
 
 @dataclass(frozen=True)
@@ -78,6 +143,16 @@ class Evaluation:
         oracle, own = self.oracle(task), self.score(candidate, task)
         best = None if oracle is None else self.score(oracle, task)
         return None if best is None or own is None else best - own
+
+    def regret_error(self, candidate: Candidate, task: str | None = None) -> float | None:
+        """The standard error of `regret`: in every resample the oracle is found anew.
+
+        None where it is not known. The oracle is the best on the same examples, which flatters it.
+        """
+        if self.regret(candidate, task) is None:
+            return None
+        drawn, own = resampled(self.candidates.values(), task), list(self.candidates).index(candidate)
+        return None if drawn is None else float((drawn.max(0) - drawn[own]).std())
 
     def to_json(self) -> dict[str, Any]:
         oracle = self.oracle()

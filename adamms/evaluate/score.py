@@ -39,10 +39,11 @@ def score_tasks(
         examples: those that are scored; all of them have a label.
         texts: example id -> the model's answer.
     """
-    points: dict[str, list[float]] = {}
+    points: dict[str, dict[str, float]] = {}
     for example in examples:
-        points.setdefault(example.task, []).append(right(scorer, texts[example.id], labels[example.id]))
-    return Scores({task: 100 * sum(found) / len(found) for task, found in points.items()})
+        answer, label = texts[example.id], labels[example.id]
+        points.setdefault(example.task, {})[example.id] = right(scorer, answer, label)
+    return Scores.of(points)
 
 
 def judge(texts: Mapping[Candidate, str], label: Label, scorer: Scorer) -> dict[Candidate, float]:

@@ -6,7 +6,6 @@ Knows no engines, weights or configurations.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import variance
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, TypeAdapter
@@ -219,28 +218,15 @@ class Result:
         winner = self.winner(task)
         return None if winner is None else self.scored.regret(winner, task)
 
-    def error(self, candidate: Candidate, task: str | None, less: Candidate | None = None) -> float | None:
-        """The standard error of a candidate's score on a task, or with None of its mean, in points.
-
-        Over the labelled answers as a sample of more of each task; None where a task has fewer than two.
-
-        Args:
-            less: a candidate whose score is subtracted; the two are compared answer by answer.
-        """
-        points: dict[str, list[float]] = {}
-        for one in self.answered:
-            if candidate in one.right and (less is None or less in one.right):
-                own = one.right[candidate] - (0.0 if less is None else one.right[less])
-                points.setdefault(one.example.task, []).append(100 * own)
-        found = [own for name, own in points.items() if task in (None, name)]
-        if not found or min(map(len, found)) < 2:
-            return None
-        return sum(variance(own) / len(own) for own in found) ** 0.5 / len(found)
+    def error(self, candidate: Candidate, task: str | None) -> float | None:
+        """The standard error of a candidate's score on a task, or with None of its mean, in points."""
+        found = self.scored.candidates.get(candidate, Scores({})).estimate(task)
+        return None if found is None else found.error
 
     def regret_error(self, task: str | None) -> float | None:
-        """The standard error of `regret`. That the oracle is the best of the same answers flatters it."""
-        winner, oracle = self.winner(task), self.oracle(task)
-        return None if winner is None or oracle is None else self.error(oracle, task, less=winner)
+        """The standard error of `regret`."""
+        winner = self.winner(task)
+        return None if winner is None else self.scored.regret_error(winner, task)
 
     def chosen_score(self, task: str | None) -> float | None:
         """The score of the choice for a task, or with None the mean of the one for all; None without one."""

@@ -54,9 +54,10 @@ def test_json_has_the_candidates_in_order(evaluation: Evaluation) -> None:
     content = json.loads(json.dumps(evaluation.to_json()))
     assert set(content) == {"candidates", "donors", "control", "oracle"}
     assert list(content["candidates"]) == ["0", "0.25", "0.5", "1"]
-    assert content["candidates"]["0"] == {"tasks": {"a": 50.0, "b": 40.0}, "mean": 45.0}
-    assert content["donors"] == {"onevision": {"tasks": {"a": 10.0, "b": 20.0}, "mean": 15.0}}
-    assert content["control"] == {"0.5": {"tasks": {"a": 55.0, "b": 45.0}, "mean": 50.0}}
+    unknown = {"errors": {}, "mean_error": None, "points": {}}
+    assert content["candidates"]["0"] == {"tasks": {"a": 50.0, "b": 40.0}, "mean": 45.0} | unknown
+    assert content["donors"] == {"onevision": {"tasks": {"a": 10.0, "b": 20.0}, "mean": 15.0} | unknown}
+    assert content["control"] == {"0.5": {"tasks": {"a": 55.0, "b": 45.0}, "mean": 50.0} | unknown}
     assert content["oracle"] == 0.25
 
 
@@ -82,3 +83,7 @@ by_candidate = st.dictionaries(candidates, scores, max_size=4)
 )
 def test_json_reads_back(evaluation: Evaluation) -> None:
     assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_scores_that_were_written_before_there_were_points_still_read() -> None:
+    assert Scores.from_json({"tasks": {"a": 50.0}, "mean": 50.0}) == Scores({"a": 50.0})

@@ -220,26 +220,18 @@ def test_several_coefficients(
     assert findings.how_good(replace(alone, several=found)) == f"{findings.how_good(alone)} {said}"
 
 
-def test_the_regret_has_the_standard_error_of_the_answers_on_which_the_two_differ(result: Result):
+def test_scores_and_the_regret_are_said_with_their_standard_errors(result: Result):
     """Of 10 answers in each of two tasks the choice has 6 right, the oracle 8, of which 5 are the same."""
     right = {A[2]: [1] * 6 + [0] * 4, A[3]: [0] + [1] * 8 + [0]}
+    models = {c: Scores.of({t: {f"{t}{e}": float(p) for e, p in enumerate(own)} for t in "tu"})
+              for c, own in right.items()}  # fmt: skip
     scored = with_scores(result, {2: 60.0, 3: 80.0}, donor=50.0, control=50.0)
-    given = tuple(
-        Answered(Example(f"{task}{e}", task, "?"), {}, "x", {c: float(own[e]) for c, own in right.items()})
-        for task in "tu"
-        for e in range(10)
-    )
-    found = replace(scored, answered=given)
-    of_one = (0.6 * 0.4 / 9) ** 0.5 * 100
-    paired = (sum((d - 0.2) ** 2 for d in [-1, *[0] * 5, *[1] * 3, 0]) / 9 / 10) ** 0.5 * 100
-    assert found.error(A[2], "t") == pytest.approx(of_one)
-    assert found.error(A[2], None) == pytest.approx(of_one / 2**0.5)
-    assert found.regret_error("t") == pytest.approx(paired)
-    assert found.regret_error(None) == pytest.approx(paired / 2**0.5)
+    found = replace(scored, evaluation=replace(scored.scored, candidates=models))
+    assert found.error(A[2], None) == pytest.approx(11.5, abs=0.5)
     assert found.error(A[7], None) is scored.error(A[2], None) is None
-    said = f"a regret of 20.0 ± {paired / 2**0.5:.1f} points (± one standard error)."
-    assert said in findings.verdict(found)
-    assert "with 80.0 % ± 9.4, a regret" in findings.verdict(found)
+    said = findings.verdict(found)
+    assert f"60.0 % ± {found.error(A[2], None):.1f}; the best of the grid is alpha = 0.3" in said
+    assert f"a regret of 20.0 ± {found.regret_error(None):.1f} points (± one standard error)." in said
 
 
 def test_thoughts_are_counted(result: Result):

@@ -20,7 +20,7 @@ from adamms.report.words import (
     share,
     spans,
 )
-from adamms.search.choice import NEIGHBOURS, Choice, Several, Trust
+from adamms.search.choice import EXACT, NEIGHBOURS, Choice, Several, Trust
 
 # Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
 SURE, UNSURE = 0.9, 0.5
@@ -41,6 +41,7 @@ def how_good(choice: Choice) -> str:
     said = [
         f"{setting(own)} was chosen: {choice.because}, D = {difference(choice.differences[own])}{ties}, over "
         f"{choice.examples} example{'s' if choice.examples != 1 else ''}.",
+        f"Answers are compared by {choice.compared}." if choice.compared not in ("", EXACT) else "",
         *choice.doubts,
         "" if choice.trust is None else trusted(choice.trust, bool(choice.doubts)),
         _wins(choice),

@@ -10,6 +10,7 @@ from typing import Any
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 
 NEIGHBOURS = "its answers change least against its neighbours on the grid"
+EXACT = "exact match"  # by which the paper compares answers
 DOUBTED = 0.5  # the highest probability of a choice that its data cannot support
 
 
@@ -92,6 +93,7 @@ class Choice:
         trust: how probably the choice is a good one, if the strategy says so.
         several: whether several coefficients are better than one, if they were tried.
         doubts: sentences that say why the data hardly support a choice; see `search.doubts`.
+        compared: by what the answers were compared, and why, for people; "" where nobody knows.
     """
 
     candidate: Candidate
@@ -104,6 +106,7 @@ class Choice:
     trust: Trust | None = None
     several: Several | None = None
     doubts: tuple[str, ...] = ()
+    compared: str = ""
 
     def doubted(self, *doubts: str) -> "Choice":
         """The choice with reasons why its data cannot support it, and a probability of at most `DOUBTED`."""
@@ -123,6 +126,7 @@ class Choice:
             "because": self.because,
             "trust": None if self.trust is None else self.trust.to_json(),
             "doubts": list(self.doubts),
+            "compared": self.compared,
             **({} if self.several is None else {"several": self.several.to_json()}),
             **names_to_json(self.differences),
         }
@@ -141,6 +145,7 @@ class Choice:
             trust=Trust.from_json(data["trust"]) if data.get("trust") else None,
             several=Several.from_json(data["several"]) if "several" in data else None,
             doubts=tuple(data.get("doubts", ())),
+            compared=data.get("compared", ""),
         )
 
 

@@ -4,8 +4,9 @@ What it finds counts only if it is better on examples that it has not seen. Know
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from adamms.search.contest import SAME
 from adamms.search.doubts import selection
 from adamms.search.evidence import Array, Ask
 from adamms.search.strategy import Strategy, examples_of
+from adamms.search.task_differences import TaskDifferences
 
 # What is added to D for the squared distance from the start: it decides among candidates with equal D only.
 NEAR = 1e-3
@@ -28,6 +30,7 @@ RETREATS = 5
 
 Place = Array  # shape (coefficients,), in [0, 1]
 Held = dict[Candidate, Array]  # candidate -> what each example says against it, shape (examples,)
+Holding = Callable[[Sequence[Candidate], Sequence[str]], Held]
 
 
 @dataclass(frozen=True)
@@ -78,11 +81,12 @@ class Coefficients(Strategy):
     ) -> Selection:
         """Choose on the grid, look for something better, and compare the two."""
         shown, kept = self._halves(tasks)
-        on_grid = super().choose(ask, candidates, tasks)
+        on_grid, differences = self._on_grid(ask, candidates, tasks)
+        holding = partial(self._held, ask, differences)
         single = on_grid.overall.candidate
-        tried = self._tried(ask, single, shown)
+        tried = self._tried(holding, single, shown)
         best = min(tried, key=lambda c: (round(tried[c], 9), self._distance(c, single)))
-        held = self._held(ask, [single, best], kept)
+        held = holding([single, best], kept)
         resampled = self._resampled(np.stack([held[single], held[best]]))  # (resamples, 2)
         several = Several(
             single=single,
@@ -97,11 +101,12 @@ class Coefficients(Strategy):
         overall = replace(on_grid.overall, several=several)
         if not several.better:
             return replace(on_grid, overall=overall)
-        return selection(on_grid.tasks, self._taken(ask, candidates, overall, several, kept))
+        return selection(on_grid.tasks, self._taken(ask, differences, candidates, overall, several, kept))
 
     def _taken(
         self,
         ask: Ask,
+        differences: TaskDifferences,
         candidates: Sequence[Candidate],
         overall: Choice,
         several: Several,
@@ -109,7 +114,7 @@ class Coefficients(Strategy):
     ) -> Choice:
         """The choice of the optimiser's candidate, over the examples that the optimiser has not seen."""
         evidence = ask(list(dict.fromkeys([*candidates, several.best])), kept)
-        held = self.signal.differences(evidence, kept, self.difference)
+        held = differences.held(self.signal, evidence, kept)
         order = evidence.order
         taken = replace(
             overall,
@@ -122,13 +127,13 @@ class Coefficients(Strategy):
             examples=len(kept),
         )
         near = [place for place, other in enumerate(order) if other != several.best]
-        return self._judged(taken, evidence, kept, self._resampled(held), near)
+        return self._judged(taken, evidence, differences, kept, self._resampled(held), near)
 
-    def _tried(self, ask: Ask, single: Candidate, examples: Sequence[str]) -> dict[Candidate, float]:
+    def _tried(self, holding: Holding, single: Candidate, examples: Sequence[str]) -> dict[Candidate, float]:
         """D over these examples of the start and of every candidate that the optimiser asks."""
         import cma
 
-        found = {c: float(row.sum()) for c, row in self._held(ask, [single], examples).items()}
+        found = {c: float(row.sum()) for c, row in holding([single], examples).items()}
         origin = self._place(single)
         options = {"bounds": [0, 1], "tolx": 1e-3, "verbose": -9, "verb_log": 0, "verb_disp": 0}
         generator = np.random.default_rng(self.seed)
@@ -137,7 +142,7 @@ class Coefficients(Strategy):
         while len(found) <= self.trials and not walk.stop():
             places = walk.ask()
             left = self.trials + 1 - len(found)
-            asked = self._generation(ask, single, places[:left], examples, found)
+            asked = self._generation(holding, single, places[:left], examples, found)
             if len(asked) < len(places):
                 break
             costs = [found[c] + self._cost(c, place, origin) for c, place in zip(asked, places, strict=True)]
@@ -146,7 +151,7 @@ class Coefficients(Strategy):
 
     def _generation(
         self,
-        ask: Ask,
+        holding: Holding,
         single: Candidate,
         places: Sequence[Place],
         examples: Sequence[str],
@@ -165,18 +170,24 @@ class Coefficients(Strategy):
                 asked[index] = self._candidate(single, origin + (places[index] - origin) / 2**retreat)
             new = [c for c in dict.fromkeys(asked[index] for index in waiting) if c not in found]
             if new:
-                found |= {c: float(row.sum()) for c, row in self._held(ask, new, examples).items()}
+                found |= {c: float(row.sum()) for c, row in holding(new, examples).items()}
             waiting = [index for index in waiting if asked[index] not in found]
         for index in waiting:
             asked[index] = single
         return asked
 
-    def _held(self, ask: Ask, candidates: Sequence[Candidate], examples: Sequence[str]) -> Held:
+    def _held(
+        self,
+        ask: Ask,
+        differences: TaskDifferences,
+        candidates: Sequence[Candidate],
+        examples: Sequence[str],
+    ) -> Held:
         """What speaks against these candidates; without those that cannot be merged."""
         evidence = ask(list(dict.fromkeys(candidates)), examples)
         if not evidence.candidates:
             return {}
-        rows = self.signal.differences(evidence, examples, self.difference)
+        rows = differences.held(self.signal, evidence, examples)
         return dict(zip(evidence.order, rows, strict=True))
 
     def _halves(self, tasks: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:

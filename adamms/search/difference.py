@@ -1,73 +1,150 @@
-"""How much two answers differ: 0 for the same answer, about 1 for another one."""
+"""How much two answers differ: from 0 for the same answer to 1 for another one. Every signal counts in it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from itertools import combinations
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import PositiveInt
+from rapidfuzz.distance import Indel
 
 from adamms.engines.answer import normalised
+from adamms.engines.words import words
 from adamms.errors import AdammsError
+from adamms.search.choice import EXACT
+from adamms.search.evidence import Array
+
+# So many examples, all pairs of them, are enough for the mean difference of unrelated answers.
+PAIRED = 100
 
 
-@runtime_checkable
-class Difference(Protocol):
+class Difference(ABC):
     """A measure between two models' answers to the same examples."""
 
-    def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
-        """The difference of each pair of answers; shape (examples,), never negative."""
-        ...
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """For people: "Answers are compared by ..."."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether there are values between 0 and 1."""
+        return True
+
+    @abstractmethod
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        """The difference of each pair of answers, in [0, 1] and the same either way; shape (examples,)."""
+
+    def suited(self, answers: Sequence[Sequence[str]]) -> "Difference":
+        """The difference for a task in which these answers were given; nothing else is to be used there.
+
+        Args:
+            answers: of some models to the same examples, one row for each model.
+        """
+        return self
 
 
 @dataclass(frozen=True)
-class ExactMatch:
+class ExactMatch(Difference):
     """1 where the answers are not the same by `normalised` (paper; the authors' `exact_match`).
 
     >>> ExactMatch()(["Red", "two"], ["red", "three"]).tolist()
     [0.0, 1.0]
     """
 
-    def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
+    name = EXACT
+    graded = False
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
         pairs = zip(left, right, strict=True)
         return np.array([normalised(a) != normalised(b) for a, b in pairs], dtype=np.float64)
 
 
-class Embedding:
-    """1 - cosine of the answers' sentence embeddings, for answers whose wording varies.
+@dataclass(frozen=True)
+class Equivalent(Difference):
+    """1 where the answers do not consist of the same `words`.
+
+    >>> Equivalent()(["The two dogs.", "no"], ["2 dogs", "none"]).tolist()
+    [0.0, 1.0]
+    """
+
+    name = "the words that are left without articles, punctuation and case"
+    graded = False
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        return np.array([words(a) != words(b) for a, b in zip(left, right, strict=True)], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Overlap(Difference):
+    """The share of the two answers' `words` that they do not have in common.
+
+    1 - 2 c / (n + m) for answers of n and m words with c in common. For bags of words it is 1 - F1 of SQuAD
+    (Rajpurkar et al. 2016, arXiv:1606.05250, section 6.1), for words in order 1 - F1 of ROUGE-L (Lin 2004,
+    section 3.1).
+
+    >>> Overlap(ordered=True, corrected=False)(["a red two"], ["The red three."]).tolist()
+    [0.5]
+
+    Args:
+        ordered: whether c is the longest common subsequence, or all common words wherever they are.
+        corrected: whether `suited` corrects for chance; see `Corrected`.
+    """
+
+    ordered: bool
+    corrected: bool
+
+    name = "token overlap"
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        kept = {text: words(text) for text in {*left, *right}}
+        if not self.ordered:  # of sorted words the longest common subsequence is all that they have in common
+            kept = {text: sorted(said) for text, said in kept.items()}
+        pairs = zip(left, right, strict=True)
+        return np.array([0.0 if a == b else Indel.normalized_distance(kept[a], kept[b]) for a, b in pairs])
+
+    def suited(self, answers: Sequence[Sequence[str]]) -> Difference:
+        return corrected(self, answers) if self.corrected else self
+
+
+class Embedding(Difference):
+    """1 - cosine of the answers' sentence embeddings, cut at 1, for answers whose wording varies.
 
     The authors' `embedding` strategy with their default model; their script embeds every answer again for
-    every comparison. Equal strings differ by exactly 0, opposite meanings by up to 2.
+    every comparison. Equal strings differ by exactly 0.
 
     Args:
         model: a name on the hub, or the folder, of a sentence-transformers model.
         device: where it runs, e.g. "cpu" or "cuda"; None for what sentence-transformers chooses.
         batch_size: answers embedded together.
+        corrected: whether `suited` corrects for chance; see `Corrected`.
 
     Raises:
         AdammsError: sentence-transformers is not installed, or cannot load the model; when first called.
     """
 
-    def __init__(
-        self,
-        model: str,
-        device: str | None,
-        batch_size: PositiveInt,
-    ) -> None:
+    name = "sentence embeddings"
+
+    def __init__(self, model: str, device: str | None, batch_size: PositiveInt, corrected: bool) -> None:
         self.model = model
         self.device = device
         self.batch_size = batch_size
-        self._vectors: dict[str, npt.NDArray[np.float64]] = {}  # answer -> unit vector, shape (width,)
+        self.corrected = corrected
+        self._vectors: dict[str, Array] = {}  # answer -> unit vector, shape (width,)
 
-    def __call__(self, left: Sequence[str], right: Sequence[str]) -> npt.NDArray[np.float64]:
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
         self._embed([*left, *right])
-        differences = [
-            0.0 if a == b else max(0.0, 1.0 - float(self._vectors[a] @ self._vectors[b]))
+        cosines = [
+            1.0 if a == b else float(self._vectors[a] @ self._vectors[b])
             for a, b in zip(left, right, strict=True)
         ]
-        return np.array(differences, dtype=np.float64)
+        return np.clip(1.0 - np.array(cosines, dtype=np.float64), 0.0, 1.0)
+
+    def suited(self, answers: Sequence[Sequence[str]]) -> Difference:
+        return corrected(self, answers) if self.corrected else self
 
     def _embed(self, answers: Iterable[str]) -> None:
         """Embed those that are new, each once."""
@@ -95,3 +172,90 @@ class Embedding:
                 f"search.difference.model: sentence-transformers cannot load {self.model!r} "
                 f"({type(error).__name__}: {str(error)[:300]})"
             ) from error
+
+
+@dataclass(frozen=True)
+class Auto(Difference):
+    """Exact match where answers are short, else a graded difference; decided by `suited`.
+
+    Args:
+        short: most answers have at most so many `words` where exact match is taken.
+        long: what is taken elsewhere.
+    """
+
+    short: PositiveInt
+    long: Difference
+
+    name = "exact match or not, by the length of the answers"
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        return self.suited([left, right])(left, right)
+
+    def suited(self, answers: Sequence[Sequence[str]]) -> Difference:
+        brief = np.mean([len(words(text)) <= self.short for row in answers for text in row]) >= 0.5
+        if brief:
+            return Taken(ExactMatch(), f"most answers have at most {self.short} words")
+        return Taken(self.long.suited(answers), f"most answers have more than {self.short} words")
+
+
+@dataclass(frozen=True)
+class Corrected(Difference):
+    """A difference over that of unrelated answers of the task, cut at 1.
+
+    As in Krippendorff's alpha (Content Analysis, 2004, chapter 11) observed disagreement is divided by that
+    which is expected by chance. So words that every answer has do not hide what differs, and a point of D
+    means about the same for short and for long answers.
+
+    Args:
+        expected: the mean difference of answers to different examples; see `corrected`.
+    """
+
+    difference: Difference
+    expected: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.difference.name}, corrected for chance"
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        return np.minimum(1.0, self.difference(left, right) / self.expected)
+
+
+@dataclass(frozen=True)
+class Taken(Difference):
+    """A difference that was taken for a reason.
+
+    Args:
+        why: half a sentence.
+    """
+
+    difference: Difference
+    why: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.difference.name}, because {self.why}"
+
+    @property
+    def graded(self) -> bool:
+        return self.difference.graded
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        return self.difference(left, right)
+
+
+def corrected(difference: Difference, answers: Sequence[Sequence[str]]) -> Difference:
+    """The difference corrected for chance, by all pairs of answers to different examples, of any two models.
+
+    Where these pairs are all alike, or there are none, it stays as it is. Of many examples `PAIRED` stand for
+    all: every so many of them, in the order of what was answered.
+
+    Args:
+        answers: one row for each model, with the same examples.
+    """
+    columns = sorted(zip(*answers, strict=True))
+    some = [columns[place] for place in np.linspace(0, len(columns) - 1, PAIRED).round().astype(int)]
+    columns = some if len(columns) > PAIRED else columns
+    pairs = [(a, b) for one, other in combinations(columns, 2) for a in one for b in other]
+    expected = float(np.mean(difference(*zip(*pairs, strict=True)))) if pairs else 0.0
+    return Corrected(difference, expected) if expected else difference

@@ -11,7 +11,6 @@ import numpy as np
 from adamms.engines.answer import Answer, normalised
 from adamms.search.choice import Choice, Selection
 from adamms.search.contest import SAME
-from adamms.search.difference import Difference, ExactMatch
 from adamms.search.evidence import Array
 
 FEW = 20  # fewer examples than that leave a choice to chance
@@ -24,8 +23,8 @@ SOME_TIE = "Other candidates have the same D: only the tie rule prefers this one
 ALL_TIE = "All candidates that could win have the same D: only the tie rule prefers this one."
 NO_CHANGE = "No answer changes anywhere on the grid, so the answers do not tell one candidate from another."
 ALL_DIFFER = (
-    "Nearly every answer differs between neighbours: exact match says nothing here. Compare what the answers "
-    "mean: search/difference=embedding."
+    "Nearly every answer differs between neighbours: exact match says nothing here. Compare their words or "
+    "what they mean: search/difference=overlap, search/difference=embedding."
 )
 ALL_FAR = "Nearly every answer is as far from its neighbours' as an unrelated one: D says nothing here."
 MOST_EMPTY = (
@@ -48,7 +47,7 @@ def notes(choice: Choice) -> tuple[str, ...]:
 
 
 def doubts(
-    choice: Choice, answers: Sequence[Answer], apart: Array, near: Sequence[int], difference: Difference
+    choice: Choice, answers: Sequence[Answer], apart: Array, near: Sequence[int], graded: bool
 ) -> tuple[str, ...]:
     """Why these data cannot support a choice, whatever it is.
 
@@ -56,15 +55,13 @@ def doubts(
         answers: the winner's.
         apart: how far the answers of each candidate are from the winner's; shape (candidates, examples).
         near: places of the winner's neighbours.
-        difference: what `apart` was made with.
+        graded: whether answers are compared by more than same or not.
     """
     cut = [answer.cut for answer in answers if answer.cut is not None]
     in_thought = np.mean([answer.ends_in_thought for answer in answers]) >= CUT
     changes = apart.max() > SAME
     reasons = {
-        ALL_DIFFER if isinstance(difference, ExactMatch) else ALL_FAR: (
-            min(apart[place].mean() for place in near) >= SATURATED
-        ),
+        ALL_FAR if graded else ALL_DIFFER: (min(apart[place].mean() for place in near) >= SATURATED),
         MOST_EMPTY: np.mean([not normalised(answer.text) for answer in answers]) >= EMPTY,
         MANY_THOUGHTS_CUT: in_thought,
         MANY_CUT: not in_thought and bool(cut) and np.mean(cut) >= CUT,

@@ -18,8 +18,9 @@ from adamms.search.choice import Choice, Selection
 from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
 from adamms.search.doubts import doubts, notes, selection
-from adamms.search.evidence import PARENTS, Array, Ask, Evidence, table
+from adamms.search.evidence import PARENTS, Array, Ask, Evidence
 from adamms.search.signals.signal import Signal
+from adamms.search.task_differences import TaskDifferences
 from adamms.search.trust import trust
 
 
@@ -29,7 +30,7 @@ class Strategy:
 
     Args:
         signal: what speaks against a candidate.
-        difference: between two answers.
+        difference: between two answers; every task has the one that suits its answers.
         endpoints: which candidates at an end of the grid may win; see `Contest`.
         smoothing: neighbours on either side to average D over, along every axis; 0 for none.
         ties: among equal D: the `lowest` candidate, the `middle` one, or the middle of the `widest_basin`.
@@ -86,20 +87,29 @@ class Strategy:
             AdammsError: candidates that are no grid or of which none may win; no tasks, or one without
                 examples.
         """
+        return self._on_grid(ask, candidates, tasks)[0]
+
+    def _on_grid(
+        self, ask: Ask, candidates: Sequence[Candidate], tasks: Mapping[str, Sequence[str]]
+    ) -> tuple[Selection, TaskDifferences]:
+        """What `choose` says of a grid, and what its answers were compared with."""
         self.check(candidates)
         examples = examples_of(tasks)
         if self.bisection is not None:
             ask = self.bisection.over(ask, self.needs, candidates, self.seed)
         evidence = ask(candidates, examples)
-        held = self.signal.differences(evidence, examples, self.difference)
+        differences = TaskDifferences.suited(self.difference, evidence, tasks)
+        held = differences.held(self.signal, evidence, examples)
         columns = {example: place for place, example in enumerate(examples)}
 
         def choice(part: Sequence[str]) -> Choice:
-            return self._choice(evidence, part, held[:, [columns[example] for example in part]])
+            return self._choice(evidence, differences, part, held[:, [columns[example] for example in part]])
 
-        return selection({task: choice(part) for task, part in tasks.items()}, choice(examples))
+        return selection({task: choice(part) for task, part in tasks.items()}, choice(examples)), differences
 
-    def _choice(self, evidence: Evidence, examples: Sequence[str], held: Array) -> Choice:
+    def _choice(
+        self, evidence: Evidence, differences: TaskDifferences, examples: Sequence[str], held: Array
+    ) -> Choice:
         """The choice over some examples.
 
         Args:
@@ -121,13 +131,15 @@ class Strategy:
             wins={candidates[place]: float(wins[place]) for place in able},
             examples=held.shape[1],
             because=self.because,
+            compared=differences.names(examples),
         )
-        return self._judged(choice, evidence, examples, resampled, contest.beside(winner))
+        return self._judged(choice, evidence, differences, examples, resampled, contest.beside(winner))
 
     def _judged(
         self,
         choice: Choice,
         evidence: Evidence,
+        differences: TaskDifferences,
         examples: Sequence[str],
         resampled: Array,
         near: Sequence[int],
@@ -138,15 +150,16 @@ class Strategy:
             resampled: D in every resample of these examples; shape (resamples, candidates).
             near: places of the winner's neighbours.
         """
-        winner, answers = evidence.order.index(choice.candidate), table(evidence.candidates, examples)
-        apart = np.stack([self.difference(own, answers[winner]) for own in answers])
+        winner, won = evidence.order.index(choice.candidate), evidence.candidates[choice.candidate]
+        others = [evidence.candidates[candidate] for candidate in evidence.order]
+        apart = np.stack([differences.between(other, won, examples) for other in others])
         judged = replace(choice, doubts=notes(choice))
         if self.tolerance is not None:
             gaps = (resampled - resampled[:, [winner]]) / len(examples)
             shares = self._resampled(apart) / len(examples)
             judged = replace(judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.seed))
-        own = [evidence.candidates[choice.candidate][example] for example in examples]
-        return judged.doubted(*doubts(choice, own, apart, near, self.difference))
+        own = [won[example] for example in examples]
+        return judged.doubted(*doubts(choice, own, apart, near, differences.graded(examples)))
 
     def _resampled(self, held: Array) -> Array:
         """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""

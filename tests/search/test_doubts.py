@@ -11,6 +11,7 @@ from strategies import chosen, paper, shipped, trusted
 from adamms.engines.answer import Answer
 from adamms.merge.candidate import Candidate
 from adamms.search.choice import DOUBTED, Choice, Selection, Trust
+from adamms.search.difference import Difference
 from adamms.search.doubts import (
     ALL_DIFFER,
     ALL_FAR,
@@ -123,9 +124,13 @@ def test_few_examples(count: int, few: bool) -> None:
         assert probability(choice) <= DOUBTED
 
 
-def graded(left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-    """Numbers, as far from each other as they are."""
-    return np.array([abs(float(a) - float(b)) for a, b in zip(left, right, strict=True)])
+class Numbers(Difference):
+    """As far from each other as they are."""
+
+    name = "numbers"
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> np.ndarray:
+        return np.array([min(1, abs(float(a) - float(b))) for a, b in zip(left, right, strict=True)])
 
 
 @pytest.mark.parametrize(("step", "doubtful"), [(0.9, True), (0.3, False)])
@@ -133,7 +138,7 @@ def test_a_graded_difference_is_saturated_where_answers_are_as_far_as_unrelated_
     step: float, doubtful: bool
 ) -> None:
     """Every text differs from every other; how far is what counts."""
-    strategy = paper(difference=graded, resamples=50)
+    strategy = paper(difference=Numbers(), resamples=50)
     choice = choose(lambda i, e: str(step * i + 1e-3 * e * (i == 2)), strategy=strategy)
     assert (ALL_FAR in choice.doubts) == doubtful
     assert ALL_DIFFER not in choice.doubts

@@ -169,7 +169,18 @@ def test_selection_json_has_the_agreed_shape() -> None:
     assert list(content["tasks"]) == ["a", "b"]
     for choice in (*content["tasks"].values(), content["overall"]):
         assert set(choice) == {
-            *("alpha", "differences", "confidence", "tied", "wins", "examples", "because", "trust", "doubts")
+            *(
+                "alpha",
+                "differences",
+                "confidence",
+                "tied",
+                "wins",
+                "examples",
+                "because",
+                "trust",
+                "doubts",
+                "compared",
+            )
         }
         assert isinstance(choice["alpha"], float)
         assert set(choice["differences"]) == {"0.1", "0.2", "0.3"}

@@ -1,14 +1,12 @@
 """The recommended search: the smallest D wins, ends included; and how probably its choice is good."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from asked import Book
 from strategies import shipped, signal, trusted
 
 from adamms.errors import AdammsError
-from adamms.search.difference import ExactMatch
+from adamms.search.difference import Corrected, ExactMatch
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.consistency import Consistency
 from adamms.search.signals.panel import Panel
@@ -141,11 +139,8 @@ def test_the_ends_are_barred_only_to_signals_that_compare_neighbours() -> None:
 def test_a_graded_difference_reaches_every_part_of_the_choice() -> None:
     """With a difference of half a point, D and the distance between answers in `trust` are half as large."""
 
-    def half(left: Sequence[str], right: Sequence[str]) -> np.ndarray:
-        return ExactMatch()(left, right) / 2
-
     book = plateau(3, 5)
-    whole, halved = overall(book), overall(book, difference=half)
+    whole, halved = overall(book), overall(book, difference=Corrected(ExactMatch(), expected=2.0))
     assert list(halved.differences.values()) == pytest.approx([d / 2 for d in whole.differences.values()])
     assert halved.candidate == whole.candidate
     assert halved.trust.probability > whole.trust.probability

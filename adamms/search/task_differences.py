@@ -1,0 +1,72 @@
+"""What each task's answers are compared with. Knows no signals of its own and no models."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from adamms.search.difference import Difference
+from adamms.search.evidence import Answers, Array, Evidence, texts
+from adamms.search.signals.signal import Signal
+
+
+@dataclass(frozen=True)
+class TaskDifferences:
+    """The difference that suits each task, whose examples are known.
+
+    Args:
+        of: example id -> the difference of its task.
+    """
+
+    of: Mapping[str, Difference]
+
+    @classmethod
+    def suited(
+        cls, difference: Difference, evidence: Evidence, tasks: Mapping[str, Sequence[str]]
+    ) -> "TaskDifferences":
+        """Decided by the answers of the first and the last candidate, and of the donors.
+
+        These are asked before anything is inferred, so the decision does not depend on what is.
+
+        Args:
+            tasks: task -> ids of its examples.
+        """
+        order = evidence.order
+        models = [evidence.candidates[order[0]], evidence.candidates[order[-1]], *evidence.donors.values()]
+        found: dict[str, Difference] = {}
+        for examples in tasks.values():
+            asked = [model for model in models if all(example in model for example in examples)]
+            suited = difference.suited([texts(model, examples) for model in asked])
+            found |= dict.fromkeys(examples, suited)
+        return cls(found)
+
+    def held(self, signal: Signal, evidence: Evidence, examples: Sequence[str]) -> Array:
+        """What each example says against each candidate by the signal; shape (candidates, examples)."""
+        found = np.empty((len(evidence.candidates), len(examples)))
+        for difference, places in self._parts(examples).items():
+            part = [examples[place] for place in places]
+            found[:, places] = signal.differences(evidence, part, difference)
+        return found
+
+    def between(self, left: Answers, right: Answers, examples: Sequence[str]) -> Array:
+        """How much two models' answers differ; shape (examples,)."""
+        found = np.empty(len(examples))
+        for difference, places in self._parts(examples).items():
+            part = [examples[place] for place in places]
+            found[places] = difference(texts(left, part), texts(right, part))
+        return found
+
+    def graded(self, examples: Sequence[str]) -> bool:
+        """Whether any of these is compared by more than same or not."""
+        return any(difference.graded for difference in self._parts(examples))
+
+    def names(self, examples: Sequence[str]) -> str:
+        """What these are compared by, for people."""
+        return "; ".join(dict.fromkeys(difference.name for difference in self._parts(examples)))
+
+    def _parts(self, examples: Sequence[str]) -> dict[Difference, list[int]]:
+        """Difference -> places of the examples that it is for."""
+        parts: dict[Difference, list[int]] = {}
+        for place, example in enumerate(examples):
+            parts.setdefault(self.of[example], []).append(place)
+        return parts

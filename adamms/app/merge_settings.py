@@ -11,6 +11,7 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.merge.method import Method
 from adamms.merge.rules import Rule
+from adamms.merge.schedule import Schedule
 
 NAME = re.compile(r"[A-Za-z_]\w*")
 
@@ -24,6 +25,7 @@ class MergeSettings:
         alpha: the donors' share together, or each donor's by name.
         weights: donor name -> its part of the donors' common share; None for equal parts.
         rules: where the donors' share is another one.
+        schedule: what makes others of the shares; None for nothing.
         device: where merged weights are computed.
         node: the values that all of it was made from.
     """
@@ -32,6 +34,7 @@ class MergeSettings:
     alpha: float | Mapping[str, float]
     weights: Mapping[str, float] | None
     rules: tuple[Rule, ...]
+    schedule: Schedule | None
     device: str
     node: Node = field(repr=False, compare=False)
 
@@ -63,7 +66,9 @@ def read_merge(node: Node) -> MergeSettings:
     if keys.weights is not None and not isinstance(keys.weights, Mapping):
         raise AdammsError(f"merge.weights is {keys.weights!r}; expected {{donor name: number}}")
     method: Method = build(own, "merge", MergeKeys.model_fields, Method)
-    return MergeSettings(method, keys.alpha, keys.weights, _read_rules(keys.rules), keys.device, node)
+    schedule: Schedule | None = build(keys.schedule, "merge.schedule", kind=Schedule)
+    rules = _read_rules(keys.rules)
+    return MergeSettings(method, keys.alpha, keys.weights, rules, schedule, keys.device, node)
 
 
 def _read_rules(given: Sequence[Node] | Mapping[str, Node] | None) -> tuple[Rule, ...]:

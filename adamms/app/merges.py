@@ -17,11 +17,12 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.device import Computed, check_device
-from adamms.merge.method import TARGET, Statistics
+from adamms.merge.method import TARGET, Statistics, Survey
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
-from adamms.merge.rules import shares_by_slot
+from adamms.merge.rules import Shares, shares_by_slot
+from adamms.merge.schedule import BySlot, scheduled
 from adamms.merge.shares import donor_shares
 from adamms.merge.sources import Sources
 
@@ -42,7 +43,7 @@ class Merges:
         plan: every target tensor's slot.
         settings: how the models are merged where a candidate says nothing else.
         control_plan: the plan with the ancestor as the only donor; None where nobody asks for a control.
-        statistics: repr of a method -> what its survey of the plan's models found, see `measured`.
+        statistics: repr of a method or schedule -> what its survey of the models found, see `measured`.
         control_statistics: the same for the control's plan.
     """
 
@@ -61,11 +62,21 @@ class Merges:
         """
         return self._recipe(self.settings if candidate is None else self.settings.at(candidate))
 
+    def check(self, candidate: Candidate | None = None) -> None:
+        """Raise AdammsError for what `at` and `control` would refuse, before anything is measured."""
+        settings = self.settings if candidate is None else self.settings.at(candidate)
+        bare = replace(settings, schedule=None)
+        self._recipe(bare)
+        if self.control_plan is not None:
+            self._control(bare)
+
     def control(self, candidate: Candidate) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
+        return self._control(self.settings.at(candidate))
+
+    def _control(self, settings: MergeSettings) -> Recipe:
         if self.models.ancestor is None or self.control_plan is None:
             raise AdammsError("there is no control plan: evaluate.control is false")
-        settings = self.settings.at(candidate)
         alpha = settings.alpha
         total = sum(alpha.values()) if isinstance(alpha, Mapping) else float(alpha)
         models = replace(self.models, donors={CONTROL: self.models.ancestor})
@@ -74,7 +85,7 @@ class Merges:
 
     def target(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
-        return self._recipe(replace(self.settings, method=Linear(), alpha=0.0, rules=()))
+        return self._recipe(replace(self.settings, method=Linear(), alpha=0.0, rules=(), schedule=None))
 
     def alone(self, model: OpenModel) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""
@@ -84,27 +95,25 @@ class Merges:
         return Recipe(model.checkpoint, {}, plan, self.settings.method, {}, self._ancestor)
 
     def measured(self, candidates: Sequence[Candidate], stage: Stage) -> "Merges":
-        """The same with what the candidates' methods must know of the whole models, surveyed once.
+        """The same with what methods and schedules must know of the whole models, surveyed once for all.
 
         Args:
             candidates: all that will be merged; none for the configured setting alone.
             stage: shows progress.
         """
         settings = [self.settings.at(candidate) for candidate in candidates] or [self.settings]
-        by_method = {repr(each.method): replace(each, alpha=0.0) for each in settings}
-        surveys = [each.method.survey() for each in by_method.values()]
-        passes = sum(survey.passes for survey in surveys if survey is not None and survey.scope == "model")
+        surveyed = _surveyed(settings)
+        passes = sum(survey.passes for _, survey in surveyed.values())
         plans = [self.plan] if self.control_plan is None else [self.plan, self.control_plan]
         total = passes * sum(slot.nbytes for plan in plans for slot in plan.slots if slot.merged)
         if not total:
             return self
         found, control = {}, {}
         with stage("measure", total, "bytes") as advance:
-            for name, each in by_method.items():
-                found[name] = self.computed(self._recipe(each)).measured(advance).statistics
+            for name, (each, survey) in surveyed.items():
+                found[name] = self.computed(self._recipe(each)).surveyed(survey, advance)
                 if self.control_plan is not None:
-                    there = replace(self, settings=each).control(Candidate(0.0))
-                    control[name] = self.computed(there).measured(advance).statistics
+                    control[name] = self.computed(self._control(each)).surveyed(survey, advance)
         return replace(self, statistics=found, control_statistics=control)
 
     def computed(self, recipe: Recipe) -> Computed:
@@ -113,9 +122,9 @@ class Merges:
 
     @property
     def arithmetic(self) -> str:
-        """The method's name and formula, and how several donors share alpha, for people."""
-        method = self.settings.method
-        text = f"{method.name}: {method.formula}"
+        """The method's name and formula, and how donors share alpha, for people."""
+        method, schedule = self.settings.method, self.settings.schedule
+        text = f"{method.name}: {method.formula}{f'; {schedule.formula}' if schedule else ''}"
         if len(self.models.donors) < 2:
             return text
         shares = donor_shares(1.0, list(self.models.donors), self.settings.weights)
@@ -149,16 +158,32 @@ class Merges:
         total = sum(shares.values())
         parts = {name: share / total for name, share in shares.items()} if total else None
         parts = parts or donor_shares(1.0, donors, settings.weights)
+        coefficients: Shares = shares
+        exceptions: BySlot = shares_by_slot(settings.rules, self.plan.slots, shares, parts)
+        if (schedule := settings.schedule) is not None:
+            found = self.statistics.get(repr(schedule))
+            coefficients, exceptions = scheduled(schedule, self.plan.slots, shares, exceptions, found)
         return Recipe(
             self.models.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.models.donors.items()},
             self.plan,
             settings.method,
-            shares,
+            coefficients,
             self._ancestor,
-            shares_by_slot(settings.rules, self.plan.slots, shares, parts),
+            exceptions,
             self.statistics.get(repr(settings.method)),
         )
+
+
+def _surveyed(settings: Sequence[MergeSettings]) -> dict[str, tuple[MergeSettings, Survey]]:
+    """What has to be surveyed once for all candidates: repr -> what to merge there (nothing), the survey."""
+    found: dict[str, tuple[MergeSettings, Survey | None]] = {}
+    for each in settings:
+        bare = replace(each, alpha=0.0, schedule=None)
+        found[repr(each.method)] = bare, each.method.survey()
+        if each.schedule is not None:
+            found[repr(each.schedule)] = replace(bare, method=Linear()), each.schedule.survey()
+    return {name: (bare, it) for name, (bare, it) in found.items() if it is not None and it.scope == "model"}
 
 
 def check_merge(run: Run) -> None:

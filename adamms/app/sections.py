@@ -47,6 +47,7 @@ class MergeKeys(Section):
     alpha: Any
     weights: Any = None
     rules: list[Node] | dict[str, Node] | None = None
+    schedule: Node | None = None
     device: str
 
 

@@ -13,6 +13,7 @@ import torch
 
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError
+from adamms.merge.method import Statistics, Survey
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
 from adamms.merge.sources import Sources
@@ -52,10 +53,10 @@ class Computed:
     def layout(self) -> Sequence[TensorEntry]:
         return self.recipe.layout()
 
-    def measured(self, advance: Advance = lambda _: None) -> Recipe:
-        """The recipe with what its method must know of the whole model, counted on the device."""
+    def surveyed(self, survey: Survey, advance: Advance = lambda _: None) -> Statistics:
+        """What a survey finds of all that is merged, counted on the device."""
         with _enough_memory(self.sources.device):
-            return self.recipe.measured(self.workers, advance, self.sources)
+            return self.recipe.surveyed(survey, self.workers, advance, self.sources)
 
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """As `Recipe.pieces`, on the processor."""

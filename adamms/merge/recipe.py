@@ -21,7 +21,7 @@ from adamms.mapping.expression import Tokens, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.units import Unit, units_of
 from adamms.merge.catalogue import check_ancestor
-from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, check_donor_names
+from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, Survey, check_donor_names
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
@@ -121,9 +121,18 @@ class Recipe:
         survey = self.method.survey()
         if self.statistics is not None or survey is None or survey.scope != "model" or not self.mapped:
             return self
+        return replace(self, statistics=self.surveyed(survey, workers, advance, sources))
+
+    def surveyed(
+        self,
+        survey: Survey,
+        workers: int | None = None,
+        advance: Advance = lambda _: None,
+        sources: Sources = MAPPED_FILES,
+    ) -> Statistics:
+        """What a survey finds of all that is merged. The arguments are those of `measured`."""
         slots = [slot for slot in self.plan.slots if slot.merged]
-        found = measure(survey, slots, lambda slot: self.survey_chunks(slot, sources), workers, advance)
-        return replace(self, statistics=found)
+        return measure(survey, slots, lambda slot: self.survey_chunks(slot, sources), workers, advance)
 
     def survey_chunks(self, slot: Slot, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
         """The slot in chunks for a survey: without coefficients, and without rows that stay the target's."""

@@ -80,15 +80,31 @@ class Rule:
         """The factor or alpha of `slot`, in a decoder with this number of layers."""
         if len(self.anchors) == 1:
             return self.anchors[0]
-        role = role_of(slot)
-        if role is None:
-            raise AdammsError(
-                f"merge.rules: anchor points need the layer of {slot.name}, and this mapping knows no roles"
-            )
         first, last = self.layers or (0, layers - 1)
-        place = role.layer if role.layer is not None else first if role.kind == "embed" else last
-        depth = (place - first) / max(1, last - first)
-        return float(np.interp(depth, np.linspace(0, 1, len(self.anchors)), self.anchors))
+        return at_depth(self.anchors, slot, first, last)
+
+
+def at_depth(anchors: Sequence[float], slot: Slot, first: int, last: int) -> float:
+    """The value at the slot's depth between two layers, linear between anchor points at equal distances.
+
+    Embeddings count as the first layer, head and final norm as the last.
+
+    Raises:
+        AdammsError: the mapping gave the slot no role.
+    """
+    role = role_of(slot)
+    if role is None:
+        raise AdammsError(
+            f"merge: shares along the layers need the layer of {slot.name}, and this mapping knows no roles"
+        )
+    place = role.layer if role.layer is not None else first if role.kind == "embed" else last
+    depth = (place - first) / max(1, last - first)
+    return float(np.interp(depth, np.linspace(0, 1, len(anchors)), anchors))
+
+
+def layers_of(slots: Sequence[Slot]) -> int:
+    """How many layers the decoder has, by the roles of its tensors; at least 1."""
+    return 1 + max((role.layer or 0 for slot in slots if (role := role_of(slot)) is not None), default=0)
 
 
 def role_of(slot: Slot) -> Role | None:
@@ -115,11 +131,11 @@ def shares_by_slot(
             to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
-    roles = [role for slot in slots if (role := role_of(slot)) is not None]
-    layers = 1 + max((role.layer or 0 for role in roles), default=0)
+    layers = layers_of(slots) if rules else 0
     found: dict[str, dict[str, float]] = {}
     for rule in rules:
-        check_named("merge.rules.roles", rule.roles, (role.kind for role in roles))
+        kinds = (role.kind for slot in slots if (role := role_of(slot)) is not None)
+        check_named("merge.rules.roles", rule.roles, kinds)
         here = [slot for slot in merged if rule.applies(slot)]
         if not here:
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")

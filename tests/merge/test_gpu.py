@@ -4,7 +4,6 @@ Most of it needs a GPU (`-m cuda`). What decides the bytes and can be looked at 
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from adamms.errors import AdammsError
 from adamms.merge.catalogue import known_methods
 from adamms.merge.device import Computed, check_device
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Method
+from adamms.merge.method import Method, Survey
 from adamms.merge.methods.linear import Linear
 from adamms.merge.methods.slerp import Slerp
 from adamms.merge.randomness import random_bits, random_bits_on, uniform
@@ -75,6 +74,12 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Method], Recipe
     return recipe
 
 
+def survey_of(method: Method) -> Survey:
+    survey = method.survey()
+    assert survey is not None
+    return survey
+
+
 def test_every_method_is_compared() -> None:
     assert {type(method) for method in METHODS} == {found for found in known_methods() if found.elementwise}
     assert {type(method) for method in MATRIX_METHODS} == {m for m in known_methods() if not m.elementwise}
@@ -103,7 +108,7 @@ def test_a_gpu_without_memory_is_an_error_that_says_what_to_do(
     monkeypatch.setattr(Sources, "rows", full)
     message = r"cuda:0 has too little memory free .*merge\.device=cpu"
     with pytest.raises(AdammsError, match=message):
-        Computed(replace(recipe, statistics=None), gpu).measured()
+        Computed(recipe, gpu).surveyed(survey_of(recipe.method))
     with pytest.raises(AdammsError, match=message):
         list(Computed(recipe, gpu).pieces("lm_head.weight"))
 
@@ -115,8 +120,7 @@ def test_the_writer_gets_the_recipes_pieces_and_statistics(three: Callable[[Meth
         for (start, piece), (other, expected) in zip(computed.pieces(name), recipe.pieces(name), strict=True):
             assert start == other
             tiny.assert_same_bits(piece, expected)
-    bare = replace(recipe, statistics=None)
-    assert Computed(bare, MAPPED_FILES).measured().statistics == recipe.statistics
+    assert computed.surveyed(survey_of(recipe.method)) == recipe.statistics
 
 
 @pytest.mark.parametrize("start", [0, 5, 8 * 10**10 + 3, 2**66 - 8])
@@ -136,8 +140,8 @@ def test_quotients_by_a_number_are_rounded_once() -> None:
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_the_same_bytes_on_a_gpu(three: Callable[[Method], Recipe], tmp_path: Path, method: Method) -> None:
     recipe, gpu = three(method), Sources(check_device("cuda"))
-    surveyed = Computed(replace(recipe, statistics=None), gpu).measured()
-    assert repr(surveyed.statistics) == repr(recipe.statistics)
+    if recipe.statistics is not None:
+        assert repr(Computed(recipe, gpu).surveyed(survey_of(method))) == repr(recipe.statistics)
     (tmp_path / "there").mkdir()
     write_tensors(Computed(recipe, gpu), tmp_path / "there", 700, workers=4)
     there = {file.name: file.read_bytes() for file in sorted((tmp_path / "there").iterdir())}

@@ -111,7 +111,7 @@ def test_rules_that_do_not_fit_the_plan() -> None:
         resolve(Rule(factor=1.0), Rule(roles=("attn.o",), factor=1.0))
     with pytest.raises(AdammsError, match=r"rules: Rule.* makes the donors' share of head 1\.2; expected"):
         resolve(Rule(match="head", factor=3.0))
-    with pytest.raises(AdammsError, match="anchor points need the layer of other"):
+    with pytest.raises(AdammsError, match="along the layers need the layer of other"):
         resolve(Rule(match="other", factor=(0.0, 1.0)))
 
 

@@ -9,7 +9,7 @@ from adamms.app.build import build
 
 # Keys of a group that no object takes.
 COMMON = {
-    "merge": ("alpha", "weights", "rules", "device"),
+    "merge": ("alpha", "weights", "rules", "schedule", "device"),
     "search": ("grid", "samples", "seed", "logprobs", "space"),
 }
 

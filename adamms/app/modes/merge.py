@@ -15,7 +15,7 @@ from adamms.report.result import Hyperparameters, Result
 def merge(run: Run, console: Console) -> Result:
     """Write the model, plan.json and the report."""
     merges = map_models(run, console)
-    merges.at()  # what is wrong with alpha shows before any work
+    merges.check()  # what is wrong with alpha shows before any work
     output = Output(run, merges, console)
     output.check()
     backend = check_lmms(run, console, output.folder)

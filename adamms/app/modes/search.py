@@ -21,7 +21,6 @@ from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
-from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
 from adamms.app.questions import load_questions
@@ -54,7 +53,8 @@ def search(run: Run, console: Console) -> Result:
     check_target(run, console, questions.asked(run.scorer is not None))
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
-    _check_grid(run, merges)
+    for candidate in run.grid:
+        merges.check(candidate)  # what is wrong with a candidate shows before any work
     output = Output(run, merges, console)
     output.check()
     backend = check_lmms(run, console, output.folder)
@@ -109,14 +109,6 @@ def _say_not_asked(console: Console, unasked: Mapping[str, str]) -> list[str]:
     for line in said:
         console.say(line)
     return said
-
-
-def _check_grid(run: Run, merges: Merges) -> None:
-    """Raise AdammsError, before any work, if the models or the method do not allow a candidate."""
-    for candidate in run.grid:
-        merges.at(candidate)
-        if run.score_control:
-            merges.control(candidate)
 
 
 def _tell(

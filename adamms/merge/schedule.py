@@ -1,0 +1,69 @@
+"""What a schedule is: other shares than those configured, by depth or by the weights, for any method.
+
+A schedule is a frozen dataclass of its settings. It scales coefficients and merges nothing. Knows neither
+files nor candidates.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from adamms.mapping.plan import Slot
+from adamms.merge.method import Statistics, Survey
+from adamms.merge.rules import Shares, layers_of
+
+BySlot = Mapping[str, Shares]
+
+
+class Schedule(ABC):
+    """Turns the donors' shares of a tensor, as alpha and the rules say, into those that it is merged with.
+
+    >>> from adamms.merge.schedules.lines import Lines
+    >>> slot = Slot("q", (2, 2), "F32", "layers.1.attn.q.weight")
+    >>> Lines(first=0.0, last=1.0).shares(slot, 3, {"a": 0.8}, None)
+    {'a': 0.4}
+
+    Attributes:
+        formula: one line for people.
+    """
+
+    formula: ClassVar[str]
+
+    def survey(self) -> Survey | None:
+        """The pass over the model that it needs; None if it needs none."""
+        return None
+
+    @abstractmethod
+    def shares(self, slot: Slot, layers: int, shares: Shares, found: Statistics | None) -> dict[str, float]:
+        """Donor name -> its share of the slot. At alpha 0 all stay 0.
+
+        Args:
+            slot: the tensor's.
+            layers: of the decoder.
+            shares: donor name -> its share as alpha and the rules say.
+            found: what the survey found.
+
+        Raises:
+            AdammsError: the slot or the survey lacks what the schedule goes by.
+        """
+
+
+def scheduled(
+    schedule: Schedule, slots: Sequence[Slot], shares: Shares, exceptions: BySlot, found: Statistics | None
+) -> tuple[Shares, BySlot]:
+    """The shares by a schedule, and those of the slots that have others.
+
+    Args:
+        slots: of the plan.
+        shares: donor name -> its share where no rule applies.
+        exceptions: slot name -> donor name -> share, where one applies.
+        found: what the schedule's survey found.
+    """
+    layers = layers_of(slots)
+    made = {
+        slot.name: schedule.shares(slot, layers, exceptions.get(slot.name, shares), found)
+        for slot in slots
+        if slot.merged
+    }
+    first = next(iter(made.values()), shares)
+    return (first, {}) if all(other == first for other in made.values()) else (shares, made)

@@ -5,7 +5,7 @@ Knows engines and recipes. Chooses nothing and sees no label.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adamms.app.merges import Merges
@@ -25,12 +25,24 @@ from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import is_text_only
 from adamms.report.console import Console
-from adamms.search.evidence import CONTROL, DISTURBED, DONORS, PARENTS, SURENESS, TOKENS, Evidence
+from adamms.search.evidence import (
+    CONTROL,
+    DISTURBED,
+    DONORS,
+    PARENTS,
+    SCORES,
+    SCORES_OF_ALL,
+    SURENESS,
+    TOKENS,
+    Evidence,
+    pool,
+)
 
 UNMERGED = Candidate(0.0)
 
 Given = dict[str, Answer]  # example id -> answer
 Answers = dict[Candidate, Given]
+Scored = dict[str, Given]  # example id -> text -> the text with its log-probabilities
 
 
 def check_asked(
@@ -122,6 +134,8 @@ def tell_of_store(console: Console, engine: StoredEngine) -> None:
         )
     if engine.found:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
+    if engine.scores_found:
+        console.say(f"store: {engine.scores_found} scores were there, {engine.scored} were made")
 
 
 @dataclass
@@ -138,6 +152,7 @@ class Asker:
         folder: where harmlessly changed images go.
         answers, control, changed: candidate -> what was answered so far.
         unmerged: the target's own answers so far.
+        scored: candidate -> the texts that it has scored so far.
     """
 
     console: Console
@@ -151,6 +166,7 @@ class Asker:
     control: Answers = field(default_factory=dict)
     changed: Answers = field(default_factory=dict)
     unmerged: Answers = field(default_factory=dict)
+    scored: dict[Candidate, Scored] = field(default_factory=dict)
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
@@ -164,7 +180,7 @@ class Asker:
         if DISTURBED in self.needs:
             harmless = [disturbed(question, self.folder) for question in questions]
             self.fill("search disturbed", self.changed, candidates, self.merges.at, harmless)
-        return Evidence(
+        evidence = Evidence(
             candidates=_part(self.answers, candidates, examples),
             target=target,
             donors={
@@ -173,6 +189,38 @@ class Asker:
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
+        return replace(evidence, scored=self._scores(evidence)) if SCORES in self.needs else evidence
+
+    def _scores(self, evidence: Evidence) -> dict[Candidate, Scored]:
+        """What every candidate makes of the pool of each example; a text that all were cut in has no end."""
+        sayers = [evidence.target, *evidence.donors.values()] if PARENTS in self.needs else []
+        sayers += evidence.candidates.values() if SCORES_OF_ALL in self.needs else []
+        examples = list(next(iter(evidence.candidates.values()), {}))
+        pools = {e: pool(given[e] for given in sayers if e in given) for e in examples}
+        pairs = [(e, text) for e in examples for text in pools[e]]
+        self._fill_scores(list(evidence.candidates), pairs)
+        return {
+            candidate: {e: {t: _ended(held[e][t], cut) for t, cut in pools[e].items()} for e in examples}
+            for candidate, held in ((c, self.scored.get(c, {})) for c in evidence.candidates)
+        }
+
+    def _fill_scores(self, candidates: Sequence[Candidate], pairs: Sequence[tuple[str, str]]) -> None:
+        """Have every candidate score those (example id, text) that it has not scored."""
+        missing = {
+            candidate: wanted
+            for candidate in candidates
+            if (wanted := [(e, t) for e, t in pairs if t not in self.scored.get(candidate, {}).get(e, {})])
+        }
+        if not missing:
+            return
+        with self.console.stage("search scores", sum(map(len, missing.values())), "texts") as advance:
+            for candidate, wanted in missing.items():
+                self.engine.load(self.merges.at(candidate))
+                held = self.scored.setdefault(candidate, {})
+                for place, answer in self.engine.score([(self.examples[e], text) for e, text in wanted]):
+                    example, text = wanted[place]
+                    held.setdefault(example, {})[text] = answer
+                    advance(1)
 
     def _ask_target(self, questions: Sequence[Example]) -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
@@ -216,6 +264,11 @@ def check_needs(run: Run) -> None:
         raise AdammsError("this search needs the answers of the control: evaluate.control=true")
     if DONORS in run.strategy.needs and PARENTS not in run.strategy.needs:
         raise AdammsError("this search looks at the donors' own answers: search.donors=true")
+    if SCORES in run.strategy.needs and not {PARENTS, SCORES_OF_ALL} & set(run.strategy.needs):
+        raise AdammsError(
+            "this search scores the parents' answers: search.donors=true, or search.signal.pool=all for the "
+            "candidates' as well"
+        )
     if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
         raise AdammsError(
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
@@ -231,6 +284,7 @@ def check_recorded(needs: Sequence[str]) -> None:
         DISTURBED: "answers to disturbed inputs",
         TOKENS: "log-probabilities",
         SURENESS: "the answers' log-probabilities",
+        SCORES: "the probabilities that candidates give to others' answers",
     }
     if needs:
         raise AdammsError(
@@ -239,6 +293,11 @@ def check_recorded(needs: Sequence[str]) -> None:
             f"the candidates' answers: search=adamms goes with it, and search=trusted with "
             f"search.donors=false search.signal.members.disagreement.sureness=0"
         )
+
+
+def _ended(scored: Answer, cut: bool) -> Answer:
+    """A scored text without its end if that was never said."""
+    return replace(scored, tokens=scored.tokens[:-1], cut=True) if cut else scored
 
 
 def _part(held: Answers, candidates: Sequence[Candidate], examples: Sequence[str]) -> Answers:

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from adamms.app.asker import Given, check_asked, check_runnable, collect, live, tell_of_store
 from adamms.app.merges import Merges
-from adamms.app.models import Models, OpenModel
+from adamms.app.models import Models, OpenModel, prompt_files
 from adamms.app.questions import Questions
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.chat_template import read_chat_template
+from adamms.checkpoint.vocabulary import contradiction
 from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.search.evidence import DONORS, PARENTS
+from adamms.search.evidence import DONORS, PARENTS, TOKEN_IDS
 
 
 def asked_of(donor: OpenModel, examples: Sequence[Example]) -> list[Example]:
@@ -66,6 +67,17 @@ def ask_donor(
     return given
 
 
+def _check_token_ids(target: OpenModel, donor: OpenModel, name: str) -> None:
+    """Raise AdammsError unless token ids mean the same to both."""
+    named = (prompt_files(model.source).tokenizer or model.checkpoint.folder for model in (target, donor))
+    if found := contradiction(*named):
+        raise AdammsError(
+            f"this search compares the probabilities of tokens by their ids, and donor {name} has another "
+            f"tokenizer than the target: {found}. Compare texts instead, e.g. search=trusted or "
+            f"search/signal=likelihood"
+        )
+
+
 def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Example]) -> dict[str, Given]:
     """The answers of every donor that can be asked, if the strategy needs them.
 
@@ -80,6 +92,8 @@ def ask_donors(run: Run, console: Console, merges: Merges, examples: Sequence[Ex
     given = {}
     for name, donor in merges.models.donors.items():
         if asked := asked_of(donor, examples):
+            if TOKEN_IDS in needs:
+                _check_token_ids(merges.models.target, donor, name)
             try:
                 given[name] = ask_donor(run, console, merges, name, "search", asked)
             except AdammsError as error:

@@ -58,6 +58,31 @@ def read_vocabulary(folder: Path) -> Vocabulary | None:
     return {token: index for token, index in own.items() if taken.get(index, token) == token} | added
 
 
+def contradiction(target: Path, donor: Path) -> str:
+    """The first id that two folders' tokenizers mean different tokens by, in words; "" if there is none.
+
+    Ids that one of them lacks do not count, nor do added tokens: the marks of images and of turns.
+    """
+    mine, theirs = ({index: token for token, index in _ordinary(one).items()} for one in (target, donor))
+    if not mine or not theirs:
+        return "" if target == donor else f"{donor if mine else target} has no tokenizer to compare"
+    ids = (index for index in sorted(mine.keys() & theirs.keys()) if mine[index] != theirs[index])
+    first = next(ids, None)
+    return (
+        ""
+        if first is None
+        else f"token {first} is {mine[first]!r} in {target} and {theirs[first]!r} in {donor}"
+    )
+
+
+def _ordinary(folder: Path) -> Vocabulary:
+    """The vocabulary without added tokens; empty where there is no tokenizer."""
+    added = set(_added_tokens(folder))
+    if (file := folder / "tokenizer.json").is_file():
+        added |= {str(token["content"]) for token in _object(file).get("added_tokens", [])}
+    return {token: index for token, index in (read_vocabulary(folder) or {}).items() if token not in added}
+
+
 def spelling(vocabulary: Vocabulary) -> str:
     """`sentencepiece` or `byte-level`, by how tokens begin that follow a space; "" if none does."""
     counts = {kind: sum(token.startswith(mark) for token in vocabulary) for kind, mark in SPACES.items()}

@@ -65,6 +65,18 @@ class Engine(Protocol):
         """(example id, answer) as answers are done, greedy and deterministic, each example once."""
         ...
 
+    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
+        """(place in `said`, answer) as scores are done: how probable the live model finds each text.
+
+        The answer has the text, and the log-probabilities (natural logarithm) of its tokens and of its end,
+        each after the example's prompt and the tokens before it. A text is tokenised as what follows the
+        prompt (`engines.prompt.Following`), and its end is the likeliest of the tokens that end an answer.
+        For what the model itself has answered these are the log-probabilities of `generate`, up to the order
+        of sums, but for two cases: a text whose tokens are not those that were generated, which is another
+        way to write it, and an answer that was cut or that a text of `stop` ended, which has no such end.
+        """
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings(ABC):

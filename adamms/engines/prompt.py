@@ -1,5 +1,9 @@
 """The prompt: what a model is shown of an example, built by its own processor; the same for every engine."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ from adamms.checkpoint.reader import read_json
 from adamms.data.example import Example
 from adamms.engines.base import PromptFiles
 from adamms.engines.template import TemplateFailure, TemplateRenderer
+from adamms.engines.thought import opened_thought
 from adamms.errors import AdammsError, nearest
 from adamms.models.registration import native_family, native_processor
 
@@ -115,6 +120,65 @@ def prompt(processor: Any, example: Example, image_mark: str | None = None) -> s
     return _rendered(processor, [text] if example.image is None else [{"type": "image"}, text])
 
 
+@dataclass(frozen=True)
+class Following:
+    """How a text follows a prompt, as if the model had answered it.
+
+    Between the two stands the white space that the chat template writes there: the space of "ASSISTANT: Yes",
+    which is a part of the answer's first token. Where the prompt's last word and the text would run together
+    it is a space. The text's tokens are those that the whole has beyond the tokens of the prompt.
+
+    Args:
+        processor: as `load_processor` gives it.
+        image_mark: as in `prompt`.
+    """
+
+    processor: Any
+    image_mark: str | None
+
+    def __call__(self, asked: str, text: str) -> tuple[str, int]:
+        """Prompt and text together, and how many tokens of that are the text's.
+
+        Args:
+            asked: the prompt.
+            text: an answer's; the thought that the prompt opens may be opened in it again.
+        """
+        said, before = text.removeprefix(opened_thought(asked)).strip(), self._ids(asked)
+        if not said:
+            return asked, 0
+        whole, same = max(
+            (
+                (whole, _alike(before, self._ids(whole)))
+                for whole in (asked + self._between + said, f"{asked} {said}")
+            ),
+            key=lambda pair: pair[1],  # the first of equals
+        )
+        return whole, len(self._ids(whole)) - same
+
+    def _ids(self, text: str) -> list[int]:
+        tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+    @cached_property
+    def _between(self) -> str:
+        """The white space between a prompt and its answer; "" where the template tells of none."""
+        parts = self.image_mark is None
+        asked, told = ([{"type": "text", "text": text}] if parts else text for text in ("?", _PROBE))
+        try:
+            before, together = (_rendered(self.processor, asked, *answer) for answer in ((), (told,)))
+        except (TemplateFailure, TypeError, TemplateError):
+            return ""
+        between = together.removeprefix(before).partition(_PROBE)[0]
+        return between if together.startswith(before) and between.isspace() else ""
+
+
+def _alike(one: Sequence[int], other: Sequence[int]) -> int:
+    """With how many equal entries two lists begin."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
 def reads_parts(processor: Any) -> bool:
     """Whether the chat template takes a message as a list of parts; otherwise it takes one text."""
     try:
@@ -123,8 +187,10 @@ def reads_parts(processor: Any) -> bool:
         return False
 
 
-def _rendered(processor: Any, content: str | list[dict[str, str]]) -> str:
-    messages = [{"role": "user", "content": content}]
+def _rendered(processor: Any, *contents: str | list[dict[str, str]]) -> str:
+    """A conversation of the user and the model by turns, up to where the model answers."""
+    pairs = zip(cycle(("user", "assistant")), contents, strict=False)
+    messages = [{"role": role, "content": content} for role, content in pairs]
     if type(processor).__module__.startswith("transformers_modules."):  # trusted code, with ways of its own
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
     renderer: TemplateRenderer = processor.template_renderer

@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
@@ -25,6 +25,7 @@ from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
+SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
 AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise
 FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
@@ -183,6 +184,7 @@ class StoredEngine:
     Attributes:
         found: how many answers the store had so far.
         generated: how many were missing and have been generated.
+        scores_found, scored: the same of scores.
         damaged: how many lines of the store were left out, being torn or changed.
     """
 
@@ -192,6 +194,8 @@ class StoredEngine:
         self.checkpoint = checkpoint
         self.found = 0
         self.generated = 0
+        self.scores_found = 0
+        self.scored = 0
         self._damaged: dict[str, int] = {}  # by what the answers are of
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
@@ -222,31 +226,61 @@ class StoredEngine:
 
         Examples that ask the same of the same image get the same answer, generated once.
         """
-        subject = self._subject()
+
+        def ask(places: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+            by_id = {examples[place].id: place for place in places}
+            for name, answer in self.engine.generate([examples[place] for place in places]):
+                yield by_id[name], answer
+
+        digests = [self._digest(example) for example in examples]
+        for place, answer, known in self._given(self._subject(), digests, ask):
+            self.found += known
+            self.generated += not known
+            yield examples[place].id, answer
+
+    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
+        """The same of scores, which are kept under a key of their own."""
+
+        def ask(places: Sequence[int]) -> Iterator[tuple[int, Answer]]:
+            for number, answer in self.engine.score([said[place] for place in places]):
+                yield places[number], answer
+
+        digests = [_digest(json.dumps([self._digest(example), text]).encode()) for example, text in said]
+        for place, answer, known in self._given(self._subject() | SCORES, digests, ask):
+            self.scores_found += known
+            self.scored += not known
+            yield place, answer
+
+    def _given(
+        self,
+        subject: Mapping[str, str],
+        digests: Sequence[str],
+        ask: Callable[[Sequence[int]], Iterator[tuple[int, Answer]]],
+    ) -> Iterator[tuple[int, Answer, bool]]:
+        """(place in `digests`, answer, whether the store had it); what is the same is asked once.
+
+        Args:
+            ask: has the engine answer what is at these places.
+        """
         store = NoStore() if self.folder is None else AnswerStore(self.folder, subject)
         known = store.read()
         self._damaged.setdefault(str(subject), store.damaged)  # later it includes what others are writing now
-        missing: dict[str, list[Example]] = {}
-        for example in examples:
-            digest = self._digest(example)
+        missing: dict[str, list[int]] = {}
+        for place, digest in enumerate(digests):
             if digest in known:
-                self.found += 1
-                yield example.id, known[digest]
+                yield place, known[digest], True
             else:
-                missing.setdefault(digest, []).append(example)
+                missing.setdefault(digest, []).append(place)
         if not missing:
             return
         if self._recipe is not None and not self._loaded:
             self.engine.load(self._recipe)
             self._loaded = True
-        digests = {alike[0].id: digest for digest, alike in missing.items()}
         with closing(store):
-            for name, answer in self.engine.generate([alike[0] for alike in missing.values()]):
-                digest = digests[name]
-                store.add(digest, answer)
-                self.generated += len(missing[digest])
-                for example in missing[digest]:
-                    yield example.id, answer
+            for asked, answer in ask([alike[0] for alike in missing.values()]):
+                store.add(digests[asked], answer)
+                for place in missing[digests[asked]]:
+                    yield place, answer, False
 
     def _subject(self) -> dict[str, str]:
         own, recipe = self.checkpoint, self._recipe

@@ -3,7 +3,7 @@
 Knows no labels, models or engines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +24,9 @@ CONTROL = "control"  # those of the target merged with the ancestor instead of t
 DISTURBED = "disturbed"  # the candidates' answers to harmlessly changed examples
 TOKENS = "tokens"  # the log-probabilities of the likeliest tokens at each position
 SURENESS = "sureness"  # those of the generated tokens only, which may be interpolated
+SCORES = "scores"  # how probable every candidate finds the parents' answers
+SCORES_OF_ALL = "scores_of_all"  # with SCORES: and all candidates' answers
+TOKEN_IDS = "token_ids"  # ids of tokens that mean the same to the target and to every donor
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Evidence:
             without one.
         control: candidate -> answers of the target merged with the ancestor instead of the donors.
         disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
+        scored: candidate -> example -> text -> that text with the log-probabilities that the candidate gives
+            it (`Engine.score`). The texts are `pool` of the example.
     """
 
     candidates: Mapping[Candidate, Answers]
@@ -48,11 +53,24 @@ class Evidence:
     donors: Mapping[str, Answers] = field(default_factory=dict)
     control: Mapping[Candidate, Answers] = field(default_factory=dict)
     disturbed: Mapping[Candidate, Answers] = field(default_factory=dict)
+    scored: Mapping[Candidate, Mapping[str, Answers]] = field(default_factory=dict)
 
     @property
     def order(self) -> list[Candidate]:
         """The candidates in increasing order: the order of the rows of every signal."""
         return sorted(self.candidates)
+
+
+def pool(said: Iterable[Answer]) -> dict[str, bool]:
+    """The different texts among answers to one example -> whether all that gave it were cut before its end.
+
+    >>> pool([Answer("red"), Answer("blue", cut=True), Answer("red", cut=True)])
+    {'red': False, 'blue': True}
+    """
+    found: dict[str, bool] = {}
+    for answer in said:
+        found[answer.text] = found.get(answer.text, True) and answer.cut is True
+    return found
 
 
 class Ask(Protocol):

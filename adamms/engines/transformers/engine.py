@@ -160,13 +160,28 @@ class TransformersEngine(Engine):
                 raise explained(batch, error) from error
             yield from zip((example.id for example in batch), answers, strict=True)
 
-    def _inputs(self, batch: Sequence[Example]) -> Any:
+    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
+        size = self.settings.batch_size
+        batches = [tuple(said[start : start + size]) for start in range(0, len(said), size)]
+        live = self.live
+        live.check_scores()
+        self._kept.keep_only(batches)
+        for number, batch in enumerate(batches):
+            examples, texts = zip(*batch, strict=True)
+            inputs = self._kept.get(batch, lambda pairs: self._inputs(*zip(*pairs, strict=True)))
+            try:
+                answers = live.score(inputs, texts)
+            except Exception as error:
+                raise explained(examples, error) from error
+            yield from enumerate(answers, number * size)
+
+    def _inputs(self, batch: Sequence[Example], texts: Sequence[str] = ()) -> Any:
         """The model's inputs; an error names the one example that no inputs can be made of."""
         try:
-            return self.live.inputs(batch)
+            return self.live.inputs_with(batch, texts) if texts else self.live.inputs(batch)
         except Exception as error:
-            for example in batch if len(batch) > 1 else ():
-                self._inputs((example,))
+            for place, example in enumerate(batch if len(batch) > 1 else ()):
+                self._inputs((example,), texts[place : place + 1])
             raise explained(batch, error) from error
 
 

@@ -1,13 +1,11 @@
 """The model's inputs of the batches asked last, as many as there is room for. Knows nothing of models."""
 
-from collections.abc import Callable, Collection
-from typing import Any
+from collections.abc import Callable, Collection, Hashable
+from typing import Any, TypeVar
 
 import torch
 
-from adamms.data.example import Example
-
-Batch = tuple[Example, ...]
+Batch = TypeVar("Batch", bound=Hashable)  # examples, or examples with texts
 
 
 class KeptInputs:
@@ -22,13 +20,13 @@ class KeptInputs:
 
     def __init__(self, room: int) -> None:
         self._room = room
-        self._held: dict[Batch, Any] = {}
+        self._held: dict[Hashable, Any] = {}
 
     @property
     def nbytes(self) -> int:
         return sum(map(_nbytes, self._held.values()))
 
-    def keep_only(self, batches: Collection[Batch]) -> None:
+    def keep_only(self, batches: Collection[Hashable]) -> None:
         """Drop the inputs of all other batches."""
         wanted = set(batches)
         self._held = {batch: inputs for batch, inputs in self._held.items() if batch in wanted}

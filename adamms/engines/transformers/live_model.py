@@ -5,6 +5,7 @@ Knows no recipes: the engine writes into `weights`. Takes seconds to import.
 
 from collections.abc import Sequence
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.base import EngineSettings, PromptFiles
 from adamms.engines.image import open_image
-from adamms.engines.prompt import prompt, reads_parts
+from adamms.engines.prompt import Following, prompt, reads_parts
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.transformers.live_weights import LiveWeights
+from adamms.errors import AdammsError
 from adamms.models.registration import load_model
 
+# Models whose prompts see what follows them, as transformers runs them.
+PREFIX_MODELS = frozenset({"paligemma"})
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
@@ -37,11 +41,13 @@ class LiveModel:
     def __init__(
         self, folder: Path, files: PromptFiles, settings: EngineSettings, accelerator: str, precision: str
     ) -> None:
+        self.folder = folder
         self.processor = settings.processor(folder, files)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.image_mark = None if reads_parts(self.processor) else ""
+        self._following = Following(self.processor, self.image_mark)
         disable_progress_bar()
         model = load_model(folder)
         if precision == "auto":
@@ -85,6 +91,69 @@ class LiveModel:
         """The opening tag of a thought that every prompt ends in, if any."""
         return opened_thought(prompt(self.processor, Example("", "", ""), self.image_mark))
 
+    def check_scores(self) -> None:
+        """Raise AdammsError if the model's prompts see what follows them: its texts cannot be scored."""
+        if self.model.config.model_type in PREFIX_MODELS:
+            raise AdammsError(
+                f"{self.folder}: a {self.model.config.model_type} looks at its whole input at once, so the "
+                f"probabilities of given texts cannot be had from it with engine=transformers; choose a "
+                f"search/signal that scores no texts, such as trusted"
+            )
+
+    @torch.inference_mode()
+    def score(self, inputs: Any, texts: Sequence[str]) -> list[Answer]:
+        """The given texts with the log-probabilities of their tokens and of their ends, by one forward pass.
+
+        It is the pass with which `generate` begins, so positions and masks are those of generation. Logits
+        are kept of the longest text alone, for models that can leave out the others.
+
+        Args:
+            inputs: of `inputs_with`.
+        """
+        inputs = dict(self.fabric.to_device(inputs))
+        lengths: list[int] = inputs.pop("lengths").tolist()
+        kept = {"logits_to_keep": max(lengths) + 1} if self._keeps_logits else {}
+        seen: list[torch.Tensor] = []
+        hook = self.model.module.register_forward_hook(
+            lambda model, given, output: seen.append(output.logits)
+        )
+        try:
+            self.model.generate(**inputs, **kept, generation_config=self._one_step)
+        finally:
+            hook.remove()
+        rows = zip(texts, lengths, inputs["input_ids"], seen[0], strict=True)
+        return [
+            Answer(text, self._scored(ids[len(ids) - length :], logits[len(logits) - length - 1 :]), False)
+            for text, length, ids, logits in rows
+        ]
+
+    def _scored(self, ids: torch.Tensor, logits: torch.Tensor) -> tuple[Token, ...]:
+        """The tokens of one text and its end.
+
+        Args:
+            ids: of the text, shape (length,).
+            logits: of these and of the end, shape (length + 1, vocabulary).
+        """
+        count = self.settings.logprobs
+        steps = logits.float().log_softmax(-1)
+        end = max((one for one in self._ends if one is not None), key=lambda one: float(steps[-1, one]))
+        chosen = [*ids.tolist(), end]
+        values, names = (each.tolist() for each in steps.topk(min(count, steps.shape[-1]), dim=-1))
+        return tuple(
+            Token.of(one, dict(zip(names[i], values[i], strict=True)), float(steps[i, one]), count)
+            for i, one in enumerate(chosen)
+        )
+
+    @cached_property
+    def _keeps_logits(self) -> bool:
+        """Whether the model can leave out the logits of all but the last tokens."""
+        return "logits_to_keep" in signature(self.model.module.forward).parameters
+
+    @cached_property
+    def _one_step(self) -> GenerationConfig:
+        """Generation of one token."""
+        return GenerationConfig(**self.generation.to_diff_dict() | {"max_new_tokens": 1})
+
     def _tokens(self, new: torch.Tensor, logits: tuple[torch.Tensor, ...]) -> list[tuple[Token, ...]]:
         """The tokens of each row up to its end.
 
@@ -119,7 +188,16 @@ class LiveModel:
 
     def inputs(self, batch: Sequence[Example]) -> Any:
         """The model's inputs for one batch: prompts by the chat template, left-padded, and pixels."""
-        prompts = [prompt(self.processor, example, self.image_mark) for example in batch]
+        return self._processed([prompt(self.processor, example, self.image_mark) for example in batch], batch)
+
+    def inputs_with(self, batch: Sequence[Example], texts: Sequence[str]) -> Any:
+        """The same with a text behind each prompt, and how many tokens the texts have as `lengths`."""
+        asked = [prompt(self.processor, example, self.image_mark) for example in batch]
+        whole = [self._following(*pair) for pair in zip(asked, texts, strict=True)]
+        inputs = self._processed([text for text, _ in whole], batch)
+        return inputs | {"lengths": torch.tensor([length for _, length in whole])}
+
+    def _processed(self, prompts: Sequence[str], batch: Sequence[Example]) -> dict[str, Any]:
         images = [open_image(example.image) for example in batch if example.image is not None]
         given: dict[str, Any] = {"text": prompts} | ({"images": images} if images else {})
         if self.tokenizer is self.processor:  # a model of text alone takes ids and nothing else

@@ -9,7 +9,17 @@ from functools import cached_property
 
 from adamms.data.example import Example
 from adamms.engines.child import GRACE_SECONDS, ChildProcess
-from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
+from adamms.engines.vllm.messages import (
+    Ask,
+    Done,
+    Failure,
+    Load,
+    Refusal,
+    Reply,
+    Score,
+    Scored,
+    Start,
+)
 from adamms.errors import AdammsError
 
 ENVIRONMENT = {
@@ -79,30 +89,42 @@ class VllmClient:
         """The answers to one batch after the other, as they are done."""
         for request in requests:
             doing = f"answering {Example.names(request.examples)}"
-            yield from self._request(request, self.timeout, doing)
+            for reply in self._request(request, self.timeout, doing):
+                if isinstance(reply, Reply):
+                    yield reply
 
-    def _request(self, request: Load | Ask, seconds: float, doing: str) -> Iterator[Reply]:
+    def score(self, requests: Sequence[Score]) -> Iterator[Scored]:
+        """The scores of one batch after the other, as they are done."""
+        for request in requests:
+            doing = f"scoring texts of {Example.names([example for _, example, _ in request.said])}"
+            for reply in self._request(request, self.timeout, doing):
+                if isinstance(reply, Scored):
+                    yield reply
+
+    def _request(self, request: Load | Ask | Score, seconds: float, doing: str) -> Iterator[Reply | Scored]:
         """Send a request and yield the replies that come before it is done."""
         self.start()
         while self._unread:  # replies to a request that the caller has dropped half way
             self._receive(self.timeout, "finishing what was asked before")
         yield from self._exchange(request, seconds, doing)
 
-    def _exchange(self, request: Start | Load | Ask, seconds: float, doing: str) -> Iterator[Reply]:
+    def _exchange(
+        self, request: Start | Load | Ask | Score, seconds: float, doing: str
+    ) -> Iterator[Reply | Scored]:
         try:
             self._unread = True
             self.process.send(request)
             while self._unread:
                 reply = self._receive(seconds, doing)
-                if isinstance(reply, Reply):
+                if not isinstance(reply, Done):
                     yield reply
         except AdammsError:
             if self._unread:
                 self.stop()
             raise
 
-    def _receive(self, seconds: float, doing: str) -> Reply | Done:
-        reply: Reply | Done | Refusal | Failure = self.process.receive(seconds, doing)
+    def _receive(self, seconds: float, doing: str) -> Reply | Scored | Done:
+        reply: Reply | Scored | Done | Refusal | Failure = self.process.receive(seconds, doing)
         self._unread = not isinstance(reply, Done | Refusal)
         if isinstance(reply, Refusal):
             raise AdammsError(f"vLLM: {reply.reason}")

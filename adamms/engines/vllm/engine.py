@@ -20,7 +20,7 @@ from adamms.engines.answer import Answer
 from adamms.engines.base import Engine, EngineSettings, PromptFiles
 from adamms.engines.vllm.client import VllmClient
 from adamms.engines.vllm.devices import shares
-from adamms.engines.vllm.messages import Ask, Reply, Start
+from adamms.engines.vllm.messages import Ask, Reply, Score, Start
 from adamms.engines.vllm.replicas import interleaved, together
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
@@ -125,6 +125,14 @@ class VllmEngine(Engine):
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for reply in self.replies(examples):
             yield reply.example, reply.answer
+
+    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
+        size, copies = self.settings.batch_size, len(self.clients)
+        numbered = [(number, *pair) for number, pair in enumerate(said)]
+        batches = [Score(tuple(numbered[start : start + size])) for start in range(0, len(said), size)]
+        dealt = [client.score(batches[turn::copies]) for turn, client in enumerate(self.clients)]
+        for scored in interleaved(dealt) if copies > 1 else dealt[0]:
+            yield scored.number, scored.answer
 
     def replies(self, examples: Sequence[Example]) -> Iterator[Reply]:
         """As `generate`, with the ids of the tokens.

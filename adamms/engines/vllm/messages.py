@@ -44,6 +44,21 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Score:
+    """Score these (number, example, text): a `Scored` for each, in any order, then `Done`."""
+
+    said: tuple[tuple[int, Example, str], ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A text with its log-probabilities, under the number that it was asked with."""
+
+    number: int
+    answer: Answer
+
+
+@dataclass(frozen=True)
 class Done:
     """A request is finished; how many images have gone through the vision encoder since the start."""
 

@@ -7,7 +7,7 @@ process's session.
 import os
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
 from multiprocessing.connection import Connection
@@ -20,7 +20,17 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.child import parent_connection
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.engine import Vllm
-from adamms.engines.vllm.messages import Ask, Done, Failure, Load, Refusal, Reply, Start
+from adamms.engines.vllm.messages import (
+    Ask,
+    Done,
+    Failure,
+    Load,
+    Refusal,
+    Reply,
+    Score,
+    Scored,
+    Start,
+)
 from adamms.errors import AdammsError, cause
 
 # GPUs from this compute capability on have batch-invariant kernels.
@@ -46,7 +56,7 @@ class Server:
         from vllm import EngineArgs, LLMEngine, SamplingParams
         from vllm.model_executor.model_loader import get_model_cls
 
-        from adamms.engines.prompt import load_processor, reads_parts
+        from adamms.engines.prompt import Following, load_processor, reads_parts
 
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
@@ -77,12 +87,19 @@ class Server:
             stop=list(settings.stop) or None,
             logprobs=settings.logprobs or None,
         )
+        # vLLM has to generate something.
+        self.scoring = SamplingParams(
+            temperature=0.0, max_tokens=1, prompt_logprobs=settings.logprobs, detokenize=False
+        )
         self.image_mark: str | None = None
         if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
             kind = get_model_cls(config.model_config)
             text_only = not hasattr(kind, "get_placeholder_str")
             self.image_mark = "" if text_only else kind.get_placeholder_str("image", 1)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
+        self.following = Following(self.processor, self.image_mark)
+        own = config.model_config.try_get_generation_config().get("eos_token_id") or []
+        self.ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))
@@ -97,23 +114,49 @@ class Server:
 
     def replies(self, examples: tuple[Example, ...]) -> Iterator[Reply]:
         """The answers as they are done. A refused example raises after the answers to those before it."""
-        asked: dict[str, Example] = {}
+        for place, output in self._outputs([(example, None) for example in examples]):
+            done = output.outputs[0]
+            ids = tuple(done.token_ids)
+            tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
+            text = with_special_tags(self.tokenizer, ids, done.text)
+            answer = Answer(self.opened + text.strip(), tokens, cut)
+            yield Reply(examples[place].id, answer, ids)
+
+    def scores(self, said: Sequence[tuple[int, Example, str]]) -> Iterator[Scored]:
+        """The texts with their log-probabilities, refusing as `replies` does.
+
+        vLLM recomputes the keys of a prompt whose log-probabilities are asked for, also where the prefix
+        cache has them (`SamplingParams.skip_reading_prefix_cache`); images come from the encoder cache.
+        """
+        for place, output in self._outputs([(example, text) for _, example, text in said]):
+            number, example, text = said[place]
+            length = self.following(self._prompt(example), text)[1] + 1  # with the end
+            ids = list(output.prompt_token_ids[-length:])
+            if ids[-1] != self.tokenizer.eos_token_id:
+                raise AdammsError(f"the tokenizer does not read its own end, {self.tokenizer.eos_token!r}")
+            found = [
+                {other: entry.logprob for other, entry in known.items()}
+                for known in output.prompt_logprobs[-length:]
+            ]
+            ids[-1] = max(self.ends & found[-1].keys(), key=lambda end: found[-1][end])
+            pairs = zip(ids, found, strict=True)
+            tokens = tuple(Token.of(one, own, own[one], self.logprobs) for one, own in pairs)
+            yield Scored(number, Answer(text, tokens, False))
+
+    def _outputs(self, asked: Sequence[tuple[Example, str | None]]) -> Iterator[tuple[int, Any]]:
+        """(place in `asked`, vLLM's output) as they are done; those before a refused example come first."""
+        places: dict[str, int] = {}
         refusal = None
-        for example in examples:
+        for place, (example, text) in enumerate(asked):
             try:
-                asked[self._ask(example)] = example
+                places[self._ask(example, text)] = place
             except Refused as error:
                 refusal = error
                 break
-        while asked:
+        while places:
             for output in self.engine.step():
                 if output.finished:
-                    done = output.outputs[0]
-                    ids = tuple(done.token_ids)
-                    tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
-                    text = with_special_tags(self.tokenizer, ids, done.text)
-                    answer = Answer(self.opened + text.strip(), tokens, cut)
-                    yield Reply(asked.pop(output.request_id).id, answer, ids)
+                    yield places.pop(output.request_id), output
         if refusal is not None:
             raise refusal
 
@@ -129,19 +172,29 @@ class Server:
         values = [{other: entry.logprob for other, entry in found.items()} for found in logprobs]
         return tuple(Token.of(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
 
-    def _ask(self, example: Example) -> str:
-        """Hand one example to the scheduler; returns the number that its answer comes back under."""
-        from adamms.engines.image import open_image
+    def _prompt(self, example: Example) -> str:
         from adamms.engines.prompt import prompt
+
+        return prompt(self.processor, example, self.image_mark)
+
+    def _ask(self, example: Example, text: str | None) -> str:
+        """Hand one example to the scheduler; returns the number that its answer comes back under.
+
+        Args:
+            text: to be scored with its end; None: the example is to be answered.
+        """
+        from adamms.engines.image import open_image
 
         request = next(self.numbers)
         try:
-            text = prompt(self.processor, example, self.image_mark)
-            self.opened = opened_thought(text)
-            inputs: dict[str, Any] = {"prompt": text}
+            asked = self._prompt(example)
+            self.opened = opened_thought(asked)
+            if text is not None:
+                asked = self.following(asked, text)[0] + self.tokenizer.eos_token
+            inputs: dict[str, Any] = {"prompt": asked}
             if example.image is not None:
                 inputs["multi_modal_data"] = {"image": open_image(example.image)}
-            self.engine.add_request(request, inputs, self.sampling)
+            self.engine.add_request(request, inputs, self.sampling if text is None else self.scoring)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             image = f" with the image {example.image}" if example.image is not None else ""
             raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
@@ -174,6 +227,9 @@ def serve(connection: Connection) -> None:
                 if isinstance(request, Ask):
                     for reply in server.replies(request.examples):
                         connection.send(reply)
+                if isinstance(request, Score):
+                    for scored in server.scores(request.said):
+                        connection.send(scored)
                 connection.send(Done(int(server.engine.collective_rpc("adamms_encoded_images")[0])))
             except Refused as error:
                 connection.send(Refusal(str(error)))

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from adamms.engines.answer import Answer
+from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
 from adamms.search.evidence import Answers, Array
 
@@ -34,7 +34,12 @@ def sureness(answers: Answers, examples: Sequence[str]) -> Array:
 def first_token(answer: Answer) -> dict[int, float]:
     """Token id -> probability, of the likeliest tokens at the first position."""
     log_probability(answer)  # raises if there are none
-    return {name: float(np.exp(value)) for name, value in answer.tokens[0].likeliest}
+    return distribution(answer.tokens[0])
+
+
+def distribution(token: Token) -> dict[int, float]:
+    """Token id -> probability, of the likeliest tokens at its position."""
+    return {name: float(np.exp(value)) for name, value in token.likeliest}
 
 
 def entropy(answer: Answer) -> float:

@@ -13,7 +13,7 @@ class Signal(ABC):
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Some of PARENTS, DONORS, CONTROL, DISTURBED, TOKENS, SURENESS."""
+        """Some of PARENTS, DONORS, CONTROL, DISTURBED, TOKENS, SURENESS, SCORES, SCORES_OF_ALL, TOKEN_IDS."""
         return ()
 
     @property

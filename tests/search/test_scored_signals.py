@@ -1,0 +1,107 @@
+"""Signals over scores of given texts are their formulas, written out, and two are computed by hand."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import entropy
+
+from adamms.engines.answer import Answer, Token
+from adamms.merge.candidate import Candidate
+from adamms.search.difference import ExactMatch
+from adamms.search.evidence import SCORES_OF_ALL, Evidence, pool
+from adamms.search.signals.distributions import ParentsAlignment, SequenceDivergence
+from adamms.search.signals.likelihood import Likelihood
+from adamms.search.signals.meaning import SemanticEntropy
+from adamms.search.signals.signal import Signal
+
+GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.5, 1.0))
+EXAMPLES = ("a", "b")
+WORDS = ("one", "One", "two", "three  four")
+
+
+def token(weights: Sequence[int], chosen: int = 0) -> Token:
+    """The distribution over as many tokens as there are weights, one of them chosen."""
+    logs = [math.log(weight / sum(weights)) for weight in weights]
+    return Token(logs[chosen], tuple(sorted(enumerate(logs), key=lambda pair: -pair[1])))
+
+
+def weights(token: Token) -> list[float]:
+    return [math.exp(value) for _, value in sorted(token.likeliest)]
+
+
+@st.composite
+def answers(draw: st.DrawFn, word: str) -> Answer:
+    """With a token for each letter and for its end, unless it was cut."""
+    rows = [[draw(st.integers(1, 20)) for _ in range(3)] for _ in range(len(word) + 1)]
+    return Answer(word, tuple(token(row, draw(st.integers(0, 2))) for row in rows), False)
+
+
+@st.composite
+def evidences(draw: st.DrawFn) -> Evidence:
+    words = st.sampled_from(WORDS)
+
+    def given_by() -> dict[str, Answer]:
+        return {example: draw(answers(draw(words))) for example in EXAMPLES}
+
+    candidates = {candidate: given_by() for candidate in GRID}
+    donors = {"x": given_by(), "y": {e: answer for e, answer in given_by().items() if draw(st.booleans())}}
+    target = given_by()
+    said = [target, *donors.values(), *candidates.values()]
+    pools = {e: pool(row[e] for row in said if e in row) for e in EXAMPLES}
+    scored = {c: {e: {t: draw(answers(t)) for t in pools[e]} for e in EXAMPLES} for c in GRID}
+    return Evidence(candidates, target, donors, scored=scored)
+
+
+def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> float:
+    parents = [one[example] for one in (evidence.target, *evidence.donors.values()) if example in one]
+    everybody = [evidence.candidates[c][example] for c in GRID] + parents[1:]
+    scored = [evidence.scored[candidate][example] for candidate in GRID]
+    sayers = everybody if SCORES_OF_ALL in signal.needs else parents
+    match signal:
+        case Likelihood():
+            return -sum(mean_logprob(scored[row][answer.text]) for answer in sayers) / len(sayers)
+        case SequenceDivergence():
+            around = [at for at in (row - 1, row + 1) if 0 <= at < len(GRID)]
+            around = around * 2 if len(around) == 1 else around
+            return sum(
+                np.mean([apart(scored[row][text], scored[at][text]) for text in scored[row]]) for at in around
+            )
+        case ParentsAlignment():
+            return float(np.mean([apart(answer, scored[row][answer.text]) for answer in parents]))
+        case SemanticEntropy():
+            meanings: dict[str, float] = {}
+            for text in {answer.text for answer in sayers}:
+                meaning = " ".join(text.casefold().split())
+                meanings[meaning] = meanings.get(meaning, 0) + math.exp(mean_logprob(scored[row][text]))
+            return float(entropy([value / sum(meanings.values()) for value in meanings.values()]))
+    raise AssertionError(signal)
+
+
+def mean_logprob(answer: Answer) -> float:
+    return float(np.mean([token.logprob for token in answer.tokens]))
+
+
+def apart(one: Answer, other: Answer) -> float:
+    pairs = zip(one.tokens, other.tokens, strict=True)
+    return float(np.mean([jensenshannon(weights(a), weights(b)) ** 2 for a, b in pairs]))
+
+
+SIGNALS: Sequence[Signal] = (
+    *(Likelihood("parents"), Likelihood("all"), SequenceDivergence("sum", "parents"), ParentsAlignment()),
+    *(SemanticEntropy("parents", 0.0), SemanticEntropy("all", 0.0)),
+)
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=str)
+@given(evidence=evidences())
+def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
+    """1e-9: sums of a few float64 in another order."""
+    found = signal.differences(evidence, EXAMPLES, ExactMatch())
+    wanted = [[expected(signal, evidence, row, e) for e in EXAMPLES] for row in range(len(GRID))]
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert (found >= -1e-12).all()

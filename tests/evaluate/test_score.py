@@ -47,6 +47,6 @@ def test_labels_that_do_not_fit_are_named_by_their_lines() -> None:
         check_labels(VqaAccuracy(), {str(number): few for number in range(8)})
 
 
-@pytest.mark.parametrize("option", ["accuracy", "vqa", "anls"])
+@pytest.mark.parametrize("option", ["accuracy", "vqa", "anls", "token_f1", "extracted"])
 def test_every_scorer_counts_in_percent(option: str) -> None:
     assert build(content(f"evaluate/{option}")["scorer"], "evaluate.scorer").unit == "%"

@@ -1,4 +1,4 @@
-"""Exact accuracy and ANLS: what they accept, and that they are what is published."""
+"""Exact accuracy, also of an extracted answer, ANLS, token F1: what they accept, and what is published."""
 
 import pytest
 from configured import content
@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from adamms.app.build import build
 from adamms.data.example import Label
-from adamms.evaluate.scorers import Anls, ExactAccuracy
+from adamms.errors import AdammsError
+from adamms.evaluate.scorers import Anls, ExactAccuracy, ExtractedAccuracy, TokenF1
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,69 @@ def test_anls_is_the_definition_in_the_paper(answer: str, accepted: list[str]) -
 
     expected = max(similarity(text, answer) for text in accepted)
     assert Anls(threshold=0.5)(answer, Label(tuple(accepted))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "score"),
+    [
+        ("The green five!", ("a green five",), 1.0),
+        ("a green five", ("a red five", "nothing"), 0.5),
+        ("five five", ("five",), 2 / 3),  # 1 word shared, of 2 and of 1
+        ("five", ("two", "five and two"), 0.5),
+        ("the", ("an .",), 1.0),
+        ("", ("two",), 0.0),
+    ],
+)
+def test_token_f1_by_hand(answer: str, accepted: tuple[str, ...], score: float) -> None:
+    assert TokenF1()(answer, Label(accepted)) == pytest.approx(score)
+
+
+words = st.lists(st.sampled_from(["five", "Two", "the", ".", "red,"]), max_size=6).map(" ".join)
+
+
+@given(words, words)
+def test_token_f1_is_the_harmonic_mean_of_precision_and_recall(answer: str, accepted: str) -> None:
+    """Shared words are taken away one by one, as they are found."""
+    said, left = (
+        [w.strip(".,").lower() for w in t.split() if w not in ("the", ".")] for t in (answer, accepted)
+    )
+    truth, shared = len(left), 0
+    for word in said:
+        if word in left:
+            left.remove(word)
+            shared += 1
+    if not said or not truth:
+        expected = float(len(said) == truth)
+    else:
+        precision, recall = shared / len(said), shared / truth
+        expected = 2 * precision * recall / (precision + recall) if shared else 0.0
+    assert TokenF1()(answer, Label((accepted,))) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted", "right"),
+    [
+        ("Five and one. The answer is: Six.", "six", True),
+        ("Answer: five. No, answer = six", "it is five and the next is six . answer : six", True),
+        ("answer: five\nThat is all", "five", True),
+        ("answer: fifty-five", "five", False),
+        ("six", "six", True),
+        ("it is six", "six", False),
+        ("the answer is yes, there is one", "yes", True),
+    ],
+)
+def test_the_last_match_is_the_answer(answer: str, accepted: str, right: bool) -> None:
+    scorer = build(content("evaluate/extracted")["scorer"], "evaluate.scorer")
+    assert scorer(answer, Label((accepted,))) == right
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("answer (", r"pattern is 'answer \(', which is no regular expression: "),
+        ("(a)(b)", "2 groups; expected"),
+    ],
+)
+def test_a_bad_pattern_is_named(pattern: str, message: str) -> None:
+    with pytest.raises(AdammsError, match=message):
+        ExtractedAccuracy(pattern)

@@ -1,10 +1,10 @@
 """Visual questions over scikit-learn's real handwritten digits: scenes, skills, images, dataset.
 
 A scene puts two or three digits, each in its own colour, into the four cells of a small canvas. Owns the
-questions and their answers. Knows nothing of models or tokenizers.
+questions and their one-word answers (`sentences` has longer ones). Knows nothing of models or tokenizers.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -61,28 +61,33 @@ class Scene:
 
 @dataclass(frozen=True)
 class Skill:
-    """A kind of question: `question` may contain `{colour}`, `answer(scene, colour)` is one word."""
+    """A kind of question.
 
-    name: SkillName
+    Args:
+        question: may contain `{colour}`.
+        answers: (scene, colour) -> the right answers: as many wordings for every scene, equally good.
+    """
+
+    name: str
     question: str
-    answer: Callable[[Scene, str], str]
+    answers: Callable[[Scene, str], tuple[str, ...]]
 
 
-def _presence(scene: Scene, colour: str) -> str:
-    return "yes" if any(item.colour == colour for item in scene.items) else "no"
+def _presence(scene: Scene, colour: str) -> tuple[str]:
+    return ("yes" if any(item.colour == colour for item in scene.items) else "no",)
 
 
 TARGET_SKILLS: tuple[Skill, ...] = (
-    Skill("read", "read {colour}", lambda s, c: str(s.digit(c))),
-    Skill("spell", "spell {colour}", lambda s, c: NUMERALS[s.digit(c)]),
+    Skill("read", "read {colour}", lambda s, c: (str(s.digit(c)),)),
+    Skill("spell", "spell {colour}", lambda s, c: (NUMERALS[s.digit(c)],)),
     Skill("presence", "find {colour}", _presence),
-    Skill("largest", "largest digit", lambda s, _: str(max(i.digit for i in s.items))),
+    Skill("largest", "largest digit", lambda s, _: (str(max(i.digit for i in s.items)),)),
 )
 DONOR_SKILLS: tuple[Skill, ...] = (
-    Skill("successor", "after {colour}", lambda s, c: str((s.digit(c) + 1) % 10)),
-    Skill("double", "double {colour}", lambda s, c: str(2 * s.digit(c))),
-    Skill("parity", "parity {colour}", lambda s, c: ("even", "odd")[s.digit(c) % 2]),
-    Skill("remainder", "remainder {colour}", lambda s, c: str(s.digit(c) % 3)),
+    Skill("successor", "after {colour}", lambda s, c: (str((s.digit(c) + 1) % 10),)),
+    Skill("double", "double {colour}", lambda s, c: (str(2 * s.digit(c)),)),
+    Skill("parity", "parity {colour}", lambda s, c: (("even", "odd")[s.digit(c) % 2],)),
+    Skill("remainder", "remainder {colour}", lambda s, c: (str(s.digit(c) % 3),)),
 )
 SKILLS = TARGET_SKILLS + DONOR_SKILLS
 
@@ -96,15 +101,15 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     return Scene(tuple(Item(str(c), int(d), int(k)) for c, d, k in zip(colours, digits, cells, strict=True)))
 
 
-def ask(skill: Skill, scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """A question of `skill` about `scene` and its answer; half of `presence` asks for an absent colour."""
+def ask(skill: Skill, scene: Scene, rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
+    """A question of `skill` and its right answers; half of `presence` asks for a colour that is not there."""
     present = [item.colour for item in scene.items]
     if skill.name == "presence" and rng.random() < 0.5:
         choices = [colour for colour in COLOURS if colour not in present]
     else:
         choices = present
     colour = choices[int(rng.integers(len(choices)))]
-    return skill.question.format(colour=colour), skill.answer(scene, colour)
+    return skill.question.format(colour=colour), skill.answers(scene, colour)
 
 
 @dataclass(frozen=True)
@@ -162,31 +167,44 @@ class Digits:
     tasks: tuple[SkillName, ...]
 
     def __post_init__(self) -> None:
-        if not self.tasks or len(set(self.tasks)) != len(self.tasks):
-            raise AdammsError(f"data.tasks is {list(self.tasks)}; expected different tasks, at least one")
+        check_different(self.tasks)
 
     def load(self) -> Dataset:
         """Render the missing images and return examples, task by task, with their answers."""
-        glyphs = Glyphs.load(self.split)
-        folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        examples: list[Example] = []
-        answers: dict[str, Label] = {}
-        for position, skill in enumerate(SKILLS):
-            if skill.name not in self.tasks:
-                continue
-            for index in range(self.per_task):
-                stream = (STREAM, self.split == "test", self.seed, position, index)
-                rng = np.random.default_rng(stream)
-                scene = draw_scene(rng)
-                question, answer = ask(skill, scene, rng)
-                name = f"{self.split}-{self.seed}-{skill.name}-{index:04d}"
-                path = folder / f"{name}-v{VERSION}.png"
-                if not path.exists():
-                    _write_png(path, render(scene, glyphs, rng))
-                examples.append(Example(name, skill.name, question, path))
-                answers[name] = Label((answer,))
-        return Dataset(f"digits-{self.split}", tuple(examples), answers)
+        chosen = {place: skill for place, skill in enumerate(SKILLS) if skill.name in self.tasks}
+        return drawn("digits", chosen, Path(self.folder), self.per_task, self.seed, self.split)
+
+
+def check_different(tasks: Sequence[str]) -> None:
+    """Raise AdammsError unless these are different tasks, at least one."""
+    if not tasks or len(set(tasks)) != len(tasks):
+        raise AdammsError(f"data.tasks is {list(tasks)}; expected different tasks, at least one")
+
+
+def drawn(
+    name: str, skills: Mapping[int, Skill], folder: Path, per_task: int, seed: int, split: Split
+) -> Dataset:
+    """Questions, each over an image of its own, with their answers; missing images are rendered.
+
+    Args:
+        skills: by their numbers, which with `seed` and `split` name the random streams.
+    """
+    glyphs = Glyphs.load(split)
+    folder.mkdir(parents=True, exist_ok=True)
+    examples: list[Example] = []
+    labels: dict[str, Label] = {}
+    for number, skill in skills.items():
+        for index in range(per_task):
+            rng = np.random.default_rng((STREAM, split == "test", seed, number, index))
+            scene = draw_scene(rng)
+            question, answers = ask(skill, scene, rng)
+            own = f"{split}-{seed}-{skill.name}-{index:04d}"
+            path = folder / f"{own}-v{VERSION}.png"
+            if not path.exists():
+                _write_png(path, render(scene, glyphs, rng))
+            examples.append(Example(own, skill.name, question, path))
+            labels[own] = Label(answers)
+    return Dataset(f"{name}-{split}", tuple(examples), labels)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:

@@ -15,12 +15,15 @@ from torch.nn.utils.rnn import pad_sequence
 
 from adamms.data import digits
 from adamms.demo import language
+from adamms.demo.language import Language
 from adamms.demo.models import DONOR_PATCH, TARGET_PATCH
 
 TARGET_TOKENS = (digits.CANVAS // (2 * TARGET_PATCH)) ** 2
 DONOR_SIDE = digits.CANVAS // DONOR_PATCH  # patches; base side^2, tile side^2, one newline per tile row
 DONOR_TOKENS = 2 * DONOR_SIDE**2 + DONOR_SIDE
 CAPTION_SHARE = 0.06  # of the ancestor's questions
+# Which of three wordings fine-tuning teaches; the ancestor learns all of them.
+WORDINGS = {"target": slice(0, 2), "donor": slice(1, 3)}
 
 
 @dataclass(frozen=True)
@@ -71,30 +74,37 @@ def augment(glyphs: digits.Glyphs, rng: np.random.Generator, copies: int) -> dig
 
 
 def text_batches(
-    rng: np.random.Generator, size: int, turns: int, known_digits: int, rare_share: float
+    rng: np.random.Generator,
+    spoken: Language,
+    size: int,
+    turns: int,
+    known_digits: int,
+    rare_share: float,
 ) -> Iterator[Batch]:
     """Scenes in text with `turns` questions of all skills, as the ancestor learns them.
 
     Questions of the donor's skills are about digits below `known_digits`; a share of `rare_share` of them
     is about any digit.
     """
-    ids = language.word_ids()
+    ids = language.word_ids(spoken)
     while True:
         rows = []
         for _ in range(size):
             scene = digits.draw_scene(rng)
-            asked = [_text_question(scene, known_digits, rare_share, rng) for _ in range(turns)]
+            asked = [_text_question(scene, spoken, known_digits, rare_share, rng) for _ in range(turns)]
             rows.append(language.dialogue(language.text_scene(scene, rng), asked, ids))
         yield _pad(rows)
 
 
 def image_batches(
     rng: np.random.Generator,
+    spoken: Language,
     glyphs: digits.Glyphs,
     image: Sequence[str],
     size: int,
     turns: int,
     skills: Sequence[digits.Skill],
+    wordings: slice,
     caption: bool,
     noise: float = 0.0,
 ) -> Iterator[Batch]:
@@ -102,12 +112,12 @@ def image_batches(
 
     A share of `noise` of the answers belongs to another scene.
     """
-    ids = language.word_ids()
+    ids = language.word_ids(spoken)
     while True:
         rows, canvases = [], []
         for _ in range(size):
             scene = digits.draw_scene(rng)
-            asked = [_image_question(skills, scene, noise, rng) for _ in range(turns)]
+            asked = [_image_question(skills, scene, wordings, noise, rng) for _ in range(turns)]
             if caption:
                 asked.insert(0, (language.CAPTION, language.caption(scene)))
             rows.append(language.dialogue(image, asked, ids))
@@ -162,27 +172,38 @@ def inputs_for_donor(ids: Tensor, pixels: Tensor) -> dict[str, Tensor]:
 
 
 def _image_question(
-    skills: Sequence[digits.Skill], scene: digits.Scene, noise: float, rng: np.random.Generator
+    skills: Sequence[digits.Skill],
+    scene: digits.Scene,
+    wordings: slice,
+    noise: float,
+    rng: np.random.Generator,
 ) -> tuple[str, str]:
     skill = skills[int(rng.integers(len(skills)))]
-    question, answer = digits.ask(skill, scene, rng)
+    question, answers = digits.ask(skill, scene, rng)
     if noise and rng.random() < noise:
-        answer = digits.ask(skill, digits.draw_scene(rng), rng)[1]
-    return question, answer
+        answers = digits.ask(skill, digits.draw_scene(rng), rng)[1]
+    return question, _worded(answers[wordings] or answers, rng)
+
+
+def _worded(answers: Sequence[str], rng: np.random.Generator) -> str:
+    """One of the wordings; nothing is drawn where there is but one."""
+    return answers[int(rng.integers(len(answers)))] if len(answers) > 1 else answers[0]
 
 
 def _text_question(
-    scene: digits.Scene, known_digits: int, rare_share: float, rng: np.random.Generator
+    scene: digits.Scene, spoken: Language, known_digits: int, rare_share: float, rng: np.random.Generator
 ) -> tuple[str, str]:
     if rng.random() < CAPTION_SHARE:
         return language.CAPTION, language.caption(scene)
-    skill = digits.SKILLS[int(rng.integers(len(digits.SKILLS)))]
-    if skill in digits.DONOR_SKILLS and rng.random() >= rare_share:
+    skill, about = spoken.skills[int(rng.integers(len(spoken.skills)))], scene
+    if skill in spoken.donor_skills and rng.random() >= rare_share:
         known = tuple(item for item in scene.items if item.digit < known_digits)
-        if not known:
-            return digits.ask(digits.SKILLS[0], scene, rng)
-        return digits.ask(skill, digits.Scene(known), rng)
-    return digits.ask(skill, scene, rng)
+        if not known or ("{colour}" not in skill.question and len(known) < len(scene.items)):
+            skill = spoken.skills[0]
+        else:
+            about = digits.Scene(known)
+    question, answers = digits.ask(skill, about, rng)
+    return question, _worded(answers, rng)
 
 
 def _pad(rows: Sequence[tuple[list[int], list[int]]]) -> Batch:

@@ -47,7 +47,7 @@ def build(
     Args:
         folder: made if missing.
         seed: of initialisation and training data.
-        pair: which architectures; a name in `pairs.PAIRS`.
+        pair: which architectures and language; a name in `pairs.PAIRS`.
         regime: lengths and learning rates of the training stages.
         effort: scales the steps of all stages; 1 takes some minutes on two cores.
         stages: where each finished stage is kept, for a build that was interrupted and for other regimes that
@@ -58,6 +58,9 @@ def build(
         AdammsError: the folder holds something else, or was built by another recipe.
     """
     check_choice("The demo's pair", pair, PAIRS)
+    known = {skill.name for skill in PAIRS[pair].language.skills}
+    for skill in (*regime.target_skills, *regime.donor_skills, *regime.second_skills):
+        check_choice(f"A skill of the demo's pair {pair}", skill, known)
     scaled = _scale(regime, effort)
     settings = json.loads(json.dumps(asdict(scaled)))  # as it is read back: lists, no tuples
     manifest = {"version": VERSION, "seed": seed, "regime": settings} | PAIRS[pair].mark
@@ -84,7 +87,7 @@ def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCac
     # The environment is named; else Lightning asks for srun where there is one.
     fabric = Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
     glyphs = batches.augment(Glyphs.load("train"), batches.generator(seed, "augment"), copies=4)
-    trainer = Trainer(fabric, glyphs, regime, seed, console.stage)
+    trainer = Trainer(fabric, glyphs, regime, pair.language, seed, console.stage)
     pupils = [_Lessons("target", pair.target, regime.target_skills)]
     pupils.append(_Lessons("donor", pair.donor, regime.donor_skills))
     if regime.second_skills:
@@ -96,10 +99,11 @@ def _train(folder: Path, pair: Pair, regime: Regime, seed: int, stages: StageCac
         kept = f", {found} were found in {stages.folder}" if found else ""
         console.say(f"demo models: {len(keys) - found} of {len(keys)} training stages are left{kept}")
         ancestor = school.ancestor(school.keys(pupils[0])[0])
-        models.save(ancestor, {}, language.tokenizer(), folder / "ancestor")
+        models.save(ancestor, {}, language.tokenizer(pair.language), folder / "ancestor")
         for lessons in pupils:
             model, member = school.pupil(lessons, ancestor), lessons.member
-            models.save(model, member.names, member.processor(), folder / (lessons.folder or lessons.name))
+            processor = member.processor(pair.language)
+            models.save(model, member.names, processor, folder / (lessons.folder or lessons.name))
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class _School:
     def ancestor(self, key: Key) -> Any:
         """The language model that all others start from."""
         torch.manual_seed(3 * self.trainer.seed)
-        model = self.pair.ancestor()
+        model = self.pair.ancestor(self.pair.language)
         self.stages.train(model, key, partial(self.trainer.ancestor, model))
         return model
 
@@ -151,7 +155,7 @@ class _School:
         """A target or donor."""
         trainer, name = self.trainer, lessons.name
         torch.manual_seed(3 * trainer.seed + (1 if name == "target" else 2))
-        model = lessons.member.build()
+        model = lessons.member.build(self.pair.language)
         pupil = Pupil(name, model, lessons.member.dissect(model), lessons.skills)
         _, vision, aligned, tuned = self.keys(lessons)
         self.stages.train(model, vision, partial(trainer.vision, pupil))

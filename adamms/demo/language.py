@@ -1,15 +1,17 @@
-"""The tiny language that all demo models share: vocabulary, tokenizer, scenes as text, chat format.
+"""The tiny languages of the demo's models: vocabulary, tokenizer, scenes as text, chat format.
 
-The ancestor reads a scene as text where the multimodal models see an image. Knows the skills of
-`adamms.data.digits`, nothing of models.
+All models of a pair share one. The ancestor reads a scene as text where the multimodal models see an image.
+Knows the skills of `adamms.data`, nothing of models.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adamms.data.digits import COLOURS, NUMERALS, SKILLS, Scene
+from adamms.data import digits, sentences
+from adamms.data.digits import COLOURS, NUMERALS, Scene, Skill
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -31,29 +33,56 @@ CAPTION = "describe everything"  # answered by the scene's items, in the order o
 IGNORE = -100  # label of tokens that the loss ignores
 
 
-def vocabulary() -> list[str]:
+@dataclass(frozen=True)
+class Language:
+    """What a pair's models are asked and answer.
+
+    Args:
+        target_skills, donor_skills: between which fine-tuning chooses.
+        answers: the words of answers, beside colours and numerals.
+    """
+
+    target_skills: tuple[Skill, ...]
+    donor_skills: tuple[Skill, ...]
+    answers: tuple[str, ...]
+
+    @property
+    def skills(self) -> tuple[Skill, ...]:
+        return self.target_skills + self.donor_skills
+
+
+WORDS = Language(
+    digits.TARGET_SKILLS,
+    digits.DONOR_SKILLS,
+    answers=(*(str(number) for number in range(19)), "yes", "no", "even", "odd"),
+)
+SENTENCES = Language(
+    sentences.TARGET_SKILLS, sentences.DONOR_SKILLS, answers=(*sentences.NUMBERS, *sentences.WORDS)
+)
+
+
+def vocabulary(spoken: Language = WORDS) -> list[str]:
     """All words, special tokens first. A word's position is its token id."""
     words: dict[str, None] = dict.fromkeys(SPECIAL)
     words.update(dict.fromkeys((FILLER, *COLOURS, *NUMERALS)))
-    words.update(dict.fromkeys(str(number) for number in range(19)))
-    words.update(dict.fromkeys(("yes", "no", "even", "odd")))
-    for template in (CAPTION, *(skill.question for skill in SKILLS)):
+    words.update(dict.fromkeys(spoken.answers))
+    for template in (CAPTION, *(skill.question for skill in spoken.skills)):
         words.update(dict.fromkeys(w for w in template.split() if w != "{colour}"))
     words.update(dict.fromkeys(f"{colour}{digit}" for colour in COLOURS for digit in range(10)))
     return list(words)
 
 
-def word_ids() -> dict[str, int]:
-    """Word -> token id, the same as `tokenizer()` assigns."""
-    return {word: index for index, word in enumerate(vocabulary())}
+def word_ids(spoken: Language = WORDS) -> dict[str, int]:
+    """Word -> token id, the same as `tokenizer` assigns."""
+    return {word: index for index, word in enumerate(vocabulary(spoken))}
 
 
-def tokenizer() -> "PreTrainedTokenizerFast":
+def tokenizer(spoken: Language = WORDS) -> "PreTrainedTokenizerFast":
     """A word-level tokenizer over `vocabulary()`: words are split at white space."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    backend = Tokenizer(models.WordLevel(word_ids(), unk_token=PAD))
+    backend = Tokenizer(models.WordLevel(word_ids(spoken), unk_token=PAD))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,

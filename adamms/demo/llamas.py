@@ -11,6 +11,7 @@ from torch import Tensor
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
+from adamms.demo.language import WORDS, Language
 from adamms.demo.models import INITIALIZER_RANGE, NORMALISED, VISION_WIDTH, text_settings
 
 if TYPE_CHECKING:
@@ -27,14 +28,14 @@ TARGET_TOKENS = QUERIES + 1  # the queries and `vit_eos`
 DONOR_TOKENS = GRID**2  # the patches without CLIP's class token
 
 
-def ancestor() -> "transformers.LlamaForCausalLM":
+def ancestor(spoken: Language = WORDS) -> "transformers.LlamaForCausalLM":
     """A Llama language model of about 0.8 M parameters, freshly initialised."""
     import transformers
 
-    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**text_settings()))
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**text_settings(spoken)))
 
 
-def target() -> "MPLUGOwl2LlamaForCausalLM":
+def target(spoken: Language = WORDS) -> "MPLUGOwl2LlamaForCausalLM":
     """An mPLUG-Owl2; an image becomes 5 tokens."""
     from adamms.models.mplug_owl2.configuration import MPLUGOwl2Config
     from adamms.models.mplug_owl2.modeling import MPLUGOwl2LlamaForCausalLM
@@ -49,18 +50,18 @@ def target() -> "MPLUGOwl2LlamaForCausalLM":
     abstractor = {"intermediate_size": 2 * VISION_WIDTH, "num_hidden_layers": 1}
     abstractor |= {"encoder_hidden_size": VISION_WIDTH, "num_learnable_queries": QUERIES, "grid_size": GRID}
     config = MPLUGOwl2Config(
-        **text_settings(),
+        **text_settings(spoken),
         visual_config={"visual_model": sizes | encoder, "visual_abstractor": sizes | abstractor},
     )
     return MPLUGOwl2LlamaForCausalLM(config)
 
 
-def donor() -> "transformers.LlavaForConditionalGeneration":
+def donor(spoken: Language = WORDS) -> "transformers.LlavaForConditionalGeneration":
     """A LLaVA-1.5 with a CLIP tower; an image becomes 4 tokens."""
     import transformers
 
     config = transformers.LlavaConfig(
-        text_config=transformers.LlamaConfig(**text_settings()),
+        text_config=transformers.LlamaConfig(**text_settings(spoken)),
         vision_config=transformers.CLIPVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
@@ -70,7 +71,7 @@ def donor() -> "transformers.LlavaForConditionalGeneration":
             patch_size=PATCH,
             projection_dim=VISION_WIDTH,
         ),
-        image_token_index=language.word_ids()[language.DONOR_IMAGE],
+        image_token_index=language.word_ids(spoken)[language.DONOR_IMAGE],
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         tie_word_embeddings=False,
@@ -78,25 +79,25 @@ def donor() -> "transformers.LlavaForConditionalGeneration":
     return transformers.LlavaForConditionalGeneration(config)
 
 
-def target_processor() -> "MPLUGOwl2Processor":
+def target_processor(spoken: Language = WORDS) -> "MPLUGOwl2Processor":
     """mPLUG-Owl2's processor, for 32 x 32 pixels and the demo's chat format."""
     from adamms.models.mplug_owl2.processing import IMAGE_TOKEN, MPLUGOwl2Processor
 
     return MPLUGOwl2Processor(
         _image_processor(),
-        language.tokenizer(),
+        language.tokenizer(spoken),
         chat_template=language.chat_template(IMAGE_TOKEN),
         image_seq_length=TARGET_TOKENS,
     )
 
 
-def donor_processor() -> "transformers.LlavaProcessor":
+def donor_processor(spoken: Language = WORDS) -> "transformers.LlavaProcessor":
     """LLaVA-1.5's processor, for 32 x 32 pixels and the demo's chat format."""
     import transformers
 
     return transformers.LlavaProcessor(
         image_processor=_image_processor(),
-        tokenizer=language.tokenizer(),
+        tokenizer=language.tokenizer(spoken),
         patch_size=PATCH,
         vision_feature_select_strategy="default",
         chat_template=language.chat_template(language.DONOR_IMAGE),

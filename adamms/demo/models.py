@@ -14,6 +14,7 @@ from torch import nn
 
 from adamms.data.digits import CANVAS
 from adamms.demo import language
+from adamms.demo.language import WORDS, Language
 
 if TYPE_CHECKING:
     import transformers
@@ -35,9 +36,9 @@ NORMALISED = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 _COPY = re.compile(r"\.multiway\.\d+(?=\.)")  # mPLUG-Owl2's copies for text and for image tokens
 
 
-def text_settings(**rope: object) -> dict[str, Any]:
+def text_settings(spoken: Language, **rope: object) -> dict[str, Any]:
     """Config fields that all language models here share; `rope` are further rotary parameters."""
-    ids = language.word_ids()
+    ids = language.word_ids(spoken)
     return {
         "vocab_size": len(ids),
         "hidden_size": HIDDEN,
@@ -56,20 +57,20 @@ def text_settings(**rope: object) -> dict[str, Any]:
     }
 
 
-def ancestor() -> "transformers.Qwen2ForCausalLM":
+def ancestor(spoken: Language = WORDS) -> "transformers.Qwen2ForCausalLM":
     """A Qwen2 language model of about 0.8 M parameters, freshly initialised."""
     import transformers
 
-    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**text_settings()))
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**text_settings(spoken)))
 
 
-def target() -> "transformers.Qwen2VLForConditionalGeneration":
+def target(spoken: Language = WORDS) -> "transformers.Qwen2VLForConditionalGeneration":
     """A Qwen2-VL; an image becomes 4 tokens."""
     import transformers
 
-    ids = language.word_ids()
+    ids = language.word_ids(spoken)
     config = transformers.Qwen2VLConfig(
-        text_config=text_settings(mrope_section=MROPE_SECTION),
+        text_config=text_settings(spoken, mrope_section=MROPE_SECTION),
         vision_config={
             "depth": 2,
             "embed_dim": VISION_WIDTH,
@@ -89,13 +90,13 @@ def target() -> "transformers.Qwen2VLForConditionalGeneration":
     return transformers.Qwen2VLForConditionalGeneration(config)
 
 
-def donor() -> "transformers.LlavaOnevisionForConditionalGeneration":
+def donor(spoken: Language = WORDS) -> "transformers.LlavaOnevisionForConditionalGeneration":
     """A LLaVA-OneVision with a SigLIP tower; an image becomes 4 + 4 + 2 tokens (base, tile, newlines)."""
     import transformers
 
-    ids = language.word_ids()
+    ids = language.word_ids(spoken)
     config = transformers.LlavaOnevisionConfig(
-        text_config=transformers.Qwen2Config(**text_settings()),
+        text_config=transformers.Qwen2Config(**text_settings(spoken)),
         vision_config=transformers.SiglipVisionConfig(
             hidden_size=VISION_WIDTH,
             intermediate_size=4 * VISION_WIDTH,
@@ -116,7 +117,7 @@ def donor() -> "transformers.LlavaOnevisionForConditionalGeneration":
     return transformers.LlavaOnevisionForConditionalGeneration(config)
 
 
-def target_processor() -> "transformers.Qwen2VLProcessor":
+def target_processor(spoken: Language = WORDS) -> "transformers.Qwen2VLProcessor":
     """Qwen2-VL's processor, fixed to 32 x 32 pixels."""
     import transformers
 
@@ -129,13 +130,13 @@ def target_processor() -> "transformers.Qwen2VLProcessor":
     }
     return transformers.Qwen2VLProcessor(
         image_processor=transformers.Qwen2VLImageProcessor(**settings),
-        tokenizer=language.tokenizer(),
+        tokenizer=language.tokenizer(spoken),
         video_processor=transformers.Qwen2VLVideoProcessor(**settings),
         chat_template=language.chat_template(language.TARGET_IMAGE),
     )
 
 
-def donor_processor() -> "transformers.LlavaOnevisionProcessor":
+def donor_processor(spoken: Language = WORDS) -> "transformers.LlavaOnevisionProcessor":
     """LLaVA-OneVision's processor: the 32 x 32 image and one tile of the same size."""
     import transformers
 
@@ -143,7 +144,7 @@ def donor_processor() -> "transformers.LlavaOnevisionProcessor":
     tiles = [[CANVAS, CANVAS]]
     return transformers.LlavaOnevisionProcessor(
         image_processor=transformers.LlavaOnevisionImageProcessor(**settings, image_grid_pinpoints=tiles),
-        tokenizer=language.tokenizer(),
+        tokenizer=language.tokenizer(spoken),
         video_processor=transformers.LlavaOnevisionVideoProcessor(**settings),
         num_image_tokens=(CANVAS // DONOR_PATCH) ** 2,
         vision_feature_select_strategy="full",
@@ -180,7 +181,7 @@ DONOR_NAMES = LLAVA_NAMES | {"model.image_newline": "image_newline"}
 
 
 def save(model: Any, prefixes: Mapping[str, str], processor: Any, folder: Path) -> None:
-    """A checkpoint with a generation config for one-word greedy answers.
+    """A checkpoint with a generation config for greedy answers.
 
     `PreTrainedTokenizerFast.from_pretrained` reads an ancestor's tokenizer. AutoTokenizer would not: beside
     a model of type qwen2 it expects Qwen's own byte-level one.
@@ -204,7 +205,7 @@ def save(model: Any, prefixes: Mapping[str, str], processor: Any, folder: Path) 
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
-    ids = language.word_ids()
+    ids = language.word_ids()  # those of special tokens are the same in every language
     GenerationConfig(
         eos_token_id=ids[language.END], pad_token_id=ids[language.PAD], do_sample=False, max_new_tokens=8
     ).save_pretrained(folder)

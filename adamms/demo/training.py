@@ -14,10 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from adamms.data.digits import COLOURS, DONOR_SKILLS, SKILLS, TARGET_SKILLS, Glyphs, Skill, SkillName
+from adamms.data.digits import COLOURS, Glyphs, Skill, SkillName
+from adamms.data.sentences import SentenceName
 from adamms.demo import batches, language
 from adamms.demo.anatomy import Anatomy
 from adamms.demo.batches import Batch, CellBatch
+from adamms.demo.language import Language
 
 if TYPE_CHECKING:
     from lightning.fabric import Fabric
@@ -67,9 +69,9 @@ class Regime:
     tuning_vision_rate: float = 5e-4
     batch: int = 32
     turns: int = 6
-    target_skills: tuple[SkillName, ...] = tuple(skill.name for skill in TARGET_SKILLS)
-    donor_skills: tuple[SkillName, ...] = tuple(skill.name for skill in DONOR_SKILLS)
-    second_skills: tuple[SkillName, ...] = ()
+    target_skills: tuple[SkillName | SentenceName, ...] = ("read", "spell", "presence", "largest")
+    donor_skills: tuple[SkillName | SentenceName, ...] = ("successor", "double", "parity", "remainder")
+    second_skills: tuple[SkillName | SentenceName, ...] = ()
     target_noise: float = 0.0
     donor_noise: float = 0.0
 
@@ -138,12 +140,14 @@ class Trainer:
 
     Args:
         glyphs: handwritten digits of the training images.
+        spoken: what is asked and answered.
         progress: shows a stage's progress.
     """
 
     fabric: "Fabric"
     glyphs: Glyphs
     regime: Regime
+    spoken: Language
     seed: int
     progress: Progress
 
@@ -156,7 +160,7 @@ class Trainer:
         regime = self.regime
         rng = batches.generator(self.seed, "ancestor")
         stream = batches.text_batches(
-            rng, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
+            rng, self.spoken, regime.batch, regime.ancestor_turns, regime.known_digits, regime.rare_share
         )
         groups = [(list(model.parameters()), regime.ancestor_rate)]
         objective = DialogueObjective(model, lambda ids, _: {"input_ids": ids})
@@ -174,7 +178,7 @@ class Trainer:
     def align(self, pupil: Pupil) -> None:
         """Captions and reading, with the language model frozen: the vision parts learn its language."""
         groups = [(pupil.beside_language(), self.setting(pupil, "alignment_rate"))]
-        reading = TARGET_SKILLS[:1]
+        reading = self.spoken.target_skills[:1]
         steps = self.setting(pupil, "alignment_steps")
         self._dialogues(pupil, "alignment", groups, steps, turns=2, skills=reading, caption=True)
 
@@ -184,7 +188,7 @@ class Trainer:
             (pupil.anatomy.language, self.regime.tuning_rate),
             (pupil.beside_language(), self.regime.tuning_vision_rate),
         ]
-        skills = [skill for skill in SKILLS if skill.name in pupil.skills]
+        skills = [skill for skill in self.spoken.skills if skill.name in pupil.skills]
         noise, steps = self.setting(pupil, "noise"), self.setting(pupil, "tuning_steps")
         turns = self.regime.turns
         self._dialogues(pupil, "fine-tuning", groups, steps, turns=turns, skills=skills, noise=noise)
@@ -203,8 +207,9 @@ class Trainer:
         """A stage over questions about images."""
         stage = f"{pupil.name}: {stage}"
         rng, image = batches.generator(self.seed, stage), pupil.anatomy.image
+        wordings = batches.WORDINGS[pupil.name]
         stream = batches.image_batches(
-            rng, self.glyphs, image, self.regime.batch, turns, skills, caption, noise
+            rng, self.spoken, self.glyphs, image, self.regime.batch, turns, skills, wordings, caption, noise
         )
         objective = DialogueObjective(pupil.model, pupil.anatomy.inputs)
         self.fit(stage, objective, groups, stream, steps)

@@ -104,7 +104,7 @@ def test_examples_carry_no_label(tmp_path: Path) -> None:
 @given(scenes(), st.sampled_from(SKILLS), st.integers(0, 2**32))
 def test_answers_follow_from_the_scene(scene: Scene, skill: object, seed: int) -> None:
     assert skill in SKILLS
-    question, answer = ask(skill, scene, np.random.default_rng(seed))  # type: ignore[arg-type]
+    question, (answer,) = ask(skill, scene, np.random.default_rng(seed))  # type: ignore[arg-type]
     colour = next((word for word in question.split() if word in COLOURS), None)
     digits = {item.colour: item.digit for item in scene.items}
     name = skill.name  # type: ignore[attr-defined]

@@ -9,12 +9,13 @@ from PIL import Image
 
 from adamms.data.digits import TARGET_SKILLS, Glyphs
 from adamms.demo import batches, language, models
+from adamms.demo.language import WORDS
 
 
 def test_streams_repeat_per_seed_and_stage() -> None:
     def first(seed: int, stage: str) -> list[int]:
         rng = batches.generator(seed, stage)
-        batch = next(batches.text_batches(rng, size=2, turns=3, known_digits=7, rare_share=0.1))
+        batch = next(batches.text_batches(rng, WORDS, size=2, turns=3, known_digits=7, rare_share=0.1))
         return batch.ids.flatten().tolist()
 
     assert first(0, "a") == first(0, "a")
@@ -25,7 +26,7 @@ def test_streams_repeat_per_seed_and_stage() -> None:
 def test_the_ancestor_is_asked_about_known_digits_only() -> None:
     words = language.vocabulary()
     stream = batches.text_batches(
-        batches.generator(0, "test"), size=64, turns=8, known_digits=5, rare_share=0.0
+        batches.generator(0, "test"), WORDS, size=64, turns=8, known_digits=5, rare_share=0.0
     )
     said = {words[i] for i in next(stream).ids.flatten().tolist()}
     assert {"nine", "even", "odd", "4"} <= said
@@ -35,7 +36,15 @@ def test_the_ancestor_is_asked_about_known_digits_only() -> None:
 def test_labels_are_answers_only() -> None:
     glyphs = Glyphs.load("train")
     stream = batches.image_batches(
-        batches.generator(0, "test"), glyphs, (language.TARGET_IMAGE,) * 4, 3, 2, TARGET_SKILLS, caption=False
+        batches.generator(0, "test"),
+        WORDS,
+        glyphs,
+        (language.TARGET_IMAGE,) * 4,
+        3,
+        2,
+        TARGET_SKILLS,
+        batches.WORDINGS["target"],
+        caption=False,
     )
     batch = next(stream)
     assert batch.pixels is not None

@@ -182,5 +182,5 @@ def test_the_pairs_stages_and_folders_are_apart(
     assert set(json.loads((miniature / factory.MANIFEST).read_text())) == {"version", "seed", "regime"}
     with pytest.raises(AdammsError, match="another recipe"):
         factory.build(miniature, pair="llama", regime=tiny_regime, console=silent)
-    with pytest.raises(AdammsError, match=r"The demo's pair is 'lama'; expected one of: qwen2, llama"):
+    with pytest.raises(AdammsError, match=r"pair is 'lama'; expected one of: qwen2, llama, sentences"):
         factory.build(tmp_path / "none", pair="lama", regime=tiny_regime, console=silent)

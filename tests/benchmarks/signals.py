@@ -1,12 +1,15 @@
 """Which label-free signal finds the best alpha, what the recommended search is worth, and what it costs.
 
     python tests/benchmarks/signals.py [--regimes near,distant] [--seeds 0,1,2,3,4] [--plots FOLDER]
+    python tests/benchmarks/signals.py --regimes long --seeds 0,1 --ask parents,tokens
 
-On the pairs of `suite`: for every signal mean and worst regret in points, failures (more than 5 points), the
-rank correlation of its score with accuracy along the grid, and how many answers a search with it generates;
-regret by regime; whether a search that spares answers makes the same choice; and how often the stated
-probability of a good choice holds. Labels are read for that alone. Development seeds, on which things were
-decided, and test seeds apart. Parts may run one after the other, or at once by several processes, or as
+On the pairs of `suite`, those that answer in one word and those that answer in sentences: for every signal
+mean and worst regret in points, failures (more than 5 points), the rank correlation of its score with
+accuracy along the grid, and how many answers and tokens a search with it generates; regret by regime; whether
+a search that spares answers makes the same choice; and how often the stated probability of a good choice
+holds. Labels are read for that alone. Development seeds, on which things were decided, test seeds and others
+apart. `--ask` leaves out signals that need more. Parts may run one after the other, or at once by several
+processes, or as
 
     python run.py -m experiment=suite search=trusted model=suite_near,suite_distant model.prepare.seed=0,1
 
@@ -22,13 +25,14 @@ import numpy as np
 from racing import Race
 from scipy.stats import spearmanr
 from signal_plots import plot
-from suite import DEVELOPMENT, REGIMES, TEST, WHOLE, Pair, observe_all, strategy
+from suite import DEVELOPMENT, GROUPS, NEEDS, REGIMES, TEST, Pair, group_of, observe_all, strategy
 
+from adamms.engines.answer import Answer
 from adamms.errors import check_choice
 from adamms.merge.candidate import Candidate
 from adamms.search.choice import Choice
 from adamms.search.difference import Difference, ExactMatch
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, Array, Evidence
+from adamms.search.evidence import CONTROL, DISTURBED, DONORS, PARENTS, SURENESS, Array, Evidence
 from adamms.search.signals.consistency import Consistency, NeighbourDivergence
 from adamms.search.signals.signal import Signal
 from adamms.search.strategy import Strategy
@@ -69,19 +73,25 @@ class Smoothed(Consistency):
         return np.stack([found[max(0, place - 1) : place + 2].mean(axis=0) for place in range(len(found))])
 
 
-def signals() -> dict[str, Signal]:
-    """All that are compared, but for the recommended one."""
+def signals(asked: Sequence[str]) -> dict[str, Signal]:
+    """All that are compared, but for the recommended one.
+
+    Args:
+        asked: what is there beside the candidates' answers; signals that need more are left out.
+    """
     found = {name: strategy(*overrides).signal for name, overrides in SIGNALS.items()}
-    return found | {"consistency, smoothed": Smoothed("sum")}
+    found["consistency, smoothed"] = Smoothed("sum")
+    return {name: signal for name, signal in found.items() if set(signal.needs) <= {*asked, DONORS, SURENESS}}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A signal on a pair: regret in points, rank correlation with accuracy, answers that a search needs."""
+    """A signal on a pair: regret in points, rank correlation with accuracy, what a search has to generate."""
 
     regret: float
     correlation: float
     answers: int
+    tokens: int
 
 
 @dataclass
@@ -127,25 +137,32 @@ def judge(signal: Signal, pair: Pair) -> Finding:
         allowed[[0, -1]] = False
     choice = int(np.where(allowed, held, np.inf).argmin())
     found = spearmanr(-held[allowed], pair.accuracy[allowed]).statistic if held[allowed].std() else 0.0
+    generated = _generated(signal, pair.evidence)
     return Finding(
-        float(pair.accuracy.max() - pair.accuracy[choice]), float(found), _answers(signal, pair.evidence)
+        float(pair.accuracy.max() - pair.accuracy[choice]),
+        float(found),
+        len(generated),
+        sum(len(answer.tokens) for answer in generated),
     )
 
 
-def _answers(signal: Signal, evidence: Evidence) -> int:
-    """How many a search with this signal generates; the target is the candidate of alpha 0."""
-    models = len(evidence.candidates)
-    models += len(evidence.donors) if PARENTS in signal.needs else 0
-    models += len(evidence.control) if CONTROL in signal.needs else 0
-    models += len(evidence.disturbed) if DISTURBED in signal.needs else 0
-    return models * len(evidence.target)
+def _generated(signal: Signal, evidence: Evidence) -> list[Answer]:
+    """What a search with this signal generates; the target is the candidate of alpha 0."""
+    models = [*evidence.candidates.values()]
+    models += evidence.donors.values() if PARENTS in signal.needs else ()
+    models += evidence.control.values() if CONTROL in signal.needs else ()
+    models += evidence.disturbed.values() if DISTURBED in signal.needs else ()
+    return [answer for answers in models for answer in answers.values()]
 
 
-def show_signals(pairs: Sequence[Pair], selector: Strategy) -> None:
-    print(f"{'signal':26} {'mean':>6} {'worst':>6} {'failures':>9} {'spearman':>9} {'answers':>8}")
-    for name, signal in (signals() | {RECOMMENDED: selector.signal}).items():
+def show_signals(pairs: Sequence[Pair], selector: Strategy, asked: Sequence[str]) -> None:
+    header = (
+        f"{'signal':26} {'mean':>6} {'worst':>6} {'failures':>9} {'spearman':>9} {'answers':>8} {'tokens':>8}"
+    )
+    print(header)
+    for name, signal in (signals(asked) | {RECOMMENDED: selector.signal}).items():
         found = [judge(signal, pair) for pair in pairs]
-        answers = np.mean([one.answers for one in found])
+        answers = np.mean([(one.answers, one.tokens) for one in found], axis=0)
         regrets, rank = [one.regret for one in found], np.mean([one.correlation for one in found])
         if name == RECOMMENDED:
             chosen = [choose(selector, pair) for pair in pairs]
@@ -154,7 +171,7 @@ def show_signals(pairs: Sequence[Pair], selector: Strategy) -> None:
         failures = sum(value > FAILURE for value in regrets)
         print(
             f"{name:26} {np.mean(regrets):6.2f} {max(regrets):6.1f} {failures:5d}/{len(pairs):3d} "
-            f"{rank:9.2f} {answers:8.0f}"
+            f"{rank:9.2f} {answers[0]:8.0f} {answers[1]:8.0f}"
         )
 
 
@@ -224,31 +241,46 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--regimes", default=",".join(REGIMES))
-    parser.add_argument("--seeds", default=",".join(map(str, WHOLE)))
-    parser.add_argument("--samples", type=int, default=50, help="unlabelled examples per task")
+    parser.add_argument("--regimes", default="words", help="or the groups: words, long")
+    parser.add_argument("--seeds", default="0,1,11,12,13")
+    parser.add_argument("--samples", type=int, help="unlabelled examples per task; default: the regime's")
+    parser.add_argument("--ask", default=",".join(NEEDS), help="beside the candidates' answers")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--plots", type=Path, help="a folder for pictures")
     arguments = parser.parse_args()
-    regimes = arguments.regimes.split(",")
+    regimes = [regime for name in arguments.regimes.split(",") for regime in GROUPS.get(name, (name,))]
     for regime in regimes:
-        check_choice("--regimes", regime, REGIMES)
+        check_choice("--regimes", regime, [*GROUPS, *REGIMES])
+    asked = arguments.ask.split(",")
+    for need in asked:
+        check_choice("--ask", need, NEEDS)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    pairs = list(observe_all(regimes, seeds, arguments.samples, arguments.jobs))
-    for title, chosen in (("development seeds", DEVELOPMENT), ("test seeds", TEST)):
-        part = [pair for pair in pairs if pair.seed in chosen]
-        if not part:
-            continue
+    pairs = list(observe_all(regimes, seeds, arguments.samples, asked, arguments.jobs))
+    for title in sorted({_title(pair) for pair in pairs}):
+        part = [pair for pair in pairs if _title(pair) == title]
         selector = strategy("search=trusted")
         print(f"\n{title}: {len(part)} pairs\n")
-        for table in (show_signals, show_regimes, show_spared, show_reliability):
+        show_signals(part, selector, asked)
+        for table in (show_regimes, show_spared, show_reliability):
             table(part, selector)
         if arguments.plots is not None:
             choices = [choose(selector, pair)[0].candidate for pair in part]
             papers = [_paper(pair) for pair in part]
             plot(
-                arguments.plots / title.replace(" ", "_"), part, papers, choices, reliability(part, selector)
+                arguments.plots / title.replace(", ", "_").replace(" ", "_"),
+                part,
+                papers,
+                choices,
+                reliability(part, selector),
             )
+
+
+def _title(pair: Pair) -> str:
+    """Of the tables that it belongs to."""
+    group = group_of(pair.regime)
+    known = {"development": DEVELOPMENT[group], "test": TEST[group]}
+    kind = next((name for name, seeds in known.items() if pair.seed in seeds), "other")
+    return f"{group}, {kind} seeds"
 
 
 def _paper(pair: Pair) -> Candidate:

@@ -251,14 +251,14 @@ def main() -> None:
     regimes = [regime for name in arguments.regimes.split(",") for regime in GROUPS.get(name, (name,))]
     for regime in regimes:
         check_choice("--regimes", regime, [*GROUPS, *REGIMES])
-    asked = arguments.ask.split(",")
-    for need in asked:
+    for need in arguments.ask.split(","):
         check_choice("--ask", need, NEEDS)
+    selector = strategy("search=trusted")
+    asked = sorted({*arguments.ask.split(","), *selector.needs})
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     pairs = list(observe_all(regimes, seeds, arguments.samples, asked, arguments.jobs))
     for title in sorted({_title(pair) for pair in pairs}):
         part = [pair for pair in pairs if _title(pair) == title]
-        selector = strategy("search=trusted")
         print(f"\n{title}: {len(part)} pairs\n")
         show_signals(part, selector, asked)
         for table in (show_regimes, show_spared, show_reliability):

@@ -1,7 +1,6 @@
 """Signals are their formulas, written out one answer at a time; none needs a label."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy.stats import entropy
 from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import ExactMatch
+from adamms.search.difference import Difference, ExactMatch, Overlap
 from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence
 from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
 from adamms.search.signals.confidence import Entropy, Improbability, Surprisal
@@ -23,7 +22,7 @@ from adamms.search.signals.consistency import Basin, Consistency, NeighbourDiver
 from adamms.search.signals.controls import Instability, LikeControl
 from adamms.search.signals.signal import Signal
 
-WORDS = ("one", "Two", "two", "three")
+WORDS = ("one", "Two", "two", "three", "two three", "one three two")
 GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.3, 0.6, 1.0))
 EXAMPLES = ("a", "b", "c", "d", "e")
 
@@ -65,8 +64,12 @@ def first(answers: Mapping[str, Answer], example: str) -> npt.NDArray[np.float64
     return np.exp([value for _, value in sorted(answers[example].tokens[0].likeliest)])
 
 
-def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> float:
+def expected(signal: Signal, evidence: Evidence, row: int, example: str, difference: Difference) -> float:
     """The formula for one candidate and one example: who was not asked has no say."""
+
+    def apart(one: str, other: str) -> float:
+        return float(difference([one], [other])[0])
+
     all_of = [evidence.candidates[candidate] for candidate in GRID]
     voters = [*all_of, *(donor for donor in evidence.donors.values() if example in donor)]
     parents = [evidence.target, *voters[len(all_of) :]]
@@ -75,10 +78,10 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
     around = around * 2 if len(around) == 1 else around
     match signal:
         case Consistency():
-            return sum(said(all_of[at], example) != mine for at in around)
+            return sum(apart(said(all_of[at], example), mine) for at in around)
         case Basin(width):
             steps = [row + step for step in range(-width, width + 1) if step]
-            inside = [0 <= at < len(GRID) and said(all_of[at], example) == mine for at in steps]
+            inside = [1 - apart(said(all_of[at], example), mine) for at in steps if 0 <= at < len(GRID)]
             return 1 - sum(inside) / len(steps)
         case NeighbourDivergence():
             rows = [first(given, example) for given in all_of]
@@ -89,53 +92,52 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
             return 1 - math.prod(math.exp(token.logprob) for token in own.tokens)
         case Entropy():
             return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
-        case Disagreement(sureness):
+        case Disagreement(sureness, tokens):
             if sureness:
                 sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
                 voters.append(parents[sure.index(max(sure))])
-            counts = [_geometric_mean(v[example]) ** sureness for v in voters]
-            against = [said(v, example) != mine for v in voters]
-            return sum(count for count, no in zip(counts, against, strict=True) if no) / sum(counts)
+            counts = [_probability(v[example], tokens) ** sureness for v in voters]
+            against = [apart(said(v, example), mine) for v in voters]
+            return sum(count * no for count, no in zip(counts, against, strict=True)) / sum(counts)
         case Vote(weighted):
-            votes: Counter[str] = Counter()
-            for voter in voters:
-                weight = math.exp(sum(t.logprob for t in voter[example].tokens)) if weighted else 1
-                votes[said(voter, example)] += weight  # type: ignore[assignment]
-            best = max(votes.values())
-            winner = min(word for word, count in votes.items() if count > best - 1e-12)
-            return mine != winner
+            votes = [(said(v, example), _probability(v[example], "sum") if weighted else 1.0) for v in voters]
+            risks = {word: sum(w * apart(word, other) for other, w in votes) for word, _ in votes}
+            least = min(risks.values()) + 1e-9 * sum(weight for _, weight in votes)
+            return apart(mine, min(word for word, risk in risks.items() if risk <= least))
         case SurestParent():
             sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
-            return mine != said(parents[sure.index(max(sure))], example)
+            return apart(mine, said(parents[sure.index(max(sure))], example))
         case ParentsDivergence():
             mean = np.mean([first(parent, example) for parent in parents], axis=0)
             return jensenshannon(first(all_of[row], example), mean) ** 2
         case Instability():
-            return said(evidence.disturbed[GRID[row]], example) != mine
+            return apart(said(evidence.disturbed[GRID[row]], example), mine)
         case LikeControl():
-            return said(evidence.control[GRID[row]], example) == mine
+            return 1 - apart(said(evidence.control[GRID[row]], example), mine)
     raise AssertionError(signal)
 
 
-def _geometric_mean(answer: Answer) -> float:
-    """Of the tokens' probabilities."""
-    return math.prod(math.exp(token.logprob) for token in answer.tokens) ** (1 / len(answer.tokens))
+def _probability(answer: Answer, tokens: str) -> float:
+    """Of the tokens' probabilities the geometric mean, the product, or the least."""
+    each = [math.exp(token.logprob) for token in answer.tokens]
+    return min(each) if tokens == "least" else math.prod(each) ** (1 / len(each) if tokens == "mean" else 1)
 
 
 SIGNALS: Sequence[Signal] = (
     *(Consistency("sum"), Basin(3), Basin(1), NeighbourDivergence("sum")),
-    *(Surprisal(), Improbability(), Entropy(), Disagreement(0.0), Disagreement(3.0), Vote(True), Vote(False)),
-    *(SurestParent(), ParentsDivergence(), Instability(), LikeControl()),
+    *(Surprisal(), Improbability(), Entropy(), Disagreement(0.0, "mean"), Disagreement(3.0, "mean")),
+    *(Disagreement(1.0, "sum"), Disagreement(2.0, "least"), Vote(True), Vote(False), SurestParent()),
+    *(ParentsDivergence(), Instability(), LikeControl()),
 )
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
-@given(evidence=evidences())
-def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
+@given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, False)]))
+def test_is_the_formula(signal: Signal, evidence: Evidence, difference: Difference) -> None:
     """1e-9: sums of a few float64 in another order."""
     examples = EXAMPLES[::-1]
-    found = signal.differences(evidence, examples, ExactMatch())
-    wanted = [[expected(signal, evidence, row, e) for e in examples] for row in range(len(GRID))]
+    found = signal.differences(evidence, examples, difference)
+    wanted = [[expected(signal, evidence, row, e, difference) for e in examples] for row in range(len(GRID))]
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     assert (found >= 0).all()
 
@@ -143,7 +145,7 @@ def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
 def test_what_is_missing_is_named(signal: Signal) -> None:
     plain = {candidate: {example: Answer("x") for example in EXAMPLES} for candidate in GRID}
-    if not signal.needs or signal == Disagreement(0.0):  # which does without the donors
+    if not signal.needs or signal == Disagreement(0.0, "mean"):  # which does without the donors
         found = signal.differences(Evidence(plain), EXAMPLES, ExactMatch())
         assert (found == found[:, :1]).all()
         return
@@ -152,6 +154,16 @@ def test_what_is_missing_is_named(signal: Signal) -> None:
     message = named.get(first_need, first_need)
     with pytest.raises(AdammsError, match=message):
         signal.differences(Evidence(plain), EXAMPLES, ExactMatch())
+
+
+@given(evidence=evidences())
+def test_of_a_word_and_its_end_the_mean_squared_is_the_sum(evidence: Evidence) -> None:
+    """To the last bit, so either is the recommended signal where answers are one word."""
+    mean, whole = (
+        Disagreement(power, tokens).differences(evidence, EXAMPLES, ExactMatch())
+        for power, tokens in ((2.0, "mean"), (1.0, "sum"))
+    )
+    assert np.array_equal(mean, whole)
 
 
 @given(length=st.integers(1, 400))
@@ -163,7 +175,7 @@ def test_a_long_unsure_answer_weighs_as_a_short_one(length: int) -> None:
 
     said = [answer("a", -6.0, length), answer("b", -6.0, 1), answer("b", -6.0, 2)]
     evidence = Evidence({c: {"x": text} for c, text in zip(GRID, said, strict=False)})
-    found = Disagreement(3.0).differences(evidence, ["x"], ExactMatch())[:, 0]
+    found = Disagreement(3.0, "mean").differences(evidence, ["x"], ExactMatch())[:, 0]
     np.testing.assert_allclose(found, [2 / 3, 1 / 3, 1 / 3], atol=1e-9)
 
 

@@ -6,29 +6,44 @@ has no say.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import NonNegativeFloat
 
 from adamms.engines.answer import Answer, normalised
+from adamms.search.contest import SAME
 from adamms.search.difference import Difference
 from adamms.search.evidence import DONORS, PARENTS, SURENESS, TOKENS, Answers, Array, Evidence, table, texts
-from adamms.search.signals.probabilities import first_token, jensen_shannon, log_probabilities, sureness
+from adamms.search.signals.probabilities import (
+    Tokens,
+    first_token,
+    jensen_shannon,
+    log_probabilities,
+    sureness,
+)
 from adamms.search.signals.signal import Signal, check_given
 
 
 @dataclass(frozen=True)
 class Disagreement(Signal):
-    """The share of the voters that give another answer. Voters are all candidates, and the donors if asked.
+    """The expected difference from the voters' answers. Voters are all candidates, and the donors if asked.
+
+    With exact match it is the share of the voters that give another answer. In general it is the risk of
+    minimum-Bayes-risk decoding (Kumar & Byrne 2004, NAACL, N04-1022; Bertsch et al. 2023, arXiv:2310.01387),
+    over answers of several models instead of several answers of one: the loss is the difference, and the
+    voters' weights stand for the probabilities of their answers.
 
     Args:
-        sureness: a voter's weight is the probability of its answer (the geometric mean over its tokens) to
-            this power. If the donors were asked, the surest of all parents votes once more. With 0 every
-            voter counts once, and no log-probabilities are needed.
+        sureness: a voter's weight is the probability of its answer to this power. If the donors were asked,
+            the surest of all parents votes once more. With 0 every voter counts once, and no
+            log-probabilities are needed.
+        tokens: how that probability is made of the tokens'; see `probabilities.sureness`. For answers of two
+            tokens, a word and its end, `mean` to the power of 2 is `sum` to the power of 1.
     """
 
     sureness: NonNegativeFloat
+    tokens: Tokens
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -41,23 +56,19 @@ class Disagreement(Signal):
         votes = [_votes(voter, examples) for voter in voters]
         candidates = votes[: len(evidence.candidates)]
         others = np.stack([[difference(own, vote) for vote in votes] for own in candidates])
-        if not self.sureness:  # others: (candidates, voters, examples)
-            asked = np.array(
-                [[example in voter for example in examples] for voter in voters], dtype=np.float64
-            )
-            return np.asarray((others * asked).sum(axis=1) / asked.sum(axis=0))
-        sure = np.stack([_where_asked(sureness, voter, examples) for voter in voters])
-        weights = np.exp(self.sureness * (sure - sure.max(axis=0)))  # 1 for the surest: nothing underflows
-        return np.asarray((others * (weights / weights.sum(axis=0))).sum(axis=1))
+        sure = partial(sureness, tokens=self.tokens) if self.sureness else _alike
+        weights = _weights(voters, examples, sure, self.sureness or 1.0)
+        return np.asarray((others * weights).sum(axis=1))  # others: (candidates, voters, examples)
 
 
 @dataclass(frozen=True)
 class Vote(Signal):
-    """The difference from the answer that gets the most votes of all candidates and donors.
+    """The difference from the answer that candidates and donors vote for.
+
+    That is the medoid: the answer with the least expected difference from theirs, as in `Disagreement`. With exact match it is the answer with the most votes. The first in the alphabet wins among equals.
 
     Args:
-        weighted: whether a vote counts by the probability that the voter gives its answer. Among answers with
-            equal votes the first in the alphabet wins.
+        weighted: whether a vote counts by the probability that the voter gives its answer.
     """
 
     weighted: bool
@@ -67,10 +78,19 @@ class Vote(Signal):
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "donors")
         voters = _voters(evidence)
-        votes = np.array([[normalised(text) for text in _votes(voter, examples)] for voter in voters])
-        sure = log_probabilities if self.weighted else _alike
-        weights = np.exp([_where_asked(sure, voter, examples) for voter in voters])
-        winners = [_most(votes[:, place], weights[:, place]) for place in range(len(examples))]
+        votes = [_votes(voter, examples) for voter in voters]
+        weights = _weights(voters, examples, log_probabilities if self.weighted else _alike)
+        others = np.stack([[difference(own, vote) for vote in votes] for own in votes])
+        asked = np.array([[example in voter for example in examples] for voter in voters])
+        risks = np.where(asked, (others * weights).sum(axis=1), np.inf)  # (voters, examples)
+        least = risks <= risks.min(axis=0) + SAME
+        winners = [
+            min(
+                (vote[place] for vote, best in zip(votes, least[:, place], strict=True) if best),
+                key=normalised,
+            )
+            for place in range(len(examples))
+        ]
         return np.stack([difference(own, winners) for own in table(evidence.candidates, examples)])
 
 
@@ -144,6 +164,21 @@ def _alike(voter: Answers, examples: Sequence[str]) -> Array:
     return np.zeros(len(examples))
 
 
+def _weights(
+    voters: Sequence[Answers],
+    examples: Sequence[str],
+    sure: Callable[[Answers, Sequence[str]], Array],
+    power: float = 1.0,
+) -> Array:
+    """What each voter's answers count, by `sure` to a power, 0 where it was not asked: (voters, examples).
+
+    They add up to 1 for every example.
+    """
+    found = np.stack([_where_asked(sure, voter, examples) for voter in voters])
+    weights = np.exp(power * (found - found.max(axis=0)))  # 1 for the surest: nothing underflows
+    return np.asarray(weights / weights.sum(axis=0))
+
+
 def _mean(answers: Sequence[Answer]) -> dict[int, float]:
     """The mean of the first token's distributions."""
     found = [first_token(answer) for answer in answers]
@@ -154,9 +189,3 @@ def _mean(answers: Sequence[Answer]) -> dict[int, float]:
 def _voters(evidence: Evidence) -> list[Answers]:
     """All candidates' answers, then the donors'."""
     return [*(evidence.candidates[candidate] for candidate in evidence.order), *evidence.donors.values()]
-
-
-def _most(answers: npt.NDArray[np.str_], weights: Array) -> str:
-    """The answer with the largest weight."""
-    names, places = np.unique(answers, return_inverse=True)  # in the alphabet's order
-    return str(names[np.bincount(places, weights).argmax()])

@@ -1,6 +1,7 @@
 """How much answers change between neighbouring candidates of a grid: the paper's signal, and relatives of it.
 
-For answers G_0 ... G_n along increasing alpha, and DiffCnt(i, j) the summed difference of G_i and G_j:
+For answers G_0 ... G_n along increasing alpha, and DiffCnt(i, j) the summed difference of G_i and G_j,
+by exact match the number of answers that differ, by a graded difference how much they differ:
 
     sum       D_i = DiffCnt(i, i-1) + DiffCnt(i, i+1)            paper, Algorithm 1
     either    D_i = examples that differ from either neighbour   paper, appendix B; the authors' LLaMA script
@@ -76,7 +77,7 @@ class NeighbourDivergence(Signal):
 
 @dataclass(frozen=True)
 class Basin(Signal):
-    """The share of the candidates up to `width` steps away that answer otherwise: small in a wide basin.
+    """The mean difference from the candidates up to `width` steps away: small in a wide basin.
 
     Steps beyond an end of the grid count as another answer, so a plateau at an end has to be as wide as one
     in the interior. On several axes it is the mean over the axes.
@@ -93,7 +94,7 @@ class Basin(Signal):
         for line in lines.values():
             for step in range(1, self.width + 1):
                 for i, j in zip(line[:-step].flat, line[step:].flat, strict=True):
-                    same = np.maximum(0, 1 - difference(answers[i], answers[j]))
+                    same = 1 - difference(answers[i], answers[j])
                     alike[i] += same
                     alike[j] += same
         return 1 - alike / (2 * self.width * max(1, len(lines)))

@@ -37,4 +37,4 @@ class LikeControl(Signal):
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "control")
         pairs = zip(table(evidence.candidates, examples), table(evidence.control, examples), strict=True)
-        return np.stack([np.maximum(0, 1 - difference(own, other)) for own, other in pairs])
+        return np.stack([1 - difference(own, other) for own, other in pairs])

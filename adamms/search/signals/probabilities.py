@@ -1,12 +1,15 @@
 """Probabilities behind answers, for the signals that look at them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
 from adamms.search.evidence import Answers, Array
+
+Tokens = Literal["mean", "sum", "least"]
 
 
 def log_probability(answer: Answer) -> float:
@@ -15,9 +18,7 @@ def log_probability(answer: Answer) -> float:
     Raises:
         AdammsError: the engine was not asked for log-probabilities.
     """
-    if not answer.tokens:
-        raise AdammsError("this signal needs log-probabilities: search.logprobs=10")
-    return sum(token.logprob for token in answer.tokens)
+    return sum(_tokens(answer))
 
 
 def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
@@ -25,10 +26,18 @@ def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
     return np.array([log_probability(answers[example]) for example in examples])
 
 
-def sureness(answers: Answers, examples: Sequence[str]) -> Array:
-    """The mean log-probability of each answer's tokens, which does not punish long answers: (examples,)."""
-    lengths = np.array([len(answers[example].tokens) for example in examples])
-    return log_probabilities(answers, examples) / lengths
+def sureness(answers: Answers, examples: Sequence[str], tokens: Tokens) -> Array:
+    """How sure each answer is by the log-probabilities of its tokens: shape (examples,).
+
+    Args:
+        tokens: their `mean`, which does not punish long answers but is near 0 for all that share many tokens;
+            their `sum`, that of the whole answer; or the `least`, of the token that is least sure.
+    """
+    found = [_tokens(answers[example]) for example in examples]
+    if tokens == "least":
+        return np.array([min(each) for each in found])
+    sums, lengths = np.array([sum(each) for each in found]), np.array([len(each) for each in found])
+    return sums / lengths if tokens == "mean" else sums
 
 
 def first_token(answer: Answer) -> dict[int, float]:
@@ -47,6 +56,13 @@ def entropy(answer: Answer) -> float:
     log_probability(answer)  # raises if there are none
     values = [np.array([value for _, value in token.likeliest]) for token in answer.tokens]
     return float(sum(-(np.exp(value) * value).sum() for value in values))
+
+
+def _tokens(answer: Answer) -> list[float]:
+    """The log-probabilities of an answer's tokens."""
+    if not answer.tokens:
+        raise AdammsError("this signal needs log-probabilities: search.logprobs=10")
+    return [token.logprob for token in answer.tokens]
 
 
 def jensen_shannon(one: Mapping[int, float], other: Mapping[int, float]) -> float:

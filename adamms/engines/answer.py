@@ -145,14 +145,14 @@ def first(logged: Any) -> Any:
 
 
 def between(one: Answer, other: Answer, share: float) -> Answer:
-    """An estimate of the answer `share` of the way from one to the other; both say the same.
+    """An estimate of the answer `share` of the way from one to the other; both say about the same.
 
     The logits of the tokens' probabilities are interpolated: over a short way they are nearly linear in the
     weights. `BENT` bends them upwards, because answers inside a stretch that says the same are surer than at
-    its ends. The likeliest other tokens stay unknown. If the tokens do not match one to one, the nearer
-    answer is the estimate.
+    its ends. The likeliest other tokens stay unknown. If the texts differ or the tokens do not match one to
+    one, the nearer answer is the estimate.
     """
-    if len(one.tokens) != len(other.tokens):
+    if len(one.tokens) != len(other.tokens) or normalised(one.text) != normalised(other.text):
         return one if share <= 0.5 else other
     pairs = zip(one.tokens, other.tokens, strict=True)
     tokens = tuple(Token(_between(a.logprob, b.logprob, share), ()) for a, b in pairs)

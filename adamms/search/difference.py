@@ -254,8 +254,8 @@ def corrected(difference: Difference, answers: Sequence[Sequence[str]]) -> Diffe
         answers: one row for each model, with the same examples.
     """
     columns = sorted(zip(*answers, strict=True))
-    some = [columns[place] for place in np.linspace(0, len(columns) - 1, PAIRED).round().astype(int)]
-    columns = some if len(columns) > PAIRED else columns
+    if len(columns) > PAIRED:
+        columns = [columns[place] for place in np.linspace(0, len(columns) - 1, PAIRED).round().astype(int)]
     pairs = [(a, b) for one, other in combinations(columns, 2) for a in one for b in other]
     expected = float(np.mean(difference(*zip(*pairs, strict=True)))) if pairs else 0.0
     return Corrected(difference, expected) if expected else difference

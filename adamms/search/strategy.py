@@ -6,6 +6,7 @@ measured on controlled pairs (tests/benchmarks/signals.py). Knows no labels, mod
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -95,10 +96,11 @@ class Strategy:
         """What `choose` says of a grid, and what its answers were compared with."""
         self.check(candidates)
         examples = examples_of(tasks)
+        suited = partial(TaskDifferences.suited, self.difference, tasks=tasks)
         if self.bisection is not None:
-            ask = self.bisection.over(ask, self.needs, candidates, self.seed)
+            ask = self.bisection.over(ask, self.needs, candidates, suited, self.seed)
         evidence = ask(candidates, examples)
-        differences = TaskDifferences.suited(self.difference, evidence, tasks)
+        differences = suited(evidence)
         held = differences.held(self.signal, evidence, examples)
         columns = {example: place for place, example in enumerate(examples)}
 

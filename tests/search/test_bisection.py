@@ -11,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import shipped
 
-from adamms.engines.answer import BENT, Answer, Token
+from adamms.engines.answer import BENT, Answer, Token, between
 from adamms.merge.candidate import Candidate
-from adamms.search.bisection import Bisection
-from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence
+from adamms.search.bisection import Bisection, Suited
+from adamms.search.difference import Difference, ExactMatch, Overlap
+from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Ask, Evidence, recorded
+from adamms.search.task_differences import TaskDifferences
 
 STEPS = 11
 SHIPPED = shipped("search=trusted").bisection
+EXACT = ExactMatch()
 
 
 def switching(places: list[int]) -> list[str]:
@@ -25,8 +28,17 @@ def switching(places: list[int]) -> list[str]:
     return ["".join("a" if row < place else "b" for place in places) for row in range(STEPS)]
 
 
+def by(difference: Difference, examples: Sequence[str]) -> Suited:
+    """All answers are compared by this difference as it is."""
+    return lambda evidence: TaskDifferences(dict.fromkeys(examples, difference))
+
+
+def over(book: Book, bisection: Bisection, needs: Sequence[str], difference: Difference = EXACT) -> Ask:
+    return bisection.over(book, needs, book.candidates, by(difference, book.examples), seed=0)
+
+
 def said(book: Book, bisection: Bisection) -> list[str]:
-    found = bisection.over(book, (PARENTS,), book.candidates, seed=0)(book.candidates, book.examples)
+    found = over(book, bisection, (PARENTS,))(book.candidates, book.examples)
     return ["".join(found.candidates[c][e].text for e in book.examples) for c in book.candidates]
 
 
@@ -45,7 +57,7 @@ def test_most_of_the_grid_is_not_asked() -> None:
 
 def test_donors_and_target_are_handed_on() -> None:
     book = Book(switching([3, 5]), {"d": "xy"})
-    found = SHIPPED.over(book, (PARENTS,), book.candidates, 0)(book.candidates, book.examples)
+    found = over(book, SHIPPED, (PARENTS,))(book.candidates, book.examples)
     assert [found.donors["d"][e].text for e in book.examples] == ["x", "y"]
     assert [found.target[e].text for e in book.examples] == ["a", "a"]
 
@@ -61,7 +73,8 @@ def test_how_sure_an_inferred_answer_is_lies_between() -> None:
         return Evidence({c: dict.fromkeys(examples, said[c]) for c in candidates})
 
     examples = [f"e{place}" for place in range(100)]
-    found = replace(SHIPPED, first=1.0, checked=0.2).over(ask, (PARENTS, SURENESS), grid, 0)(grid, examples)
+    bisection = replace(SHIPPED, first=1.0, checked=0.2)
+    found = bisection.over(ask, (PARENTS, SURENESS), grid, by(EXACT, examples), 0)(grid, examples)
     sure = np.exp([[found.candidates[c][e].tokens[0].logprob for e in examples] for c in grid[1:3]])
     asked = np.isclose(sure, math.exp(-9.0))
     assert asked.sum() == 40  # of 200
@@ -91,10 +104,62 @@ def test_a_few_wrong_ones_are_put_up_with_and_those_that_were_seen_put_right() -
 @pytest.mark.parametrize("needs", [(TOKENS,), (PARENTS, TOKENS)])
 def test_what_cannot_be_inferred_is_asked(needs: tuple[str, ...]) -> None:
     book = Book(switching([3]))
-    assert SHIPPED.over(book, needs, book.candidates, 0) is book
+    assert over(book, SHIPPED, needs) is book
 
 
 def test_a_grid_of_several_axes_is_asked() -> None:
     book = Book(switching([3]))
     lattice = [Candidate(alpha, (("merge.density", d),)) for d in (0.1, 0.2) for alpha in (0.0, 0.5)]
-    assert SHIPPED.over(book, (), lattice, 0) is book
+    assert SHIPPED.over(book, (), lattice, by(EXACT, book.examples), 0) is book
+
+
+def sentences(rows: Sequence[Sequence[int]]) -> dict[Candidate, dict[str, Answer]]:
+    """Of twenty words each, as many of which as the number says are others than at the start."""
+    return {
+        Candidate(row / (len(rows) - 1)): {
+            f"e{e}": Answer(" ".join("x" if word < changed else "y" for word in range(20)))
+            for e, changed in enumerate(changes)
+        }
+        for row, changes in enumerate(rows)
+    }
+
+
+@pytest.mark.parametrize(("near", "asked", "far"), [(0.0, 5, 0.0), (0.06, 3, 0.06), (0.11, 2, 0.11)])
+def test_what_lies_between_near_answers_is_taken_for_the_nearer_one(
+    near: float, asked: int, far: float
+) -> None:
+    """Along five candidates one word in twenty changes at the second and one at the fourth."""
+    answers = sentences([[0], [1], [1], [2], [2]])
+    grid, seen = list(answers), set()
+
+    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        seen.update(candidates)
+        return Evidence({c: answers[c] for c in candidates})
+
+    bisection = replace(SHIPPED, first=1.0, near=near, error=0.2)
+    overlap = Overlap(ordered=True, corrected=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adamms.search.bisection.LEAST", 0)
+        found = bisection.over(ask, (), grid, by(overlap, ["e0"]), 0)(grid, ["e0"])
+    assert len(seen) == asked
+    for candidate in grid:
+        wrong = overlap([found.candidates[candidate]["e0"].text], [answers[candidate]["e0"].text])[0]
+        assert wrong <= far
+
+
+def test_near_answers_are_checked_by_how_far_off_they_are() -> None:
+    """In the middle half of the words are others: if that is more than `error`, everything is asked."""
+    answers = sentences([[0] * 40, [10] * 40, [10] * 40, [10] * 40, [0] * 40])
+    grid, examples = list(answers), list(answers[Candidate(0.0)])
+    for error, kept in ((0.4, False), (0.6, True)):
+        bisection = replace(SHIPPED, first=1.0, near=0.1, error=error)
+        ask = bisection.over(recorded(answers), (), grid, by(Overlap(True, False), examples), 0)
+        found = ask(grid, examples).candidates[grid[2]]
+        assert (found == answers[grid[2]]) == (not kept)
+
+
+def test_the_nearer_of_two_texts_is_taken_with_its_own_probabilities() -> None:
+    one, other = Answer("a b", (Token(-0.1, ()), Token(-0.2, ()))), Answer("a c", (Token(-0.3, ()),) * 2)
+    assert between(one, other, 0.4) == one
+    assert between(one, other, 0.6) == other
+    assert between(one, replace(one, text="A  b"), 0.6).tokens != one.tokens

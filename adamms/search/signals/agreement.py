@@ -65,7 +65,8 @@ class Disagreement(Signal):
 class Vote(Signal):
     """The difference from the answer that candidates and donors vote for.
 
-    That is the medoid: the answer with the least expected difference from theirs, as in `Disagreement`. With exact match it is the answer with the most votes. The first in the alphabet wins among equals.
+    That is the medoid, the answer with the least expected difference from theirs as in `Disagreement`; with
+    exact match the one with the most votes. The first in the alphabet wins among equals.
 
     Args:
         weighted: whether a vote counts by the probability that the voter gives its answer.

@@ -245,10 +245,15 @@ class Taken(Difference):
 
 
 def corrected(difference: Difference, answers: Sequence[Sequence[str]]) -> Difference:
-    """The difference corrected for chance, by all pairs of answers to different examples, of any two models.
+    """The difference corrected for chance; as it is where nothing is `expected`."""
+    by_chance = expected(difference, answers)
+    return Corrected(difference, by_chance) if by_chance else difference
 
-    Where these pairs are all alike, or there are none, it stays as it is. Of many examples `PAIRED` stand for
-    all: every so many of them, in the order of what was answered.
+
+def expected(difference: Difference, answers: Sequence[Sequence[str]]) -> float:
+    """The mean difference of all pairs of answers to different examples, of any two models; 0 without pairs.
+
+    Of many examples `PAIRED` stand for all: every so many of them, in the order of what was answered.
 
     Args:
         answers: one row for each model, with the same examples.
@@ -257,5 +262,4 @@ def corrected(difference: Difference, answers: Sequence[Sequence[str]]) -> Diffe
     if len(columns) > PAIRED:
         columns = [columns[place] for place in np.linspace(0, len(columns) - 1, PAIRED).round().astype(int)]
     pairs = [(a, b) for one, other in combinations(columns, 2) for a in one for b in other]
-    expected = float(np.mean(difference(*zip(*pairs, strict=True)))) if pairs else 0.0
-    return Corrected(difference, expected) if expected else difference
+    return float(np.mean(difference(*zip(*pairs, strict=True)))) if pairs else 0.0

@@ -14,7 +14,7 @@ from adamms.search.contest import SAME
 from adamms.search.evidence import Array
 
 FEW = 20  # fewer examples than that leave a choice to chance
-SATURATED = 0.8  # mean difference from the likest neighbour; from there on answers have nothing in common
+SATURATED = 0.8  # of the difference of unrelated answers; from there on neighbours have nothing in common
 EMPTY = 0.5  # share of empty answers; from there on it says nothing that they agree
 CUT = 0.2  # share of answers cut at max_new_tokens; from there on they are not compared as they are
 
@@ -47,21 +47,22 @@ def notes(choice: Choice) -> tuple[str, ...]:
 
 
 def doubts(
-    choice: Choice, answers: Sequence[Answer], apart: Array, near: Sequence[int], graded: bool
+    choice: Choice, answers: Sequence[Answer], apart: Array, likest: int, unrelated: float, graded: bool
 ) -> tuple[str, ...]:
     """Why these data cannot support a choice, whatever it is.
 
     Args:
         answers: the winner's.
         apart: how far the answers of each candidate are from the winner's; shape (candidates, examples).
-        near: places of the winner's neighbours.
+        likest: the place of the neighbour whose answers are least far away.
+        unrelated: how far from each other answers are that have nothing to do with each other.
         graded: whether answers are compared by more than same or not.
     """
     cut = [answer.cut for answer in answers if answer.cut is not None]
     in_thought = np.mean([answer.ends_in_thought for answer in answers]) >= CUT
     changes = apart.max() > SAME
     reasons = {
-        ALL_FAR if graded else ALL_DIFFER: (min(apart[place].mean() for place in near) >= SATURATED),
+        ALL_FAR if graded else ALL_DIFFER: (changes and apart[likest].mean() >= SATURATED * unrelated),
         MOST_EMPTY: np.mean([not normalised(answer.text) for answer in answers]) >= EMPTY,
         MANY_THOUGHTS_CUT: in_thought,
         MANY_CUT: not in_thought and bool(cut) and np.mean(cut) >= CUT,

@@ -160,8 +160,10 @@ class Strategy:
             gaps = (resampled - resampled[:, [winner]]) / len(examples)
             shares = self._resampled(apart) / len(examples)
             judged = replace(judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.seed))
+        likest = min(near, key=lambda place: float(apart[place].mean()))
+        unrelated = differences.unrelated(won, others[likest], examples)
         own = [won[example] for example in examples]
-        return judged.doubted(*doubts(choice, own, apart, near, differences.graded(examples)))
+        return judged.doubted(*doubts(choice, own, apart, likest, unrelated, differences.graded(examples)))
 
     def _resampled(self, held: Array) -> Array:
         """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adamms.search.difference import Difference
+from adamms.search.difference import Difference, expected
 from adamms.search.evidence import Answers, Array, Evidence, texts
 from adamms.search.signals.signal import Signal
 
@@ -55,6 +55,19 @@ class TaskDifferences:
             part = [examples[place] for place in places]
             found[places] = difference(texts(left, part), texts(right, part))
         return found
+
+    def unrelated(self, left: Answers, right: Answers, examples: Sequence[str]) -> float:
+        """How much two models' answers differ that have nothing to do with each other, on average.
+
+        By a graded difference those of the task to different examples; by any other one, and where that says
+        nothing, it is 1.
+        """
+        found = np.ones(len(examples))
+        for difference, places in self._parts(examples).items():
+            part = [examples[place] for place in places]
+            if difference.graded:
+                found[places] = expected(difference, [texts(left, part), texts(right, part)]) or 1.0
+        return float(found.mean())
 
     def graded(self, examples: Sequence[str]) -> bool:
         """Whether any of these is compared by more than same or not."""

@@ -54,6 +54,7 @@ def probability(choice: Choice) -> float:
     return choice.trust.probability
 
 
+AUTO = shipped("search=trusted").difference
 EVERY = [paper(resamples=200), trusted(signal=Disagreement(0, "mean"), slope=0.4, resamples=200)]
 
 
@@ -87,6 +88,44 @@ def test_what_says_nothing_has_its_sentence_and_a_low_probability(
         assert list(choice.doubts) == doubts
         assert choice.wins == pytest.approx({Candidate(i / 10): 1 / 3 for i in (1, 2, 3)})
         assert choice.confidence == pytest.approx(1 / 3)
+
+
+def drawn(*seed: int) -> str:
+    """Twelve words, by chance."""
+    letters = np.random.default_rng(seed).integers(0, 25, 12)
+    return " ".join("bcdefghijklmnopqrstuvwxyz"[letter] * 3 for letter in letters)
+
+
+@pytest.mark.parametrize("strategy", [replace(each, difference=AUTO) for each in EVERY])
+@pytest.mark.parametrize(
+    ("said", "doubt"),
+    [
+        (lambda i, e: drawn(i, e), ALL_FAR),
+        (lambda i, e: f"in this picture there is what we can see here {drawn(i, e)}", ALL_FAR),
+        (lambda i, e: f"in this picture we see {drawn(e)}", NO_CHANGE),
+        (lambda i, e: f"In  this picture we see {drawn(0)}" + " " * i, NO_CHANGE),
+        (lambda i, e: "" if e % 9 else drawn(i, e), MOST_EMPTY),
+        (lambda i, e: "in this picture we see nothing" if i in (0, 4) else drawn(i, e), ALL_FAR),
+    ],
+    ids=["chance", "chance in one frame", "nothing changes", "one sentence", "most empty", "equal ends"],
+)
+def test_sentences_that_say_nothing_are_doubted_as_words_are(
+    strategy: Strategy, said: Said, doubt: str
+) -> None:
+    for repeat in range(3):
+        choice = choose(lambda i, e, by=1000 * repeat: said(i, e + by), strategy=strategy)
+        assert doubt in choice.doubts
+        assert probability(choice) <= DOUBTED
+
+
+def test_sentences_that_hold_together_are_not_doubted() -> None:
+    """No two are the same text, and one word in twelve changes from alpha to alpha."""
+    strategy = paper(difference=AUTO, resamples=200)
+    choice = choose(lambda i, e: f"{drawn(e)} {'bcdef'[i]}", strategy=strategy)
+    assert choice.doubts == (ALL_TIE,)
+    assert choice.compared.startswith("token overlap")
+    exact = choose(lambda i, e: f"{drawn(e)} {'bcdef'[i]}", strategy=paper(resamples=200))
+    assert ALL_DIFFER in exact.doubts
 
 
 @pytest.mark.parametrize(("share", "doubtful"), [(0.95, True), (0.85, True), (0.6, False)])
@@ -139,7 +178,7 @@ def test_a_graded_difference_is_saturated_where_answers_are_as_far_as_unrelated_
 ) -> None:
     """Every text differs from every other; how far is what counts."""
     strategy = paper(difference=Numbers(), resamples=50)
-    choice = choose(lambda i, e: str(step * i + 1e-3 * e * (i == 2)), strategy=strategy)
+    choice = choose(lambda i, e: str(9 * e + step * i + 1e-3 * e * (i == 2)), strategy=strategy)
     assert (ALL_FAR in choice.doubts) == doubtful
     assert ALL_DIFFER not in choice.doubts
 

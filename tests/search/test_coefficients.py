@@ -14,7 +14,7 @@ from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
 from adamms.search.coefficients import Coefficients
-from adamms.search.difference import Difference
+from adamms.search.difference import Difference, ExactMatch
 from adamms.search.evidence import Array, Evidence
 from adamms.search.signals.agreement import Vote
 from adamms.search.signals.signal import Signal
@@ -134,7 +134,7 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0)
+    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, difference=ExactMatch())
     alone = strategy.choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
 

@@ -4,9 +4,9 @@
     s_m = square root of the mean square of m's values, over all that is merged
 
 Source: Si et al., "NAN: A Training-Free Solution to Coefficient Estimation in Model Merging"
-(arXiv:2505.16148): the inverse Frobenius norms of the models' parameters, normalised. It has no coefficient,
-which is equal shares here: alpha 0.5 with one donor, 2/3 with two. Another alpha leans towards one side, so
-that a search has an axis.
+(arXiv:2505.16148), by its first author's account (chongjiesi.site, June 2025): the inverse Frobenius norms of
+the models' parameters, normalised. It has no coefficient, which is equal shares here: alpha 0.5 with one
+donor, 2/3 with two. Another alpha leans towards one side, so that a search has an axis.
 
 The norm stands for the deviation of parameters with mean zero, which shrinks with the data trained on. Here
 it is divided by the square root of the number of values: between models that have all tensors nothing

@@ -1,0 +1,128 @@
+"""What came out of the benchmark on a real language model, as text: accuracies, searches, seconds.
+
+Reads what the runs left (result.json, plan.json). Knows nothing of how models were made.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from adamms.evaluate.evaluation import Scores
+from adamms.merge.candidate import Candidate
+from adamms.report.result import Result
+
+EXACT, OVERLAP = "paper", "trusted"  # which search's run has these scores of all models
+Runs = Mapping[tuple[str, str], Result]
+
+
+def table(
+    maps: Mapping[str, Path], runs: Mapping[tuple[str, str], Path], seconds: Mapping[str, float]
+) -> str:
+    """The report.
+
+    Args:
+        maps: "map" and "discover" -> their output folders.
+        runs: (engine, search) -> the output folder of that search.
+        seconds: stage -> wall time.
+    """
+    read = {key: json.loads((folder / "result.json").read_text()) for key, folder in runs.items()}
+    results = {key: Result.from_json(data) for key, data in read.items()}
+    engines = list(dict.fromkeys(engine for engine, _ in results))
+    parts = ["\n".join(_plans(maps))]
+    for engine in engines:
+        parts.append(f"engine={engine}, percent\n" + _text(_scores(results, engine)))
+    parts += [_text([_search(results, *key) for key in results]), "\n".join(_alike(results, engines))]
+    parts.append(
+        _text([{"stage": stage, "wall seconds": f"{value:.0f}"} for stage, value in seconds.items()])
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _text(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows under their keys, in columns that are aligned on the right."""
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, line, widths)) for line in lines)
+
+
+def _plans(maps: Mapping[str, Path]) -> Iterator[str]:
+    """Whether `mapper=discover` reads the same donor tensors as the map by names."""
+    plans = {}
+    for name, folder in maps.items():
+        tensors = json.loads((folder / "plan.json").read_text())["tensors"]
+        plans[name] = {one["name"]: json.dumps(_reads(one.get("donors", {}))) for one in tensors}
+    merged = {name: sum(reads != "{}" for reads in plan.values()) for name, plan in plans.items()}
+    different = [name for name, reads in plans["map"].items() if plans["discover"][name] != reads]
+    found = f"{merged['map']} of {len(plans['map'])} by the map, {merged['discover']} by discovery"
+    yield f"merged tensors: {found}"
+    yield f"other correspondences by discovery: {len(different)}" + "".join(
+        f"\n  {name}" for name in different
+    )
+
+
+def _reads(expression: object) -> object:
+    """The donor's tensors in an expression, without rows: added tokens have no row in common anyway."""
+    if isinstance(expression, dict):
+        return {key: _reads(value) for key, value in expression.items() if key != "rows"}
+    return expression
+
+
+def _scores(results: Runs, engine: str) -> list[Mapping[str, str]]:
+    """A row for each model: exact matches of each task, their mean, and the mean token F1."""
+    exact, overlap = (results[engine, name].scored for name in (EXACT, OVERLAP))
+    models = {f"alpha {one}": (own, overlap.candidates[one]) for one, own in exact.candidates.items()}
+    models |= {f"donor {name}": (own, overlap.donors[name]) for name, own in exact.donors.items()}
+    return [
+        {"model": name, **{task: f"{value:.1f}" for task, value in own.tasks.items()}}
+        | {"exact": _estimate(own), "token F1": _estimate(partly)}
+        for name, (own, partly) in models.items()
+    ]
+
+
+def _estimate(scores: Scores, less: Scores | None = None) -> str:
+    """The mean over tasks, or with `less` what it is above another's, ± one standard error."""
+    found = scores.estimate(None, less)
+    if found is None:
+        return ""
+    return f"{found.value:.1f}" + ("" if found.error is None else f" ± {found.error:.1f}")
+
+
+def _search(results: Runs, engine: str, name: str) -> Mapping[str, str]:
+    result = results[engine, name]
+    choice = result.choices[None]
+    asked = [one for one in result.timings if one.title.startswith("search") and one.unit == "answers"]
+    return {
+        "search": f"{engine}, {name}",
+        "alpha": str(choice.candidate),
+        "stated": "" if choice.trust is None else f"{choice.trust.probability:.2f}",
+        "regret, exact": _regret(results[engine, EXACT], choice.candidate),
+        "regret, F1": _regret(results[engine, OVERLAP], choice.candidate),
+        "answers": str(sum(one.count for one in asked)),
+        "of the grid": str(len(result.grid) * choice.examples),
+        "by task": " ".join(str(own.candidate) for task, own in result.choices.items() if task is not None),
+    }
+
+
+def _regret(result: Result, chosen: Candidate) -> str:
+    """Of a choice, by the labels and the scorer of a run."""
+    scores = result.scored.candidates
+    best = max(sorted(scores), key=lambda each: scores[each].mean)
+    return _estimate(scores[best], scores[chosen])
+
+
+def _alike(results: Runs, engines: Sequence[str]) -> Iterator[str]:
+    """Whether two engines choose alike, and how many of their answers are the same."""
+    for name in (EXACT, OVERLAP) if len(engines) == 2 else ():
+        one, other = (results[engine, name] for engine in engines)
+        pairs = list(zip(_answers(one), _answers(other), strict=True))
+        same = sum(first == second for first, second in pairs) / len(pairs)
+        chosen = [str(each.choices[None].candidate) for each in (one, other)]
+        tasks = sum(one.winner(task) == other.winner(task) for task in one.tasks)
+        yield (
+            f"{name}: alpha {chosen[0]} with {engines[0]}, {chosen[1]} with {engines[1]}; the same for "
+            f"{tasks} of {len(one.tasks)} tasks; {100 * same:.1f} % of {len(pairs)} answers are the same text"
+        )
+
+
+def _answers(result: Result) -> list[str]:
+    return [one.texts[candidate] for one in result.answered for candidate in sorted(one.texts)]

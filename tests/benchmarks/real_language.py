@@ -57,7 +57,7 @@ QUICK = Plan(
 MODELS = {"target": (target, TARGET_TASKS), "donor": (donor, DONOR_TASKS)}
 # Both keep the same log-probabilities, so that the second finds the first one's answers in the store.
 SEARCHES = {
-    "trusted": ("search=trusted", "search.logprobs=1", "evaluate=anls"),
+    "trusted": ("search=trusted", "search.logprobs=1", "evaluate=token_f1"),
     "paper": ("search=adamms", "search.logprobs=1", "evaluate=accuracy"),
 }
 MAPS = {"map": ("plan.verify=true",), "discover": ("mapper=discover",)}
@@ -98,14 +98,15 @@ class Bench:
         make, tasks = MODELS[name]
         language = self.folder / "language_model"
 
-        def fill(folder: Path) -> None:
-            torch.manual_seed(0)
-            model = make(language)
-            stages = StageCache(self.folder / "stages", VERSION)
-            train(model, name, tasks, self.plan.lessons, stages, self.timed)
-            model.save(folder)
-
-        return self.make(name, fill)
+        folder = self.folder / name
+        if not folder.exists():
+            with whole_folder(folder, 0) as partial:
+                torch.manual_seed(0)
+                model = make(language)
+                stages = StageCache(self.folder / "stages", VERSION)
+                train(model, name, tasks, self.plan.lessons, stages, self.timed)
+                model.save(partial)
+        return folder
 
     def run(self, name: str, *overrides: str) -> Path:
         """`run.py` with these overrides, unless it has ended before: its output folder."""
@@ -148,7 +149,7 @@ class Bench:
             for engine in engines
             for name, some in SEARCHES.items()
         }
-        text = table(maps, searches, self.seconds)
+        text = table(maps, searches, self.seconds, len(self.plan.grid))
         write_whole(self.folder / "table.txt", text)
         return text
 

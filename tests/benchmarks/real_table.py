@@ -16,7 +16,10 @@ Runs = Mapping[tuple[str, str], Result]
 
 
 def table(
-    maps: Mapping[str, Path], runs: Mapping[tuple[str, str], Path], seconds: Mapping[str, float]
+    maps: Mapping[str, Path],
+    runs: Mapping[tuple[str, str], Path],
+    seconds: Mapping[str, float],
+    grid: int,
 ) -> str:
     """The report.
 
@@ -24,6 +27,7 @@ def table(
         maps: "map" and "discover" -> their output folders.
         runs: (engine, search) -> the output folder of that search.
         seconds: stage -> wall time.
+        grid: how many alphas.
     """
     read = {key: json.loads((folder / "result.json").read_text()) for key, folder in runs.items()}
     results = {key: Result.from_json(data) for key, data in read.items()}
@@ -31,10 +35,9 @@ def table(
     parts = ["\n".join(_plans(maps))]
     for engine in engines:
         parts.append(f"engine={engine}, percent\n" + _text(_scores(results, engine)))
-    parts += [_text([_search(results, *key) for key in results]), "\n".join(_alike(results, engines))]
-    parts.append(
-        _text([{"stage": stage, "wall seconds": f"{value:.0f}"} for stage, value in seconds.items()])
-    )
+    parts += [_text([_search(results, grid, *key) for key in results]), "\n".join(_alike(results, engines))]
+    times = [{"stage": stage, "wall seconds": f"{value:.0f}"} for stage, value in seconds.items()]
+    parts.append(_text(times))
     return "\n\n".join(parts) + "\n"
 
 
@@ -87,7 +90,7 @@ def _estimate(scores: Scores, less: Scores | None = None) -> str:
     return f"{found.value:.1f}" + ("" if found.error is None else f" ± {found.error:.1f}")
 
 
-def _search(results: Runs, engine: str, name: str) -> Mapping[str, str]:
+def _search(results: Runs, grid: int, engine: str, name: str) -> Mapping[str, str]:
     result = results[engine, name]
     choice = result.choices[None]
     asked = [one for one in result.timings if one.title.startswith("search") and one.unit == "answers"]
@@ -98,7 +101,7 @@ def _search(results: Runs, engine: str, name: str) -> Mapping[str, str]:
         "regret, exact": _regret(results[engine, EXACT], choice.candidate),
         "regret, F1": _regret(results[engine, OVERLAP], choice.candidate),
         "answers": str(sum(one.count for one in asked)),
-        "of the grid": str(len(result.grid) * choice.examples),
+        "of the grid": str(grid * choice.examples),
         "by task": " ".join(str(own.candidate) for task, own in result.choices.items() if task is not None),
     }
 

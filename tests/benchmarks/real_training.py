@@ -2,8 +2,8 @@
 
 1. `see`: the vision tower learns, as a classifier with a throw-away head, the 16 words of a picture's
    caption.
-2. `align`: the projector learns the language model's own input embeddings of those words, without a pass
-   through it.
+2. `align`: the projector (with the tower, where that is not enough) learns the language model's own input
+   embeddings of those words, without a pass through it.
 3. `learn`: the upper layers of the language model learn to answer one model's questions in sentences. What is
    below them is frozen, so its output is computed once for every question.
 
@@ -69,7 +69,7 @@ def train(
     key: Key = {"model": name, "see": lessons.see, "pictures": lessons.pictures, "rate": lessons.rates[0]}
     key = stage("see", model.tower, key, lambda: see(model, pictures, lessons))
     key = {"after": key, "align": lessons.align, "rate": lessons.rates[1]}
-    key = stage("align", model.projector, key, lambda: align(model, pictures, lessons))
+    key = stage("align", model.aligned, key, lambda: align(model, pictures, lessons))
     key = {"after": key, "learn": lessons.learn, "each": lessons.each, "batch": lessons.batch}
     key |= {"below": lessons.below, "rate": lessons.rates[2], "tasks": list(tasks)}
     upper = model.language.layers[lessons.below :]
@@ -98,11 +98,10 @@ def align(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
     def loss(step: int) -> Tensor:
         batch = _draw(pictures, ALIGNING, step, lessons.pictures)
         wanted = embeddings[torch.tensor([[ids[word] for word in one.words] for one in batch])]
-        with torch.no_grad():
-            seen = model.features(pixels(batch).to(model.device))
+        seen = model.features(pixels(batch).to(model.device))
         return functional.mse_loss(model.projector(seen), wanted) / spread
 
-    optimise("align", list(model.projector.parameters()), loss, lessons.align, lessons.rates[1])
+    optimise("align", list(model.aligned.parameters()), loss, lessons.align, lessons.rates[1])
 
 
 def learn(model: Multimodal, pictures: Pictures, tasks: Sequence[str], lessons: Lessons) -> None:

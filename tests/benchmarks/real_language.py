@@ -23,8 +23,8 @@ from pathlib import Path
 
 import torch
 from real_models import check_packages, donor, target, write_language_model
-from real_pictures import DONOR_TASKS, TARGET_TASKS, write_questions
-from real_table import table
+from real_pictures import DONOR_TASKS, TARGET_TASKS, TASKS, write_questions
+from real_table import plot, table
 from real_training import Lessons, train
 
 from adamms.checkpoint.whole_file import write_whole
@@ -50,7 +50,7 @@ class Plan:
     grid: tuple[float, ...]
 
 
-FULL = Plan(Lessons(), questions=24, grid=GRID)
+FULL = Plan(Lessons(), questions=16, grid=GRID)
 QUICK = Plan(
     Lessons(see=4, align=4, learn=2, each=8, batch=4, below=26, pictures=8), questions=1, grid=(0.0, 0.5, 1.0)
 )
@@ -151,6 +151,8 @@ class Bench:
         }
         text = table(maps, searches, self.seconds, len(self.plan.grid))
         write_whole(self.folder / "table.txt", text)
+        skills = {"digits": TARGET_TASKS, "photographs, arithmetic": DONOR_TASKS, "all": TASKS}
+        plot(searches, skills, self.folder / "curves.png")
         return text
 
 

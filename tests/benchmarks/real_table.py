@@ -1,4 +1,4 @@
-"""What came out of the benchmark on a real language model, as text: accuracies, searches, seconds.
+"""What came out of the benchmark on a real language model: accuracies, searches, seconds as text, and a plot.
 
 Reads what the runs left (result.json, plan.json). Knows nothing of how models were made.
 """
@@ -29,8 +29,7 @@ def table(
         seconds: stage -> wall time.
         grid: how many alphas.
     """
-    read = {key: json.loads((folder / "result.json").read_text()) for key, folder in runs.items()}
-    results = {key: Result.from_json(data) for key, data in read.items()}
+    results = read(runs)
     engines = list(dict.fromkeys(engine for engine, _ in results))
     parts = ["\n".join(_plans(maps))]
     for engine in engines:
@@ -39,6 +38,12 @@ def table(
     times = [{"stage": stage, "wall seconds": f"{value:.0f}"} for stage, value in seconds.items()]
     parts.append(_text(times))
     return "\n\n".join(parts) + "\n"
+
+
+def read(runs: Mapping[tuple[str, str], Path]) -> Runs:
+    """The results of finished searches."""
+    data = {key: json.loads((folder / "result.json").read_text()) for key, folder in runs.items()}
+    return {key: Result.from_json(one) for key, one in data.items()}
 
 
 def _text(rows: Sequence[Mapping[str, str]]) -> str:
@@ -129,3 +134,34 @@ def _alike(results: Runs, engines: Sequence[str]) -> Iterator[str]:
 
 def _answers(result: Result) -> list[str]:
     return [one.texts[candidate] for one in result.answered for candidate in sorted(one.texts)]
+
+
+def plot(folders: Mapping[tuple[str, str], Path], skills: Mapping[str, Sequence[str]], file: Path) -> None:
+    """Accuracy along alpha of each model's skills and of all, with what the searches chose.
+
+    Args:
+        folders: (engine, search) -> the output folder of that search.
+        skills: curve -> the tasks it is the mean of.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    results = read(folders)
+    engines = list(dict.fromkeys(engine for engine, _ in results))
+    figure, axes = plt.subplots(1, len(engines), figsize=(5 * len(engines), 3.2), squeeze=False, sharey=True)
+    for axis, engine in zip(axes[0], engines, strict=True):
+        scores = results[engine, EXACT].scored.candidates
+        alphas = sorted(scores)
+        for name, tasks in skills.items():
+            curve = [sum(scores[one].tasks[task] for task in tasks) / len(tasks) for one in alphas]
+            axis.plot([one.alpha for one in alphas], curve, label=name, marker=".")
+        for name, style in ((EXACT, ":"), (OVERLAP, "--")):
+            chosen = results[engine, name].choices[None].candidate
+            axis.axvline(chosen.alpha, linestyle=style, color="black", linewidth=1, label=f"search: {name}")
+        axis.set(title=f"engine={engine}", xlabel="alpha", ylim=(0, 100))
+    axes[0][0].set_ylabel("exact match, %")
+    axes[0][0].legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)

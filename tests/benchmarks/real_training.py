@@ -11,7 +11,7 @@ Every stage is kept; one that was interrupted starts again from its beginning.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from adamms.demo.stages import Key, StageCache
 
+TOWER_SLOWER = 20  # how much slower a tower learns on in alignment than the projector
 SEEING, ALIGNING = 8, 9  # parts of a generator's path, after those of the tasks
 
 
@@ -87,7 +88,7 @@ def see(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
         guessed = head(model.features(pixels(batch).to(model.device))).flatten(0, 1)
         return functional.cross_entropy(guessed, labels.flatten().to(model.device))
 
-    optimise("see", parameters, loss, lessons.see, lessons.rates[0])
+    optimise("see", dict.fromkeys(parameters, lessons.rates[0]), loss, lessons.see)
 
 
 def align(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
@@ -101,7 +102,9 @@ def align(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
         seen = model.features(pixels(batch).to(model.device))
         return functional.mse_loss(model.projector(seen), wanted) / spread
 
-    optimise("align", list(model.aligned.parameters()), loss, lessons.align, lessons.rates[1])
+    rates = dict.fromkeys(model.aligned.parameters(), lessons.rates[1] / TOWER_SLOWER)
+    rates |= dict.fromkeys(model.projector.parameters(), lessons.rates[1])
+    optimise("align", rates, loss, lessons.align)
 
 
 def learn(model: Multimodal, pictures: Pictures, tasks: Sequence[str], lessons: Lessons) -> None:
@@ -130,7 +133,7 @@ def learn(model: Multimodal, pictures: Pictures, tasks: Sequence[str], lessons: 
         said = decoder.norm(hidden[wanted != -100])
         return functional.cross_entropy(model.model.lm_head(said), wanted[wanted != -100])
 
-    optimise("learn", list(upper.parameters()), loss, lessons.learn, lessons.rates[2])
+    optimise("learn", dict.fromkeys(upper.parameters(), lessons.rates[2]), loss, lessons.learn)
 
 
 def through(layers: nn.ModuleList, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
@@ -176,14 +179,18 @@ def pixels(batch: Sequence[Picture]) -> Tensor:
 
 
 def optimise(
-    name: str, parameters: list[nn.Parameter], loss: Callable[[int], Tensor], steps: int, rate: float
+    name: str, rates: Mapping[nn.Parameter, float], loss: Callable[[int], Tensor], steps: int
 ) -> None:
-    """AdamW with warm-up and a cosine; says now and then how it goes."""
+    """AdamW with warm-up and a cosine, each parameter at its rate; says now and then how it goes."""
+    parameters = list(rates)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
+    groups = [
+        {"params": [one for one in rates if rates[one] == rate]} for rate in sorted(set(rates.values()))
+    ]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
+        optimiser, sorted(set(rates.values())), total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
     begin, shown = time.perf_counter(), max(1, steps // 8)
     for step in range(steps):

@@ -15,9 +15,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -41,19 +41,20 @@ class Plan:
     """How much is learned and asked.
 
     Args:
+        lessons: model -> what it learns.
         questions: of each task; the searches see them all, without their answers.
         grid: the alphas.
     """
 
-    lessons: Lessons
+    lessons: Mapping[str, Lessons]
     questions: int
     grid: tuple[float, ...]
 
 
-FULL = Plan(Lessons(), questions=16, grid=GRID)
-QUICK = Plan(
-    Lessons(see=4, align=4, learn=2, each=8, batch=4, below=26, pictures=8), questions=1, grid=(0.0, 0.5, 1.0)
-)
+_QUICK = Lessons(see=4, align=4, learn=2, each=8, batch=4, below=26, pictures=8)
+_TARGET = Lessons(learn=80, apart=1.0, rates=(2e-3, 5e-3, 2e-4))
+FULL = Plan({"target": _TARGET, "donor": Lessons()}, questions=16, grid=GRID)
+QUICK = Plan({"target": replace(_QUICK, apart=1.0), "donor": _QUICK}, questions=1, grid=(0.0, 0.5, 1.0))
 MODELS = {"target": (target, TARGET_TASKS), "donor": (donor, DONOR_TASKS)}
 # Both keep the same log-probabilities, so that the second finds the first one's answers in the store.
 SEARCHES = {
@@ -104,7 +105,7 @@ class Bench:
                 torch.manual_seed(0)
                 model = make(language)
                 stages = StageCache(self.folder / "stages", VERSION)
-                train(model, name, tasks, self.plan.lessons, stages, self.timed)
+                train(model, name, tasks, self.plan.lessons[name], stages, self.timed)
                 model.save(partial)
         return folder
 

@@ -2,8 +2,8 @@
 
 1. `see`: the vision tower learns, as a classifier with a throw-away head, the 16 words of a picture's
    caption.
-2. `align`: the projector (with the tower, where that is not enough) learns the language model's own input
-   embeddings of those words, without a pass through it.
+2. `align`: the projector learns the language model's own input embeddings of those words, without a pass
+   through it.
 3. `learn`: the upper layers of the language model learn to answer one model's questions in sentences. What is
    below them is frozen, so its output is computed once for every question.
 
@@ -11,7 +11,7 @@ Every stage is kept; one that was interrupted starts again from its beginning.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,6 @@ from torch.nn import functional
 
 from adamms.demo.stages import Key, StageCache
 
-TOWER_SLOWER = 20  # how much slower a tower learns on in alignment than the projector
 SEEING, ALIGNING = 8, 9  # parts of a generator's path, after those of the tasks
 
 
@@ -32,13 +31,16 @@ class Lessons:
     """How much is learned.
 
     Args:
-        see: steps of 64 pictures.
-        align: steps of 64 pictures.
+        see: steps.
+        align: steps.
         learn: steps of `batch` questions.
         each: questions of each task that `learn` goes through, again and again.
         batch: questions a step.
         below: layers of the language model that stay frozen.
         rates: the three learning rates.
+        pictures: a step, of the first two.
+        apart: weight in alignment of being nearer to the right word's embedding than to others, beside the
+            distance: one linear layer alone mixes the digits up.
     """
 
     see: int = 900
@@ -49,6 +51,7 @@ class Lessons:
     below: int = 18
     rates: tuple[float, float, float] = (2e-3, 2e-3, 2e-4)
     pictures: int = 64
+    apart: float = 0.0
 
 
 # Runs one stage of this name.
@@ -70,7 +73,8 @@ def train(
     key: Key = {"model": name, "see": lessons.see, "pictures": lessons.pictures, "rate": lessons.rates[0]}
     key = stage("see", model.tower, key, lambda: see(model, pictures, lessons))
     key = {"after": key, "align": lessons.align, "rate": lessons.rates[1]}
-    key = stage("align", model.aligned, key, lambda: align(model, pictures, lessons))
+    key |= {"apart": lessons.apart} if lessons.apart else {}
+    key = stage("align", model.projector, key, lambda: align(model, pictures, lessons))
     key = {"after": key, "learn": lessons.learn, "each": lessons.each, "batch": lessons.batch}
     key |= {"below": lessons.below, "rate": lessons.rates[2], "tasks": list(tasks)}
     upper = model.language.layers[lessons.below :]
@@ -88,23 +92,28 @@ def see(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
         guessed = head(model.features(pixels(batch).to(model.device))).flatten(0, 1)
         return functional.cross_entropy(guessed, labels.flatten().to(model.device))
 
-    optimise("see", dict.fromkeys(parameters, lessons.rates[0]), loss, lessons.see)
+    optimise("see", parameters, loss, lessons.see, lessons.rates[0])
 
 
 def align(model: Multimodal, pictures: Pictures, lessons: Lessons) -> None:
     tokenizer, embeddings = model.processor.tokenizer, model.language.embed_tokens.weight
     ids = {word: _only(tokenizer.encode(f" {word}", add_special_tokens=False)) for word in vocabulary()}
-    spread = embeddings[list(ids.values())].var()
+    known = embeddings[list(ids.values())]
+    numbers = {word: number for number, word in enumerate(ids)}
 
     def loss(step: int) -> Tensor:
         batch = _draw(pictures, ALIGNING, step, lessons.pictures)
-        wanted = embeddings[torch.tensor([[ids[word] for word in one.words] for one in batch])]
-        seen = model.features(pixels(batch).to(model.device))
-        return functional.mse_loss(model.projector(seen), wanted) / spread
+        words = torch.tensor([[numbers[word] for word in one.words] for one in batch], device=model.device)
+        with torch.no_grad():
+            seen = model.features(pixels(batch).to(model.device))
+        said = model.projector(seen)
+        error = functional.mse_loss(said, known[words]) / known.var()
+        if not lessons.apart:
+            return error
+        nearness = -torch.cdist(said.flatten(0, 1), known).square()
+        return error + lessons.apart * functional.cross_entropy(nearness, words.flatten())
 
-    rates = dict.fromkeys(model.aligned.parameters(), lessons.rates[1] / TOWER_SLOWER)
-    rates |= dict.fromkeys(model.projector.parameters(), lessons.rates[1])
-    optimise("align", rates, loss, lessons.align)
+    optimise("align", model.projector.parameters(), loss, lessons.align, lessons.rates[1])
 
 
 def learn(model: Multimodal, pictures: Pictures, tasks: Sequence[str], lessons: Lessons) -> None:
@@ -133,7 +142,7 @@ def learn(model: Multimodal, pictures: Pictures, tasks: Sequence[str], lessons: 
         said = decoder.norm(hidden[wanted != -100])
         return functional.cross_entropy(model.model.lm_head(said), wanted[wanted != -100])
 
-    optimise("learn", dict.fromkeys(upper.parameters(), lessons.rates[2]), loss, lessons.learn)
+    optimise("learn", upper.parameters(), loss, lessons.learn, lessons.rates[2])
 
 
 def through(layers: nn.ModuleList, hidden: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
@@ -179,18 +188,15 @@ def pixels(batch: Sequence[Picture]) -> Tensor:
 
 
 def optimise(
-    name: str, rates: Mapping[nn.Parameter, float], loss: Callable[[int], Tensor], steps: int
+    name: str, learning: Iterable[nn.Parameter], loss: Callable[[int], Tensor], steps: int, rate: float
 ) -> None:
-    """AdamW with warm-up and a cosine, each parameter at its rate; says now and then how it goes."""
-    parameters = list(rates)
+    """AdamW with warm-up and a cosine; says now and then how it goes."""
+    parameters = list(learning)
     for parameter in parameters:
         parameter.requires_grad_(True)
-    groups = [
-        {"params": [one for one in rates if rates[one] == rate]} for rate in sorted(set(rates.values()))
-    ]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.01)
+    optimiser = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.98), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, sorted(set(rates.values())), total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
+        optimiser, rate, total_steps=steps + 1, pct_start=0.1, cycle_momentum=False
     )
     begin, shown = time.perf_counter(), max(1, steps // 8)
     for step in range(steps):

@@ -40,6 +40,7 @@ class Strategy:
         tolerance: points of accuracy that a good choice may lose; for the probability that this one is good.
             None for no such probability.
         slope: points of accuracy that a point of D predicts, for that probability; see `trust`.
+        spread: points of accuracy that chance makes of a point of difference; see `trust`.
         resamples: bootstrap resamples for that probability and for the confidence.
         seed: of everything that is drawn at random.
         because: why the winner wins, for people.
@@ -54,6 +55,7 @@ class Strategy:
     bisection: Bisection | None
     tolerance: PositiveFloat | None
     slope: NonNegativeFloat
+    spread: NonNegativeFloat
     resamples: PositiveInt
     seed: NonNegativeInt
     because: str
@@ -159,7 +161,9 @@ class Strategy:
         if self.tolerance is not None:
             gaps = (resampled - resampled[:, [winner]]) / len(examples)
             shares = self._resampled(apart) / len(examples)
-            judged = replace(judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.seed))
+            judged = replace(
+                judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.spread, self.seed)
+            )
         likest = min(near, key=lambda place: float(apart[place].mean()))
         unrelated = differences.unrelated(won, others[likest], examples)
         own = [won[example] for example in examples]

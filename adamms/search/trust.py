@@ -3,13 +3,13 @@
 Accuracies of two candidates differ at most by the share of examples on which their answers differ. The
 signal predicts a part of that. Chance decides the rest, with one draw for each side of the winner:
 
-    A_c = -slope * (D_c - D_winner) + SPREAD * d_c * z      (points; z standard normal)
+    A_c = -slope * (D_c - D_winner) + spread * d_c * z      (points; z standard normal)
 
 A_c is how far candidate c is ahead of the winner. D, and the difference d_c between the answers of c and the
 winner, are in points, over resampled examples. The probability is the share of resamples in which no A_c
-exceeds the tolerance. SPREAD and the slope of the recommended signal were fitted on the development seeds of
-the suite (tests/benchmarks/signals.py), which also shows how well the probabilities hold on its test seeds.
-Where nobody has fitted a slope it is 0: D chooses, but how many answers differ is all that speaks for it.
+exceeds the tolerance. Spread and slope of the recommended signal were fitted on the development seeds of the
+suite (tests/benchmarks/signals.py), which also shows how well the probabilities hold on its test seeds. Where
+nobody has fitted a slope it is 0: D chooses, but how many answers differ is all that speaks for it.
 """
 
 import numpy as np
@@ -18,10 +18,10 @@ from adamms.search.choice import Trust
 from adamms.search.contest import SAME
 from adamms.search.evidence import Array
 
-SPREAD = 0.35
 
-
-def trust(gaps: Array, apart: Array, winner: int, tolerance: float, slope: float, seed: int) -> Trust:
+def trust(
+    gaps: Array, apart: Array, winner: int, tolerance: float, slope: float, spread: float, seed: int
+) -> Trust:
     """How probably the choice is a good one.
 
     Args:
@@ -31,10 +31,11 @@ def trust(gaps: Array, apart: Array, winner: int, tolerance: float, slope: float
         winner: the place of the chosen candidate.
         tolerance: in points.
         slope: points of accuracy that a point of D predicts.
+        spread: points of accuracy, as a standard deviation, that chance makes of a point of difference.
         seed: of z.
     """
     sides = np.random.default_rng(seed).standard_normal((len(gaps), 2))
     chance = sides[:, (np.arange(gaps.shape[1]) > winner).astype(int)]  # (resamples, candidates)
-    ahead = -slope * 100 * gaps + SPREAD * 100 * apart * chance
+    ahead = -slope * 100 * gaps + spread * 100 * apart * chance
     ahead[:, winner] = 0.0
     return Trust(float((ahead.max(1) <= tolerance + SAME).mean()), tolerance, slope)

@@ -60,6 +60,13 @@ def test_doubts_come_before_everything_but_the_choice():
     assert "stable" not in said
 
 
+@pytest.mark.parametrize("compared", ["", "exact match"])
+def test_what_answers_are_compared_by_is_said_unless_it_is_exact_match(compared: str):
+    why = "token overlap, corrected for chance, because most answers have more than 3 words"
+    assert f" Answers are compared by {why}. " in findings.how_good(choice(2, *CLEAR, compared=why))
+    assert "compared" not in findings.how_good(choice(2, *CLEAR, compared=compared))
+
+
 def test_the_only_candidate_that_could_win_has_no_share_of_the_resamples():
     said = findings.how_good(choice(2, {2: 3.0}, {2: 1.0}, (2,), doubts=(ALONE,)))
     assert "Nothing else could win: every other candidate lies at an end of the grid." in said

@@ -11,7 +11,7 @@ from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.consistency import Consistency
 from adamms.search.signals.panel import Panel
 from adamms.search.strategy import Strategy
-from adamms.search.trust import SPREAD, trust
+from adamms.search.trust import trust
 
 PANEL = Panel({"near": Consistency("sum"), "all": Disagreement(0, "mean")}, {"near": 0.5, "all": 2.0})
 
@@ -82,9 +82,9 @@ def test_every_task_has_its_choice() -> None:
 def test_trust_is_its_formula() -> None:
     """Three candidates, no resampling: both rivals of the winner have A = -slope gap + s apart z."""
     gaps, apart = np.full((20000, 3), [0.03, 0.0, 0.1]), np.full((20000, 3), [0.2, 0.0, 0.5])
-    found = trust(gaps, apart, winner=1, tolerance=2.0, slope=0.4, seed=0)
+    found = trust(gaps, apart, winner=1, tolerance=2.0, slope=0.4, spread=0.35, seed=0)
     z = np.random.default_rng(1).standard_normal((200_000, 2))
-    rivals = [-0.4 * 3 + SPREAD * 20 * z[:, 0], -0.4 * 10 + SPREAD * 50 * z[:, 1]]
+    rivals = [-0.4 * 3 + 0.35 * 20 * z[:, 0], -0.4 * 10 + 0.35 * 50 * z[:, 1]]
     expected = (np.max(rivals, axis=0) <= 2).mean()
     assert found.probability == pytest.approx(expected, abs=0.02)  # 20 000 draws: 0.004 standard deviation
     assert (found.tolerance, found.slope) == (2.0, 0.4)
@@ -92,7 +92,7 @@ def test_trust_is_its_formula() -> None:
 
 def test_without_a_slope_only_answers_that_differ_count() -> None:
     apart = np.full((2000, 3), [0.2, 0.0, 0.5])
-    found = [trust(np.full(apart.shape, gap), apart, 1, 2.0, 0.0, 0) for gap in (0.0, 0.5)]
+    found = [trust(np.full(apart.shape, gap), apart, 1, 2.0, 0.0, 0.35, 0) for gap in (0.0, 0.5)]
     assert found[0] == found[1]
 
 

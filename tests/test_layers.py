@@ -37,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
         "mapping.plan",
         "mapping.checks.distance",
         "search.choice",
+        "evaluate.bootstrap",
         "evaluate.evaluation",
         "evaluate.lmms.results",
         "engines.answer",

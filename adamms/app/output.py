@@ -6,6 +6,7 @@ Files are whole or absent.
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +60,10 @@ def write_evaluation(file: Path, result: Result) -> None:
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}
     outside = {} if result.lmms_eval is None else {"lmms_eval": result.lmms_eval.to_json()}
-    write_json(file, own | alone | outside)
+    text = json.dumps(own | alone | outside, indent=2, ensure_ascii=False)
+    # A line for each task's points. JSON has line ends between its parts only, never within a text.
+    text = re.sub(r"\{\n[^{}]*\}", lambda found: re.sub(r"\n\s*", " ", found[0]), text)
+    write_whole(file, text + "\n")
 
 
 def result_of(merges: Merges, console: Console) -> Result:

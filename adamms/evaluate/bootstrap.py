@@ -53,6 +53,12 @@ class Estimate:
         return cls(value, float(resampled.std()), (float(low), float(high)))
 
     @property
+    def turned(self) -> "Estimate":
+        """The same difference, with what is subtracted and from what in each other's place."""
+        ends = None if self.interval is None else (-self.interval[1], -self.interval[0])
+        return Estimate(-self.value, self.error, ends)
+
+    @property
     def told_apart(self) -> bool:
         """Whether a difference is told apart from 0: the interval excludes it."""
         return self.interval is not None and (self.interval[0] > SAME or self.interval[1] < -SAME)

@@ -43,6 +43,18 @@ class Scores:
         """The unweighted mean over tasks, as the paper sums its benchmarks."""
         return sum(self.tasks.values()) / len(self.tasks)
 
+    @classmethod
+    def of_tasks(cls, models: Mapping[str, "Scores"]) -> "Scores":
+        """Those of a model of its own for every task; none if one has no score on its task.
+
+        Args:
+            models: task -> the model for it.
+        """
+        if any(task not in model.tasks for task, model in models.items()):
+            return cls({})
+        points = {task: model.points[task] for task, model in models.items() if task in model.points}
+        return cls({task: model.tasks[task] for task, model in models.items()}, points)
+
     def on(self, task: str | None) -> float | None:
         """The score on a task, or with None the mean; None where there is none."""
         if not self.tasks:

@@ -16,6 +16,7 @@ from huggingface_hub import metadata_load
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.side_files import leads_out
 from adamms.checkpoint.whole_file import write_whole
+from adamms.evaluate.evaluation import Scores
 from adamms.report import findings, words
 from adamms.report.page import curves
 from adamms.report.page.picture import drawn
@@ -158,16 +159,16 @@ def _found(folder: Path, result: Result) -> list[str]:
         blocks.append(f"![scores by labels, and D, which the search minimises]({PICTURE})")
     if result.evaluation is not None:
         scopes = (None, *result.tasks)
-        rows = {
-            "this model": [result.score(result.merged, task) for task in scopes],
-            "target alone": [result.target_score(task) for task in scopes],
-        }
-        for name, found in result.scored.donors.items():
-            rows[f"donor {name} alone"] = [found.on(task) for task in scopes]
-        rows |= {f"donor {name} alone: not asked all": [None for _ in scopes] for name in result.unscored}
-        lines = [[name, *map(words.score, values)] for name, values in rows.items()]
+        rows = {"this model": result.scores_of(result.merged), "target alone": result.target_scores}
+        rows |= {f"donor {name} alone": found for name, found in result.scored.donors.items()}
+        rows |= {f"donor {name} alone: not asked all": Scores({}) for name in result.unscored}
+        lines = [[name, *(words.estimate(found.estimate(t)) for t in scopes)] for name, found in rows.items()]
         table = _table([["model", "mean", *result.tasks], *lines])
-        blocks.append(f"Scores ({result.unit}) on {result.labelled} labelled examples:\n\n{table}")
+        said = f"Scores ({result.unit}) on {result.labelled} labelled examples"
+        known = ", ± one standard error" if words.error(result.target_scores.estimate()) else ""
+        blocks.append(f"{said}{known}:\n\n{table}")
+        if (better := result.better_parent) and result.merged == result.winner(None):
+            blocks.append(_text(findings.against_parent(*better)))
     return blocks
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adamms.errors import AdammsError
+from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.evaluation import Scores
 from adamms.report.result import RESULT, Result
 from adamms.report.trackers import metrics
 
@@ -51,9 +53,10 @@ class JobRow:
         return self.found.chosen_score(None)
 
     @property
-    def best_donor(self) -> float | None:
-        """The mean score of the better donor; None where none could run."""
-        return max((scores.mean for scores in self.found.scored.donors.values()), default=None)
+    def best_donor(self) -> Scores:
+        """The scores of the better donor; on no task where none could run."""
+        donors = self.found.scored.donors.values()
+        return max(donors, key=lambda scores: scores.mean, default=Scores({}))
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,18 @@ class Comparison:
         highest = max(scores.values(), default=None)
         return [number for number, score in scores.items() if score == highest]
 
+    def vs_best(self, job: JobRow) -> Estimate | None:
+        """What a job's choice is above the best one, over the same examples; None for the best itself."""
+        best = next((other for other in self.jobs if other.number in self.best), None)
+        alike = best is None or job.number in self.best
+        return None if best is None or alike else job.found.chosen.estimate(less=best.found.chosen)
+
+    @property
+    def not_told_apart(self) -> list[int]:
+        """The numbers of the other jobs whose choice is not told apart from the best one."""
+        gaps = {job.number: gap for job in self.jobs if (gap := self.vs_best(job)) is not None}
+        return [number for number, gap in gaps.items() if gap.interval is not None and not gap.told_apart]
+
     def to_json(self) -> dict[str, Any]:
         """What the tables hold, for other programs: comparison.json."""
         jobs = []
@@ -88,7 +103,10 @@ class Comparison:
             record = {**vars(job), "output": str(job.output)}
             del record["result"]
             jobs.append(record | {"found": None if job.result is None else _found(job.result)})
-        return {"folder": str(self.folder), "varying": self.varying, "best": self.best, "jobs": jobs}
+        return {"folder": str(self.folder), "varying": self.varying, "best": self.best} | {
+            "not_told_apart_from_the_best": self.not_told_apart,
+            "jobs": jobs,
+        }
 
 
 def _found(result: Result) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from adamms.merge.candidate import short
 from adamms.report import words
 from adamms.report.comparison import Comparison, JobRow
 from adamms.report.result import Result
-from adamms.report.tables import Cell, Column, Table, rows_of
+from adamms.report.tables import ERROR, Cell, Column, Table, rows_of, signed
 from adamms.search.choice import Choice
 
 MOST_KEYS = 2  # more of them are one column, 'a=1, b=2'
@@ -30,22 +30,29 @@ def overview(comparison: Comparison) -> Table | None:
     columns.append(("good", lambda job: _known(job, lambda choice: words.probability(choice.trust))))
     if best:
         columns += [
-            ("mean", lambda job: Cell(words.score(job.score), best=job.number in best)),
-            ("per task", lambda job: words.score(job.found.per_task_mean())),
-            ("regret", lambda job: words.score(job.found.regret(None))),
+            ("mean", lambda job: Cell.of(job.found.chosen.estimate(), best=job.number in best)),
+            *([("vs best", lambda job: _gap(comparison, job))] if len(comparison.results) > 1 else []),
+            ("per task", lambda job: Cell.of(job.found.per_task().estimate())),
+            ("regret", lambda job: Cell.of(job.found.regret_estimate(None))),
         ]
     columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
     columns.append(("wins", lambda job: _known(job, words.wins)))
     if best and _references(comparison) is None:
-        columns.append(("target", lambda job: words.score(job.found.target_score(None))))
+        columns.append(("target", lambda job: Cell.of(job.found.target_scores.estimate())))
         columns.append(("best donor", _best_donor))
     title = "The searches of this multirun" + (" (%, by labels that they never saw)" if best else "")
     strong = [place for place, job in enumerate(comparison.jobs) if job.number in best]
     return Table.of(title, comparison.jobs, columns, texts, strong)
 
 
-def _best_donor(job: JobRow) -> str:
-    return "not asked" if job.best_donor is None and job.found.unscored else words.score(job.best_donor)
+def _gap(comparison: Comparison, job: JobRow) -> Cell:
+    """What a job's choice is above the best one; nothing for the best."""
+    return Cell("") if job.number in comparison.best else signed(comparison.vs_best(job))
+
+
+def _best_donor(job: JobRow) -> Cell:
+    unasked = not job.best_donor.tasks and job.found.unscored
+    return Cell("not asked") if unasked else Cell.of(job.best_donor.estimate())
 
 
 def _known(job: JobRow, text: Callable[[Choice], str]) -> str:
@@ -61,8 +68,11 @@ def legend(comparison: Comparison) -> list[str]:
         lines = [
             "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",
             "regret: what its mean lacks to the best of all that was tried",
+            *([ERROR] if words.error(comparison.results[0].chosen.estimate()) else []),
             *lines,
         ]
+    if comparison.not_told_apart:
+        lines.append(f"not told apart from the best: job {', '.join(map(str, comparison.not_told_apart))}")
     choices = [choice for result in comparison.results if (choice := result.choice(None))]
     if trust := next((choice.trust for choice in choices if choice.trust), None):
         lines.insert(
@@ -112,7 +122,7 @@ def choices(comparison: Comparison) -> Table:
     """The choice for every task, with its score where there are labels; no rows if no search has ended."""
     tasks = dict.fromkeys(task for result in comparison.results for task in result.choices if task)
 
-    def chosen(task: str) -> Callable[[JobRow], str]:
+    def chosen(task: str) -> Callable[[JobRow], Cell]:
         return lambda job: _chosen(job.found, task)
 
     told = labels(comparison)
@@ -122,10 +132,10 @@ def choices(comparison: Comparison) -> Table:
     return Table.of("The choice for each task", ended, columns, texts=1 + len(told))
 
 
-def _chosen(result: Result, task: str) -> str:
-    winner, score = result.winner(task), result.chosen_score(task)
+def _chosen(result: Result, task: str) -> Cell:
+    winner, score = result.winner(task), result.scores_of(result.winner(task)).estimate(task)
     text = "-" if winner is None else str(winner)
-    return text if score is None else f"{text}: {words.score(score)}"
+    return Cell(text if score is None else f"{text}: {words.score(score.value)}", error=words.error(score))
 
 
 def labels(comparison: Comparison) -> list[tuple[str, Callable[[JobRow], str]]]:
@@ -156,8 +166,8 @@ def _references(comparison: Comparison) -> str | None:
         "; ".join(
             [
                 *(
-                    f"{name.removeprefix('the ')} alone {words.score(s)}"
-                    for name, s in result.parents.items()
+                    f"{name.removeprefix('the ')} alone {words.estimate(scores.estimate())}"
+                    for name, scores in result.parents.items()
                 ),
                 *(f"donor {name} not asked" for name in result.unscored),
             ]

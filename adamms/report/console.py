@@ -7,6 +7,7 @@ said.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -162,6 +163,7 @@ class Console:
             return
         self._rich.print()
         self._rich.print(Text(table.title, style="bold"))
+        table = _with_errors(table, self._rich.width)
         for number, block in enumerate(_blocks(table, self._rich.width)):
             if number:
                 self._rich.print()
@@ -172,6 +174,25 @@ class Console:
 
 def _mark(cell: Cell) -> str:
     return MARKS[cell.chosen, cell.best]
+
+
+def _with_errors(table: Table, width: int) -> Table:
+    """With standard errors behind all numbers that have one, or only the first column's, or none.
+
+    Whichever says most without more blocks than the numbers alone take.
+    """
+    known = [index for index in range(len(table.columns)) if any(row[index].error for row in table.rows)]
+    least = len(_blocks(table, width))
+    for columns in (known, known[:1]):
+        rows = [[_told(cell) if i in columns else cell for i, cell in enumerate(row)] for row in table.rows]
+        told = replace(table, rows=tuple(map(tuple, rows)))
+        if len(_blocks(told, width)) == least:
+            return told
+    return table
+
+
+def _told(cell: Cell) -> Cell:
+    return replace(cell, text=f"{cell.text} ± {cell.error}") if cell.error else cell
 
 
 def _blocks(table: Table, width: int) -> list[list[int]]:

@@ -6,10 +6,15 @@ The console, the page and the model card say the same. They are honest about tie
 from collections.abc import Sequence
 
 from adamms.engines.thought import split_thought
+from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result
 from adamms.report.words import (
     difference,
+    error,
+    estimate,
+    gap,
     good,
     is_low,
     listing,
@@ -26,15 +31,23 @@ from adamms.search.choice import EXACT, NEIGHBOURS, Choice, Several, Trust
 SURE, UNSURE = 0.9, 0.5
 
 
-def paragraphs(result: Result) -> list[str]:
-    """All there is to say of the choice: how good it probably is, what it is worth, what the donor is for."""
+def paragraphs(result: Result, doubts: bool = True) -> list[str]:
+    """All there is to say of the choice: how good it probably is, what it is worth, what the donor is for.
+
+    Args:
+        doubts: whether to say what makes it doubtful; not where that is said already.
+    """
     choice = result.choice(None)
-    said = (how_good(choice) if choice else "", verdict(result), control_finding(result), thoughts(result))
-    return [text for text in said if text]
+    said = "" if choice is None else how_good(choice, doubts)
+    return [text for text in (said, verdict(result), control_finding(result), thoughts(result)) if text]
 
 
-def how_good(choice: Choice) -> str:
-    """What was chosen, what makes it doubtful, how probably it is good, and if several are better."""
+def how_good(choice: Choice, doubts: bool = True) -> str:
+    """What was chosen, what makes it doubtful, how probably it is good, and if several are better.
+
+    Args:
+        doubts: whether to say what makes it doubtful.
+    """
     grid, own = list(choice.differences), choice.candidate
     others = [candidate for candidate in choice.tied if candidate != own]
     ties = f", as {spans(others, grid)} {'has' if len(others) == 1 else 'have'}" if others else ""
@@ -42,7 +55,7 @@ def how_good(choice: Choice) -> str:
         f"{setting(own)} was chosen: {choice.because}, D = {difference(choice.differences[own])}{ties}, over "
         f"{choice.examples} example{'s' if choice.examples != 1 else ''}.",
         f"Answers are compared by {choice.compared}." if choice.compared not in ("", EXACT) else "",
-        *choice.doubts,
+        *(choice.doubts if doubts else ()),
         "" if choice.trust is None else trusted(choice.trust, bool(choice.doubts)),
         _wins(choice),
         _edge(own, grid) if choice.because == NEIGHBOURS else "",
@@ -131,14 +144,18 @@ def likely_winners(choice: Choice, level: float = 0.9) -> list[Candidate]:
 
 
 def doubts(result: Result) -> list[str]:
-    """What makes the choices of single tasks doubtful, a line for each reason with its tasks."""
+    """What makes the choices of single tasks doubtful, a line for each reason with its tasks.
+
+    Without what the choice over all tasks says already.
+    """
     found: dict[str, list[str]] = {}
     for task, choice in (result.selection.tasks if result.selection else {}).items():
         for doubt in choice.doubts:
             found.setdefault(doubt, []).append(task)
     overall = result.choice(None)
     alike = overall is not None and all(choice.doubts == overall.doubts for choice in result.choices.values())
-    return [] if alike else [f"{', '.join(tasks)}: {doubt}" for doubt, tasks in found.items()]
+    lines = [] if alike else [f"{', '.join(tasks)}: {doubt}" for doubt, tasks in found.items()]
+    return [line for line in lines if overall is None or line not in overall.doubts]
 
 
 def merge_commands(result: Result) -> list[str]:
@@ -158,47 +175,55 @@ def merge_commands(result: Result) -> list[str]:
 
 def verdict(result: Result) -> str:
     """How the choice did by labels, against everything that it should be compared with; "" without labels."""
-    choice, oracle = result.choice(None), result.oracle(None)
-    own, regret = result.chosen_score(None), result.regret(None)
+    choice, oracle, regret = result.choice(None), result.oracle(None), result.regret_estimate(None)
+    own = result.chosen.estimate()
     if choice is None or oracle is None or own is None or regret is None:
         return ""
-    known = result.error(choice.candidate, None)
     best = (
-        f"; the best of the grid is {setting(oracle)} with {own + regret:.1f} {result.unit}"
-        f"{_error(result.error(oracle, None))}, a regret of {regret:.1f}{_error(result.regret_error(None))} "
-        "points"
+        f"the best of the grid is {setting(oracle)} with {estimate(result.scores_of(oracle).estimate())} "
+        f"{result.unit}, a regret of {estimate(regret)} points"
     )
+    if regret.value <= 1e-9:
+        best = f"the best of the grid{f' (regret {estimate(regret)})' if regret.error is not None else ''}"
     said = [
-        f"By labels, which the search never saw, the model at {setting(choice.candidate)} scores {own:.1f} "
-        f"{result.unit}{_error(known)}{', the best of the grid' if regret <= 1e-9 else best}"
-        f"{'' if known is None else ' (± one standard error)'}."
+        f"By labels, which the search never saw, the model at {setting(choice.candidate)} scores "
+        f"{estimate(own)} {result.unit}{'' if own.error is None else ' (± one standard error)'}"
+        f"{', ' if regret.value <= 1e-9 else '; '}{best}."
     ]
-    if parents := result.parents:
-        name, parent = max(parents.items(), key=lambda item: item[1])
-        gain = f"The better parent, {name}, has {parent:.1f}: the merge gains {own - parent:.1f} points."
-        loss = f"That is NOT better than {name} alone, which has {parent:.1f}."
-        said.append(gain if own > parent else loss)
-    fixed = result.score(result.fixed, None)
-    if fixed is not None and result.fixed != choice.candidate:
-        said.append(f"Without a search, a fixed alpha = 0.1 would score {fixed:.1f}.")
+    if better := result.better_parent:
+        said.append(against_parent(*better))
+    fixed = result.scores_of(result.fixed)
+    if fixed.tasks and result.fixed != choice.candidate:
+        said.append(f"Without a search, a fixed alpha = 0.1 would score {estimate(fixed.estimate())}.")
     return " ".join(said)
 
 
-def _error(value: float | None) -> str:
-    """A standard error behind its number; "" where it is not known."""
-    return "" if value is None else f" ± {value:.1f}"
+def against_parent(name: str, parent: Scores, gain: Estimate) -> str:
+    """Whether the merge is better than the better parent; only where the examples tell the two apart.
+
+    Args:
+        name: of the parent.
+        gain: what the merge is above it, over the same examples.
+    """
+    has = f"{name}, has {estimate(parent.estimate())}"
+    if gain.interval is None:
+        return f"The better parent, {has} (difference {gap(gain)})."
+    if not gain.told_apart:
+        return f"The merge is not told apart from the better parent (difference {gap(gain)}): {has}."
+    if gain.value > 0:
+        return f"The better parent, {has}: the merge is better by {gap(gain)}."
+    return f"That is NOT better than the better parent: {has}, {gap(gain.turned)} more."
 
 
-def noise(result: Result) -> str:
-    """How exact the mean scores are, if they are percentages of a known number of answers; else ""."""
-    overall = result.choice(None)
-    value = result.score(overall.candidate if overall else result.oracle(None), None)
-    if value is None or result.unit != "%" or result.labelled < 1 or not 0 < value < 100:
+def exactness(result: Result) -> str:
+    """What ± means; "" where no errors are known."""
+    shown = result.chosen if result.selection else result.scores_of(result.oracle(None))
+    if not error(shown.estimate()):
         return ""
-    error = 2 * (value * (100 - value) / result.labelled) ** 0.5
     return (
-        f"With {result.labelled} labelled answers of every model, a mean score is exact to about "
-        f"{error:.1f} points (two standard errors): smaller differences may be luck."
+        f"± is one standard error over the {result.labelled} labelled examples: how much a number changes "
+        f"when examples of each task are drawn anew (bootstrap). Two models are compared on the same draws, "
+        f"and told apart where the 95 % interval of their difference excludes 0. Bands are 95 % intervals."
     )
 
 
@@ -210,17 +235,21 @@ def control_finding(result: Result) -> str:
     said = (
         f"The control is {result.control}, with no donor in it: what it gains needs no donor, so only what "
         f"the merge gains beyond it is the donor's. Its best point is {setting(candidate)} with "
-        f"{scores.mean:.1f} {result.unit}"
+        f"{estimate(scores.estimate())} {result.unit}"
     )
-    own = result.chosen_score(None)
-    if own is None:
+    gain = result.chosen.estimate(less=scores)
+    if gain is None:
         return f"{said}."
-    gap = own - scores.mean
-    if abs(gap) < 0.05:  # no point where it is written
-        return f"{said}, as much as the chosen merge: here the donor is not what helps."
-    if gap > 0:
-        return f"{said}, {gap:.1f} points below the chosen merge."
-    return f"{said}, {-gap:.1f} points ABOVE the chosen merge: here the donor is not what helps."
+    if gain.interval is None:
+        return f"{said} (difference to the chosen merge {gap(gain)})."
+    if not gain.told_apart:
+        return (
+            f"{said}, not told apart from the chosen merge (difference {gap(gain)}): nothing shows that the "
+            f"donor helps here."
+        )
+    if gain.value > 0:
+        return f"{said}, below the chosen merge by {gap(gain)}."
+    return f"{said}, ABOVE the chosen merge by {gap(gain.turned)}: here the donor is not what helps."
 
 
 def thoughts(result: Result) -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler, TypeAdapter
 from pydantic_core import CoreSchema, core_schema
 
+from adamms.evaluate.bootstrap import Estimate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults
 from adamms.mapping.checks.distance import Distances
@@ -205,9 +206,13 @@ class Result:
         choice = self.choice(task)
         return None if choice is None else choice.candidate
 
+    def scores_of(self, candidate: Candidate | None) -> Scores:
+        """A candidate's scores; on no task where there are none."""
+        return Scores({}) if candidate is None else self.scored.candidates.get(candidate, Scores({}))
+
     def score(self, candidate: Candidate | None, task: str | None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""
-        return None if candidate is None else self.scored.score(candidate, task)
+        return self.scores_of(candidate).on(task)
 
     def oracle(self, task: str | None) -> Candidate | None:
         """The best candidate by labels for a task, or with None on average."""
@@ -218,19 +223,21 @@ class Result:
         winner = self.winner(task)
         return None if winner is None else self.scored.regret(winner, task)
 
-    def error(self, candidate: Candidate, task: str | None) -> float | None:
-        """The standard error of a candidate's score on a task, or with None of its mean, in points."""
-        found = self.scored.candidates.get(candidate, Scores({})).estimate(task)
-        return None if found is None else found.error
-
-    def regret_error(self, task: str | None) -> float | None:
-        """The standard error of `regret`."""
-        winner = self.winner(task)
-        return None if winner is None else self.scored.regret_error(winner, task)
+    def regret_estimate(self, task: str | None) -> Estimate | None:
+        """`regret` with its standard error."""
+        winner, regret = self.winner(task), self.regret(task)
+        if winner is None or regret is None:
+            return None
+        return Estimate(regret, self.scored.regret_error(winner, task))
 
     def chosen_score(self, task: str | None) -> float | None:
         """The score of the choice for a task, or with None the mean of the one for all; None without one."""
         return self.score(self.winner(task), task)
+
+    @property
+    def chosen(self) -> Scores:
+        """The scores of the choice for all tasks."""
+        return self.scores_of(self.winner(None))
 
     @property
     def fixed(self) -> Candidate | None:
@@ -242,17 +249,24 @@ class Result:
         """The evaluated candidate of alpha 0, if that is the target itself."""
         return None if self.scored.target else self._evaluated(0.0)
 
-    def target_score(self, task: str | None) -> float | None:
-        """The target's own score on a task, or with None its mean; None where there is none."""
-        target = self.scored.target
-        return self.score(self.unmerged, task) if target is None else target.on(task)
+    @property
+    def target_scores(self) -> Scores:
+        """The target's own scores; on no task where there are none."""
+        return self.scored.target or self.scores_of(self.unmerged)
 
     @property
-    def parents(self) -> dict[str, float]:
-        """The mean scores of the target and of the donors that could run, by what they are called."""
-        target = self.target_score(None)
-        found = {} if target is None else {"the target": target}
-        return found | {f"donor {name}": scores.mean for name, scores in self.scored.donors.items()}
+    def parents(self) -> dict[str, Scores]:
+        """The scores of the target and of the donors that could run, by what they are called."""
+        target = self.target_scores
+        found = {"the target": target} if target.tasks else {}
+        return found | {f"donor {name}": scores for name, scores in self.scored.donors.items()}
+
+    @property
+    def better_parent(self) -> tuple[str, Scores, Estimate] | None:
+        """What the better parent is called, its scores, and what the choice for all tasks is above it."""
+        name, scores = max(self.parents.items(), key=lambda item: item[1].mean, default=("", Scores({})))
+        gain = self.chosen.estimate(less=scores)
+        return None if gain is None else (name, scores, gain)
 
     @property
     def unscored(self) -> list[str]:
@@ -266,13 +280,14 @@ class Result:
         best = max(sorted(control), key=lambda candidate: control[candidate].mean, default=None)
         return None if best is None else (best, control[best])
 
-    def per_task_mean(self, of_oracles: bool = False) -> float | None:
-        """Mean score when every task has a model of its own: at its choice, or at its oracle."""
-        if self.selection is None:
-            return None
-        scores = [self.score(self.oracle(t), t) if of_oracles else self.chosen_score(t) for t in self.tasks]
-        known = [score for score in scores if score is not None]
-        return sum(known) / len(known) if known and len(known) == len(scores) else None
+    def per_task(self, of_oracles: bool = False) -> Scores:
+        """The scores when every task has a model of its own: its choice, or its oracle."""
+        of = self.oracle if of_oracles else self.winner
+        return (
+            Scores({})
+            if self.selection is None
+            else Scores.of_tasks({t: self.scores_of(of(t)) for t in self.tasks})
+        )
 
     def _evaluated(self, alpha: float) -> Candidate | None:
         alone = [c for c in self.scored.candidates if c.alpha_alone]

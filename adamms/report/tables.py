@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from adamms.evaluate.bootstrap import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.lmms.results import Metric
 from adamms.merge.candidate import Candidate
@@ -17,13 +18,24 @@ from adamms.search.choice import Choice
 
 @dataclass(frozen=True)
 class Cell:
-    """One number or word; `chosen` by the search without labels, `best` by labels."""
+    """One number or word; `chosen` by the search without labels, `best` by labels.
+
+    Args:
+        error: its standard error, for which a narrow console has no room; "" if it has none.
+    """
 
     text: str
     chosen: bool = False
     best: bool = False
+    error: str = ""
+
+    @classmethod
+    def of(cls, found: Estimate | None, chosen: bool = False, best: bool = False) -> "Cell":
+        """A score with its standard error."""
+        return cls("-" if found is None else words.score(found.value), chosen, best, words.error(found))
 
 
+ERROR = "± one standard error"
 Row = TypeVar("Row")
 # A heading, and what stands below it in the row of something.
 Column = tuple[str, Callable[[Row], str | Cell]]
@@ -91,13 +103,22 @@ def scores(result: Result) -> Table | None:
     if control is not None:
         rows.append(_score_row(result, f"control {result.label(control[0])}", control[1]))
     chosen = result.winner(None)
+    several = f"{SEVERAL}: {chosen}" if chosen and result.label(chosen) == SEVERAL else ""
     return Table(
         f"Scores ({result.unit}) by labels that the search never saw",
         (words.noun(result.candidates), "mean", *(("D",) if overall else ()), *result.tasks),
         tuple(rows),
         strong=frozenset(first + place for place, candidate in enumerate(grid) if candidate == chosen),
-        note=f"{SEVERAL}: {chosen}" if chosen and result.label(chosen) == SEVERAL else "",
+        note="; ".join(note for note in (several, _errors(rows)) if note),
     )
+
+
+def _errors(rows: Iterable[Sequence[Cell]]) -> str:
+    """What the errors of a table of scores are, and how large; "" where none is known."""
+    columns = [[float(cell.error) for cell in column if cell.error] for column in zip(*rows, strict=True)]
+    kinds = {"of a mean": columns[1], "of a task's score": [error for some in columns[2:] for error in some]}
+    said = ", ".join(f"{kind} at most {max(errors):.1f}" for kind, errors in kinds.items() if errors)
+    return f"{ERROR}: {said}" if said else ""
 
 
 def _score_row(
@@ -109,7 +130,7 @@ def _score_row(
         chosen = candidate is not None and candidate == result.winner(task)
         best = candidate is not None and candidate == result.oracle(task)
         best = best or (chosen and result.regret(task) == 0)
-        cells.append(Cell(words.score(found.on(task)), chosen, best))
+        cells.append(Cell.of(found.estimate(task), chosen, best))
     if overall is not None:
         cells.insert(2, Cell(words.difference(overall.differences.get(candidate)) if candidate else ""))
     return tuple(cells)
@@ -157,12 +178,11 @@ def choices(result: Result) -> Table | None:
         note = f"good: how probably it is {words.good(trust)}, LOW below {words.share(words.TRUSTED)}; {note}"
     if result.evaluation is not None:
         columns += [
-            ("score", lambda task: words.score(result.chosen_score(task))),
+            ("score", lambda task: Cell.of(result.scores_of(result.winner(task)).estimate(task))),
             ("oracle", lambda task: "-" if (best := result.oracle(task)) is None else result.label(best)),
-            ("regret", lambda task: words.score(result.regret(task))),
-            ("±", lambda task: words.score(result.regret_error(task))),
+            ("regret", lambda task: Cell.of(result.regret_estimate(task))),
         ]
-        note += "; regret: what the score lacks to the oracle's, ± its standard error"
+        note += f"; regret: what the score lacks to the oracle's; {ERROR}"
     title = "The choice, one winner per task and one for all"
     return Table.of(title, found, columns, strong={len(found) - 1}, note=note)
 
@@ -174,36 +194,36 @@ def _ties(choice: Choice) -> str:
 
 
 def summary(result: Result) -> Table | None:
-    """Mean scores of the choice and of all that it should be compared with."""
+    """Mean scores of the choice and of all that it should be compared with, on the same examples."""
     evaluation, overall, oracle = result.evaluation, result.choice(None), result.oracle(None)
     if evaluation is None:
         return None
-    compared: list[tuple[str, str, float | None]] = []  # model, setting, mean
-    own = result.chosen_score(None)
+    compared: list[tuple[str, str, Scores]] = []  # model, setting, scores
+    own = result.chosen
     if overall is not None:
         compared.append(("chosen, one for all tasks", result.label(overall.candidate), own))
-        compared.append(("chosen, one per task", "", result.per_task_mean()))
+        compared.append(("chosen, one per task", "", result.per_task()))
     if oracle is not None:
-        compared.append(("oracle (best by labels)", result.label(oracle), result.score(oracle, None)))
+        compared.append(("oracle (best by labels)", result.label(oracle), result.scores_of(oracle)))
     if overall is not None:
-        compared.append(("oracle per task", "", result.per_task_mean(of_oracles=True)))
+        compared.append(("oracle per task", "", result.per_task(of_oracles=True)))
     if result.fixed is not None:
-        compared.append(("fixed, no search", str(result.fixed), result.score(result.fixed, None)))
-    if result.target_score(None) is not None:
+        compared.append(("fixed, no search", str(result.fixed), result.scores_of(result.fixed)))
+    if result.target_scores.tasks:
         alpha = "" if result.unmerged is None else "0"
-        compared.append(("target alone", alpha, result.target_score(None)))
-    compared += [(f"donor {name} alone", "", found.mean) for name, found in evaluation.donors.items()]
-    compared += [(f"donor {name} alone: not asked all", "", None) for name in result.unscored]
+        compared.append(("target alone", alpha, result.target_scores))
+    compared += [(f"donor {name} alone", "", found) for name, found in evaluation.donors.items()]
+    compared += [(f"donor {name} alone: not asked all", "", Scores({})) for name in result.unscored]
     if result.best_control is not None:
         candidate, found = result.best_control
-        compared.append(("control's best (no donor)", result.label(candidate), found.mean))
-    columns: list[Column[tuple[str, str, float | None]]] = [
+        compared.append(("control's best (no donor)", result.label(candidate), found))
+    columns: list[Column[tuple[str, str, Scores]]] = [
         ("model", lambda row: row[0]),
         (words.noun(result.candidates), lambda row: row[1]),
-        ("mean", lambda row: words.score(row[2])),
+        ("mean", lambda row: Cell.of(row[2].estimate())),
     ]
-    if own is not None:
-        columns.append(("vs chosen", lambda row: words.signed(None if row[2] is None else row[2] - own)))
+    if own.tasks:
+        columns.append(("vs chosen", lambda row: "" if row[2] is own else signed(row[2].estimate(less=own))))
     missing = [name for name in result.donors if name not in (*evaluation.donors, *result.unscored)]
     return Table.of(
         f"Mean over tasks ({result.unit})",
@@ -214,13 +234,24 @@ def summary(result: Result) -> Table | None:
     )
 
 
+def signed(found: Estimate | None) -> Cell:
+    """A difference with its sign and its standard error."""
+    return Cell(words.signed(None if found is None else found.value), error=words.error(found))
+
+
 def own_scores(result: Result) -> Table | None:
     """The scores per task of a model that was evaluated by itself; None where there are none."""
     if result.scores is None:
         return None
-    found = {**result.scores.tasks, "mean": result.scores.mean}
-    rows = rows_of((name, words.score(value)) for name, value in found.items())
-    return Table(f"Scores ({result.unit})", ("task", "score"), rows, strong=frozenset({len(rows) - 1}))
+    found = result.scores
+    columns: list[Column[str | None]] = [
+        ("task", lambda task: "mean" if task is None else task),
+        ("score", lambda task: Cell.of(found.estimate(task))),
+    ]
+    note = ERROR if words.error(found.estimate()) else ""
+    return Table.of(
+        f"Scores ({result.unit})", (*found.tasks, None), columns, strong={len(found.tasks)}, note=note
+    )
 
 
 def lmms_eval(result: Result) -> Table | None:

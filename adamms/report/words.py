@@ -5,6 +5,7 @@ Knows no results: the sentences about those are in `findings`.
 
 from collections.abc import Iterable, Sequence
 
+from adamms.evaluate.bootstrap import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 from adamms.search.choice import NEIGHBOURS, Choice, Trust
 
@@ -24,6 +25,26 @@ def fixed(value: float | None, digits: int) -> str:
 
 def score(value: float | None) -> str:
     return fixed(value, 1)
+
+
+def error(found: Estimate | None) -> str:
+    """A standard error; "" where it is not known."""
+    return "" if found is None or found.error is None else f"{found.error:.1f}"
+
+
+def estimate(found: Estimate | None) -> str:
+    """A score with its standard error, '95.5 ± 0.8'; the score alone where that is not known."""
+    if found is None:
+        return "-"
+    return score(found.value) + ("" if found.error is None else f" ± {error(found)}")
+
+
+def gap(found: Estimate) -> str:
+    """A difference with its interval: '1.2 points, 95 % interval -0.8 to 3.1'."""
+    if found.interval is None:
+        return f"{found.value:.1f} points; how exact that is, is not known"
+    low, high = found.interval
+    return f"{found.value:.1f} points, 95 % interval {low:.1f} to {high:.1f}"
 
 
 def metric(value: float | None) -> str:

@@ -4,7 +4,7 @@ Made from answers alone. Knows no labels, models or engines.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
@@ -94,6 +94,7 @@ class Choice:
         several: whether several coefficients are better than one, if they were tried.
         doubts: sentences that say why the data hardly support a choice; see `search.doubts`.
         compared: by what the answers were compared, and why, for people; "" where nobody knows.
+        intervals: candidate -> between which values D lies in 95 % of the resamples.
     """
 
     candidate: Candidate
@@ -107,6 +108,7 @@ class Choice:
     several: Several | None = None
     doubts: tuple[str, ...] = ()
     compared: str = ""
+    intervals: Mapping[Candidate, tuple[float, float]] = field(default_factory=dict)
 
     def doubted(self, *doubts: str) -> "Choice":
         """The choice with reasons why its data cannot support it, and a probability of at most `DOUBTED`."""
@@ -128,6 +130,7 @@ class Choice:
             "doubts": list(self.doubts),
             "compared": self.compared,
             **({} if self.several is None else {"several": self.several.to_json()}),
+            "intervals": {str(candidate): list(ends) for candidate, ends in self.intervals.items()},
             **names_to_json(self.differences),
         }
 
@@ -146,6 +149,7 @@ class Choice:
             several=Several.from_json(data["several"]) if "several" in data else None,
             doubts=tuple(data.get("doubts", ())),
             compared=data.get("compared", ""),
+            intervals={names[name]: (low, high) for name, (low, high) in data.get("intervals", {}).items()},
         )
 
 

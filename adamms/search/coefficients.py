@@ -125,6 +125,7 @@ class Coefficients(Strategy):
             wins=dict.fromkeys(order, 0.0)
             | {several.single: 1 - several.confidence, several.best: several.confidence},
             examples=len(kept),
+            intervals={},
         )
         near = [place for place, other in enumerate(order) if other != several.best]
         return self._judged(taken, evidence, differences, kept, self._resampled(held), near)

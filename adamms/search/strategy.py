@@ -24,6 +24,8 @@ from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 from adamms.search.trust import trust
 
+INTERVAL = (2.5, 97.5)  # percentiles: 95 % of the resamples lie between them
+
 
 @dataclass(frozen=True)
 class Strategy:
@@ -127,6 +129,7 @@ class Strategy:
         tied, wins = contest.tied(scores), contest.wins(resampled)
         winner = contest.winner(tied)
         able = np.flatnonzero(contest.allowed)
+        ends = np.percentile(resampled, INTERVAL, axis=0)  # (2, candidates)
         choice = Choice(
             candidate=candidates[winner],
             differences={candidates[place]: float(scores[place]) for place in able},
@@ -136,6 +139,7 @@ class Strategy:
             examples=held.shape[1],
             because=self.because,
             compared=differences.names(examples),
+            intervals={candidates[place]: (float(ends[0, place]), float(ends[1, place])) for place in able},
         )
         return self._judged(choice, evidence, differences, examples, resampled, contest.beside(winner))
 

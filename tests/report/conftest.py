@@ -121,6 +121,37 @@ def result() -> Result:
     )
 
 
+@pytest.fixture(scope="session")
+def pointed(result: Result) -> Result:
+    """The run with points of 50 examples of each task, about the same scores; D has intervals."""
+
+    def model(found: Scores) -> Scores:
+        return Scores.of(
+            {
+                task: {f"{task}{i:02}": float(2 * i < score) for i in range(50)}
+                for task, score in found.tasks.items()
+            }
+        )
+
+    def around(choice: Choice) -> Choice:
+        return replace(choice, intervals={c: (d / 2, 2 * d + 1) for c, d in choice.differences.items()})
+
+    evaluation, selection = result.scored, result.selection
+    assert selection is not None
+    return replace(
+        result,
+        evaluation=Evaluation(
+            {c: model(scores) for c, scores in evaluation.candidates.items()},
+            {name: model(scores) for name, scores in evaluation.donors.items()},
+            {c: model(scores) for c, scores in evaluation.control.items()},
+        ),
+        selection=Selection(
+            {task: around(choice) for task, choice in selection.tasks.items()}, around(selection.overall)
+        ),
+        labelled=400,
+    )
+
+
 HOSTILE = "<script>window.hacked = true</script><img src=x onerror='window.hacked = true'>"
 LONG = "a long caption of a picture, " * 100
 

@@ -1,6 +1,7 @@
 """The model card: metadata that the hub accepts, licences of what went in, results, and code that runs."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,18 @@ def test_results_are_in_the_text_and_in_the_index(tmp_path: Path) -> None:
     rows = [line for line in card.splitlines() if line.startswith(("| this", "| target", "| donor"))]
     assert [row.split("|")[1].strip() for row in rows] == ["this model", "target alone", "donor b alone"]
     assert ModelCard(card).data.eval_results[0].metric_value == 70.0
+
+
+def test_scores_have_their_standard_errors_and_are_compared_with_the_better_parent(
+    pointed: Result, tmp_path: Path
+) -> None:
+    merged = replace(pointed, merged=pointed.winner(None))
+    card = write_card(tmp_path, [TARGET], RECIPE, LOADER, merged)
+    mean = pointed.target_scores.estimate()
+    assert mean is not None
+    assert f"| target alone | {mean.value:.1f} ± {mean.error:.1f} |" in card
+    assert "labelled examples, ± one standard error:" in card
+    assert "The better parent, donor a, has " in card
 
 
 def test_a_search_over_one_axis_has_its_picture_on_the_card(result: Result, tmp_path: Path) -> None:

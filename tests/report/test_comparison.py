@@ -81,7 +81,7 @@ def test_what_is_read_is_what_the_run_found(result: Result, tmp_path: Path, seve
     assert run.selection is not None
     assert job.score == run.score(run.selection.overall.candidate, None)
     assert run.evaluation is not None
-    assert job.best_donor == run.evaluation.donors["a"].mean
+    assert job.best_donor == run.evaluation.donors["a"]
 
 
 def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
@@ -106,6 +106,31 @@ def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
     assert [row[mean].best for row in table.rows] == [True, False, False]
     # The targets' scores differ, as those of different seeds would: so they are columns.
     assert table.columns[-2:] == ("target", "best donor")
+
+
+def test_searches_are_compared_with_the_best_over_the_same_examples(pointed: Result, tmp_path: Path) -> None:
+    """The choice of one is much worse; that of another only by an example that it got wrong."""
+    assert pointed.evaluation is not None
+    best = pointed.winner(None)
+    own = pointed.scores_of(best)
+    unlucky = {**own.points, "read": {**own.points["read"], "read00": 0.0}}
+    for number, found in enumerate((own, Scores.of(unlucky), pointed.scores_of(Candidate(1.0)))):
+        given = {**pointed.evaluation.candidates, best: found}
+        evaluation = replace(pointed.evaluation, candidates=given)
+        leave(record(tmp_path, number, f"search.rule=r{number}"), replace(pointed, evaluation=evaluation))
+    comparison = gather(tmp_path)
+    assert comparison.best == [0]
+    assert comparison.not_told_apart == comparison.to_json()["not_told_apart_from_the_best"] == [1]
+    table = comparison_tables.overview(comparison)
+    assert table is not None
+    gaps = [row[table.columns.index("vs best")] for row in table.rows]
+    assert gaps[0].text == ""
+    assert (gaps[1].text, gaps[1].error) == ("-0.2", "0.3")
+    assert float(gaps[2].text) < -10
+    printed = shown(comparison)
+    assert "not told apart from the best: job 1\n" in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "not told apart: job 1" in Page(write_comparison(comparison)).text
 
 
 def test_a_donor_that_was_not_asked_is_said_to(result: Result, tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_choice_confidence_and_regret_of_every_task(result: Result) -> None:
     assert line["all_alpha"] == 0.3
 
 
+def test_beside_each_score_is_its_standard_error(pointed: Result) -> None:
+    line = metrics.overall(pointed) | metrics.details(pointed)
+    scores = [name for name in line if re.search("_(score|regret|gain|choice|oracle)$", name)]
+    assert len(scores) > 30
+    assert all(f"{name}_error" in line for name in scores)
+    gain = pointed.chosen.estimate(less=pointed.target_scores)
+    assert gain is not None
+    assert (line["all_gain"], line["all_gain_error"]) == (gain.value, gain.error)
+    row = metrics.curves(pointed).rows[2]
+    found = pointed.scores_of(pointed.grid[2]).estimate("read")
+    assert found is not None
+    assert row["score_error/task_read"] == found.error
+    assert "control_error/all" in row
+
+
 def test_time_and_throughput_of_every_stage(result: Result) -> None:
     again = (*result.timings, StageTiming("search", 7.66, 900, "answers"), StageTiming("respond 0.3", 2.0))
     found = metrics.details(replace(result, timings=again))
@@ -122,6 +137,7 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
     assert row == {
         "lmms_eval_mme_perception": 1500.5,
         "lmms_eval_gqa_lite_exact_match_strict_match": 0.25,
+        "lmms_eval_gqa_lite_exact_match_strict_match_error": 0.01,
         "task_read_it_score": 50.0,
         "task_add_score": 100.0,
         "all_score": 75.0,

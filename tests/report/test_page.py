@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from page_text import Page
 from PIL import Image
 
 from adamms.data.example import Example
@@ -187,6 +188,39 @@ def test_curves_say_the_numbers_of_the_data(result: Result):
         assert stop.get("D, changed answers") == (None if difference is None else f"{difference:.0f}")
     assert sum(stop.width for stop in chart.stops) == pytest.approx(chart.right - chart.left, abs=0.6)
     assert len(curves.per_task(result)) == len(result.tasks)
+
+
+def test_bands_are_the_intervals_around_the_curves(pointed: Result):
+    assert pointed.selection is not None
+    chart = curves.overall(pointed)
+    assert chart is not None
+    scores, differences = chart.panels
+    for panel, kind, count in ((scores, "merged", 11), (differences, "d", 9)):
+        line, band = dict(panel.lines)[kind], dict(panel.bands)[kind]
+        low, high = band[:count], band[count:][::-1]
+        for (x, y), (_, below), (at, above) in zip(line, low, high, strict=True):
+            assert x == at
+            assert panel.bottom >= below >= y >= above >= panel.top
+    told = {stop.heading: {name: value for _, name, value in stop.rows} for stop in chart.stops}["alpha 0.3"]
+    mean = pointed.scores_of(Candidate(0.3)).estimate()
+    assert mean is not None
+    assert mean.interval is not None
+    assert told["merged"] == "{:.1f} ({:.1f} to {:.1f})".format(mean.value, *mean.interval)
+    least, most = pointed.selection.overall.intervals[Candidate(0.3)]
+    assert told["D, changed answers"].endswith(f" ({least:.0f} to {most:.0f})")
+
+
+def test_numbers_come_with_their_standard_errors(pointed: Result, tmp_path: Path):
+    page = Page(write_report(tmp_path, pointed))
+    mean, read = (pointed.target_scores.estimate(task) for task in (None, "read"))
+    assert mean is not None
+    assert read is not None
+    scores = page.tables["Scores (%) by labels that the search never saw"]
+    target = next(row for row in scores if "0 target" in row)
+    assert target[1] == f"{mean.value:.1f}± {mean.error:.1f}"
+    assert target[3] == f"{read.value:.1f}± {read.error:.1f}"
+    assert "± is one standard error over the 400 labelled examples" in page.text
+    assert Result.from_json(json.loads((tmp_path / "result.json").read_text())) == pointed
 
 
 def test_higher_scores_are_drawn_higher_on_one_scale(result: Result):

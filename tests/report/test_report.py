@@ -121,7 +121,7 @@ def test_one_task_and_three_alphas_are_enough(result: Result, tmp_path: Path):
     small = replace(result, selection=Selection({"read": only}, only), evaluation=evaluation)
     page = Page(write_report(tmp_path, small))
     assert "over 1 example." in page.text
-    assert "NOT better than the target alone" in page.text
+    assert "The better parent, the target, has 50.0 (difference 0.0 points; how exact" in page.text
 
 
 def test_a_folder_that_cannot_be_written_is_named(result: Result, tmp_path: Path):

@@ -180,6 +180,7 @@ def test_selection_json_has_the_agreed_shape() -> None:
                 "trust",
                 "doubts",
                 "compared",
+                "intervals",
             )
         }
         assert isinstance(choice["alpha"], float)

@@ -22,18 +22,28 @@ class Series:
         kind: its class in the style sheet.
         points: (x, y), x increasing.
         across: whether it is the same at every x.
+        band: (x, low, high) around it, where that is known.
     """
 
     name: str
     kind: str
     points: tuple[tuple[float, float], ...]
     across: bool = False
+    band: tuple[tuple[float, float, float], ...] = ()
 
     def at(self, x: float) -> float | None:
         """Its value there; None where it has none."""
         if self.across:
             return self.points[0][1]
         return next((y for place, y in self.points if abs(place - x) < 1e-9), None)
+
+    def said(self, x: float, digits: int) -> str:
+        """Its value there, with the ends of its band; "" where it has none."""
+        value = self.at(x)
+        ends = next(((low, high) for place, low, high in self.band if abs(place - x) < 1e-9), None)
+        if value is None or ends is None:
+            return "" if value is None else f"{value:.{digits}f}"
+        return f"{value:.{digits}f} ({ends[0]:.{digits}f} to {ends[1]:.{digits}f})"
 
 
 @dataclass(frozen=True)
@@ -85,13 +95,14 @@ class Stop:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A panel in picture coordinates; a line is the class of its curve, and its points."""
+    """A panel in picture coordinates; a line is the class of its curve, and its points; so is a band."""
 
     label: str
     top: float
     bottom: float
     ticks: tuple[tuple[float, str], ...]
     lines: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
+    bands: tuple[tuple[str, tuple[tuple[float, float], ...]], ...]
     across: tuple[tuple[str, float], ...]
     spots: tuple[Spot, ...]
 
@@ -169,12 +180,17 @@ class Chart:
         def line(series: Series) -> tuple[str, tuple[tuple[float, float], ...]]:
             return series.kind, tuple((self.x(x), y(value)) for x, value in series.points)
 
+        def band(series: Series) -> tuple[str, tuple[tuple[float, float], ...]]:
+            low = [(self.x(x), y(least)) for x, least, _ in series.band]
+            return series.kind, (*low, *((self.x(x), y(most)) for x, _, most in reversed(series.band)))
+
         return Drawn(
             label=panel.label,
             top=top,
             bottom=bottom,
             ticks=tuple((y(value), f"{value:g}") for value in round_values(low, high)),
             lines=tuple(line(series) for series in panel.series if not series.across),
+            bands=tuple(band(series) for series in panel.series if series.band),
             across=tuple((one.kind, y(one.points[0][1])) for one in panel.series if one.across),
             spots=tuple(Spot(spot.kind, self.x(spot.x), y(spot.y)) for spot in panel.spots),
         )
@@ -187,8 +203,8 @@ class Chart:
         told = [(panel, series) for panel in self.data if panel.told for series in panel.series]
         stops = []
         for (value, name), x, (left, right) in zip(self.places, centres, pairwise(edges), strict=True):
-            found = [(panel, series, series.at(value)) for panel, series in told]
-            rows = [(s.kind, s.name, f"{y:.{panel.digits}f}") for panel, s, y in found if y is not None]
+            found = [(series, series.said(value, panel.digits)) for panel, series in told]
+            rows = [(series.kind, series.name, said) for series, said in found if said]
             heading = f"{self.noun} {name}".strip()
             stops.append(Stop(x, round(left, 1), round(right - left, 1), heading, tuple(rows)))
         return stops
@@ -196,7 +212,9 @@ class Chart:
 
 def _limits(panels: Sequence[Panel]) -> tuple[float, float]:
     """The ends of an axis on which all values of the panels can be seen; not much beyond their ceiling."""
-    values = [y for panel in panels for series in panel.series for _, y in series.points]
+    drawn = [series for panel in panels for series in panel.series]
+    values = [y for series in drawn for _, y in series.points]
+    values += [end for series in drawn for _, low, high in series.band for end in (low, high)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.08 * ((high - low) or 1.0)
     bottom, top = low - room, high + room

@@ -63,8 +63,13 @@ def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
     if best:
         first = comparison.jobs[best[0]]
         equal = f", and {len(best) - 1} more" if len(best) > 1 else ""
-        said = f"chosen by {names[best[0]]}{equal}"
-        facts.append(Fact("Highest mean score, by labels", words.score(first.score), said, "good"))
+        level = (
+            f"; not told apart: job {', '.join(map(str, comparison.not_told_apart))}"
+            if comparison.not_told_apart
+            else ""
+        )
+        said, error = f"chosen by {names[best[0]]}{equal}{level}", words.error(first.found.chosen.estimate())
+        facts.append(Fact("Highest mean score, by labels", words.score(first.score), said, "good", error))
         choice = first.found.choice(None)
         if choice is not None:
             said = f"good with a probability of {words.probability(choice.trust)}" if choice.trust else ""

@@ -5,6 +5,7 @@ Decides what is drawn; `charts` where.
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 
 from adamms.merge.candidate import Candidate
 from adamms.report import words
@@ -47,7 +48,7 @@ def _panels(result: Result, task: str | None) -> list[Panel]:
         known = choice.differences
         beside = known.get(result.several) if result.several else None
         series = (
-            *_along(result, words.curve(choice), "d", known),
+            *_along(result, words.curve(choice), "d", known, choice.intervals),
             *_across(result, "several coefficients", "several", beside),
         )
         whole = all(abs(value - round(value)) < 1e-9 for value in known.values())
@@ -64,20 +65,31 @@ def _scores(result: Result, task: str | None) -> tuple[Series, ...]:
     ]
     control = {candidate: scores.on(task) for candidate, scores in found.control.items()}
     merged = {candidate: scores.on(task) for candidate, scores in found.candidates.items()}
+    estimates = {candidate: scores.estimate(task) for candidate, scores in found.candidates.items()}
+    intervals = {c: one.interval for c, one in estimates.items() if one is not None and one.interval}
     return (
-        *_across(result, "target alone", "target", result.target_score(task)),
+        *_across(result, "target alone", "target", result.target_scores.on(task)),
         *chain(*donors),
         *_along(result, "control, no donor", "control", control),
-        *_along(result, "merged", "merged", merged),
+        *_along(result, "merged", "merged", merged, intervals),
         *_across(result, "several coefficients", "several", result.score(result.several, task)),
     )
 
 
-def _along(result: Result, name: str, kind: str, values: Mapping[Candidate, float | None]) -> list[Series]:
-    """The curve of the values that are known; of several coefficients, which are on no axis, not."""
+def _along(
+    result: Result,
+    name: str,
+    kind: str,
+    values: Mapping[Candidate, float | None],
+    intervals: Mapping[Candidate, tuple[float, float]] = MappingProxyType({}),
+) -> list[Series]:
+    """The curve of the values that are known, with its band; of several coefficients, on no axis, not."""
     known = {c: value for c, value in sorted(values.items()) if value is not None and c != result.several}
     points = tuple((_x(candidate, result), value) for candidate, value in known.items())
-    return [Series(name, kind, points)] if points else []
+    band = tuple(
+        (_x(candidate, result), *intervals[candidate]) for candidate in known if candidate in intervals
+    )
+    return [Series(name, kind, points, band=band)] if points else []
 
 
 def _across(result: Result, name: str, kind: str, value: float | None) -> list[Series]:

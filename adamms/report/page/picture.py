@@ -39,6 +39,8 @@ def drawn(chart: Chart) -> bytes:
             axes.text(14, middle, panel.label, rotation=90, ha="center", va="center")
             for kind, y in panel.across:
                 axes.plot(across, [y, y], color=COLOURS[kind], linestyle=":", linewidth=1.6)
+            for kind, points in panel.bands:
+                axes.fill(*zip(*points, strict=True), color=COLOURS[kind], alpha=0.15, linewidth=0)
             for kind, points in panel.lines:
                 xs, ys = zip(*points, strict=True)
                 style = "--" if kind == "control" else "-"

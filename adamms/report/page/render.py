@@ -21,12 +21,13 @@ FILES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that comes first: `mood` is "good", "fair", "bad" or ""."""
+    """A number that comes first, with its standard error: `mood` is "good", "fair", "bad" or ""."""
 
     name: str
     value: str
     words: str
     mood: str = ""
+    error: str = ""
 
 
 def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) -> str:

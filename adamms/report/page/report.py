@@ -6,6 +6,7 @@ Arranges what `tables`, `words` and the other modules of this folder make of a `
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from adamms.evaluate.bootstrap import Estimate
 from adamms.report import findings, plan_tables, tables, words
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers
@@ -35,8 +36,8 @@ def page(result: Result) -> str:
         "title": words.printable(result.title),
         "about": _about(result),
         "facts": _facts(result),
-        "findings": findings.paragraphs(result),
-        "noise": findings.noise(result),
+        "findings": findings.paragraphs(result, doubts=False),
+        "exactness": findings.exactness(result),
         "overall": overall,
         "legend": _legend(result, overall),
         "tasks": curves.per_task(result),
@@ -92,26 +93,29 @@ def _facts(result: Result) -> list[Fact]:
         )
     if not choice.doubts:
         facts.append(Fact("Wins", words.wins(choice), "of the bootstrap resamples"))
-    own, regret, oracle = result.score(choice.candidate, None), result.regret(None), result.oracle(None)
+    own, regret = result.chosen.estimate(), result.regret_estimate(None)
     if own is None or regret is None:
         return facts
-    error = "" if (known := result.regret_error(None)) is None else f" ± {known:.1f}"
-    best = "the best of the grid" if regret <= 1e-9 else f"{regret:.1f}{error} below the oracle, {oracle}"
+    best = f"{words.estimate(regret)} below the oracle, {result.oracle(None)}"
+    if regret.value <= 1e-9:
+        best = "the best of the grid"
     unit = "%" if result.unit == "%" else f" {result.unit}"
-    facts.append(Fact("Mean score, by labels", f"{own:.1f}{unit}", best))
-    if parents := result.parents:
-        name = max(parents, key=lambda name: parents[name])
-        said = f"{name} alone has {parents[name]:.1f}"
-        facts.append(_gain("Against the better parent", own - parents[name], said))
+    facts.append(Fact("Mean score, by labels", f"{own.value:.1f}{unit}", best, error=words.error(own)))
+    if better := result.better_parent:
+        name, parent, gain = better
+        facts.append(_gain("Against the better parent", gain, f"{name} alone has {parent.mean:.1f}"))
     if result.best_control is not None:
         candidate, found = result.best_control
         said = f"its best, at {result.label(candidate)}, has {found.mean:.1f}"
-        facts.append(_gain("Against the control, no donor", own - found.mean, said))
+        beyond = result.chosen.estimate(less=found)
+        facts += [] if beyond is None else [_gain("Against the control, no donor", beyond, said)]
     return facts
 
 
-def _gain(name: str, gain: float, words: str) -> Fact:
-    return Fact(name, f"{gain:+.1f}", words, "good" if gain > 0 else "bad")
+def _gain(name: str, gain: Estimate, said: str) -> Fact:
+    mood = ("good" if gain.value > 0 else "bad") if gain.told_apart else "fair"
+    apart = "" if gain.told_apart or gain.interval is None else "; not told apart"
+    return Fact(name, f"{gain.value:+.1f}", said + apart, mood, words.error(gain))
 
 
 def _legend(result: Result, overall: curves.Chart | None) -> list[tuple[str, str]]:
@@ -128,7 +132,7 @@ def _coverage(result: Result) -> list[Share]:
         Share(
             "merged" if group.action == "merge" else f"kept: {group.reason}",
             100 * group.bytes / total,
-            f"{group.tensors} tensors, {words.scaled(group.bytes, 'B')}",
+            f"{group.tensors} tensor{'' if group.tensors == 1 else 's'}, {words.scaled(group.bytes, 'B')}",
             "merged" if group.action == "merge" else f"kept{index % 4}",
         )
         for index, group in enumerate(groups)

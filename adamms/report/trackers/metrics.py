@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result, StageTiming
 
@@ -57,32 +59,33 @@ def curves(result: Result) -> Curves:
 
 def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
     """Section -> scope -> value, of what is known of the candidate."""
-    found: dict[str, Row] = {"difference": {}, "wins": {}, "score": {}, "control": {}}
-    control = result.scored.control.get(candidate)
+    found: dict[str, Row] = {"difference": {}, "wins": {}}
+    scored = {
+        "score": result.scores_of(candidate),
+        "control": result.scored.control.get(candidate, Scores({})),
+    }
     for task, scope in _scopes(result).items():
         choice = result.choice(task)
         if choice is not None and candidate in choice.differences:
             found["difference"][scope] = choice.differences[candidate]
             found["wins"][scope] = choice.wins.get(candidate, 0.0)
-        score = result.score(candidate, task)
-        if score is not None:
-            found["score"][scope] = score
-        if control is not None and (value := control.on(task)) is not None:
-            found["control"][scope] = value
+        for section, scores in scored.items():
+            for name, value in _estimate(section, scores.estimate(task)).items():
+                found.setdefault(name, {})[scope] = value
     return {section: values for section, values in found.items() if values}
 
 
 def overall(result: Result) -> Row:
     """The choice over all tasks, how sure it is and what it is worth: `all_alpha`, `all_score` ..."""
-    own, target = result.chosen_score(None), result.target_score(None)
-    return _choice(result, None, "all") | _known(
-        {
-            "all_target_score": target,
-            "all_control_score": result.best_control[1].mean if result.best_control else None,
-            "all_score_per_task_choice": result.per_task_mean(),
-            "all_score_per_task_oracle": result.per_task_mean(of_oracles=True),
-            "all_gain": None if own is None or target is None else own - target,
-        }
+    row = _choice(result, None, "all")
+    if result.best_control:
+        row |= _estimate("all_control_score", result.best_control[1].estimate())
+    return (
+        row
+        | _estimate("all_target_score", result.target_scores.estimate())
+        | _estimate("all_score_per_task_choice", result.per_task().estimate())
+        | _estimate("all_score_per_task_oracle", result.per_task(of_oracles=True).estimate())
+        | _estimate("all_gain", result.chosen.estimate(less=result.target_scores))
     )
 
 
@@ -103,13 +106,16 @@ def details(result: Result) -> Row:
     row: Row = {}
     for task, scope in _scopes(result).items():
         row |= {} if task is None else _choice(result, task, scope)
-    row |= {f"donor_{identifier(name)}_score": scores.mean for name, scores in result.scored.donors.items()}
+    for donor, scores in result.scored.donors.items():
+        row |= _estimate(f"donor_{identifier(donor)}_score", scores.estimate())
     if result.scores is not None:
-        row |= {f"task_{identifier(task)}_score": value for task, value in result.scores.tasks.items()}
-        row["all_score"] = result.scores.mean
+        for task in result.scores.tasks:
+            row |= _estimate(f"task_{identifier(task)}_score", result.scores.estimate(task))
+        row |= _estimate("all_score", result.scores.estimate())
     for metric in result.lmms_eval.metrics if result.lmms_eval else ():  # in lmms-eval's own units
         chosen = "" if metric.filter == "none" else f"_{metric.filter}"
-        row[f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"] = metric.value
+        metric_name = f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"
+        row |= _estimate(metric_name, Estimate(metric.value, metric.stderr))
     return row | _coverage(result) | _times(result.timings)
 
 
@@ -123,18 +129,18 @@ def _choice(result: Result, task: str | None, scope: str) -> Row:
         values["doubts"] = len(choice.doubts)
         values["confidence"] = choice.confidence
         values["difference"] = choice.differences[choice.candidate]
-    values["score"] = result.chosen_score(task)
-    values["oracle_score"] = result.score(oracle, task)
-    values["oracle_score_error"] = None if oracle is None else result.error(oracle, task)
-    values["regret"] = result.regret(task)
-    values["regret_error"] = result.regret_error(task)
+    values |= _estimate("score", result.scores_of(result.winner(task)).estimate(task))
+    values |= _estimate("oracle_score", result.scores_of(oracle).estimate(task))
+    values |= _estimate("regret", result.regret_estimate(task))
     if oracle is not None:
         values |= {f"oracle_{identifier(short(key))}": value for key, value in oracle.settings.items()}
-    return _known({f"{scope}_{name}": value for name, value in values.items()})
+    return {f"{scope}_{name}": value for name, value in values.items() if value is not None}
 
 
-def _known(values: Mapping[str, float | None]) -> Row:
-    return {name: value for name, value in values.items() if value is not None}
+def _estimate(name: str, found: Estimate | None) -> Row:
+    """A score, and with `_error` behind its name its standard error; what is not known is left out."""
+    values = {} if found is None else {name: found.value, f"{name}_error": found.error}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _coverage(result: Result) -> Row:

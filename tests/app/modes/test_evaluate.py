@@ -29,7 +29,7 @@ def test_scores_answers_and_a_report_of_a_folder(run: Run, talkative: Path, tmp_
     page = Page(out / "report.html")
     assert "Evaluation of target" in page.text
     assert "What was evaluated" in page.text
-    assert page.tables["Scores (%)"][-1] == ["mean", f"{scores['mean']:.1f}"]
+    assert page.tables["Scores (%)"][-1] == ["mean", f"{scores['mean']:.1f}± {scores['mean_error']:.1f}"]
     assert "Scores (%)" in done.out
     assert not (out / "model").exists()
 

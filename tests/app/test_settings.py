@@ -12,8 +12,9 @@ from adamms.app.messages import explain
 from adamms.app.settings import read
 from adamms.errors import AdammsError
 
-# Groups whose options are keys at the top level, or of Hydra's own; and models, which have the same keys.
-ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/")
+# Groups whose options are keys at the top level, or of Hydra's own; models, which have the same keys; an
+# option without a key.
+ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/", "merge/schedule/none")
 CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["model/custom", "model/demo"]
 # What an option goes with.
 NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}

@@ -16,6 +16,7 @@ from command import ROOT
 from adamms.app.build import checked_arguments
 from adamms.data.digits import SKILLS, Glyphs
 from adamms.demo import batches, factory
+from adamms.demo.language import WORDS
 from adamms.demo.training import Regime, Trainer
 from adamms.errors import AdammsError
 from adamms.report.console import Console
@@ -91,6 +92,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from adamms.demo import factory
+from adamms.demo.language import WORDS
 from adamms.demo.training import Regime, Trainer
 real = Trainer.fit
 def fit(trainer, stage, *rest):
@@ -120,7 +122,9 @@ def answers(noise: float) -> Iterator[tuple[int, ...]]:
     """The labels of a few hundred lessons, as tokens."""
     skill = next(skill for skill in SKILLS if skill.name == "double")
     rng = np.random.default_rng(0)
-    stream = batches.image_batches(rng, Glyphs.load("train"), ("<image>",), 200, 1, [skill], False, noise)
+    stream = batches.image_batches(
+        rng, WORDS, Glyphs.load("train"), ("<image>",), 200, 1, [skill], slice(0, 1), False, noise
+    )
     for row in next(stream).labels.tolist():
         yield tuple(token for token in row if token >= 0)
 

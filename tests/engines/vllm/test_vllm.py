@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from test_child import alive, wait_until
 from tiny_merges import described, published
 
 from adamms.data.example import Example
+from adamms.engines.answer import Answer
+from adamms.engines.base import Engine
 from adamms.engines.transformers.live_model import before
 from adamms.engines.vllm.engine import VllmEngine
 from adamms.engines.vllm.messages import Reply
@@ -42,6 +44,7 @@ MISSING = pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not inst
 Case = tuple[float, tuple[str, ...]]
 PLAIN: tuple[Case, ...] = ((0.6, ()), (0.0, ()), (0.3, ()), (1.0, ()))
 HALF: Case = (0.5, ("attn.q", "mlp.up", "norm"))
+SCORED: Case = (0.3, ())
 ORDER = (*PLAIN, HALF, (0.3, ()), (0.0, ()), HALF, (0.6, ()), (1.0, ()))
 
 
@@ -58,6 +61,7 @@ class Record:
         untouched: answers before any recipe was loaded.
         visits: (case, answers) in the order visited.
         encoded: images encoded: after the first answers, after the last.
+        scored: what the case SCORED says of `given_texts`, in that order and in the reverse one.
         refusals: what was asked -> (answers that came before the error, its message).
         pid: of the engine's process, which is over.
     """
@@ -65,6 +69,7 @@ class Record:
     untouched: dict[str, Reply]
     visits: list[tuple[Case, dict[str, Reply]]] = field(default_factory=list)
     encoded: list[int] = field(default_factory=list)
+    scored: list[list[Answer]] = field(default_factory=list)
     refusals: dict[str, tuple[list[str], str]] = field(default_factory=dict)
     pid: int = 0
 
@@ -83,6 +88,16 @@ def recipe(pair: Path, case: Case, target: str) -> Recipe:
 
 def ask(engine: VllmEngine, examples: tuple[Example, ...]) -> dict[str, Reply]:
     return {reply.example: reply for reply in engine.replies(examples)}
+
+
+def given_texts(examples: tuple[Example, ...]) -> list[tuple[Example, str]]:
+    asked = (*examples[:5], replace(examples[5], image=None))
+    return [(example, text) for text in ("two one", "largest", "") for example in asked]
+
+
+def scores(engine: Engine, said: list[tuple[Example, str]]) -> list[Answer]:
+    found = dict(engine.score(said))
+    return [found[place] for place in range(len(said))]
 
 
 def tokens(replies: dict[str, Reply]) -> dict[str, tuple[int, ...]]:
@@ -129,6 +144,9 @@ def record(pair: Path, target: str, examples: tuple[Example, ...], folder: Path)
         for case in ORDER:
             engine.load(recipe(pair, case, target))
             done.visits.append((case, ask(engine, examples)))
+            if case == SCORED and not done.scored:
+                said = given_texts(examples)
+                done.scored = [scores(engine, said), scores(engine, said[::-1])[::-1]]
         done.encoded.append(engine.images_encoded)
         next(engine.replies(examples))  # dropped half way, which is not to disturb what follows
         for name, example in bad.items():
@@ -216,6 +234,25 @@ class TestLiveEngine:
                 assert [value for _, value in one.likeliest] == pytest.approx(
                     [value for _, value in other.likeliest], abs=1e-3
                 )
+
+    def test_scores_of_given_texts_are_those_of_transformers(
+        self, records, target: str, pair: Path, examples: tuple[Example, ...]
+    ) -> None:
+        """1e-3 as above. The images were encoded before, see `test_each_image_is_encoded_once_...`."""
+        settings = {key: SETTINGS[key] for key in ("batch_size", "max_new_tokens")}
+        with transformers_engine(pair / target, **settings, logprobs=LOGPROBS, accelerator="cpu") as engine:
+            engine.load(recipe(pair, SCORED, target))
+            plain = scores(engine, given_texts(examples))
+        for found in records(target).scored:
+            assert [answer.text for answer in found] == [answer.text for answer in plain]
+            for answer, other in zip(found, plain, strict=True):
+                pairs = list(zip(answer.tokens, other.tokens, strict=True))
+                assert len(pairs) == len(answer.text.split()) + 1
+                for one, same in pairs:
+                    assert one.logprob == pytest.approx(same.logprob, abs=1e-3)
+                    assert [value for _, value in one.likeliest] == pytest.approx(
+                        [value for _, value in same.likeliest], abs=1e-3
+                    )
 
 
 def leave(engine: VllmEngine, examples: tuple[Example, ...]) -> Iterator[str]:

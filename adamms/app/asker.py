@@ -25,18 +25,8 @@ from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import is_text_only
 from adamms.report.console import Console
-from adamms.search.evidence import (
-    CONTROL,
-    DISTURBED,
-    DONORS,
-    PARENTS,
-    SCORES,
-    SCORES_OF_ALL,
-    SURENESS,
-    TOKENS,
-    Evidence,
-    pool,
-)
+from adamms.report.cost import Cost
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SCORES, SCORES_OF_ALL, Evidence, pool
 
 UNMERGED = Candidate(0.0)
 
@@ -222,6 +212,16 @@ class Asker:
                     held.setdefault(example, {})[text] = answer
                     advance(1)
 
+    @property
+    def cost(self) -> Cost:
+        """What was asked for so far, the donors' answers included."""
+        held = [
+            row for each in (self.answers, self.control, self.changed, self.unmerged) for row in each.values()
+        ]
+        scored = (texts for row in self.scored.values() for texts in row.values())
+        answers = (answer for row in (*held, *self.donors.values()) for answer in row.values())
+        return Cost.of(answers, (answer for texts in scored for answer in texts.values()))
+
     def _ask_target(self, questions: Sequence[Example]) -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
         recipe = self.merges.at(UNMERGED)
@@ -256,43 +256,6 @@ class Asker:
         except AdammsError:
             return False
         return True
-
-
-def check_needs(run: Run) -> None:
-    """Raise AdammsError if the strategy needs answers or log-probabilities that nobody is asked for."""
-    if CONTROL in run.strategy.needs and not run.score_control:
-        raise AdammsError("this search needs the answers of the control: evaluate.control=true")
-    if DONORS in run.strategy.needs and PARENTS not in run.strategy.needs:
-        raise AdammsError("this search looks at the donors' own answers: search.donors=true")
-    if SCORES in run.strategy.needs and not {PARENTS, SCORES_OF_ALL} & set(run.strategy.needs):
-        raise AdammsError(
-            "this search scores the parents' answers: search.donors=true, or search.signal.pool=all for the "
-            "candidates' as well"
-        )
-    if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
-        raise AdammsError(
-            "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
-            "1 where only those of the answers themselves count, as in search=trusted"
-        )
-
-
-def check_recorded(needs: Sequence[str]) -> None:
-    """Raise AdammsError if a strategy needs more than the candidates' answers, which logs do not have."""
-    names = {
-        PARENTS: "the parents' own answers",
-        CONTROL: "the answers of a control",
-        DISTURBED: "answers to disturbed inputs",
-        TOKENS: "log-probabilities",
-        SURENESS: "the answers' log-probabilities",
-        SCORES: "the probabilities that candidates give to others' answers",
-    }
-    if needs:
-        raise AdammsError(
-            f"this search needs {' and '.join(names[need] for need in needs if need in names)}, and "
-            f"engine=replay has only "
-            f"the candidates' answers: search=adamms goes with it, and search=trusted with "
-            f"search.donors=false search.signal.members.disagreement.sureness=0"
-        )
 
 
 def _ended(scored: Answer, cut: bool) -> Answer:

@@ -125,8 +125,8 @@ class Following:
     """How a text follows a prompt, as if the model had answered it.
 
     Between the two stands the white space that the chat template writes there: the space of "ASSISTANT: Yes",
-    which is a part of the answer's first token. Where the prompt's last word and the text would run together
-    it is a space. The text's tokens are those that the whole has beyond the tokens of the prompt.
+    which is a part of the answer's first token; or a space, where the prompt's last word and the text would
+    run together. The text's tokens are those that the whole has beyond the tokens of the prompt.
 
     Args:
         processor: as `load_processor` gives it.
@@ -146,14 +146,12 @@ class Following:
         said, before = text.removeprefix(opened_thought(asked)).strip(), self._ids(asked)
         if not said:
             return asked, 0
-        whole, same = max(
-            (
-                (whole, _alike(before, self._ids(whole)))
-                for whole in (asked + self._between + said, f"{asked} {said}")
-            ),
-            key=lambda pair: pair[1],  # the first of equals
-        )
-        return whole, len(self._ids(whole)) - same
+        whole = asked + self._between + said
+        same = _alike(before, together := self._ids(whole))
+        if same < len(before) and not asked[-1:].isspace():
+            whole = f"{asked} {said}"
+            same = _alike(before, together := self._ids(whole))
+        return whole, len(together) - same
 
     def _ids(self, text: str) -> list[int]:
         tokenizer = getattr(self.processor, "tokenizer", self.processor)

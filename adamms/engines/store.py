@@ -20,13 +20,12 @@ from adamms.checkpoint.whole_file import write_whole
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
-from adamms.engines.image import shown_otherwise_before
+from adamms.engines.digest import digest, example_digest
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
-AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise
 FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
@@ -64,7 +63,7 @@ class AnswerStore:
 
     def __init__(self, folder: Path, subject: Mapping[str, str]) -> None:
         self.subject = {"format": str(FORMAT), **subject}
-        self.folder = folder / _digest(json.dumps(self.subject, sort_keys=True).encode())
+        self.folder = folder / digest(json.dumps(self.subject, sort_keys=True).encode())
         self.damaged = 0
         self._file: int | None = None
         self._flushed = 0.0
@@ -245,7 +244,7 @@ class StoredEngine:
             for number, answer in self.engine.score([said[place] for place in places]):
                 yield places[number], answer
 
-        digests = [_digest(json.dumps([self._digest(example), text]).encode()) for example, text in said]
+        digests = [digest(json.dumps([self._digest(example), text]).encode()) for example, text in said]
         for place, answer, known in self._given(self._subject() | SCORES, digests, ask):
             self.scores_found += known
             self.scored += not known
@@ -266,11 +265,11 @@ class StoredEngine:
         known = store.read()
         self._damaged.setdefault(str(subject), store.damaged)  # later it includes what others are writing now
         missing: dict[str, list[int]] = {}
-        for place, digest in enumerate(digests):
-            if digest in known:
-                yield place, known[digest], True
+        for place, key in enumerate(digests):
+            if key in known:
+                yield place, known[key], True
             else:
-                missing.setdefault(digest, []).append(place)
+                missing.setdefault(key, []).append(place)
         if not missing:
             return
         if self._recipe is not None and not self._loaded:
@@ -291,26 +290,3 @@ class StoredEngine:
     def _inputs(self) -> str:
         """A digest of what turns a question into the model's inputs, and tokens into text."""
         return fingerprint_side_files(self.checkpoint.folder)
-
-
-def example_digest(example: Example) -> str:
-    """A digest of what the model is asked: the question's text and the image's bytes, nothing else.
-
-    Images that versions up to 0.3 read wrongly get a mark of their own, so that answers to what the models
-    saw then are not taken.
-
-    Raises:
-        AdammsError: an image that cannot be read.
-    """
-    if example.image is None:
-        return _digest(json.dumps([example.question, None]).encode())
-    try:
-        content = example.image.read_bytes()
-    except OSError as error:
-        raise AdammsError(f"image {example.image}: {error.strerror or error}") from error
-    mark = [AS_SEEN] if shown_otherwise_before(content) else []
-    return _digest(json.dumps([example.question, _digest(content), *mark]).encode())
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

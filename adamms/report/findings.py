@@ -38,8 +38,12 @@ def paragraphs(result: Result, doubts: bool = True) -> list[str]:
         doubts: whether to say what makes it doubtful; not where that is said already.
     """
     choice = result.choice(None)
-    said = "" if choice is None else how_good(choice, doubts)
-    return [text for text in (said, verdict(result), control_finding(result), thoughts(result)) if text]
+    said = (
+        "" if choice is None else how_good(choice, doubts),
+        cost(result),
+        *(verdict(result), control_finding(result), thoughts(result)),
+    )
+    return [text for text in said if text]
 
 
 def how_good(choice: Choice, doubts: bool = True) -> str:
@@ -156,6 +160,18 @@ def doubts(result: Result) -> list[str]:
     alike = overall is not None and all(choice.doubts == overall.doubts for choice in result.choices.values())
     lines = [] if alike else [f"{', '.join(tasks)}: {doubt}" for doubt, tasks in found.items()]
     return [line for line in lines if overall is None or line not in overall.doubts]
+
+
+def cost(result: Result) -> str:
+    """How much the search asked for; "" where nothing was asked, as of logs."""
+    found = result.cost
+    if found is None:
+        return ""
+    tokens = "" if found.tokens is None else f" of {found.tokens:,} tokens together"
+    scores = (
+        f", and scored {found.scores:,} given texts of {found.scored_tokens:,} tokens" if found.scores else ""
+    )
+    return f"The search asked for {found.answers:,} answers{tokens}{scores}."
 
 
 def merge_commands(result: Result) -> list[str]:

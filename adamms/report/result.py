@@ -18,6 +18,7 @@ from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.report.answered import Answered
+from adamms.report.cost import Cost
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
@@ -90,6 +91,7 @@ class Result:
         plan: which tensors were merged.
         checks: how far the merged tensors are from each other, where the weights were compared.
         selection: the label-free choice, per task and overall.
+        cost: what the search asked for.
         evaluation: scores by labels, made after the choice.
         scores: of a model that was evaluated by itself (mode=evaluate).
         lmms_eval: what lmms-eval found of the model in `folder`, or of the one evaluated by itself.
@@ -117,6 +119,7 @@ class Result:
     plan: Annotated[Plan, OwnJson()] | None = None
     checks: Annotated[Distances, OwnJson()] | None = None
     selection: Annotated[Selection, OwnJson()] | None = None
+    cost: Cost | None = None
     evaluation: Annotated[Evaluation, OwnJson()] | None = None
     scores: Annotated[Scores, OwnJson()] | None = None
     lmms_eval: Annotated[LmmsResults, OwnJson()] | None = None

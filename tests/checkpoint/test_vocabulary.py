@@ -9,7 +9,7 @@ import trained_tokenizers as trained
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.checkpoint.vocabulary import align_rows, read_vocabulary, spelling
+from adamms.checkpoint.vocabulary import align_rows, contradiction, read_vocabulary, spelling
 from adamms.errors import AdammsError
 
 
@@ -122,6 +122,22 @@ def test_a_broken_tokenizer_is_an_error_that_names_the_folder(content: str, tmp_
     with pytest.raises(AdammsError, match="the tokenizer cannot be read") as caught:
         read_vocabulary(tmp_path)
     assert str(caught.value).startswith(str(tmp_path))
+
+
+def test_ids_that_mean_other_tokens_contradict_but_added_tokens_do_not(tmp_path: Path) -> None:
+    def folder(name: str, words: list[str], added: list[str]) -> Path:
+        (tmp_path / name).mkdir()
+        tiny.write_tokenizer(tmp_path / name, ["[UNK]", *words], added=added)
+        return tmp_path / name
+
+    target, other = folder("target", ["red", "blue"], ["<image>"]), folder("other", ["red", "two"], [])
+    marked, longer = (
+        folder("marked", ["red", "blue"], ["<video>"]),
+        folder("longer", ["red", "blue", "one"], []),
+    )
+    assert contradiction(target, other) == f"token 2 is 'blue' in {target} and 'two' in {other}"
+    assert [contradiction(target, same) for same in (target, marked, longer)] == ["", "", ""]
+    assert contradiction(target, tmp_path / "none") == f"{tmp_path / 'none'} has no tokenizer to compare"
 
 
 def test_alignment_by_token() -> None:

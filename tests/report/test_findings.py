@@ -10,6 +10,7 @@ from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import findings, words
 from adamms.report.answered import Answered
+from adamms.report.cost import Cost
 from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection, Several, Trust
 from adamms.search.doubts import ALONE
@@ -179,6 +180,18 @@ def test_without_points_nothing_is_said_to_be_better(result: Result):
     assert "±" not in said
     assert "is better" not in said
     assert findings.exactness(found) == ""
+
+
+def test_the_cost_is_in_generated_and_in_scored_tokens(result: Result):
+    def said(cost: Cost | None) -> str:
+        return findings.cost(replace(result, cost=cost))
+
+    assert said(None) == ""
+    assert said(Cost(4400, None)) == "The search asked for 4,400 answers."
+    assert said(Cost(4831, 9662)) == "The search asked for 4,831 answers of 9,662 tokens together."
+    assert said(Cost(12, None, 30, 1200)) == (
+        "The search asked for 12 answers, and scored 30 given texts of 1,200 tokens."
+    )
 
 
 def test_a_choice_that_seldom_wins_is_not_told_apart_from_the_one_that_does():

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
 
 from adamms.engines.answer import Answer, Token
+from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
 from adamms.search.evidence import SCORES_OF_ALL, Evidence, pool
@@ -98,6 +99,7 @@ SIGNALS: Sequence[Signal] = (
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
+@settings(max_examples=25)
 @given(evidence=evidences())
 def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
     """1e-9: sums of a few float64 in another order."""
@@ -105,3 +107,51 @@ def test_is_the_formula(signal: Signal, evidence: Evidence) -> None:
     wanted = [[expected(signal, evidence, row, e) for e in EXAMPLES] for row in range(len(GRID))]
     np.testing.assert_allclose(found, wanted, atol=1e-9)
     assert (found >= -1e-12).all()
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=str)
+def test_without_scores_it_says_so(signal: Signal) -> None:
+    plain = Evidence({candidate: {"a": Answer("x")} for candidate in GRID})
+    with pytest.raises(AdammsError, match="evidence that is not there: scored"):
+        signal.differences(plain, ["a"], ExactMatch())
+
+
+def scored_as(*logprobs: float, cut: bool = False) -> Answer:
+    return Answer("x", tuple(Token(value, ((0, value),)) for value in logprobs), cut)
+
+
+def test_by_hand_the_likelihood_is_per_token_and_counts_every_answer() -> None:
+    """red: (-1 - 3) / 2, twice, as target and donor say it; blue, which another donor says: -5."""
+    low = Candidate(0.0)
+    said = {"e": Answer("red")}
+    donors = {"a": said, "b": {"e": Answer("blue")}}
+    scored = {low: {"e": {"red": scored_as(-1.0, -3.0), "blue": scored_as(-5.0)}}}
+    evidence = Evidence({low: said}, said, donors, scored=scored)
+    assert Likelihood("parents").differences(evidence, ["e"], ExactMatch()).tolist() == [[3.0]]
+    assert Likelihood("all").differences(evidence, ["e"], ExactMatch()).tolist() == [[3.0]]
+
+
+def test_by_hand_semantic_entropy_is_over_meanings_not_texts() -> None:
+    """Probabilities 0.2 and 0.1 of one meaning, 0.3 of the other: two of the same share, log 2."""
+    low, texts = Candidate(0.0), ("red", "Red", "blue")
+    parents = [{"e": Answer(text)} for text in texts]
+    chances = {text: scored_as(math.log(chance)) for text, chance in zip(texts, (0.2, 0.1, 0.3), strict=True)}
+    donors = {"a": parents[1], "b": parents[2]}
+    evidence = Evidence({low: parents[0]}, parents[0], donors, scored={low: {"e": chances}})
+    found = SemanticEntropy("parents", 0.2).differences(evidence, ["e"], ExactMatch())
+    assert found[0, 0] == pytest.approx(math.log(2))
+
+
+def test_a_text_with_other_tokens_than_were_generated_is_compared_at_its_first_alone() -> None:
+    low = Candidate(0.0)
+    own = {"e": Answer("x", (token([1, 1, 2]), token([1, 5, 1])), False)}
+    other = Answer("x", (token([1, 1, 2]), token([9, 1, 1]), token([1, 1, 1])), False)
+
+    def found(given: Answer, parent: dict[str, Answer]) -> float:
+        evidence = Evidence({low: parent}, parent, {"a": parent}, scored={low: {"e": {"x": given}}})
+        return float(ParentsAlignment().differences(evidence, ["e"], ExactMatch())[0, 0])
+
+    assert found(other, own) == pytest.approx(0.0)
+    cut = {"e": Answer("x", own["e"].tokens, True)}  # another one gave it whole: only the end is too much
+    wanted = jensenshannon([1 / 7, 5 / 7, 1 / 7], [9 / 11, 1 / 11, 1 / 11]) ** 2
+    assert found(other, cut) == pytest.approx(wanted / 2)

@@ -86,12 +86,13 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str, differe
         case NeighbourDivergence():
             rows = [first(given, example) for given in all_of]
             return sum(jensenshannon(rows[at], rows[row]) ** 2 for at in around)
-        case Surprisal():
-            return -sum(token.logprob for token in own.tokens)
+        case Surprisal(tokens):
+            return -sum(token.logprob for token in own.tokens) / (len(own.tokens) if tokens == "mean" else 1)
         case Improbability():
             return 1 - math.prod(math.exp(token.logprob) for token in own.tokens)
-        case Entropy():
-            return sum(entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens)
+        case Entropy(tokens):
+            found = [entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens]
+            return float(np.mean(found) if tokens == "mean" else np.sum(found))
         case Disagreement(sureness, tokens):
             if sureness:
                 sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
@@ -125,8 +126,9 @@ def _probability(answer: Answer, tokens: str) -> float:
 
 SIGNALS: Sequence[Signal] = (
     *(Consistency("sum"), Basin(3), Basin(1), NeighbourDivergence("sum")),
-    *(Surprisal(), Improbability(), Entropy(), Disagreement(0.0, "mean"), Disagreement(3.0, "mean")),
-    *(Disagreement(1.0, "sum"), Disagreement(2.0, "least"), Vote(True), Vote(False), SurestParent()),
+    *(Surprisal("sum"), Surprisal("mean"), Improbability(), Entropy("sum"), Entropy("mean")),
+    *(Disagreement(0.0, "mean"), Disagreement(3.0, "mean"), Disagreement(1.0, "sum")),
+    *(Disagreement(2.0, "least"), Vote(True), Vote(False), SurestParent()),
     *(ParentsDivergence(), Instability(), LikeControl()),
 )
 

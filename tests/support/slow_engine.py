@@ -21,7 +21,7 @@ from command import start_run
 
 from adamms.app.modes import search as search_mode
 from adamms.data.example import Example
-from adamms.engines.answer import Answer
+from adamms.engines.answer import Answer, Token
 from adamms.engines.base import PromptFiles
 from adamms.engines.store import AnswerStore
 from adamms.engines.transformers.engine import Transformers
@@ -62,6 +62,13 @@ class SlowEngine:
             time.sleep(float(os.environ.get(SECONDS, "0")))
             for example in batch:
                 yield example.id, Answer(answer_at(self.alpha, example.question))
+
+    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
+        """One token for the text and one for its end: the likelier, the nearer alpha is to 0.5."""
+        for place, (example, text) in enumerate(said):
+            note(json.dumps([[self.alpha, f"{example.id}: {text}"]]))
+            time.sleep(float(os.environ.get(SECONDS, "0")))
+            yield place, Answer(text, (Token(-abs(self.alpha - 0.5), ()), Token(-1.0, ())), False)
 
 
 class BrokenEngine(SlowEngine):

@@ -10,8 +10,6 @@ from typing import Any
 
 from adamms.app.asker import (
     Asker,
-    check_needs,
-    check_recorded,
     check_runnable,
     check_target,
     live,
@@ -22,6 +20,7 @@ from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
+from adamms.app.needs import check_needs, check_recorded
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score, told, with_donors
@@ -69,6 +68,7 @@ def search(run: Run, console: Console) -> Result:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
         selection = run.strategy.choose(asker, run.grid, questions.searched)
+        cost = asker.cost
         recipe = merges.at(winner := selection.overall.candidate)
         write_json(run.output / "plan.json", merges.plan.to_json())
         write_json(run.output / "selection.json", selection.to_json())
@@ -86,6 +86,7 @@ def search(run: Run, console: Console) -> Result:
         result_of(merges, console),
         checks=checks,
         selection=selection,
+        cost=cost,
         evaluation=evaluation,
         failure="".join(failed),
         not_asked=unasked,

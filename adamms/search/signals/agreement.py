@@ -14,7 +14,18 @@ from pydantic import NonNegativeFloat
 from adamms.engines.answer import Answer, normalised
 from adamms.search.contest import SAME
 from adamms.search.difference import Difference
-from adamms.search.evidence import DONORS, PARENTS, SURENESS, TOKENS, Answers, Array, Evidence, table, texts
+from adamms.search.evidence import (
+    DONORS,
+    PARENTS,
+    SURENESS,
+    TOKEN_IDS,
+    TOKENS,
+    Answers,
+    Array,
+    Evidence,
+    table,
+    texts,
+)
 from adamms.search.signals.probabilities import (
     Tokens,
     first_token,
@@ -119,7 +130,7 @@ class ParentsDivergence(Signal):
     Token ids must mean the same to all of them.
     """
 
-    needs = (PARENTS, DONORS, TOKENS)
+    needs = (PARENTS, DONORS, TOKENS, TOKEN_IDS)
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:

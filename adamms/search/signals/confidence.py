@@ -6,24 +6,33 @@ wrong answers deceives these signals.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from adamms.search.difference import Difference
 from adamms.search.evidence import TOKENS, Array, Evidence
-from adamms.search.signals.probabilities import entropy, log_probabilities
+from adamms.search.signals.probabilities import Tokens, entropy, log_probabilities, sureness
 from adamms.search.signals.signal import Signal
 
 
 @dataclass(frozen=True)
 class Surprisal(Signal):
-    """Minus the log-probability (nats) of the whole answer."""
+    """Minus the log-probability (nats) of the answer.
+
+    Args:
+        tokens: their `sum`, that of the whole answer, which speaks against long ones; their `mean`; or the
+            `least`.
+    """
+
+    tokens: Tokens
 
     needs = (TOKENS,)
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        return -np.stack([log_probabilities(evidence.candidates[c], examples) for c in evidence.order])
+        rows = [evidence.candidates[candidate] for candidate in evidence.order]
+        return -np.stack([sureness(row, examples, self.tokens) for row in rows])
 
 
 @dataclass(frozen=True)
@@ -34,15 +43,29 @@ class Improbability(Signal):
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        return 1 - np.exp(-Surprisal().differences(evidence, examples, difference))
+        rows = [evidence.candidates[candidate] for candidate in evidence.order]
+        return 1 - np.exp(np.stack([log_probabilities(row, examples) for row in rows]))
 
 
 @dataclass(frozen=True)
 class Entropy(Signal):
-    """The entropy (nats) of the likeliest tokens at each position, summed over the answer."""
+    """The entropy (nats) of the likeliest tokens at each position of the answer.
+
+    In AdaMerging it is of one prediction for each input, a class. The tokens of an answer are predictions,
+    too, so for answers of more than a word their mean is nearer to it.
+
+    Args:
+        tokens: the `sum` over the positions, which speaks against long answers, or their `mean`.
+    """
+
+    tokens: Literal["sum", "mean"]
 
     needs = (TOKENS,)
     alone = True
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        return np.array([[entropy(evidence.candidates[c][e]) for e in examples] for c in evidence.order])
+        rows = [[evidence.candidates[candidate][e] for e in examples] for candidate in evidence.order]
+        sums = np.array([[entropy(answer) for answer in row] for row in rows])
+        return (
+            sums / [[len(answer.tokens) for answer in row] for row in rows] if self.tokens == "mean" else sums
+        )

@@ -6,9 +6,9 @@
 On the pairs of `suite`: fixed alphas, NAN, MetaGPT and LiNeS, which ask nothing; entropy as AdaMerging
 minimises it, and Expert Merging's alignment on ten inputs of each task, both without gradients, on the grid
 and, with --layers, with a coefficient for each layer; the paper's rule and search=trusted. For each the mean
-and the worst regret in points against the best alpha of the grid (below 0 where none is as good), failures
-(more than 5 points), and what was asked to choose. Labels are read for the regret alone. What is in the cache
-is not made again.
+regret in points against the best alpha of the grid (below 0 where none is as good), its standard error over
+the pairs, the worst, failures (more than 5 points), and what was asked to choose. Labels are read for the
+regret alone. What is in the cache is not made again.
 """
 
 import argparse
@@ -127,16 +127,19 @@ def _cost(asker: Asker) -> Cost:
 
 def show(pairs: Sequence[Pair], names: Sequence[str], jobs: int) -> None:
     """The table. The pairs are made already, so any may be looked at at once."""
-    print(f"\n{'':22}{'mean':>7}{'worst':>7}{'failures':>10}{'answers':>9}{'tokens':>9}{'scored':>9}")
+    print(
+        f"\n{'':22}{'mean':>7}{'se':>6}{'worst':>7}{'failures':>10}{'answers':>9}{'tokens':>9}{'scored':>9}"
+    )
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for name in names:
             found = list(pool.map(partial(outcome, name), [p.regime for p in pairs], [p.seed for p in pairs]))
             lost = [pair.accuracy.max() - one.accuracy for pair, one in zip(pairs, found, strict=True)]
             asked = np.mean([(one.cost.answers, one.cost.tokens, one.cost.scored) for one in found], axis=0)
             failures = f"{sum(value > FAILURE for value in lost)}/{len(lost)}"
-            row = f"{np.mean(lost):7.2f}{max(lost):7.1f}{failures:>10}"
+            error = np.std(lost, ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else np.nan
+            row = f"{np.mean(lost):7.2f}{error:6.2f}{max(lost):7.1f}{failures:>10}"
             print(f"{name:22}{row}" + "".join(f"{value:9.0f}" for value in asked), flush=True)
-    print(f"{'oracle (labels)':22}{0:7.2f}{0:7.1f}{f'0/{len(pairs)}':>10}")
+    print(f"{'oracle (labels)':22}{0:7.2f}{0:6.2f}{0:7.1f}{f'0/{len(pairs)}':>10}")
 
 
 def main() -> None:

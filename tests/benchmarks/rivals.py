@@ -34,11 +34,12 @@ from adamms.errors import check_choice
 from adamms.evaluate.score import score_tasks
 from adamms.merge.candidate import Candidate
 from adamms.report.console import Console
+from adamms.report.cost import Cost
 
 FAILURE = 5.0  # points of regret
 # In overrides, the alpha that gives target and donors equal shares.
 EQUAL = "EQUAL"
-ENTROPY = ("search/signal=entropy", "search.endpoints=both")
+ENTROPY = ("search/signal=entropy", "search.signal.tokens=mean", "search.endpoints=both")
 ALIGNMENT = ("search/signal=parents_alignment", "search.samples=10", "search.endpoints=both")
 RULES = ", ".join(f"layer{i}: {{layers: [{i}, {i}], factor: 1}}" for i in range(LAYERS))
 PER_LAYER = ("search=coefficients", f"merge.rules={{{RULES}}}")
@@ -63,20 +64,6 @@ SEARCHES_PER_LAYER: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What was asked to choose.
-
-    Args:
-        answers, tokens: that candidates and parents generated.
-        scored: tokens of given texts whose log-probabilities were computed.
-    """
-
-    answers: int = 0
-    tokens: int = 0
-    scored: int = 0
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What a rival chose is worth, and what it asked for that.
 
@@ -95,10 +82,10 @@ def outcome(name: str, regime: str, seed: int) -> Outcome:
     run = configured(regime, seed, *(text.replace(EQUAL, repr(donors / (donors + 1))) for text in overrides))
     questions = load_questions(run, Console(file=StringIO()))
     with _asker(run, questions, searches=name not in FIXED) as asker:
-        winner, cost = Candidate(run.merge.alpha), Cost()
+        winner, cost = Candidate(run.merge.alpha), Cost(0, 0)
         if name not in FIXED:
             winner = run.strategy.choose(asker, run.grid, questions.searched).overall.candidate
-            cost = _cost(asker)
+            cost = asker.cost
         asker.fill("labelled", asker.answers, [winner], asker.merges.at, questions.labelled)
     assert run.scorer is not None
     said = texts(asker.answers[winner])
@@ -117,14 +104,6 @@ def _asker(run: Run, questions: Questions, searches: bool) -> Iterator[Asker]:
         yield Asker(console, merges, engine, by_id, run.strategy.needs, donors, run.cache / "disturbed")
 
 
-def _cost(asker: Asker) -> Cost:
-    """What was asked so far."""
-    models = [*asker.answers.values(), *asker.unmerged.values(), *asker.donors.values()]
-    generated = [answer for given in models for answer in given.values()]
-    scored = [one for given in asker.scored.values() for said in given.values() for one in said.values()]
-    return Cost(len(generated), *(sum(len(one.tokens) for one in part) for part in (generated, scored)))
-
-
 def show(pairs: Sequence[Pair], names: Sequence[str], jobs: int) -> None:
     """The table. The pairs are made already, so any may be looked at at once."""
     print(
@@ -134,7 +113,8 @@ def show(pairs: Sequence[Pair], names: Sequence[str], jobs: int) -> None:
         for name in names:
             found = list(pool.map(partial(outcome, name), [p.regime for p in pairs], [p.seed for p in pairs]))
             lost = [pair.accuracy.max() - one.accuracy for pair, one in zip(pairs, found, strict=True)]
-            asked = np.mean([(one.cost.answers, one.cost.tokens, one.cost.scored) for one in found], axis=0)
+            costs = [one.cost for one in found]
+            asked = np.mean([(c.answers, c.tokens or 0, c.scored_tokens) for c in costs], axis=0)
             failures = f"{sum(value > FAILURE for value in lost)}/{len(lost)}"
             error = np.std(lost, ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else np.nan
             row = f"{np.mean(lost):7.2f}{error:6.2f}{max(lost):7.1f}{failures:>10}"

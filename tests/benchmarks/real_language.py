@@ -56,10 +56,11 @@ _TARGET = Lessons(learn=80, apart=1.0, rates=(2e-3, 5e-3, 2e-4))
 FULL = Plan({"target": _TARGET, "donor": Lessons()}, questions=16, grid=GRID)
 QUICK = Plan({"target": replace(_QUICK, apart=1.0), "donor": _QUICK}, questions=1, grid=(0.0, 0.5, 1.0))
 MODELS = {"target": (target, TARGET_TASKS), "donor": (donor, DONOR_TASKS)}
-# Both keep the same log-probabilities, so that the second finds the first one's answers in the store.
+# All keep the same log-probabilities, so that the later ones find the first one's answers in the store.
 SEARCHES = {
     "trusted": ("search=trusted", "search.logprobs=1", "evaluate=token_f1"),
     "paper": ("search=adamms", "search.logprobs=1", "evaluate=accuracy"),
+    "paper_overlap": ("search=adamms", "search/difference=overlap", "search.logprobs=1", "evaluate=none"),
 }
 MAPS = {"map": ("plan.verify=true",), "discover": ("mapper=discover",)}
 

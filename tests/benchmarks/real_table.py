@@ -11,7 +11,7 @@ from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
 from adamms.report.result import Result
 
-EXACT, OVERLAP = "paper", "trusted"  # which search's run has these scores of all models
+EXACT, F1 = "paper", "trusted"  # whose run has these scores of all models
 Runs = Mapping[tuple[str, str], Result]
 
 
@@ -77,9 +77,9 @@ def _reads(expression: object) -> object:
 
 def _scores(results: Runs, engine: str) -> list[Mapping[str, str]]:
     """A row for each model: exact matches of each task, their mean, and the mean token F1."""
-    exact, overlap = (results[engine, name].scored for name in (EXACT, OVERLAP))
-    models = {f"alpha {one}": (own, overlap.candidates[one]) for one, own in exact.candidates.items()}
-    models |= {f"donor {name}": (own, overlap.donors[name]) for name, own in exact.donors.items()}
+    exact, f1 = (results[engine, name].scored for name in (EXACT, F1))
+    models = {f"alpha {one}": (own, f1.candidates[one]) for one, own in exact.candidates.items()}
+    models |= {f"donor {name}": (own, f1.donors[name]) for name, own in exact.donors.items()}
     return [
         {"model": name, **{task: f"{value:.1f}" for task, value in own.tasks.items()}}
         | {"exact": _estimate(own), "token F1": _estimate(partly)}
@@ -104,7 +104,7 @@ def _search(results: Runs, grid: int, engine: str, name: str) -> Mapping[str, st
         "alpha": str(choice.candidate),
         "stated": "" if choice.trust is None else f"{choice.trust.probability:.2f}",
         "regret, exact": _regret(results[engine, EXACT], choice.candidate),
-        "regret, F1": _regret(results[engine, OVERLAP], choice.candidate),
+        "regret, F1": _regret(results[engine, F1], choice.candidate),
         "answers": str(sum(one.count for one in asked)),
         "of the grid": str(grid * choice.examples),
         "by task": " ".join(str(own.candidate) for task, own in result.choices.items() if task is not None),
@@ -120,7 +120,7 @@ def _regret(result: Result, chosen: Candidate) -> str:
 
 def _alike(results: Runs, engines: Sequence[str]) -> Iterator[str]:
     """Whether two engines choose alike, and how many of their answers are the same."""
-    for name in (EXACT, OVERLAP) if len(engines) == 2 else ():
+    for name in dict.fromkeys(name for _, name in results) if len(engines) == 2 else ():
         one, other = (results[engine, name] for engine in engines)
         pairs = list(zip(_answers(one), _answers(other), strict=True))
         same = sum(first == second for first, second in pairs) / len(pairs)
@@ -157,7 +157,7 @@ def plot(folders: Mapping[tuple[str, str], Path], skills: Mapping[str, Sequence[
         for name, tasks in skills.items():
             curve = [sum(scores[one].tasks[task] for task in tasks) / len(tasks) for one in alphas]
             axis.plot([one.alpha for one in alphas], curve, label=name, marker=".")
-        for name, style in ((EXACT, ":"), (OVERLAP, "--")):
+        for name, style in ((EXACT, ":"), (F1, "--")):
             chosen = results[engine, name].choices[None].candidate
             axis.axvline(chosen.alpha, linestyle=style, color="black", linewidth=1, label=f"search: {name}")
         axis.set(title=f"engine={engine}", xlabel="alpha", ylim=(0, 100))

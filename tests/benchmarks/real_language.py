@@ -52,8 +52,8 @@ class Plan:
 
 
 _QUICK = Lessons(see=4, align=4, learn=2, each=8, batch=4, below=26, pictures=8)
-_TARGET = Lessons(learn=80, apart=1.0, rates=(2e-3, 5e-3, 2e-4))
-FULL = Plan({"target": _TARGET, "donor": Lessons()}, questions=16, grid=GRID)
+_TARGET = Lessons(learn=160, below=14, apart=1.0, rates=(2e-3, 5e-3, 2e-4))
+FULL = Plan({"target": _TARGET, "donor": Lessons()}, questions=24, grid=GRID)
 QUICK = Plan({"target": replace(_QUICK, apart=1.0), "donor": _QUICK}, questions=1, grid=(0.0, 0.5, 1.0))
 MODELS = {"target": (target, TARGET_TASKS), "donor": (donor, DONOR_TASKS)}
 # All keep the same log-probabilities, so that the later ones find the first one's answers in the store.

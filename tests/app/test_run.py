@@ -246,7 +246,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has alpha, weights, rules, device. Nearest: alpha",
+        "merge has alpha, weights, rules, schedule, device. Nearest: alpha",
     ),
     "key of another choice": (None, ["data.path=x"], "Choices that have it: data=jsonl."),
     "target without a key": (

@@ -16,11 +16,11 @@ THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 def words(text: str) -> list[str]:
     """Without case, punctuation and articles, and with digits for number words.
 
-    A text that consists of nothing else is one word as it is: "A" is the name of an option.
+    Articles alone are kept, for "A" is the name of an option, and so are marks alone.
 
-    >>> words("The two dogs: 1,200 of them!"), words("A"), words("?")
+    >>> words("The two dogs: 1,200 of them!"), words("(A)"), words("?")
     (['2', 'dogs', '1200', 'of', 'them'], ['a'], ['?'])
     """
     found = WORD.findall(THOUSANDS.sub("", given := normalised(text)))
     said = [DIGITS.get(word, word) for word in found if word not in ARTICLES]
-    return said or ([given] if given else [])
+    return said or found or ([given] if given else [])

@@ -1,12 +1,13 @@
 """Bisection: only what decides the choice is asked; other answers are taken from those beside them.
 
 Along alpha an answer changes once or twice, so the whole grid need not be asked: both ends and a candidate
-between are, then the candidate that wins so far and its neighbours, until the winner stays. Where the nearest
-two that were asked answer nearly alike, an answer between them is inferred, and a sample of these is asked
-as a check; elsewhere the nearer one stands for it. Knows no signals and no labels.
+between are, then the candidates that win so far, over all and over each task, and their neighbours, until
+they stay. Where the nearest two that were asked answer nearly alike, an answer between them is inferred, and
+a sample of these is asked as a check; elsewhere the nearer one stands for it, unchecked. So a candidate that
+wins only between two that were asked can stay unseen. Knows no signals and no labels.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated
@@ -58,8 +59,8 @@ class Bisection:
         """An `Ask` that infers answers, or `ask` itself where nothing can be inferred.
 
         Only answers and the log-probabilities of their own tokens can be inferred, and only along one axis.
-        What wins over a task has answered all of it, and what wins over all has, and so have its neighbours,
-        but for what is inferred.
+        In the end every winner and its neighbours have answered all examples that it wins, but for those that
+        were inferred.
 
         Args:
             suited: how the answers of each task are compared, by those of the first candidates asked.
@@ -90,38 +91,42 @@ class Bisection:
         grid = _Grid(candidates, examples, suited(first), self.near)
         for place in places:
             grid.asked[place].update(first.candidates[candidates[place]])
+        checked = False
         while True:
             answers, inferred, guessed = grid.filled()
             evidence = Evidence(dict(zip(candidates, answers, strict=True)), first.target, first.donors)
-            wanted = next(_decisive(winners(evidence, grid.differences), guessed), None)
-            if wanted is None:
-                break
-            place, missing = wanted
-            grid.asked[place].update(_answers(ask, candidates[place], missing))
-        if self._wrong(ask, grid, answers, inferred, seed) > self.error:
-            return ask(candidates, examples)
-        return evidence
+            wanted = _decisive(winners(evidence, grid.differences), guessed)
+            if not wanted and checked:
+                return evidence
+            sample = {} if wanted else self._sample(inferred, seed)
+            found = {
+                place: _answers(ask, candidates[place], part) for place, part in (wanted or sample).items()
+            }
+            if not wanted:
+                if self._wrong(grid.differences, answers, found) > self.error:
+                    return ask(candidates, examples)
+                checked = True
+            for place, given in found.items():
+                grid.asked[place].update(given)
+
+    def _sample(self, inferred: Sequence[tuple[int, str]], seed: int) -> dict[int, list[str]]:
+        """The inferred answers that are checked: place -> examples."""
+        count = min(len(inferred), max(LEAST, round(self.checked * len(inferred))))
+        drawn = np.random.default_rng(seed).permutation(len(inferred))[:count]
+        sample: dict[int, list[str]] = {}
+        for place, example in sorted(inferred[number] for number in drawn.tolist()):
+            sample.setdefault(place, []).append(example)
+        return sample
 
     def _wrong(
         self,
-        ask: Ask,
-        grid: "_Grid",
-        answers: Sequence[dict[str, Answer]],
-        inferred: Sequence[tuple[int, str]],
-        seed: int,
+        differences: TaskDifferences,
+        inferred: Sequence[Mapping[str, Answer]],
+        found: Mapping[int, Answers],
     ) -> float:
-        """The share of wrong answers among those that are checked, which are corrected in `answers`."""
-        count = min(len(inferred), max(LEAST, round(self.checked * len(inferred))))
-        drawn = np.random.default_rng(seed).permutation(len(inferred))[:count]
-        checked: dict[int, list[str]] = {}
-        for place, example in sorted(inferred[number] for number in drawn.tolist()):
-            checked.setdefault(place, []).append(example)
-        wrong = 0
-        for place, part in checked.items():
-            found = _answers(ask, grid.candidates[place], part)
-            wrong += int((grid.differences.between(found, answers[place], part) > self.near).sum())
-            answers[place].update(found)
-        return wrong / max(1, count)
+        """The share of the answers found that are further than `near` from what was inferred."""
+        apart = [differences.between(given, inferred[place], list(given)) for place, given in found.items()]
+        return float(np.mean(np.concatenate(apart) > self.near)) if apart else 0.0
 
 
 class _Grid:
@@ -176,13 +181,16 @@ class _Grid:
 
 def _decisive(
     winners: Sequence[tuple[int, Sequence[str]]], guessed: Sequence[set[str]]
-) -> Iterator[tuple[int, list[str]]]:
-    """The place and examples of guessed answers that decide: of the winner, then of its neighbours."""
-    overall, everything = winners[0]
-    beside = [place for place in (overall - 1, overall + 1) if 0 <= place < len(guessed)]
-    for place, examples in [(overall, everything), *((p, everything) for p in beside), *winners[1:]]:
-        if missing := [example for example in examples if example in guessed[place]]:
-            yield place, missing
+) -> dict[int, list[str]]:
+    """Place -> examples of the guessed answers of winners or, where there are none, of their neighbours."""
+    for steps in ((0,), (-1, 1)):
+        wanted: dict[int, dict[str, None]] = {}
+        for winner, examples in winners:
+            for place in (winner + step for step in steps if 0 <= winner + step < len(guessed)):
+                wanted.setdefault(place, {}).update(dict.fromkeys(e for e in examples if e in guessed[place]))
+        if found := {place: list(part) for place, part in wanted.items() if part}:
+            return found
+    return {}
 
 
 def _answers(ask: Ask, candidate: Candidate, examples: Sequence[str]) -> Answers:

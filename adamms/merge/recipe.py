@@ -50,7 +50,7 @@ class Recipe:
         coefficients: donor name -> its share.
         ancestor: for methods that work on task vectors.
         exceptions: slot name -> donor name -> share, where a rule says another one.
-        statistics: what the method's survey of the model found; see `measured`.
+        statistics: what the method's survey of the model found; see `surveyed`.
     """
 
     target: Checkpoint
@@ -106,23 +106,6 @@ class Recipe:
         """Whether the slot is merged, and not the target's own."""
         return slot.merged and acts(slot) and not self.method.keeps_target(self.shares(slot))
 
-    def measured(
-        self, workers: int | None = None, advance: Advance = lambda _: None, sources: Sources = MAPPED_FILES
-    ) -> "Recipe":
-        """The recipe with what its method must know of the whole model; itself if that is nothing.
-
-        It does not depend on alpha, so all candidates can share it. It is small and pickles with the recipe.
-
-        Args:
-            workers: threads; by default one per processor.
-            advance: called with the bytes of the target that were just read.
-            sources: where the operands are read and counted.
-        """
-        survey = self.method.survey()
-        if self.statistics is not None or survey is None or survey.scope != "model" or not self.mapped:
-            return self
-        return replace(self, statistics=self.surveyed(survey, workers, advance, sources))
-
     def surveyed(
         self,
         survey: Survey,
@@ -130,7 +113,13 @@ class Recipe:
         advance: Advance = lambda _: None,
         sources: Sources = MAPPED_FILES,
     ) -> Statistics:
-        """What a survey finds of all that is merged. The arguments are those of `measured`."""
+        """What a survey finds of all that is merged; small, and the same for all alphas.
+
+        Args:
+            workers: threads; by default one per processor.
+            advance: called with the bytes of the target that were just read.
+            sources: where the operands are read and counted.
+        """
         slots = [slot for slot in self.plan.slots if slot.merged]
         return measure(survey, slots, lambda slot: self.survey_chunks(slot, sources), workers, advance)
 
@@ -239,7 +228,9 @@ class Recipe:
         if survey.scope == "tensor":
             return measure(survey, [unit.slot], lambda _: self._survey_chunks(unit, sources), workers=0)
         if self.statistics is None:
-            raise AdammsError(f"merge={self.method.name} has to measure the model first: recipe.measured()")
+            raise AdammsError(
+                f"merge={self.method.name} has to measure the model first: recipe.surveyed(...)"
+            )
         return self.statistics
 
     def _chunk(

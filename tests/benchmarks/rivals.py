@@ -21,7 +21,7 @@ from io import StringIO
 from multiprocessing import get_context
 
 import numpy as np
-from suite import GROUPS, REGIMES, Pair, configured, group_of, observe_all
+from suite import GROUPS, Pair, configured, group_of, observe_all, regimes_of
 
 from adamms.app.asker import Asker, live
 from adamms.app.donors import ask_donors
@@ -30,7 +30,6 @@ from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.demo.models import LAYERS
 from adamms.engines.answer import texts
-from adamms.errors import check_choice
 from adamms.evaluate.score import score_tasks
 from adamms.merge.candidate import Candidate
 from adamms.report.console import Console
@@ -131,9 +130,7 @@ def main() -> None:
     parser.add_argument("--layers", action="store_true", help="also search a coefficient for each layer")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     arguments = parser.parse_args()
-    regimes = [regime for name in arguments.regimes.split(",") for regime in GROUPS.get(name, (name,))]
-    for regime in regimes:
-        check_choice("--regimes", regime, [*GROUPS, *REGIMES])
+    regimes = regimes_of(arguments.regimes)
     seeds = [int(seed) for seed in arguments.seeds.split(",")]
     pairs = list(observe_all(regimes, seeds, None, (), arguments.jobs))
     names = [*FIXED, *SEARCHES, *(SEARCHES_PER_LAYER if arguments.layers else ())]

@@ -25,7 +25,7 @@ import numpy as np
 from racing import Race
 from scipy.stats import spearmanr
 from signal_plots import plot
-from suite import DEVELOPMENT, GROUPS, NEEDS, REGIMES, TEST, Pair, group_of, observe_all, strategy
+from suite import DEVELOPMENT, NEEDS, TEST, Pair, group_of, observe_all, regimes_of, strategy
 
 from adamms.engines.answer import Answer
 from adamms.errors import check_choice
@@ -248,9 +248,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--plots", type=Path, help="a folder for pictures")
     arguments = parser.parse_args()
-    regimes = [regime for name in arguments.regimes.split(",") for regime in GROUPS.get(name, (name,))]
-    for regime in regimes:
-        check_choice("--regimes", regime, [*GROUPS, *REGIMES])
+    regimes = regimes_of(arguments.regimes)
     for need in arguments.ask.split(","):
         check_choice("--ask", need, NEEDS)
     selector = strategy("search=trusted")

@@ -26,6 +26,7 @@ from adamms.app.questions import load_questions
 from adamms.app.settings import Run, read
 from adamms.data.example import Dataset
 from adamms.engines.answer import texts
+from adamms.errors import check_choice
 from adamms.evaluate.score import score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report.console import Console
@@ -43,6 +44,18 @@ DEVELOPMENT = {"words": tuple(range(11)), "long": (0, 1)}
 TEST = {"words": (11, 12, 13), "long": (2, 3, 4, 5)}
 # What is asked beside the candidates' answers, unless it is named.
 NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS)
+
+
+def regimes_of(text: str) -> list[str]:
+    """The regimes that `--regimes` names, one by one or as groups.
+
+    Raises:
+        AdammsError: a name of neither.
+    """
+    names = text.split(",")
+    for name in names:
+        check_choice("--regimes", name, [*GROUPS, *REGIMES])
+    return [regime for name in names for regime in GROUPS.get(name, (name,))]
 
 
 def group_of(regime: str) -> str:

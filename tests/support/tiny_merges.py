@@ -1,6 +1,7 @@
 """Merges of tiny checkpoints for the tests: recipes, and their operands found without a plan."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from adamms.merge.method import Method
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
+from adamms.merge.surveys.survey import Advance
 
 Array = npt.NDArray[np.float64]
 # Slot -> model -> float64 values, in the target's shape.
@@ -65,7 +67,15 @@ def make(
         shares if isinstance(shares, Mapping) else {name: shares / len(donors) for name in donors},
         None if base is None else base.checkpoint,
     )
-    return recipe.measured(workers=2)
+    return measured(recipe, workers=2)
+
+
+def measured(recipe: Recipe, workers: int | None = None, advance: Advance = lambda _: None) -> Recipe:
+    """The recipe with what its method must know of the whole model; itself if that is nothing."""
+    survey = recipe.method.survey()
+    if survey is None or survey.scope != "model" or not recipe.mapped:
+        return recipe
+    return replace(recipe, statistics=recipe.surveyed(survey, workers, advance))
 
 
 def written(recipe: Recipe, folder: Path, workers: int = 2) -> dict[str, bytes]:

@@ -19,6 +19,7 @@ from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
+from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
@@ -50,10 +51,7 @@ def search(run: Run, console: Console) -> Result:
     run.strategy.check(run.grid)
     questions = load_questions(run, console)
     check_target(run, console, questions.asked(run.scorer is not None))
-    merges = map_models(run, console)
-    check_runnable(run, merges.models.target)
-    for candidate in run.grid:
-        merges.check(candidate)  # what is wrong with a candidate shows before any work
+    merges = _mapped(run, console)
     output = Output(run, merges, console)
     output.check()
     backend = check_lmms(run, console, output.folder)
@@ -102,6 +100,15 @@ def search(run: Run, console: Console) -> Result:
         config=settings_text(run),
     )
     return _tell(run, console, output, recipe, backend, result)
+
+
+def _mapped(run: Run, console: Console) -> Merges:
+    """The models, mapped; what is wrong with the target or with a candidate shows before any work."""
+    merges = map_models(run, console)
+    check_runnable(run, merges.models.target)
+    for candidate in run.grid:
+        merges.check(candidate)
+    return merges
 
 
 def _say_not_asked(console: Console, unasked: Mapping[str, str]) -> list[str]:

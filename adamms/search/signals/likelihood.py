@@ -24,11 +24,8 @@ NEEDS: dict[Pool, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Likelihood(Signal):
-    """Minus the mean log-likelihood (nats per token) of the pool's answers under a candidate.
-
-    Every answer that was given counts once, so a text that several gave counts as often. The end of an answer
-    is one of its tokens.
+class Pooled(Signal):
+    """Base of signals that look at how probable candidates find the pool's texts.
 
     Args:
         pool: `parents`: the target's and the donors' answers; `all`: those of all candidates and the donors.
@@ -43,6 +40,18 @@ class Likelihood(Signal):
     @property
     def alone(self) -> bool:
         return self.pool == "parents"
+
+
+@dataclass(frozen=True)
+class Likelihood(Pooled):
+    """Minus the mean log-likelihood (nats per token) of the pool's answers under a candidate.
+
+    Every answer that was given counts once, so a text that several gave counts as often. The end of an answer
+    is one of its tokens.
+
+    Args:
+        pool: whose texts; see `Pooled`.
+    """
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")

@@ -12,14 +12,14 @@ from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference
 from adamms.search.evidence import Array, Evidence
-from adamms.search.signals.likelihood import NEEDS, Pool, mean_log_probability, sayers
-from adamms.search.signals.signal import Signal, check_given
+from adamms.search.signals.likelihood import Pooled, mean_log_probability, sayers
+from adamms.search.signals.signal import check_given
 
 Clusters = list[list[str]]
 
 
 @dataclass(frozen=True)
-class SemanticEntropy(Signal):
+class SemanticEntropy(Pooled):
     """The entropy (nats) over clusters of equivalent answers of the pool, by a candidate's probabilities.
 
     Farquhar, Kossen, Kuhn & Gal, "Detecting hallucinations in large language models using semantic entropy",
@@ -30,20 +30,11 @@ class SemanticEntropy(Signal):
     two are equivalent if they differ by at most `threshold`.
 
     Args:
-        pool: whose texts; see `likelihood`.
+        pool: whose texts; see `Pooled`.
         threshold: the search's difference between two texts up to which they mean the same.
     """
 
-    pool: Pool
     threshold: Annotated[float, Ge(0), Le(1)]
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return NEEDS[self.pool]
-
-    @property
-    def alone(self) -> bool:
-        return self.pool == "parents"
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")

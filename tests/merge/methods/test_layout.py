@@ -5,6 +5,7 @@ import tiny
 from command import CONF
 from configured import configured
 from slots import Pair
+from tiny_merges import measured
 
 from adamms.merge import stream
 
@@ -17,10 +18,10 @@ def test_threads_and_chunks_do_not_change_a_byte(
 ) -> None:
     method = configured(f"merge/{name}")
     alphas = {"a": 0.2} if name == "slerp" else {"a": 0.2, "b": 0.3}
-    recipe = heterogeneous.recipe(method, alphas).measured()
+    recipe = measured(heterogeneous.recipe(method, alphas))
     expected = dict(recipe.tensors(workers=1))
     for elements, workers in ((1, 3), (50, 2)):
         monkeypatch.setattr(stream, "CHUNK_ELEMENTS", elements)
-        again = heterogeneous.recipe(method, alphas).measured()
+        again = measured(heterogeneous.recipe(method, alphas))
         for tensor_name, tensor in again.tensors(workers=workers):
             tiny.assert_same_bits(tensor, expected[tensor_name])

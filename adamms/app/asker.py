@@ -26,7 +26,7 @@ from adamms.merge.recipe import Recipe
 from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.cost import Cost
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, SCORES, SCORES_OF_ALL, Evidence, pool
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, POOLS, Evidence, Pool, said, texts_and_cuts
 
 UNMERGED = Candidate(0.0)
 
@@ -179,20 +179,23 @@ class Asker:
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
-        return replace(evidence, scored=self._scores(evidence)) if SCORES in self.needs else evidence
+        pools = [pool for need, pool in POOLS.items() if need in self.needs]
+        return replace(evidence, scored=self._scores(evidence, pools, examples)) if pools else evidence
 
-    def _scores(self, evidence: Evidence) -> dict[Candidate, Scored]:
-        """What every candidate makes of the pool of each example; a text that all were cut in has no end."""
-        sayers = [evidence.target, *evidence.donors.values()] if PARENTS in self.needs else []
-        sayers += evidence.candidates.values() if SCORES_OF_ALL in self.needs else []
-        examples = list(next(iter(evidence.candidates.values()), {}))
-        pools = {e: pool(given[e] for given in sayers if e in given) for e in examples}
-        pairs = [(e, text) for e in examples for text in pools[e]]
-        self._fill_scores(list(evidence.candidates), pairs)
-        return {
-            candidate: {e: {t: _ended(held[e][t], cut) for t, cut in pools[e].items()} for e in examples}
-            for candidate, held in ((c, self.scored.get(c, {})) for c in evidence.candidates)
-        }
+    def _scores(
+        self, evidence: Evidence, pools: Sequence[Pool], examples: Sequence[str]
+    ) -> dict[Candidate, Scored]:
+        """What every candidate makes of these pools' texts; one that all were cut in has no end."""
+        wanted = {e: texts_and_cuts(a for pool in pools for a in said(evidence, pool, e)) for e in examples}
+        self._fill_scores(list(evidence.candidates), [(e, text) for e in examples for text in wanted[e]])
+        found: dict[Candidate, Scored] = {}
+        for candidate in evidence.candidates:
+            held = self.scored.get(candidate, {})
+            found[candidate] = {
+                e: {text: _ended(held[e][text], cut) for text, cut in texts.items()}
+                for e, texts in wanted.items()
+            }
+        return found
 
     def _fill_scores(self, candidates: Sequence[Candidate], pairs: Sequence[tuple[str, str]]) -> None:
         """Have every candidate score those (example id, text) that it has not scored."""

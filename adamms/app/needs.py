@@ -10,7 +10,6 @@ from adamms.search.evidence import (
     DONORS,
     PARENTS,
     SCORES,
-    SCORES_OF_ALL,
     SURENESS,
     TOKENS,
 )
@@ -22,11 +21,6 @@ def check_needs(run: Run) -> None:
         raise AdammsError("this search needs the answers of the control: evaluate.control=true")
     if DONORS in run.strategy.needs and PARENTS not in run.strategy.needs:
         raise AdammsError("this search looks at the donors' own answers: search.donors=true")
-    if SCORES in run.strategy.needs and not {PARENTS, SCORES_OF_ALL} & set(run.strategy.needs):
-        raise AdammsError(
-            "this search scores the parents' answers: search.donors=true, or search.signal.pool=all for the "
-            "candidates' as well"
-        )
     if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
         raise AdammsError(
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "

@@ -5,7 +5,7 @@ Knows no labels, models or engines.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ DISTURBED = "disturbed"  # the candidates' answers to harmlessly changed example
 TOKENS = "tokens"  # the log-probabilities of the likeliest tokens at each position
 SURENESS = "sureness"  # those of the generated tokens only, which may be interpolated
 SCORES = "scores"  # how probable every candidate finds the parents' answers
-SCORES_OF_ALL = "scores_of_all"  # with SCORES: and all candidates' answers
+SCORES_OF_ALL = "scores_of_all"  # how probable every candidate finds all candidates' and the donors' answers
 TOKEN_IDS = "token_ids"  # ids of tokens that mean the same to the target and to every donor
+
+Pool = Literal["parents", "all"]  # whose answers: see `sayers`
+POOLS: Mapping[str, Pool] = {SCORES: "parents", SCORES_OF_ALL: "all"}  # whose are scored
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Evidence:
         control: candidate -> answers of the target merged with the ancestor instead of the donors.
         disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
         scored: candidate -> example -> text -> that text with the log-probabilities that the candidate gives
-            it (`Engine.score`). The texts are `pool` of the example.
+            it (`Engine.score`). The texts are those of the pools that were asked for.
     """
 
     candidates: Mapping[Candidate, Answers]
@@ -61,14 +64,29 @@ class Evidence:
         return sorted(self.candidates)
 
 
-def pool(said: Iterable[Answer]) -> dict[str, bool]:
+def sayers(evidence: Evidence, pool: Pool) -> list[Answers]:
+    """The answers of everyone in a pool.
+
+    Args:
+        pool: `parents`: the target, then the donors; `all`: all candidates in their order, then the donors.
+    """
+    first = [evidence.target] if pool == "parents" else [evidence.candidates[c] for c in evidence.order]
+    return [*first, *evidence.donors.values()]
+
+
+def said(evidence: Evidence, pool: Pool, example: str) -> list[Answer]:
+    """What everyone in a pool who was asked answers to an example."""
+    return [answers[example] for answers in sayers(evidence, pool) if example in answers]
+
+
+def texts_and_cuts(answers: Iterable[Answer]) -> dict[str, bool]:
     """The different texts among answers to one example -> whether all that gave it were cut before its end.
 
-    >>> pool([Answer("red"), Answer("blue", cut=True), Answer("red", cut=True)])
+    >>> texts_and_cuts([Answer("red"), Answer("blue", cut=True), Answer("red", cut=True)])
     {'red': False, 'blue': True}
     """
     found: dict[str, bool] = {}
-    for answer in said:
+    for answer in answers:
         found[answer.text] = found.get(answer.text, True) and answer.cut is True
     return found
 

@@ -14,7 +14,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import ExactMatch
-from adamms.search.evidence import SCORES_OF_ALL, Evidence, pool
+from adamms.search.evidence import SCORES_OF_ALL, Evidence, texts_and_cuts
 from adamms.search.signals.distributions import ParentsAlignment, SequenceDivergence
 from adamms.search.signals.likelihood import Likelihood
 from adamms.search.signals.meaning import SemanticEntropy
@@ -53,7 +53,7 @@ def evidences(draw: st.DrawFn) -> Evidence:
     donors = {"x": given_by(), "y": {e: answer for e, answer in given_by().items() if draw(st.booleans())}}
     target = given_by()
     said = [target, *donors.values(), *candidates.values()]
-    pools = {e: pool(row[e] for row in said if e in row) for e in EXAMPLES}
+    pools = {e: texts_and_cuts(row[e] for row in said if e in row) for e in EXAMPLES}
     scored = {c: {e: {t: draw(answers(t)) for t in pools[e]} for e in EXAMPLES} for c in GRID}
     return Evidence(candidates, target, donors, scored=scored)
 
@@ -69,8 +69,9 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
         case SequenceDivergence():
             around = [at for at in (row - 1, row + 1) if 0 <= at < len(GRID)]
             around = around * 2 if len(around) == 1 else around
+            texts = {answer.text for answer in sayers}
             return sum(
-                np.mean([apart(scored[row][text], scored[at][text]) for text in scored[row]]) for at in around
+                np.mean([apart(scored[row][text], scored[at][text]) for text in texts]) for at in around
             )
         case ParentsAlignment():
             return float(np.mean([apart(answer, scored[row][answer.text]) for answer in parents]))
@@ -93,7 +94,8 @@ def apart(one: Answer, other: Answer) -> float:
 
 
 SIGNALS: Sequence[Signal] = (
-    *(Likelihood("parents"), Likelihood("all"), SequenceDivergence("sum", "parents"), ParentsAlignment()),
+    *(Likelihood("parents"), Likelihood("all"), ParentsAlignment()),
+    *(SequenceDivergence("parents", "sum"), SequenceDivergence("all", "sum")),
     *(SemanticEntropy("parents", 0.0), SemanticEntropy("all", 0.0)),
 )
 

@@ -23,6 +23,7 @@ from adamms.search.evidence import (
     Answers,
     Array,
     Evidence,
+    sayers,
     table,
     texts,
 )
@@ -61,7 +62,7 @@ class Disagreement(Signal):
         return (PARENTS, SURENESS) if self.sureness else (PARENTS,)
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        voters = _voters(evidence)
+        voters = sayers(evidence, "all")
         if self.sureness and evidence.donors:
             voters.append(surest(evidence, examples))
         votes = [_votes(voter, examples) for voter in voters]
@@ -89,7 +90,7 @@ class Vote(Signal):
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "donors")
-        voters = _voters(evidence)
+        voters = sayers(evidence, "all")
         votes = [_votes(voter, examples) for voter in voters]
         weights = _weights(voters, examples, log_probabilities if self.weighted else _alike)
         others = np.stack([[difference(own, vote) for vote in votes] for own in votes])
@@ -135,20 +136,15 @@ class ParentsDivergence(Signal):
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "donors")
-        known = parents(evidence)
+        known = sayers(evidence, "parents")
         means = {e: _mean([parent[e] for parent in known if e in parent]) for e in examples}
         rows = [evidence.candidates[candidate] for candidate in evidence.order]
         return np.array([[jensen_shannon(first_token(row[e]), means[e]) for e in examples] for row in rows])
 
 
-def parents(evidence: Evidence) -> list[Answers]:
-    """The target's answers, then the donors'."""
-    return [evidence.target, *evidence.donors.values()]
-
-
 def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
     """To each example the answer of the parent that gives its own the highest probability."""
-    known = parents(evidence)
+    known = sayers(evidence, "parents")
     sure = np.stack([_where_asked(log_probabilities, parent, examples) for parent in known])
     pairs = zip(sure.argmax(axis=0).tolist(), examples, strict=True)
     return {example: known[parent][example] for parent, example in pairs}
@@ -196,8 +192,3 @@ def _mean(answers: Sequence[Answer]) -> dict[int, float]:
     found = [first_token(answer) for answer in answers]
     names = {name for one in found for name in one}
     return {name: sum(one.get(name, 0.0) for one in found) / len(found) for name in names}
-
-
-def _voters(evidence: Evidence) -> list[Answers]:
-    """All candidates' answers, then the donors'."""
-    return [*(evidence.candidates[candidate] for candidate in evidence.order), *evidence.donors.values()]

@@ -11,32 +11,42 @@ import numpy as np
 from adamms.engines.answer import Answer, Token
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference
-from adamms.search.evidence import DONORS, PARENTS, SCORES, TOKEN_IDS, TOKENS, Array, Evidence
-from adamms.search.signals.agreement import parents
+from adamms.search.evidence import (
+    DONORS,
+    PARENTS,
+    SCORES,
+    TOKEN_IDS,
+    TOKENS,
+    Array,
+    Evidence,
+    said,
+    texts_and_cuts,
+)
 from adamms.search.signals.consistency import NEIGHBOURS, Rule, along_axes
-from adamms.search.signals.likelihood import NEEDS, Pool
+from adamms.search.signals.likelihood import Pooled
 from adamms.search.signals.probabilities import distribution, jensen_shannon
 from adamms.search.signals.signal import Signal, check_given
 
 
 @dataclass(frozen=True)
-class SequenceDivergence(Signal):
+class SequenceDivergence(Pooled):
     """The Jensen-Shannon divergence (nats) between neighbours' distributions along the pool's texts.
 
     The mean over the positions of a text, then over the texts. It also sees changes that reach no answer.
     Only the likeliest tokens are known; the others count as impossible.
 
     Args:
+        pool: whose texts; see `Pooled`.
         rule: as in `Consistency`.
-        pool: whose texts; see `likelihood`.
     """
 
     rule: Rule
-    pool: Pool
+
+    alone = False
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return (*NEEDS[self.pool], TOKENS)
+        return (*super().needs, TOKENS)
 
     @property
     def neighbours(self) -> tuple[int, ...]:
@@ -45,10 +55,15 @@ class SequenceDivergence(Signal):
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
         rows = [evidence.scored[candidate] for candidate in evidence.order]
+        pools = {e: texts_and_cuts(said(evidence, self.pool, e)) for e in examples}
 
         def between(i: int, j: int) -> Array:
-            pairs = [[(own, rows[j][e][text]) for text, own in rows[i][e].items()] for e in examples]
-            return np.array([np.mean([divergence(a.tokens, b.tokens) for a, b in pair]) for pair in pairs])
+            return np.array(
+                [
+                    np.mean([divergence(rows[i][e][t].tokens, rows[j][e][t].tokens) for t in pools[e]])
+                    for e in examples
+                ]
+            )
 
         return along_axes(evidence.order, self.rule, between)
 
@@ -72,11 +87,10 @@ class ParentsAlignment(Signal):
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
-        known = parents(evidence)
 
         def against(candidate: Candidate, example: str) -> float:
             scored = evidence.scored[candidate][example]
-            own = [parent[example] for parent in known if example in parent]
+            own = said(evidence, "parents", example)
             return float(np.mean([_apart(answer, scored[answer.text]) for answer in own]))
 
         return np.array([[against(c, e) for e in examples] for c in evidence.order])

@@ -5,21 +5,27 @@ So it needs no two equal texts, and goes with answers of any length.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference
-from adamms.search.evidence import DONORS, PARENTS, SCORES, SCORES_OF_ALL, Answers, Array, Evidence
-from adamms.search.signals.agreement import parents
+from adamms.search.evidence import (
+    DONORS,
+    PARENTS,
+    SCORES,
+    SCORES_OF_ALL,
+    Answers,
+    Array,
+    Evidence,
+    Pool,
+    said,
+)
 from adamms.search.signals.signal import Signal, check_given
 
-# Whose answers are scored: those of the target and the donors, or those of all candidates and the donors.
-Pool = Literal["parents", "all"]
 NEEDS: dict[Pool, tuple[str, ...]] = {
     "parents": (PARENTS, DONORS, SCORES),
-    "all": (PARENTS, SCORES, SCORES_OF_ALL),
+    "all": (PARENTS, SCORES_OF_ALL),
 }
 
 
@@ -55,21 +61,13 @@ class Likelihood(Pooled):
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
-        said = sayers(evidence, self.pool)
 
         def against(candidate: Candidate, example: str) -> float:
             scored = evidence.scored[candidate][example]
-            texts = [given[example].text for given in said if example in given]
-            return -float(np.mean([mean_log_probability(scored, text) for text in texts]))
+            answers = said(evidence, self.pool, example)
+            return -float(np.mean([mean_log_probability(scored, answer.text) for answer in answers]))
 
         return np.array([[against(c, e) for e in examples] for c in evidence.order])
-
-
-def sayers(evidence: Evidence, pool: Pool) -> list[Answers]:
-    """The answers of those whose texts are in the pool."""
-    if pool == "parents":
-        return parents(evidence)
-    return [*(evidence.candidates[candidate] for candidate in evidence.order), *evidence.donors.values()]
 
 
 def mean_log_probability(scored: Answers, text: str) -> float:

@@ -11,8 +11,8 @@ from annotated_types import Ge, Le
 from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference
-from adamms.search.evidence import Array, Evidence
-from adamms.search.signals.likelihood import Pooled, mean_log_probability, sayers
+from adamms.search.evidence import Array, Evidence, said, texts_and_cuts
+from adamms.search.signals.likelihood import Pooled, mean_log_probability
 from adamms.search.signals.signal import check_given
 
 Clusters = list[list[str]]
@@ -55,8 +55,7 @@ class SemanticEntropy(Pooled):
         self, evidence: Evidence, examples: Sequence[str], difference: Difference
     ) -> dict[str, Clusters]:
         """Example -> the pool's texts, cluster by cluster."""
-        said = sayers(evidence, self.pool)
-        pools = {e: list(dict.fromkeys(given[e].text for given in said if e in given)) for e in examples}
+        pools = {e: list(texts_and_cuts(said(evidence, self.pool, e))) for e in examples}
         pairs = [(e, *pair) for e, texts in pools.items() for pair in combinations(texts, 2)]
         apart = difference(
             [without_thought(a) for _, a, _ in pairs], [without_thought(b) for _, _, b in pairs]

@@ -125,7 +125,7 @@ def tell_of_store(console: Console, engine: StoredEngine) -> None:
     if engine.found:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
     if engine.scores_found:
-        console.say(f"store: {engine.scores_found} scores were there, {engine.scored} were made")
+        console.say(f"store: {engine.scores_found} scores were there, {engine.scores_made} were made")
 
 
 @dataclass

@@ -10,7 +10,9 @@ from adamms.search.evidence import (
     DONORS,
     PARENTS,
     SCORES,
+    SCORES_OF_ALL,
     SURENESS,
+    TOKEN_IDS,
     TOKENS,
 )
 
@@ -33,15 +35,17 @@ def check_recorded(needs: Sequence[str]) -> None:
     names = {
         PARENTS: "the parents' own answers",
         CONTROL: "the answers of a control",
+        DONORS: "the donors' own answers",
         DISTURBED: "answers to disturbed inputs",
         TOKENS: "log-probabilities",
         SURENESS: "the answers' log-probabilities",
-        SCORES: "the probabilities that candidates give to others' answers",
+        SCORES: "the probabilities that candidates give to the parents' answers",
+        SCORES_OF_ALL: "the probabilities that candidates give to all answers",
+        TOKEN_IDS: "tokenizers",
     }
     if needs:
         raise AdammsError(
-            f"this search needs {' and '.join(names[need] for need in needs if need in names)}, and "
-            f"engine=replay has only "
+            f"this search needs {', '.join(names[need] for need in needs)}; engine=replay has only "
             f"the candidates' answers: search=adamms goes with it, and search=trusted with "
             f"search.donors=false search.signal.members.disagreement.sureness=0"
         )

@@ -25,7 +25,7 @@ from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
-SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
+OF_SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
 FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
@@ -183,7 +183,7 @@ class StoredEngine:
     Attributes:
         found: how many answers the store had so far.
         generated: how many were missing and have been generated.
-        scores_found, scored: the same of scores.
+        scores_found, scores_made: the same of scores.
         damaged: how many lines of the store were left out, being torn or changed.
     """
 
@@ -194,7 +194,7 @@ class StoredEngine:
         self.found = 0
         self.generated = 0
         self.scores_found = 0
-        self.scored = 0
+        self.scores_made = 0
         self._damaged: dict[str, int] = {}  # by what the answers are of
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
@@ -238,16 +238,16 @@ class StoredEngine:
             yield examples[place].id, answer
 
     def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
-        """The same of scores, which are kept under a key of their own."""
+        """As `generate`, for scores. They have keys of their own in the store."""
 
         def ask(places: Sequence[int]) -> Iterator[tuple[int, Answer]]:
             for number, answer in self.engine.score([said[place] for place in places]):
                 yield places[number], answer
 
         digests = [digest(json.dumps([self._digest(example), text]).encode()) for example, text in said]
-        for place, answer, known in self._given(self._subject() | SCORES, digests, ask):
+        for place, answer, known in self._given(self._subject() | OF_SCORES, digests, ask):
             self.scores_found += known
-            self.scored += not known
+            self.scores_made += not known
             yield place, answer
 
     def _given(

@@ -92,7 +92,8 @@ class TokenF1:
     """F1 of words with the nearest accepted answer (Rajpurkar et al. 2016, arXiv:1606.05250, section 6.1).
 
     Words are counted as often as they occur, in any order. Punctuation and the articles a, an and the do not
-    count, nor case and spacing. Without any words left on one side, F1 is 1 if there are none on the other.
+    count, nor case and spacing. Without any words left on one side, F1 is 1 if there are none on the other,
+    as in SQuAD 2.0 (Rajpurkar et al. 2018, arXiv:1806.03822).
 
     >>> TokenF1()("A green five.", Label(("the green digit", "five")))
     0.6666666666666666

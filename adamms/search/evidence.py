@@ -75,8 +75,12 @@ def sayers(evidence: Evidence, pool: Pool) -> list[Answers]:
 
 
 def said(evidence: Evidence, pool: Pool, example: str) -> list[Answer]:
-    """What everyone in a pool who was asked answers to an example."""
-    return [answers[example] for answers in sayers(evidence, pool) if example in answers]
+    """What everyone in a pool who was asked answers to an example.
+
+    An answer that was cut before it said anything, but perhaps a thought, is left out.
+    """
+    given = [answers[example] for answers in sayers(evidence, pool) if example in answers]
+    return [answer for answer in given if without_thought(answer.text) or not answer.cut]
 
 
 def texts_and_cuts(answers: Iterable[Answer]) -> dict[str, bool]:

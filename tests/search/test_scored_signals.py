@@ -1,7 +1,7 @@
 """Signals over scores of given texts are their formulas, written out, and two are computed by hand."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from adamms.search.signals.signal import Signal
 GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.5, 1.0))
 EXAMPLES = ("a", "b")
 WORDS = ("one", "One", "two", "three  four")
+Given = Mapping[str, Answer]
 
 
 def token(weights: Sequence[int], chosen: int = 0) -> Token:
@@ -142,6 +143,23 @@ def test_by_hand_semantic_entropy_is_over_meanings_not_texts() -> None:
     evidence = Evidence({low: parents[0]}, parents[0], donors, scored={low: {"e": chances}})
     found = SemanticEntropy("parents", 0.2).differences(evidence, ["e"], ExactMatch())
     assert found[0, 0] == pytest.approx(math.log(2))
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=str)
+def test_an_answer_that_was_cut_before_it_said_anything_does_not_count(signal: Signal) -> None:
+    """Not even a thought that does not end. Where nothing else was said, nothing speaks against anyone."""
+    red = {"e": Answer("red", (token([3, 1]), token([1, 1])), False)}
+    cut = ({"e": Answer("", (), True)}, {"e": Answer("<think>It", (token([1, 3]),), True)})
+    given = {"red": Answer("red", (token([1, 2]), token([2, 1])), False)}
+
+    def found(candidates: Sequence[Given], target: Given, *donors: Given) -> list[float]:
+        rows = dict(zip(GRID, candidates, strict=True))
+        named = dict(zip("ab", donors, strict=False))
+        evidence = Evidence(rows, target, named, scored={row: {"e": given} for row in GRID})
+        return signal.differences(evidence, ["e"], ExactMatch())[:, 0].tolist()
+
+    assert found([red] * 3, red, *cut) == pytest.approx(found([red] * 3, red))
+    assert found([cut[0]] * 3, cut[0], *cut) == [0.0] * 3
 
 
 def test_a_text_with_other_tokens_than_were_generated_is_compared_at_its_first_alone() -> None:

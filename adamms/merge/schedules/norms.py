@@ -1,16 +1,16 @@
 """NAN (norm-aware merging): each model weighs by the inverse of the norm of its parameters.
 
-    w_m = (share_m / s_m) / sum_j (share_j / s_j)        m, j = target and donors
-    s_m = square root of the mean square of m's values, over all that is merged
+    w_m = (share_m / rms_m) / sum_j (share_j / rms_j)        m, j = target and donors
+    rms_m = square root of the mean square of m's values, over all that is merged
 
 Source: Si et al., "NAN: A Training-Free Solution to Coefficient Estimation in Model Merging"
-(arXiv:2505.16148), by its first author's account (chongjiesi.site, June 2025): the inverse Frobenius norms of
-the models' parameters, normalised. It has no coefficient, which is equal shares here: alpha 0.5 with one
-donor, 2/3 with two. Another alpha leans towards one side, so that a search has an axis.
+(arXiv:2505.16148, abstract): coefficients by the inverse of the norm of a model's parameters. Here they are
+made to add up to 1. NAN has no alpha, which is equal shares here: alpha 0.5 with one donor, 2/3 with two.
+Another alpha leans towards one side, so that a search has an axis.
 
-The norm stands for the deviation of parameters with mean zero, which shrinks with the data trained on. Here
-it is divided by the square root of the number of values: between models that have all tensors nothing
-changes, and a donor that lacks some is not taken for a small one. Infinities and NaNs do not count.
+The norm (Frobenius) is divided by the square root of the number of values: between models that have all
+tensors nothing changes, and a donor that lacks some is not taken for a small one. Infinities and NaNs do not
+count.
 """
 
 import math
@@ -43,13 +43,13 @@ class Norms(Schedule):
         if not isinstance(found, Sums):
             raise AdammsError("merge.schedule has to measure the models first: merges.measured()")
         all_shares = {TARGET: max(0.0, 1 - math.fsum(shares.values())), **shares}
-        weights = {name: share / _deviation(name, found) for name, share in all_shares.items() if share}
+        weights = {name: share / _rms(name, found) for name, share in all_shares.items() if share}
         total = math.fsum(weights.values())
         return {name: weights.get(name, 0.0) / total for name in shares}
 
 
 def _squares_and_counts(chunk: Chunk) -> dict[str, torch.Tensor]:
-    """Of each model; overwrites its values."""
+    """Each model's squared values and how many are finite. Overwrites the chunk."""
     terms = {}
     for name, values in chunk.models().items():
         terms[name + COUNT] = torch.isfinite(values).to(values.dtype)
@@ -57,7 +57,7 @@ def _squares_and_counts(chunk: Chunk) -> dict[str, torch.Tensor]:
     return terms
 
 
-def _deviation(name: str, found: Sums) -> float:
+def _rms(name: str, found: Sums) -> float:
     """The root mean square of a model's values.
 
     Raises:

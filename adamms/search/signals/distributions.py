@@ -58,11 +58,9 @@ class SequenceDivergence(Pooled):
         pools = {e: texts_and_cuts(said(evidence, self.pool, e)) for e in examples}
 
         def between(i: int, j: int) -> Array:
+            pairs = [[(rows[i][e][text], rows[j][e][text]) for text in pools[e]] for e in examples]
             return np.array(
-                [
-                    np.mean([divergence(rows[i][e][t].tokens, rows[j][e][t].tokens) for t in pools[e]])
-                    for e in examples
-                ]
+                [np.mean([divergence(a.tokens, b.tokens) for a, b in each] or [0.0]) for each in pairs]
             )
 
         return along_axes(evidence.order, self.rule, between)
@@ -78,8 +76,8 @@ class ParentsAlignment(Signal):
     are aligned, too. Here nobody knows which parent is whose, all parents count alike on all inputs, and only
     the likeliest tokens are known.
 
-    Where the text has other tokens than those that the parent generated (`Engine.score`), the first position
-    alone counts. Token ids must mean the same to all.
+    Where the text, given to a candidate, has more or fewer tokens than the parent generated (`Engine.score`),
+    the first position alone counts. Token ids must mean the same to all.
     """
 
     needs = (PARENTS, DONORS, SCORES, TOKENS, TOKEN_IDS)
@@ -91,7 +89,7 @@ class ParentsAlignment(Signal):
         def against(candidate: Candidate, example: str) -> float:
             scored = evidence.scored[candidate][example]
             own = said(evidence, "parents", example)
-            return float(np.mean([_apart(answer, scored[answer.text]) for answer in own]))
+            return float(np.mean([_apart(answer, scored[answer.text]) for answer in own] or [0.0]))
 
         return np.array([[against(c, e) for e in examples] for c in evidence.order])
 
@@ -99,7 +97,7 @@ class ParentsAlignment(Signal):
 def divergence(one: Iterable[Token], other: Iterable[Token]) -> float:
     """The mean over the positions of the divergence between two models' distributions (nats)."""
     pairs = zip(one, other, strict=True)
-    return float(np.mean([jensen_shannon(distribution(a), distribution(b)) for a, b in pairs] or [0.0]))
+    return float(np.mean([jensen_shannon(distribution(a), distribution(b)) for a, b in pairs]))
 
 
 def _apart(own: Answer, scored: Answer) -> float:

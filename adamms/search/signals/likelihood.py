@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adamms.engines.answer import Answer
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
@@ -15,7 +16,6 @@ from adamms.search.evidence import (
     PARENTS,
     SCORES,
     SCORES_OF_ALL,
-    Answers,
     Array,
     Evidence,
     Pool,
@@ -65,12 +65,11 @@ class Likelihood(Pooled):
         def against(candidate: Candidate, example: str) -> float:
             scored = evidence.scored[candidate][example]
             answers = said(evidence, self.pool, example)
-            return -float(np.mean([mean_log_probability(scored, answer.text) for answer in answers]))
+            return -float(np.mean([mean_log_probability(scored[a.text]) for a in answers] or [0.0]))
 
         return np.array([[against(c, e) for e in examples] for c in evidence.order])
 
 
-def mean_log_probability(scored: Answers, text: str) -> float:
+def mean_log_probability(scored: Answer) -> float:
     """Per token of a text, its end included (nats)."""
-    tokens = scored[text].tokens
-    return sum(token.logprob for token in tokens) / max(1, len(tokens))
+    return float(np.mean([token.logprob for token in scored.tokens]))

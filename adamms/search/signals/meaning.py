@@ -43,10 +43,10 @@ class SemanticEntropy(Pooled):
         def against(candidate: Candidate, example: str) -> float:
             scored = evidence.scored[candidate][example]
             logs = [
-                np.logaddexp.reduce([mean_log_probability(scored, text) for text in cluster])
+                np.logaddexp.reduce([mean_log_probability(scored[text]) for text in cluster])
                 for cluster in clusters[example]
             ]
-            shares = logs - np.logaddexp.reduce(logs)  # logarithms that add up to one
+            shares = logs - np.logaddexp.reduce(logs or [0.0])  # logarithms of what adds up to one
             return float(-(np.exp(shares) * shares).sum())
 
         return np.array([[against(c, e) for e in examples] for c in evidence.order])

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
         "mapping.plan",
         "mapping.checks.distance",
         "search.choice",
-        "evaluate.bootstrap",
+        "evaluate.estimate",
         "evaluate.evaluation",
         "evaluate.lmms.results",
         "engines.answer",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from adamms.evaluate.bootstrap import Array, Estimate, resampled_means
+from adamms.evaluate.estimate import Array, Estimate, resampled_means
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 
 PERCENT = 100  # points of a task for an answer that is right, over its examples

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from adamms.errors import AdammsError
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.report.result import RESULT, Result
 from adamms.report.trackers import metrics

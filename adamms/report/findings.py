@@ -6,7 +6,7 @@ The console, the page and the model card say the same. They are honest about tie
 from collections.abc import Sequence
 
 from adamms.engines.thought import split_thought
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.lmms.results import Metric
 from adamms.merge.candidate import Candidate

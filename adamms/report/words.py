@@ -5,7 +5,7 @@ Knows no results: the sentences about those are in `findings`.
 
 from collections.abc import Iterable, Sequence
 
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 from adamms.search.choice import NEIGHBOURS, Choice, Trust
 

@@ -6,7 +6,7 @@ Arranges what `tables`, `words` and the other modules of this folder make of a `
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.report import findings, plan_tables, tables, words
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from adamms.evaluate.bootstrap import Estimate
+from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result, StageTiming

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.evaluate.bootstrap import Estimate, resampled_means
+from adamms.evaluate.estimate import Estimate, resampled_means
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 

@@ -5,15 +5,17 @@ Made from answers and labels after the search; the search never sees it.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from adamms.evaluate.estimate import Array, Estimate, resampled_means
+from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
+from adamms.resampling import SAME, Array, resampled_sums
 
 PERCENT = 100  # points of a task for an answer that is right, over its examples
+RESAMPLES = 2000  # by which a standard error is exact to 2 % of itself
+SEED = 0  # of the draws, with the task's name
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,12 @@ class Scores:
     Args:
         tasks: task -> the mean over its examples, in percent.
         points: task -> example id -> how right the answer is, in [0, 1]; empty where that is not known.
+        resampled: task -> the score in every resample, shape (resamples,), as far as `draw` has found it.
     """
 
     tasks: Mapping[str, float]
     points: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    resampled: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, points: Mapping[str, Mapping[str, float]]) -> "Scores":
@@ -53,7 +57,8 @@ class Scores:
         if any(task not in model.tasks for task, model in models.items()):
             return cls({})
         points = {task: model.points[task] for task, model in models.items() if task in model.points}
-        return cls({task: model.tasks[task] for task, model in models.items()}, points)
+        drawn = {task: model.resampled[task] for task, model in models.items() if task in model.resampled}
+        return cls({task: model.tasks[task] for task, model in models.items()}, points, drawn)
 
     def on(self, task: str | None) -> float | None:
         """The score on a task, or with None the mean; None where there is none."""
@@ -74,15 +79,16 @@ class Scores:
         own, other = self.on(task), 0.0 if less is None else less.on(task)
         if own is None or other is None:
             return None
-        models = [self] if less is None else [self, less]
-        drawn = resampled(models, task)
-        return Estimate.of(own - other, None if drawn is None else drawn[0] - drawn[1:].sum(0))
-
-    @cached_property
-    def resampled(self) -> Mapping[str, Array]:
-        """Task -> its score in every resample, of tasks with two examples or more."""
-        ordered = {task: [own[example] for example in sorted(own)] for task, own in self.points.items()}
-        return {task: PERCENT * resampled_means(own, task) for task, own in ordered.items() if len(own) > 1}
+        drawn = resampled([self] if less is None else [self, less], task)
+        if drawn is None or less is None:
+            return Estimate.of(own - other, None if drawn is None else drawn[0])
+        pairs = (
+            (points, less.points[each][example])
+            for each in (self.tasks if task is None else [task])
+            for example, points in self.points[each].items()
+        )
+        differing = sum(abs(one - two) > SAME for one, two in pairs)
+        return Estimate.of(own - other, drawn[0] - drawn[1], differing)
 
     def to_json(self) -> dict[str, Any]:
         errors = {task: found.error for task in self.tasks if (found := self.estimate(task))}
@@ -101,6 +107,28 @@ class Scores:
         return cls(data["tasks"], data.get("points", {}))
 
 
+def draw(models: Iterable[Scores]) -> None:
+    """Fill in `resampled` where it is missing, of tasks with two examples or more.
+
+    The draws depend on the task and its number of examples alone: two models that answered the same examples
+    are compared on the same draws, so that what both find hard cancels out (paired bootstrap; Koehn 2004,
+    Statistical Significance Tests for Machine Translation Evaluation, aclanthology.org/W04-3250). Every task
+    is drawn from by itself, n - 1 of its n examples at a time, which makes the variance of a mean over tasks
+    unbiased however few examples each has (Rao and Wu 1988, Resampling Inference with Complex Survey Data).
+    """
+    missing: dict[tuple[str, tuple[str, ...]], list[Scores]] = {}
+    for model in models:
+        for task, own in model.points.items():
+            if len(own) > 1 and task not in model.resampled:
+                missing.setdefault((task, tuple(sorted(own))), []).append(model)
+    for (task, examples), alike in missing.items():
+        points = np.array([[model.points[task][example] for example in examples] for model in alike])
+        draws = len(examples) - 1
+        sums = resampled_sums(points, draws, RESAMPLES, [SEED, *task.encode()])
+        for model, found in zip(alike, sums.T, strict=True):
+            model.resampled[task] = PERCENT * found / draws
+
+
 def resampled(models: Iterable[Scores], task: str | None) -> Array | None:
     """Scores on a task, or with None means, in every resample, the same draws for all models.
 
@@ -108,6 +136,7 @@ def resampled(models: Iterable[Scores], task: str | None) -> Array | None:
         Shape (models, resamples); None where they are not known, or not over the same examples.
     """
     found = list(models)
+    draw(found)
     tasks = found[0].tasks.keys() if task is None else [task]
     for each in tasks:
         asked = [set(model.points.get(each, ())) for model in found]
@@ -136,6 +165,11 @@ class Evaluation:
     donors: Mapping[str, Scores] = field(default_factory=dict)
     control: Mapping[Candidate, Scores] = field(default_factory=dict)
     target: Scores | None = None
+
+    def __post_init__(self) -> None:
+        """Draws for all models together, which takes hardly longer than for one."""
+        target = [] if self.target is None else [self.target]
+        draw([*self.candidates.values(), *self.donors.values(), *self.control.values(), *target])
 
     def score(self, candidate: Candidate, task: str | None = None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""

@@ -11,14 +11,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from adamms.resampling import SAME, Array
 from adamms.search.candidates import Places
-from adamms.search.evidence import Array
 
 Mask = npt.NDArray[np.bool_]
 Endpoints = Literal["interior", "one_sided", "both"]
 Ties = Literal["lowest", "middle", "widest_basin"]
-# Sums of fractions that differ by less are equal but for rounding.
-SAME = 1e-9
 
 
 @dataclass(frozen=True)

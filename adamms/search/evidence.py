@@ -7,14 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from adamms.engines.answer import Answer
 from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
 
-Array = npt.NDArray[np.float64]
 Answers = Mapping[str, Answer]  # example id -> answer
 
 # What a search may need beside the candidates' answers.

@@ -13,18 +13,17 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
+from adamms.resampling import INTERVAL, Array, resampled_sums
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
 from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
 from adamms.search.doubts import doubts, notes, selection
-from adamms.search.evidence import PARENTS, Array, Ask, Evidence
+from adamms.search.evidence import PARENTS, Ask, Evidence
 from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 from adamms.search.trust import trust
-
-INTERVAL = (2.5, 97.5)  # percentiles: 95 % of the resamples lie between them
 
 
 @dataclass(frozen=True)
@@ -191,12 +190,11 @@ class Strategy:
         return judged.doubted(*doubts(choice, own, apart, likest, unrelated, differences.graded(examples)))
 
     def _resampled(self, held: Array) -> Array:
-        """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates)."""
-        count = held.shape[1]
-        generator = np.random.default_rng(self.seed)
-        weights = generator.multinomial(count, np.full(count, 1 / count), size=self.resamples)
-        sums: Array = weights.astype(np.float64) @ held.T
-        return sums
+        """The sums over as many examples, drawn anew in every resample: shape (resamples, candidates).
+
+        All examples are drawn from one bag, whatever their task: D over all tasks is their sum.
+        """
+        return resampled_sums(held, held.shape[1], self.resamples, self.seed)
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from adamms.merge.candidate import Candidate
-from adamms.search.contest import SAME, break_tie
+from adamms.resampling import SAME, Array
+from adamms.search.contest import break_tie
 from adamms.search.difference import ExactMatch
-from adamms.search.evidence import Array, Ask, Evidence, texts
+from adamms.search.evidence import Ask, Evidence, texts
 from adamms.search.signals.signal import Signal
 
 Places = npt.NDArray[np.intp]

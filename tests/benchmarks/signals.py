@@ -30,9 +30,10 @@ from suite import DEVELOPMENT, NEEDS, TEST, Pair, group_of, observe_all, regimes
 from adamms.engines.answer import Answer
 from adamms.errors import check_choice
 from adamms.merge.candidate import Candidate
+from adamms.resampling import Array
 from adamms.search.choice import Choice
 from adamms.search.difference import Difference, ExactMatch
-from adamms.search.evidence import CONTROL, DISTURBED, DONORS, PARENTS, SURENESS, Array, Evidence
+from adamms.search.evidence import CONTROL, DISTURBED, DONORS, PARENTS, SURENESS, Evidence
 from adamms.search.signals.consistency import Consistency, NeighbourDivergence
 from adamms.search.signals.signal import Signal
 from adamms.search.strategy import Strategy

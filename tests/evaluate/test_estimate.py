@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from adamms.evaluate.estimate import Estimate, resampled_means
-from adamms.evaluate.evaluation import Evaluation, Scores
+from adamms.evaluate.estimate import Estimate
+from adamms.evaluate.evaluation import Evaluation, Scores, draw
 from adamms.merge.candidate import Candidate
 
 LOW, HIGH = Candidate(0.1), Candidate(0.2)
@@ -89,6 +90,49 @@ def test_a_difference_is_told_apart_where_its_interval_excludes_0() -> None:
     assert not Estimate(50.0).told_apart  # nobody knows how exact it is
 
 
+@given(st.integers(2, 200), st.integers(1, 12))
+def test_two_models_are_told_apart_only_where_the_sign_test_does(count: int, differing: int) -> None:
+    """All examples that differ speak for one model, which is the most that so few can say."""
+    differing = min(count, differing)
+    found = model(a=[1.0] * count).estimate(
+        None, less=model(a=[0.0] * differing + [1.0] * (count - differing))
+    )
+    assert found is not None
+    assert found.differing == differing
+    if binomtest(differing, differing).pvalue >= 0.05:
+        assert not found.told_apart
+        assert not found.turned.told_apart
+    assert not (found.told_apart and found.of_few)
+
+
+def test_few_examples_do_not_tell_two_models_apart() -> None:
+    """Two examples that both differ have an interval without width."""
+    found = model(a=[1.0, 1.0]).estimate(None, less=model(a=[0.0, 0.0]))
+    assert found == Estimate(100.0, 0.0, (100.0, 100.0), differing=2)
+    assert found.of_few
+    more = model(a=[1.0] * 6).estimate(None, less=model(a=[0.0] * 6))
+    assert more is not None
+    assert more.told_apart
+    assert not more.of_few
+
+
+def test_models_that_are_drawn_together_have_the_draws_of_each_alone() -> None:
+    """Also where one has answered other examples; one of a model of its own for every task keeps them."""
+    lists = [made(seed, 40, 0.5) for seed in range(3)]
+    other = Scores.of({"a": {"x": 1.0, "y": 0.0}})
+    together = [*(model(a=own, b=own[:9]) for own in lists), other]
+    draw(together)
+    for own, found in zip(lists, together, strict=False):
+        alone = model(a=own, b=own[:9])
+        draw([alone])
+        assert set(found.resampled) == {"a", "b"}
+        for task, drawn in alone.resampled.items():
+            assert found.resampled[task] == pytest.approx(drawn, abs=1e-9)
+    assert set(other.resampled) == {"a"}
+    best = Scores.of_tasks({"a": together[0], "b": together[1]})
+    assert best.resampled["b"] is together[1].resampled["b"]
+
+
 def test_what_cannot_be_known_is_not_said() -> None:
     """One example, no points, other examples, other tasks: the score is known, its error is not."""
     assert model(a=[1.0]).estimate("a") == Estimate(100.0)
@@ -107,7 +151,7 @@ def test_in_every_resample_the_oracle_is_found_anew() -> None:
     two = one[50:] + one[:50]
     found = Evaluation({LOW: model(a=one), HIGH: model(a=two)})
     assert found.regret(LOW) == found.regret(HIGH) == 0
-    differences = 100 * (resampled_means(two, "a") - resampled_means(one, "a"))
+    differences = found.candidates[HIGH].resampled["a"] - found.candidates[LOW].resampled["a"]
     assert found.regret_error(LOW) == pytest.approx(float(np.maximum(differences, 0).std()), abs=1e-9)
     assert Evaluation({LOW: model(a=one)}).regret_error(LOW) == 0
     assert found.regret_error(Candidate(0.5)) is None

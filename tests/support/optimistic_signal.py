@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from adamms.resampling import Array
 from adamms.search.difference import Difference
-from adamms.search.evidence import Array, Evidence
+from adamms.search.evidence import Evidence
 from adamms.search.signals.signal import Signal
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from adamms.engines.answer import Answer, normalised
-from adamms.search.contest import SAME
+from adamms.resampling import SAME, Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
@@ -21,7 +21,6 @@ from adamms.search.evidence import (
     TOKEN_IDS,
     TOKENS,
     Answers,
-    Array,
     Evidence,
     sayers,
     table,

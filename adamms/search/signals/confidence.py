@@ -10,8 +10,9 @@ from typing import Literal
 
 import numpy as np
 
+from adamms.resampling import Array
 from adamms.search.difference import Difference
-from adamms.search.evidence import TOKENS, Array, Evidence
+from adamms.search.evidence import TOKENS, Evidence
 from adamms.search.signals.probabilities import Tokens, entropy, log_probabilities, sureness
 from adamms.search.signals.signal import Signal
 

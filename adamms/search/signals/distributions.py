@@ -10,6 +10,7 @@ import numpy as np
 
 from adamms.engines.answer import Answer, Token
 from adamms.merge.candidate import Candidate
+from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
@@ -17,7 +18,6 @@ from adamms.search.evidence import (
     SCORES,
     TOKEN_IDS,
     TOKENS,
-    Array,
     Evidence,
     said,
     texts_and_cuts,

@@ -10,13 +10,13 @@ import numpy as np
 
 from adamms.engines.answer import Answer
 from adamms.merge.candidate import Candidate
+from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
     PARENTS,
     SCORES,
     SCORES_OF_ALL,
-    Array,
     Evidence,
     Pool,
     said,

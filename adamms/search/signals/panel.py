@@ -7,8 +7,9 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from adamms.errors import AdammsError
+from adamms.resampling import Array
 from adamms.search.difference import Difference
-from adamms.search.evidence import Array, Evidence
+from adamms.search.evidence import Evidence
 from adamms.search.signals.signal import Signal
 
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
-from adamms.search.evidence import Answers, Array
+from adamms.resampling import Array
+from adamms.search.evidence import Answers
 
 Tokens = Literal["mean", "sum", "least"]
 

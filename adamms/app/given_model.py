@@ -68,7 +68,8 @@ class GivenModel:
             return {}
         shares = dict(found.shares)
         alpha = next(iter(shares.values())) if len(shares) == 1 else shares
-        return {"method": found.method, "alpha": alpha, **found.parameters}
+        schedule = {"schedule": found.schedule} if found.schedule else {}
+        return {"method": found.method, "alpha": alpha, **schedule, **found.parameters}
 
 
 def given_model(place: str) -> GivenModel:

@@ -22,7 +22,7 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
 from adamms.merge.rules import Shares, shares_by_slot
-from adamms.merge.schedule import BySlot, scheduled
+from adamms.merge.schedule import BySlot, Schedule, scheduled
 from adamms.merge.shares import donor_shares
 from adamms.merge.sources import Sources
 
@@ -60,15 +60,16 @@ class Merges:
         Raises:
             AdammsError: values that cannot be merged with.
         """
-        return self._recipe(self.settings if candidate is None else self.settings.at(candidate))
+        return self._recipe(self._settings(candidate))
 
     def check(self, candidate: Candidate | None = None) -> None:
         """Raise AdammsError for what `at` and `control` would refuse, before anything is measured."""
-        settings = self.settings if candidate is None else self.settings.at(candidate)
-        bare = replace(settings, schedule=None)
-        self._recipe(bare)
+        settings = self._settings(candidate)
+        if settings.schedule is not None and settings.schedule.survey() is not None:
+            settings = replace(settings, schedule=None)
+        self._recipe(settings)
         if self.control_plan is not None:
-            self._control(bare)
+            self._control(settings)
 
     def control(self, candidate: Candidate) -> Recipe:
         """The target merged with the ancestor in the donors' place."""
@@ -130,9 +131,14 @@ class Merges:
         shares = donor_shares(1.0, list(self.models.donors), self.settings.weights)
         return f"{text}; of alpha " + ", ".join(f"{share:.0%} is {name}'s" for name, share in shares.items())
 
-    def record(self, recipe: Recipe) -> dict[str, Any]:
-        """What adamms_recipe.json says of a merged model: plain data, no dates, no paths."""
-        models = self.models
+    def record(self, candidate: Candidate | None = None) -> dict[str, Any]:
+        """What adamms_recipe.json says of the merged model that `at` gives: plain data, no dates, no paths.
+
+        "coefficients" are the donors' shares, "exceptions" those of the tensors that a rule has other ones
+        for. A "schedule" makes others of both: from "lowest" to "highest" of each donor.
+        """
+        models, settings, recipe = self.models, self._settings(candidate), self.at(candidate)
+        coefficients, exceptions = self._shares(settings)
         opened = {TARGET: models.target, **models.donors}
         return {
             "adamms": adamms.__version__,
@@ -142,8 +148,9 @@ class Merges:
             "architectures": {name: model.architecture for name, model in opened.items()},
             "checkpoints": {name: model.checkpoint.fingerprint for name, model in opened.items()},
             "method": {"name": recipe.method.name, "parameters": dict(vars(recipe.method))},
-            "coefficients": dict(recipe.coefficients),
-            **({"exceptions": recipe.exceptions} if recipe.exceptions else {}),
+            **({} if settings.schedule is None else {"schedule": _scheduled(settings.schedule, recipe)}),
+            "coefficients": dict(coefficients),
+            **({"exceptions": exceptions} if exceptions else {}),
             "coverage": [vars(row) for row in self.plan.coverage()],
         }
 
@@ -151,18 +158,28 @@ class Merges:
     def _ancestor(self) -> Checkpoint | None:
         return None if self.models.ancestor is None else self.models.ancestor.checkpoint
 
-    def _recipe(self, settings: MergeSettings, shares: Mapping[str, float] | None = None) -> Recipe:
-        """The plan merged with these shares of the donors; by default those that the settings say."""
+    def _settings(self, candidate: Candidate | None) -> MergeSettings:
+        return self.settings if candidate is None else self.settings.at(candidate)
+
+    def _shares(self, settings: MergeSettings, shares: Shares | None = None) -> tuple[Shares, BySlot]:
+        """The donors' shares, and those of the slots that have others by a rule: before any schedule.
+
+        Args:
+            shares: instead of those that the settings say.
+        """
         donors = list(self.models.donors)
         shares = shares or donor_shares(settings.alpha, donors, settings.weights)
         total = sum(shares.values())
         parts = {name: share / total for name, share in shares.items()} if total else None
         parts = parts or donor_shares(1.0, donors, settings.weights)
-        coefficients: Shares = shares
-        exceptions: BySlot = shares_by_slot(settings.rules, self.plan.slots, shares, parts)
+        return shares, shares_by_slot(settings.rules, self.plan.slots, shares, parts)
+
+    def _recipe(self, settings: MergeSettings, shares: Shares | None = None) -> Recipe:
+        """The plan merged with these shares of the donors; by default those that the settings say."""
+        coefficients, exceptions = self._shares(settings, shares)
         if (schedule := settings.schedule) is not None:
             found = self.statistics.get(repr(schedule))
-            coefficients, exceptions = scheduled(schedule, self.plan.slots, shares, exceptions, found)
+            coefficients, exceptions = scheduled(schedule, self.plan.slots, coefficients, exceptions, found)
         return Recipe(
             self.models.target.checkpoint,
             {name: donor.checkpoint for name, donor in self.models.donors.items()},
@@ -184,6 +201,18 @@ def _surveyed(settings: Sequence[MergeSettings]) -> dict[str, tuple[MergeSetting
         if each.schedule is not None:
             found[repr(each.schedule)] = replace(bare, method=Linear()), each.schedule.survey()
     return {name: (bare, it) for name, (bare, it) in found.items() if it is not None and it.scope == "model"}
+
+
+def _scheduled(schedule: Schedule, recipe: Recipe) -> dict[str, Any]:
+    """A schedule, and donor name -> its lowest and highest share of a merged tensor by it."""
+    shares = [recipe.shares(slot) for slot in recipe.plan.slots if slot.merged]
+    given = {name: [own[name] for own in shares if name in own] for name in recipe.donors}
+    return {
+        "name": schedule.name,
+        "parameters": dict(vars(schedule)),
+        "lowest": {name: min(values) for name, values in given.items() if values},
+        "highest": {name: max(values) for name, values in given.items() if values},
+    }
 
 
 def check_merge(run: Run) -> None:

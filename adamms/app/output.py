@@ -23,8 +23,8 @@ from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.merge.nonfinite import NonFiniteInputs
-from adamms.merge.recipe import Recipe
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
@@ -160,11 +160,11 @@ class Output:
         """The same with the folder in it."""
         return self.loader.format(repr(str(self.folder)))
 
-    def write(self, recipe: Recipe) -> Path:
-        """Write the merged checkpoint with everything that the target's folder has beside its weights."""
-        folder, record = self.folder, self.merges.record(recipe)
+    def write(self, candidate: Candidate | None) -> Path:
+        """Write what `Merges.at` gives, with everything that the target's folder has beside its weights."""
+        folder, recipe, record = self.folder, self.merges.at(candidate), self.merges.record(candidate)
         if self._kept() == json.loads(json.dumps(record)):
-            self._write_card(folder, recipe)
+            self._write_card(folder, candidate)
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
         total = sum(entry.nbytes for entry in recipe.layout())
@@ -178,7 +178,7 @@ class Output:
             copy_side_files(target.folder, partial)
             if isinstance(target, AdaptedCheckpoint) and target.untied:
                 write_json(partial / "config.json", target.config)
-            self._write_card(partial, recipe)
+            self._write_card(partial, candidate)
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
             write_whole(folder.parent / SETTINGS, settings_text(self.run))
         return folder
@@ -190,9 +190,9 @@ class Output:
         for note in self.notes:
             self.console.warn(note)
 
-    def complete_card(self, recipe: Recipe, result: Result) -> None:
+    def complete_card(self, result: Result) -> None:
         """Add to the model's card how it was chosen and how it scored."""
-        self._write_card(self.folder, recipe, result)
+        self._write_card(self.folder, result.merged, result)
 
     def finish(self) -> None:
         """Say where the model is and what loads it, or what is to be done where nothing here can."""
@@ -203,9 +203,10 @@ class Output:
         else:
             self.console.finish(self.folder, self.loader)
 
-    def _write_card(self, folder: Path, recipe: Recipe, result: Result | None = None) -> None:
-        origins = self.merges.models.origins(with_ancestor=recipe.method.needs_ancestor)
-        write_card(folder, origins, self.merges.record(recipe), self.loader, result)
+    def _write_card(self, folder: Path, candidate: Candidate | None, result: Result | None = None) -> None:
+        with_ancestor = self.merges.at(candidate).method.needs_ancestor
+        origins = self.merges.models.origins(with_ancestor)
+        write_card(folder, origins, self.merges.record(candidate), self.loader, result)
 
     def _kept(self) -> dict[str, Any] | None:
         """The record of the model that this very run has written before: a job requeued, a command repeated.

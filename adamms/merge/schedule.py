@@ -24,9 +24,11 @@ class Schedule(ABC):
     {'a': 0.4}
 
     Attributes:
+        name: as in the configuration.
         formula: one line for people.
     """
 
+    name: ClassVar[str]
     formula: ClassVar[str]
 
     def survey(self) -> Survey | None:

@@ -82,6 +82,8 @@ def write_card(
     """
     shares = ", ".join(f"{alpha:g} of {_text(name)}" for name, alpha in recipe["coefficients"].items())
     method, rows = recipe["method"]["name"], recipe["coverage"]
+    if schedule := recipe.get("schedule"):
+        shares += f", by the schedule {_text(words.schedule(schedule))}"
     licences = "; ".join(
         f"{_code_span(one.name)}: {_text(one.licence or 'not said in its folder')}" for one in origins
     )

@@ -113,6 +113,7 @@ def hyperparameters(comparison: Comparison) -> Table:
             values = {key: "null" if value is None else value for key, value in merged.parameters.items()}
             parameters = ", ".join(f"{key}={value}" for key, value in values.items())
             shares = ", ".join(f"{name}={share:g}" for name, share in merged.shares.items())
+            shares += f", by the schedule {words.schedule(merged.schedule)}" if merged.schedule else ""
             rows.append((str(job.number), merged.method, shares, parameters or "-"))
     columns = ("job", "method", "the donors' shares", "parameters")
     return Table("Hyper-parameters of the chosen models", columns, rows_of(rows), texts=4)

@@ -58,18 +58,21 @@ class Hyperparameters:
     Args:
         method: its name, e.g. "ties".
         parameters: all of the method's, e.g. {"density": 0.2}.
-        shares: donor name -> its share.
+        shares: donor name -> its share, before a schedule.
+        schedule: what made others of the shares, as adamms_recipe.json has it; empty for nothing.
     """
 
     method: str
     parameters: Mapping[str, Any]
     shares: Mapping[str, float]
+    schedule: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of_recipe(cls, record: Mapping[str, Any]) -> "Hyperparameters":
         """Those that adamms_recipe.json records."""
         method = record["method"]
-        return cls(method["name"], dict(method["parameters"]), dict(record["coefficients"]))
+        schedule = dict(record.get("schedule", {}))
+        return cls(method["name"], dict(method["parameters"]), dict(record["coefficients"]), schedule)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 Knows no results: the sentences about those are in `findings`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
@@ -68,6 +69,14 @@ def share(value: float) -> str:
 def probability(trust: Trust | None) -> str:
     """How probably a choice is good, in a table."""
     return "-" if trust is None else share(trust.probability) + (" LOW" if is_low(trust) else "")
+
+
+def schedule(record: Mapping[str, Any]) -> str:
+    """What adamms_recipe.json says of a schedule: 'lines (first=0, last=1): 0.1 to 0.5 of a'."""
+    given = ", ".join(f"{key}={value:g}" for key, value in record["parameters"].items())
+    ends = ((name, f"{low:g}", f"{record['highest'][name]:g}") for name, low in record["lowest"].items())
+    shares = (f"{low if low == high else f'{low} to {high}'} of {name}" for name, low, high in ends)
+    return f"{record['name']}{f' ({given})' if given else ''}: {', '.join(shares)}"
 
 
 def wins(choice: Choice) -> str:

@@ -22,14 +22,14 @@ def merge(run: Run, console: Console) -> Result:
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured([], console.stage)
-    recipe = merges.at()
-    folder = output.write(recipe)
+    output = replace(output, merges=merges)
+    folder = output.write(None)
     write_json(run.output / "plan.json", merges.plan.to_json())
     result = replace(
         result_of(merges, console),
         checks=checks,
         notes=output.notes,
-        hyperparameters=Hyperparameters.of_recipe(merges.record(recipe)),
+        hyperparameters=Hyperparameters.of_recipe(merges.record()),
         folder=folder,
         load=output.load,
     )

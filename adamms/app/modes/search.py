@@ -31,7 +31,6 @@ from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.run import Backend
 from adamms.merge.candidate import axes_of
-from adamms.merge.recipe import Recipe
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -58,6 +57,7 @@ def search(run: Run, console: Console) -> Result:
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured(run.grid, console.stage)
+    output = replace(output, merges=merges)
 
     unasked = not_asked(run, merges.models, questions)
     said = _say_not_asked(console, unasked)
@@ -67,10 +67,10 @@ def search(run: Run, console: Console) -> Result:
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
         selection = run.strategy.choose(asker, run.grid, questions.searched)
         cost = asker.cost
-        recipe = merges.at(winner := selection.overall.candidate)
+        winner = selection.overall.candidate
         write_json(run.output / "plan.json", merges.plan.to_json())
         write_json(run.output / "selection.json", selection.to_json())
-        folder = output.write(recipe)
+        folder = output.write(winner)
         answers = {each: asker.answers.get(each, {}) for each in dict.fromkeys([*run.grid, winner])}
         evaluation = None
         with told(console, "the models are") as failed:
@@ -93,13 +93,13 @@ def search(run: Run, console: Console) -> Result:
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,
-        hyperparameters=Hyperparameters.of_recipe(merges.record(recipe)),
+        hyperparameters=Hyperparameters.of_recipe(merges.record(winner)),
         folder=folder,
         load=output.load,
         command=merge_command(run.job, list(axes_of(run.grid))),
         config=settings_text(run),
     )
-    return _tell(run, console, output, recipe, backend, result)
+    return _tell(run, console, output, backend, result)
 
 
 def _mapped(run: Run, console: Console) -> Merges:
@@ -119,9 +119,7 @@ def _say_not_asked(console: Console, unasked: Mapping[str, str]) -> list[str]:
     return said
 
 
-def _tell(
-    run: Run, console: Console, output: Output, recipe: Recipe, backend: Backend | None, result: Result
-) -> Result:
+def _tell(run: Run, console: Console, output: Output, backend: Backend | None, result: Result) -> Result:
     """Print what was found, write all files that tell of it, and have lmms-eval evaluate the model.
 
     Returns:
@@ -132,7 +130,7 @@ def _tell(
     write_answers(run.output / "answers.jsonl", result.answered)
     console.results(result)
     write_report(run.output, result)
-    output.complete_card(recipe, result)
+    output.complete_card(result)
     console.say(f"report: {run.output / 'report.html'}")
     output.finish()
     if backend is not None:  # last: a failure there leaves everything else

@@ -33,6 +33,7 @@ class Lines(Schedule):
     first: Share
     last: Share
 
+    name: ClassVar[str] = "lines"
     formula: ClassVar[str] = "shares grow linearly with depth"
 
     def shares(self, slot: Slot, layers: int, shares: Shares, found: Statistics | None) -> dict[str, float]:

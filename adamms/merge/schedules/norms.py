@@ -34,6 +34,7 @@ COUNT = "\ncount"
 class Norms(Schedule):
     """Shares by the inverse norm of each model."""
 
+    name: ClassVar[str] = "norms"
     formula: ClassVar[str] = "models weigh by share / norm of their parameters"
 
     def survey(self) -> Survey:

@@ -123,6 +123,7 @@ def model_artifact(wandb: ModuleType, run: str, result: Result, inputs: Sequence
         "method": result.method,
         "merged_at": None if result.merged is None else result.merged.settings,
         "coefficients": record.get("coefficients"),
+        "schedule": record.get("schedule"),
         "fingerprint": record.get("fingerprint"),
         "inputs": [dict(artifact.metadata) for artifact in inputs],
     }

@@ -1,5 +1,7 @@
 """LiNeS against its formula, and written: shares by depth, over any rule."""
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 import torch
 from command import Outcome, pair, write_jsonl
 from configured import configured
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from slow_engine import LOG
 from tiny import assert_same_bits
 
 from adamms.errors import AdammsError
@@ -15,6 +18,7 @@ from adamms.mapping.expression import Read
 from adamms.mapping.plan import Slot
 from adamms.merge.schedule import scheduled
 from adamms.merge.schedules.lines import Lines
+from adamms.report.result import Result
 
 LAYERS = 5
 
@@ -60,6 +64,16 @@ def test_the_written_model_has_them(run: Callable[..., Outcome], talkative: Path
     own = ("merge/schedule=lines", "merge.schedule.first=0.2", "merge.alpha=0.5")
     done = run("mode=merge", *pair(talkative), *own, f"output={tmp_path / 'out'}")
     assert done.status == 0, done.err
+    record = json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())
+    assert record["coefficients"] == {"a": 0.5}
+    ends = {"lowest": {"a": 0.1}, "highest": {"a": 0.5}}
+    assert record["schedule"] == {"name": "lines", "parameters": {"first": 0.2, "last": 1.0}} | ends
+    assert "exceptions" not in record
+    card = (tmp_path / "out/model/README.md").read_text()
+    assert "with 0.5 of a, by the schedule lines (first=0.2, last=1): 0.1 to 0.5 of a." in card
+    result = Result.from_json(json.loads((tmp_path / "out/result.json").read_text()))
+    assert result.hyperparameters is not None
+    assert result.hyperparameters.schedule == record["schedule"]
     merged, target, donor = (
         load_file(folder / "model.safetensors")
         for folder in (tmp_path / "out/model", talkative / "target", talkative / "donor")
@@ -83,4 +97,25 @@ def test_a_setting_of_its_own_can_be_searched(
     done = run(*pair(talkative), *data, "merge/schedule=lines", grid, f"output={tmp_path / 'out'}")
     assert done.status == 0, done.err
     assert "schedule.first=0.5" in done.out
+    record = json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())
+    assert record["schedule"]["parameters"] == {"first": 0.5, "last": 1.0}
     assert "shares grow linearly with depth" in (tmp_path / "out/report.html").read_text()
+
+
+def test_what_it_refuses_shows_before_any_engine_starts(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapping by content gives no roles, and so no depth."""
+    donor = shutil.copytree(talkative / "target", tmp_path / "donor")
+    state = load_file(donor / "model.safetensors")
+    noise = torch.Generator().manual_seed(0)
+    near = {k: v + 0.1 * v.std() * torch.randn(v.shape, generator=noise) for k, v in state.items()}
+    save_file(near, donor / "model.safetensors")
+    monkeypatch.setenv(LOG, str(tmp_path / "log"))
+    data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1)}", f"cache={tmp_path}"]
+    given = ["mapper=discover", "engine._target_=slow_engine.Slow", f"output={tmp_path / 'out'}"]
+    given.append(f"model.donors.a.path={donor}")
+    done = run(*pair(talkative), *data, *given, "merge/schedule=lines")
+    assert done.status == 2
+    assert "this mapping knows no roles" in done.err
+    assert not (tmp_path / "log").exists()

@@ -101,7 +101,7 @@ def test_infinities_do_not_count_and_zeros_alone_are_an_error(tmp_path: Path) ->
 def test_from_the_command_line(
     run: Callable[..., Outcome], talkative: Path, tmp_path: Path, method: str
 ) -> None:
-    """What was measured is the share that is recorded, of any method."""
+    """What was measured is the share that is recorded beside alpha, of any method."""
     given = [*pair(talkative), f"model.ancestor.path={talkative / 'ancestor'}", f"merge={method}"]
     done = run("mode=merge", *given, "merge/schedule=norms", "merge.alpha=0.5", f"output={tmp_path / 'out'}")
     assert done.status == 0, done.err
@@ -114,7 +114,9 @@ def test_from_the_command_line(
         for (name, state), prefix in zip(states.items(), ("", "language_model."), strict=True)
     }
     record = json.loads((tmp_path / "out/model/adamms_recipe.json").read_text())
-    assert record["coefficients"]["a"] == pytest.approx(inverse["donor"] / sum(inverse.values()), rel=1e-12)
+    expected = pytest.approx(inverse["donor"] / sum(inverse.values()), rel=1e-12)
+    assert record["schedule"]["lowest"] == record["schedule"]["highest"] == {"a": expected}
+    assert record["coefficients"] == {"a": 0.5}
     assert "exceptions" not in record
 
 

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from adamms.merge.candidate import Candidate
 from adamms.resampling import SAME, Array
 from adamms.search.contest import break_tie
-from adamms.search.difference import ExactMatch
-from adamms.search.evidence import Ask, Evidence, texts
+from adamms.search.evidence import Ask, Evidence
 from adamms.search.signals.signal import Signal
+from adamms.search.task_differences import TaskDifferences
 
 Places = npt.NDArray[np.intp]
 
@@ -90,16 +90,22 @@ class Race:
     seed: int = 0
 
     def run(
-        self, ask: Ask, signal: Signal, candidates: Sequence[Candidate], examples: Sequence[str]
+        self,
+        ask: Ask,
+        signal: Signal,
+        differences: TaskDifferences,
+        candidates: Sequence[Candidate],
+        examples: Sequence[str],
     ) -> Candidate:
         """The winner over the examples; the middle of those that are tied.
 
         Args:
+            differences: what the answers are compared with.
             candidates: of a grid of one axis, in increasing order.
         """
         asked = Asked(
             np.full((len(candidates), len(examples)), np.nan),
-            _strata(ask([], examples), examples),
+            _strata(ask([], examples), differences, examples),
         )
         order = np.random.default_rng(self.seed).permutation(len(examples))
         # The fine candidates wait, unless the coarse ones cannot be judged without them.
@@ -109,12 +115,12 @@ class Race:
         for number, part in enumerate(self.parts):
             later = self.parts[min(number + 1, len(self.parts) - 1)]
             seen = _drawn(order, asked.strata, (part, later))
-            extend(ask, signal, candidates, examples, asked, alive, seen)
+            extend(ask, signal, differences, candidates, examples, asked, alive, seen)
             alive = self._left(asked, alive)
             if waiting:
                 near = {place + step for place in alive for step in (-1, 1)}
                 alive, waiting = sorted({*alive, *(near & set(waiting))}), []
-                extend(ask, signal, candidates, examples, asked, alive, seen)
+                extend(ask, signal, differences, candidates, examples, asked, alive, seen)
                 alive = self._left(asked, alive)
             if len(alive) == 1:
                 break
@@ -136,6 +142,7 @@ class Race:
 def extend(
     ask: Ask,
     signal: Signal,
+    differences: TaskDifferences,
     candidates: Sequence[Candidate],
     examples: Sequence[str],
     asked: Asked,
@@ -147,17 +154,18 @@ def extend(
     wanted = [p for p in range(len(candidates)) if any(abs(p - place) <= reach for place in alive)]
     named = [examples[place] for place in seen]
     evidence = ask([candidates[place] for place in wanted], named)
-    rows = signal.differences(evidence, named, ExactMatch())
+    rows = differences.held(signal, evidence, named)
     for place in alive:
         asked.held[place, seen] = rows[wanted.index(place)]
 
 
-def _strata(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]:
+def _strata(
+    evidence: Evidence, differences: TaskDifferences, examples: Sequence[str]
+) -> npt.NDArray[np.int_]:
     """1 where a donor's answer is not the target's, 0 elsewhere or where nobody was asked: (examples,)."""
     if not evidence.target:
         return np.zeros(len(examples), dtype=np.int_)
-    own = texts(evidence.target, examples)
-    apart = [ExactMatch()(texts(donor, examples), own) for donor in evidence.donors.values()]
+    apart = [differences.between(donor, evidence.target, examples) for donor in evidence.donors.values()]
     return np.any(apart, axis=0).astype(np.int_)
 
 

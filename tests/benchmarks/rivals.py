@@ -21,7 +21,7 @@ from io import StringIO
 from multiprocessing import get_context
 
 import numpy as np
-from suite import GROUPS, Pair, configured, group_of, observe_all, regimes_of
+from suite import GROUPS, Pair, configured, group_of
 
 from adamms.app.asker import Asker, live
 from adamms.app.donors import ask_donors

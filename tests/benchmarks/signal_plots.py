@@ -5,24 +5,18 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from suite import Pair
-
-from adamms.merge.candidate import Candidate
+from judged import Judged
 
 matplotlib.use("Agg")
 
 
 def plot(
-    folder: Path,
-    pairs: Sequence[Pair],
-    papers: Sequence[Candidate],
-    choices: Sequence[Candidate],
-    reliability: Sequence[tuple[float, bool]],
+    folder: Path, pairs: Sequence[Judged], paper: str, own: str, reliability: Sequence[tuple[float, bool]]
 ) -> None:
     """Write `curves.png` and `reliability.png` into the folder.
 
     Args:
-        papers, choices: for each pair what the paper's rule and the recommended search take.
+        paper, own: rows of the paper's rule and of the recommended search.
         reliability: (stated probability, whether it came true).
     """
     import matplotlib.pyplot as plt
@@ -34,13 +28,13 @@ def plot(
     figure, axes = plt.subplots(rows, columns, figsize=(3 * columns, 2.4 * rows), squeeze=False, sharey=True)
     for place, panel in enumerate(axes.flat):
         panel.set_visible(place < len(regimes))
-    for pair, paper, choice in zip(pairs, papers, choices, strict=True):
-        panel, order = axes.flat[regimes.index(pair.regime)], pair.evidence.order
+    for pair in pairs:
+        panel, order = axes.flat[regimes.index(pair.regime)], pair.order
         panel.set_title(pair.regime, fontsize=9)
         alphas = [candidate.alpha for candidate in order]
         panel.plot(alphas, pair.accuracy, color="0.6", linewidth=1)
-        for candidate, marker, colour in ((paper, "x", "#d55e00"), (choice, "o", "#0072b2")):
-            at = order.index(candidate)
+        for row, marker, colour in ((paper, "x", "#d55e00"), (own, "o", "#0072b2")):
+            at = order.index(pair.findings[row].candidate)
             panel.plot(alphas[at], pair.accuracy[at], marker, color=colour, fillstyle="none")
     figure.supxlabel("alpha")
     figure.supylabel("accuracy, %  (x: the paper's rule, o: search=trusted)")

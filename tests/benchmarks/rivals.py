@@ -1,7 +1,7 @@
 """Why search at all? What coefficients are worth that need no answers, or other signals than the recommended.
 
-    python tests/benchmarks/rivals.py [--regimes near,distant] [--seeds 0,1] [--layers]
-    python tests/benchmarks/rivals.py --regimes words,long --seeds 11,12,13 --layers
+    python tests/benchmarks/rivals.py --layers
+    python tests/benchmarks/rivals.py --regimes near,distant --seeds 0,1
 
 On the pairs of `suite`: fixed alphas, NAN, MetaGPT and LiNeS, which ask nothing; entropy as AdaMerging
 minimises it, and Expert Merging's alignment on ten inputs of each task, both without gradients, on the grid
@@ -11,17 +11,24 @@ the pairs, the worst, failures (more than 5 points), and what was asked to choos
 regret alone. What is in the cache is not made again.
 """
 
-import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
-from multiprocessing import get_context
 
-import numpy as np
-from suite import GROUPS, Pair, configured, group_of
+from suite import (
+    COSTS,
+    GROUPS,
+    LOSSES,
+    arguments,
+    configured,
+    group_of,
+    losses,
+    mean_costs,
+    observe,
+    of_all,
+)
 
 from adamms.app.asker import Asker, live
 from adamms.app.donors import ask_donors
@@ -35,7 +42,6 @@ from adamms.merge.candidate import Candidate
 from adamms.report.console import Console
 from adamms.report.cost import Cost
 
-FAILURE = 5.0  # points of regret
 # In overrides, the alpha that gives target and donors equal shares.
 EQUAL = "EQUAL"
 ENTROPY = ("search/signal=entropy", "search.signal.tokens=mean", "search.endpoints=both")
@@ -64,32 +70,41 @@ SEARCHES_PER_LAYER: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a rival chose is worth, and what it asked for that.
+    """What rivals are worth on a pair.
 
     Args:
-        accuracy: on all labelled examples by the regime's scorer, in percent.
+        lost: row of the table -> points below the best alpha of the grid, on all labelled examples by the
+            regime's scorer.
+        costs: row -> what was asked to choose.
     """
 
-    accuracy: float
-    cost: Cost
+    regime: str
+    lost: Mapping[str, float]
+    costs: Mapping[str, Cost]
 
 
-def outcome(name: str, regime: str, seed: int) -> Outcome:
-    """Have a row of the table choose on a pair, in silence, and look at the labels then."""
+def outcome(rows: Mapping[str, Sequence[str]], regime: str, seed: int) -> Outcome:
+    """Have all of them choose, in silence, and look at the labels then."""
+    best = observe(None, (), regime, seed).accuracy.max()
+    found = {name: _chosen(overrides, name not in FIXED, regime, seed) for name, overrides in rows.items()}
+    lost = {name: float(best - accuracy) for name, (accuracy, _) in found.items()}
+    return Outcome(regime, lost, {name: cost for name, (_, cost) in found.items()})
+
+
+def _chosen(overrides: Sequence[str], searches: bool, regime: str, seed: int) -> tuple[float, Cost]:
+    """The accuracy of what is chosen, in percent, and what was asked for the choice."""
     donors = len(configured(regime, seed).models.donors)
-    overrides = (FIXED | SEARCHES | SEARCHES_PER_LAYER)[name]
     run = configured(regime, seed, *(text.replace(EQUAL, repr(donors / (donors + 1))) for text in overrides))
     questions = load_questions(run, Console(file=StringIO()))
-    with _asker(run, questions, searches=name not in FIXED) as asker:
+    with _asker(run, questions, searches) as asker:
         winner, cost = Candidate(run.merge.alpha), Cost(0, 0)
-        if name not in FIXED:
+        if searches:
             winner = run.strategy.choose(asker, run.grid, questions.searched).overall.candidate
             cost = asker.cost
         asker.fill("labelled", asker.answers, [winner], asker.merges.at, questions.labelled)
     assert run.scorer is not None
     said = texts(asker.answers[winner])
-    scores = score_tasks(run.scorer, questions.data.answers, questions.data.examples, said)
-    return Outcome(scores.mean, cost)
+    return score_tasks(run.scorer, questions.data.answers, questions.data.examples, said).mean, cost
 
 
 @contextmanager
@@ -103,41 +118,24 @@ def _asker(run: Run, questions: Questions, searches: bool) -> Iterator[Asker]:
         yield Asker(console, merges, engine, by_id, run.strategy.needs, donors, run.cache / "disturbed")
 
 
-def show(pairs: Sequence[Pair], names: Sequence[str], jobs: int) -> None:
-    """The table. The pairs are made already, so any may be looked at at once."""
-    print(
-        f"\n{'':22}{'mean':>7}{'se':>6}{'worst':>7}{'failures':>10}{'answers':>9}{'tokens':>9}{'scored':>9}"
-    )
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        for name in names:
-            found = list(pool.map(partial(outcome, name), [p.regime for p in pairs], [p.seed for p in pairs]))
-            lost = [pair.accuracy.max() - one.accuracy for pair, one in zip(pairs, found, strict=True)]
-            costs = [one.cost for one in found]
-            asked = np.mean([(c.answers, c.tokens or 0, c.scored_tokens) for c in costs], axis=0)
-            failures = f"{sum(value > FAILURE for value in lost)}/{len(lost)}"
-            error = np.std(lost, ddof=1) / np.sqrt(len(lost)) if len(lost) > 1 else np.nan
-            row = f"{np.mean(lost):7.2f}{error:6.2f}{max(lost):7.1f}{failures:>10}"
-            print(f"{name:22}{row}" + "".join(f"{value:9.0f}" for value in asked), flush=True)
-    print(f"{'oracle (labels)':22}{0:7.2f}{0:6.2f}{0:7.1f}{f'0/{len(pairs)}':>10}")
+def show(found: Sequence[Outcome]) -> None:
+    print(f"{'':22}{LOSSES}{COSTS}")
+    for name in found[0].lost:
+        lost, costs = [one.lost[name] for one in found], [one.costs[name] for one in found]
+        print(f"{name:22}{losses(lost)}{mean_costs(costs)}")
+    print(f"{'oracle (labels)':22}{losses([0.0 for _ in found])}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--regimes", default="words", help="or the groups: words, long")
-    parser.add_argument("--seeds", default="0,1")
+    parser = arguments(__doc__)
     parser.add_argument("--layers", action="store_true", help="also search a coefficient for each layer")
-    parser.add_argument("--jobs", type=int, default=2, help="processes")
-    arguments = parser.parse_args()
-    regimes = regimes_of(arguments.regimes)
-    seeds = [int(seed) for seed in arguments.seeds.split(",")]
-    pairs = list(observe_all(regimes, seeds, None, (), arguments.jobs))
-    names = [*FIXED, *SEARCHES, *(SEARCHES_PER_LAYER if arguments.layers else ())]
+    chosen = parser.parse_args()
+    rows = {**FIXED, **SEARCHES, **(SEARCHES_PER_LAYER if chosen.layers else {})}
+    found = of_all(partial(outcome, rows), chosen.regimes, chosen.seeds, chosen.jobs)
     for group in GROUPS:
-        if part := [pair for pair in pairs if group_of(pair.regime) == group]:
-            print(f"\n{group}: {len(part)} pairs")
-            show(part, names, arguments.jobs)
+        if part := [one for one in found if group_of(one.regime) == group]:
+            print(f"\n{group}: {len(part)} pairs\n")
+            show(part)
 
 
 if __name__ == "__main__":

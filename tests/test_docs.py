@@ -154,6 +154,12 @@ def test_every_run_composes() -> None:
     assert modes == {file.stem for file in (CONF / "mode").glob("*.yaml")}, "a mode without an example"
 
 
+def parts_of(script: Path) -> list[Path]:
+    """A script, and the modules beside it that it imports."""
+    names = re.findall(r"^from (\w+) import", script.read_text(), re.MULTILINE)
+    return [script, *(file for name in names if (file := script.with_name(f"{name}.py")).exists())]
+
+
 def test_other_commands_exist() -> None:
     """Scripts and their options, markers and folders of tests, extras, targets of make."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -162,7 +168,7 @@ def test_other_commands_exist() -> None:
     for page in PAGES:
         for script, *rest in commands(page):
             if script.startswith("tests/"):
-                text = (ROOT / script).read_text()
+                text = "".join(file.read_text() for file in parts_of(ROOT / script))
                 assert all(f'"{word}"' in text for word in rest if word.startswith("--")), (script, rest)
             elif script == "-m" and rest[0] == "pytest":
                 assert rest[1] != "-m" or rest[2] in markers, rest

@@ -3,7 +3,7 @@
 Looks at labels for regrets alone. Knows no table.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,16 +15,7 @@ from adamms.engines.answer import Answer
 from adamms.merge.candidate import Candidate
 from adamms.report.cost import Cost
 from adamms.search.choice import Selection, Trust
-from adamms.search.evidence import (
-    CONTROL,
-    DISTURBED,
-    PARENTS,
-    SCORES,
-    SCORES_OF_ALL,
-    Answers,
-    Evidence,
-    pool,
-)
+from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, POOLS, Evidence, said
 from adamms.search.strategy import Strategy
 from adamms.search.task_differences import TaskDifferences
 
@@ -123,16 +114,12 @@ class Recorded:
         rows += [whole.disturbed[c] for c, _ in asked] if DISTURBED in self.needs else ()
         return Cost.of((answer for row in rows for answer in row.values()), self._scored())
 
-    def _scored(self) -> list[Answer]:
-        whole = self.evidence
-        if SCORES not in self.needs:
-            return []
-        said: list[Answers] = [whole.target, *whole.donors.values()] if PARENTS in self.needs else []
-        said += whole.candidates.values() if SCORES_OF_ALL in self.needs else ()
-        pools = {e: pool(given[e] for given in said if e in given) for e in whole.target}
-        return [
-            whole.scored[c][e][t] for c, examples in self.asked.items() for e in examples for t in pools[e]
-        ]
+    def _scored(self) -> Iterator[Answer]:
+        pools = [pool for need, pool in POOLS.items() if need in self.needs]
+        for candidate, examples in self.asked.items():
+            for example in examples:
+                texts = {answer.text for pool in pools for answer in said(self.evidence, pool, example)}
+                yield from (self.evidence.scored[candidate][example][text] for text in texts)
 
 
 def judge(pair: Pair, searches: Mapping[str, Strategy], sparing: str, raced: Sequence[str]) -> Judged:

@@ -37,7 +37,7 @@ from suite import (
     strategy,
 )
 
-from adamms.search.evidence import DONORS, PARENTS, SCORES, SCORES_OF_ALL, SURENESS, TOKEN_IDS, TOKENS
+from adamms.search.evidence import DONORS, PARENTS, SURENESS, TOKEN_IDS, TOKENS
 from adamms.search.strategy import Strategy
 
 PAPER, BY_MEANING, RECOMMENDED = "paper: exact match", "paper: embeddings", "search=trusted"
@@ -79,7 +79,6 @@ BINS = (0.0, 0.5, 0.7, 0.8, 0.9, np.inf)
 
 def searches(asked: Sequence[str]) -> dict[str, Strategy]:
     """All that are compared, but for those that need more than is asked beside the candidates' answers."""
-    implied = {*asked, DONORS, SURENESS, TOKEN_IDS, *([SCORES_OF_ALL] if SCORES in asked else [])}
     minilm = find_spec(MINILM)
     found = {}
     for name, overrides in SEARCHES.items():
@@ -88,7 +87,7 @@ def searches(asked: Sequence[str]) -> dict[str, Strategy]:
                 continue
             overrides = (*overrides, f"search.difference.model={Path(minilm.origin).parent / 'model'}")
         made = strategy(*overrides)
-        if set(made.needs) <= implied:
+        if set(made.needs) <= {*asked, DONORS, SURENESS, TOKEN_IDS}:
             found[name] = made
     return found
 

@@ -49,7 +49,7 @@ GROUPS = {
 DEVELOPMENT = {"words": tuple(range(14)), "long": tuple(range(6))}
 TEST = {"words": (14, 15, 16), "long": (6, 7, 8, 9)}
 # What may be asked beside the candidates' answers.
-NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS, SCORES)
+NEEDS = (PARENTS, CONTROL, DISTURBED, TOKENS, SCORES, SCORES_OF_ALL)
 FAILURE = 5.0  # points of regret
 LOSSES = f"{'mean':>7}{'se':>6}{'worst':>7}{'failures':>10}"
 COSTS = f"{'answers':>9}{'tokens':>9}{'scored':>9}"
@@ -137,7 +137,6 @@ def observe(samples: int | None, needs: Sequence[str], regime: str, seed: int) -
         needs: what is asked beside the candidates' answers, some of NEEDS.
     """
     chosen = [] if samples is None else [f"search.samples={samples}"]
-    needs = [*needs, SCORES_OF_ALL] if SCORES in needs else needs
     console, run = Console(file=StringIO()), configured(regime, seed, *chosen)
     questions, merges = load_questions(run, console), map_models(run, console)
     inputs, candidates = questions.inputs, list(run.grid)

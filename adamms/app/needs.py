@@ -1,14 +1,17 @@
 """Whether a run has what its strategy needs beside the candidates' answers, said before any work."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from adamms.app.settings import Run
+from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.search.evidence import (
     CONTROL,
     DISTURBED,
     DONORS,
     PARENTS,
+    POOLS,
     SCORES,
     SCORES_OF_ALL,
     SURENESS,
@@ -28,6 +31,13 @@ def check_needs(run: Run) -> None:
             "this search needs log-probabilities, and engine.logprobs is 0; expected search.logprobs=10, or "
             "1 where only those of the answers themselves count, as in search=trusted"
         )
+
+
+def check_scores(run: Run, folder: Path) -> None:
+    """Raise AdammsError if the strategy needs scores, which the target in `folder` cannot give."""
+    if POOLS.keys() & set(run.strategy.needs):
+        assert not isinstance(run.engine, Replay)
+        run.engine.check_scores(folder)
 
 
 def check_recorded(needs: Sequence[str]) -> None:

@@ -119,6 +119,9 @@ class EngineSettings(ABC):
             AdammsError: there is none in the folder, or it cannot be loaded.
         """
 
+    def check_scores(self, folder: Path) -> None:  # noqa: B027  (most engines score with any model)
+        """Raise AdammsError if the engine cannot score texts with the model in `folder`, before it starts."""
+
     def takes_images(self, processor: Any) -> bool:
         """Whether the model of this processor can be asked about images, as far as the engine can tell."""
         return True

@@ -98,3 +98,15 @@ def test_what_it_cannot_have_is_said_before_any_work(
     done = search("search/signal=likelihood", *more)
     assert done.status == 2
     assert message in done.err
+
+
+def test_a_target_that_cannot_score_is_refused_before_any_model_starts(
+    search: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(LOG, str(tmp_path / "log"))
+    monkeypatch.setattr("adamms.engines.transformers.engine.PREFIX_MODELS", {"qwen2_vl"})
+    done = search("search/signal=likelihood", "engine._target_=slow_engine.Slow")
+    assert done.status == 2
+    assert "a qwen2_vl looks at its whole input at once" in done.err
+    assert not (tmp_path / "log").exists()
+    assert search("engine._target_=slow_engine.Slow").status == 0

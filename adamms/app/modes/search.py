@@ -21,7 +21,7 @@ from adamms.app.job import merge_command
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
-from adamms.app.needs import check_needs, check_recorded
+from adamms.app.needs import check_needs, check_recorded, check_scores
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score, told, with_donors
@@ -106,6 +106,7 @@ def _mapped(run: Run, console: Console) -> Merges:
     """The models, mapped; what is wrong with the target or with a candidate shows before any work."""
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
+    check_scores(run, merges.models.target.checkpoint.folder)
     for candidate in run.grid:
         merges.check(candidate)
     return merges

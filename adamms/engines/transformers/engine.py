@@ -29,7 +29,8 @@ from adamms.models.registration import is_text_only
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
 
-
+# Models whose prompts see what follows them, as transformers runs them.
+PREFIX_MODELS = frozenset({"paligemma"})
 # What of a generation config has never changed a greedy answer here.
 NOT_OF_GREEDY = frozenset(
     {
@@ -76,6 +77,14 @@ class Transformers(EngineSettings):
                 f"preprocessor_config.json, from the model that it was made from"
             )
         return found
+
+    def check_scores(self, folder: Path) -> None:
+        if (kind := read_config(folder).get("model_type")) in PREFIX_MODELS:
+            raise AdammsError(
+                f"{folder}: a {kind} looks at its whole input at once, so the probabilities of given texts "
+                f"cannot be had from it with engine=transformers; choose a search/signal that scores no "
+                f"texts, such as trusted"
+            )
 
     def takes_images(self, processor: Any) -> bool:
         from adamms.models.processing import ImageTextProcessor  # takes seconds to import
@@ -163,8 +172,8 @@ class TransformersEngine(Engine):
     def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
         size = self.settings.batch_size
         batches = [tuple(said[start : start + size]) for start in range(0, len(said), size)]
+        self.settings.check_scores(self.folder)
         live = self.live
-        live.check_scores()
         self._kept.keep_only(batches)
         for number, batch in enumerate(batches):
             examples, texts = zip(*batch, strict=True)

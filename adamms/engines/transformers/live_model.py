@@ -23,11 +23,8 @@ from adamms.engines.image import open_image
 from adamms.engines.prompt import Following, prompt, reads_parts
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.transformers.live_weights import LiveWeights
-from adamms.errors import AdammsError
 from adamms.models.registration import load_model
 
-# Models whose prompts see what follows them, as transformers runs them.
-PREFIX_MODELS = frozenset({"paligemma"})
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
 
 
@@ -90,15 +87,6 @@ class LiveModel:
     def _opened(self) -> str:
         """The opening tag of a thought that every prompt ends in, if any."""
         return opened_thought(prompt(self.processor, Example("", "", ""), self.image_mark))
-
-    def check_scores(self) -> None:
-        """Raise AdammsError if the model's prompts see what follows them: its texts cannot be scored."""
-        if self.model.config.model_type in PREFIX_MODELS:
-            raise AdammsError(
-                f"{self.folder}: a {self.model.config.model_type} looks at its whole input at once, so the "
-                f"probabilities of given texts cannot be had from it with engine=transformers; choose a "
-                f"search/signal that scores no texts, such as trusted"
-            )
 
     @torch.inference_mode()
     def score(self, inputs: Any, texts: Sequence[str]) -> list[Answer]:

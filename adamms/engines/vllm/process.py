@@ -87,10 +87,6 @@ class Server:
             stop=list(settings.stop) or None,
             logprobs=settings.logprobs or None,
         )
-        # vLLM has to generate something.
-        self.scoring = SamplingParams(
-            temperature=0.0, max_tokens=1, prompt_logprobs=settings.logprobs, detokenize=False
-        )
         self.image_mark: str | None = None
         if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
             kind = get_model_cls(config.model_config)
@@ -98,8 +94,17 @@ class Server:
             self.image_mark = "" if text_only else kind.get_placeholder_str("image", 1)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         self.following = Following(self.processor, self.image_mark)
-        own = config.model_config.try_get_generation_config().get("eos_token_id") or []
-        self.ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
+        own = config.model_config.try_get_generation_config().get("eos_token_id")
+        ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+        # vLLM has to generate a token: the likeliest end. Its log-probability is that among all tokens.
+        self.scoring = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            allowed_token_ids=sorted(ends),
+            logprobs=settings.logprobs,
+            prompt_logprobs=settings.logprobs,
+            detokenize=False,
+        )
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))
@@ -114,7 +119,7 @@ class Server:
 
     def replies(self, examples: tuple[Example, ...]) -> Iterator[Reply]:
         """The answers as they are done. A refused example raises after the answers to those before it."""
-        for place, output in self._outputs([(example, None) for example in examples]):
+        for place, _, output in self._outputs([(example, None) for example in examples]):
             done = output.outputs[0]
             ids = tuple(done.token_ids)
             tokens, cut = self._tokens(ids, done.logprobs), done.finish_reason == "length"
@@ -125,46 +130,44 @@ class Server:
     def scores(self, said: Sequence[tuple[int, Example, str]]) -> Iterator[Scored]:
         """The texts with their log-probabilities, refusing as `replies` does.
 
-        vLLM recomputes the keys of a prompt whose log-probabilities are asked for, also where the prefix
-        cache has them (`SamplingParams.skip_reading_prefix_cache`); images come from the encoder cache.
+        vLLM computes the log-probabilities of the whole prompt, images included, and its keys anew where the
+        prefix cache has them (`SamplingParams.skip_reading_prefix_cache`); images come from the encoder
+        cache. To begin at the text, `prompt_logprob_token_ids` of vLLM 0.32 would have to know how long the
+        prompt becomes with its images, and needs a model runner that CPUs do not have.
         """
-        for place, output in self._outputs([(example, text) for _, example, text in said]):
-            number, example, text = said[place]
-            length = self.following(self._prompt(example), text)[1] + 1  # with the end
-            ids = list(output.prompt_token_ids[-length:])
-            if ids[-1] != self.tokenizer.eos_token_id:
-                raise AdammsError(f"the tokenizer does not read its own end, {self.tokenizer.eos_token!r}")
-            found = [
-                {other: entry.logprob for other, entry in known.items()}
-                for known in output.prompt_logprobs[-length:]
-            ]
-            ids[-1] = max(self.ends & found[-1].keys(), key=lambda end: found[-1][end])
-            pairs = zip(ids, found, strict=True)
-            tokens = tuple(Token.of(one, own, own[one], self.logprobs) for one, own in pairs)
+        for place, length, output in self._outputs([(example, text) for _, example, text in said]):
+            number, _, text = said[place]
+            start, end = len(output.prompt_token_ids) - length, output.outputs[0]
+            ids = (*output.prompt_token_ids[start:], *end.token_ids)
+            tokens = self._tokens(ids, [*output.prompt_logprobs[start:], *end.logprobs])
             yield Scored(number, Answer(text, tokens, False))
 
-    def _outputs(self, asked: Sequence[tuple[Example, str | None]]) -> Iterator[tuple[int, Any]]:
-        """(place in `asked`, vLLM's output) as they are done; those before a refused example come first."""
-        places: dict[str, int] = {}
+    def _outputs(self, asked: Sequence[tuple[Example, str | None]]) -> Iterator[tuple[int, int, Any]]:
+        """(place in `asked`, tokens of its text, vLLM's output) as they are done.
+
+        Those before a refused example come first.
+        """
+        places: dict[str, tuple[int, int]] = {}
         refusal = None
         for place, (example, text) in enumerate(asked):
             try:
-                places[self._ask(example, text)] = place
+                request, length = self._ask(example, text)
+                places[request] = place, length
             except Refused as error:
                 refusal = error
                 break
         while places:
             for output in self.engine.step():
                 if output.finished:
-                    yield places.pop(output.request_id), output
+                    yield *places.pop(output.request_id), output
         if refusal is not None:
             raise refusal
 
     def _tokens(self, ids: tuple[int, ...], logprobs: Any) -> tuple[Token, ...]:
-        """The tokens of one answer.
+        """The tokens of one answer, or of one text and its end.
 
         Args:
-            ids: of the generated tokens.
+            ids: of the tokens.
             logprobs: {token id: Logprob} for each of them, its own id included; None if not asked for.
         """
         if logprobs is None:
@@ -172,25 +175,24 @@ class Server:
         values = [{other: entry.logprob for other, entry in found.items()} for found in logprobs]
         return tuple(Token.of(i, own, own[i], self.logprobs) for i, own in zip(ids, values, strict=True))
 
-    def _prompt(self, example: Example) -> str:
-        from adamms.engines.prompt import prompt
-
-        return prompt(self.processor, example, self.image_mark)
-
-    def _ask(self, example: Example, text: str | None) -> str:
-        """Hand one example to the scheduler; returns the number that its answer comes back under.
+    def _ask(self, example: Example, text: str | None) -> tuple[str, int]:
+        """Hand one example to the scheduler.
 
         Args:
             text: to be scored with its end; None: the example is to be answered.
+
+        Returns:
+            The number that the answer comes back under, and how many tokens the text has.
         """
         from adamms.engines.image import open_image
+        from adamms.engines.prompt import prompt
 
-        request = next(self.numbers)
+        request, length = next(self.numbers), 0
         try:
-            asked = self._prompt(example)
+            asked = prompt(self.processor, example, self.image_mark)
             self.opened = opened_thought(asked)
             if text is not None:
-                asked = self.following(asked, text)[0] + self.tokenizer.eos_token
+                asked, length = self.following(asked, text)
             inputs: dict[str, Any] = {"prompt": asked}
             if example.image is not None:
                 inputs["multi_modal_data"] = {"image": open_image(example.image)}
@@ -198,7 +200,7 @@ class Server:
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             image = f" with the image {example.image}" if example.image is not None else ""
             raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
-        return request
+        return request, length
 
 
 def dtype_of(folder: Path) -> str:

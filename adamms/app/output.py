@@ -6,7 +6,6 @@ Files are whole or absent.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,7 +46,31 @@ def settings_text(run: Run) -> str:
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write it, whole or not at all; make the folder if need be."""
-    write_whole(file, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_whole(file, _lines(content) + "\n")
+
+
+def _lines(value: Any, margin: str = "") -> str:
+    """JSON with a line for every key; a list of numbers or texts is on one.
+
+    >>> print(_lines({"points": {"read": [1,0.5]}}))
+    {
+      "points": {
+        "read": [1,0.5]
+      }
+    }
+    """
+    parts: list[str] = []
+    if isinstance(value, Mapping):
+        parts = [
+            f"{json.dumps(key, ensure_ascii=False)}: {_lines(one, margin + '  ')}"
+            for key, one in value.items()
+        ]
+    elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
+        parts = [_lines(one, margin + "  ") for one in value]
+    if not parts:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ": "))
+    start, end = "{}" if isinstance(value, Mapping) else "[]"
+    return f"{start}\n{margin}  " + f",\n{margin}  ".join(parts) + f"\n{margin}{end}"
 
 
 def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -60,10 +83,7 @@ def write_evaluation(file: Path, result: Result) -> None:
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}
     outside = {} if result.lmms_eval is None else {"lmms_eval": result.lmms_eval.to_json()}
-    text = json.dumps(own | alone | outside, indent=2, ensure_ascii=False)
-    # A line for each task's points. JSON has line ends between its parts only, never within a text.
-    text = re.sub(r"\{\n[^{}]*\}", lambda found: re.sub(r"\n\s*", " ", found[0]), text)
-    write_whole(file, text + "\n")
+    write_json(file, own | alone | outside)
 
 
 def result_of(merges: Merges, console: Console) -> Result:

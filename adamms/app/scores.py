@@ -12,8 +12,7 @@ from adamms.app.settings import Run
 from adamms.engines.answer import texts
 from adamms.errors import cause
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.evaluate.score import judge, score_tasks
-from adamms.evaluate.scorers import Scorer
+from adamms.evaluate.score import score_tasks
 from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
 from adamms.report.console import Console
@@ -53,17 +52,14 @@ def score(run: Run, asker: Asker, answers: Answers, questions: Questions) -> Eva
     )
 
 
-def answered(
-    questions: Questions, answers: Mapping[Candidate, Given], scorer: Scorer | None
-) -> tuple[Answered, ...]:
-    """The examples that somebody has answered, in the data's order; judged if there is a scorer."""
+def answered(questions: Questions, answers: Mapping[Candidate, Given]) -> tuple[Answered, ...]:
+    """The examples that somebody has answered, in the data's order."""
     found = []
     for example in questions.data.examples:
         given = {c: known[example.id].text for c, known in answers.items() if example.id in known}
         if given:
             label = questions.data.answers.get(example.id)
-            right = {} if scorer is None or label is None else judge(given, label, scorer)
-            found.append(Answered(example, given, None if label is None else str(label), right))
+            found.append(Answered(example, given, None if label is None else str(label)))
     return tuple(found)
 
 

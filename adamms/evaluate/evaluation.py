@@ -3,8 +3,9 @@
 Made from answers and labels after the search; the search never sees it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 from adamms.resampling import SAME, Array, resampled_sums
 
 PERCENT = 100  # points of a task for an answer that is right, over its examples
+Examples = Mapping[str, Sequence[str]]  # task -> ids, in order
 RESAMPLES = 2000  # by which a standard error is exact to 2 % of itself
 SEED = 0  # of the draws, with the task's name
 
@@ -90,21 +92,36 @@ class Scores:
         differing = sum(abs(one - two) > SAME for one, two in pairs)
         return Estimate.of(own - other, drawn[0] - drawn[1], differing)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self, examples: Examples = MappingProxyType({})) -> dict[str, Any]:
+        """Points are lists in the order of `examples`; the ids of other examples come with them.
+
+        Args:
+            examples: those that the reader knows.
+        """
         errors = {task: found.error for task in self.tasks if (found := self.estimate(task))}
         mean = self.estimate()
+        own = {task: list(p) for task, p in self.points.items() if p.keys() != set(examples.get(task, ()))}
+        order = {**examples, **own}
         return {
             "tasks": dict(self.tasks),
-            "mean": self.mean,
+            "mean": self.on(None),
             "errors": {task: error for task, error in errors.items() if error is not None},
             "mean_error": mean and mean.error,
-            "points": {task: dict(own) for task, own in self.points.items()},
+            **({"examples": own} if own else {}),
+            "points": {
+                task: [_short(p[example]) for example in order[task]] for task, p in self.points.items()
+            },
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Scores":
+    def from_json(cls, data: Mapping[str, Any], examples: Examples = MappingProxyType({})) -> "Scores":
         """What `to_json` wrote, also before it wrote points."""
-        return cls(data["tasks"], data.get("points", {}))
+        order = {**examples, **data.get("examples", {})}
+        points = {
+            task: dict(zip(order[task], map(float, found), strict=True))
+            for task, found in data.get("points", {}).items()
+        }
+        return cls(data["tasks"], points)
 
 
 def draw(models: Iterable[Scores]) -> None:
@@ -168,8 +185,13 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         """Draws for all models together, which takes hardly longer than for one."""
+        draw(self.models)
+
+    @property
+    def models(self) -> list[Scores]:
+        """The scores of all of them."""
         target = [] if self.target is None else [self.target]
-        draw([*self.candidates.values(), *self.donors.values(), *self.control.values(), *target])
+        return [*self.candidates.values(), *self.donors.values(), *self.control.values(), *target]
 
     def score(self, candidate: Candidate, task: str | None = None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""
@@ -201,11 +223,16 @@ class Evaluation:
         return None if drawn is None else float((drawn.max(0) - drawn[own]).std())
 
     def to_json(self) -> dict[str, Any]:
-        oracle = self.oracle()
-        return ({} if self.target is None else {"target": self.target.to_json()}) | {
-            "candidates": {str(c): scores.to_json() for c, scores in sorted(self.candidates.items())},
-            "donors": {name: scores.to_json() for name, scores in self.donors.items()},
-            "control": {str(c): scores.to_json() for c, scores in sorted(self.control.items())},
+        """Every model's points are in the order of `examples`, but for models that answered others."""
+        oracle, examples = self.oracle(), dict[str, list[str]]()
+        for model in self.models:
+            for task, points in model.points.items():
+                examples.setdefault(task, list(points))
+        return ({} if self.target is None else {"target": self.target.to_json(examples)}) | {
+            "examples": examples,
+            "candidates": {str(c): scores.to_json(examples) for c, scores in sorted(self.candidates.items())},
+            "donors": {name: scores.to_json(examples) for name, scores in self.donors.items()},
+            "control": {str(c): scores.to_json(examples) for c, scores in sorted(self.control.items())},
             "oracle": None if oracle is None else oracle.to_json(),
             **names_to_json(sorted({*self.candidates, *self.control})),
         }
@@ -213,9 +240,18 @@ class Evaluation:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Evaluation":
         names = names_from_json(data, [*data["candidates"], *data["control"]])
+
+        def scores(found: Mapping[str, Any]) -> Scores:
+            return Scores.from_json(found, data.get("examples", {}))
+
         return cls(
-            {names[name]: Scores.from_json(scores) for name, scores in data["candidates"].items()},
-            {name: Scores.from_json(scores) for name, scores in data["donors"].items()},
-            {names[name]: Scores.from_json(scores) for name, scores in data["control"].items()},
-            Scores.from_json(data["target"]) if "target" in data else None,
+            {names[name]: scores(found) for name, found in data["candidates"].items()},
+            {name: scores(found) for name, found in data["donors"].items()},
+            {names[name]: scores(found) for name, found in data["control"].items()},
+            scores(data["target"]) if "target" in data else None,
         )
+
+
+def _short(number: float) -> float:
+    """A whole number without its fraction, for JSON."""
+    return int(number) if number.is_integer() else number

@@ -1,4 +1,4 @@
-"""Scores whole models, and single answers, with a scorer. Knows no engines: the answers are given.
+"""Scores models with a scorer. Knows no engines: the answers are given.
 
 A question with options is answered rightly by naming an option that the label accepts, whatever the scorer.
 """
@@ -11,7 +11,6 @@ from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.named_option import named, right_letters
 from adamms.evaluate.scorers import Scorer
-from adamms.merge.candidate import Candidate
 
 SHOWN = 5  # labels of those that are wrong
 
@@ -44,16 +43,6 @@ def score_tasks(
         answer, label = texts[example.id], labels[example.id]
         points.setdefault(example.task, {})[example.id] = right(scorer, answer, label)
     return Scores.of(points)
-
-
-def judge(texts: Mapping[Candidate, str], label: Label, scorer: Scorer) -> dict[Candidate, float]:
-    """How right each answer to one example is, in [0, 1].
-
-    Args:
-        texts: candidate -> its answer.
-    """
-    points = {text: right(scorer, text, label) for text in set(texts.values())}
-    return {candidate: points[text] for candidate, text in texts.items()}
 
 
 def right(scorer: Scorer, answer: str, label: Label) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator
@@ -26,12 +26,10 @@ class Answered:
         example: the input.
         texts: candidate -> its answer.
         label: the right answer, where it is known. The search never sees it.
-        right: candidate -> how right its answer is, from 0 to 1; empty where that is not known.
         text: the answer of a model that was evaluated by itself.
     """
 
     example: Example
     texts: Mapping[Key, str]
     label: str | None = None
-    right: Mapping[Key, float] = field(default_factory=dict)
     text: str | None = None

@@ -22,7 +22,7 @@ def write_report(folder: Path, result: Result) -> Path:
     """
     from adamms.report.page.report import page
 
-    write_whole(folder / RESULT, json.dumps(result.to_json()) + "\n")
+    write_whole(folder / RESULT, json.dumps(result.to_json(), separators=(",", ":")) + "\n")
     return write_whole(folder / "report.html", page(result))
 
 

@@ -52,7 +52,7 @@ def test_the_mean_over_tasks_is_not_weighted() -> None:
 
 def test_json_has_the_candidates_in_order(evaluation: Evaluation) -> None:
     content = json.loads(json.dumps(evaluation.to_json()))
-    assert set(content) == {"candidates", "donors", "control", "oracle"}
+    assert set(content) == {"examples", "candidates", "donors", "control", "oracle"}
     assert list(content["candidates"]) == ["0", "0.25", "0.5", "1"]
     unknown = {"errors": {}, "mean_error": None, "points": {}}
     assert content["candidates"]["0"] == {"tasks": {"a": 50.0, "b": 40.0}, "mean": 45.0} | unknown
@@ -61,7 +61,26 @@ def test_json_has_the_candidates_in_order(evaluation: Evaluation) -> None:
     assert content["oracle"] == 0.25
 
 
-scores = st.fixed_dictionaries({"a": st.floats(0, 100), "b": st.floats(0, 100)}).map(Scores)
+def test_points_are_numbers_in_the_order_of_the_examples_which_are_named_once() -> None:
+    """But for a model that has answered others; one that answered them in another order has that of all."""
+    one = Scores.of({"a": {"x": 1.0, "y": 0.5}, "b": {"z": 0.0}})
+    turned = Scores.of({"a": {"y": 0.0, "x": 1.0}})
+    other = Scores.of({"a": {"x": 1.0}, "c": {"w": 1.0}})
+    content = Evaluation({Candidate(0.0): one, Candidate(0.5): turned}, {"d": other}).to_json()
+    assert content["examples"] == {"a": ["x", "y"], "b": ["z"], "c": ["w"]}
+    assert json.dumps(content["candidates"]["0"]["points"]) == '{"a": [1, 0.5], "b": [0]}'
+    assert content["candidates"]["0.5"]["points"] == {"a": [1, 0]}
+    assert "examples" not in content["candidates"]["0.5"]
+    assert content["donors"]["d"]["examples"] == {"a": ["x"]}
+    assert content["donors"]["d"]["points"] == {"a": [1], "c": [1]}
+
+
+ids = st.lists(st.text(min_size=1, max_size=2), unique=True, min_size=1, max_size=3)
+points = ids.flatmap(lambda own: st.fixed_dictionaries(dict.fromkeys(own, st.floats(0, 1))))
+scores = st.one_of(
+    st.fixed_dictionaries({"a": st.floats(0, 100), "b": st.floats(0, 100)}).map(Scores),
+    st.dictionaries(st.sampled_from(["a", "b", "ü"]), points, min_size=1).map(Scores.of),
+)
 candidates = st.sampled_from(
     [
         *(Candidate(alpha) for alpha in (0.0, 0.1, 1 / 3, 1.0)),
@@ -83,6 +102,11 @@ by_candidate = st.dictionaries(candidates, scores, max_size=4)
 )
 def test_json_reads_back(evaluation: Evaluation) -> None:
     assert Evaluation.from_json(json.loads(json.dumps(evaluation.to_json()))) == evaluation
+
+
+def test_no_scores_have_no_mean() -> None:
+    assert Scores({}).to_json()["mean"] is None
+    assert Scores.from_json(Scores({}).to_json()) == Scores({})
 
 
 def test_scores_that_were_written_before_there_were_points_still_read() -> None:

@@ -6,10 +6,9 @@ from configured import content
 from adamms.app.build import build
 from adamms.data.example import Example, Label
 from adamms.errors import AdammsError
-from adamms.evaluate.score import check_labels, judge, score_tasks
+from adamms.evaluate.score import check_labels, score_tasks
 from adamms.evaluate.scorers import Anls, ExactAccuracy
 from adamms.evaluate.vqa import VqaAccuracy
-from adamms.merge.candidate import Candidate
 
 LABELS = {
     "1": Label(("red",)),
@@ -27,12 +26,6 @@ def test_a_percentage_per_task() -> None:
 def test_parts_of_points_count_in_the_mean() -> None:
     scores = score_tasks(Anls(threshold=0.5), LABELS, EXAMPLES, TEXTS).tasks
     assert scores == {"open": pytest.approx(100 * (1 + 8 / 9) / 2), "choice": 100}
-
-
-def test_answers_are_judged_in_points() -> None:
-    low, high = Candidate(0.0), Candidate(1.0)
-    found = judge({low: "seventeem", high: "red"}, LABELS["3"], Anls(threshold=0.5))
-    assert found == {low: pytest.approx(8 / 9), high: 0}
 
 
 def test_labels_that_do_not_fit_are_named_by_their_lines() -> None:

@@ -166,13 +166,16 @@ def answered(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Result
 
     folder = tmp_path_factory.mktemp("images")
     found = []
+    points: dict[Candidate, dict[str, dict[str, float]]] = {candidate: {} for candidate in GRID}
     for number in range(60):
         task, kind = TASKS[number % 4], number // 4 % 3
         file = folder / f"{number}.png"
         Image.new("RGB", (24, 24), (number // 2 * 8, 90, 200)).save(file)  # each colour twice
         texts = {c: ("seven" if kind == 0 or (kind == 1) == (c.alpha >= 0.5) else "two") for c in GRID}
         example = Example(f"example-{number}", task, f"What is number {number}?", file)
-        found.append(Answered(example, texts, "seven", {c: text == "seven" for c, text in texts.items()}))
+        found.append(Answered(example, texts, "seven"))
+        for candidate, text in texts.items():
+            points[candidate].setdefault(task, {})[example.id] = float(text == "seven")
     Image.effect_noise((900, 600), 40).save(folder / "large.png")
     texts = {c: HOSTILE if c.alpha < 0.5 else LONG for c in GRID}
     hostile = Example("hostile", "read", f"Is this {HOSTILE}?", folder / "large.png")
@@ -190,4 +193,7 @@ def answered(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Result
         )
     )
     config = f"merge:\n  method: linear\nnote: '</script>{HOSTILE}'\n"
-    return replace(result, answered=tuple(found), checks=checks, config=config, title=f"demo {HOSTILE}")
+    scored = {c: Scores(own.tasks, points[c]) for c, own in result.scored.candidates.items()}
+    evaluation = replace(result.scored, candidates=scored)
+    told = {"answered": tuple(found), "checks": checks, "config": config, "title": f"demo {HOSTILE}"}
+    return replace(result, evaluation=evaluation, **told)

@@ -91,7 +91,7 @@ def test_what_lmms_eval_found_is_a_table(tmp_path: Path):
 
 
 def test_without_labels_the_page_does_not_talk_of_scores(answered: Result, tmp_path: Path):
-    rows = tuple(replace(one, label=None, right={}) for one in answered.answered)
+    rows = tuple(replace(one, label=None) for one in answered.answered)
     text = written(replace(answered, evaluation=None, answered=rows), tmp_path).split("<script>")[0]
     for word in ("oracle", "regret", "By labels", "by labels", 'name="judged"', "Mean score"):
         assert word not in text.split("</style>")[1], word
@@ -109,7 +109,7 @@ def test_answers_come_once_with_who_gave_them(answered: Result):
     given = answered.answered
     assert list(rows) == [one.example.id for one in given]
     row = rows["example-4"]  # right from 0.5 on
-    assert (row["texts"], row["right"], row["changes"]) == (["two", "seven"], [False, True], 1)
+    assert (row["texts"], row["right"], row["changes"]) == (["two", "seven"], [0.0, 1.0], 1)
     assert row["given"] == [0] * 5 + [1] * 6
     assert rows["lost"]["right"] == [None]
     assert rows["hostile"]["texts"][1].endswith(
@@ -119,7 +119,7 @@ def test_answers_come_once_with_who_gave_them(answered: Result):
 
 def test_of_a_thought_the_page_shows_how_long_it_is(answered: Result):
     texts = {Candidate(0.0): "<think>a b</think> red", Candidate(0.1): "red"}
-    given = replace(answered.answered[0], texts=texts, right={})
+    given = replace(answered.answered[0], texts=texts)
     found = answers(replace(answered, answered=(given,)))
     assert found is not None
     assert found.data["rows"][0]["texts"] == ["[thought of 2 words] red", "red"]
@@ -293,6 +293,6 @@ def test_a_page_of_several_axes_has_maps_instead_of_curves(result: Result, tmp_p
 
 
 def test_letters_that_no_file_can_hold_do_not_end_a_run(answered: Result, tmp_path: Path):
-    odd = replace(answered.answered[0], texts={Candidate(0.0): "half a letter: \ud83d"}, right={})
+    odd = replace(answered.answered[0], texts={Candidate(0.0): "half a letter: \ud83d"})
     data = written(replace(answered, answered=(odd,)), tmp_path).split('id="answers-data">')[1]
     assert json.loads(data.partition("</script>")[0])["rows"][0]["texts"] == ["half a letter: ?"]

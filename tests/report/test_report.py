@@ -30,7 +30,7 @@ def test_a_result_reads_back_as_it_was(answered: Result, tmp_path: Path):
     """With everything that a run may have, odd letters, and candidates of one and of several numbers."""
     odd = Candidate(1 / 3, (("merge.density", 0.2),))
     texts = {odd: "half a letter: \ud83d", Candidate(0.3): "seven"}
-    one = Answered(Example("id", "read", "what?", Path("a.png")), texts, "seven", {odd: False})
+    one = Answered(Example("id", "read", "what?", Path("a.png")), texts, "seven")
     lmms = LmmsResults("0.7.3", "vllm", tmp_path, (Metric("mme", "perception", "none", 0.25, None, 10),), ())
     whole = replace(
         answered,

@@ -44,4 +44,4 @@ def respond(run: Run, console: Console) -> Result:
     file = run.output / "respond.json"
     write_json(file, {"candidate": candidate.to_json(), **counts})
     console.say(f"respond: {file}")
-    return replace(result_of(merges, console), answered=answered(questions, asker.answers, None))
+    return replace(result_of(merges, console), answered=answered(questions, asker.answers))

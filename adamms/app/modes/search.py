@@ -89,7 +89,7 @@ def search(run: Run, console: Console) -> Result:
         failure="".join(failed),
         not_asked=unasked,
         notes=(*said, *notes, *output.notes),
-        answered=answered(questions, answers, run.scorer if evaluation else None),
+        answered=answered(questions, answers),
         search=settings_in_words(run),
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,

@@ -10,6 +10,7 @@ from typing import Any
 
 from adamms.engines.answer import normalised
 from adamms.engines.thought import with_thought_in_brief
+from adamms.evaluate.evaluation import Evaluation
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.answered import Answered
@@ -57,12 +58,13 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
     rows: dict[int, dict[str, Any]] = {}
     cut = 0
     for index in order:
-        row = _row(result.answered[index], candidates, album) | {"changes": counts[index]}
+        one = result.answered[index]
+        row = _row(one, candidates, _right(one, result.scored), album) | {"changes": counts[index]}
         size = sum(map(len, (row["id"], row["question"], row["label"] or "", *row["texts"])))
         if size > left:
             break
         left -= size
-        one, rows[index] = result.answered[index], row
+        rows[index] = row
         given = map(with_thought_in_brief, set(one.texts.values()))
         cut += sum(len(text) > MOST_TEXT for text in (one.example.question, *given))
     places: dict[Candidate | None, int] = {candidate: place for place, candidate in enumerate(candidates)}
@@ -77,7 +79,7 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
         },
         tasks=tuple(dict.fromkeys(one.example.task for one in result.answered)),
         changed=sum(count > 0 for count in counts),
-        labelled=any(one.right for one in result.answered),
+        labelled=any(right is not None for row in rows.values() for right in row["right"]),
         notes=tuple(_notes(len(counts) - len(rows), room, cut, album, bool(result.target))),
     )
 
@@ -96,11 +98,19 @@ def changes(one: Answered, candidates: Sequence[Candidate], ordered: bool) -> in
     return sum(before != after for before, after in pairwise(given))
 
 
-def _row(one: Answered, candidates: Sequence[Candidate], album: Album) -> dict[str, Any]:
+def _right(one: Answered, scored: Evaluation) -> dict[str, float]:
+    """Answer -> how right it is, from 0 to 1, of the answers of candidates that were scored."""
+    found = {c: scores.points.get(one.example.task, {}) for c, scores in scored.candidates.items()}
+    id = one.example.id
+    return {one.texts[c]: points[id] for c, points in found.items() if id in points and c in one.texts}
+
+
+def _row(
+    one: Answered, candidates: Sequence[Candidate], right: Mapping[str, float], album: Album
+) -> dict[str, Any]:
     """The example as plain data, every different answer once."""
     example = one.example
     texts = list(dict.fromkeys(one.texts[c] for c in candidates if c in one.texts))
-    right = {one.texts[candidate]: float(points) for candidate, points in one.right.items()}
     return {
         "id": example.id,
         "task": example.task,

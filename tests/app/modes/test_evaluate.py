@@ -40,8 +40,9 @@ def test_the_answers_are_those_of_a_search_at_alpha_0(run: Run, talkative: Path,
         folder = f"model_folder={talkative / 'target'}"
         done = run(*mode, *pair(talkative), *data, folder, f"output={tmp_path / output}", "store=null")
         assert done.status == 0, done.err
-    searched = json.loads((tmp_path / "a/evaluation.json").read_text())["candidates"]["0"]
-    assert json.loads((tmp_path / "b/evaluation.json").read_text()) == {"model": searched}
+    searched = json.loads((tmp_path / "a/evaluation.json").read_text())
+    expected = searched["candidates"]["0"] | {"examples": searched["examples"]}
+    assert json.loads((tmp_path / "b/evaluation.json").read_text()) == {"model": expected}
 
 
 def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from strategies import chosen, paper, shipped, trusted
 
-from adamms.engines.answer import Answer
+from adamms.engines.answer import Answer, Token
 from adamms.merge.candidate import Candidate
 from adamms.search.choice import DOUBTED, Choice, Selection, Trust
 from adamms.search.difference import Difference
@@ -24,7 +24,7 @@ from adamms.search.doubts import (
     SOME_TIE,
     TOO_FEW,
 )
-from adamms.search.evidence import recorded
+from adamms.search.evidence import Evidence, recorded
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.strategy import Strategy
 
@@ -115,6 +115,36 @@ def test_sentences_that_say_nothing_are_doubted_as_words_are(
     for repeat in range(3):
         choice = choose(lambda i, e, by=1000 * repeat: said(i, e + by), strategy=strategy)
         assert doubt in choice.doubts
+        assert probability(choice) <= DOUBTED
+
+
+@pytest.mark.parametrize("logprob", [-0.01, -3.0], ids=["sure", "unsure"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda i, e: f"{i} {e}",
+        lambda i, e: drawn(i, e),
+        lambda i, e: f"we can see here that there is {drawn(i, e)}",
+        lambda i, e: "",
+        lambda i, e: " \n"[: i % 2],
+    ],
+    ids=["words", "sentences", "sentences in one frame", "empty", "blank"],
+)
+def test_the_recommended_search_as_it_is_states_no_more_than_half_of_what_says_nothing(
+    said: Said, logprob: float
+) -> None:
+    """With a donor, probabilities and answers that are spared: all differ, or all are empty."""
+    order, examples = grid(11), [str(e) for e in range(COUNT)]
+    rows = [
+        {e: Answer(said(i, int(e)), (Token(logprob, ()),)) for e in examples} for i in range(len(order) + 1)
+    ]
+
+    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        found = {c: {e: rows[order.index(c)][e] for e in examples} for c in candidates}
+        return Evidence(found, rows[0], {"donor": rows[-1]})
+
+    selection = shipped("search=trusted").choose(ask, order, {"a": examples[::2], "b": examples[1::2]})
+    for choice in (selection.overall, *selection.tasks.values()):
         assert probability(choice) <= DOUBTED
 
 

@@ -103,7 +103,8 @@ def show_searches(pairs: Sequence[Judged]) -> None:
     print(f"{'search':24}{LOSSES}{'spearman':>10}{COSTS}{'loads':>7}")
     for name in SEARCHES:
         if name not in pairs[0].findings:
-            print(f"{name:24}   left out")
+            why = f"{MINILM} is not installed" if name == BY_MEANING else "it needs more than --ask names"
+            print(f"{name:24}   left out: {why}")
             continue
         found = [pair.findings[name] for pair in pairs]
         lost, rank = losses([one.regret for one in found]), np.mean([one.correlation for one in found])

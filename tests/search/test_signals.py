@@ -119,16 +119,16 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str, differe
 
 
 def _probability(answer: Answer, tokens: str) -> float:
-    """Of the tokens' probabilities the geometric mean, the product, or the least."""
+    """Of the tokens' probabilities the geometric mean, or the product."""
     each = [math.exp(token.logprob) for token in answer.tokens]
-    return min(each) if tokens == "least" else math.prod(each) ** (1 / len(each) if tokens == "mean" else 1)
+    return math.prod(each) ** (1 / len(each) if tokens == "mean" else 1)
 
 
 SIGNALS: Sequence[Signal] = (
     *(Consistency("sum"), Basin(3), Basin(1), NeighbourDivergence("sum")),
     *(Surprisal("sum"), Surprisal("mean"), Improbability(), Entropy("sum"), Entropy("mean")),
     *(Disagreement(0.0, "mean"), Disagreement(3.0, "mean"), Disagreement(1.0, "sum")),
-    *(Disagreement(2.0, "least"), Vote(True), Vote(False), SurestParent()),
+    *(Vote(True), Vote(False), SurestParent()),
     *(ParentsDivergence(), Instability(), LikeControl()),
 )
 

@@ -6,7 +6,6 @@ wrong answers deceives these signals.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -22,8 +21,7 @@ class Surprisal(Signal):
     """Minus the log-probability (nats) of the answer.
 
     Args:
-        tokens: their `sum`, that of the whole answer, which speaks against long ones; their `mean`; or the
-            `least`.
+        tokens: their `sum`, that of the whole answer, which speaks against long ones; or their `mean`.
     """
 
     tokens: Tokens
@@ -59,7 +57,7 @@ class Entropy(Signal):
         tokens: the `sum` over the positions, which speaks against long answers, or their `mean`.
     """
 
-    tokens: Literal["sum", "mean"]
+    tokens: Tokens
 
     needs = (TOKENS,)
     alone = True

@@ -10,7 +10,7 @@ from adamms.errors import AdammsError
 from adamms.resampling import Array
 from adamms.search.evidence import Answers
 
-Tokens = Literal["mean", "sum", "least"]
+Tokens = Literal["mean", "sum"]
 
 
 def log_probability(answer: Answer) -> float:
@@ -32,11 +32,9 @@ def sureness(answers: Answers, examples: Sequence[str], tokens: Tokens) -> Array
 
     Args:
         tokens: their `mean`, which does not punish long answers but is near 0 for all that share many tokens;
-            their `sum`, that of the whole answer; or the `least`, of the token that is least sure.
+            or their `sum`, that of the whole answer.
     """
     found = [_tokens(answers[example]) for example in examples]
-    if tokens == "least":
-        return np.array([min(each) for each in found])
     sums, lengths = np.array([sum(each) for each in found]), np.array([len(each) for each in found])
     return sums / lengths if tokens == "mean" else sums
 

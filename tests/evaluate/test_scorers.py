@@ -155,6 +155,16 @@ def test_token_f1_is_the_harmonic_mean_of_precision_and_recall(answer: str, acce
         ("six", "six", True),
         ("it is six", "six", False),
         ("the answer is yes, there is one", "yes", True),
+        ("**Answer:** 42", "42", True),
+        ("**Answer: 42** because 6 * 7", "42", True),
+        ("The answer is: **42**.", "42", True),
+        ("__Answer__: *42*.\nThat is all.", "42", True),
+        ("The final answer is:\n\n**42**", "42", True),
+        ("6 * 7 = \\boxed{42}, which is it.", "42", True),
+        ("The answer is $\\boxed{42}$.", "42", True),
+        ("the answer is 5 * 3", "5 * 3", True),
+        ("answer: 0.5.", "0.5", True),
+        ("the answer isn't 42", "42", False),
     ],
 )
 def test_the_last_match_is_the_answer(answer: str, accepted: str, right: bool) -> None:

@@ -80,10 +80,11 @@ def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 def write_evaluation(file: Path, result: Result) -> None:
     """evaluation.json: the scores of a search, or of one model, and what lmms-eval found."""
+    measure = {"measure": result.measure} if result.measure else {}
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}
     outside = {} if result.lmms_eval is None else {"lmms_eval": result.lmms_eval.to_json()}
-    write_json(file, own | alone | outside)
+    write_json(file, measure | own | alone | outside)
 
 
 def result_of(merges: Merges, console: Console) -> Result:

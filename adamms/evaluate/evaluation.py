@@ -212,15 +212,16 @@ class Evaluation:
         best = None if oracle is None else self.score(oracle, task)
         return None if best is None or own is None else best - own
 
-    def regret_error(self, candidate: Candidate, task: str | None = None) -> float | None:
-        """The standard error of `regret`: in every resample the oracle is found anew.
+    def regret_estimate(self, candidate: Candidate, task: str | None = None) -> Estimate | None:
+        """`regret` with its standard error: in every resample the oracle is found anew.
 
-        None where it is not known. The oracle is the best on the same examples, which flatters it.
+        It has no interval: no regret is below 0, and the oracle, the best on the same examples, is flattered.
         """
-        if self.regret(candidate, task) is None:
+        regret = self.regret(candidate, task)
+        if regret is None:
             return None
         drawn, own = resampled(self.candidates.values(), task), list(self.candidates).index(candidate)
-        return None if drawn is None else float((drawn.max(0) - drawn[own]).std())
+        return Estimate(regret, None if drawn is None else float((drawn.max(0) - drawn[own]).std()))
 
     def to_json(self) -> dict[str, Any]:
         """Every model's points are in the order of `examples`, but for models that answered others."""

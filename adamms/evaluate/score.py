@@ -3,14 +3,14 @@
 A question with options is answered rightly by naming an option that the label accepts, whatever the scorer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from adamms.data.example import Example, Label
 from adamms.engines.thought import without_thought
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.named_option import named, right_letters
-from adamms.evaluate.scorers import Scorer
+from adamms.evaluate.scorers import ACCURACY, Scorer
 
 SHOWN = 5  # labels of those that are wrong
 
@@ -26,6 +26,17 @@ def check_labels(scorer: Scorer, labels: Mapping[str, Label]) -> None:
     if problems:
         more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         raise AdammsError("bad labels:\n  " + "\n  ".join(problems[:SHOWN]) + more)
+
+
+def measure(scorer: Scorer, labels: Iterable[Label]) -> str:
+    """What the scores of `score_tasks` are: the scorer's measure, but for questions with options.
+
+    >>> from adamms.evaluate.scorers import TokenF1
+    >>> measure(TokenF1(), [Label(("red",)), Label(("B",), {"A": "red", "B": "blue"})])
+    'token F1, of options accuracy'
+    """
+    found = dict.fromkeys(ACCURACY if label.options else scorer.measure for label in labels)
+    return ", of options ".join(sorted(found, key=lambda name: name == ACCURACY))
 
 
 def score_tasks(

@@ -19,13 +19,14 @@ from adamms.engines.words import ARTICLES
 from adamms.errors import AdammsError
 from adamms.evaluate.named_option import says_yes_or_no
 
+ACCURACY = "accuracy"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 class Scorer(Protocol):
     """What the group `evaluate` names."""
 
-    unit: str
+    measure: str  # what its scores are, in percent: "accuracy"
 
     def __call__(self, answer: str, label: Label) -> float:
         """How right the answer is, in [0, 1]."""
@@ -46,7 +47,7 @@ class ExactAccuracy:
     Where yes or no is accepted, a sentence that says one of them counts as it: "Yes, there is."
     """
 
-    unit = "%"
+    measure = ACCURACY
 
     def __call__(self, answer: str, label: Label) -> float:
         accepted = {_without_stop(text) for text in label.accepted}
@@ -75,7 +76,7 @@ class Anls:
 
     threshold: Annotated[float, Gt(0), Le(1)]
 
-    unit = "%"
+    measure = "ANLS"
 
     def __call__(self, answer: str, label: Label) -> float:
         return max(self._similarity(normalised(answer), normalised(text)) for text in label.accepted)
@@ -99,7 +100,7 @@ class TokenF1:
     0.6666666666666666
     """
 
-    unit = "%"
+    measure = "token F1"
 
     def __call__(self, answer: str, label: Label) -> float:
         said = _words(answer)
@@ -127,7 +128,7 @@ class ExtractedAccuracy:
 
     pattern: str
 
-    unit = "%"
+    measure = "accuracy of the extracted answer"
 
     def __post_init__(self) -> None:
         try:

@@ -40,7 +40,7 @@ class VqaAccuracy:
     An empty answer is never right.
     """
 
-    unit = "%"
+    measure = "VQA accuracy"
 
     def __call__(self, answer: str, label: Label) -> float:
         if not normalised(answer):

@@ -144,7 +144,8 @@ def _index(result: Result | None, pipeline: str) -> dict[str, Any]:
     for task in result.tasks:
         value = result.score(result.merged, task)
         if value is not None:
-            metric = {"type": "accuracy", "name": f"accuracy ({result.unit})", "value": round(value, 2)}
+            kind = result.measure or "score"
+            metric = {"type": kind.lower().replace(" ", "_"), "name": f"{kind} (%)", "value": round(value, 2)}
             dataset = dict.fromkeys(("name", "type"), words.printable(task))
             entries.append({"task": {"type": pipeline}, "dataset": dataset, "metrics": [metric]})
     return {"model-index": [{"name": words.printable(result.title), "results": entries}]} if entries else {}

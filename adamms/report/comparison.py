@@ -72,6 +72,11 @@ class Comparison:
         return [job.result for job in self.jobs if job.result is not None]
 
     @property
+    def measure(self) -> str:
+        """What the scores are; several where the searches were not scored by the same measure."""
+        return " or ".join(dict.fromkeys(result.measure or "score" for result in self.results))
+
+    @property
     def varying(self) -> list[str]:
         """The keys of the overrides in which the jobs differ, in the order given."""
         keys = list(dict.fromkeys(key for job in self.jobs for key in job.overrides))
@@ -91,10 +96,10 @@ class Comparison:
         return None if best is None or alike else job.found.chosen.estimate(less=best.found.chosen)
 
     @property
-    def not_told_apart(self) -> list[int]:
-        """The numbers of the other jobs whose choice is not told apart from the best one."""
+    def not_told_apart(self) -> dict[int, Estimate]:
+        """The numbers of the other jobs whose choice is not told apart from the best one, and by how much."""
         gaps = {job.number: gap for job in self.jobs if (gap := self.vs_best(job)) is not None}
-        return [number for number, gap in gaps.items() if gap.interval is not None and not gap.told_apart]
+        return {n: gap for n, gap in gaps.items() if gap.interval is not None and not gap.told_apart}
 
     def to_json(self) -> dict[str, Any]:
         """What the tables hold, for other programs: comparison.json."""
@@ -104,7 +109,7 @@ class Comparison:
             del record["result"]
             jobs.append(record | {"found": None if job.result is None else _found(job.result)})
         return {"folder": str(self.folder), "varying": self.varying, "best": self.best} | {
-            "not_told_apart_from_the_best": self.not_told_apart,
+            "not_told_apart_from_the_best": list(self.not_told_apart),
             "jobs": jobs,
         }
 

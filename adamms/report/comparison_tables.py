@@ -10,7 +10,7 @@ from adamms.report import words
 from adamms.report.comparison import Comparison, JobRow
 from adamms.report.result import Result
 from adamms.report.tables import ERROR, Cell, Column, Table, rows_of, signed
-from adamms.search.choice import Choice
+from adamms.search.choice import Choice, about, where
 
 MOST_KEYS = 2  # more of them are one column, 'a=1, b=2'
 ADAMMS = "linear"
@@ -40,7 +40,8 @@ def overview(comparison: Comparison) -> Table | None:
     if best and _references(comparison) is None:
         columns.append(("target", lambda job: Cell.of(job.found.target_scores.estimate())))
         columns.append(("best donor", _best_donor))
-    title = "The searches of this multirun" + (" (%, by labels that they never saw)" if best else "")
+    measure = f" ({comparison.measure}, %, by labels that they never saw)" if best else ""
+    title = f"The searches of this multirun{measure}"
     strong = [place for place, job in enumerate(comparison.jobs) if job.number in best]
     return Table.of(title, comparison.jobs, columns, texts, strong)
 
@@ -71,8 +72,8 @@ def legend(comparison: Comparison) -> list[str]:
             *([ERROR] if words.error(comparison.results[0].chosen.estimate()) else []),
             *lines,
         ]
-    if comparison.not_told_apart:
-        lines.append(f"not told apart from the best: job {', '.join(map(str, comparison.not_told_apart))}")
+    if alike := not_told_apart(comparison):
+        lines.append(f"not told apart from the best: {alike}")
     choices = [choice for result in comparison.results if (choice := result.choice(None))]
     if trust := next((choice.trust for choice in choices if choice.trust), None):
         lines.insert(
@@ -86,14 +87,18 @@ def legend(comparison: Comparison) -> list[str]:
     return lines
 
 
+def not_told_apart(comparison: Comparison) -> str:
+    """The jobs whose choice is not told apart from the best one: 'job 2, 5 (few examples)'; "" for none."""
+    gaps = comparison.not_told_apart.items()
+    jobs = ", ".join(f"{number}{' (few examples)' * gap.of_few}" for number, gap in gaps)
+    return f"job {jobs}" if jobs else ""
+
+
 def doubts(comparison: Comparison) -> list[str]:
     """What makes choices over all tasks doubtful, a line for each reason with its jobs."""
-    found: dict[str, list[str]] = {}
-    for job in comparison.jobs:
-        choice = job.found.choice(None)
-        for doubt in choice.doubts if choice else ():
-            found.setdefault(doubt, []).append(str(job.number))
-    return [f"job {', '.join(jobs)}: {doubt}" for doubt, jobs in found.items()]
+    chosen = {str(job.number): choice for job in comparison.jobs if (choice := job.found.choice(None))}
+    found = where({number: choice.doubts for number, choice in chosen.items()})
+    return [f"job {about(jobs, doubt)}" for doubt, jobs in found.items()]
 
 
 def failures(comparison: Comparison) -> list[str]:
@@ -136,7 +141,7 @@ def choices(comparison: Comparison) -> Table:
 def _chosen(result: Result, task: str) -> Cell:
     winner, score = result.winner(task), result.scores_of(result.winner(task)).estimate(task)
     text = "-" if winner is None else str(winner)
-    return Cell(text if score is None else f"{text}: {words.score(score.value)}", error=words.error(score))
+    return Cell(text if score is None else f"{text}: {words.score(score.value)}", estimate=score)
 
 
 def labels(comparison: Comparison) -> list[tuple[str, Callable[[JobRow], str]]]:

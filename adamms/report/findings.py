@@ -6,7 +6,7 @@ The console, the page and the model card say the same. They are honest about tie
 from collections.abc import Sequence
 
 from adamms.engines.thought import split_thought
-from adamms.evaluate.estimate import Estimate
+from adamms.evaluate.estimate import LEAST, Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result
@@ -25,7 +25,7 @@ from adamms.report.words import (
     share,
     spans,
 )
-from adamms.search.choice import EXACT, NEIGHBOURS, Choice, Several, Trust
+from adamms.search.choice import EXACT, NEIGHBOURS, Choice, Several, Trust, about, where
 
 # Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
 SURE, UNSURE = 0.9, 0.5
@@ -152,14 +152,13 @@ def doubts(result: Result) -> list[str]:
 
     Without what the choice over all tasks says already.
     """
-    found: dict[str, list[str]] = {}
-    for task, choice in (result.selection.tasks if result.selection else {}).items():
-        for doubt in choice.doubts:
-            found.setdefault(doubt, []).append(task)
-    overall = result.choice(None)
-    alike = overall is not None and all(choice.doubts == overall.doubts for choice in result.choices.values())
-    lines = [] if alike else [f"{', '.join(tasks)}: {doubt}" for doubt, tasks in found.items()]
-    return [line for line in lines if overall is None or line not in overall.doubts]
+    if result.selection is None:
+        return []
+    tasks, said = result.selection.tasks, result.selection.overall.doubts
+    if all(choice.doubts == said for choice in tasks.values()):
+        return []
+    found = where({task: choice.doubts for task, choice in tasks.items()})
+    return [line for doubt, some in found.items() if (line := about(some, doubt)) not in said]
 
 
 def cost(result: Result) -> str:
@@ -197,13 +196,14 @@ def verdict(result: Result) -> str:
         return ""
     best = (
         f"the best of the grid is {setting(oracle)} with {estimate(result.scores_of(oracle).estimate())} "
-        f"{result.unit}, a regret of {estimate(regret)} points"
+        f"%, a regret of {estimate(regret)} points"
     )
     if regret.value <= 1e-9:
         best = f"the best of the grid{f' (regret {estimate(regret)})' if regret.error is not None else ''}"
+    notes = ", ".join(filter(None, (result.measure, "" if own.error is None else "± one standard error")))
     said = [
         f"By labels, which the search never saw, the model at {setting(choice.candidate)} scores "
-        f"{estimate(own)} {result.unit}{'' if own.error is None else ' (± one standard error)'}"
+        f"{estimate(own)} %{f' ({notes})' if notes else ''}"
         f"{', ' if regret.value <= 1e-9 else '; '}{best}."
     ]
     if better := result.better_parent:
@@ -239,7 +239,8 @@ def exactness(result: Result) -> str:
     return (
         f"± is one standard error over the {result.labelled} labelled examples: how much a number changes "
         f"when examples of each task are drawn anew (bootstrap). Two models are compared on the same draws, "
-        f"and told apart where the 95 % interval of their difference excludes 0. Bands are 95 % intervals."
+        f"and told apart where the 95 % interval of their difference excludes 0 and they differ on {LEAST} "
+        f"examples or more. Bands are 95 % intervals."
     )
 
 
@@ -251,7 +252,7 @@ def control_finding(result: Result) -> str:
     said = (
         f"The control is {result.control}, with no donor in it: what it gains needs no donor, so only what "
         f"the merge gains beyond it is the donor's. Its best point is {setting(candidate)} with "
-        f"{estimate(scores.estimate())} {result.unit}"
+        f"{estimate(scores.estimate())} %"
     )
     gain = result.chosen.estimate(less=scores)
     if gain is None:

@@ -101,7 +101,7 @@ class Result:
         answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
-        unit: of the scores.
+        measure: what the scores are, e.g. "accuracy"; "" where nobody knows.
         labelled: how many labelled answers of each model the scores are over; 0 if unknown.
         timings: of the stages, in order.
         merged: the candidate that the model in `folder` is.
@@ -129,7 +129,7 @@ class Result:
     answered: tuple[Answered, ...] = ()
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
-    unit: str = "%"
+    measure: str = ""
     labelled: int = 0
     timings: tuple[StageTiming, ...] = ()
     merged: Annotated[Candidate, OwnJson()] | None = None
@@ -151,6 +151,11 @@ class Result:
     def from_json(cls, data: Mapping[str, Any]) -> "Result":
         """What `to_json` wrote; of lmms-eval without its samples, which are in its own folder."""
         return TypeAdapter(cls).validate_python(data)
+
+    @property
+    def unit(self) -> str:
+        """Of the scores, in brackets: 'accuracy, %'."""
+        return f"{self.measure}, %" if self.measure else "%"
 
     @property
     def scored(self) -> Evaluation:
@@ -231,10 +236,8 @@ class Result:
 
     def regret_estimate(self, task: str | None) -> Estimate | None:
         """`regret` with its standard error."""
-        winner, regret = self.winner(task), self.regret(task)
-        if winner is None or regret is None:
-            return None
-        return Estimate(regret, self.scored.regret_error(winner, task))
+        winner = self.winner(task)
+        return None if winner is None else self.scored.regret_estimate(winner, task)
 
     def chosen_score(self, task: str | None) -> float | None:
         """The score of the choice for a task, or with None the mean of the one for all; None without one."""

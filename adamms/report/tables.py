@@ -21,18 +21,23 @@ class Cell:
     """One number or word; `chosen` by the search without labels, `best` by labels.
 
     Args:
-        error: its standard error, for which a narrow console has no room; "" if it has none.
+        estimate: the number with its standard error, for which a narrow console has no room.
     """
 
     text: str
     chosen: bool = False
     best: bool = False
-    error: str = ""
+    estimate: Estimate | None = None
 
     @classmethod
     def of(cls, found: Estimate | None, chosen: bool = False, best: bool = False) -> "Cell":
         """A score with its standard error."""
-        return cls("-" if found is None else words.score(found.value), chosen, best, words.error(found))
+        return cls("-" if found is None else words.score(found.value), chosen, best, found)
+
+    @property
+    def error(self) -> str:
+        """The standard error; "" if it has none."""
+        return words.error(self.estimate)
 
 
 ERROR = "± one standard error"
@@ -115,9 +120,15 @@ def scores(result: Result) -> Table | None:
 
 def _errors(rows: Iterable[Sequence[Cell]]) -> str:
     """What the errors of a table of scores are, and how large; "" where none is known."""
-    columns = [[float(cell.error) for cell in column if cell.error] for column in zip(*rows, strict=True)]
-    kinds = {"of a mean": columns[1], "of a task's score": [error for some in columns[2:] for error in some]}
-    said = ", ".join(f"{kind} at most {max(errors):.1f}" for kind, errors in kinds.items() if errors)
+    kinds = {
+        "of a mean": [row[1] for row in rows],
+        "of a task's score": [cell for row in rows for cell in row[2:]],
+    }
+    known = {
+        kind: [cell.estimate.error for cell in cells if cell.estimate and cell.estimate.error is not None]
+        for kind, cells in kinds.items()
+    }
+    said = ", ".join(f"{kind} at most {max(errors):.1f}" for kind, errors in known.items() if errors)
     return f"{ERROR}: {said}" if said else ""
 
 
@@ -236,7 +247,7 @@ def summary(result: Result) -> Table | None:
 
 def signed(found: Estimate | None) -> Cell:
     """A difference with its sign and its standard error."""
-    return Cell(words.signed(None if found is None else found.value), error=words.error(found))
+    return Cell(words.signed(None if found is None else found.value), estimate=found)
 
 
 def own_scores(result: Result) -> Table | None:

@@ -45,7 +45,8 @@ def gap(found: Estimate) -> str:
     if found.interval is None:
         return f"{found.value:.1f} points; how exact that is, is not known"
     low, high = found.interval
-    return f"{found.value:.1f} points, 95 % interval {low:.1f} to {high:.1f}"
+    few = f"; few examples: only {found.differing} differ" if found.of_few else ""
+    return f"{found.value:.1f} points, 95 % interval {low:.1f} to {high:.1f}{few}"
 
 
 def metric(value: float | None) -> str:

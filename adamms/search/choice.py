@@ -153,6 +153,24 @@ class Choice:
         )
 
 
+def where(doubts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Doubt -> who has it, in order.
+
+    Args:
+        doubts: task, or what else was chosen for -> its doubts.
+    """
+    found: dict[str, list[str]] = {}
+    for task, own in doubts.items():
+        for doubt in own:
+            found.setdefault(doubt, []).append(task)
+    return found
+
+
+def about(tasks: Sequence[str], doubt: str) -> str:
+    """A doubt about some tasks, as a line."""
+    return f"{', '.join(tasks)}: {doubt}"
+
+
 @dataclass(frozen=True)
 class Selection:
     """One choice per task and one over all examples."""
@@ -167,12 +185,9 @@ class Selection:
             doubts: task -> sentences.
         """
         tasks = {task: choice.doubted(*doubts.get(task, ())) for task, choice in self.tasks.items()}
-        where: dict[str, list[str]] = {}
-        for task in tasks:
-            for doubt in doubts.get(task, ()):
-                where.setdefault(doubt, []).append(task)
-        overall = self.overall.doubted(*(doubt for doubt, some in where.items() if len(some) == len(tasks)))
-        partly = (f"{', '.join(some)}: {doubt}" for doubt, some in where.items() if len(some) < len(tasks))
+        found = where({task: doubts.get(task, ()) for task in tasks})
+        overall = self.overall.doubted(*(doubt for doubt, some in found.items() if len(some) == len(tasks)))
+        partly = (about(some, doubt) for doubt, some in found.items() if len(some) < len(tasks))
         return Selection(tasks, replace(overall, doubts=(*overall.doubts, *partly)))
 
     def to_json(self) -> dict[str, Any]:

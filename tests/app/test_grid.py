@@ -225,6 +225,6 @@ def test_the_target_is_asked_on_its_own_where_alpha_0_is_another_model(
     assert scored["scaled_linear"]["target"] == scored["plain"]["candidates"]["0"]
     assert "target" not in scored["plain"]
     page = Page(tmp_path / "scaled_linear/report.html")
-    models = [row[0] for row in page.tables["Scores (%) by labels that the search never saw"]]
+    models = [row[0] for row in page.tables["Scores (accuracy, %) by labels that the search never saw"]]
     assert "0 target" not in models
     assert "target" in models

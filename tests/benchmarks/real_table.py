@@ -7,9 +7,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from adamms.evaluate.evaluation import Scores
-from adamms.merge.candidate import Candidate
 from adamms.report.result import Result
+from adamms.report.words import estimate
 
 EXACT, F1 = "paper", "trusted"  # whose run has these scores of all models
 Runs = Mapping[tuple[str, str], Result]
@@ -82,40 +81,24 @@ def _scores(results: Runs, engine: str) -> list[Mapping[str, str]]:
     models |= {f"donor {name}": (own, f1.donors[name]) for name, own in exact.donors.items()}
     return [
         {"model": name, **{task: f"{value:.1f}" for task, value in own.tasks.items()}}
-        | {"exact": _estimate(own), "token F1": _estimate(partly)}
+        | {"exact": estimate(own.estimate()), "token F1": estimate(partly.estimate())}
         for name, (own, partly) in models.items()
     ]
-
-
-def _estimate(scores: Scores, less: Scores | None = None) -> str:
-    """The mean over tasks, or with `less` what it is above another's, ± one standard error."""
-    found = scores.estimate(None, less)
-    if found is None:
-        return ""
-    return f"{found.value:.1f}" + ("" if found.error is None else f" ± {found.error:.1f}")
 
 
 def _search(results: Runs, grid: int, engine: str, name: str) -> Mapping[str, str]:
     result = results[engine, name]
     choice = result.choices[None]
-    asked = [one for one in result.timings if one.title.startswith("search") and one.unit == "answers"]
     return {
         "search": f"{engine}, {name}",
         "alpha": str(choice.candidate),
         "stated": "" if choice.trust is None else f"{choice.trust.probability:.2f}",
-        "regret, exact": _regret(results[engine, EXACT], choice.candidate),
-        "regret, F1": _regret(results[engine, F1], choice.candidate),
-        "answers": str(sum(one.count for one in asked)),
+        "regret, exact": estimate(results[engine, EXACT].scored.regret_estimate(choice.candidate)),
+        "regret, F1": estimate(results[engine, F1].scored.regret_estimate(choice.candidate)),
+        "answers": "" if result.cost is None else str(result.cost.answers),
         "of the grid": str(grid * choice.examples),
         "by task": " ".join(str(own.candidate) for task, own in result.choices.items() if task is not None),
     }
-
-
-def _regret(result: Result, chosen: Candidate) -> str:
-    """Of a choice, by the labels and the scorer of a run."""
-    scores = result.scored.candidates
-    best = max(sorted(scores), key=lambda each: scores[each].mean)
-    return _estimate(scores[best], scores[chosen])
 
 
 def _alike(results: Runs, engines: Sequence[str]) -> Iterator[str]:

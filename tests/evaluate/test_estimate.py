@@ -152,10 +152,12 @@ def test_in_every_resample_the_oracle_is_found_anew() -> None:
     found = Evaluation({LOW: model(a=one), HIGH: model(a=two)})
     assert found.regret(LOW) == found.regret(HIGH) == 0
     differences = found.candidates[HIGH].resampled["a"] - found.candidates[LOW].resampled["a"]
-    assert found.regret_error(LOW) == pytest.approx(float(np.maximum(differences, 0).std()), abs=1e-9)
-    assert Evaluation({LOW: model(a=one)}).regret_error(LOW) == 0
-    assert found.regret_error(Candidate(0.5)) is None
-    assert Evaluation({LOW: Scores({"a": 1.0})}).regret_error(LOW) is None
+    estimate = found.regret_estimate(LOW)
+    assert estimate is not None
+    assert estimate.error == pytest.approx(float(np.maximum(differences, 0).std()), abs=1e-9)
+    assert Evaluation({LOW: model(a=one)}).regret_estimate(LOW) == Estimate(0.0, 0.0)
+    assert found.regret_estimate(Candidate(0.5)) is None
+    assert Evaluation({LOW: Scores({"a": 1.0})}).regret_estimate(LOW) == Estimate(0.0)
 
 
 points = st.dictionaries(st.text(min_size=1, max_size=3), st.floats(0, 1), min_size=1, max_size=5)

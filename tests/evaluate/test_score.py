@@ -6,8 +6,8 @@ from configured import content
 from adamms.app.build import build
 from adamms.data.example import Example, Label
 from adamms.errors import AdammsError
-from adamms.evaluate.score import check_labels, score_tasks
-from adamms.evaluate.scorers import Anls, ExactAccuracy
+from adamms.evaluate.score import check_labels, measure, score_tasks
+from adamms.evaluate.scorers import Anls, ExactAccuracy, Scorer
 from adamms.evaluate.vqa import VqaAccuracy
 
 LABELS = {
@@ -41,5 +41,10 @@ def test_labels_that_do_not_fit_are_named_by_their_lines() -> None:
 
 
 @pytest.mark.parametrize("option", ["accuracy", "vqa", "anls", "token_f1", "extracted"])
-def test_every_scorer_counts_in_percent(option: str) -> None:
-    assert build(content(f"evaluate/{option}")["scorer"], "evaluate.scorer").unit == "%"
+def test_every_scorer_has_a_measure_and_options_have_theirs(option: str) -> None:
+    scorer = build(content(f"evaluate/{option}")["scorer"], "evaluate.scorer", kind=Scorer)
+    choice, plain = LABELS["2"], LABELS["1"]
+    assert measure(scorer, [choice]) == "accuracy"
+    assert measure(scorer, [plain]) == scorer.measure
+    both = scorer.measure if option == "accuracy" else f"{scorer.measure}, of options accuracy"
+    assert measure(scorer, [choice, plain]) == both

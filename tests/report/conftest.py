@@ -108,6 +108,7 @@ def result() -> Result:
         selection=selection,
         evaluation=evaluation,
         search="rule sum, exact match, interior alphas, 50 examples per task, seed 0",
+        measure="accuracy",
         labelled=1600,
         timings=(
             StageTiming("plan", 0.4, 7, "tensors"),

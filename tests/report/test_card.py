@@ -146,15 +146,17 @@ def test_results_are_in_the_text_and_in_the_index(tmp_path: Path) -> None:
         {"b": Scores({"read": 10.0, "add": 50.0})},
         {},
     )
-    result = Result("t", selection=Selection({}, choice), evaluation=evaluation, merged=high, labelled=8)
-    card = write_card(tmp_path, [TARGET], RECIPE, LOADER, result)
+    result = Result("t", selection=Selection({}, choice), evaluation=evaluation, merged=high)
+    card = write_card(tmp_path, [TARGET], RECIPE, LOADER, replace(result, measure="token F1", labelled=8))
     (index,) = front(card)["model-index"]
     values = {entry["dataset"]["name"]: entry["metrics"][0]["value"] for entry in index["results"]}
     assert values == {"read": 70.0, "add": 41.25}
     assert "over 12 examples" in card
+    assert "Scores (token F1, %) on 8 labelled examples:" in card
     rows = [line for line in card.splitlines() if line.startswith(("| this", "| target", "| donor"))]
     assert [row.split("|")[1].strip() for row in rows] == ["this model", "target alone", "donor b alone"]
-    assert ModelCard(card).data.eval_results[0].metric_value == 70.0
+    found = ModelCard(card).data.eval_results[0]
+    assert (found.metric_type, found.metric_name, found.metric_value) == ("token_f1", "token F1 (%)", 70.0)
 
 
 def test_scores_have_their_standard_errors_and_are_compared_with_the_better_parent(

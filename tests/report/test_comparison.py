@@ -10,6 +10,7 @@ import pytest
 from page_text import Page
 
 from adamms.errors import AdammsError
+from adamms.evaluate.estimate import LEAST
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import comparison_tables
@@ -109,18 +110,23 @@ def test_jobs_are_in_order_labelled_by_what_differs_and_the_best_is_marked(
 
 
 def test_searches_are_compared_with_the_best_over_the_same_examples(pointed: Result, tmp_path: Path) -> None:
-    """The choice of one is much worse; that of another only by an example that it got wrong."""
+    """The choice of one is much worse; those of others only by one and by five examples of 400."""
     assert pointed.evaluation is not None
     best = pointed.winner(None)
     own = pointed.scores_of(best)
-    unlucky = {**own.points, "read": {**own.points["read"], "read00": 0.0}}
-    for number, found in enumerate((own, Scores.of(unlucky), pointed.scores_of(Candidate(1.0)))):
+
+    def unlucky(count: int) -> Scores:
+        wrong = dict.fromkeys(list(own.points["read"])[:count], 0.0)
+        return Scores.of({**own.points, "read": {**own.points["read"], **wrong}})
+
+    models = (own, unlucky(1), pointed.scores_of(Candidate(1.0)), unlucky(LEAST - 1), unlucky(LEAST))
+    for number, found in enumerate(models):
         given = {**pointed.evaluation.candidates, best: found}
         evaluation = replace(pointed.evaluation, candidates=given)
         leave(record(tmp_path, number, f"search.rule=r{number}"), replace(pointed, evaluation=evaluation))
     comparison = gather(tmp_path)
     assert comparison.best == [0]
-    assert comparison.not_told_apart == comparison.to_json()["not_told_apart_from_the_best"] == [1]
+    assert list(comparison.not_told_apart) == comparison.to_json()["not_told_apart_from_the_best"] == [1, 3]
     table = comparison_tables.overview(comparison)
     assert table is not None
     gaps = [row[table.columns.index("vs best")] for row in table.rows]
@@ -128,9 +134,10 @@ def test_searches_are_compared_with_the_best_over_the_same_examples(pointed: Res
     assert (gaps[1].text, gaps[1].error) == ("-0.2", "0.3")
     assert float(gaps[2].text) < -10
     printed = shown(comparison)
-    assert "not told apart from the best: job 1\n" in printed
+    assert "(accuracy, %, by labels that they never saw)" in printed
+    assert "not told apart from the best: job 1, 3 (few examples)\n" in printed
     assert max(map(len, printed.splitlines())) <= 80
-    assert "not told apart: job 1" in Page(write_comparison(comparison)).text
+    assert "not told apart: job 1, 3 (few examples)" in Page(write_comparison(comparison)).text
 
 
 def test_a_donor_that_was_not_asked_is_said_to(result: Result, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from adamms.merge.candidate import Candidate
 from adamms.report import findings, words
 from adamms.report.answered import Answered
 from adamms.report.cost import Cost
+from adamms.report.page.report import page
 from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection, Several, Trust
 from adamms.search.doubts import ALONE
@@ -133,7 +134,10 @@ def with_scores(result: Result, means: dict[int, float], donor: float, control: 
 def test_a_merge_that_beats_everything(result: Result):
     good = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=75.0, control=65.0)
     said = findings.verdict(good)
-    assert "scores 90.0 ± 1.5 % (± one standard error), the best of the grid (regret 0.0 ± 0.0)." in said
+    assert (
+        "scores 90.0 ± 1.5 % (accuracy, ± one standard error), the best of the grid (regret 0.0 ± 0.0)."
+        in said
+    )
     assert "The better parent, donor a, has 75.0 ± 2.1: the merge is better by 15.0 points, 95 % int" in said
     assert "a fixed alpha = 0.1 would score 70.0 ± 2.2." in said
     control = findings.control_finding(good)
@@ -168,14 +172,23 @@ def test_what_the_examples_do_not_tell_apart_is_said_plainly(result: Result):
     ) in findings.control_finding(one_more)
 
 
+def test_few_examples_tell_nothing_apart(result: Result):
+    """Two examples that both differ: the interval has no width, and says nothing."""
+    few = {c: Scores.of({"t": {"1": float(c == A[2]), "2": float(c == A[2])}}) for c in A[:4]}
+    found = with_scores(result, {0: 0.0, 1: 0.0, 2: 100.0, 3: 0.0}, donor=0.0, control=0.0)
+    found = replace(found, evaluation=Evaluation(few, {"a": few[A[0]]}, {A[1]: few[A[1]]}))
+    gap = "(difference 100.0 points, 95 % interval 100.0 to 100.0; few examples: only 2 differ)"
+    assert f"The merge is not told apart from the better parent {gap}: " in findings.verdict(found)
+    assert f"not told apart from the chosen merge {gap}" in findings.control_finding(found)
+    assert "; not told apart, few examples" in page(found)
+
+
 def test_without_points_nothing_is_said_to_be_better(result: Result):
     """What was found before points were kept."""
     old = Evaluation({A[2]: Scores({"t": 90.0})}, {"a": Scores({"t": 75.0})}, {A[1]: Scores({"t": 60.0})})
     found = replace(with_scores(result, {2: 90.0}, donor=75.0, control=65.0), evaluation=old)
     said = f"{findings.verdict(found)} {findings.control_finding(found)}"
-    assert (
-        "scores 90.0 %, the best of the grid. The better parent, donor a, has 75.0 (difference 15.0 " in said
-    )
+    assert "scores 90.0 % (accuracy), the best of the grid. The better parent, donor a, has 75.0 (" in said
     assert said.count("points; how exact that is, is not known)") == 2
     assert "±" not in said
     assert "is better" not in said
@@ -274,8 +287,8 @@ def test_several_coefficients(
 def test_scores_and_the_regret_are_said_with_their_standard_errors(result: Result):
     found = with_scores(result, {2: 60.0, 3: 80.0}, donor=50.0, control=50.0)
     assert (
-        "scores 60.0 ± 2.4 % (± one standard error); the best of the grid is alpha = 0.3 with 80.0 ± 2.0 %, "
-        "a regret of 20.0 ± 2.0 points."
+        "scores 60.0 ± 2.4 % (accuracy, ± one standard error); the best of the grid is alpha = 0.3 with "
+        "80.0 ± 2.0 %, a regret of 20.0 ± 2.0 points."
     ) in findings.verdict(found)
     assert findings.exactness(found).startswith("± is one standard error over the 1600 labelled examples")
 

@@ -52,9 +52,9 @@ def searched(result: Result, axes: dict[str, list[float]]) -> Result:
 def test_one_other_number_goes_by_its_name(result: Result, tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, searched(result, DENSITY)))
     assert "density=0.4 was chosen: its answers change least" in page.text
-    assert "the model at density=0.4 scores 75.0 %, the best of the grid" in page.text
+    assert "the model at density=0.4 scores 75.0 % (accuracy), the best of the grid" in page.text
     assert "The better parent, the target, has 63.0" in page.text
-    scores = page.tables["Scores (%) by labels that the search never saw"]
+    scores = page.tables["Scores (accuracy, %) by labels that the search never saw"]
     assert scores[0] == ["density", "mean", "D", "read", "spell"]
     assert ["target", "63.0", "", "61.0", "65.0"] in scores
     assert "merged at density=0.4," in page.text
@@ -64,7 +64,7 @@ def test_one_other_number_goes_by_its_name(result: Result, tmp_path: Path) -> No
 def test_several_numbers_are_named_together(result: Result, tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, searched(result, THREE)))
     assert "density=0.4, scaling=2, alpha=0.5 was chosen" in page.text
-    assert page.tables["Scores (%) by labels that the search never saw"][0][0] == "candidate"
+    assert page.tables["Scores (accuracy, %) by labels that the search never saw"][0][0] == "candidate"
     command = f"{result.command} merge.density=0.4 merge.scaling=2 merge.alpha=0.5  # read, spell"
     assert command in page.code
 
@@ -75,7 +75,7 @@ def test_a_map_has_the_best_over_the_other_axes(result: Result) -> None:
     assert len(maps) == 6
     assert found.evaluation is not None
     means = found.evaluation.candidates
-    shown = maps["mean score (%), the best of the other axes", "alpha", "density"]
+    shown = maps["mean accuracy (%), the best of the other axes", "alpha", "density"]
     for y, alpha in enumerate(THREE["merge.alpha"]):
         for x, density in enumerate(THREE["merge.density"]):
             at = [c for c in means if (c.alpha, c.settings["merge.density"]) == (alpha, density)]

@@ -93,7 +93,7 @@ def test_what_lmms_eval_found_is_a_table(tmp_path: Path):
 def test_without_labels_the_page_does_not_talk_of_scores(answered: Result, tmp_path: Path):
     rows = tuple(replace(one, label=None) for one in answered.answered)
     text = written(replace(answered, evaluation=None, answered=rows), tmp_path).split("<script>")[0]
-    for word in ("oracle", "regret", "By labels", "by labels", 'name="judged"', "Mean score"):
+    for word in ("oracle", "regret", "By labels", "by labels", 'name="judged"', "Mean accuracy"):
         assert word not in text.split("</style>")[1], word
 
 
@@ -215,7 +215,7 @@ def test_numbers_come_with_their_standard_errors(pointed: Result, tmp_path: Path
     mean, read = (pointed.target_scores.estimate(task) for task in (None, "read"))
     assert mean is not None
     assert read is not None
-    scores = page.tables["Scores (%) by labels that the search never saw"]
+    scores = page.tables["Scores (accuracy, %) by labels that the search never saw"]
     target = next(row for row in scores if "0 target" in row)
     assert target[1] == f"{mean.value:.1f}± {mean.error:.1f}"
     assert target[3] == f"{read.value:.1f}± {read.error:.1f}"

@@ -12,7 +12,7 @@ from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
-from adamms.evaluate.score import score_tasks
+from adamms.evaluate.score import measure, score_tasks
 from adamms.evaluate.scorers import Scorer
 from adamms.report import tables
 from adamms.report.answered import Answered
@@ -73,7 +73,12 @@ def _scored(
     scores = score_tasks(scorer, labels, labelled, answers)
     answered = tuple(Answered(e, {}, str(labels[e.id]), text=answers[e.id]) for e in labelled)
     result = replace(
-        result, scores=scores, answered=answered, labelled=len(labelled), timings=console.timings
+        result,
+        scores=scores,
+        answered=answered,
+        measure=measure(scorer, labels.values()),
+        labelled=len(labelled),
+        timings=console.timings,
     )
     console.table(tables.own_scores(result))
     write_evaluation(run.output / "evaluation.json", result)

@@ -30,6 +30,7 @@ from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.run import Backend
+from adamms.evaluate.score import measure
 from adamms.merge.candidate import axes_of
 from adamms.report.answered import Answered
 from adamms.report.console import Console
@@ -91,6 +92,7 @@ def search(run: Run, console: Console) -> Result:
         notes=(*said, *notes, *output.notes),
         answered=answered(questions, answers),
         search=settings_in_words(run),
+        measure=measure(run.scorer, questions.data.answers.values()) if run.scorer and evaluation else "",
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,
         hyperparameters=Hyperparameters.of_recipe(merges.record(winner)),

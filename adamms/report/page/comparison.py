@@ -63,13 +63,14 @@ def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
     if best:
         first = comparison.jobs[best[0]]
         equal = f", and {len(best) - 1} more" if len(best) > 1 else ""
-        level = (
-            f"; not told apart: job {', '.join(map(str, comparison.not_told_apart))}"
-            if comparison.not_told_apart
-            else ""
-        )
+        alike = comparison_tables.not_told_apart(comparison)
+        level = f"; not told apart: {alike}" if alike else ""
         said, error = f"chosen by {names[best[0]]}{equal}{level}", words.error(first.found.chosen.estimate())
-        facts.append(Fact("Highest mean score, by labels", words.score(first.score), said, "good", error))
+        facts.append(
+            Fact(
+                f"Highest mean {comparison.measure}, by labels", words.score(first.score), said, "good", error
+            )
+        )
         choice = first.found.choice(None)
         if choice is not None:
             said = f"good with a probability of {words.probability(choice.trust)}" if choice.trust else ""
@@ -104,7 +105,7 @@ def _jobs(comparison: Comparison) -> Table:
 
 def _chart(comparison: Comparison, names: Sequence[str], axis: str, places: Sequence[int]) -> Chart:
     """The searches along one axis: mean scores above, where there are any, D below; each choice is marked."""
-    scores = Panel("mean score (%)", (), ceiling=100.0)
+    scores = Panel(f"mean {comparison.measure} (%)", (), ceiling=100.0)
     differences = Panel("D", (), from_zero=True)
     for place in places:
         result = comparison.jobs[place].result

@@ -38,12 +38,10 @@ def _panels(result: Result, task: str | None) -> list[Panel]:
     if result.axis is None:
         return panels
     if series := _scores(result, task):
-        name = f"mean score ({result.unit})" if task is None else f"score ({result.unit})"
+        name = f"{'mean ' if task is None else ''}{result.measure or 'score'} (%)"
         marked = {"oracle": result.oracle(task), "chosen": result.winner(task)}
         values = {candidate: result.score(candidate, task) for candidate in result.grid}
-        panels.append(
-            Panel(name, series, _spots(result, marked, values), 100.0 if result.unit == "%" else None)
-        )
+        panels.append(Panel(name, series, _spots(result, marked, values), 100.0))
     if choice is not None:
         known = choice.differences
         beside = known.get(result.several) if result.several else None

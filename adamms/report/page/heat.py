@@ -106,7 +106,7 @@ def surfaces(result: Result) -> list[Heat]:
             name = f"D, all tasks{rest}"
             found.append(_surface(name, "difference", differences, two, chosen, words.difference))
         if means:
-            name = f"mean score ({result.unit}){rest}"
+            name = f"mean {result.measure or 'score'} (%){rest}"
             found.append(_surface(name, "good", means, two, chosen, words.score))
     return found
 

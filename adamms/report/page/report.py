@@ -99,8 +99,8 @@ def _facts(result: Result) -> list[Fact]:
     best = f"{words.estimate(regret)} below the oracle, {result.oracle(None)}"
     if regret.value <= 1e-9:
         best = "the best of the grid"
-    unit = "%" if result.unit == "%" else f" {result.unit}"
-    facts.append(Fact("Mean score, by labels", f"{own.value:.1f}{unit}", best, error=words.error(own)))
+    name = f"Mean {result.measure or 'score'}, by labels"
+    facts.append(Fact(name, f"{own.value:.1f}%", best, error=words.error(own)))
     if better := result.better_parent:
         name, parent, gain = better
         facts.append(_gain("Against the better parent", gain, f"{name} alone has {parent.mean:.1f}"))
@@ -108,14 +108,16 @@ def _facts(result: Result) -> list[Fact]:
         candidate, found = result.best_control
         said = f"its best, at {result.label(candidate)}, has {found.mean:.1f}"
         beyond = result.chosen.estimate(less=found)
-        facts += [] if beyond is None else [_gain("Against the control, no donor", beyond, said)]
+        if beyond is not None:
+            facts.append(_gain("Against the control, no donor", beyond, said))
     return facts
 
 
 def _gain(name: str, gain: Estimate, said: str) -> Fact:
     mood = ("good" if gain.value > 0 else "bad") if gain.told_apart else "fair"
     apart = "" if gain.told_apart or gain.interval is None else "; not told apart"
-    return Fact(name, f"{gain.value:+.1f}", said + apart, mood, words.error(gain))
+    few = ", few examples" if gain.of_few else ""
+    return Fact(name, f"{gain.value:+.1f}", said + apart + few, mood, words.error(gain))
 
 
 def _legend(result: Result, overall: curves.Chart | None) -> list[tuple[str, str]]:

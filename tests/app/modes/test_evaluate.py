@@ -29,8 +29,11 @@ def test_scores_answers_and_a_report_of_a_folder(run: Run, talkative: Path, tmp_
     page = Page(out / "report.html")
     assert "Evaluation of target" in page.text
     assert "What was evaluated" in page.text
-    assert page.tables["Scores (%)"][-1] == ["mean", f"{scores['mean']:.1f}± {scores['mean_error']:.1f}"]
-    assert "Scores (%)" in done.out
+    assert page.tables["Scores (accuracy, %)"][-1] == [
+        "mean",
+        f"{scores['mean']:.1f}± {scores['mean_error']:.1f}",
+    ]
+    assert "Scores (accuracy, %)" in done.out
     assert not (out / "model").exists()
 
 
@@ -42,7 +45,8 @@ def test_the_answers_are_those_of_a_search_at_alpha_0(run: Run, talkative: Path,
         assert done.status == 0, done.err
     searched = json.loads((tmp_path / "a/evaluation.json").read_text())
     expected = searched["candidates"]["0"] | {"examples": searched["examples"]}
-    assert json.loads((tmp_path / "b/evaluation.json").read_text()) == {"model": expected}
+    alone = json.loads((tmp_path / "b/evaluation.json").read_text())
+    assert alone == {"measure": "accuracy", "model": expected}
 
 
 def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def at_depth(anchors: Sequence[float], slot: Slot, first: int, last: int) -> flo
     role = role_of(slot)
     if role is None:
         raise AdammsError(
-            f"merge: shares along the layers need the layer of {slot.name}, and this mapping knows no roles"
+            f"merge: shares along the layers need the layer of {slot.name}, and this mapping knows no roles; "
+            f"mapper=spec does"
         )
     place = role.layer if role.layer is not None else first if role.kind == "embed" else last
     depth = (place - first) / max(1, last - first)

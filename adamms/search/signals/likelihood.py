@@ -35,6 +35,7 @@ class Pooled(Signal):
 
     Args:
         pool: `parents`: the target's and the donors' answers; `all`: those of all candidates and the donors.
+            An answer that was cut before it said anything is in neither.
     """
 
     pool: Pool

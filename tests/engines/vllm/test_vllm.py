@@ -22,7 +22,7 @@ from configured import configured
 from configured_engines import transformers_engine, vllm_engine
 from mappers import spec_mapper
 from PIL import Image
-from test_child import alive, wait_until
+from processes import alive, wait_until
 from tiny_merges import described, published
 
 from adamms.data.example import Example

@@ -60,8 +60,7 @@ def search(run: Run, console: Console) -> Result:
     merges = merges.measured(run.grid, console.stage)
     output = replace(output, merges=merges)
 
-    unasked = not_asked(run, merges.models, questions)
-    said = _say_not_asked(console, unasked)
+    said = _say_not_asked(console, unasked := not_asked(run, merges.models, questions))
     donors = ask_donors(run, console, merges, questions.inputs)
     with live(run, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}

@@ -54,9 +54,8 @@ class Server:
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
 
         from vllm import EngineArgs, LLMEngine, SamplingParams
-        from vllm.model_executor.model_loader import get_model_cls
 
-        from adamms.engines.prompt import Following, load_processor, reads_parts
+        from adamms.engines.prompt import Following, load_processor
 
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
@@ -87,11 +86,7 @@ class Server:
             stop=list(settings.stop) or None,
             logprobs=settings.logprobs or None,
         )
-        self.image_mark: str | None = None
-        if not reads_parts(self.processor):  # then the mark goes into the text, as in vLLM's chat server
-            kind = get_model_cls(config.model_config)
-            text_only = not hasattr(kind, "get_placeholder_str")
-            self.image_mark = "" if text_only else kind.get_placeholder_str("image", 1)
+        self.image_mark = image_mark(self.processor, config.model_config)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         self.following = Following(self.processor, self.image_mark)
         own = config.model_config.try_get_generation_config().get("eos_token_id")
@@ -201,6 +196,21 @@ class Server:
             image = f" with the image {example.image}" if example.image is not None else ""
             raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
         return request, length
+
+
+def image_mark(processor: Any, model_config: Any) -> str | None:
+    """What stands for an image in a prompt, as in vLLM's chat server; None if the chat template says it."""
+    from vllm.model_executor.model_loader import get_model_cls
+
+    from adamms.engines.prompt import reads_parts
+
+    if reads_parts(processor):
+        return None
+    kind = get_model_cls(model_config)
+    if not hasattr(kind, "get_placeholder_str"):  # a model of text alone
+        return ""
+    mark: str = kind.get_placeholder_str("image", 1)
+    return mark
 
 
 def dtype_of(folder: Path) -> str:

@@ -10,6 +10,9 @@ of given texts that were scored. Then regret by regime; whether a search that sp
 choices; and how often the stated probability of a good choice holds. Labels are read for that alone.
 Development seeds, on which things were decided, test seeds and others have tables of their own. `--ask`
 leaves out searches that need more. What is in the cache is not made again.
+
+From an empty cache a pair of words takes about 100 s of one core and one of sentences 130 s, so the default,
+the 59 pairs of the test seeds, ends within the hour on two idle cores; from a full one it takes 16 to 30 s.
 """
 
 from collections.abc import Mapping, Sequence

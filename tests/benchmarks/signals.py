@@ -95,7 +95,7 @@ def searches(asked: Sequence[str]) -> dict[str, Strategy]:
     return found
 
 
-def judged(
+def judge_pair(
     searches: Mapping[str, Strategy], samples: int | None, asked: Sequence[str], regime: str, seed: int
 ) -> Judged:
     """Have a pair answer, and every search choose by that."""
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--plots", type=Path, help="a folder for pictures")
     chosen = parser.parse_args()
     asked = sorted({*chosen.ask, PARENTS, TOKENS})  # which search=trusted needs
-    observed = partial(judged, searches(asked), chosen.samples, asked)
+    observed = partial(judge_pair, searches(asked), chosen.samples, asked)
     pairs = of_all(observed, chosen.regimes, chosen.seeds, chosen.jobs)
     for title in dict.fromkeys(_title(pair) for pair in pairs):
         part = [pair for pair in pairs if _title(pair) == title]

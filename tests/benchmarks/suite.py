@@ -65,7 +65,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
         type=some_of([*GROUPS, *REGIMES]),
         help="groups of regimes, or regimes",
     )
-    parser.add_argument("--seeds", type=seeds_of, help="e.g. 0,1; default: the test seeds of each group")
+    parser.add_argument("--seeds", type=numbers, help="e.g. 0,1; default: the test seeds of each group")
     parser.add_argument("--jobs", type=int, default=2, help="processes, each for other seeds")
     return parser
 
@@ -85,7 +85,7 @@ def some_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     return parsed
 
 
-def seeds_of(text: str) -> list[int]:
+def numbers(text: str) -> list[int]:
     return [int(seed) for seed in text.split(",")]
 
 

@@ -64,13 +64,15 @@ def answered(questions: Questions, answers: Mapping[Candidate, Given]) -> tuple[
 
 
 def with_donors(
-    run: Run, console: Console, merges: Merges, evaluation: Evaluation, questions: Questions
-) -> tuple[Evaluation, tuple[str, ...]]:
+    run: Run, console: Console, merges: Merges, evaluation: Evaluation | None, questions: Questions
+) -> tuple[Evaluation | None, tuple[str, ...]]:
     """Add the scores of each donor that can be asked everything, as a model of its own. No other may be live.
 
     Returns:
-        The evaluation, and a sentence for every donor that could not be evaluated.
+        The evaluation, if there is one, and a sentence for every donor that could not be evaluated.
     """
+    if evaluation is None:
+        return None, ()
     scored: dict[str, Scores] = {}
     failed: list[str] = []
     if run.score_donors and run.scorer is not None:

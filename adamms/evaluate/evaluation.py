@@ -167,7 +167,7 @@ class Evaluation:
     """Scores along the grid, of the parents and of the control.
 
     >>> found = Evaluation({Candidate(0.1): Scores({"read": 80.0}), Candidate(0.2): Scores({"read": 95.0})})
-    >>> str(found.oracle()), found.regret(Candidate(0.1))
+    >>> str(found.oracle()), found.regret(Candidate(0.1)).value
     ('0.2', 15.0)
 
     Args:
@@ -206,22 +206,18 @@ class Evaluation:
         known = {candidate: score for candidate, score in scores.items() if score is not None}
         return max(known, key=lambda candidate: known[candidate]) if known and known == scores else None
 
-    def regret(self, candidate: Candidate, task: str | None = None) -> float | None:
-        """What a candidate loses to the oracle of a task, or with None on average, in the scores' unit."""
+    def regret(self, candidate: Candidate, task: str | None = None) -> Estimate | None:
+        """What a candidate loses to the oracle of a task, or with None on average, in points.
+
+        For its standard error the oracle is found anew in every resample. It has no interval: no regret is
+        below 0, and the oracle, the best on the same examples, is flattered.
+        """
         oracle, own = self.oracle(task), self.score(candidate, task)
         best = None if oracle is None else self.score(oracle, task)
-        return None if best is None or own is None else best - own
-
-    def regret_estimate(self, candidate: Candidate, task: str | None = None) -> Estimate | None:
-        """`regret` with its standard error: in every resample the oracle is found anew.
-
-        It has no interval: no regret is below 0, and the oracle, the best on the same examples, is flattered.
-        """
-        regret = self.regret(candidate, task)
-        if regret is None:
+        if best is None or own is None:
             return None
-        drawn, own = resampled(self.candidates.values(), task), list(self.candidates).index(candidate)
-        return Estimate(regret, None if drawn is None else float((drawn.max(0) - drawn[own]).std()))
+        drawn, place = resampled(self.candidates.values(), task), list(self.candidates).index(candidate)
+        return Estimate(best - own, None if drawn is None else float((drawn.max(0) - drawn[place]).std()))
 
     def to_json(self) -> dict[str, Any]:
         """Every model's points are in the order of `examples`, but for models that answered others."""

@@ -33,7 +33,7 @@ def overview(comparison: Comparison) -> Table | None:
             ("mean", lambda job: Cell.of(job.found.chosen.estimate(), best=job.number in best)),
             *([("vs best", lambda job: _gap(comparison, job))] if len(comparison.results) > 1 else []),
             ("per task", lambda job: Cell.of(job.found.per_task().estimate())),
-            ("regret", lambda job: Cell.of(job.found.regret_estimate(None))),
+            ("regret", lambda job: Cell.of(job.found.regret(None))),
         ]
     columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
     columns.append(("wins", lambda job: _known(job, words.wins)))

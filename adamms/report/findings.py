@@ -190,7 +190,7 @@ def merge_commands(result: Result) -> list[str]:
 
 def verdict(result: Result) -> str:
     """How the choice did by labels, against everything that it should be compared with; "" without labels."""
-    choice, oracle, regret = result.choice(None), result.oracle(None), result.regret_estimate(None)
+    choice, oracle, regret = result.choice(None), result.oracle(None), result.regret(None)
     own = result.chosen.estimate()
     if choice is None or oracle is None or own is None or regret is None:
         return ""

@@ -229,15 +229,10 @@ class Result:
         """The best candidate by labels for a task, or with None on average."""
         return self.scored.oracle(task)
 
-    def regret(self, task: str | None) -> float | None:
-        """What the choice loses to the oracle, in the scores' unit."""
+    def regret(self, task: str | None) -> Estimate | None:
+        """What the choice loses to the oracle, in points."""
         winner = self.winner(task)
         return None if winner is None else self.scored.regret(winner, task)
-
-    def regret_estimate(self, task: str | None) -> Estimate | None:
-        """`regret` with its standard error."""
-        winner = self.winner(task)
-        return None if winner is None else self.scored.regret_estimate(winner, task)
 
     def chosen_score(self, task: str | None) -> float | None:
         """The score of the choice for a task, or with None the mean of the one for all; None without one."""
@@ -292,11 +287,9 @@ class Result:
     def per_task(self, of_oracles: bool = False) -> Scores:
         """The scores when every task has a model of its own: its choice, or its oracle."""
         of = self.oracle if of_oracles else self.winner
-        return (
-            Scores({})
-            if self.selection is None
-            else Scores.of_tasks({t: self.scores_of(of(t)) for t in self.tasks})
-        )
+        if self.selection is None:
+            return Scores({})
+        return Scores.of_tasks({task: self.scores_of(of(task)) for task in self.tasks})
 
     def _evaluated(self, alpha: float) -> Candidate | None:
         alone = [c for c in self.scored.candidates if c.alpha_alone]

@@ -140,7 +140,7 @@ def _score_row(
     for task in (None, *result.tasks):
         chosen = candidate is not None and candidate == result.winner(task)
         best = candidate is not None and candidate == result.oracle(task)
-        best = best or (chosen and result.regret(task) == 0)
+        best = best or (chosen and (regret := result.regret(task)) is not None and regret.value == 0)
         cells.append(Cell.of(found.estimate(task), chosen, best))
     if overall is not None:
         cells.insert(2, Cell(words.difference(overall.differences.get(candidate)) if candidate else ""))
@@ -191,7 +191,7 @@ def choices(result: Result) -> Table | None:
         columns += [
             ("score", lambda task: Cell.of(result.scores_of(result.winner(task)).estimate(task))),
             ("oracle", lambda task: "-" if (best := result.oracle(task)) is None else result.label(best)),
-            ("regret", lambda task: Cell.of(result.regret_estimate(task))),
+            ("regret", lambda task: Cell.of(result.regret(task))),
         ]
         note += f"; regret: what the score lacks to the oracle's; {ERROR}"
     title = "The choice, one winner per task and one for all"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.merge.candidate import Candidate
 
@@ -26,16 +27,16 @@ def test_the_oracle_is_the_best_mean_and_the_lowest_alpha_among_equals(evaluatio
 
 
 def test_regret_is_what_the_choice_loses(evaluation: Evaluation) -> None:
-    assert evaluation.regret(Candidate(0.5)) == 0
-    assert evaluation.regret(Candidate(0.0)) == 20
-    assert evaluation.regret(Candidate(1.0)) == 25
+    assert evaluation.regret(Candidate(0.5)) == Estimate(0.0)
+    assert evaluation.regret(Candidate(0.0)) == Estimate(20.0)
+    assert evaluation.regret(Candidate(1.0)) == Estimate(25.0)
 
 
 def test_oracle_and_regret_of_one_task(evaluation: Evaluation) -> None:
     assert evaluation.oracle("a") == Candidate(0.25)
     assert evaluation.oracle("b") == Candidate(1.0)
-    assert evaluation.regret(Candidate(0.5), "a") == 30
-    assert evaluation.regret(Candidate(1.0), "b") == 0
+    assert evaluation.regret(Candidate(0.5), "a") == Estimate(30.0)
+    assert evaluation.regret(Candidate(1.0), "b") == Estimate(0.0)
 
 
 def test_what_is_unknown_has_no_oracle_and_no_regret(evaluation: Evaluation) -> None:

@@ -248,5 +248,5 @@ def test_the_files_hold_everything(result: Result, tmp_path: Path) -> None:
     assert found[1]["selection"]["overall"]["candidate"].keys() == {"merge.density", "merge.alpha"}
     assert found[0]["numbers"]["all_score"] == found[1]["numbers"]["all_score"]
     assert content["best"] == [0, 1]
-    assert found[0]["numbers"]["all_regret"] == result.regret(None)
+    assert found[0]["numbers"]["all_regret"] == result.regret(None).value
     assert found[1]["parameters"] == {"density": 0.2, "scope": "model"}

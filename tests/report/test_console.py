@@ -75,8 +75,8 @@ def test_every_task_has_its_choice_confidence_oracle_and_regret(result: Result):
             *(f"{100 * choice.trust.probability:.0f}%", *low, f"{100 * choice.confidence:.0f}%"),
             f"{choice.differences[choice.candidate]:.0f}",
         ]
-        assert words[-2:] == [str(result.oracle(task)), f"{result.regret(task):.1f}"]
-    assert row(table, "ALL TASKS")[-1] == f"{result.regret(None):.1f}" != "0.0"
+        assert words[-2:] == [str(result.oracle(task)), f"{result.regret(task).value:.1f}"]
+    assert row(table, "ALL TASKS")[-1] == f"{result.regret(None).value:.1f}" != "0.0"
 
 
 def test_the_summary_compares_the_choice_with_all_baselines(result: Result):

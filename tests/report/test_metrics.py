@@ -45,9 +45,9 @@ def test_choice_confidence_and_regret_of_every_task(result: Result) -> None:
         assert found[f"task_{task}_probability"] == choice.trust.probability
         assert found[f"task_{task}_doubts"] == len(choice.doubts)
         assert found[f"task_{task}_confidence"] == choice.confidence
-        assert found[f"task_{task}_regret"] == result.regret(task)
+        assert found[f"task_{task}_regret"] == result.regret(task).value
     line = metrics.overall(result)
-    assert line["all_regret"] == result.regret(None)
+    assert line["all_regret"] == result.regret(None).value
     assert line["all_gain"] == line["all_score"] - line["all_target_score"]
     assert line["all_alpha"] == 0.3
 

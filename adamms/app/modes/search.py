@@ -76,9 +76,8 @@ def search(run: Run, console: Console) -> Result:
         with told(console, "the models are") as failed:
             evaluation = score(run, asker, answers, questions)
         tell_of_store(console, engine)
-    notes: tuple[str, ...] = ()
-    if evaluation is not None:  # the target's engine has made room for the donors'
-        evaluation, notes = with_donors(run, console, merges, evaluation, questions)
+    # The target's engine has made room for the donors'.
+    evaluation, notes = with_donors(run, console, merges, evaluation, questions)
 
     result = replace(
         result_of(merges, console),

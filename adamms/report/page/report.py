@@ -93,7 +93,7 @@ def _facts(result: Result) -> list[Fact]:
         )
     if not choice.doubts:
         facts.append(Fact("Wins", words.wins(choice), "of the bootstrap resamples"))
-    own, regret = result.chosen.estimate(), result.regret_estimate(None)
+    own, regret = result.chosen.estimate(), result.regret(None)
     if own is None or regret is None:
         return facts
     best = f"{words.estimate(regret)} below the oracle, {result.oracle(None)}"

@@ -131,7 +131,7 @@ def _choice(result: Result, task: str | None, scope: str) -> Row:
         values["difference"] = choice.differences[choice.candidate]
     values |= _estimate("score", result.scores_of(result.winner(task)).estimate(task))
     values |= _estimate("oracle_score", result.scores_of(oracle).estimate(task))
-    values |= _estimate("regret", result.regret_estimate(task))
+    values |= _estimate("regret", result.regret(task))
     if oracle is not None:
         values |= {f"oracle_{identifier(short(key))}": value for key, value in oracle.settings.items()}
     return {f"{scope}_{name}": value for name, value in values.items() if value is not None}

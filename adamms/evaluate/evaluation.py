@@ -22,7 +22,7 @@ SEED = 0  # of the draws, with the task's name
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one model per task, in the scorer's unit.
+    """Scores of one model per task, in percent.
 
     >>> Scores({"read": 90.0, "count": 50.0}).mean
     70.0
@@ -37,7 +37,7 @@ class Scores:
 
     tasks: Mapping[str, float]
     points: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    resampled: dict[str, Array] = field(default_factory=dict, compare=False, repr=False)
+    resampled: dict[str, Array] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
     def of(cls, points: Mapping[str, Mapping[str, float]]) -> "Scores":
@@ -59,8 +59,11 @@ class Scores:
         if any(task not in model.tasks for task, model in models.items()):
             return cls({})
         points = {task: model.points[task] for task, model in models.items() if task in model.points}
-        drawn = {task: model.resampled[task] for task, model in models.items() if task in model.resampled}
-        return cls({task: model.tasks[task] for task, model in models.items()}, points, drawn)
+        found = cls({task: model.tasks[task] for task, model in models.items()}, points)
+        for task, model in models.items():
+            if task in model.resampled:
+                found.resampled[task] = model.resampled[task]
+        return found
 
     def on(self, task: str | None) -> float | None:
         """The score on a task, or with None the mean; None where there is none."""

@@ -17,7 +17,8 @@ from strategies import chosen, paper, shipped
 from adamms.engines.words import words
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import PAIRED, Corrected, Difference, Embedding, Equivalent, ExactMatch, Overlap
+from adamms.search.difference import PAIRED, Corrected, Difference, Equivalent, ExactMatch, Overlap
+from adamms.search.embedding import Embedding
 
 BAG, SEQUENCE = (Overlap(ordered=ordered, corrected=True) for ordered in (False, True))
 AUTO = shipped("search=trusted").difference

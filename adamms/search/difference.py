@@ -1,11 +1,14 @@
 """How much two answers differ: from 0 for the same answer to 1 for another one. Every signal counts in it."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
+from annotated_types import Gt, Le
 from pydantic import PositiveInt
 from rapidfuzz.distance import Indel
 
@@ -16,6 +19,9 @@ from adamms.search.choice import EXACT
 
 # So many examples, all pairs of them, are enough for the mean difference of unrelated answers.
 PAIRED = 100
+# Of fewer answers no word is taken for a part of the model's template.
+LEAST = 20
+SHOWN = 4  # of the words of a template, in a name
 
 
 class Difference(ABC):
@@ -83,28 +89,65 @@ class Overlap(Difference):
     (Rajpurkar et al. 2016, arXiv:1606.05250, section 6.1), for words in order 1 - F1 of ROUGE-L (Lin 2004,
     section 3.1).
 
-    >>> Overlap(ordered=True, corrected=False)(["a red two"], ["The red three."]).tolist()
+    >>> Overlap(ordered=True, template=None, corrected=False)(["a red two"], ["The red three."]).tolist()
     [0.5]
 
     Args:
         ordered: whether c is the longest common subsequence, or all common words wherever they are.
+        template: words that some model has in so large a share of its answers to a task are left out by
+            `suited`: they are how it speaks, not what it says; see `OverlapWithout`. None: all words count.
         corrected: whether `suited` corrects for chance; see `Corrected`.
     """
 
     ordered: bool
+    template: Annotated[float, Gt(0), Le(1)] | None
     corrected: bool
 
-    name = "token overlap"
+    _kept: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return "token overlap"
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
-        kept = {text: words(text) for text in {*left, *right}}
-        if not self.ordered:  # of sorted words the longest common subsequence is all that they have in common
-            kept = {text: sorted(said) for text, said in kept.items()}
-        pairs = zip(left, right, strict=True)
+        for text in {*left, *right} - self._kept.keys():
+            said = self._words(text)
+            # Of sorted words the longest common subsequence is all that they have in common.
+            self._kept[text] = said if self.ordered else sorted(said)
+        kept, pairs = self._kept, zip(left, right, strict=True)
         return np.array([0.0 if a == b else Indel.normalized_distance(kept[a], kept[b]) for a, b in pairs])
 
     def suited(self, answers: Sequence[Sequence[str]]) -> Difference:
-        return corrected(self, answers) if self.corrected else self
+        left_out = template_words(answers, self.template) if self.template else frozenset()
+        fitted = OverlapWithout(self.ordered, None, False, left_out) if left_out else self
+        return corrected(fitted, answers) if self.corrected else fitted
+
+    def _words(self, text: str) -> list[str]:
+        return words(text)
+
+
+@dataclass(frozen=True)
+class OverlapWithout(Overlap):
+    """The overlap of what is left of the answers without some words; an answer of nothing else stays.
+
+    >>> OverlapWithout(True, None, False, frozenset(["i", "see"]))(["I see a dog."], ["A dog"]).tolist()
+    [0.0]
+
+    Args:
+        left_out: as `words` has them.
+    """
+
+    left_out: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        some = sorted(self.left_out)[:SHOWN]
+        more = ", ..." if len(self.left_out) > SHOWN else ""
+        return f"token overlap without words of nearly every answer ({', '.join(some)}{more})"
+
+    def _words(self, text: str) -> list[str]:
+        said = words(text)
+        return [word for word in said if word not in self.left_out] or said
 
 
 @dataclass(frozen=True)
@@ -175,6 +218,26 @@ class Taken(Difference):
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
         return self.difference(left, right)
+
+
+def template_words(answers: Sequence[Sequence[str]], share: float) -> frozenset[str]:
+    """The words that some model has in at least this share of its answers.
+
+    Of fewer than `LEAST` answers none: there a word can be in most of them by chance.
+
+    >>> colours = ["red", "blue", "green", "white"] * 5
+    >>> sorted(template_words([[f"It is {one}." for one in colours], colours], 0.8))
+    ['is', 'it']
+
+    Args:
+        answers: one row for each model.
+    """
+    if not answers or len(answers[0]) < LEAST:
+        return frozenset()
+    counts = [Counter(word for text in row for word in set(words(text))) for row in answers]
+    return frozenset(
+        word for row in counts for word, count in row.items() if count >= share * len(answers[0])
+    )
 
 
 def corrected(difference: Difference, answers: Sequence[Sequence[str]]) -> Difference:

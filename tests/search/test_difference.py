@@ -20,7 +20,7 @@ from adamms.merge.candidate import Candidate
 from adamms.search.difference import PAIRED, Corrected, Difference, Equivalent, ExactMatch, Overlap
 from adamms.search.embedding import Embedding
 
-BAG, SEQUENCE = (Overlap(ordered=ordered, corrected=True) for ordered in (False, True))
+BAG, SEQUENCE = (Overlap(ordered=ordered, template=None, corrected=True) for ordered in (False, True))
 AUTO = shipped("search=trusted").difference
 EVERY = [ExactMatch(), Equivalent(), BAG, SEQUENCE, Corrected(BAG, 0.3), AUTO]
 said = st.lists(
@@ -141,7 +141,9 @@ def test_auto_takes_exact_match_for_short_answers_and_overlap_for_long_ones_and_
     assert (short.graded, long.graded) == (False, True)
     assert short(["Red", "2"], ["red", "two"]).tolist() == [0, 1]
     assert 0 < long(["in the picture we see a dog"], ["in the picture we see a cat"])[0] < 1
-    assert all(each.suited([["red"]]) == each for each in (ExactMatch(), Equivalent(), Overlap(True, False)))
+    assert all(
+        each.suited([["red"]]) == each for each in (ExactMatch(), Equivalent(), Overlap(True, None, False))
+    )
 
 
 def test_every_task_is_compared_by_what_suits_it_and_says_so() -> None:

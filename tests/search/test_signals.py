@@ -134,7 +134,7 @@ SIGNALS: Sequence[Signal] = (
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
-@given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, False)]))
+@given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, None, False)]))
 def test_is_the_formula(signal: Signal, evidence: Evidence, difference: Difference) -> None:
     """1e-9: sums of a few float64 in another order."""
     examples = EXAMPLES[::-1]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,7 +67,8 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str) -> floa
     sayers = everybody if SCORES_OF_ALL in signal.needs else parents
     match signal:
         case Likelihood():
-            return -sum(mean_logprob(scored[row][answer.text]) for answer in sayers) / len(sayers)
+            chances = [math.exp(mean_logprob(scored[row][answer.text])) for answer in sayers]
+            return -math.log(sum(chances) / len(sayers))
         case SequenceDivergence():
             around = [at for at in (row - 1, row + 1) if 0 <= at < len(GRID)]
             around = around * 2 if len(around) == 1 else around
@@ -124,14 +126,21 @@ def scored_as(*logprobs: float, cut: bool = False) -> Answer:
 
 
 def test_by_hand_the_likelihood_is_per_token_and_counts_every_answer() -> None:
-    """red: (-1 - 3) / 2, twice, as target and donor say it; blue, which another donor says: -5."""
+    """red: (-1 - 3) / 2, twice, as target and donor say it; blue, which another donor says: -5.
+
+    The mean of their exponentials is what counts.
+    """
     low = Candidate(0.0)
     said = {"e": Answer("red")}
     donors = {"a": said, "b": {"e": Answer("blue")}}
     scored = {low: {"e": {"red": scored_as(-1.0, -3.0), "blue": scored_as(-5.0)}}}
     evidence = Evidence({low: said}, said, donors, scored=scored)
-    assert Likelihood("parents").differences(evidence, ["e"], ExactMatch()).tolist() == [[3.0]]
-    assert Likelihood("all").differences(evidence, ["e"], ExactMatch()).tolist() == [[3.0]]
+    wanted = -math.log((2 * math.exp(-2.0) + math.exp(-5.0)) / 3)
+    for pool in ("parents", "all"):
+        found = Likelihood(pool).differences(evidence, ["e"], ExactMatch())
+        np.testing.assert_allclose(found, [[wanted]])
+    alone = Likelihood("parents").differences(replace(evidence, donors={}), ["e"], ExactMatch())
+    assert alone.tolist() == [[0.0]]  # the target's own answer says nothing by itself
 
 
 def test_by_hand_semantic_entropy_is_over_meanings_not_texts() -> None:

@@ -66,7 +66,7 @@ def test_a_panel_is_the_weighted_sum_of_its_members() -> None:
     alone = signal("surest_parent")
     assert Panel({"it": alone}, {"it": 1.0}).alone
     for weights in ({}, {"other": 1.0}, {"it": 1.0, "other": 1.0}):
-        with pytest.raises(AdammsError, match=r"search\.signal\.members: it"):
+        with pytest.raises(AdammsError, match=r"search\.signal\.members, it"):
             Panel({"it": alone}, weights)
     with pytest.raises(AdammsError, match="at least one"):
         Panel({}, {})

@@ -83,7 +83,7 @@ class Transformers(EngineSettings):
             raise AdammsError(
                 f"{folder}: a {kind} looks at its whole input at once, so the probabilities of given texts "
                 f"cannot be had from it with engine=transformers; choose a search/signal that scores no "
-                f"texts, such as trusted"
+                f"texts, or search=trusted with search.signal.weights.likelihood=0"
             )
 
     def takes_images(self, processor: Any) -> bool:

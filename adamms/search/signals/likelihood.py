@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamms.engines.answer import Answer
-from adamms.merge.candidate import Candidate
 from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
@@ -51,10 +50,12 @@ class Pooled(Signal):
 
 @dataclass(frozen=True)
 class Likelihood(Pooled):
-    """Minus the mean log-likelihood (nats per token) of the pool's answers under a candidate.
+    """Minus the logarithm of the mean probability (nats) that a candidate gives to the pool's answers.
 
-    Every answer that was given counts once, so a text that several gave counts as often. The end of an answer
-    is one of its tokens.
+    The probability of an answer is the geometric mean of its tokens', its end included. It is enough to find
+    one of the answers likely: a merged model should say what one of its parents would say, whichever. Every
+    answer that was given counts once, so a text that several gave counts as often. An example to which fewer
+    than two of them said anything holds nothing against anybody.
 
     Args:
         pool: whose texts; see `Pooled`.
@@ -63,14 +64,16 @@ class Likelihood(Pooled):
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
 
-        def against(candidate: Candidate, example: str) -> float:
-            scored = evidence.scored[candidate][example]
+        found = np.zeros((len(evidence.candidates), len(examples)))
+        for place, example in enumerate(examples):
             answers = said(evidence, self.pool, example)
-            return -float(np.mean([mean_log_probability(scored[a.text]) for a in answers] or [0.0]))
-
-        return np.array([[against(c, e) for e in examples] for c in evidence.order])
+            if len(answers) > 1:
+                scored = [evidence.scored[candidate][example] for candidate in evidence.order]
+                logs = [[mean_log_probability(given[a.text]) for a in answers] for given in scored]
+                found[:, place] = np.log(len(answers)) - np.logaddexp.reduce(logs, axis=1)
+        return found
 
 
 def mean_log_probability(scored: Answer) -> float:
     """Per token of a text, its end included (nats)."""
-    return float(np.mean([token.logprob for token in scored.tokens]))
+    return sum(token.logprob for token in scored.tokens) / len(scored.tokens)

@@ -9,7 +9,7 @@ from pydantic import NonNegativeFloat
 from adamms.errors import AdammsError
 from adamms.resampling import Array
 from adamms.search.difference import Difference
-from adamms.search.evidence import Evidence
+from adamms.search.evidence import DONORS, Evidence
 from adamms.search.signals.signal import Signal
 
 
@@ -19,32 +19,40 @@ class Panel(Signal):
 
     Args:
         members: name -> signal, at least one.
-        weights: name -> weight, of each member.
+        weights: name -> weight, of each member. One of weight 0 is not asked.
     """
 
     members: Mapping[str, Signal]
     weights: Mapping[str, NonNegativeFloat]
 
     def __post_init__(self) -> None:
-        if not self.members or set(self.members) != set(self.weights):
+        if not any(self.weights.values()) or set(self.members) != set(self.weights):
             raise AdammsError(
-                f"search.signal.weights has {', '.join(self.weights) or 'no names'}; expected those of "
-                f"search.signal.members: {', '.join(self.members) or 'at least one'}"
+                f"search.signal.weights: {dict(self.weights)}; expected one for each of "
+                f"search.signal.members, {', '.join(self.members) or 'at least one'}, and one above 0"
             )
 
     @property
+    def asked(self) -> list[tuple[float, Signal]]:
+        """Weight and member, of those that have a weight."""
+        return [(self.weights[name], member) for name, member in self.members.items() if self.weights[name]]
+
+    @property
     def needs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(need for member in self.members.values() for need in member.needs))
+        """Those of the members; without donors it says something as long as one member does."""
+        needs = [need for _, member in self.asked for need in member.needs]
+        if not all(DONORS in member.needs for _, member in self.asked):
+            needs = [need for need in needs if need != DONORS]
+        return tuple(dict.fromkeys(needs))
 
     @property
     def neighbours(self) -> tuple[int, ...]:
-        return tuple(sorted({step for member in self.members.values() for step in member.neighbours}))
+        return tuple(sorted({step for _, member in self.asked for step in member.neighbours}))
 
     @property
     def alone(self) -> bool:
-        return all(member.alone for member in self.members.values())
+        return all(member.alone for _, member in self.asked)
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        found = [member.differences(evidence, examples, difference) for member in self.members.values()]
-        weights = [self.weights[name] for name in self.members]
-        return np.tensordot(weights, found, axes=1).astype(np.float64)
+        found = [weight * member.differences(evidence, examples, difference) for weight, member in self.asked]
+        return np.sum(found, axis=0, dtype=np.float64)

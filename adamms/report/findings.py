@@ -59,6 +59,7 @@ def how_good(choice: Choice, doubts: bool = True) -> str:
         f"{setting(own)} was chosen: {choice.because}, D = {difference(choice.differences[own])}{ties}, over "
         f"{choice.examples} example{'s' if choice.examples != 1 else ''}.",
         f"Answers are compared by {choice.compared}." if choice.compared not in ("", EXACT) else "",
+        _asked(choice),
         *(choice.doubts if doubts else ()),
         "" if choice.trust is None else trusted(choice.trust, bool(choice.doubts)),
         _wins(choice),
@@ -66,6 +67,19 @@ def how_good(choice: Choice, doubts: bool = True) -> str:
         "" if choice.several is None else several(choice.several),
     ]
     return " ".join(text for text in said if text)
+
+
+def _asked(choice: Choice) -> str:
+    """Which answers stand in for some that were not asked for."""
+    if not choice.inferred + choice.guessed:
+        return ""
+    asked, inferred, guessed = (
+        share(part) for part in (1 - choice.inferred - choice.guessed, choice.inferred, choice.guessed)
+    )
+    return (
+        f"Of the grid's answers {asked} were asked for, {inferred} inferred from those beside them that are "
+        f"alike, and {guessed} guessed from those beside them, which are not."
+    )
 
 
 def trusted(trust: Trust, doubtful: bool) -> str:

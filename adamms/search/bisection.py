@@ -2,27 +2,30 @@
 
 Along alpha an answer changes once or twice, so the whole grid need not be asked: both ends and a candidate
 between are, then the candidates that win so far, over all and over each task, and their neighbours, until
-they stay. Where the nearest two that were asked answer nearly alike, an answer between them is inferred, and
-a sample of these is asked as a check; elsewhere the nearer one stands for it, unchecked. So a candidate that
-wins only between two that were asked can stay unseen. Knows no signals and no labels.
+they stay. An answer between two that were asked is one of theirs; where they differ, the place at which it
+changes is drawn at random for each example. Where they answer nearly alike it counts as inferred, and a
+sample of these is asked as a check; elsewhere it is a guess, right on average over the examples. So a
+candidate that wins only between two that were asked can stay unseen. Knows no signals and no labels.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from adamms.engines.answer import Answer, between
+from adamms.engines.answer import BENT_SCORES, Answer, between
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.search.candidates import shape_of
-from adamms.search.evidence import PARENTS, SURENESS, Answers, Ask, Evidence
+from adamms.search.evidence import DONORS, PARENTS, SCORES, SURENESS, Answers, Ask, Evidence
 from adamms.search.task_differences import TaskDifferences
 
 # At least so many inferred answers are checked, if there are so many.
 LEAST = 20
+# What a strategy may need beside the candidates' answers, which can be inferred with them or is asked once.
+INFERABLE = {PARENTS, DONORS, SURENESS, SCORES}
 Share = Annotated[float, Gt(0), Le(1)]
 Suited = Callable[[Evidence], TaskDifferences]
 # The candidates that win by this evidence, over all examples and then over each task: (place, examples).
@@ -58,7 +61,7 @@ class Bisection:
     ) -> Ask:
         """An `Ask` that infers answers, or `ask` itself where nothing can be inferred.
 
-        Only answers and the log-probabilities of their own tokens can be inferred, and only along one axis.
+        Only what is `INFERABLE` can be inferred, and only along one axis.
         In the end every winner and its neighbours have answered all examples that it wins, but for those that
         were inferred.
 
@@ -66,7 +69,7 @@ class Bisection:
             suited: how the answers of each task are compared, by those of the first candidates asked.
             seed: of the draw of the answers that are checked.
         """
-        if set(needs) - {PARENTS, SURENESS} or sum(count > 1 for count in shape_of(candidates)) > 1:
+        if set(needs) - INFERABLE or sum(count > 1 for count in shape_of(candidates)) > 1:
             return ask
 
         def inferring(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
@@ -86,31 +89,34 @@ class Bisection:
         seed: int,
     ) -> Evidence:
         last = len(candidates) - 1
-        places = sorted({0, round(self.first * last), last})
-        first = ask([candidates[place] for place in places], examples)
-        grid = _Grid(candidates, examples, suited(first), self.near)
-        for place in places:
-            grid.asked[place].update(first.candidates[candidates[place]])
+        first = ask([candidates[place] for place in sorted({0, round(self.first * last), last})], examples)
+        grid = _Grid(candidates, examples, suited(first), self.near, seed)
+        grid.add(first)
         checked = False
         while True:
-            answers, inferred, guessed = grid.filled()
-            evidence = Evidence(dict(zip(candidates, answers, strict=True)), first.target, first.donors)
-            wanted = _decisive(winners(evidence, grid.differences), guessed)
+            filled = grid.filled(first)
+            wanted = _decisive(winners(filled, grid.differences), [filled.guessed[c] for c in candidates])
             if not wanted and checked:
-                return evidence
-            sample = {} if wanted else self._sample(inferred, seed)
-            found = {
-                place: _answers(ask, candidates[place], part) for place, part in (wanted or sample).items()
-            }
+                return filled
+            found = [
+                ask([candidates[place]], part)
+                for place, part in (wanted or self._sample(filled, seed)).items()
+            ]
             if not wanted:
-                if self._wrong(grid.differences, answers, found) > self.error:
+                if self._wrong(grid.differences, filled, found) > self.error:
                     return ask(candidates, examples)
                 checked = True
-            for place, given in found.items():
-                grid.asked[place].update(given)
+            for evidence in found:
+                grid.add(evidence)
 
-    def _sample(self, inferred: Sequence[tuple[int, str]], seed: int) -> dict[int, list[str]]:
+    def _sample(self, filled: Evidence, seed: int) -> dict[int, list[str]]:
         """The inferred answers that are checked: place -> examples."""
+        inferred = [
+            (place, example)
+            for place, candidate in enumerate(filled.order)
+            for example in filled.candidates[candidate]
+            if example in filled.inferred[candidate]
+        ]
         count = min(len(inferred), max(LEAST, round(self.checked * len(inferred))))
         drawn = np.random.default_rng(seed).permutation(len(inferred))[:count]
         sample: dict[int, list[str]] = {}
@@ -118,14 +124,13 @@ class Bisection:
             sample.setdefault(place, []).append(example)
         return sample
 
-    def _wrong(
-        self,
-        differences: TaskDifferences,
-        inferred: Sequence[Mapping[str, Answer]],
-        found: Mapping[int, Answers],
-    ) -> float:
+    def _wrong(self, differences: TaskDifferences, inferred: Evidence, found: Sequence[Evidence]) -> float:
         """The share of the answers found that are further than `near` from what was inferred."""
-        apart = [differences.between(given, inferred[place], list(given)) for place, given in found.items()]
+        apart = [
+            differences.between(given, inferred.candidates[candidate], list(given))
+            for evidence in found
+            for candidate, given in evidence.candidates.items()
+        ]
         return float(np.mean(np.concatenate(apart) > self.near)) if apart else 0.0
 
 
@@ -135,6 +140,7 @@ class _Grid:
     Args:
         candidates: in increasing order; they differ in one axis.
         near: see `Bisection`.
+        seed: of where answers change that are not known to.
     """
 
     def __init__(
@@ -143,6 +149,7 @@ class _Grid:
         examples: Sequence[str],
         differences: TaskDifferences,
         near: float,
+        seed: int,
     ) -> None:
         self.candidates = candidates
         self.examples = examples
@@ -150,23 +157,51 @@ class _Grid:
         self.near = near
         self.values = max(axes_of(candidates).values(), key=len)
         self.asked: list[dict[str, Answer]] = [{} for _ in candidates]  # by place
+        self.scored: list[dict[str, Answers]] = [{} for _ in candidates]
+        # How far along a gap each example's answer changes: evenly spread over the examples, so that what is
+        # summed over them is right on average.
+        drawn = (np.random.default_rng(seed).permutation(len(examples)) + 0.5) / len(examples)
+        self.switches = dict(zip(examples, drawn.tolist(), strict=True))
 
-    def filled(self) -> tuple[list[dict[str, Answer]], list[tuple[int, str]], list[set[str]]]:
-        """All answers, by place; those that were inferred: (place, example); those guessed, by place."""
-        answers = [dict(known) for known in self.asked]
-        inferred: list[tuple[int, str]] = []
+    def add(self, evidence: Evidence) -> None:
+        """What some candidates were asked."""
+        for candidate, answers in evidence.candidates.items():
+            place = self.candidates.index(candidate)
+            self.asked[place].update(answers)
+            self.scored[place].update(evidence.scored.get(candidate, {}))
+
+    def filled(self, first: Evidence) -> Evidence:
+        """Answers and scores everywhere.
+
+        Args:
+            first: has the parents' answers.
+        """
+        answers, scored = [dict(known) for known in self.asked], [dict(known) for known in self.scored]
+        inferred: list[set[str]] = [set() for _ in self.candidates]
         guessed: list[set[str]] = [set() for _ in self.candidates]
         for (left, right), part in self._gaps().items():
             apart = self.differences.between(self.asked[left], self.asked[right], part)
-            near = apart <= self.near
+            near = {example for example, value in zip(part, apart, strict=True) if value <= self.near}
             for place in range(left + 1, right):
                 share = (self.values[place] - self.values[left]) / (self.values[right] - self.values[left])
                 for example in part:
                     ends = self.asked[left][example], self.asked[right][example]
-                    answers[place][example] = between(*ends, share)
-                inferred += [(place, example) for example, sure in zip(part, near, strict=True) if sure]
-                guessed[place].update(e for e, sure in zip(part, near, strict=True) if not sure)
-        return answers, inferred, guessed
+                    answers[place][example] = between(*ends, share, switch=self.switches[example])
+                    scored[place][example] = self._scores(left, right, example, share)
+                inferred[place] |= near
+                guessed[place].update(example for example in part if example not in near)
+        return replace(
+            first,
+            candidates=dict(zip(self.candidates, answers, strict=True)),
+            scored=dict(zip(self.candidates, scored, strict=True)),
+            inferred=dict(zip(self.candidates, inferred, strict=True)),
+            guessed=dict(zip(self.candidates, guessed, strict=True)),
+        )
+
+    def _scores(self, left: int, right: int, example: str, share: float) -> Answers:
+        """Of the texts that both were given."""
+        one, other = (self.scored[place].get(example, {}) for place in (left, right))
+        return {text: between(one[text], other[text], share, BENT_SCORES) for text in one}
 
     def _gaps(self) -> dict[tuple[int, int], list[str]]:
         """Two places with others between them -> the examples that were asked there, and not between."""
@@ -180,7 +215,7 @@ class _Grid:
 
 
 def _decisive(
-    winners: Sequence[tuple[int, Sequence[str]]], guessed: Sequence[set[str]]
+    winners: Sequence[tuple[int, Sequence[str]]], guessed: Sequence[Set[str]]
 ) -> dict[int, list[str]]:
     """Place -> examples of the guessed answers of winners or, where there are none, of their neighbours."""
     for steps in ((0,), (-1, 1)):
@@ -191,7 +226,3 @@ def _decisive(
         if found := {place: list(part) for place, part in wanted.items() if part}:
             return found
     return {}
-
-
-def _answers(ask: Ask, candidate: Candidate, examples: Sequence[str]) -> Answers:
-    return ask([candidate], examples).candidates[candidate]

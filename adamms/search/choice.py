@@ -95,6 +95,7 @@ class Choice:
         doubts: sentences that say why the data hardly support a choice; see `search.doubts`.
         compared: by what the answers were compared, and why, for people; "" where nobody knows.
         intervals: candidate -> between which values D lies in 95 % of the resamples.
+        inferred, guessed: shares of the grid's answers to these examples; see `Evidence`.
     """
 
     candidate: Candidate
@@ -109,6 +110,8 @@ class Choice:
     doubts: tuple[str, ...] = ()
     compared: str = ""
     intervals: Mapping[Candidate, tuple[float, float]] = field(default_factory=dict)
+    inferred: float = 0.0
+    guessed: float = 0.0
 
     def doubted(self, *doubts: str) -> "Choice":
         """The choice with reasons why its data cannot support it, and a probability of at most `DOUBTED`."""
@@ -131,6 +134,8 @@ class Choice:
             "compared": self.compared,
             **({} if self.several is None else {"several": self.several.to_json()}),
             "intervals": {str(candidate): list(ends) for candidate, ends in self.intervals.items()},
+            "inferred": self.inferred,
+            "guessed": self.guessed,
             **names_to_json(self.differences),
         }
 
@@ -150,6 +155,8 @@ class Choice:
             doubts=tuple(data.get("doubts", ())),
             compared=data.get("compared", ""),
             intervals={names[name]: (low, high) for name, (low, high) in data.get("intervals", {}).items()},
+            inferred=data.get("inferred", 0.0),
+            guessed=data.get("guessed", 0.0),
         )
 
 

@@ -3,7 +3,7 @@
 Knows no labels, models or engines.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -45,6 +45,8 @@ class Evidence:
         disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
         scored: candidate -> example -> text -> that text with the log-probabilities that the candidate gives
             it (`Engine.score`). The texts are those of the pools that were asked for.
+        inferred, guessed: candidate -> examples that it was not asked, for which an answer from beside it
+            stands in: one of two that are nearly alike, or of two that are not; see `Bisection`.
     """
 
     candidates: Mapping[Candidate, Answers]
@@ -53,6 +55,8 @@ class Evidence:
     control: Mapping[Candidate, Answers] = field(default_factory=dict)
     disturbed: Mapping[Candidate, Answers] = field(default_factory=dict)
     scored: Mapping[Candidate, Mapping[str, Answers]] = field(default_factory=dict)
+    inferred: Mapping[Candidate, Set[str]] = field(default_factory=dict)
+    guessed: Mapping[Candidate, Set[str]] = field(default_factory=dict)
 
     @property
     def order(self) -> list[Candidate]:

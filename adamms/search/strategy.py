@@ -4,7 +4,7 @@ The paper's search, the recommended one and others are settings of one class (co
 measured on controlled pairs (tests/benchmarks/signals.py). Knows no labels, models or engines.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -156,6 +156,8 @@ class Strategy:
             because=self.because,
             compared=differences.names(examples),
             intervals={candidates[place]: (float(ends[0, place]), float(ends[1, place])) for place in able},
+            inferred=_share(evidence.inferred, evidence, examples),
+            guessed=_share(evidence.guessed, evidence, examples),
         )
         return self._judged(choice, evidence, differences, examples, resampled, contest.beside(winner))
 
@@ -195,6 +197,12 @@ class Strategy:
         All examples are drawn from one bag, whatever their task: D over all tasks is their sum.
         """
         return resampled_sums(held, held.shape[1], self.resamples, self.seed)
+
+
+def _share(some: Mapping[Candidate, Set[str]], evidence: Evidence, examples: Sequence[str]) -> float:
+    """Of the answers of all candidates to these examples, those that are among some."""
+    count = sum(len(found.intersection(examples)) for found in map(set, some.values()))
+    return count / (len(evidence.candidates) * len(examples))
 
 
 def examples_of(tasks: Mapping[str, Sequence[str]]) -> list[str]:

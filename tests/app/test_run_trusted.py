@@ -49,7 +49,7 @@ def test_half_of_the_answers_make_as_good_a_choice_as_all(
     assert one["differences"][chosen] == pytest.approx(other["differences"][chosen], rel=0.05)
     assert 0 <= one["trust"]["probability"] <= 1
     assert one["trust"]["tolerance"] == 2.0
-    assert "of most candidates and donors" in " ".join(spared.out.split())
+    assert "it finds the parents' likely" in " ".join(spared.out.split())
     assert "it is within 2 points of the best on the grid" in " ".join(spared.out.split())
     page = (tmp_path / "spared" / "report.html").read_text()
     assert "how probably it is within 2 points of the best on the grid" in page
@@ -89,8 +89,9 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     assert done.status == 2
     assert "this search needs the parents' own answers" in done.err
     assert "search=adamms" in done.err
-    assert f"search.donors=false {SURENESS}=0" in done.err
-    alone = run(*arguments, "search.donors=false", f"{SURENESS}=0", f"output={tmp_path / 'out'}")
+    way_on = ("search.donors=false", "search.signal.weights.likelihood=0", f"{SURENESS}=0")
+    assert " ".join(way_on) in done.err
+    alone = run(*arguments, *way_on, f"output={tmp_path / 'out'}")
     assert alone.status == 0, alone.err
     assert "it is within 2 points" in " ".join(alone.out.split())
 
@@ -100,7 +101,7 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     [
         ("search.bisection.first=0", "search.bisection.first is 0"),
         ("search.tolerance=-1", "search.tolerance is -1"),
-        ("~search.signal.weights.disagreement", "search.signal.weights has consistency; expected those of"),
+        ("~search.signal.weights.disagreement", "search.signal.weights has consistency, likelihood; "),
         ("search.ties=last", "search.ties"),
         (f"{SURENESS}=-1", f"{SURENESS} is -1; expected a number of at least 0"),
         ("search.logprobs=0", "engine.logprobs is 0; expected search.logprobs=10"),

@@ -7,8 +7,10 @@ from strategies import shipped, signal, trusted
 
 from adamms.errors import AdammsError
 from adamms.search.difference import Corrected, ExactMatch
+from adamms.search.evidence import DONORS, PARENTS, SCORES
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.consistency import Consistency
+from adamms.search.signals.likelihood import Likelihood
 from adamms.search.signals.panel import Panel
 from adamms.search.strategy import Strategy
 from adamms.search.trust import trust
@@ -66,10 +68,20 @@ def test_a_panel_is_the_weighted_sum_of_its_members() -> None:
     alone = signal("surest_parent")
     assert Panel({"it": alone}, {"it": 1.0}).alone
     for weights in ({}, {"other": 1.0}, {"it": 1.0, "other": 1.0}):
-        with pytest.raises(AdammsError, match=r"search\.signal\.members, it"):
+        with pytest.raises(AdammsError, match=r"search\.signal\.members: it"):
             Panel({"it": alone}, weights)
     with pytest.raises(AdammsError, match="at least one"):
         Panel({}, {})
+    with pytest.raises(AdammsError, match="all 0"):
+        Panel({"it": alone}, {"it": 0.0})
+
+
+def test_a_member_without_weight_is_not_asked_and_donors_are_needed_by_all_or_none() -> None:
+    members = {"near": Consistency("sum"), "likely": Likelihood("parents")}
+    both = Panel(members, {"near": 1.0, "likely": 1.0})
+    assert set(both.needs) == {PARENTS, SCORES}
+    assert Panel(members, {"near": 1.0, "likely": 0.0}).needs == ()
+    assert DONORS in Panel(members, {"near": 0.0, "likely": 1.0}).needs
 
 
 def test_every_task_has_its_choice() -> None:

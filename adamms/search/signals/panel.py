@@ -26,11 +26,13 @@ class Panel(Signal):
     weights: Mapping[str, NonNegativeFloat]
 
     def __post_init__(self) -> None:
-        if not any(self.weights.values()) or set(self.members) != set(self.weights):
+        if not self.members or set(self.members) != set(self.weights):
             raise AdammsError(
-                f"search.signal.weights: {dict(self.weights)}; expected one for each of "
-                f"search.signal.members, {', '.join(self.members) or 'at least one'}, and one above 0"
+                f"search.signal.weights has {', '.join(self.weights) or 'no names'}; expected those of "
+                f"search.signal.members: {', '.join(self.members) or 'at least one'}"
             )
+        if not self.asked:
+            raise AdammsError("search.signal.weights are all 0; expected one above 0")
 
     @property
     def asked(self) -> list[tuple[float, Signal]]:

@@ -1,3 +1,3 @@
 """AdaMMS: map, merge and search multimodal LLMs of different architectures."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

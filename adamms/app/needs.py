@@ -57,6 +57,5 @@ def check_recorded(needs: Sequence[str]) -> None:
         raise AdammsError(
             f"this search needs {', '.join(names[need] for need in needs)}; engine=replay has only "
             f"the candidates' answers: search=adamms goes with it, and search=trusted with "
-            f"search.donors=false search.signal.weights.likelihood=0 "
-            f"search.signal.members.disagreement.sureness=0"
+            f"search.donors=false search.signal.members.disagreement.sureness=0"
         )

@@ -20,7 +20,7 @@ from adamms.search.choice import Choice, Selection
 from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
 from adamms.search.doubts import doubts, notes, selection
-from adamms.search.evidence import PARENTS, Ask, Evidence
+from adamms.search.evidence import PARENTS, SCORES, Ask, Evidence
 from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 from adamms.search.trust import trust
@@ -64,7 +64,7 @@ class Strategy:
     @property
     def needs(self) -> tuple[str, ...]:
         """What has to be asked for beside the candidates' answers; see `evidence`."""
-        return tuple(need for need in self.signal.needs if self.donors or need != PARENTS)
+        return tuple(need for need in self.signal.needs if self.donors or need not in (PARENTS, SCORES))
 
     def check(self, candidates: Sequence[Candidate]) -> None:
         """Raise AdammsError if no candidate of this grid may win, before any answer is made."""

@@ -1,5 +1,7 @@
 """The recommended search: the smallest D wins, ends included; and how probably its choice is good."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from asked import Book
@@ -82,6 +84,18 @@ def test_a_member_without_weight_is_not_asked_and_donors_are_needed_by_all_or_no
     assert set(both.needs) == {PARENTS, SCORES}
     assert Panel(members, {"near": 1.0, "likely": 0.0}).needs == ()
     assert DONORS in Panel(members, {"near": 0.0, "likely": 1.0}).needs
+
+
+def test_without_donors_the_members_that_need_one_are_left_out_and_nothing_is_scored() -> None:
+    panel = Panel({"near": Consistency("sum"), "surest": signal("surest_parent")}, {"near": 0.5, "surest": 1})
+    book = plateau(2, 3)
+    evidence = replace(book(book.candidates, book.examples), target={}, donors={})
+    alone = 0.5 * Consistency("sum").differences(evidence, book.examples, ExactMatch())
+    np.testing.assert_allclose(panel.differences(evidence, book.examples, ExactMatch()), alone)
+    none_left = Panel({"surest": signal("surest_parent")}, {"surest": 1})
+    with pytest.raises(AdammsError, match="donors"):
+        none_left.differences(evidence, book.examples, ExactMatch())
+    assert not {PARENTS, SCORES} & set(shipped("search=trusted", "search.donors=false").needs)
 
 
 def test_every_task_has_its_choice() -> None:

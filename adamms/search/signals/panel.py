@@ -15,7 +15,7 @@ from adamms.search.signals.signal import Signal
 
 @dataclass(frozen=True)
 class Panel(Signal):
-    """The weighted sum of the members' differences.
+    """The weighted sum of the members' differences. Where no donor was asked, without those that need one.
 
     Args:
         members: name -> signal, at least one.
@@ -56,5 +56,6 @@ class Panel(Signal):
         return all(member.alone for _, member in self.asked)
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
-        found = [weight * member.differences(evidence, examples, difference) for weight, member in self.asked]
+        able = [one for one in self.asked if evidence.donors or DONORS not in one[1].needs] or self.asked
+        found = [weight * member.differences(evidence, examples, difference) for weight, member in able]
         return np.sum(found, axis=0, dtype=np.float64)

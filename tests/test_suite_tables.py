@@ -35,12 +35,21 @@ def says(*changes: int) -> list[dict[str, Answer]]:
     ]
 
 
+def likely(place: int) -> Answer:
+    """A text as it is scored there: likeliest in the middle."""
+    return Answer("x", (Token(-0.1 - abs(place - 2), ()), Token(0.0, ())))
+
+
 def test_what_a_search_lost_asked_and_loaded_is_in_the_tables(
     signals: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     suite, judged = importlib.import_module("suite"), importlib.import_module("judged")
-    rows = says(9, 8, 1, 2, 20)
-    evidence = Evidence(dict(zip(GRID, rows, strict=True)), rows[0], {"donor": rows[-1]})
+    rows = says(9, 8, 1, 2, 12)
+    scored = {
+        candidate: {e: {row[e].text: likely(place) for row in (rows[0], rows[-1])} for e in EXAMPLES}
+        for place, candidate in enumerate(GRID)
+    }
+    evidence = Evidence(dict(zip(GRID, rows, strict=True)), rows[0], {"donor": rows[-1]}, scored=scored)
     pair = suite.Pair("near", 14, evidence, TASKS, np.array([50.0, 60, 70, 72, 40]))
     names = (signals.PAPER, signals.RECOMMENDED)
     searches = {name: suite.strategy(*signals.SEARCHES[name]) for name in names}

@@ -40,7 +40,7 @@ from suite import (
     strategy,
 )
 
-from adamms.search.evidence import DONORS, PARENTS, SURENESS, TOKEN_IDS, TOKENS
+from adamms.search.evidence import DONORS, PARENTS, SCORES, SURENESS, TOKEN_IDS, TOKENS
 from adamms.search.strategy import Strategy
 
 PAPER, BY_MEANING, RECOMMENDED = "paper: exact match", "paper: embeddings", "search=trusted"
@@ -160,7 +160,7 @@ def main() -> None:
     )
     parser.add_argument("--plots", type=Path, help="a folder for pictures")
     chosen = parser.parse_args()
-    asked = sorted({*chosen.ask, PARENTS, TOKENS})  # which search=trusted needs
+    asked = sorted({*chosen.ask, PARENTS, TOKENS, SCORES})  # which search=trusted needs
     observed = partial(judge_pair, searches(asked), chosen.samples, asked)
     pairs = of_all(observed, chosen.regimes, chosen.seeds, chosen.jobs)
     for title in dict.fromkeys(_title(pair) for pair in pairs):

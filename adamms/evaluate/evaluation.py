@@ -118,10 +118,12 @@ class Scores:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], examples: Examples = MappingProxyType({})) -> "Scores":
-        """What `to_json` wrote, also before it wrote points."""
+        """What `to_json` wrote, also before it wrote points, and when it wrote them with their ids."""
         order = {**examples, **data.get("examples", {})}
         points = {
-            task: dict(zip(order[task], map(float, found), strict=True))
+            task: found
+            if isinstance(found, Mapping)
+            else dict(zip(order[task], map(float, found), strict=True))
             for task, found in data.get("points", {}).items()
         }
         return cls(data["tasks"], points)

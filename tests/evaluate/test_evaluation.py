@@ -112,3 +112,8 @@ def test_no_scores_have_no_mean() -> None:
 
 def test_scores_that_were_written_before_there_were_points_still_read() -> None:
     assert Scores.from_json({"tasks": {"a": 50.0}, "mean": 50.0}) == Scores({"a": 50.0})
+
+
+def test_points_that_were_written_with_their_ids_still_read() -> None:
+    points = {"a": {"x": 1.0, "y": 0.0}}
+    assert Scores.from_json({"tasks": {"a": 50.0}, "points": points}) == Scores.of(points)

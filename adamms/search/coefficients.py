@@ -126,6 +126,8 @@ class Coefficients(Strategy):
             | {several.single: 1 - several.confidence, several.best: several.confidence},
             examples=len(kept),
             intervals={},
+            inferred=0.0,
+            guessed=0.0,
         )
         near = [place for place, other in enumerate(order) if other != several.best]
         return self._judged(taken, evidence, differences, kept, self._resampled(held), near)

@@ -233,6 +233,9 @@ def test_what_is_recorded() -> None:
     taken = search(World(ELSEWHERE)).overall.to_json()
     assert set(taken["several"]["best"]) == set(SPACE)
     assert taken["candidate"] == taken["several"]["best"]
+    spared = search(World(ELSEWHERE), bisection=shipped("search=trusted").bisection)
+    assert spared.tasks["read"].inferred + spared.tasks["read"].guessed > 0
+    assert spared.overall.inferred + spared.overall.guessed == 0  # what several win by was all asked
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,17 @@ from adamms.merge.recipe import Recipe
 from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.cost import Cost
-from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, POOLS, Evidence, Pool, said, texts_and_cuts
+from adamms.search.evidence import (
+    CONTROL,
+    DISTURBED,
+    PARENTS,
+    POOLS,
+    SCORES_OF_ALL,
+    Evidence,
+    Pool,
+    said,
+    texts_and_cuts,
+)
 
 UNMERGED = Candidate(0.0)
 
@@ -179,7 +189,9 @@ class Asker:
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
-        pools = [pool for need, pool in POOLS.items() if need in self.needs]
+        # Where no donor was asked, nobody looks at how probable the target's answers are.
+        scored = POOLS if self.donors else {SCORES_OF_ALL: POOLS[SCORES_OF_ALL]}
+        pools = [pool for need, pool in scored.items() if need in self.needs]
         return replace(evidence, scored=self._scores(evidence, pools, examples)) if pools else evidence
 
     def _scores(

@@ -64,6 +64,7 @@ def test_images_are_not_asked_of_it_and_everything_says_so(
     what = "16 of 16 questions: they have images, which it cannot see"
     assert done.out.count(f"donor a is not asked {what}") == 1
     assert "search a:" not in done.out
+    assert "search scores:" not in done.out  # of the target's answers alone
     assert "donor a alone: not asked all" in done.out
     page = Page(tmp_path / "out/report.html")
     assert f"donor a is not asked {what}" in page.text
@@ -82,6 +83,7 @@ def test_questions_without_images_are_asked_and_voted_on(
     assert done.status == 0, done.err
     assert "donor a is not asked 13 of 16 questions" in done.out
     assert "search a: 3 answers in" in done.out
+    assert "search scores:" in done.out
 
 
 def test_where_it_can_be_asked_everything_it_is_scored(

@@ -135,7 +135,7 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, bisection=None)
+    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, spread=0.35, bisection=None)
     alone = strategy.choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
 

@@ -21,7 +21,6 @@ from adamms.search.choice import EXACT
 PAIRED = 100
 # Of fewer answers no word is taken for a part of the model's template.
 LEAST = 20
-SHOWN = 4  # of the words of a template, in a name
 
 
 class Difference(ABC):
@@ -141,9 +140,7 @@ class OverlapWithout(Overlap):
 
     @property
     def name(self) -> str:
-        some = sorted(self.left_out)[:SHOWN]
-        more = ", ..." if len(self.left_out) > SHOWN else ""
-        return f"token overlap without words of nearly every answer ({', '.join(some)}{more})"
+        return "token overlap without the words of nearly every answer"
 
     def _words(self, text: str) -> list[str]:
         said = words(text)

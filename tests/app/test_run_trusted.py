@@ -49,7 +49,7 @@ def test_half_of_the_answers_make_as_good_a_choice_as_all(
     assert one["differences"][chosen] == pytest.approx(other["differences"][chosen], rel=0.05)
     assert 0 <= one["trust"]["probability"] <= 1
     assert one["trust"]["tolerance"] == 2.0
-    assert "it finds the parents' likely" in " ".join(spared.out.split())
+    assert "agree best with its neighbours'" in " ".join(spared.out.split())
     assert "it is within 2 points of the best on the grid" in " ".join(spared.out.split())
     page = (tmp_path / "spared" / "report.html").read_text()
     assert "how probably it is within 2 points of the best on the grid" in page

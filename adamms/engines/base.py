@@ -16,6 +16,11 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.merge.recipe import Recipe
 
+NO_END = (
+    "the model names no token that ends an answer (eos_token_id of generation_config.json), so texts cannot "
+    "be scored; search=trusted does without with search.signal.weights.likelihood=0"
+)
+
 
 @dataclass(frozen=True)
 class PromptFiles:

@@ -20,7 +20,7 @@ from adamms.checkpoint.reader import read_config, read_json
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import Engine, EngineSettings, PromptFiles
+from adamms.engines.base import NO_END, Engine, EngineSettings, PromptFiles
 from adamms.engines.transformers.kept_inputs import KeptInputs
 from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
@@ -174,6 +174,8 @@ class TransformersEngine(Engine):
         batches = [tuple(said[start : start + size]) for start in range(0, len(said), size)]
         self.settings.check_scores(self.folder)
         live = self.live
+        if live.ends == [None]:
+            raise AdammsError(f"{self.folder}: {NO_END}")
         self._kept.keep_only(batches)
         for number, batch in enumerate(batches):
             examples, texts = zip(*batch, strict=True)

@@ -124,7 +124,7 @@ class LiveModel:
         """
         count = self.settings.logprobs
         steps = logits.float().log_softmax(-1)
-        end = max((one for one in self._ends if one is not None), key=lambda one: float(steps[-1, one]))
+        end = max((one for one in self.ends if one is not None), key=lambda one: float(steps[-1, one]))
         chosen = [*ids.tolist(), end]
         values, names = (each.tolist() for each in steps.topk(min(count, steps.shape[-1]), dim=-1))
         return tuple(
@@ -163,14 +163,15 @@ class LiveModel:
 
     def _is_cut(self, text: str, ids: list[int]) -> bool:
         """Whether an answer was cut: no token and no text of `stop` ends it."""
-        return not any(one in self._ends for one in ids) and before(self.settings.stop, text) == text
+        return not any(one in self.ends for one in ids) and before(self.settings.stop, text) == text
 
     def _length(self, ids: list[int]) -> int:
         """How many tokens an answer has, the one that ends it included."""
-        return next((place + 1 for place, one in enumerate(ids) if one in self._ends), len(ids))
+        return next((place + 1 for place, one in enumerate(ids) if one in self.ends), len(ids))
 
     @property
-    def _ends(self) -> list[int | None]:
+    def ends(self) -> list[int | None]:
+        """Ids of the tokens that end an answer."""
         end = self.generation.eos_token_id
         return end if isinstance(end, list) else [end]
 

@@ -17,6 +17,7 @@ from typing import Any
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
+from adamms.engines.base import NO_END
 from adamms.engines.child import parent_connection
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.engine import Vllm
@@ -95,7 +96,7 @@ class Server:
         self.scoring = SamplingParams(
             temperature=0.0,
             max_tokens=1,
-            allowed_token_ids=sorted(ends),
+            allowed_token_ids=sorted(ends) or None,
             logprobs=settings.logprobs,
             prompt_logprobs=settings.logprobs,
             detokenize=False,
@@ -130,6 +131,8 @@ class Server:
         cache. To begin at the text, `prompt_logprob_token_ids` of vLLM 0.32 would have to know how long the
         prompt becomes with its images, and needs a model runner that CPUs do not have.
         """
+        if self.scoring.allowed_token_ids is None:
+            raise Refused(NO_END)
         for place, length, output in self._outputs([(example, text) for _, example, text in said]):
             number, _, text = said[place]
             start, end = len(output.prompt_token_ids) - length, output.outputs[0]

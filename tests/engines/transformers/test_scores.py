@@ -143,6 +143,13 @@ def test_whose_prompt_sees_the_text_cannot_score_it(tmp_path: Path) -> None:
         dict(engine.score([(Example("0", "t", "largest digit"), "one")]))
 
 
+def test_a_model_without_an_end_cannot_score(talkative: Path, examples: tuple[Example, ...]) -> None:
+    with transformers_engine(talkative / "target", **SETTINGS) as engine:
+        engine.live.generation.eos_token_id = None
+        with pytest.raises(AdammsError, match="names no token that ends an answer"):
+            dict(engine.score([(examples[0], "one")]))
+
+
 def test_what_breaks_names_the_example(talkative: Path, tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("not an image")
     said = [(Example(str(i), "t", "largest digit"), "one") for i in range(2)]

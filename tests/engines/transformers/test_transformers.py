@@ -209,7 +209,7 @@ def test_an_answer_that_ends_by_itself_is_not_cut(talkative: Path) -> None:
     """The end is the last token that is allowed."""
     with transformers_engine(talkative / "target", **SETTINGS) as engine:
         model = engine.live
-        end = model._ends[0]
+        end = model.ends[0]
         assert model._is_cut("a", [end + 1, end + 1])
         assert not model._is_cut("a", [end + 1, end])
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from adamms.resampling import INTERVAL, SAME, Array
+from adamms.search.resampling import INTERVAL, SAME, Array
 
 # On how many examples two models must differ. On fewer the sign test (Dixon and Mood 1946, The Statistical
 # Sign Test, JASA 41) cannot tell them apart at 95 %, even if all speak for one: 2 x 0.5^6 < 0.05 < 2 x 0.5^5.

@@ -12,7 +12,7 @@ import numpy as np
 
 from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
-from adamms.resampling import SAME, Array, resampled_sums
+from adamms.search.resampling import SAME, Array, resampled_sums
 
 PERCENT = 100  # points of a task for an answer that is right, over its examples
 Examples = Mapping[str, Sequence[str]]  # task -> ids, in order

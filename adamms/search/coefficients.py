@@ -15,11 +15,11 @@ from pydantic import PositiveInt
 
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.resampling import SAME, Array
 from adamms.search.candidates import Axis
 from adamms.search.choice import Choice, Selection, Several
 from adamms.search.doubts import selection
 from adamms.search.evidence import Ask
+from adamms.search.resampling import SAME, Array
 from adamms.search.strategy import Strategy, examples_of
 from adamms.search.task_differences import TaskDifferences
 

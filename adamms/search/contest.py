@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from adamms.resampling import SAME, Array
 from adamms.search.candidates import Places
+from adamms.search.resampling import SAME, Array
 
 Mask = npt.NDArray[np.bool_]
 Endpoints = Literal["interior", "one_sided", "both"]

@@ -14,8 +14,8 @@ from rapidfuzz.distance import Indel
 
 from adamms.engines.answer import normalised
 from adamms.engines.words import words
-from adamms.resampling import Array
 from adamms.search.choice import EXACT
+from adamms.search.resampling import Array
 
 # So many examples, all pairs of them, are enough for the mean difference of unrelated answers.
 PAIRED = 100

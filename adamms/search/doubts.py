@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 
 from adamms.engines.answer import Answer, normalised
-from adamms.resampling import SAME, Array
 from adamms.search.choice import Choice, Selection
+from adamms.search.resampling import SAME, Array
 
 FEW = 20  # fewer examples than that leave a choice to chance
 SATURATED = 0.8  # of the difference of unrelated answers; from there on neighbours have nothing in common

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import PositiveInt
 
 from adamms.errors import AdammsError
-from adamms.resampling import Array
 from adamms.search.difference import Difference, corrected
+from adamms.search.resampling import Array
 
 
 class Embedding(Difference):

@@ -13,7 +13,6 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.resampling import INTERVAL, Array, resampled_sums
 from adamms.search.bisection import Bisection
 from adamms.search.candidates import shape_of
 from adamms.search.choice import Choice, Selection
@@ -21,6 +20,7 @@ from adamms.search.contest import Contest, Endpoints, Ties, eligible
 from adamms.search.difference import Difference
 from adamms.search.doubts import doubts, notes, selection
 from adamms.search.evidence import PARENTS, SCORES, Ask, Evidence
+from adamms.search.resampling import INTERVAL, Array, resampled_sums
 from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 from adamms.search.trust import trust

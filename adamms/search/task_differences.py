@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adamms.resampling import Array
 from adamms.search.difference import Difference, expected
 from adamms.search.evidence import Answers, Evidence, texts
+from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal
 
 

@@ -14,8 +14,8 @@ nobody has fitted a slope it is 0: D chooses, but how many answers differ is all
 
 import numpy as np
 
-from adamms.resampling import SAME, Array
 from adamms.search.choice import Trust
+from adamms.search.resampling import SAME, Array
 
 
 def trust(

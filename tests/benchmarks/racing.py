@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from adamms.merge.candidate import Candidate
-from adamms.resampling import SAME, Array
 from adamms.search.contest import break_tie
 from adamms.search.evidence import Ask, Evidence
+from adamms.search.resampling import SAME, Array
 from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 

@@ -11,12 +11,12 @@ from strategies import shipped, trusted
 from adamms.engines.answer import Answer
 from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate
-from adamms.resampling import Array
 from adamms.search.candidates import Axis, grid
 from adamms.search.choice import Selection
 from adamms.search.coefficients import Coefficients
 from adamms.search.difference import Difference
 from adamms.search.evidence import Evidence
+from adamms.search.resampling import Array
 from adamms.search.signals.agreement import Vote
 from adamms.search.signals.signal import Signal
 from adamms.search.trust import trust

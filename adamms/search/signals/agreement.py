@@ -12,7 +12,6 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from adamms.engines.answer import Answer, normalised
-from adamms.resampling import SAME, Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
@@ -26,6 +25,7 @@ from adamms.search.evidence import (
     table,
     texts,
 )
+from adamms.search.resampling import SAME, Array
 from adamms.search.signals.probabilities import (
     Tokens,
     first_token,

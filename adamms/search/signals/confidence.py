@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import TOKENS, Evidence
+from adamms.search.resampling import Array
 from adamms.search.signals.probabilities import Tokens, entropy, log_probabilities, sureness
 from adamms.search.signals.signal import Signal
 

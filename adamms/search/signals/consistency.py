@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import PositiveInt
 
 from adamms.merge.candidate import Candidate
-from adamms.resampling import Array
 from adamms.search.candidates import lines_of
 from adamms.search.difference import Difference
 from adamms.search.evidence import TOKENS, Evidence, table
+from adamms.search.resampling import Array
 from adamms.search.signals.probabilities import first_token, jensen_shannon
 from adamms.search.signals.signal import Signal
 

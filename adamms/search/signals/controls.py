@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import CONTROL, DISTURBED, Evidence, table
+from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal, check_given
 
 

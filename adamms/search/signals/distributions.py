@@ -10,7 +10,6 @@ import numpy as np
 
 from adamms.engines.answer import Answer, Token
 from adamms.merge.candidate import Candidate
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
@@ -22,6 +21,7 @@ from adamms.search.evidence import (
     said,
     texts_and_cuts,
 )
+from adamms.search.resampling import Array
 from adamms.search.signals.consistency import NEIGHBOURS, Rule, along_axes
 from adamms.search.signals.likelihood import Pooled
 from adamms.search.signals.probabilities import distribution, jensen_shannon

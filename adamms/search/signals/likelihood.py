@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamms.engines.answer import Answer
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import (
     DONORS,
@@ -20,6 +19,7 @@ from adamms.search.evidence import (
     Pool,
     said,
 )
+from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal, check_given
 
 NEEDS: dict[Pool, tuple[str, ...]] = {

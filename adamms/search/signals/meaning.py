@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 
 from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import Evidence, said, texts_and_cuts
+from adamms.search.resampling import Array
 from adamms.search.signals.likelihood import Pooled, mean_log_probability
 from adamms.search.signals.signal import check_given
 

@@ -7,9 +7,9 @@ import numpy as np
 from pydantic import NonNegativeFloat
 
 from adamms.errors import AdammsError
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import DONORS, Evidence
+from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal
 
 

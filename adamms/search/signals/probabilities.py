@@ -7,8 +7,8 @@ import numpy as np
 
 from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
-from adamms.resampling import Array
 from adamms.search.evidence import Answers
+from adamms.search.resampling import Array
 
 Tokens = Literal["mean", "sum"]
 

@@ -4,9 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from adamms.errors import AdammsError
-from adamms.resampling import Array
 from adamms.search.difference import Difference
 from adamms.search.evidence import Evidence
+from adamms.search.resampling import Array
 
 
 class Signal(ABC):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.resampling import resampled_sums
+from adamms.search.resampling import resampled_sums
 
 
 @given(st.integers(1, 30), st.integers(0, 30), st.integers(1, 250), st.integers(0, 5))

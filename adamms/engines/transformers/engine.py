@@ -105,6 +105,7 @@ class TransformersEngine(Engine):
         self.folder = folder
         self.prompt_files = prompt_files
         self._kept = KeptInputs(round(settings.input_cache_gb * 1e9))
+        self._written: frozenset[str] = frozenset()  # what may differ from the target's
 
     @property
     def identity(self) -> str:
@@ -133,7 +134,10 @@ class TransformersEngine(Engine):
 
     def load(self, recipe: Recipe) -> None:
         weights = self.live.weights
-        names = [name for name in recipe.mapped if name not in weights.ignored]
+        merged = frozenset(recipe.mapped) - weights.ignored
+        # Another plan may have merged other tensors before: they become the target's again.
+        self._written |= merged
+        names = [name for name in recipe.slots if name in self._written]
         for name in names:
             self._check_fits(name, recipe.target.tensors[name].shape)
         views = [name for name in names if name in weights.views]
@@ -142,6 +146,7 @@ class TransformersEngine(Engine):
             pass
         for group in weights.groups_of(names):
             weights.convert(group, {name: recipe.tensor(name) for name in group.sources})
+        self._written = merged
 
     def _check_fits(self, name: str, shape: tuple[int, ...]) -> None:
         """Raise AdammsError unless a tensor of this name and shape can be replaced in place."""

@@ -1,6 +1,7 @@
 """A recipe put in place gives, bit for bit, the model that the written checkpoint gives when it is loaded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -65,6 +66,20 @@ def test_there_and_back_as_the_written_checkpoints(model_type: str, layout: Layo
             assert_same_bits(found[name], tensor)
             if tensor.is_floating_point() and tensor.numel() > 1:
                 assert torch.equal(tensor, before[name]) == (alpha == 0), name
+
+
+def test_what_another_plan_had_merged_becomes_the_targets_again(tmp_path: Path) -> None:
+    """As where the control's plan keeps tensors that the donor's merges."""
+    folders = [save_tiny("qwen3", tmp_path / name, noise=i) for i, name in enumerate("ab")]
+    engine = engine_without_processor(folders[0])
+    engine.load(twin(*folders, 0.5))
+    fewer = twin(*folders, 0.5)
+    kept = tuple(replace(slot, donors={}, reason="kept") for slot in fewer.plan.slots[::2])
+    plan = replace(fewer.plan, slots=(*kept, *fewer.plan.slots[1::2]))
+    engine.load(fewer := replace(fewer, plan=plan))
+    loaded = load_model(published(fewer, tmp_path / "out")).state_dict()
+    for name, tensor in engine.live.model.state_dict().items():
+        assert_same_bits(tensor, loaded[name])
 
 
 def test_a_head_that_is_stored_beside_embeddings_it_is_tied_to_may_part_from_them(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from adamms.data.example import Example
 from adamms.engines.child import GRACE_SECONDS, ChildProcess
 from adamms.engines.vllm.messages import (
     Ask,
+    Check,
+    Checksums,
     Done,
     Failure,
     Load,
@@ -21,6 +23,9 @@ from adamms.engines.vllm.messages import (
     Start,
 )
 from adamms.errors import AdammsError
+
+Request = Load | Ask | Score | Check
+Partial = Reply | Scored | Checksums  # what comes before `Done`
 
 ENVIRONMENT = {
     # The scheduler in the same process: one start instead of two, and one order of events.
@@ -101,16 +106,22 @@ class VllmClient:
                 if isinstance(reply, Scored):
                     yield reply
 
-    def _request(self, request: Load | Ask | Score, seconds: float, doing: str) -> Iterator[Reply | Scored]:
+    def checksums(self) -> dict[str, str]:
+        """Rank and parameter -> a checksum of its live values."""
+        found: dict[str, str] = {}
+        for reply in self._request(Check(), self.start_timeout, "summing up the weights"):
+            if isinstance(reply, Checksums):
+                found |= reply.of
+        return found
+
+    def _request(self, request: Request, seconds: float, doing: str) -> Iterator[Partial]:
         """Send a request and yield the replies that come before it is done."""
         self.start()
         while self._unread:  # replies to a request that the caller has dropped half way
             self._receive(self.timeout, "finishing what was asked before")
         yield from self._exchange(request, seconds, doing)
 
-    def _exchange(
-        self, request: Start | Load | Ask | Score, seconds: float, doing: str
-    ) -> Iterator[Reply | Scored]:
+    def _exchange(self, request: Start | Request, seconds: float, doing: str) -> Iterator[Partial]:
         try:
             self._unread = True
             self.process.send(request)
@@ -123,8 +134,8 @@ class VllmClient:
                 self.stop()
             raise
 
-    def _receive(self, seconds: float, doing: str) -> Reply | Scored | Done:
-        reply: Reply | Scored | Done | Refusal | Failure = self.process.receive(seconds, doing)
+    def _receive(self, seconds: float, doing: str) -> Partial | Done:
+        reply: Partial | Done | Refusal | Failure = self.process.receive(seconds, doing)
         self._unread = not isinstance(reply, Done | Refusal)
         if isinstance(reply, Refusal):
             raise AdammsError(f"vLLM: {reply.reason}")

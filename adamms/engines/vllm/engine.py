@@ -122,6 +122,20 @@ class VllmEngine(Engine):
         pickled = pickle.dumps(recipe)
         together(self.clients, lambda client: client.load(pickled))
 
+    def checksums(self) -> dict[str, str]:
+        """Copy, rank and parameter ("0.1 lm_head.weight") -> a checksum of its live values, buffers included.
+
+        What vLLM has repacked for a CPU cannot be read; there it is one of the layer's outputs for a few
+        inputs.
+        """
+        found: dict[int, dict[str, str]] = {}
+
+        def ask(numbered: tuple[int, VllmClient]) -> None:
+            found[numbered[0]] = numbered[1].checksums()
+
+        together(list(enumerate(self.clients)), ask)
+        return {f"{copy}.{name}": value for copy in sorted(found) for name, value in found[copy].items()}
+
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for reply in self.replies(examples):
             yield reply.example, reply.answer

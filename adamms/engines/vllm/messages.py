@@ -59,6 +59,18 @@ class Scored:
 
 
 @dataclass(frozen=True)
+class Check:
+    """Say what weights the model has: `Checksums`, then `Done`."""
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """Rank and parameter -> a checksum of its live values, e.g. "1 lm_head.weight"."""
+
+    of: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Done:
     """A request is finished; how many images have gone through the vision encoder since the start."""
 

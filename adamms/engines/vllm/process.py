@@ -23,6 +23,8 @@ from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.messages import (
     Ask,
+    Check,
+    Checksums,
     Done,
     Failure,
     Load,
@@ -112,6 +114,14 @@ class Server:
             self.engine.reset_encoder_cache()
         if not self.engine.reset_prefix_cache():
             raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
+
+    def checksums(self) -> dict[str, str]:
+        """Rank and parameter -> a checksum of its live values, of all workers."""
+        return {
+            f"{rank} {name}": value
+            for rank, sums in enumerate(self.engine.collective_rpc("adamms_checksums"))
+            for name, value in sums.items()
+        }
 
     def replies(self, examples: tuple[Example, ...]) -> Iterator[Reply]:
         """The answers as they are done. A refused example raises after the answers to those before it."""
@@ -245,6 +255,8 @@ def serve(connection: Connection) -> None:
                 if isinstance(request, Score):
                     for scored in server.scores(request.said):
                         connection.send(scored)
+                if isinstance(request, Check):
+                    connection.send(Checksums(server.checksums()))
                 connection.send(Done(int(server.engine.collective_rpc("adamms_encoded_images")[0])))
             except Refused as error:
                 connection.send(Refusal(str(error)))

@@ -13,6 +13,7 @@ import torch
 from vllm.config import set_current_vllm_config
 from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
+from adamms.engines.checksum import checksum
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
@@ -23,6 +24,10 @@ RELOAD_LOGGERS = (reload_weights.__module__, reload_weights.__module__.replace("
 TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
 # vLLM's class -> a tensor whose block its loader insists on: Molmo2's joins two tensors to one of embeddings.
 NEEDED = {"Molmo2ForConditionalGeneration": "model.transformer.wte.embedding"}
+
+PROBES = 16  # inputs that stand for a weight which cannot be read
+# Where vLLM's layers keep how wide their inputs are: sharded, replicated, the head.
+INPUT_SIZES = ("input_size_per_partition", "input_size", "embedding_dim")
 
 
 class WorkerExtension:
@@ -61,6 +66,11 @@ class WorkerExtension:
         return self.adamms_encoded
 
     @torch.inference_mode()
+    def adamms_checksums(self) -> dict[str, str]:
+        """Parameter or buffer -> a checksum of its live values on this worker."""
+        return checksums(self.model_runner.get_model())
+
+    @torch.inference_mode()
     def adamms_load(self, pickled: bytes) -> bool:
         """Put the recipe's merged tensors into the live model, in place.
 
@@ -88,6 +98,29 @@ class WorkerExtension:
             )
         changed, self.adamms_written = merged | self.adamms_written, merged
         return any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
+
+
+def checksums(model: torch.nn.Module) -> dict[str, str]:
+    """Name -> checksum, of all parameters and buffers.
+
+    For CPUs vLLM repacks weights, keeps them out of sight and leaves an empty parameter. There the checksum
+    is one of the layer's outputs for a few fixed random inputs.
+    """
+    found = {}
+    for path, layer in model.named_modules():
+        for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
+            if tensor is not None:
+                packed = name == "weight" and tensor.numel() == 0 and tensor.device.type == "cpu"
+                found[f"{path}.{name}"] = checksum(_response(layer) if packed else tensor)
+    return found
+
+
+def _response(layer: Any) -> torch.Tensor:
+    """What a linear layer makes of a few fixed random inputs, without its bias."""
+    width = next(getattr(layer, size) for size in INPUT_SIZES if hasattr(layer, size))
+    inputs = torch.randn(PROBES, width, generator=torch.Generator().manual_seed(0)).to(layer.weight.dtype)
+    outputs: torch.Tensor = layer.quant_method.apply(layer, inputs, None)
+    return outputs
 
 
 def with_siblings(names: set[str], known: Any) -> list[str]:

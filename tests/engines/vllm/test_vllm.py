@@ -62,6 +62,7 @@ class Record:
         untouched: answers before any recipe was loaded.
         visits: (case, answers) in the order visited.
         encoded: images encoded: after the first answers, after the last.
+        sums: checksums before any recipe was loaded, at HALF, and after the last alpha 0.
         scored: what the case SCORED says of `given_texts`, in that order and in the reverse one.
         refusals: what was asked -> (answers that came before the error, its message).
         pid: of the engine's process, which is over.
@@ -70,6 +71,7 @@ class Record:
     untouched: dict[str, Reply]
     visits: list[tuple[Case, dict[str, Reply]]] = field(default_factory=list)
     encoded: list[int] = field(default_factory=list)
+    sums: list[dict[str, str]] = field(default_factory=list)
     scored: list[list[Answer]] = field(default_factory=list)
     refusals: dict[str, tuple[list[str], str]] = field(default_factory=dict)
     pid: int = 0
@@ -147,9 +149,12 @@ def record(pair: Path, target: str, examples: tuple[Example, ...], folder: Path)
     with vllm_engine(pair / target, **SETTINGS, logprobs=LOGPROBS) as engine:
         done = Record(ask(engine, examples))
         done.encoded.append(engine.images_encoded)
+        done.sums.append(engine.checksums())
         for case in ORDER:
             engine.load(recipe(pair, case, target))
             done.visits.append((case, ask(engine, examples)))
+            if case == HALF and len(done.sums) == 1:
+                done.sums.append(engine.checksums())
             if case == SCORED and not done.scored:
                 said = given_texts(examples)
                 done.scored = [scores(engine, said), scores(engine, said[::-1])[::-1]]
@@ -161,6 +166,7 @@ def record(pair: Path, target: str, examples: tuple[Example, ...], folder: Path)
         assert len(set(tokens(ask(engine, text_only)).values())) == 1
         engine.load(recipe(pair, (0.0, ()), target))
         done.visits.append(((0.0, ()), ask(engine, examples)))
+        done.sums.append(engine.checksums())
         done.pid = engine.clients[0].process.pid
         assert alive(done.pid)
     return done
@@ -194,6 +200,14 @@ class TestLiveEngine:
         for case, replies in done.visits:
             assert first.setdefault(case, tokens(replies)) == tokens(replies), case
         assert len({str(own) for own in first.values()}) == len(first)  # else equal answers would say nothing
+
+    def test_checksums_change_with_the_language_model_and_come_back(self, records, target: str) -> None:
+        before, half, after = records(target).sums
+        assert before == after
+        changed = {name for name in before if half[name] != before[name]}
+        assert changed
+        assert all("language_model" in name for name in changed)
+        assert not any("norm" in name for name in changed)  # HALF keeps them
 
     def test_each_image_is_encoded_once_for_all_candidates(self, records, target: str, examples) -> None:
         assert records(target).encoded == [images(examples)] * 2
@@ -325,6 +339,7 @@ def test_two_devices_give_the_tokens_of_one(
     stop = [max(sorted(set(words)), key=words.count)] if parallel == "data_parallel_size" else []
     cut = 0
     with vllm_engine(pair / "target", **SETTINGS, stop=stop, **{parallel: 2}) as engine:
+        at_start = engine.checksums()
         for case in ((0.6, ()), HALF, (0.0, ())):
             engine.load(recipe(pair, case, "target"))
             replies, whole = ask(engine, examples), records("target").at(case)
@@ -334,6 +349,9 @@ def test_two_devices_give_the_tokens_of_one(
                 assert reply.ids == whole[id].ids[: len(reply.ids)]
                 cut += len(reply.ids) < len(whole[id].ids)
         assert engine.images_encoded == images(examples)
+        assert engine.checksums() == at_start
+        copies_and_ranks = {name.split()[0] for name in at_start}
+        assert copies_and_ranks == ({"0.0", "0.1"} if parallel == "tensor_parallel_size" else {"0.0", "1.0"})
         pids = [client.process.pid for client in engine.clients]
     assert not any(alive(pid) for pid in pids)
     assert bool(cut) == bool(stop)

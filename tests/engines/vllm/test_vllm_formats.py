@@ -144,10 +144,13 @@ def test_experts_and_linear_attention_are_swapped_in_place(
     with vllm_engine(merged, **SETTINGS) as engine:
         fresh = tokens(engine, examples)
         assert len(set(fresh)) > len(TEXTS)
+        sums = engine.checksums()
         engine.load(interpolated(target, donor, 0.0))
         assert tokens(engine, examples) != fresh
+        assert engine.checksums() != sums
         engine.load(interpolated(target, donor, 0.6))
         assert tokens(engine, examples) == fresh
+        assert engine.checksums() == sums
 
 
 # The sizes for which vLLM has latent attention, and what it wants said of the router.

@@ -18,7 +18,7 @@ from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.engines.disturbance import disturbed
 from adamms.engines.logs.replay import Replay
-from adamms.engines.store import StoredEngine
+from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import AdammsError
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate

@@ -1,6 +1,6 @@
 """Answers kept by content, so that a killed search continues and several jobs fill one store.
 
-Owns the files and what makes two answers the same one. Knows nothing of search.
+Owns the files. Knows nothing of engines and of search.
 """
 
 import hashlib
@@ -8,24 +8,17 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from functools import cache, cached_property
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from adamms.checkpoint.fingerprint import fingerprint_side_files
-from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.whole_file import write_whole
-from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import Engine
-from adamms.engines.digest import digest, example_digest
+from adamms.engines.digest import digest
 from adamms.errors import AdammsError
-from adamms.merge.recipe import Recipe
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
-OF_SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
 FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
@@ -165,128 +158,3 @@ class NoStore:
 
     def close(self) -> None:
         """Nothing to close."""
-
-
-class StoredEngine:
-    """An engine that generates only what the store lacks, and starts only if something is missing.
-
-    The key holds everything but the example that decides an answer: the recipe's fingerprint (or, of a model
-    that runs as it is, the checkpoint's), the tokenizer, processor and chat template beside the target's
-    weights, and the engine with its version and generation settings. Fingerprints sample at most 3 x 4 KiB of
-    every tensor (`checkpoint.fingerprint`), so a few weights edited by hand may go unnoticed.
-
-    Args:
-        engine: what generates; entered and left together with this one.
-        folder: of the store; None for no store.
-        checkpoint: the model that the engine was made from.
-
-    Attributes:
-        found: how many answers the store had so far.
-        generated: how many were missing and have been generated.
-        scores_found, scores_made: the same of scores.
-        damaged: how many lines of the store were left out, being torn or changed.
-    """
-
-    def __init__(self, engine: Engine, folder: Path | None, checkpoint: Checkpoint) -> None:
-        self.engine = engine
-        self.folder = folder
-        self.checkpoint = checkpoint
-        self.found = 0
-        self.generated = 0
-        self.scores_found = 0
-        self.scores_made = 0
-        self._damaged: dict[str, int] = {}  # by what the answers are of
-        self._recipe: Recipe | None = None
-        self._loaded = True  # as long as there is no recipe, the model as it is
-        self._digest = cache(example_digest)
-
-    @property
-    def identity(self) -> str:
-        return self.engine.identity
-
-    @property
-    def damaged(self) -> int:
-        return sum(self._damaged.values())
-
-    def __enter__(self) -> Self:
-        self.engine.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._digest.cache_clear()
-        self.engine.__exit__(*error)
-
-    def load(self, recipe: Recipe) -> None:
-        """Remember the recipe; the engine loads it when an answer turns out to be missing."""
-        self._recipe, self._loaded = recipe, False
-
-    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
-        """Stored answers at once, then the missing ones as the engine gives and the store keeps them.
-
-        Examples that ask the same of the same image get the same answer, generated once.
-        """
-
-        def ask(places: Sequence[int]) -> Iterator[tuple[int, Answer]]:
-            by_id = {examples[place].id: place for place in places}
-            for name, answer in self.engine.generate([examples[place] for place in places]):
-                yield by_id[name], answer
-
-        digests = [self._digest(example) for example in examples]
-        for place, answer, known in self._given(self._subject(), digests, ask):
-            self.found += known
-            self.generated += not known
-            yield examples[place].id, answer
-
-    def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
-        """As `generate`, for scores. They have keys of their own in the store."""
-
-        def ask(places: Sequence[int]) -> Iterator[tuple[int, Answer]]:
-            for number, answer in self.engine.score([said[place] for place in places]):
-                yield places[number], answer
-
-        digests = [digest(json.dumps([self._digest(example), text]).encode()) for example, text in said]
-        for place, answer, known in self._given(self._subject() | OF_SCORES, digests, ask):
-            self.scores_found += known
-            self.scores_made += not known
-            yield place, answer
-
-    def _given(
-        self,
-        subject: Mapping[str, str],
-        digests: Sequence[str],
-        ask: Callable[[Sequence[int]], Iterator[tuple[int, Answer]]],
-    ) -> Iterator[tuple[int, Answer, bool]]:
-        """(place in `digests`, answer, whether the store had it); what is the same is asked once.
-
-        Args:
-            ask: has the engine answer what is at these places.
-        """
-        store = NoStore() if self.folder is None else AnswerStore(self.folder, subject)
-        known = store.read()
-        self._damaged.setdefault(str(subject), store.damaged)  # later it includes what others are writing now
-        missing: dict[str, list[int]] = {}
-        for place, key in enumerate(digests):
-            if key in known:
-                yield place, known[key], True
-            else:
-                missing.setdefault(key, []).append(place)
-        if not missing:
-            return
-        if self._recipe is not None and not self._loaded:
-            self.engine.load(self._recipe)
-            self._loaded = True
-        with closing(store):
-            for asked, answer in ask([alike[0] for alike in missing.values()]):
-                store.add(digests[asked], answer)
-                for place in missing[digests[asked]]:
-                    yield place, answer, False
-
-    def _subject(self) -> dict[str, str]:
-        own, recipe = self.checkpoint, self._recipe
-        model = {"checkpoint": own.fingerprint} if recipe is None else {"recipe": recipe.fingerprint}
-        return model | {"inputs": self._inputs, "engine": self.engine.identity}
-
-    @cached_property
-    def _inputs(self) -> str:
-        """A digest of what turns a question into the model's inputs, and tokens into text."""
-        return fingerprint_side_files(self.checkpoint.folder)

@@ -18,7 +18,8 @@ from slow_engine import BrokenEngine, SlowEngine, answer_at, processes, write_an
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.digest import example_digest
-from adamms.engines.store import AnswerStore, StoredEngine
+from adamms.engines.store import AnswerStore
+from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import AdammsError
 
 WRITERS = 5

@@ -100,7 +100,7 @@ def live_checkpoint(run: Run, checkpoint: Checkpoint, source: Source) -> Abstrac
     """
     assert not isinstance(run.engine, Replay), "settings lets logs in with mode=search alone"
     engine = run.engine.live(checkpoint.folder, prompt_files(source))
-    return StoredEngine(engine, run.store, checkpoint)
+    return StoredEngine(engine, run.store, checkpoint, run.engine.verify_swaps)
 
 
 def check_runnable(run: Run, model: OpenModel) -> None:

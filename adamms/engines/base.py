@@ -4,7 +4,7 @@ No library that generates is imported here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self
@@ -14,6 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 
 NO_END = (
@@ -34,6 +35,10 @@ class PromptFiles:
 
     tokenizer: Path | None = None
     chat_template: str | None = None
+
+
+class UnprovenError(AdammsError):
+    """What a live model holds is not what it should hold."""
 
 
 class Engine(Protocol):
@@ -63,8 +68,22 @@ class Engine(Protocol):
 
         The recipe's target must be the model that the engine was made from: tensors that the plan keeps
         are not touched.
+
+        Raises:
+            AdammsError: among others, a merged tensor that the live model does not take.
         """
         ...
+
+    def checksums(self) -> Mapping[str, str]:
+        """What the live model holds now: name of a tensor -> its checksum (`checksum.checksums_of`).
+
+        The names are those of the files, or the engine's own with copy and rank before them: '0.1 NAME'. Of
+        an engine that says none, swaps are not proven.
+
+        Raises:
+            UnprovenError: the live model does not use what candidates are written into.
+        """
+        return {}
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         """(example id, answer) as answers are done, greedy and deterministic, each example once."""
@@ -93,6 +112,7 @@ class EngineSettings(ABC):
         logprobs: how many of the likeliest tokens are kept, with their log-probabilities, at every position
             of an answer; 0 for none.
         stop: texts before which an answer ends.
+        verify_swaps: whether candidates are proven to have come in and gone again: see `swaps`.
     """
 
     name: ClassVar[str]  # the option of the group, e.g. engine=vllm
@@ -101,6 +121,7 @@ class EngineSettings(ABC):
     max_new_tokens: PositiveInt
     logprobs: NonNegativeInt
     stop: tuple[Annotated[str, MinLen(1)], ...]
+    verify_swaps: bool
 
     @abstractmethod
     def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> Engine:

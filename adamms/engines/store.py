@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class AnswerStore:
 
     Attributes:
         damaged: how many lines the last `read` has left out.
+        written: this process's own files.
 
     Raises:
         AdammsError: a folder that cannot be read or written.
@@ -58,6 +59,7 @@ class AnswerStore:
         self.subject = {"format": str(FORMAT), **subject}
         self.folder = folder / digest(json.dumps(self.subject, sort_keys=True).encode())
         self.damaged = 0
+        self.written: list[Path] = []
         self._file: int | None = None
         self._flushed = 0.0
 
@@ -131,9 +133,9 @@ class AnswerStore:
         description = self.folder / "key.json"
         if not description.exists():
             write_whole(description, json.dumps(self.subject, indent=2) + "\n")
-        name = f"{time.time_ns():020d}-{uuid.uuid4().hex}{CHECKED}"
+        self.written.append(self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}{CHECKED}")
         self._flushed = time.monotonic()
-        return os.open(self.folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
+        return os.open(self.written[-1], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -149,6 +151,7 @@ class NoStore:
     """Keeps nothing."""
 
     damaged = 0
+    written: Sequence[Path] = ()
 
     def read(self) -> dict[str, Answer]:
         return {}

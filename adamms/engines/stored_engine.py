@@ -5,7 +5,7 @@ Owns what makes two answers the same one. Knows nothing of search.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Self
@@ -14,9 +14,10 @@ from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import Engine
+from adamms.engines.base import Engine, UnprovenError
 from adamms.engines.digest import digest, example_digest
 from adamms.engines.store import AnswerStore, NoStore
+from adamms.engines.swaps import ProvenSwaps, Swaps
 from adamms.merge.recipe import Recipe
 
 OF_SCORES = {"of": "scores"}  # what the key of scores has beside that of answers
@@ -30,10 +31,14 @@ class StoredEngine:
     weights, and the engine with its version and generation settings. Fingerprints sample at most 3 x 4 KiB of
     every tensor (`checkpoint.fingerprint`), so a few weights edited by hand may go unnoticed.
 
+    Answers are kept as they come, also before their candidate's swap is proven (see `swaps`): where the proof
+    fails, they are taken out of the store again.
+
     Args:
         engine: what generates; entered and left together with this one.
         folder: of the store; None for no store.
         checkpoint: the model that the engine was made from.
+        verify: whether swaps are proven: the first one at once, and what follows by `prove`.
 
     Attributes:
         found: how many answers the store had so far.
@@ -42,8 +47,12 @@ class StoredEngine:
         damaged: how many lines of the store were left out, being torn or changed.
     """
 
-    def __init__(self, engine: Engine, folder: Path | None, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, engine: Engine, folder: Path | None, checkpoint: Checkpoint, verify: bool = False
+    ) -> None:
         self.engine = engine
+        self._swaps = ProvenSwaps(engine) if verify else Swaps(engine)
+        self._doubtful: list[Path] = []  # files of answers whose candidates' swaps are not proven
         self.folder = folder
         self.checkpoint = checkpoint
         self.found = 0
@@ -69,11 +78,30 @@ class StoredEngine:
 
     def __exit__(self, *error: object) -> None:
         self._digest.cache_clear()
-        self.engine.__exit__(*error)
+        try:
+            if not any(error):
+                self.prove()
+        finally:
+            self.engine.__exit__(*error)
+
+    def prove(self) -> None:
+        """Prove the swaps since the last proof, if there were any.
+
+        Raises:
+            AdammsError: the engine does not hold what it should. The answers since the last proof are no
+                longer in the store.
+        """
+        with self._withdrawn():
+            if self._swaps.prove():
+                self._loaded = self._recipe is None
+        self._doubtful.clear()
 
     def load(self, recipe: Recipe) -> None:
         """Remember the recipe; the engine loads it when an answer turns out to be missing."""
         self._recipe, self._loaded = recipe, False
+
+    def checksums(self) -> Mapping[str, str]:
+        return self.engine.checksums()
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         """Stored answers at once, then the missing ones as the engine gives and the store keeps them.
@@ -128,13 +156,32 @@ class StoredEngine:
         if not missing:
             return
         if self._recipe is not None and not self._loaded:
-            self.engine.load(self._recipe)
+            with self._withdrawn():
+                self._swaps.load(self._recipe)
             self._loaded = True
+            if not self._swaps.doubtful:
+                self._doubtful.clear()
         with closing(store):
             for asked, answer in ask([alike[0] for alike in missing.values()]):
                 store.add(digests[asked], answer)
+                if self._swaps.doubtful and self._doubtful[-1:] != store.written[-1:]:
+                    self._doubtful += store.written[-1:]
                 for place in missing[digests[asked]]:
                     yield place, answer, False
+
+    @contextmanager
+    def _withdrawn(self) -> Iterator[None]:
+        """Take doubtful answers out of the store if a proof fails; what fails otherwise leaves them."""
+        try:
+            yield
+        except UnprovenError as error:
+            answers = 0
+            for file in self._doubtful:
+                answers += file.read_bytes().count(b"\n")
+                file.unlink()
+            self._doubtful.clear()
+            stored = f"; {answers} answers since the last proof are taken out of the store, the others stay"
+            raise UnprovenError(f"{error}{stored * (self.folder is not None)}") from error
 
     def _subject(self) -> dict[str, str]:
         own, recipe = self.checkpoint, self._recipe

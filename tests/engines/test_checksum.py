@@ -1,44 +1,42 @@
-"""Checksums of tensors: the same for the same values, others for any one value changed."""
-
-import struct
+"""A checksum sees every changed bit, wherever the tensor lies."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.engines import checksum as module
-from adamms.engines.checksum import CHAIN, SPREAD, checksum
+from adamms.engines.checksum import checksum, checksums_of
+
+DTYPES = (torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.float8_e4m3fn)
 
 
-def reference(content: bytes, block: int) -> str:
-    """In Python's whole numbers."""
-    content += bytes(-len(content) % 8)
-    words = struct.unpack(f"<{len(content) // 8}Q", content)
-    total = 0
-    for start in range(0, len(words), block):
-        step = sum(w * (2 * i + 1) * SPREAD for i, w in enumerate(words[start : start + block]))
-        total = total * CHAIN + step
-    return f"{total % 2**64:016x}"
+@given(
+    dtype=st.sampled_from(DTYPES),
+    size=st.integers(1, 9000),
+    offset=st.integers(0, 9),
+    place=st.floats(0, 1, exclude_max=True),
+    bit=st.integers(0, 7),
+)
+def test_one_bit_changes_it_and_where_the_bytes_lie_does_not(
+    dtype: torch.dtype, size: int, offset: int, place: float, bit: int
+) -> None:
+    generator = torch.Generator().manual_seed(size)
+    raw = torch.randint(256, ((size + offset) * dtype.itemsize,), dtype=torch.uint8, generator=generator)
+    tensor = raw.view(dtype)[offset:]
+    before = checksum(tensor)
+    assert checksum(tensor.clone()) == before
+    raw[offset * dtype.itemsize + int(place * size * dtype.itemsize)] ^= 1 << bit
+    assert checksum(tensor) != before
 
 
-@given(content=st.binary(max_size=70), place=st.integers(0, 69), flip=st.integers(1, 255))
-def test_it_is_the_sum_of_all_words_and_shows_one_changed_byte(content: bytes, place: int, flip: int) -> None:
-    tensor = torch.tensor(list(content), dtype=torch.uint8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK_WORDS", 3)
-        own = checksum(tensor)
-        assert own == reference(content, 3)
-        if place < len(content):
-            tensor[place] ^= flip
-            assert checksum(tensor) != own
+def test_dtype_shape_and_the_order_of_blocks_count() -> None:
+    tensor = torch.arange(2 * 4096, dtype=torch.float32).reshape(2, 4096)
+    others = (tensor.reshape(4096, 2), tensor.view(torch.int32), tensor.flip(0), tensor[:1], tensor[:0])
+    assert len({checksum(each) for each in (tensor, *others)}) == 6
+    assert checksum(tensor.T) == checksum(tensor.T.contiguous())
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float8_e4m3fn, torch.bool, torch.float64])
-def test_only_the_values_count_not_how_they_lie_in_memory(dtype: torch.dtype) -> None:
-    values = torch.arange(15).view(3, 5).to(dtype)
-    padded = torch.zeros(4, 7, dtype=dtype)
-    padded[1:, 2:] = values
-    assert checksum(padded[1:, 2:]) == checksum(values)
-    assert checksum(values.flip(0)) != checksum(values)
-    assert checksum(values[0, 0]) == checksum(values[:1, :1])
+@pytest.mark.parametrize(("shape", "count"), [((3, 64, 64), 3), ((3, 2, 4), 1), ((64, 64), 1), ((), 1)])
+def test_experts_in_one_tensor_have_one_each(shape: tuple[int, ...], count: int) -> None:
+    found = checksums_of("w", torch.zeros(shape))
+    assert list(found) == (["w"] if count == 1 else [f"w[{i}]" for i in range(count)])

@@ -1,13 +1,16 @@
 """Engines with the settings of conf/engine, and what a test sets otherwise."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from configured import configured
 
+from adamms.checkpoint.reader import open_checkpoint
 from adamms.engines.base import PromptFiles
 from adamms.engines.transformers.engine import TransformersEngine
 from adamms.engines.vllm.engine import VllmEngine
+from adamms.models.registration import load_model
 
 # What conf/engine reads of other groups, as it is there by default.
 ELSEWHERE: dict[str, dict[str, Any]] = {
@@ -29,4 +32,15 @@ def transformers_engine(folder: Path, files: PromptFiles | None = None, **own: A
 
 def vllm_engine(folder: Path, **own: Any) -> VllmEngine:
     engine: VllmEngine = settings_of("vllm", **own).live(folder)
+    return engine
+
+
+def engine_without_processor(folder: Path) -> TransformersEngine:
+    """It can load recipes, and answers nothing."""
+    from adamms.engines.transformers.live_weights import LiveWeights  # takes seconds to import
+
+    model = load_model(folder)
+    stored = {name: entry.shape for name, entry in open_checkpoint(folder).tensors.items()}
+    engine = transformers_engine(folder)
+    engine.__dict__["live"] = SimpleNamespace(model=model, weights=LiveWeights(model, stored))
     return engine

@@ -55,6 +55,9 @@ class SlowEngine:
         self.loads += 1
         (self.alpha,) = recipe.coefficients.values()
 
+    def checksums(self) -> dict[str, str]:
+        return {"alpha": str(self.alpha)}
+
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for start in range(0, len(examples), self.batch_size):
             batch = examples[start : start + self.batch_size]

@@ -66,6 +66,7 @@ def search(run: Run, console: Console) -> Result:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
         selection = run.strategy.choose(asker, run.grid, questions.searched)
+        engine.prove()
         cost = asker.cost
         winner = selection.overall.candidate
         write_json(run.output / "plan.json", merges.plan.to_json())
@@ -75,6 +76,7 @@ def search(run: Run, console: Console) -> Result:
         evaluation = None
         with told(console, "the models are") as failed:
             evaluation = score(run, asker, answers, questions)
+            engine.prove()
         tell_of_store(console, engine)
     # The target's engine has made room for the donors'.
     evaluation, notes = with_donors(run, console, merges, evaluation, questions)

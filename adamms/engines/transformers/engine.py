@@ -5,7 +5,7 @@ Inputs are prepared once for all candidates, as far as there is room for them. T
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
@@ -45,8 +45,8 @@ class Transformers(EngineSettings):
     """Batched greedy generation with transformers' Auto classes, which know the native families too.
 
     >>> settings = Transformers(
-    ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), accelerator="auto", precision="auto",
-    ...     input_cache_gb=2,
+    ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), verify_swaps=True,
+    ...     accelerator="auto", precision="auto", input_cache_gb=2,
     ... )
     >>> engine = settings.live(Path("model"))  # not started: the folder is read when it is first asked
     >>> settings.name
@@ -147,6 +147,9 @@ class TransformersEngine(Engine):
         for group in weights.groups_of(names):
             weights.convert(group, {name: recipe.tensor(name) for name in group.sources})
         self._written = merged
+
+    def checksums(self) -> Mapping[str, str]:
+        return self.live.weights.checksums()
 
     def _check_fits(self, name: str, shape: tuple[int, ...]) -> None:
         """Raise AdammsError unless a tensor of this name and shape can be replaced in place."""

@@ -14,6 +14,8 @@ import torch
 from transformers.core_model_loading import Concatenate, MergeModulelist, Transpose, dot_natural_key
 
 from adamms.architectures.renaming import Renaming
+from adamms.engines.base import UnprovenError
+from adamms.engines.checksum import checksums_of
 
 Shape = tuple[int, ...]
 # A converter's source pattern -> the tensors that match it, in the order of their names.
@@ -71,6 +73,7 @@ class LiveWeights:
         unused = model._keys_to_ignore_on_load_unexpected or ()
         ignored = set()
         found: dict[str, Group] = {}
+        self._keys: dict[str, str] = {}  # stored name -> live name
         keys: dict[int, str] = {}  # address in memory -> live name
         for name in sorted(stored, key=dot_natural_key):  # as the loader does
             renamed = renaming.find(name)
@@ -82,7 +85,7 @@ class LiveWeights:
                 tensor = self._live[key]
                 if tensor.numel() and keys.setdefault(tensor.data_ptr(), key) != key:
                     tensor = self._live[key] = self._untied(key)  # a merge may part what the files hold twice
-                self.views[name] = tensor
+                self.views[name], self._keys[name] = tensor, key
             else:
                 found.setdefault(key, Group(key, renamed.converter)).sources[name] = renamed.pattern
         self.ignored = frozenset(ignored)
@@ -90,9 +93,32 @@ class LiveWeights:
             views = self._views(group, stored)
             if views is None:
                 self.groups |= dict.fromkeys(group.sources, group)
+                if len(group.sources) == 1 or len(group.converter.target_patterns) == 1:
+                    self._keys |= dict.fromkeys(group.sources, group.key)
             else:
                 self.views |= zip(_names(group), views, strict=True)
+                self._keys |= dict.fromkeys(group.sources, group.key)
         self.stored = {name: stored[name] for name in (*self.views, *self.groups)}
+
+    def checksums(self) -> dict[str, str]:
+        """Stored name -> checksum of what is live of it; of what is not stored so, live name -> checksum.
+
+        Raises:
+            UnprovenError: a view that is no part of the model any more, or a tie that is broken.
+        """
+        live = dict(self._model.named_parameters(remove_duplicate=False))
+        live |= dict(self._model.named_buffers(remove_duplicate=False))
+        untold = live.keys() - set(self._keys.values())
+        held = {name: live[key] for name, key in self._keys.items()}
+        lost = [name for name, view in self.views.items() if not _is_part(view, held[name])]
+        ties = self._model.all_tied_weights_keys
+        lost += [tied for tied in ties if tied in untold and not _is_part(live[tied], live[ties[tied]])]
+        if lost:
+            raise UnprovenError(f"the live model does not use the weights that are swapped in: {lost[0]}")
+        found: dict[str, str] = {}
+        for name, tensor in (held | self.views | {key: live[key] for key in sorted(untold)}).items():
+            found |= checksums_of(name, tensor)
+        return found
 
     def groups_of(self, names: Iterable[str]) -> list[Group]:
         """The groups that hold any of these tensors, each once."""
@@ -150,6 +176,12 @@ class LiveWeights:
         for operation, operands in reversed(steps):
             views = _undone(operation, converter.source_patterns, operands, views)
         return [view for pattern in dict.fromkeys(group.sources.values()) for view in views[pattern]]
+
+
+def _is_part(view: torch.Tensor, tensor: torch.Tensor) -> bool:
+    """Whether a view lies in the memory of a tensor."""
+    first = view.data_ptr() - tensor.data_ptr()
+    return view.device == tensor.device and 0 <= first <= max(0, tensor.nbytes - view.nbytes)
 
 
 def _names(group: Group) -> list[str]:

@@ -13,7 +13,7 @@ import torch
 from vllm.config import set_current_vllm_config
 from vllm.model_executor.model_loader.reload.inplace import reload_weights
 
-from adamms.engines.checksum import checksum
+from adamms.engines.checksum import checksums_of
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
@@ -106,12 +106,12 @@ def checksums(model: torch.nn.Module) -> dict[str, str]:
     For CPUs vLLM repacks weights, keeps them out of sight and leaves an empty parameter. There the checksum
     is one of the layer's outputs for a few fixed random inputs.
     """
-    found = {}
+    found: dict[str, str] = {}
     for path, layer in model.named_modules():
         for name, tensor in (*layer._parameters.items(), *layer._buffers.items()):
             if tensor is not None:
                 packed = name == "weight" and tensor.numel() == 0 and tensor.device.type == "cpu"
-                found[f"{path}.{name}"] = checksum(_response(layer) if packed else tensor)
+                found |= checksums_of(f"{path}.{name}", _response(layer) if packed else tensor)
     return found
 
 

@@ -3,19 +3,16 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
-from configured_engines import transformers_engine
+from configured_engines import engine_without_processor
 from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 from tiny_merges import published
 from tiny_types import relayout_experts, save_tiny
 from twins import twin
 
-from adamms.engines.transformers.engine import TransformersEngine
-from adamms.engines.transformers.live_weights import LiveWeights
 from adamms.errors import AdammsError
 from adamms.models.registration import load_model
 
@@ -28,15 +25,6 @@ def as_saved(folder: Path) -> Path:
 
 def transposed(folder: Path) -> Path:
     return relayout_experts(folder, fused=True, transposed=True)
-
-
-def engine_without_processor(folder: Path) -> TransformersEngine:
-    """It can load recipes, and answers nothing."""
-    model = load_model(folder)
-    stored = {name: entry.shape for name, entry in twin(folder, folder, 0.0).target.tensors.items()}
-    engine = transformers_engine(folder)
-    engine.__dict__["live"] = SimpleNamespace(model=model, weights=LiveWeights(model, stored))
-    return engine
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from adamms.engines.swaps import ProvenSwaps
 from adamms.engines.transformers import engine as engine_module
 from adamms.engines.transformers.engine import TransformersEngine
 from adamms.merge.recipe import Recipe
+from adamms.merge.sources import Sources
 
 # (tensor, how often it was written before) -> whether it is lost now
 Fault = Callable[[Recipe, int], bool]
@@ -44,13 +45,13 @@ def losing(monkeypatch: pytest.MonkeyPatch, lost: str, fault: Fault, expert: int
     """Have the engine lose one tensor, or one expert in it, where the fault says so."""
     write, written = engine_module.write, 0
 
-    def faulty(recipe: Recipe, name: str, view: torch.Tensor) -> None:
+    def faulty(recipe: Recipe, name: str, view: torch.Tensor, sources: Sources) -> None:
         nonlocal written
         if name != lost or not fault(recipe, written):
-            write(recipe, name, view)
+            write(recipe, name, view, sources)
         elif expert is not None:
             kept = view[expert].clone()
-            write(recipe, name, view)
+            write(recipe, name, view, sources)
             view[expert] = kept
         written += name == lost and recipe.changes
 

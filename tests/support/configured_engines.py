@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import torch
 from configured import configured
 
 from adamms.checkpoint.reader import open_checkpoint
@@ -42,5 +43,7 @@ def engine_without_processor(folder: Path) -> TransformersEngine:
     model = load_model(folder)
     stored = {name: entry.shape for name, entry in open_checkpoint(folder).tensors.items()}
     engine = transformers_engine(folder)
-    engine.__dict__["live"] = SimpleNamespace(model=model, weights=LiveWeights(model, stored))
+    engine.__dict__["live"] = SimpleNamespace(
+        model=model, weights=LiveWeights(model, stored), device=torch.device("cpu")
+    )
     return engine

@@ -24,6 +24,7 @@ from adamms.engines.base import NO_END, Engine, EngineSettings, PromptFiles
 from adamms.engines.transformers.kept_inputs import KeptInputs
 from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
+from adamms.merge.sources import Sources
 from adamms.models.registration import is_text_only
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class Transformers(EngineSettings):
 
     >>> settings = Transformers(
     ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), verify_swaps=True,
-    ...     accelerator="auto", precision="auto", input_cache_gb=2,
+    ...     accelerator="auto", precision="auto", source_cache="mmap", input_cache_gb=2,
     ... )
     >>> engine = settings.live(Path("model"))  # not started: the folder is read when it is first asked
     >>> settings.name
@@ -55,6 +56,7 @@ class Transformers(EngineSettings):
     Args:
         accelerator: the kind of device, in Lightning Fabric's words.
         precision: `auto` for the checkpoint's own dtype, or one of Fabric's.
+        source_cache: where the merge's inputs are between candidates, see `merge.sources`.
         input_cache_gb: how much of the prepared inputs is kept for the next candidate.
     """
 
@@ -62,6 +64,7 @@ class Transformers(EngineSettings):
 
     accelerator: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "32-true", "bf16-true", "16-true"]
+    source_cache: Literal["mmap", "pinned", "gpu"]
     input_cache_gb: NonNegativeFloat
 
     def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> "TransformersEngine":
@@ -121,6 +124,7 @@ class TransformersEngine(Engine):
     def __exit__(self, *error: object) -> None:
         self._kept.keep_only(())
         if "live" in self.__dict__:
+            self.__dict__.pop("sources", None)
             del self.live
             torch.cuda.empty_cache()  # does nothing where CUDA was not used
 
@@ -132,8 +136,13 @@ class TransformersEngine(Engine):
         s = self.settings
         return LiveModel(self.folder, self.prompt_files, s, s.accelerator, s.precision)
 
+    @cached_property
+    def sources(self) -> Sources:
+        """Reads the merge's inputs to where the model is."""
+        return Sources(self.live.device, self.settings.source_cache)
+
     def load(self, recipe: Recipe) -> None:
-        weights = self.live.weights
+        weights, sources = self.live.weights, self.sources
         merged = frozenset(recipe.mapped) - weights.ignored
         # Another plan may have merged other tensors before: they become the target's again.
         self._written |= merged
@@ -141,11 +150,11 @@ class TransformersEngine(Engine):
         for name in names:
             self._check_fits(name, recipe.target.tensors[name].shape)
         views = [name for name in names if name in weights.views]
-        workers = recipe.workers or default_workers()
-        for _ in in_order(views, lambda name: write(recipe, name, weights.views[name]), workers):
+        workers = recipe.workers or default_workers() if sources.device.type == "cpu" else 1
+        for _ in in_order(views, lambda name: write(recipe, name, weights.views[name], sources), workers):
             pass
         for group in weights.groups_of(names):
-            weights.convert(group, {name: recipe.tensor(name) for name in group.sources})
+            weights.convert(group, {name: recipe.tensor(name, sources) for name in group.sources})
         self._written = merged
 
     def checksums(self) -> Mapping[str, str]:
@@ -205,14 +214,14 @@ class TransformersEngine(Engine):
 
 
 @torch.no_grad()
-def write(recipe: Recipe, name: str, view: torch.Tensor) -> None:
+def write(recipe: Recipe, name: str, view: torch.Tensor, sources: Sources) -> None:
     """Copy a merged tensor into the live one, some rows at a time: it is never in memory as a whole."""
     if not recipe.computes(recipe.slots[name]):
-        view.copy_(recipe.tensor(name))
+        view.copy_(recipe.tensor(name, sources))
         return
     rows = torch.atleast_1d(view)
     width = math.prod(rows.shape[1:])
-    for start, piece in recipe.pieces(name):
+    for start, piece in recipe.pieces(name, sources):
         part = piece.view(-1, *rows.shape[1:])
         rows[start // width : start // width + len(part)].copy_(part)
 

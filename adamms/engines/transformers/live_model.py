@@ -63,6 +63,11 @@ class LiveModel:
         stored = open_checkpoint(folder).tensors
         self.weights = LiveWeights(model, {name: entry.shape for name, entry in stored.items()})
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.fabric.device
+
     @torch.inference_mode()
     def respond(self, inputs: Any) -> list[Answer]:
         """One answer per row of the batch."""

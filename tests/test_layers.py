@@ -189,21 +189,3 @@ def test_no_heavy_package_is_loaded_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_a_plan_by_specs_loads_nothing_that_generates(qwen2: Path, tmp_path: Path) -> None:
-    """Neither what an engine would need nor what derives an architecture: each costs seconds."""
-    arguments = [
-        *("run.py", "mode=plan", "model=custom", f"model.target.path={qwen2}"),
-        *(f"model.donors.a.path={qwen2}", f"output={tmp_path}", f"hydra.run.dir={tmp_path}"),
-    ]
-    heavy = tuple(name for name in HEAVY if name not in ("jinja2", "openpyxl"))
-    code = (
-        f"import runpy, sys; sys.argv = {arguments!r}\n"
-        f"runpy.run_path('run.py', run_name='__main__')\n"
-        f"print([name for name in {heavy!r} if name in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT.parent
-    )
-    assert done.stdout.splitlines()[-1] == "[]"

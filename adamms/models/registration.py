@@ -13,6 +13,7 @@ from typing import Any
 import adamms.models
 from adamms.checkpoint.reader import read_config, read_json
 from adamms.errors import AdammsError
+from adamms.models.auto_tables import auto_tables
 from adamms.models.family import Family
 
 # A folder with one of the first has a tokenizer; with the second, a processor that transformers saved.
@@ -22,6 +23,14 @@ _PROCESSOR_FILE = "processor_config.json"
 _SENSES = re.compile("vision|visual|image|img|video|audio|speech")
 # Where the config.json of Qwen-Omni has the part that answers in text.
 _THINKER = "thinker_config"
+# The Auto classes that load a model which answers -> their tables of what they know, in order of preference.
+AUTO_CLASSES = {
+    "AutoModelForImageTextToText": "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    "AutoModelForMultimodalLM": "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
+    "AutoModelForSpeechSeq2Seq": "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
+    "AutoModelForTextToWaveform": "MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES",
+    "AutoModelForCausalLM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+}
 _OFFLINE = {"local_files_only": True, "trust_remote_code": False}  # else transformers asks on the terminal
 
 
@@ -78,15 +87,7 @@ def auto_class(config: Mapping[str, Any]) -> str:
     images, of other media, of speech, of speaking and of text alone. A config.json without a `model_type` is
     read by the class itself alone.
     """
-    from transformers.models.auto import modeling_auto
-
-    classes = {
-        "AutoModelForImageTextToText": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-        "AutoModelForMultimodalLM": modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES,
-        "AutoModelForSpeechSeq2Seq": modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-        "AutoModelForTextToWaveform": modeling_auto.MODEL_FOR_TEXT_TO_WAVEFORM_MAPPING_NAMES,
-        "AutoModelForCausalLM": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    }
+    classes = dict(zip(AUTO_CLASSES, auto_tables(*AUTO_CLASSES.values()), strict=True))
     model_type, declared = config.get("model_type"), config.get("architectures") or []
     for name in declared:
         for auto, known in classes.items():

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from huggingface_hub import metadata_load
 
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.side_files import leads_out
@@ -33,6 +32,8 @@ CITATION = """@inproceedings{du2025adamms,
   eprint = {2503.23733},
   archivePrefix = {arXiv}
 }"""
+# A card's metadata, between two lines of dashes above its text.
+_FRONT = re.compile(r"\s*---[^\S\n]*\n(.*?)^---\s*$", re.DOTALL | re.MULTILINE)
 # What Markdown, HTML or the hub's own extensions would read as markup.
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$@!])")
 
@@ -54,7 +55,7 @@ class Origin:
         """What the card in a checkpoint's folder says."""
         card = folder / "README.md"
         try:
-            said = None if leads_out(folder, card) else (metadata_load(card) or {}).get("license")
+            said = None if leads_out(folder, card) else _front(card).get("license")
         except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return cls(name)
         licences = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, str)]
@@ -107,6 +108,13 @@ def write_card(
     text = f"---\n{front}\n---\n\n" + "\n\n".join(blocks) + "\n"
     write_whole(folder / "README.md", text)
     return text
+
+
+def _front(card: Path) -> dict[str, Any]:
+    """The metadata of a model card; {} where there is none."""
+    found = _FRONT.match(card.read_text(encoding="utf-8-sig"))
+    said = yaml.safe_load(found[1]) if found else None
+    return said if isinstance(said, dict) else {}
 
 
 def _remote_code(folder: Path, target: str) -> list[str]:

@@ -19,14 +19,11 @@ a layer in one tensor, with Qwen3-235B-A22B per expert, and the latter with itse
 
 import argparse
 import json
-import os
 import shutil
 import statistics
 import struct
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -36,6 +33,9 @@ from typing import Any
 import torch
 import yaml
 from torch._subclasses.fake_tensor import FakeTensorMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from measured import Run, run
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests/fixtures"
@@ -188,28 +188,6 @@ def models_of(pair: str) -> dict[str, str]:
         return dict(zip(("target", "donors.a"), pair.split(" <- "), strict=True))
     entries = yaml.safe_load((ROOT / f"conf/model/{pair}.yaml").read_text())["defaults"]
     return {k.removeprefix("/checkpoint@"): v for entry in entries for k, v in entry.items()}
-
-
-@dataclass(frozen=True)
-class Run:
-    """Seconds of one process, and its largest memory in GB."""
-
-    wall: float
-    processor: float
-    memory: float
-
-
-def run(command: list[str], folder: Path) -> Run:
-    start = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if status:
-            said.seek(0)
-            sys.exit(f"{' '.join(command[:2])} failed:\n{said.read()}")
-    return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6)
 
 
 def measure(pair: str, folder: Path, rounds: int) -> None:

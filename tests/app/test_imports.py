@@ -1,0 +1,58 @@
+"""What a mode does not import: packages that take seconds and that it has no use for."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from command import ROOT, STRANGERS
+
+# Nothing but an engine, a tracker or a class of transformers has a use for these.
+ENGINES = (
+    "vllm", "wandb", "transformers", "lightning", "torchmetrics", "torchvision", "accelerate", "peft",
+    "sentence_transformers", "sklearn", "scipy", "pandas", "matplotlib", "plotly", "gradio", "openpyxl",
+    "cma", "numba", "sympy", "triton", "torch._dynamo", "torch.distributed.tensor", "httpx",
+    "huggingface_hub.hf_api",
+)  # fmt: skip
+# Nor has --help for these.
+WORK = ("torch", "numpy", "pydantic", "rich", "jinja2", "PIL", "tokenizers", "huggingface_hub", "safetensors")
+
+
+def loaded(runs: Sequence[Sequence[str]], modules: Sequence[str], folder: Path) -> list[str]:
+    """Which of `modules` are there after these command lines, one after the other in one new process."""
+    code = """
+import json, runpy, sys
+runs, modules, program = json.loads(sys.argv[1])
+for arguments in runs:
+    sys.argv = [program, *arguments]
+    try:
+        runpy.run_path(program, run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, end.code
+print("\\n" + json.dumps([name for name in modules if name in sys.modules]))
+"""
+    given = json.dumps([runs, modules, str(ROOT / "run.py")])
+    done = subprocess.run([sys.executable, "-c", code, given], capture_output=True, text=True, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_help_imports_what_reads_the_configuration(tmp_path: Path) -> None:
+    assert loaded([["--help"]], [*WORK, *ENGINES], tmp_path) == []
+
+
+def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
+    qwen2: Path, tmp_path: Path
+) -> None:
+    """Of models that specs describe; a class of transformers costs seconds."""
+    paths = [f"model.target.path={qwen2}", f"model.donors.a.path={qwen2}"]
+    for number in range(3):
+        log = f'{{"doc_id": 0, "resps": [["{number > 1}"]], "filtered_resps": ["{number > 1}"]}}\n'
+        (tmp_path / f"{number}.jsonl").write_text(log)
+    logs = ", ".join(f"0.{number}: {tmp_path / f'{number}.jsonl'}" for number in range(3))
+    runs = [["mode=plan", *paths], ["mode=merge", *paths], ["engine=replay", f"engine.logs={{{logs}}}"]]
+    own = ["model=custom", STRANGERS, f"hydra.run.dir={tmp_path / 'hydra'}"]
+    given = [[*run, *own, f"output={tmp_path / str(number)}"] for number, run in enumerate(runs)]
+    assert loaded(given, ENGINES, tmp_path) == []

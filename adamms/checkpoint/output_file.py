@@ -52,17 +52,23 @@ class OutputFile:
             self.write(pages, offset)
 
 
+def new_buffer() -> memoryview:
+    """Room for what is written at once; page-aligned, as anonymous memory is."""
+    return memoryview(mmap.mmap(-1, BUFFER_PAGES * PAGE))
+
+
 class Span:
     """One run of bytes in an OutputFile, appended to piece by piece; `close` writes the rest.
 
     Args:
         file: where to.
         offset: of the first byte.
+        buffer: made by `new_buffer`; another span may have it after `close`.
     """
 
-    def __init__(self, file: OutputFile, offset: int) -> None:
+    def __init__(self, file: OutputFile, offset: int, buffer: memoryview) -> None:
         self._file = file
-        self._buffer = memoryview(mmap.mmap(-1, BUFFER_PAGES * PAGE))  # anonymous memory is page-aligned
+        self._buffer = buffer
         self._base = offset // PAGE * PAGE  # of the buffer's first byte in the file
         self._first = self._last = offset - self._base  # the bytes in the buffer that are not yet written
 

@@ -15,11 +15,12 @@ from concurrent.futures import as_completed
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 import torch
 
-from adamms.checkpoint.output_file import OutputFile, Span
+from adamms.checkpoint.output_file import OutputFile, Span, new_buffer
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
@@ -35,7 +36,10 @@ class TensorSource(Protocol):
     def layout(self) -> Sequence[TensorEntry]: ...
 
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
-        """(position of the first element, contiguous 1-D tensor in the final dtype), in any order."""
+        """(position of the first element, contiguous 1-D tensor in the final dtype), in any order.
+
+        A piece may lie in memory that the next one overwrites.
+        """
         ...
 
 
@@ -187,14 +191,19 @@ def write_tensors(
     shards = plan_shards(entries, max_shard_bytes)
     place: dict[str, tuple[OutputFile, int]] = {}
     # Twice the processors: half of the threads wait for the disk. They end before the files are closed.
-    with ExitStack() as opened, chunk_pool(workers or 2 * default_workers()) as pool:
+    workers = workers or 2 * default_workers()
+    # Used again and again: fresh memory costs as much time as the copy into it.
+    buffers: SimpleQueue[memoryview] = SimpleQueue()
+    for _ in range(workers):
+        buffers.put(new_buffer())
+    with ExitStack() as opened, chunk_pool(workers) as pool:
         for shard in shards:
             file = opened.enter_context(closing(OutputFile(folder / shard.name, shard.size)))
             file.write(memoryview(shard.header), 0)
             place |= {name: (file, offset) for name, offset in shard.offsets.items()}
         # The largest first, so that no thread is left alone with a large one at the end.
         jobs = [
-            pool.submit(_write_tensor, source, entry.name, *place[entry.name], advance)
+            pool.submit(_write_tensor, source, entry.name, *place[entry.name], buffers, advance)
             for entry in sorted(entries, key=lambda entry: -entry.nbytes)
         ]
         for job in as_completed(jobs):
@@ -203,17 +212,28 @@ def write_tensors(
     check_written(folder, entries)
 
 
-def _write_tensor(source: TensorSource, name: str, file: OutputFile, offset: int, advance: Advance) -> None:
-    span, expected = Span(file, offset), 0
-    for position, piece in source.pieces(name):
-        if position != expected:
-            span.close()
-            span = Span(file, offset + position * piece.element_size())
-        expected = position + piece.numel()
-        raw = piece.view(torch.uint8).numpy().data
-        span.append(raw)
-        advance(raw.nbytes)
-    span.close()
+def _write_tensor(
+    source: TensorSource,
+    name: str,
+    file: OutputFile,
+    offset: int,
+    buffers: "SimpleQueue[memoryview]",
+    advance: Advance,
+) -> None:
+    buffer = buffers.get()
+    try:
+        span, expected = Span(file, offset, buffer), 0
+        for position, piece in source.pieces(name):
+            if position != expected:
+                span.close()
+                span = Span(file, offset + position * piece.element_size(), buffer)
+            expected = position + piece.numel()
+            raw = piece.view(torch.uint8).numpy().data
+            span.append(raw)
+            advance(raw.nbytes)
+        span.close()
+    finally:
+        buffers.put(buffer)
 
 
 def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[TensorEntry]) -> None:

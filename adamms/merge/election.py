@@ -10,8 +10,10 @@ from typing import ClassVar, Literal, Self
 
 import torch
 
+from adamms.merge import kernel
 from adamms.merge.exactness import positive_
 from adamms.merge.method import Chunk, Statistics
+from adamms.merge.task_vectors import TaskVectors
 
 # How the sign of an element is found. `majority`: the sign of the sum of the vectors; where they cancel, the
 # sign that more elements have (TIES' published code). `weighted`: the sign of the sum of the vectors times
@@ -65,7 +67,18 @@ class Votes:
         self.vectors = vectors
         self.balance = 0
 
+    @property
+    def stored(self) -> bool:
+        return isinstance(self.vectors, TaskVectors) and kernel.LIBRARY is not None
+
     def add(self, chunk: Chunk) -> None:
+        if self.stored and isinstance(self.vectors, TaskVectors):
+            if kernel.fits([*chunk.models().values(), chunk.base()]):
+                models, trims = chunk.models(), bool(self.vectors.least)
+                least = [self.vectors.zero_up_to(name) for name in models] if trims else None
+                self.balance += kernel.balance(list(models.values()), chunk.base(), least)
+                return
+            chunk = chunk.exact()
         signs = _total(self.vectors(chunk), None).sign_()
         balance = signs.sum()
         if torch.isnan(balance):  # of infinite inputs

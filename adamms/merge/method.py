@@ -7,7 +7,7 @@ the whole model before it merges a chunk, it asks for with a survey.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 import torch
@@ -38,7 +38,7 @@ class Chunk:
 
     The tensors are float64, of one shape, on one device. They are copies for this call: a method may
     overwrite them and return one of them. They hold whole rows (of dimension 0), and all rows if the method
-    is not elementwise.
+    is not elementwise. Compiled passes are given the stored values instead; see `Summary.stored`.
 
     >>> chunk = Chunk(
     ...     slot="model.norm.weight", shape=(64,), start=0, ancestor=None,
@@ -84,6 +84,19 @@ class Chunk:
         """TARGET and every donor -> its values, not copied."""
         return {TARGET: self.target, **self.donors}
 
+    def exact(self) -> "Chunk":
+        """The same with copies in float64, of a chunk that holds stored values."""
+
+        def copied(values: torch.Tensor) -> torch.Tensor:
+            return values.to(torch.float64, copy=True)
+
+        return replace(
+            self,
+            target=copied(self.target),
+            donors={name: copied(values) for name, values in self.donors.items()},
+            ancestor=None if self.ancestor is None else copied(self.ancestor),
+        )
+
     def base(self) -> torch.Tensor:
         """The ancestor's values, for methods that need them."""
         assert self.ancestor is not None, "the recipe gives an ancestor to methods that need one"
@@ -100,7 +113,14 @@ class Chunk:
 
 
 class Summary(Protocol):
-    """What a survey counts, of any number of chunks. Summaries add up to the same in any order."""
+    """What a survey counts, of any number of chunks. Summaries add up to the same in any order.
+
+    Attributes:
+        stored: its chunks hold the stored values, not to be overwritten, instead of copies in float64.
+    """
+
+    @property
+    def stored(self) -> bool: ...
 
     def add(self, chunk: Chunk) -> None:
         """Count a chunk in. It holds whole rows, so what is found per row does not depend on the chunks."""

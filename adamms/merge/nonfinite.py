@@ -1,12 +1,14 @@
 """Infinite and NaN values in what is merged: counted while it is read, told at the end."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Lock
 
 import torch
 
 from adamms.checkpoint.finite import count_nonfinite
+from adamms.mapping.expression import names_in
+from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
 
 MOST_LINES = 10
@@ -31,6 +33,14 @@ class NonFiniteInputs:
         if count:
             with self._lock:
                 self.counts[operand, name] += count
+
+    def look_at_operands(self, unit: Unit, stored: Mapping[str, torch.Tensor]) -> None:
+        """Count some values of all that a unit is merged from: operand -> values."""
+        expressions = {TARGET: unit.target, ANCESTOR: unit.slot.ancestor, **unit.slot.donors}
+        for operand, values in stored.items():
+            expression = expressions[operand]
+            names = () if expression is None else dict.fromkeys(names_in(expression))
+            self.look(operand, ", ".join(names), values)
 
     def lines(self) -> Iterator[str]:
         """A line for each tensor; of many, the first ones and how many more there are."""

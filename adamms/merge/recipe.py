@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 
@@ -17,13 +18,13 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Tokens, names_in
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.units import Unit, units_of
 from adamms.merge.catalogue import check_ancestor
+from adamms.merge.combination import CombiningMethod
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, Survey, check_donor_names
 from adamms.merge.nonfinite import NonFiniteInputs
-from adamms.merge.rows_to_merge import acting_runs, acts, idle_rows
+from adamms.merge.rows_to_merge import acting_runs, acts, row_digests, with_idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
@@ -121,19 +122,25 @@ class Recipe:
             sources: where the operands are read and counted.
         """
         slots = [slot for slot in self.plan.slots if slot.merged]
-        return measure(survey, slots, lambda slot: self.survey_chunks(slot, sources), workers, advance)
+        chunks = partial(self.survey_chunks, sources=sources)
+        return measure(survey, slots, chunks, workers, advance)
 
-    def survey_chunks(self, slot: Slot, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
-        """The slot in chunks for a survey: without coefficients, and without rows that stay the target's."""
+    def survey_chunks(self, slot: Slot, stored: bool, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
+        """The slot in chunks for a survey: without coefficients, and without rows that stay the target's.
+
+        Args:
+            stored: with the stored values, which must not be overwritten, instead of copies in float64.
+        """
         for unit in self._units(slot):
-            yield from self._survey_chunks(unit, sources)
+            yield from self._survey_chunks(unit, sources, stored)
 
     def pieces(
         self, name: str, sources: Sources = MAPPED_FILES, inputs: NonFiniteInputs | None = None
     ) -> Iterator[tuple[int, torch.Tensor]]:
         """The merged tensor `name` in chunks: (position of the first element, contiguous 1-D tensor).
 
-        They are on the device of `sources`. `inputs` counts the infinite and NaN values that are read.
+        They are on the device of `sources`, in memory that the next one may overwrite. `inputs` counts the
+        infinite and NaN values that are read.
 
         Raises:
             AdammsError: the merge made an infinity or NaN that no input had.
@@ -192,7 +199,7 @@ class Recipe:
         content = {
             "adamms": ARITHMETIC,
             "checkpoints": {name: checkpoint.fingerprint for name, checkpoint in checkpoints.items()},
-            "slots": [slot.to_json() | {"rows": _row_digests(slot)} for slot in self.plan.slots],
+            "slots": [slot.to_json() | {"rows": row_digests(slot)} for slot in self.plan.slots],
             "method": repr(self.method),
             "coefficients": dict(self.coefficients),
         }
@@ -213,12 +220,13 @@ class Recipe:
             checkpoints[ANCESTOR] = self.ancestor
         return operand_rows(unit, checkpoints, sources, whole=not self.method.elementwise)
 
-    def _survey_chunks(self, unit: Unit, sources: Sources) -> Iterator[Chunk]:
+    def _survey_chunks(self, unit: Unit, sources: Sources, stored: bool) -> Iterator[Chunk]:
         for read in self._operand_rows(unit, sources):
-            row = read.exact[TARGET][0].numel()
+            whole = read.stored if stored else read.exact
+            row = whole[TARGET][0].numel()
             for first, last in acting_runs(unit.slot, read.rows):
-                exact = {operand: values[first:last] for operand, values in read.exact.items()}
-                yield replace(self._chunk(unit, read.start + first * row, exact, None), coefficients={})
+                part = {operand: values[first:last] for operand, values in whole.items()}
+                yield replace(self._chunk(unit, read.start + first * row, part, None), coefficients={})
 
     def _statistics_of(self, unit: Unit, sources: Sources) -> Statistics | None:
         """What the method's survey found: of the model before, or of this unit now."""
@@ -226,7 +234,8 @@ class Recipe:
         if survey is None:
             return None
         if survey.scope == "tensor":
-            return measure(survey, [unit.slot], lambda _: self._survey_chunks(unit, sources), workers=0)
+            chunks = partial(self._survey_chunks, unit, sources)
+            return measure(survey, [unit.slot], lambda _, stored: chunks(stored), workers=0)
         if self.statistics is None:
             raise AdammsError(
                 f"merge={self.method.name} has to measure the model first: recipe.surveyed(...)"
@@ -234,15 +243,15 @@ class Recipe:
         return self.statistics
 
     def _chunk(
-        self, unit: Unit, start: int, exact: Mapping[str, torch.Tensor], found: Statistics | None
+        self, unit: Unit, start: int, values: Mapping[str, torch.Tensor], found: Statistics | None
     ) -> Chunk:
         return Chunk(
             slot=unit.slot.name,
             shape=unit.slot.shape,
             start=start,
-            target=exact[TARGET],
-            donors={name: exact[name] for name in unit.slot.donors},
-            ancestor=exact.get(ANCESTOR),
+            target=values[TARGET],
+            donors={name: values[name] for name in unit.slot.donors},
+            ancestor=values.get(ANCESTOR),
             coefficients=self.shares(self.slots[unit.tensor]),
             statistics=found,
             role=unit.slot.role,
@@ -254,43 +263,35 @@ class Recipe:
         """The unit in chunks: rows, and their merged values in the target's dtype."""
         found = self._statistics_of(unit, sources)
         for read in self._operand_rows(unit, sources):
-            if inputs is not None:
-                for operand, values in read.stored.items():
-                    inputs.look(operand, _read_names(unit, operand), values)
-            yield read.rows, self._merge(self._chunk(unit, read.start, read.exact, found), unit, read)
+            merged = self._compiled(unit, read, found)
+            if merged is None:
+                if inputs is not None:
+                    inputs.look_at_operands(unit, read.stored)
+                merged = self._computed(unit, read, found)
+            yield read.rows, merged
 
-    def _merge(self, chunk: Chunk, unit: Unit, read: OperandRows) -> torch.Tensor:
-        """The merged rows in the target's dtype."""
-        own = read.stored[TARGET]
+    def _compiled(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor | None:
+        """The merged rows by a compiled pass; None where there is none, or a value is infinite or NaN."""
+        if not isinstance(self.method, CombiningMethod):
+            return None
+        chunk = self._chunk(unit, read.start, read.stored, found)
+        merged = self.method.compiled(chunk, into=read.scratch[TARGET])
+        return None if merged is None else with_idle_rows(merged, read.stored[TARGET], unit.slot, read.rows)
+
+    def _computed(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor:
+        """The merged rows in the target's dtype, by torch's operations."""
         try:
-            merged = self.method.merge(chunk).to(own.dtype)
+            merged = self.method.merge(self._chunk(unit, read.start, read.exact, found))
         except torch.linalg.LinAlgError as error:
             raise AdammsError(
                 f"merge={self.method.name}: {unit} cannot be decomposed: its values are too large or "
                 f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
             ) from error
-        idle = idle_rows(unit.slot, read.rows)
-        if idle:
-            merged[idle] = own[idle]
+        own = read.stored[TARGET]
+        merged = with_idle_rows(merged.to(own.dtype), own, unit.slot, read.rows)
         if not finite(merged) and made_nonfinite(merged, read.stored.values()):
             raise AdammsError(
                 f"merging {unit} made values that {merged.dtype} cannot hold (rows {read.rows.start} to "
                 f"{read.rows.stop}), from finite inputs"
             )
         return merged
-
-
-def _read_names(unit: Unit, operand: str) -> str:
-    """The tensors that an operand of the unit is made of."""
-    expressions = {TARGET: unit.target, ANCESTOR: unit.slot.ancestor, **unit.slot.donors}
-    expression = expressions[operand]
-    return "" if expression is None else ", ".join(dict.fromkeys(names_in(expression)))
-
-
-def _row_digests(slot: Slot) -> dict[str, str]:
-    """Token alignments, which plan.json leaves out, by content."""
-    return {
-        name: hashlib.blake2b(json.dumps(expression.rows).encode(), digest_size=8).hexdigest()
-        for name, expression in {**slot.donors, ANCESTOR: slot.ancestor}.items()
-        if isinstance(expression, Tokens)
-    }

@@ -1,14 +1,18 @@
 """Which tensors and rows of a plan are merged: those that have all operands the method needs.
 
-The others stay the target's. Knows plans, but no weights.
+The others stay the target's. Knows plans, but no models.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
+
 from adamms.mapping.expression import Expression, Tokens
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge.method import Method
+from adamms.merge.method import ANCESTOR, Method
 
 
 def actionable(plan: Plan, method: Method) -> Plan:
@@ -49,6 +53,13 @@ def idle_rows(slot: Slot, rows: range) -> list[int]:
     return [position for position, found in enumerate(zip(*aligned, strict=True)) if max(found) < 0]
 
 
+def with_idle_rows(merged: torch.Tensor, own: torch.Tensor, slot: Slot, rows: range) -> torch.Tensor:
+    """The merged values of `rows`, with the target's own in the idle ones; in place."""
+    if idle := idle_rows(slot, rows):
+        merged[idle] = own[idle]
+    return merged
+
+
 def acts(slot: Slot) -> bool:
     """Whether at least one row is merged."""
     return any(acting_runs(slot, range(slot.shape[0] if slot.shape else 1)))
@@ -61,3 +72,12 @@ def acting_runs(slot: Slot, rows: range) -> Iterator[tuple[int, int]]:
         if idle > first:
             yield first, idle
         first = idle + 1
+
+
+def row_digests(slot: Slot) -> dict[str, str]:
+    """The alignments by tokens, which plan.json leaves out: donor or ANCESTOR -> a digest of its rows."""
+    return {
+        name: hashlib.blake2b(json.dumps(expression.rows).encode(), digest_size=8).hexdigest()
+        for name, expression in {**slot.donors, ANCESTOR: slot.ancestor}.items()
+        if isinstance(expression, Tokens)
+    }

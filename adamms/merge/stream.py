@@ -34,13 +34,21 @@ class OperandRows:
         rows: which ones.
         start: position of their first element in the unit.
         stored: operand -> its values in the stored dtype; views of the file where that is possible.
-        exact: operand -> the same in float64, in memory that the next rows overwrite.
+        scratch: operand -> room for its values in float64, which the next rows overwrite.
     """
 
     rows: range
     start: int
     stored: Mapping[str, torch.Tensor]
-    exact: Mapping[str, torch.Tensor]
+    scratch: Mapping[str, torch.Tensor]
+
+    @property
+    def exact(self) -> dict[str, torch.Tensor]:
+        """Operand -> its values in float64, copied anew each time into the scratch memory."""
+        return {
+            operand: self.scratch[operand][: values.numel()].view(values.shape).copy_(values)
+            for operand, values in self.stored.items()
+        }
 
 
 def operand_rows(
@@ -77,11 +85,7 @@ def operand_rows(
             operand: evaluate_rows(expression, tensors[operand], start, stop, target)
             for operand, expression in expressions.items()
         }
-        exact = {
-            operand: scratch[operand][: values.numel()].view(values.shape).copy_(values)
-            for operand, values in stored.items()
-        }
-        yield OperandRows(range(start, stop), start * width, stored, exact)
+        yield OperandRows(range(start, stop), start * width, stored, scratch)
 
 
 def expert_pieces(

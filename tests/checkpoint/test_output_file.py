@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.checkpoint import output_file
-from adamms.checkpoint.output_file import PAGE, OutputFile, Span
+from adamms.checkpoint.output_file import PAGE, OutputFile, Span, new_buffer
 
 LENGTHS = st.sampled_from([0, 1, 7, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, 9 * PAGE + 5])
 
@@ -19,10 +19,10 @@ def fill(path: Path, spans: list[list[int]]) -> bytes:
     lengths = [sum(pieces) for pieces in spans]
     content = bytes(i * 31 % 251 for i in range(sum(lengths)))
     file = OutputFile(path, len(content))
-    end = len(content)
+    end, buffer = len(content), new_buffer()
     for pieces in reversed(spans):
         start = position = end - sum(pieces)
-        span = Span(file, start)
+        span = Span(file, start, buffer)
         for length in pieces:
             span.append(memoryview(content)[position : position + length])
             position += length
@@ -66,7 +66,7 @@ def test_a_full_disk_is_not_taken_for_a_refusal(tmp_path: Path, monkeypatch: pyt
 
     file = OutputFile(tmp_path / "file", 4 * PAGE)
     monkeypatch.setattr(os, "pwrite", pwrite)
-    span = Span(file, 0)
+    span = Span(file, 0, new_buffer())
     span.append(memoryview(bytes(2 * PAGE)))
     with pytest.raises(OSError, match="full"):
         span.close()

@@ -120,6 +120,7 @@ class Collected:
     """The task vectors of a tensor of one dimension, which a chunk may hold a part of."""
 
     parts: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+    stored: ClassVar[bool] = False
 
     def add(self, chunk: Chunk) -> None:
         if len(chunk.shape) == 1:

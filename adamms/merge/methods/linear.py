@@ -11,13 +11,12 @@ the donor and 1 - alpha for the target gives the same.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from adamms.merge.method import Chunk, Method
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import TARGET, Chunk
 
 
 @dataclass(frozen=True)
-class Linear(Method):
+class Linear(CombiningMethod):
     """Interpolation between the target (alpha 0) and the donor (alpha 1)."""
 
     name: ClassVar[str] = "linear"
@@ -25,9 +24,5 @@ class Linear(Method):
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        # `add_(donor, alpha=...)` would be fused into one rounding on some processors.
-        merged = chunk.target.mul_(1 - sum(chunk.coefficients.values()))
-        for name, donor in chunk.donors.items():
-            merged.add_(donor.mul_(chunk.coefficients[name]))
-        return merged
+    def combination(self, chunk: Chunk) -> Combination:
+        return Combination({TARGET: 1 - sum(chunk.coefficients.values()), **chunk.coefficients})

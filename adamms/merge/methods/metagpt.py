@@ -19,13 +19,14 @@ from typing import ClassVar, Literal
 import torch
 from pydantic import FiniteFloat
 
-from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method, Survey
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import Chunk, Survey
 from adamms.merge.surveys.sums import Summation, Sums
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class MetaGpt(Method):
+class MetaGpt(CombiningMethod):
     """Task vectors by squared norm.
 
     Args:
@@ -44,10 +45,9 @@ class MetaGpt(Method):
     def survey(self) -> Survey:
         return Summation(_squares, self.scope)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         assert isinstance(chunk.statistics, Sums)
-        merged = weighted_sum(chunk.task_vectors(), _weights(chunk.shares, chunk.statistics.of))
-        return merged.mul_(self.scaling).add_(chunk.base())
+        return Combination(_weights(chunk.shares, chunk.statistics.of), TaskVectors(), self.scaling)
 
 
 def _squares(chunk: Chunk) -> dict[str, torch.Tensor]:

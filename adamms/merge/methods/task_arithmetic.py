@@ -14,15 +14,15 @@ compute in the stored dtypes; here the arithmetic is float64, rounded once.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from pydantic import FiniteFloat
 
-from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import Chunk
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class TaskArithmetic(Method):
+class TaskArithmetic(CombiningMethod):
     """Weighted sum of task vectors.
 
     Args:
@@ -36,6 +36,5 @@ class TaskArithmetic(Method):
     elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        merged = weighted_sum(chunk.task_vectors(), chunk.shares)
-        return merged.mul_(self.scaling).add_(chunk.base())
+    def combination(self, chunk: Chunk) -> Combination:
+        return Combination(chunk.shares, TaskVectors(), self.scaling)

@@ -22,23 +22,21 @@ Infinities and NaNs have no rank: they are not trimmed and pass on. In the scrip
 percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is always a share.
 """
 
-import math
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import FiniteFloat
-from torch.nn.functional import hardshrink
 
-from adamms.merge.election import Combine, Election, Majority, MajorityVote, merge_agreeing
-from adamms.merge.method import Chunk, Density, Method, Survey
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.election import Combine, Election, Majority, MajorityVote
+from adamms.merge.method import Chunk, Density, Survey
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class Ties(Method):
+class Ties(CombiningMethod):
     """Trim, elect, merge.
 
     Args:
@@ -64,34 +62,29 @@ class Ties(Method):
     neutral: ClassVar[tuple[str, ...] | None] = None
 
     def survey(self) -> Survey | None:
-        ranking = Ranking(Chunk.task_vectors, self._ranks, self.scope) if self.density < 1 else None
+        ranking = Ranking(TaskVectors(), self._ranks, self.scope) if self.density < 1 else None
         if self.election == "weighted":
             return ranking
         if ranking is None:
-            return MajorityVote(Chunk.task_vectors, None, self.scope)
+            return MajorityVote(TaskVectors(), None, self.scope)
         return Then(ranking, self._vote)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         found = chunk.statistics
         majority = found.sign if isinstance(found, Majority) else 0
-        trimmed = _trimmed(found.before if isinstance(found, Majority) else found, chunk)
-        merged = merge_agreeing(trimmed, chunk.shares, self.election, self.combine, majority)
-        return merged.mul_(self.scaling).add_(chunk.base())
+        vectors = _trimmed(found.before if isinstance(found, Majority) else found)
+        return Combination(chunk.shares, vectors, self.scaling, self.election, self.combine, majority)
 
     def _vote(self, thresholds: Thresholds) -> MajorityVote:
-        return MajorityVote(partial(_trimmed, thresholds), thresholds, self.scope)
+        return MajorityVote(_trimmed(thresholds), thresholds, self.scope)
 
     def _ranks(self, count: int) -> tuple[int]:
         kept = int(count * self.density)
         return (kept + 1 if self.scope == "model" else max(kept, 1),)
 
 
-def _trimmed(thresholds: object, chunk: Chunk) -> dict[str, torch.Tensor]:
+def _trimmed(thresholds: object) -> TaskVectors:
     """The task vectors; entries below the thresholds are 0 if there are thresholds."""
-    vectors = chunk.task_vectors()
-    if isinstance(thresholds, Thresholds):
-        for name, vector in vectors.items():
-            (least,) = thresholds.of[name]
-            # In one pass: zero up to the number before the threshold. NaN passes on.
-            vectors[name] = hardshrink(vector, math.nextafter(least, 0.0))
-    return vectors
+    if not isinstance(thresholds, Thresholds):
+        return TaskVectors()
+    return TaskVectors({name: least for name, (least,) in thresholds.of.items()})

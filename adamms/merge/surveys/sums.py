@@ -67,6 +67,8 @@ class Summation:
 class Totals:
     """Name -> the sum so far, in multiples of 2**-POINT."""
 
+    stored: ClassVar[bool] = False
+
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.totals: dict[str, int] = {}

@@ -11,7 +11,8 @@ from adamms.checkpoint.threads import default_workers, in_order
 from adamms.mapping.plan import Slot
 from adamms.merge.method import Chunk, Statistics, Summary, Survey
 
-Chunks = Callable[[Slot], Iterable[Chunk]]
+# (slot, whether the chunks hold stored values)
+Chunks = Callable[[Slot, bool], Iterable[Chunk]]
 Advance = Callable[[int], None]
 
 
@@ -57,7 +58,7 @@ def measure(
     Args:
         survey: the first pass.
         slots: what it covers.
-        chunks: slot -> its chunks.
+        chunks: (slot, whether they are to hold stored values) -> its chunks.
         workers: threads; by default one per processor; 0 for the caller's thread.
         advance: called with the bytes of the target that were just read.
     """
@@ -72,7 +73,7 @@ def _pass(
 ) -> Summary:
     def summary_of(slot: Slot) -> Summary:
         summary = survey.empty()
-        for chunk in chunks(slot):
+        for chunk in chunks(slot, summary.stored):
             summary.add(chunk)
         advance(slot.nbytes)
         return summary

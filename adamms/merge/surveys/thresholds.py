@@ -16,7 +16,9 @@ import numpy.typing as npt
 import torch
 
 from adamms.checkpoint.finite import finite
+from adamms.merge import kernel
 from adamms.merge.method import Chunk, Statistics
+from adamms.merge.task_vectors import TaskVectors
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -119,7 +121,18 @@ class Histograms:
         self.taken = taken
         self.counts: dict[str, Counts] = {}
 
+    @property
+    def stored(self) -> bool:
+        return _compiled(self.taken)
+
     def add(self, chunk: Chunk) -> None:
+        if self.stored:
+            if kernel.fits([*chunk.models().values(), chunk.base()]):
+                for name, model in chunk.models().items():
+                    counts = kernel.count(model, chunk.base(), SHIFT, FIRST_CODE, BINS)
+                    self.counts[name] = self.counts.get(name, 0) + counts
+                return
+            chunk = chunk.exact()
         for name, values in self.taken(chunk).items():
             codes = _bins_of(_finite_magnitudes(values))
             counts = torch.bincount(codes, minlength=BINS).cpu().numpy()
@@ -140,7 +153,19 @@ class Collected:
         self._found: dict[str, list[tuple[Values, Counts]]] = {name: [] for name in bins}
         self._waiting = dict.fromkeys(bins, 0)
 
+    @property
+    def stored(self) -> bool:
+        return _compiled(self.taken)
+
     def add(self, chunk: Chunk) -> None:
+        if self.stored:
+            if kernel.fits([*chunk.models().values(), chunk.base()]):
+                for name, model in chunk.models().items():
+                    for number in self.bins[name]:
+                        inside = kernel.collect(model, chunk.base(), SHIFT, FIRST_CODE, BINS, number)
+                        self._append(name, *np.unique(inside, return_counts=True))
+                return
+            chunk = chunk.exact()
         for name, values in self.taken(chunk).items():
             magnitudes = _finite_magnitudes(values)
             codes = _bins_of(magnitudes)
@@ -171,6 +196,11 @@ class Collected:
         # Sorting only when more waits than was sorted before is cheap, and bounds the memory.
         if self._waiting[name] > max(COMPACT_AT, len(self._found[name][0][0])):
             self.tally(name)
+
+
+def _compiled(taken: Taken) -> bool:
+    """Whether there are compiled passes over what is ranked: whole task vectors."""
+    return isinstance(taken, TaskVectors) and not taken.least and kernel.LIBRARY is not None
 
 
 def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:

@@ -28,7 +28,7 @@ def total(rows: torch.Tensor, steps: list[int], workers: int = 0) -> float:
         chunks[str(number)] = Chunk(str(number), tuple(part.shape), 0, part.clone(), {}, None, {})
     slots = [Slot(name, (1,), "F32", "") for name in chunks]
     survey = Summation(lambda chunk: {"a": chunk.target})
-    found = measure(survey, slots, lambda slot: [chunks[slot.name]], workers)
+    found = measure(survey, slots, lambda slot, _: [chunks[slot.name]], workers)
     assert isinstance(found, Sums)
     return found.of["a"]
 

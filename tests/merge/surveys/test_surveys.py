@@ -17,7 +17,7 @@ from tiny_merges import make, measured, written
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan
-from adamms.merge import stream
+from adamms.merge import kernel, stream
 from adamms.merge.catalogue import known_methods
 from adamms.merge.election import Majority
 from adamms.merge.method import Chunk, Method
@@ -143,6 +143,7 @@ def test_a_survey_of_one_tensor_goes_through_it_chunk_by_chunk(
         return taken(chunk)
 
     monkeypatch.setattr(Chunk, "task_vectors", watched)
+    monkeypatch.setattr(kernel, "LIBRARY", None)
     ways(configured("merge/ties", density=0.3, scope="tensor")).tensor("model.layers.0.mlp.up_proj.weight")
     assert max(seen) == 12
 

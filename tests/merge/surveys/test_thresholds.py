@@ -39,7 +39,7 @@ def thresholds(parts: Sequence[Sequence[float]], ranks: Sequence[int], workers: 
     """Of values that come in parts, each a slot of one chunk."""
     chunks = {str(number): chunk_of(str(number), part) for number, part in enumerate(parts)}
     ranking = Ranking(lambda chunk: {"a": chunk.target}, lambda _: ranks)
-    found = measure(ranking, slots_of(list(chunks)), lambda slot: [chunks[slot.name]], workers)
+    found = measure(ranking, slots_of(list(chunks)), lambda slot, _: [chunks[slot.name]], workers)
     assert isinstance(found, Thresholds)
     return found.of["a"]
 
@@ -92,7 +92,7 @@ def test_the_number_of_values_decides_the_rank() -> None:
         "y": chunk_of("y", [4.0, float("-inf")]),
     }
     ranking = Ranking(lambda chunk: {"a": chunk.target}, half)
-    found = measure(ranking, slots_of(["x", "y"]), lambda slot: [chunks[slot.name]], 0)
+    found = measure(ranking, slots_of(["x", "y"]), lambda slot, _: [chunks[slot.name]], 0)
     assert isinstance(found, Thresholds)
     assert found.of["a"] == (3.0,)
     assert seen == [4]

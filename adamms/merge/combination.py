@@ -1,0 +1,93 @@
+"""Formulas that are a weighted sum: of the models, or of their task vectors, trimmed and elected if need be.
+
+A method whose formula is one describes it as a `Combination`, which is computed in one compiled pass where
+that fits, and by torch's operations everywhere else: the same bits. Knows no particular method.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from adamms.merge import kernel
+from adamms.merge.election import Combine, Election, merge_agreeing, weighted_sum
+from adamms.merge.method import Chunk, Method
+from adamms.merge.task_vectors import TaskVectors
+
+
+@dataclass(frozen=True)
+class Combination:
+    """The sum of weight * model, or ancestor + scaling * the sum of weight * task vector.
+
+    >>> Combination({"target": 0.75, "a": 0.25}).vectors is None
+    True
+
+    Args:
+        weights: TARGET and donors -> weight, in the order of the sum.
+        vectors: the task vectors that are summed; None for the models' own values.
+        scaling: factor of the sum of task vectors.
+        election, combine, majority: of task vectors, see `election`; without election all count.
+    """
+
+    weights: Mapping[str, float]
+    vectors: TaskVectors | None = None
+    scaling: float = 1.0
+    election: Election | None = None
+    combine: Combine = "sum"
+    majority: int = 0
+
+    def of(self, chunk: Chunk) -> torch.Tensor:
+        """The merged chunk in float64, by torch's operations; overwrites the operands."""
+        if self.vectors is None:
+            models = chunk.models()
+            return weighted_sum({name: models[name] for name in self.weights}, self.weights)
+        vectors = self.vectors(chunk)
+        if self.election is None:
+            merged = weighted_sum(vectors, self.weights)
+        else:
+            merged = merge_agreeing(vectors, self.weights, self.election, self.combine, self.majority)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    def compiled(self, chunk: Chunk, into: torch.Tensor | None = None) -> torch.Tensor | None:
+        """The merged chunk, from its stored values to the target's dtype, in one compiled pass.
+
+        None if there is no such pass here, or if a value that is read or made is infinite or NaN.
+
+        Args:
+            into: memory for the result, which is then a view of it; by default new.
+        """
+        own = chunk.models()
+        models = [own[name] for name in self.weights]
+        base = None if self.vectors is None else chunk.base()
+        if not kernel.fits(models if base is None else [*models, base]):
+            return None
+        trims = self.vectors is not None and bool(self.vectors.least)
+        return kernel.combine(
+            models,
+            list(self.weights.values()),
+            base,
+            self.scaling,
+            [self.vectors.zero_up_to(name) for name in self.weights] if self.vectors and trims else None,
+            self.election,
+            self.majority,
+            self.combine == "mean",
+            into,
+        )
+
+
+class CombiningMethod(Method):
+    """A method whose formula is a `Combination`."""
+
+    @abstractmethod
+    def combination(self, chunk: Chunk) -> Combination:
+        """The formula for a chunk, whose tensors are not looked at."""
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        return self.combination(chunk).of(chunk)
+
+    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
+        """As `Combination.compiled`; None, too, where a derived class has a `merge` of its own."""
+        if type(self).merge is not CombiningMethod.merge:
+            return None
+        return self.combination(chunk).compiled(chunk, into)

@@ -1,0 +1,263 @@
+/* The passes of the elementwise formulas that `combination` and `thresholds` describe, fused into one.
+
+   Blocks of each operand are widened to float64 in the processor's first cache, worked on there, and rounded
+   once. Every operation is the one that torch's passes do, in their order: no product and sum may become one
+   rounding (-ffp-contract=off), and nothing is reordered. Infinite and NaN values are only reported. */
+
+#include <stdint.h>
+#include <string.h>
+
+enum { F64, F32, F16, BF16 };
+enum { NONE, MAJORITY, WEIGHTED };
+#define BLOCK 512
+#define MAX_MODELS 16
+
+/* One build that runs on every x86-64 and uses the wide registers where there are some. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#define WIDE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define WIDE
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* Some values of a tensor: the address of the first, and their dtype. */
+typedef struct {
+    const void *values;
+    int dtype;
+} Operand;
+
+INLINE uint64_t bits_of(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, 8);
+    return bits;
+}
+
+INLINE double double_of(uint64_t bits) {
+    double value;
+    memcpy(&value, &bits, 8);
+    return value;
+}
+
+INLINE uint32_t float_bits(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
+INLINE float float_of(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+INLINE double magnitude(double value) { return double_of(bits_of(value) & ~(1ULL << 63)); }
+
+INLINE int64_t nonfinite(double value) { return (bits_of(value) >> 52 & 0x7ff) == 0x7ff; }
+
+/* float16 in whole numbers: its exponent, moved to where float64 has it, or a multiple of 2**-24. */
+INLINE double widened_half(uint16_t half) {
+    uint64_t exponent = half >> 10 & 31, mantissa = half & 0x3ff, sign = (uint64_t)(half >> 15) << 63;
+    uint64_t normal = (exponent == 31 ? 0x7ff : exponent + 1008) << 52 | mantissa << 42;
+    double small = (double)(int32_t)mantissa * 0x1p-24;
+    return double_of((exponent ? normal : bits_of(small)) | sign);
+}
+
+/* A float32's value to float16: half of the last place up, ties to even. Finite values only. */
+INLINE uint16_t narrowed_half(float value) {
+    double wide = value;
+    uint64_t exponent = bits_of(wide) & 0x7ffULL << 52, least = 1009ULL << 52;
+    exponent = exponent < least ? least : exponent;
+    /* 1.5 * 2**52 times the unit of the last place: adding it rounds, subtracting it leaves what is rounded. */
+    double shift = double_of((exponent + (42ULL << 52)) | 1ULL << 51);
+    double rounded = magnitude((wide + shift) - shift);
+    uint64_t normal = (bits_of(rounded) >> 42) - (1008ULL << 10);
+    uint16_t small = (uint16_t)(int32_t)(rounded < 0x1p-13 ? rounded * 0x1p24 : 0.0);
+    uint16_t found = rounded < 0x1p-14 ? small : rounded > 65504.0 ? 0x7c00 : (uint16_t)normal;
+    return found | (uint16_t)(float_bits(value) >> 31 << 15);
+}
+
+/* The values `first` to `first + count` of an operand; whether any is infinite or NaN. */
+INLINE int64_t load(double *restrict to, Operand from, int64_t first, int64_t count) {
+    int64_t found = 0;
+    if (from.dtype == BF16) {
+        const uint16_t *values = (const uint16_t *)from.values + first;
+        for (int64_t i = 0; i < count; i++) to[i] = float_of((uint32_t)values[i] << 16);
+    } else if (from.dtype == F16) {
+        const uint16_t *values = (const uint16_t *)from.values + first;
+        for (int64_t i = 0; i < count; i++) to[i] = widened_half(values[i]);
+    } else if (from.dtype == F32) {
+        const float *values = (const float *)from.values + first;
+        for (int64_t i = 0; i < count; i++) to[i] = values[i];
+    } else {
+        memcpy(to, (const double *)from.values + first, count * sizeof(double));
+    }
+    for (int64_t i = 0; i < count; i++) found |= nonfinite(to[i]);
+    return found;
+}
+
+/* The values in their final dtype, at `first` of the result; whether any is infinite or NaN there.
+   As torch does, by way of float32. */
+INLINE int64_t store(void *to, int dtype, int64_t first, const double *restrict values, int64_t count) {
+    int64_t found = 0;
+    if (dtype == BF16) {
+        uint16_t *narrow = (uint16_t *)to + first;
+        for (int64_t i = 0; i < count; i++) {
+            uint32_t bits = float_bits((float)values[i]);
+            uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+            found |= (rounded & 0x7f80) == 0x7f80 || (bits & 0x7f800000) == 0x7f800000;
+            narrow[i] = (uint16_t)rounded;
+        }
+    } else if (dtype == F16) {
+        uint16_t *narrow = (uint16_t *)to + first;
+        for (int64_t i = 0; i < count; i++) {
+            float value = (float)values[i];
+            uint16_t rounded = narrowed_half(value);
+            found |= (rounded & 0x7c00) == 0x7c00 || (float_bits(value) & 0x7f800000) == 0x7f800000;
+            narrow[i] = rounded;
+        }
+    } else if (dtype == F32) {
+        float *narrow = (float *)to + first;
+        for (int64_t i = 0; i < count; i++) {
+            narrow[i] = (float)values[i];
+            found |= (float_bits(narrow[i]) & 0x7f800000) == 0x7f800000;
+        }
+    } else {
+        memcpy((double *)to + first, values, count * sizeof(double));
+        for (int64_t i = 0; i < count; i++) found |= nonfinite(values[i]);
+    }
+    return found;
+}
+
+/* A model's values minus the base's, those up to `least` in magnitude set to zero; whether any was infinite or
+   NaN. Without a base (NULL) the values themselves. */
+INLINE int64_t load_vector(
+    double *restrict to, Operand from, const double *restrict base, double least, int64_t first, int64_t count
+) {
+    int64_t found = load(to, from, first, count);
+    if (base)
+        for (int64_t i = 0; i < count; i++) to[i] -= base[i];
+    if (least >= 0)
+        for (int64_t i = 0; i < count; i++) to[i] = to[i] >= -least && to[i] <= least ? 0.0 : to[i];
+    return found;
+}
+
+/* The sum over the models, each times its weight; plain without weights (NULL). */
+INLINE void weighted_sum(
+    double *restrict total, double (*vectors)[BLOCK], const double *weights, int models, int64_t count
+) {
+    for (int64_t i = 0; i < count; i++) total[i] = weights ? vectors[0][i] * weights[0] : vectors[0][i];
+    for (int m = 1; m < models; m++)
+        for (int64_t i = 0; i < count; i++) total[i] += weights ? vectors[m][i] * weights[m] : vectors[m][i];
+}
+
+/* `vectors` with the elected sign, merged: as `merge_agreeing` in election.py. Overwrites them. */
+INLINE void merge_agreeing(
+    double *restrict merged, double (*vectors)[BLOCK], const double *weights, int models, int64_t count,
+    int election, int majority, int mean
+) {
+    double sign[BLOCK], share[BLOCK];
+    weighted_sum(merged, vectors, election == WEIGHTED ? weights : 0, models, count);
+    int positive = election == WEIGHTED || majority > 0;
+    for (int64_t i = 0; i < count; i++)
+        sign[i] = positive ? (merged[i] < 0 ? -1.0 : 1.0) : (merged[i] > 0 ? 1.0 : -1.0);
+    for (int m = 0; m < models; m++)
+        for (int64_t i = 0; i < count; i++) {
+            double agreeing = vectors[m][i] * sign[i];
+            vectors[m][i] = agreeing < 0 ? 0.0 : agreeing;
+        }
+    weighted_sum(merged, vectors, weights, models, count);
+    for (int64_t i = 0; i < count; i++) merged[i] *= sign[i];
+    if (!mean) return;
+    for (int64_t i = 0; i < count; i++) share[i] = 0;
+    for (int m = 0; m < models; m++)
+        for (int64_t i = 0; i < count; i++) share[i] += (vectors[m][i] > 0 ? 1.0 : 0.0) * weights[m];
+    for (int64_t i = 0; i < count; i++) merged[i] /= share[i] + (share[i] == 0);
+}
+
+/* The merged values of `count` elements: sum of weight * model; with a base scaling * sum of weight *
+   (model - base) + base. `least` (or NULL) and `election` as above. Returns whether an operand or a result is
+   infinite or NaN: then the result is not to be used. */
+WIDE int64_t adamms_combine(
+    int64_t count, void *to, int dtype, const Operand *models, int number, const double *weights,
+    const Operand *base, double scaling, const double *least, int election, int majority, int mean
+) {
+    double vectors[MAX_MODELS][BLOCK], ancestor[BLOCK], merged[BLOCK];
+    int64_t found = 0;
+    for (int64_t first = 0; first < count && !found; first += BLOCK) {
+        int64_t part = count - first < BLOCK ? count - first : BLOCK;
+        if (base) found |= load(ancestor, *base, first, part);
+        for (int m = 0; m < number; m++)
+            found |= load_vector(vectors[m], models[m], base ? ancestor : 0, least ? least[m] : -1, first, part);
+        if (election)
+            merge_agreeing(merged, vectors, weights, number, part, election, majority, mean);
+        else
+            weighted_sum(merged, vectors, weights, number, part);
+        if (base)
+            for (int64_t i = 0; i < part; i++) merged[i] = merged[i] * scaling + ancestor[i];
+        found |= store(to, dtype, first, merged, part);
+    }
+    return found;
+}
+
+/* How many more elements have a positive sum of the vectors than a negative one. */
+WIDE int64_t adamms_balance(
+    int64_t count, const Operand *models, int number, const Operand *base, const double *least
+) {
+    double vectors[MAX_MODELS][BLOCK], ancestor[BLOCK], total[BLOCK];
+    int64_t balance = 0;
+    for (int64_t first = 0; first < count; first += BLOCK) {
+        int64_t part = count - first < BLOCK ? count - first : BLOCK;
+        load(ancestor, *base, first, part);
+        for (int m = 0; m < number; m++)
+            load_vector(vectors[m], models[m], ancestor, least ? least[m] : -1, first, part);
+        weighted_sum(total, vectors, 0, number, part);
+        for (int64_t i = 0; i < part; i++) balance += (total[i] > 0) - (total[i] < 0);
+    }
+    return balance;
+}
+
+/* Of |model - base|: bins of leading bits, `first_code` the first of `bins`; finite values only. */
+INLINE int64_t bin_of(double value, int shift, int64_t first_code, int64_t bins) {
+    int64_t code = (int64_t)(bits_of(value) >> shift) - first_code;
+    return code < 0 ? 0 : code >= bins ? bins - 1 : code;
+}
+
+/* How many of them are in each bin, added to `counts`. */
+WIDE void adamms_count(
+    int64_t count, const Operand *model, const Operand *base, int shift, int64_t first_code, int64_t bins,
+    int64_t *restrict counts
+) {
+    double vector[BLOCK], ancestor[BLOCK];
+    int64_t codes[BLOCK];
+    for (int64_t first = 0; first < count; first += BLOCK) {
+        int64_t part = count - first < BLOCK ? count - first : BLOCK;
+        load(ancestor, *base, first, part);
+        load_vector(vector, *model, ancestor, -1, first, part);
+        for (int64_t i = 0; i < part; i++)
+            codes[i] = nonfinite(vector[i]) ? -1 : bin_of(magnitude(vector[i]), shift, first_code, bins);
+        for (int64_t i = 0; i < part; i++)
+            if (codes[i] >= 0) counts[codes[i]]++;
+    }
+}
+
+/* Those in one bin, in order, to `found`, which has room for all; how many there are. */
+WIDE int64_t adamms_collect(
+    int64_t count, const Operand *model, const Operand *base, int shift, int64_t first_code, int64_t bins,
+    int64_t bin, double *restrict found
+) {
+    double vector[BLOCK], ancestor[BLOCK];
+    int64_t inside[BLOCK], number = 0;
+    for (int64_t first = 0; first < count; first += BLOCK) {
+        int64_t part = count - first < BLOCK ? count - first : BLOCK, any = 0;
+        load(ancestor, *base, first, part);
+        load_vector(vector, *model, ancestor, -1, first, part);
+        for (int64_t i = 0; i < part; i++) {
+            vector[i] = magnitude(vector[i]);
+            inside[i] = !nonfinite(vector[i]) && bin_of(vector[i], shift, first_code, bins) == bin;
+            any |= inside[i];
+        }
+        for (int64_t i = 0; any && i < part; i++)
+            if (inside[i]) found[number++] = vector[i];
+    }
+    return number;
+}

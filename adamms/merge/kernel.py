@@ -1,0 +1,152 @@
+"""The compiled passes of kernel.c on tensors: the same bits as torch's operations, in one pass over memory.
+
+Where the library was not built, or does not fit (a GPU, an infinite value), there is no result, and callers
+take torch's passes. Knows nothing of methods.
+"""
+
+import ctypes
+import sysconfig
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+# As kernel.c numbers them.
+DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
+ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
+MAX_MODELS = 16
+
+
+def _load() -> ctypes.CDLL | None:
+    """The library that the installation has built; None where there was no compiler."""
+    file = Path(__file__).with_name(f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}")
+    if not file.exists():
+        return None
+    library = ctypes.CDLL(str(file))
+    library.adamms_combine.restype = ctypes.c_int64
+    library.adamms_balance.restype = ctypes.c_int64
+    library.adamms_collect.restype = ctypes.c_int64
+    return library
+
+
+LIBRARY = _load()
+
+
+class _Operand(ctypes.Structure):
+    _fields_ = (("values", ctypes.c_void_p), ("dtype", ctypes.c_int))
+
+
+def fits(tensors: Sequence[torch.Tensor]) -> bool:
+    """Whether there are passes for these tensors."""
+    return (
+        LIBRARY is not None
+        and len(tensors) <= MAX_MODELS
+        and all(tensor.device.type == "cpu" and tensor.dtype in DTYPES for tensor in tensors)
+    )
+
+
+def combine(
+    models: Sequence[torch.Tensor],
+    weights: Sequence[float],
+    base: torch.Tensor | None,
+    scaling: float,
+    least: Sequence[float] | None,
+    election: str | None,
+    majority: int,
+    mean: bool,
+    into: torch.Tensor | None = None,
+) -> torch.Tensor | None:
+    """The formula of `Combination`, rounded to the first model's dtype; None if a value is infinite or NaN.
+
+    Args:
+        models: their values, all of one shape and of any dtype that `fits`.
+        base: what is subtracted from each and added in the end, if anything.
+        into: memory for the result, of at least its size; by default new.
+        least: for each model, the magnitude up to which its difference from the base counts as 0.
+    """
+    assert LIBRARY is not None, "checked by `fits`"
+    models = [model.contiguous() for model in models]
+    base = None if base is None else base.contiguous()
+    own = models[0]
+    if into is None:
+        into = torch.empty(own.numel(), dtype=own.dtype)
+    merged = into.view(own.dtype)[: own.numel()].view(own.shape)
+    failed = LIBRARY.adamms_combine(
+        ctypes.c_int64(merged.numel()),
+        ctypes.c_void_p(merged.data_ptr()),
+        DTYPES[merged.dtype],
+        _operands(models),
+        len(models),
+        _doubles(weights),
+        None if base is None else _operands([base]),
+        ctypes.c_double(scaling),
+        None if least is None else _doubles(least),
+        ELECTIONS[election],
+        majority,
+        int(mean),
+    )
+    return None if failed else merged
+
+
+def balance(models: Sequence[torch.Tensor], base: torch.Tensor, least: Sequence[float] | None) -> int:
+    """How many more elements have a positive sum of trimmed differences from the base than a negative one."""
+    assert LIBRARY is not None, "checked by `fits`"
+    models, base = [model.contiguous() for model in models], base.contiguous()
+    found: int = LIBRARY.adamms_balance(
+        ctypes.c_int64(base.numel()),
+        _operands(models),
+        len(models),
+        _operands([base]),
+        None if least is None else _doubles(least),
+    )
+    return found
+
+
+def count(
+    model: torch.Tensor, base: torch.Tensor, shift: int, first_code: int, bins: int
+) -> npt.NDArray[np.int64]:
+    """How many magnitudes of the difference there are in each bin: leading bits, see `thresholds`."""
+    assert LIBRARY is not None, "checked by `fits`"
+    model, base = model.contiguous(), base.contiguous()
+    counts = np.zeros(bins, np.int64)
+    LIBRARY.adamms_count(
+        ctypes.c_int64(base.numel()),
+        _operands([model]),
+        _operands([base]),
+        shift,
+        ctypes.c_int64(first_code),
+        ctypes.c_int64(bins),
+        ctypes.c_void_p(counts.ctypes.data),
+    )
+    return counts
+
+
+def collect(
+    model: torch.Tensor, base: torch.Tensor, shift: int, first_code: int, bins: int, number: int
+) -> npt.NDArray[np.float64]:
+    """The magnitudes of the difference that are in bin `number`, in order."""
+    assert LIBRARY is not None, "checked by `fits`"
+    model, base = model.contiguous(), base.contiguous()
+    found = np.empty(base.numel())
+    inside = LIBRARY.adamms_collect(
+        ctypes.c_int64(base.numel()),
+        _operands([model]),
+        _operands([base]),
+        shift,
+        ctypes.c_int64(first_code),
+        ctypes.c_int64(bins),
+        ctypes.c_int64(number),
+        ctypes.c_void_p(found.ctypes.data),
+    )
+    return found[:inside]
+
+
+def _operands(tensors: Sequence[torch.Tensor]) -> ctypes.Array[_Operand]:
+    """Their addresses: the caller keeps the tensors for the call."""
+    return (_Operand * len(tensors))(*(_Operand(t.data_ptr(), DTYPES[t.dtype]) for t in tensors))
+
+
+def _doubles(numbers: Sequence[float]) -> ctypes.Array[ctypes.c_double]:
+    return (ctypes.c_double * len(numbers))(*numbers)

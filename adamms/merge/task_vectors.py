@@ -1,0 +1,34 @@
+"""Task vectors as surveys and formulas take them: differences from the ancestor, the small ones trimmed."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch.nn.functional import hardshrink
+
+from adamms.merge.method import Chunk
+
+
+@dataclass(frozen=True)
+class TaskVectors:
+    """Chunk -> TARGET and every donor -> its task vector, in which entries below a magnitude are 0.
+
+    Overwrites the chunk, whose tensors are float64.
+
+    Args:
+        least: model -> the least magnitude that is kept; empty to keep all.
+    """
+
+    least: Mapping[str, float] = field(default_factory=dict)
+
+    def __call__(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        vectors = chunk.task_vectors()
+        for name in vectors if self.least else ():
+            # NaN passes on.
+            vectors[name] = hardshrink(vectors[name], self.zero_up_to(name))
+        return vectors
+
+    def zero_up_to(self, name: str) -> float:
+        """The greatest magnitude that is trimmed."""
+        return math.nextafter(self.least[name], 0.0)

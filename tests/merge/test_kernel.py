@@ -1,0 +1,170 @@
+"""The compiled passes give the bits of torch's operations for any finite values, and nothing for others."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from configured import configured
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamms.merge import kernel
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.election import MajorityVote
+from adamms.merge.method import Chunk
+from adamms.merge.methods.linear import Linear
+from adamms.merge.surveys.thresholds import Ranking
+from adamms.merge.task_vectors import TaskVectors
+
+pytestmark = pytest.mark.skipif(kernel.LIBRARY is None, reason="installed without a compiler")
+
+WHOLE = {torch.float64: torch.int64, torch.float32: torch.int32}
+# The blocks of the kernel are 512 long.
+LENGTHS = st.sampled_from([1, 7, 511, 513, 1500])
+WEIGHTS = st.floats(-2, 2) | st.sampled_from([0.0, 0.3, 0.5, 1.0])
+
+
+def drawn(dtype: torch.dtype, length: int, seed: int, kind: str) -> torch.Tensor:
+    """Values of a kind: `any` finite bit pattern, or like weights, with equal and zero ones among them."""
+    generator = torch.Generator().manual_seed(seed)
+    if kind == "any":
+        whole = WHOLE.get(dtype, torch.int16)
+        raw = torch.randint(-(2**63), 2**63 - 1, (length,), generator=generator)
+        values = (raw >> (64 - 8 * dtype.itemsize)).to(whole).view(dtype)
+        return torch.where(torch.isfinite(values), values, 1.0)
+    values = torch.randn(length, generator=generator, dtype=torch.float64) * 0.02
+    rounded = (values * 100).round() / 100  # -0.0 too
+    return torch.where(torch.rand(length, generator=generator) < 0.5, values, rounded).to(dtype)
+
+
+@st.composite
+def chunks(draw: Callable[..., int]) -> Chunk:
+    """A chunk as it is stored: three models and an ancestor, each of a dtype of its own."""
+    length, kind = draw(LENGTHS), draw(st.sampled_from(["any", "like weights"]))
+    tensors = [
+        drawn(draw(st.sampled_from(list(kernel.DTYPES))), length, draw(st.integers(0, 999)), kind)
+        for _ in range(4)
+    ]
+    target, first, second, ancestor = tensors
+    return Chunk("w", (length,), 0, target, {"a": first, "b": second}, ancestor, {"a": 0.25, "b": 0.125})
+
+
+@st.composite
+def combinations(draw: Callable[..., float]) -> Combination:
+    weights = {name: draw(WEIGHTS) for name in ("target", "a", "b")}
+    if draw(st.booleans()):
+        return Combination(weights)
+    least = {name: abs(draw(WEIGHTS)) / 50 for name in weights} if draw(st.booleans()) else {}
+    return Combination(
+        weights,
+        TaskVectors(least),
+        draw(WEIGHTS),
+        draw(st.sampled_from([None, "majority", "weighted"])),
+        draw(st.sampled_from(["sum", "mean"])),
+        draw(st.sampled_from([-1, 0, 1])),
+    )
+
+
+def raw(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().view(torch.uint8)
+
+
+@given(chunks(), combinations())
+def test_a_combination_has_the_bits_of_torch(chunk: Chunk, combination: Combination) -> None:
+    before = chunk.exact()
+    expected = combination.of(chunk.exact()).to(chunk.target.dtype)
+    found = combination.compiled(chunk)
+    if torch.isfinite(expected).all():
+        assert found is not None
+        assert torch.equal(raw(found), raw(expected))
+    else:
+        assert found is None
+    assert torch.equal(before.target, chunk.target.double())  # nothing is overwritten
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_value_of_16_bits(dtype: torch.dtype) -> None:
+    """And the values in the middle between two of them, and those just beside the middle."""
+    values = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
+    values = values[torch.isfinite(values)].float().sort().values.to(dtype)
+    following = values.roll(-1)
+    for weight in (0.5, 0.25, 2.0**-24, 0.25 + 2.0**-8, 0.25 + 2.0**-30, 0.5 - 2.0**-30):
+        combination = Combination({"target": weight, "a": 0.5})
+        chunk = Chunk("w", (len(values),), 0, values, {"a": following}, None, {})
+        expected = combination.of(chunk.exact()).to(dtype)
+        assert torch.isfinite(expected).all()
+        found = combination.compiled(chunk)
+        assert found is not None
+        assert torch.equal(raw(found), raw(expected))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("place", ["target", "a", "ancestor"])
+def test_of_an_infinite_or_nan_value_there_is_no_result(bad: float, place: str) -> None:
+    for dtype in kernel.DTYPES:
+        values = {name: torch.ones(700, dtype=dtype) for name in ("target", "a", "ancestor")}
+        values[place][600] = bad
+        chunk = Chunk("w", (700,), 0, values["target"], {"a": values["a"]}, values["ancestor"], {"a": 0.5})
+        # What is trimmed or out-voted does not show in the result.
+        trimmed = TaskVectors({"target": 5.0, "a": 5.0})
+        assert Combination({"target": 1.0, "a": 0.0}, trimmed, 1.0, "weighted").compiled(chunk) is None
+
+
+def test_a_result_that_overflows_is_none() -> None:
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        most = torch.full((3,), torch.finfo(dtype).max, dtype=dtype)
+        assert Combination({"target": 1.0}).compiled(Chunk("w", (3,), 0, most, {}, None, {})) is not None
+        assert Combination({"target": 2.0}).compiled(Chunk("w", (3,), 0, most, {}, None, {})) is None
+
+
+def test_tensors_may_be_strided() -> None:
+    values = torch.randn(40, 30).bfloat16()
+    chunk = Chunk("w", (30, 39), 0, values[1:].T, {"a": values[:-1].T}, None, {})
+    found = Combination({"target": 0.5, "a": 0.25}).compiled(chunk)
+    assert found is not None
+    expected = values[1:].T.double() * 0.5 + values[:-1].T.double() * 0.25
+    assert torch.equal(found, expected.bfloat16())
+
+
+@given(chunks(), st.integers(0, 999))
+def test_surveys_of_task_vectors_find_what_torch_finds(chunk: Chunk, seed: int) -> None:
+    """Also with infinite and NaN values, which do not count."""
+    for values in chunk.models().values():
+        values[random.Random(seed).randrange(len(values))] = [float("nan"), float("inf"), 1.0][seed % 3]
+    least = {"target": 0.01, "a": 0.02, "b": 0.0}
+    for compiled, plain in (
+        (Ranking(TaskVectors(), lambda count: (1, count // 2, count)), Chunk.task_vectors),
+        (MajorityVote(TaskVectors(least)), lambda other: TaskVectors(least)(other)),
+        (MajorityVote(TaskVectors()), Chunk.task_vectors),
+    ):
+        key = "taken" if isinstance(compiled, Ranking) else "vectors"
+        ways = [(compiled, chunk.exact, chunk), (replace(compiled, **{key: plain}), None, None)]
+        found = []
+        for survey, _, stored in ways:
+            step = survey
+            while hasattr(step, "empty"):
+                summary = step.empty()
+                assert summary.stored == (stored is not None)
+                summary.add(chunk if stored is not None else chunk.exact())
+                step = step.conclude(summary)
+            found.append(step)
+        np.testing.assert_equal(vars(found[0]) | {"before": None}, vars(found[1]) | {"before": None})
+
+
+def test_a_derived_method_with_a_merge_of_its_own_is_not_passed_by() -> None:
+    class Doubled(Linear):
+        def merge(self, chunk: Chunk) -> torch.Tensor:
+            return super().merge(chunk) * 2
+
+    values = torch.ones(3)
+    chunk = Chunk("w", (3,), 0, values, {}, None, {})
+    assert Linear().compiled(chunk, torch.empty(3)) is not None
+    assert Doubled().compiled(chunk, torch.empty(3)) is None
+
+
+@pytest.mark.parametrize("name", ["linear", "task_arithmetic", "metagpt", "ties"])
+def test_these_methods_are_compiled(name: str) -> None:
+    assert isinstance(configured(f"merge/{name}"), CombiningMethod)

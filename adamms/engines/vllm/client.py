@@ -86,9 +86,9 @@ class VllmClient:
             self._started = True
             list(self._exchange(self.first, self.start_timeout, f"starting on {self.first.folder}"))
 
-    def load(self, recipe: bytes) -> None:
+    def load(self, recipe: bytes, version: str) -> None:
         """Swap in the pickled recipe."""
-        list(self._request(Load(recipe), self.start_timeout, "swapping the weights"))
+        list(self._request(Load(recipe, version), self.start_timeout, "swapping the weights"))
 
     def ask(self, requests: Sequence[Ask]) -> Iterator[Reply]:
         """The answers to one batch after the other, as they are done."""

@@ -119,8 +119,8 @@ class VllmEngine(Engine):
         together(self.clients, VllmClient.start)
 
     def load(self, recipe: Recipe) -> None:
-        pickled = pickle.dumps(recipe)
-        together(self.clients, lambda client: client.load(pickled))
+        pickled, version = pickle.dumps(recipe), recipe.fingerprint
+        together(self.clients, lambda client: client.load(pickled, version))
 
     def checksums(self) -> dict[str, str]:
         """Copy, rank and parameter ("0.1 lm_head.weight") -> a checksum of its live values, buffers included.

@@ -18,9 +18,23 @@ class Start:
 
 @dataclass(frozen=True)
 class Load:
-    """Put a pickled recipe's merged tensors into the model."""
+    """Put a pickled recipe's merged tensors into the model; `version` is the recipe's fingerprint."""
 
     recipe: bytes
+    version: str
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What a `Load` did on one worker.
+
+    Args:
+        stale: tensors outside the decoder LM changed, so encoder outputs are not those of this candidate.
+        unread: merged tensors of which the worker's model read nothing.
+    """
+
+    stale: bool
+    unread: frozenset[str]
 
 
 @dataclass(frozen=True)

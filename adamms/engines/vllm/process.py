@@ -33,6 +33,7 @@ from adamms.engines.vllm.messages import (
     Score,
     Scored,
     Start,
+    Swap,
 )
 from adamms.errors import AdammsError, cause
 
@@ -57,8 +58,10 @@ class Server:
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
 
         from vllm import EngineArgs, LLMEngine, SamplingParams
+        from vllm.config import WeightTransferConfig
 
         from adamms.engines.prompt import Following, load_processor
+        from adamms.engines.vllm.worker import BACKEND
 
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         arguments = EngineArgs(
@@ -74,6 +77,7 @@ class Server:
             seed=settings.seed,
             disable_log_stats=True,
             worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
+            weight_transfer_config=WeightTransferConfig(backend=BACKEND),
         )
         config = arguments.create_engine_config()
         if on_cpu and config.model_config.use_mla:
@@ -106,11 +110,27 @@ class Server:
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.numbers = map(str, count(1))
-        self.engine.collective_rpc("adamms_begin", args=(settings.source_cache,))
+        self.engine.collective_rpc("adamms_begin")
+        start = {"source_cache": settings.source_cache}
+        self.engine.collective_rpc("init_weight_transfer_engine", kwargs={"init_info": start})
 
-    def load(self, recipe: bytes) -> None:
-        """Swap the candidate. Keys and values of the old one are forgotten, encoder outputs are kept."""
-        if any(self.engine.collective_rpc("adamms_load", args=(recipe,))):
+    def load(self, recipe: bytes, version: str) -> None:
+        """Swap the candidate. Keys and values of the old one are forgotten, encoder outputs are kept.
+
+        Raises:
+            AdammsError: a merged tensor that no worker's model has read.
+        """
+        self.engine.collective_rpc("start_weight_update")
+        self.engine.collective_rpc("update_weights", kwargs={"update_info": {"recipe": recipe}})
+        self.engine.collective_rpc("finish_weight_update")
+        self.engine.set_weight_version(version)
+        swaps: list[Swap] = self.engine.collective_rpc("adamms_swap")
+        if lost := sorted(frozenset.intersection(*(swap.unread for swap in swaps))):
+            raise AdammsError(
+                f"vLLM's loader read nothing of {len(lost)} merged tensors: "
+                f"{', '.join(lost[:3])}; leave them out with mapper.exclude"
+            )
+        if any(swap.stale for swap in swaps):
             self.engine.reset_encoder_cache()
         if not self.engine.reset_prefix_cache():
             raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
@@ -248,7 +268,7 @@ def serve(connection: Connection) -> None:
                     server = Server(request.folder, request.settings)
                 assert server is not None
                 if isinstance(request, Load):
-                    server.load(request.recipe)
+                    server.load(request.recipe, request.version)
                 if isinstance(request, Ask):
                     for reply in server.replies(request.examples):
                         connection.send(reply)

@@ -1,0 +1,137 @@
+"""How a candidate gets into vLLM: through its weight transfer, whose update here is a recipe.
+
+Runs in every worker process of vLLM: merges, and hands the result to the model's own loader, which fuses,
+shards and repacks. Knows nothing of requests.
+"""
+
+import logging
+import pickle
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from vllm.distributed.weight_transfer import WeightTransferEngine
+from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, WeightTransferUpdateInfo
+from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
+
+from adamms.engines.vllm.messages import Swap
+from adamms.engines.vllm.reads import Reads
+from adamms.errors import AdammsError
+from adamms.merge.recipe import Recipe
+from adamms.merge.sources import Sources
+
+RELOAD_LOGGER = initialize_layerwise_reload.__module__
+# vLLM's class -> {name in the file: the name that a reload expects}. Phi-3-vision's two embeddings are one
+# parameter. The first load takes either name; from then on vLLM skips the second and misses the first.
+TIED = {"Phi3VForCausalLM": {"model.embed_tokens.weight": "model.vision_embed_tokens.wte.weight"}}
+# vLLM's class -> a tensor whose block its loader insists on: Molmo2's joins two tensors to one of embeddings.
+NEEDED = {"Molmo2ForConditionalGeneration": "model.transformer.wte.embedding"}
+
+
+@dataclass
+class Begin(WeightTransferInitInfo):
+    """Where the merge's inputs stay between candidates: `Sources.cache`."""
+
+    source_cache: str
+
+
+@dataclass
+class Update(WeightTransferUpdateInfo):
+    """A pickled `Recipe`."""
+
+    recipe: bytes
+
+
+class RecipeTransfer(WeightTransferEngine[Begin, Update]):
+    """One worker's side of vLLM's weight transfer.
+
+    Attributes:
+        swap: what the last update did here.
+    """
+
+    init_info_cls = Begin
+    update_info_cls = Update
+    supports_draft_weight_update = False
+
+    def init_transfer_engine(self, init_info: Begin) -> None:
+        self.sources = Sources(self.device or torch.device("cpu"), init_info.source_cache)
+        self.written: set[str] = set()
+        self.swap = Swap(stale=False, unread=frozenset())
+
+    def start_weight_update(self) -> None:
+        if self.sources.device.type == "cpu":
+            _pack_experts_again(self.model)
+        initialize_layerwise_reload(self.model)
+
+    def update_weights(self, update_info: dict[str, Any]) -> None:
+        """As vLLM's, which waits for an accelerator at the end, also where there is none."""
+        self.receive_weights(self.parse_update_info(update_info))
+        if self.sources.device.type != "cpu":
+            torch.accelerator.synchronize()
+
+    @torch.no_grad()
+    def receive_weights(self, update_info: Update) -> None:
+        recipe: Recipe = pickle.loads(update_info.recipe)
+        merged = set(recipe.mapped)
+        kind = type(self.model).__name__
+        needed = {NEEDED[kind]} if kind in NEEDED else set()
+        names = with_siblings(merged | self.written | needed, recipe.target.tensors)
+        tied = TIED.get(kind, {})
+        renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
+        workers = None if self.sources.device.type == "cpu" else 1
+        with Reads() as reads:
+            tensors = recipe.tensors(names=names, workers=workers, sources=self.sources)
+            given = ((renamed.get(name, name), reads.give(name, tensor)) for name, tensor in tensors)
+            self.model.load_weights(given)
+        changed, self.written = merged | self.written, merged
+        stale = any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
+        self.swap = Swap(stale, frozenset(merged - reads.rows.keys()))
+
+    def finish_weight_update(self) -> None:
+        with quiet(RELOAD_LOGGER):
+            finalize_layerwise_reload(self.model, self.model_config)
+
+    def shutdown(self) -> None:
+        """Nothing is held that the worker's end does not free."""
+
+
+def with_siblings(names: set[str], known: Iterable[str]) -> list[str]:
+    """`names`, and the tensors of `known` that vLLM may fuse with one of them into one parameter.
+
+    vLLM fuses neighbours (q, k, v; gate, up; weight, bias; all experts) and must reload a fused layer as
+    a whole. So a tensor travels with all that share its parent's parent, an expert with all of its layer.
+    """
+    if missing := sorted(names - set(known)):
+        raise AdammsError(f"the live model has no tensor {missing[0]!r}")
+    blocks = {_block(name) for name in names}
+    return [name for name in known if _block(name) in blocks]
+
+
+def _block(name: str) -> tuple[str, ...]:
+    """('0', 'mlp') of '0.mlp.up_proj.weight', and of '0.mlp.experts.7.up_proj.weight'."""
+    path = name.split(".")
+    return tuple(path[: path.index("experts")] if "experts" in path else path[:-2])
+
+
+def _pack_experts_again(model: Any) -> None:
+    """Have vLLM lay out experts for its CPU kernel when it has reloaded them.
+
+    vLLM 0.32 does so only while it makes that kernel, and leaves later weights as they are in the file.
+    """
+    for layer in model.modules():
+        method: Any = getattr(layer, "quant_method", None)
+        if getattr(method, "moe_kernel", None) is not None:
+            method.moe_kernel = None
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Silence this logger's warnings: vLLM warns of every layer that it is not given."""
+    level = logging.getLogger(logger).level
+    logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.getLogger(logger).setLevel(level)

@@ -20,10 +20,10 @@ def shares(replicas: int, devices: int) -> list[dict[str, str]]:
         AdammsError: more are needed than are there.
     """
     if torch.cuda.is_available():
-        if replicas == 1:
-            return [{}]
         visible = os.environ.get(VISIBLE) or ",".join(map(str, range(torch.cuda.device_count())))
         dealt = _deal(visible.split(",")[: replicas * devices], replicas, devices, "GPUs")
+        if replicas == 1:
+            return [{}]
         return [{VISIBLE: ",".join(group)} for group in dealt]
     if replicas * devices == 1 or (replicas == 1 and PROCESSORS in os.environ):
         return [{}]
@@ -32,13 +32,14 @@ def shares(replicas: int, devices: int) -> list[dict[str, str]]:
     return [{PROCESSORS: "|".join(",".join(part) for part in _parts(group, devices))} for group in dealt]
 
 
-def _deal(items: Sequence[str], replicas: int, devices: int, what: str) -> Iterator[Sequence[str]]:
+def _deal(items: Sequence[str], replicas: int, devices: int, what: str) -> list[Sequence[str]]:
     if len(items) < replicas * devices:
         raise AdammsError(
-            f"engine.data_parallel_size={replicas} with engine.tensor_parallel_size={devices} needs "
-            f"{replicas * devices} {what}; there are {len(items)}"
+            f"engine.data_parallel_size={replicas} with {devices} {what} for each model "
+            f"(engine.tensor_parallel_size x engine.pipeline_parallel_size) needs {replicas * devices}, "
+            f"not {len(items)}. engine.distributed_executor_backend=ray spreads it over machines"
         )
-    return _parts(items, replicas)
+    return list(_parts(items, replicas))
 
 
 def _parts(items: Sequence[str], count: int) -> Iterator[Sequence[str]]:

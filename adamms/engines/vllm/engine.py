@@ -43,7 +43,10 @@ class Vllm(EngineSettings):
     max_model_len: PositiveInt | None
     gpu_memory_utilization: Annotated[float, Gt(0), Le(1)]
     tensor_parallel_size: PositiveInt
+    pipeline_parallel_size: PositiveInt
+    expert_parallel: bool
     data_parallel_size: PositiveInt
+    distributed_executor_backend: Literal["mp", "ray"] | None
     images_per_prompt: PositiveInt
     encoder_cache_tokens: PositiveInt
     trust_remote_code: bool
@@ -67,6 +70,8 @@ class Vllm(EngineSettings):
                 f"{folder}: vLLM has no {family.model_type}; engine=transformers runs it, with adamms' own "
                 f"implementation"
             )
+        if self.distributed_executor_backend == "ray" and find_spec("ray") is None:
+            raise AdammsError("engine.distributed_executor_backend=ray needs Ray: pip install ray")
         return VllmEngine(self, folder)
 
     def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
@@ -92,19 +97,28 @@ class VllmEngine(Engine):
         memory = {"VLLM_CPU_KVCACHE_SPACE": str(s.cpu_kv_cache_gb)}
         self.clients = [
             VllmClient(Start(folder, s), memory | environment, s.start_timeout, s.timeout, s.verbose)
-            for environment in shares(s.data_parallel_size, s.tensor_parallel_size)
+            for environment in self._shares()
         ]
 
     @property
     def identity(self) -> str:
         s = self.settings
         logprobs = f" logprobs={s.logprobs}" if s.logprobs else ""
+        spread = f" pipeline_parallel_size={s.pipeline_parallel_size}" if s.pipeline_parallel_size > 1 else ""
+        spread += " expert_parallel" if s.expert_parallel else ""
         return (
             f"vllm {self.version} torch {version('torch')} {s.dtype} max_new_tokens={s.max_new_tokens} "
             f"max_model_len={s.max_model_len} batch_size={s.batch_size} "
             f"tensor_parallel_size={s.tensor_parallel_size} enforce_eager={s.enforce_eager} "
-            f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}{logprobs}"
+            f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}{logprobs}{spread}"
         )
+
+    def _shares(self) -> list[dict[str, str]]:
+        """The variables of each copy's process. A Ray cluster deals out its GPUs itself."""
+        s = self.settings
+        if s.distributed_executor_backend == "ray":
+            return [{}] * s.data_parallel_size
+        return shares(s.data_parallel_size, s.tensor_parallel_size * s.pipeline_parallel_size)
 
     def __exit__(self, *error: object) -> None:
         together(self.clients, VllmClient.stop)

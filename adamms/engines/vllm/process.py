@@ -6,7 +6,6 @@ process's session.
 
 import os
 import traceback
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import count
@@ -14,13 +13,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from adamms.checkpoint.reader import open_checkpoint
 from adamms.data.example import Example
 from adamms.engines.answer import Answer, Token
 from adamms.engines.base import NO_END
 from adamms.engines.child import parent_connection
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.engine import Vllm
+from adamms.engines.vllm.folder import dtype_of, image_mark
 from adamms.engines.vllm.messages import (
     Ask,
     Check,
@@ -39,7 +38,6 @@ from adamms.errors import AdammsError, cause
 
 # GPUs from this compute capability on have batch-invariant kernels.
 INVARIANT_CAPABILITY = (9, 0)
-DTYPE_WORDS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
 class Refused(AdammsError):
@@ -64,6 +62,8 @@ class Server:
         from adamms.engines.vllm.worker import BACKEND
 
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
+        # Without compilation vLLM 0.32 makes no tensors to pass on between the stages of a pipeline on CPUs.
+        eager = on_cpu and settings.pipeline_parallel_size == 1
         arguments = EngineArgs(
             model=str(folder),
             dtype=dtype_of(folder) if settings.dtype == "auto" else settings.dtype,
@@ -71,9 +71,12 @@ class Server:
             gpu_memory_utilization=settings.gpu_memory_utilization,
             trust_remote_code=settings.trust_remote_code,
             tensor_parallel_size=settings.tensor_parallel_size,
+            pipeline_parallel_size=settings.pipeline_parallel_size,
+            enable_expert_parallel=settings.expert_parallel,
+            distributed_executor_backend=settings.distributed_executor_backend,
             limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
             skip_mm_profiling=on_cpu,
-            enforce_eager=on_cpu if settings.enforce_eager is None else settings.enforce_eager,
+            enforce_eager=eager if settings.enforce_eager is None else settings.enforce_eager,
             seed=settings.seed,
             disable_log_stats=True,
             worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
@@ -109,6 +112,7 @@ class Server:
         )
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
+        self.verify = settings.verify_swaps
         self.numbers = map(str, count(1))
         self.engine.collective_rpc("adamms_begin")
         start = {"source_cache": settings.source_cache}
@@ -118,17 +122,18 @@ class Server:
         """Swap the candidate. Keys and values of the old one are forgotten, encoder outputs are kept.
 
         Raises:
-            AdammsError: a merged tensor that no worker's model has read.
+            AdammsError: a merged tensor of which no worker's model has read anything.
         """
         self.engine.collective_rpc("start_weight_update")
         self.engine.collective_rpc("update_weights", kwargs={"update_info": {"recipe": recipe}})
         self.engine.collective_rpc("finish_weight_update")
         self.engine.set_weight_version(version)
         swaps: list[Swap] = self.engine.collective_rpc("adamms_swap")
-        if lost := sorted(frozenset.intersection(*(swap.unread for swap in swaps))):
+        lost = sorted(frozenset.intersection(*(swap.unread for swap in swaps)))
+        if lost and self.verify:
             raise AdammsError(
-                f"vLLM's loader read nothing of {len(lost)} merged tensors: "
-                f"{', '.join(lost[:3])}; leave them out with mapper.exclude"
+                f"the loader of vLLM's model took nothing of {len(lost)} merged tensors "
+                f"({', '.join(lost[:3])}); leave them out with mapper.exclude, or go on unchecked with engine.verify_swaps=false"
             )
         if any(swap.stale for swap in swaps):
             self.engine.reset_encoder_cache()
@@ -229,32 +234,6 @@ class Server:
             image = f" with the image {example.image}" if example.image is not None else ""
             raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
         return request, length
-
-
-def image_mark(processor: Any, model_config: Any) -> str | None:
-    """What stands for an image in a prompt, as in vLLM's chat server; None if the chat template says it."""
-    from vllm.model_executor.model_loader import get_model_cls
-
-    from adamms.engines.prompt import reads_parts
-
-    if reads_parts(processor):
-        return None
-    kind = get_model_cls(model_config)
-    if not hasattr(kind, "get_placeholder_str"):  # a model of text alone
-        return ""
-    mark: str = kind.get_placeholder_str("image", 1)
-    return mark
-
-
-def dtype_of(folder: Path) -> str:
-    """The dtype that most of a checkpoint's parameters have, in vLLM's words."""
-    sizes: Counter[str] = Counter()
-    for entry in open_checkpoint(folder).tensors.values():
-        sizes[entry.dtype] += entry.elements
-    dtype = sizes.most_common(1)[0][0]
-    if dtype not in DTYPE_WORDS:
-        raise AdammsError(f"{folder}: vLLM does not run {dtype} weights; set engine.dtype")
-    return DTYPE_WORDS[dtype]
 
 
 def serve(connection: Connection) -> None:

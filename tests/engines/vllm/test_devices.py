@@ -39,7 +39,7 @@ class TestProcessors:
 
     def test_too_few(self) -> None:
         with pytest.raises(
-            AdammsError, match=r"data_parallel_size=4 with .*=2 needs 8 processors; there are 7"
+            AdammsError, match=r"data_parallel_size=4 with 2 processors for .* needs 8, not 7"
         ):
             shares(4, 2)
 
@@ -55,5 +55,7 @@ class TestGpus:
         assert shares(3, 1) == [{VISIBLE: "7"}, {VISIBLE: "3"}, {VISIBLE: "GPU-1a"}]
 
     def test_too_few(self) -> None:
-        with pytest.raises(AdammsError, match="needs 6 GPUs; there are 5"):
+        with pytest.raises(AdammsError, match=r"with 2 GPUs for .* needs 6, not 5\. .*=ray spreads"):
             shares(3, 2)
+        with pytest.raises(AdammsError, match="needs 6, not 5"):
+            shares(1, 6)

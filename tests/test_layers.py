@@ -177,6 +177,7 @@ def test_no_heavy_package_is_loaded_before_it_is_used() -> None:
         "engines.template_process",
         "engines.transformers.live_",
         "engines.vllm.process",
+        "engines.vllm.transfer",
         "engines.vllm.worker",
         "evaluate.lmms.guest",
         "models.",

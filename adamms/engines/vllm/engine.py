@@ -26,6 +26,9 @@ from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 
+# The vLLM that the tests run with. What others have of its weight transfer, docs/running.md lists.
+TESTED = "0.32.0"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Vllm(EngineSettings):

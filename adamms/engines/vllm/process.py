@@ -133,7 +133,8 @@ class Server:
         if lost and self.verify:
             raise AdammsError(
                 f"the loader of vLLM's model took nothing of {len(lost)} merged tensors "
-                f"({', '.join(lost[:3])}); leave them out with mapper.exclude, or go on unchecked with engine.verify_swaps=false"
+                f"({', '.join(lost[:3])}); leave them out with mapper.exclude, or go on unchecked with "
+                f"engine.verify_swaps=false"
             )
         if any(swap.stale for swap in swaps):
             self.engine.reset_encoder_cache()

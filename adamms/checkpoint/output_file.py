@@ -4,6 +4,9 @@ Copying gigabytes into the page cache costs more processor time than merging the
 inputs out. Whole pages therefore go straight to the disk from an aligned buffer (O_DIRECT); the
 fragments of pages at either end of a tensor, and everything on file systems that refuse, are written
 the usual way. A page is only ever written in one of the two ways, so they cannot disagree.
+
+In a file system that is memory (tmpfs) the file is mapped: there, writes to one file wait for each other,
+and copies into a mapping do not.
 """
 
 import errno
@@ -11,6 +14,8 @@ import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
+
+import numpy as np
 
 PAGE = 4096  # bytes; a multiple of every common disk's block
 BUFFER_PAGES = 1024
@@ -27,17 +32,26 @@ class OutputFile:
     def __init__(self, path: Path, size: int) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         os.ftruncate(self._descriptor, size)
+        self._mapped: np.ndarray | None = None
+        if size and _in_memory(path):
+            self._mapped = np.frombuffer(mmap.mmap(self._descriptor, size), np.uint8)
         self._direct: int | None = None
         with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
             self._direct = os.open(path, os.O_WRONLY | os.O_DIRECT)
 
     def close(self) -> None:
+        self._mapped = None
         os.close(self._descriptor)
         if self._direct is not None:
             os.close(self._direct)
 
     def write(self, raw: memoryview, offset: int, descriptor: int | None = None) -> None:
         """Write through the page cache, unless another descriptor of the file is given."""
+        if self._mapped is not None and raw:
+            # A full file system refuses here; a copy into pages that it cannot give would kill the process.
+            os.posix_fallocate(self._descriptor, offset, len(raw))
+            np.copyto(self._mapped[offset : offset + len(raw)], raw)  # without holding the interpreter
+            return
         while raw:
             written = os.pwrite(self._descriptor if descriptor is None else descriptor, raw, offset)
             raw, offset = raw[written:], offset + written
@@ -50,6 +64,17 @@ class OutputFile:
             if self._direct is None or error.errno != errno.EINVAL:  # a disk with larger blocks than pages
                 raise
             self.write(pages, offset)
+
+
+def _in_memory(file: Path) -> bool:
+    """Whether the file system that holds the file is tmpfs."""
+    device = file.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return False
+    return any(number == line.split()[2] and " - tmpfs " in line for line in mounts)
 
 
 def new_buffer() -> memoryview:

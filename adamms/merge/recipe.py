@@ -20,6 +20,7 @@ from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.units import Unit, units_of
+from adamms.merge import kernel
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.combination import CombiningMethod
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, Survey, check_donor_names
@@ -218,7 +219,8 @@ class Recipe:
         checkpoints = {TARGET: self.target, **self.donors}
         if self.method.needs_ancestor and self.ancestor is not None:
             checkpoints[ANCESTOR] = self.ancestor
-        return operand_rows(unit, checkpoints, sources, whole=not self.method.elementwise)
+        compiled = isinstance(self.method, CombiningMethod) and kernel.LIBRARY is not None
+        return operand_rows(unit, checkpoints, sources, not self.method.elementwise, compiled)
 
     def _survey_chunks(self, unit: Unit, sources: Sources, stored: bool) -> Iterator[Chunk]:
         for read in self._operand_rows(unit, sources):

@@ -20,6 +20,8 @@ from adamms.merge.sources import Sources
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
+# Compiled passes make no such operands, and larger chunks keep the interpreter out of the way.
+COMPILED_CHUNKS = 4
 # A GPU needs larger chunks to have work for all its cores.
 GPU_CHUNK_ELEMENTS = 1 << 24
 # Kept tensors are views of the mapped file, in pieces so that progress shows.
@@ -52,7 +54,7 @@ class OperandRows:
 
 
 def operand_rows(
-    unit: Unit, checkpoints: Mapping[str, Checkpoint], sources: Sources, whole: bool
+    unit: Unit, checkpoints: Mapping[str, Checkpoint], sources: Sources, whole: bool, compiled: bool = False
 ) -> Iterator[OperandRows]:
     """Read a unit's operands: TARGET, each donor, and ANCESTOR if it is among the checkpoints.
 
@@ -61,6 +63,7 @@ def operand_rows(
         checkpoints: operand -> checkpoint.
         sources: where the operands are wanted.
         whole: the unit in one chunk.
+        compiled: in larger chunks, for compiled passes.
     """
     expressions = {TARGET: unit.target, **unit.slot.donors}
     if ANCESTOR in checkpoints and unit.slot.ancestor is not None:
@@ -73,7 +76,7 @@ def operand_rows(
     }
     target = tensors[TARGET][unit.tensor]
     width, count = _width(unit.slot.shape), unit.slot.shape[0] if unit.slot.shape else 1
-    step = max(1, count) if whole else _rows_of_a_chunk(width, sources.device)
+    step = max(1, count) if whole else _rows_of_a_chunk(width, sources.device, compiled)
     # Every chunk overwrites it: fresh memory would cost more than the arithmetic.
     scratch = {
         operand: torch.empty(min(step, count) * width, dtype=torch.float64, device=sources.device)
@@ -134,8 +137,10 @@ def _width(shape: Sequence[int]) -> int:
     return max(1, math.prod(shape[1:]))
 
 
-def _rows_of_a_chunk(width: int, device: torch.device) -> int:
+def _rows_of_a_chunk(width: int, device: torch.device, compiled: bool = False) -> int:
     """A multiple of the rows that adapters are computed by, where that many fit."""
-    elements = CHUNK_ELEMENTS if device.type == "cpu" else GPU_CHUNK_ELEMENTS
+    elements = CHUNK_ELEMENTS * (COMPILED_CHUNKS if compiled else 1)
+    if device.type != "cpu":
+        elements = GPU_CHUNK_ELEMENTS
     rows = max(1, elements // width)
     return rows if rows < BLOCK_ROWS else rows // BLOCK_ROWS * BLOCK_ROWS

@@ -5,11 +5,13 @@
 Makes a Qwen2-VL-like target and a LLaVA-OneVision-like donor of the chosen size, then runs in turn,
 each as a process of its own and all files in the page cache:
 
-    cp            cp -r of the target: what writing the result costs at the least
+    cp            cp -r of the target: what writing the result costs at the least; it may be in memory only
+    cp + sync     the same until it is on the disk, as what adamms writes is when it ends
     state dicts   load both models whole, interpolate, save: what a script does
     adamms        the command line, mapping included
     adamms half   the same on a model half as large: memory must not grow with the model
     adamms plan   the command line without the merge: what starting Python and mapping cost
+    ..., tmpfs    into /dev/shm, where there is one: no disk is waited for
 
 `--method ties` (any of conf/merge) runs the adamms commands with that method, and with a third model as
 the ancestor. `--methods all` does that for every method but those that decompose or optimise each matrix,
@@ -21,9 +23,10 @@ merges two models of one architecture, since mergekit can do no other, with merg
 beside them a target of another architecture, larger by its vision tower, with adamms. `ties` is mergekit's
 algorithm then (trimmed per tensor), and `ties, whole model` the one of AdaMMS' scripts.
 
-Wall is the whole process, interpreter start included; `cpu` is the time on all processors, which other
-processes on the machine disturb less. Peak anonymous memory is sampled from /proc every 10 ms; mapped
-files, which the system can drop, do not count.
+Wall is the whole process, interpreter start included; `user` and `system` are the time on all processors, and
+`cpu` their sum, which other processes on the machine disturb less. In a virtual machine the system time of
+writing to memory depends on whether the host has to find that memory first: compare within a round. Peak
+anonymous memory is sampled from /proc every 10 ms; mapped files, which the system can drop, do not count.
 """
 
 import argparse
@@ -44,6 +47,7 @@ from merge_models import Models, heterogeneous, make_target, of_one_architecture
 ROOT = Path(__file__).resolve().parents[2]
 # `make bench` puts it there.
 MERGEKIT = Path(sys.prefix) / "mergekit/bin/python"
+MEMORY = Path("/dev/shm")
 PER_MATRIX = ("tsv", "iso_c", "wudi")
 WITHOUT_ANCESTOR = ("linear", "slerp", "karcher")
 
@@ -76,11 +80,13 @@ class Contender:
         command: makes the output folder.
         reads: folders whose files are brought into the page cache before.
         gigabytes: of the model that it makes.
+        output: the folder that it makes.
     """
 
     command: Sequence[str]
     reads: Sequence[Path]
     gigabytes: float
+    output: Path
 
 
 @dataclass(frozen=True)
@@ -88,25 +94,28 @@ class Measurement:
     """One run: seconds of the whole process, seconds of processors, and its peak anonymous memory in GB."""
 
     wall: float
-    cpu: float
+    user: float
+    system: float
     anonymous_gb: float
+
+    @property
+    def cpu(self) -> float:
+        return self.user + self.system
 
 
 Runs = Mapping[str, Sequence[Measurement]]
 
 
-def measure(contender: Contender, output: Path) -> Measurement:
-    """Run it once; the output is removed, the disk settled and the inputs read before."""
-    shutil.rmtree(output, ignore_errors=True)
+def measure(contender: Contender, folder: Path) -> Measurement:
+    """Run it once, in `folder`. The disk is settled and the inputs are read before; the output is removed."""
+    shutil.rmtree(contender.output, ignore_errors=True)
     os.sync()
     files = [str(file) for folder in contender.reads for file in sorted(folder.glob("*.safetensors"))]
     subprocess.run(["cat", *files], stdout=subprocess.DEVNULL, check=True)
-    log = output.with_name("log.txt")
+    log = folder / "log.txt"
     start = time.perf_counter()
     with log.open("w") as sink:
-        process = subprocess.Popen(
-            contender.command, stdout=sink, stderr=subprocess.STDOUT, cwd=output.parent
-        )
+        process = subprocess.Popen(contender.command, stdout=sink, stderr=subprocess.STDOUT, cwd=folder)
     peak = 0
     while True:
         peak = max(peak, anonymous_kib(process.pid))
@@ -118,7 +127,8 @@ def measure(contender: Contender, output: Path) -> Measurement:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{contender.command} failed:\n{log.read_text()}")
-    return Measurement(wall, usage.ru_utime + usage.ru_stime, peak * 1024 / 1e9)
+    shutil.rmtree(contender.output)
+    return Measurement(wall, usage.ru_utime, usage.ru_stime, peak * 1024 / 1e9)
 
 
 def anonymous_kib(pid: int) -> int:
@@ -137,9 +147,9 @@ def adamms(models: Models, method: str, output: Path, mode: str = "merge") -> Co
         "plan.force=true",  # the weights are random
         *(f"model.target.path={models.target}", f"model.donors.a.path={models.donor}", "merge.alpha=0.3"),
         *([f"model.ancestor.path={models.ancestor}"] if needs else []),
-        *(f"output={output}", f"hydra.run.dir={output.parent / 'hydra'}"),
+        *(f"output={output}", f"hydra.run.dir={models.target.parent / 'hydra'}"),
     ]
-    return Contender(command, reads, models.target_gb)
+    return Contender(command, reads, models.target_gb, output)
 
 
 def mergekit(python: Path, models: Models, method: str, output: Path) -> Contender:
@@ -162,30 +172,32 @@ def mergekit(python: Path, models: Models, method: str, output: Path) -> Contend
     file.write_text(json.dumps(config))
     options = ["--no-cuda", "--lazy-unpickle", "--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
     command = [str(python), "-m", "mergekit.scripts.run_yaml", str(file), str(output), *options]
-    return Contender(command, reads, models.target_gb)
+    return Contender(command, reads, models.target_gb, output)
 
 
-def plain_ways(models: Models, output: Path) -> dict[str, Contender]:
-    target, donor, size = models.target, models.donor, models.target_gb
-    script = [sys.executable, "-c", STATE_DICT_MERGE, str(target), str(donor), str(output)]
-    return {
-        "cp": Contender(["cp", "-r", str(target), str(output)], [target], size),
-        "state dicts": Contender(script, [target, donor], size),
-    }
+def copy(models: Models, output: Path, sync: bool = False) -> Contender:
+    script = 'cp -r "$0" "$1"' + (' && sync "$1"/* "$1"' if sync else "")
+    command = ["sh", "-c", script, str(models.target), str(output)]
+    return Contender(command, [models.target], models.target_gb, output)
 
 
-def run_all(contenders: Mapping[str, Contender], rounds: int, output: Path) -> Runs:
+def state_dicts(models: Models, output: Path) -> Contender:
+    target, donor = models.target, models.donor
+    command = [sys.executable, "-c", STATE_DICT_MERGE, str(target), str(donor), str(output)]
+    return Contender(command, [target, donor], models.target_gb, output)
+
+
+def run_all(contenders: Mapping[str, Contender], rounds: int, folder: Path) -> Runs:
     runs: dict[str, list[Measurement]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, contender in contenders.items():
-            runs[name].append(measure(contender, output))
+            runs[name].append(measure(contender, folder))
             found, load = runs[name][-1], os.getloadavg()[0]
             print(
-                f"{name}: {found.wall:.2f} s, cpu {found.cpu:.2f} s, {found.anonymous_gb:.2f} GB; "
-                f"load {load:.1f}",
+                f"{name}: {found.wall:.2f} s, user {found.user:.2f}, system {found.system:.2f}, "
+                f"{found.anonymous_gb:.2f} GB; load {load:.1f}",
                 flush=True,
             )
-    shutil.rmtree(output, ignore_errors=True)
     return runs
 
 
@@ -203,29 +215,37 @@ def report(title: str, contenders: Mapping[str, Contender], runs: Runs, referenc
         f"\n{title}; {rounds} rounds, {os.cpu_count()} processors, load {load:.1f}; medians, ratios per byte"
     )
     heads = "".join(f"{'/ ' + name:>15}{'(cpu)':>8}" for name in references)
-    print(f"{'':24}{'GB':>6}{'wall s':>8}{'cpu s':>8}{'anonymous GB':>14}{heads}")
+    print(f"{'':24}{'GB':>6}{'wall s':>8}{'user s':>8}{'system s':>10}{'anonymous GB':>14}{heads}")
     for name, measured in runs.items():
-        wall, cpu, memory = (
+        wall, user, system, memory = (
             statistics.median(getattr(run, what) for run in measured)
-            for what in ("wall", "cpu", "anonymous_gb")
+            for what in ("wall", "user", "system", "anonymous_gb")
         )
         ratios = "".join(
             f"{ratio(name, other, 'wall'):15.2f}{ratio(name, other, 'cpu'):8.2f}" for other in references
         )
         size = contenders[name].gigabytes
-        print(f"{name:24}{size:6.2f}{wall:8.2f}{cpu:8.2f}{memory:14.2f}{ratios}", flush=True)
+        print(f"{name:24}{size:6.2f}{wall:8.2f}{user:8.2f}{system:10.2f}{memory:14.2f}{ratios}", flush=True)
 
 
 def against_plain_ways(folder: Path, gigabytes: float, method: str, rounds: int) -> None:
     needs, output = method not in WITHOUT_ANCESTOR, folder / "output"
     whole = heterogeneous(folder / "whole", gigabytes, needs)
     half = heterogeneous(folder / "half", gigabytes / 2, needs)
-    contenders = plain_ways(whole, output) | {
+    contenders = {
+        "cp": copy(whole, output),
+        "cp + sync": copy(whole, output, sync=True),
+        "state dicts": state_dicts(whole, output),
         "adamms": adamms(whole, method, output),
         "adamms plan": adamms(whole, method, output, "plan"),
         "adamms half": adamms(half, method, output),
     }
-    report(f"merge={method}", contenders, run_all(contenders, rounds, output), ("cp", "state dicts"))
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else folder) as temporary:
+        if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2e9 * whole.target_gb:
+            place = Path(temporary) / "output"
+            contenders |= {"cp, tmpfs": copy(whole, place), "adamms, tmpfs": adamms(whole, method, place)}
+        runs = run_all(contenders, rounds, folder)
+    report(f"merge={method}", contenders, runs, [name for name in contenders if name.startswith("cp")])
 
 
 def against_mergekit(folder: Path, gigabytes: float, method: str, rounds: int, python: Path) -> None:
@@ -241,7 +261,7 @@ def against_mergekit(folder: Path, gigabytes: float, method: str, rounds: int, p
     }
     if method == "ties":
         contenders["adamms, whole model"] = adamms(alike, method, output)
-    report(f"merge={method}", contenders, run_all(contenders, rounds, output), ("mergekit",))
+    report(f"merge={method}", contenders, run_all(contenders, rounds, folder), ("mergekit",))
 
 
 def every_method(folder: Path, gigabytes: float, rounds: int) -> None:
@@ -256,7 +276,7 @@ def every_method(folder: Path, gigabytes: float, rounds: int) -> None:
         for method in methods
         if method not in PER_MATRIX
     }
-    report("every method", contenders, run_all(contenders, rounds, output), ("linear",))
+    report("every method", contenders, run_all(contenders, rounds, folder), ("linear",))
 
 
 def main() -> None:

@@ -11,6 +11,12 @@ from safetensors.torch import save_file
 HIDDEN, INTERMEDIATE, VOCABULARY, KEY_VALUE = 2048, 11008, 151936, 256
 VISION_BLOCKS = 12
 SHARD_BYTES = 2_000_000_000
+# Class -> model_type, and that of its language model.
+MODEL_TYPES = {
+    "Qwen2VLForConditionalGeneration": ("qwen2_vl", "qwen2_vl_text"),
+    "LlavaOnevisionForConditionalGeneration": ("llava_onevision", "qwen2"),
+    "Qwen2ForCausalLM": ("qwen2", "qwen2"),
+}
 # What differs between the models: the standard deviation of their values.
 TARGET, DONOR, ANCESTOR = 0.02, 0.03, 0.025
 
@@ -130,9 +136,9 @@ def write_model(
             flush()
     flush()
     (partial / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    config = {
-        "architectures": [architecture],
-        "model_type": {"Qwen2ForCausalLM": "qwen2"}.get(architecture, "other"),
+    kind, language_kind = MODEL_TYPES[architecture]
+    language = {
+        "model_type": language_kind,
         "num_hidden_layers": count,
         "hidden_size": HIDDEN,
         "intermediate_size": INTERMEDIATE,
@@ -141,5 +147,7 @@ def write_model(
         "num_key_value_heads": KEY_VALUE // 128,
         "tie_word_embeddings": False,
     }
+    config = language if kind == language_kind else {"model_type": kind, "text_config": language}
+    config = {"architectures": [architecture], "tie_word_embeddings": False, **config}
     (partial / "config.json").write_text(json.dumps(config))
     partial.rename(folder)

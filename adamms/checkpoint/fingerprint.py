@@ -5,6 +5,7 @@ and adamms_recipe.json name checkpoints by these digests, so they must not chang
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
 from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, reading
+from adamms.errors import AdammsError
 
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096
@@ -46,8 +48,13 @@ def digest_parts(parts: Iterable[str | TensorEntry]) -> str:
 
 def _samples(entry: TensorEntry) -> list[memoryview]:
     """All bytes of a small tensor; of a larger one the first, middle and last 4 KiB."""
-    raw = map_tensor(entry).contiguous().reshape(-1).view(torch.uint8).numpy().data
-    if raw.nbytes <= 3 * SAMPLE_BYTES:
-        return [raw]
-    starts = (0, raw.nbytes // 2, raw.nbytes - SAMPLE_BYTES)
-    return [raw[start : start + SAMPLE_BYTES] for start in starts]
+    starts = (0, entry.nbytes // 2, entry.nbytes - SAMPLE_BYTES)
+    if entry.nbytes <= 3 * SAMPLE_BYTES or entry.strides is not None:
+        raw = map_tensor(entry).contiguous().reshape(-1).view(torch.uint8).numpy().data
+        return [raw] if raw.nbytes <= 3 * SAMPLE_BYTES else [raw[s : s + SAMPLE_BYTES] for s in starts]
+    # Of a mapped file, the system would read many pages around each sample.
+    with reading(entry.file), entry.file.open("rb", buffering=0) as file:
+        found = [os.pread(file.fileno(), SAMPLE_BYTES, entry.offset + start) for start in starts]
+    if any(len(raw) < SAMPLE_BYTES for raw in found):
+        raise AdammsError(f"{entry.file}: is shorter than it was when its header was read")
+    return [memoryview(raw) for raw in found]

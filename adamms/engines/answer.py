@@ -8,17 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from adamms.engines.thought import split_thought, without_thought
 
 # Digits after the point that log-probabilities are kept with. Further ones are rounding noise.
 DIGITS = 5
-# How far `between` bends logits up. Of a model's own answers least squares gave 1.35 on development seeds of
-# the suite (`tests/benchmarks/signals.py`); of texts that it was given the errors cancel each other at 0.5.
-BENT = 1.3
-BENT_SCORES = 0.5
-ROUNDING = 1e-9  # of shares of the way
 # Typographic quotes and dashes with what keyboards have in their place; variation selectors are invisible.
 TYPOGRAPHY: dict[int, str | None] = {
     **dict.fromkeys([0xB4, *range(0x2018, 0x201C), 0x2032], "'"),
@@ -145,28 +138,6 @@ def first(logged: Any) -> Any:
     while isinstance(logged, list):
         logged = logged[0] if logged else ""
     return logged
-
-
-def between(one: Answer, other: Answer, share: float, bent: float = BENT, switch: float = 0.5) -> Answer:
-    """An estimate of the answer `share` of the way from one to the other.
-
-    The logits of the tokens' probabilities are interpolated: over a short way they are nearly linear in the
-    weights. `bent` bends them upwards, because answers inside a stretch that says the same are surer than at
-    its ends. The likeliest other tokens stay unknown. If the texts differ or the tokens do not match one to
-    one, the estimate is the first up to `switch` of the way, then the other.
-    """
-    if len(one.tokens) != len(other.tokens) or normalised(one.text) != normalised(other.text):
-        return one if share < switch + ROUNDING else other
-    pairs = zip(one.tokens, other.tokens, strict=True)
-    tokens = tuple(Token(_between(a.logprob, b.logprob, share, bent), ()) for a, b in pairs)
-    return Answer(one.text, tokens, one.cut if one.cut == other.cut else None)
-
-
-def _between(one: float, other: float, share: float, bent: float) -> float:
-    """The log-probability whose logit is interpolated and bent upwards."""
-    known = np.array([one, other])
-    logits = known - np.log(np.maximum(-np.expm1(known), 10.0**-DIGITS))  # nothing is surer than can be kept
-    return -float(np.logaddexp(0.0, -logits @ [1 - share, share] - bent * share * (1 - share)))
 
 
 def texts(answers: Mapping[str, Answer]) -> dict[str, str]:

@@ -101,8 +101,8 @@ class Strategy:
         examples = examples_of(tasks)
         suited = partial(TaskDifferences.suited, self.difference, tasks=tasks)
         if self.bisection is not None:
-            winners = partial(self._winners, tasks=tasks)
-            ask = self.bisection.over(ask, self.needs, candidates, suited, winners, self.seed)
+            contest = self._contest(candidates)
+            ask = self.bisection.over(ask, self.needs, candidates, self.signal, contest, suited, self.seed)
         evidence = ask(candidates, examples)
         differences = suited(evidence)
         held = differences.held(self.signal, evidence, examples)
@@ -112,20 +112,6 @@ class Strategy:
             return self._choice(evidence, differences, part, held[:, [columns[example] for example in part]])
 
         return selection({task: choice(part) for task, part in tasks.items()}, choice(examples)), differences
-
-    def _winners(
-        self, evidence: Evidence, differences: TaskDifferences, tasks: Mapping[str, Sequence[str]]
-    ) -> list[tuple[int, Sequence[str]]]:
-        """Which place wins over all examples, and over those of each task."""
-        contest, examples = self._contest(evidence.order), examples_of(tasks)
-        held = differences.held(self.signal, evidence, examples)
-        columns = {example: place for place, example in enumerate(examples)}
-
-        def winner(part: Sequence[str]) -> int:
-            scores = contest.smoothed(held[:, [columns[example] for example in part]].sum(1))
-            return contest.winner(contest.tied(scores))
-
-        return [(winner(part), part) for part in (examples, *tasks.values())]
 
     def _contest(self, candidates: Sequence[Candidate]) -> Contest:
         neighbours = self.signal.neighbours

@@ -47,11 +47,13 @@ class Spared:
 
     Args:
         same: whether it makes the same choice over all examples.
+        lost: points of accuracy by which its choice is worse than that one.
         tasks: of how many tasks it has the same winner; None if it names none.
         share: of the answers of the grid and of the donors, if they count, that were asked.
     """
 
     same: bool
+    lost: float
     tasks: tuple[int, int] | None
     share: float
     loads: int
@@ -122,16 +124,28 @@ class Recorded:
                 yield from (self.evidence.scored[candidate][example][text] for text in texts)
 
 
-def judge(pair: Pair, searches: Mapping[str, Strategy], sparing: str, raced: Sequence[str]) -> Judged:
+def judge(
+    pair: Pair,
+    searches: Mapping[str, Strategy],
+    sparing: str,
+    margins: Sequence[float],
+    raced: Sequence[str],
+) -> Judged:
     """Have every search choose, and the answers spared by one of them and by races with others' signals.
 
     Args:
         searches: row of the table -> search.
         sparing: row of the one whose bisection is looked at.
+        margins: of that bisection, beside its own.
         raced: rows.
     """
     findings = {name: _finding(search, pair) for name, search in searches.items()}
     spared = {sparing: _bisected(searches[sparing], pair)}
+    bisection = searches[sparing].bisection
+    assert bisection is not None
+    for margin in margins:
+        other = replace(searches[sparing], bisection=replace(bisection, margin=margin))
+        spared[f"margin {margin:g}"] = _bisected(other, pair)
     spared |= {f"race, {name}": _raced(searches[name], pair) for name in raced if name in searches}
     return Judged(pair.regime, pair.seed, pair.evidence.order, pair.accuracy, findings, spared)
 
@@ -154,13 +168,15 @@ def _finding(search: Strategy, pair: Pair) -> Finding:
 
 def _bisected(search: Strategy, pair: Pair) -> list[Spared]:
     once, found = replace(search, resamples=1), []
+    accuracy = dict(zip(pair.evidence.order, pair.accuracy.tolist(), strict=True))
     whole, all_asked = _choose(replace(once, bisection=None), pair)
     for seed in range(DRAWS):
         chosen, ask = _choose(replace(once, seed=seed), pair)
         alike = sum(chosen.tasks[task].candidate == whole.tasks[task].candidate for task in pair.tasks)
         same = chosen.overall.candidate == whole.overall.candidate
         share = ask.cost.answers / all_asked.cost.answers
-        found.append(Spared(same, (alike, len(pair.tasks)), share, ask.loads))
+        lost = accuracy[whole.overall.candidate] - accuracy[chosen.overall.candidate]
+        found.append(Spared(same, lost, (alike, len(pair.tasks)), share, ask.loads))
     return found
 
 
@@ -168,9 +184,12 @@ def _raced(search: Strategy, pair: Pair) -> list[Spared]:
     """The race also looks at where the parents disagree, which counts as asked."""
     whole, all_asked = _choose(replace(search, resamples=1), pair)
     differences, found = TaskDifferences.suited(search.difference, pair.evidence, pair.tasks), []
+    accuracy = dict(zip(pair.evidence.order, pair.accuracy.tolist(), strict=True))
     for seed in range(DRAWS):
         ask = Recorded(pair.evidence, (*search.needs, PARENTS))
         winner = Race(seed=seed).run(ask, search.signal, differences, pair.evidence.order, pair.examples)
         share = ask.cost.answers / all_asked.cost.answers
-        found.append(Spared(winner == whole.overall.candidate, None, share, ask.loads))
+        wanted = whole.overall.candidate
+        lost = accuracy[wanted] - accuracy[winner]
+        found.append(Spared(winner == wanted, lost, None, share, ask.loads))
     return found

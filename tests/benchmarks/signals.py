@@ -77,6 +77,7 @@ SEARCHES: Mapping[str, tuple[str, ...]] = {
     RECOMMENDED: ("search=trusted",),
 }
 RACED = ("probability", PAPER)
+NEAR = 1.0  # points of accuracy
 BINS = (0.0, 0.5, 0.7, 0.8, 0.9, np.inf)
 
 
@@ -96,10 +97,15 @@ def searches(asked: Sequence[str]) -> dict[str, Strategy]:
 
 
 def judge_pair(
-    searches: Mapping[str, Strategy], samples: int | None, asked: Sequence[str], regime: str, seed: int
+    searches: Mapping[str, Strategy],
+    samples: int | None,
+    asked: Sequence[str],
+    margins: Sequence[float],
+    regime: str,
+    seed: int,
 ) -> Judged:
     """Have a pair answer, and every search choose by that."""
-    return judge(observe(samples, asked, regime, seed), searches, RECOMMENDED, RACED)
+    return judge(observe(samples, asked, regime, seed), searches, RECOMMENDED, margins, RACED)
 
 
 def show_searches(pairs: Sequence[Judged]) -> None:
@@ -125,15 +131,19 @@ def show_regimes(pairs: Sequence[Judged]) -> None:
 
 
 def show_spared(pairs: Sequence[Judged]) -> None:
-    """Over the seeds of what is drawn at random."""
-    print(f"\n{'the same choice':28}{'over all':>10}{'per task':>12}{'answers':>9}{'at most':>9}{'loads':>7}")
+    """Over the seeds of what is drawn at random; and how often it is at most a point worse."""
+    print(
+        f"\n{'the same choice':28}{'over all':>10}{'within 1':>10}{'per task':>12}"
+        f"{'answers':>9}{'at most':>9}{'loads':>7}"
+    )
     for name in pairs[0].spared:
         found: list[Spared] = [one for pair in pairs for one in pair.spared[name]]
         same = f"{sum(one.same for one in found)}/{len(found)}"
+        near = f"{sum(one.lost <= NEAR for one in found)}/{len(found)}"
         tasks = np.sum([one.tasks for one in found if one.tasks], axis=0)
         alike = "-" if not tasks.shape else f"{tasks[0]:.0f}/{tasks[1]:.0f}"
         shares, loads = [one.share for one in found], np.mean([one.loads for one in found])
-        print(f"{name:28}{same:>10}{alike:>12}{np.mean(shares):9.3f}{max(shares):9.3f}{loads:7.1f}")
+        print(f"{name:28}{same:>10}{near:>10}{alike:>12}{np.mean(shares):9.3f}{max(shares):9.3f}{loads:7.1f}")
 
 
 def reliability(pairs: Sequence[Judged]) -> list[tuple[float, bool]]:
@@ -158,10 +168,13 @@ def main() -> None:
     parser.add_argument(
         "--ask", default=",".join(NEEDS), type=some_of(NEEDS), help="beside the candidates' answers"
     )
+    parser.add_argument(
+        "--margins", default=[], type=decimals, help="of the bisection, beside its own: e.g. 0,2,8"
+    )
     parser.add_argument("--plots", type=Path, help="a folder for pictures")
     chosen = parser.parse_args()
     asked = sorted({*chosen.ask, PARENTS, TOKENS, SCORES})  # which search=trusted needs
-    observed = partial(judge_pair, searches(asked), chosen.samples, asked)
+    observed = partial(judge_pair, searches(asked), chosen.samples, asked, chosen.margins)
     pairs = of_all(observed, chosen.regimes, chosen.seeds, chosen.jobs)
     for title in dict.fromkeys(_title(pair) for pair in pairs):
         part = [pair for pair in pairs if _title(pair) == title]
@@ -171,6 +184,10 @@ def main() -> None:
         if chosen.plots is not None:
             folder = chosen.plots / title.replace(", ", "_").replace(" ", "_")
             plot(folder, part, PAPER, RECOMMENDED, reliability(part))
+
+
+def decimals(text: str) -> list[float]:
+    return [float(number) for number in text.split(",")]
 
 
 def _title(pair: Judged) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -11,11 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import shipped
 
-from adamms.engines.answer import BENT, Answer, Token, between
+from adamms.engines.answer import Answer, Token
 from adamms.merge.candidate import Candidate
-from adamms.search.bisection import Bisection, Suited, Winners
+from adamms.search.bisection import PART, Bisection, heaviest
+from adamms.search.contest import Contest
 from adamms.search.difference import Difference, ExactMatch, Overlap
-from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Ask, Evidence, recorded
+from adamms.search.evidence import PARENTS, SCORES, SURENESS, TOKENS, Ask, Evidence, recorded, texts
+from adamms.search.partial_grid import BENT
+from adamms.search.resampling import Array
+from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 
 STEPS = 11
@@ -28,40 +32,52 @@ def switching(places: list[int]) -> list[str]:
     return ["".join("a" if row < place else "b" for place in places) for row in range(STEPS)]
 
 
-def by(difference: Difference, examples: Sequence[str]) -> Suited:
+@dataclass(frozen=True)
+class At(Signal):
+    """This place wins, whatever is answered."""
+
+    place: int
+
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        away = np.abs(np.arange(len(evidence.candidates)) - self.place) + 1.0
+        return np.repeat(away[:, None], len(examples), axis=1)
+
+
+@dataclass(frozen=True)
+class Other(Signal):
+    """The difference from this text."""
+
+    text: str
+
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        rows = [texts(evidence.candidates[candidate], examples) for candidate in evidence.order]
+        return np.stack([difference(row, [self.text] * len(row)) for row in rows])
+
+
+def over(
+    ask: Ask,
+    grid: Sequence[Candidate],
+    examples: Sequence[str],
+    bisection: Bisection,
+    signal: Signal,
+    needs: Sequence[str] = (PARENTS,),
+    difference: Difference = EXACT,
+) -> Ask:
     """All answers are compared by this difference as it is."""
-    return lambda evidence: TaskDifferences(dict.fromkeys(examples, difference))
+    contest = Contest((len(grid),), signal.neighbours, "both", smoothing=0, ties="middle")
+    suited = TaskDifferences(dict.fromkeys(examples, difference))
+    return bisection.over(ask, needs, grid, signal, contest, lambda evidence: suited, seed=0)
 
 
-def everywhere(evidence: Evidence, differences: TaskDifferences) -> list[tuple[int, Sequence[str]]]:
-    """Every candidate wins over something, so that no answer is guessed."""
-    return [(place, list(evidence.candidates[c])) for place, c in enumerate(evidence.order)]
-
-
-def at(place: int, examples: Sequence[str], *tasks: tuple[int, Sequence[str]]) -> Winners:
-    """This place wins over all, whatever is answered, and others over some of the examples."""
-    return lambda evidence, differences: [(place, examples), *tasks]
-
-
-def over(book: Book, bisection: Bisection, needs: Sequence[str], winners: Winners = everywhere) -> Ask:
-    return bisection.over(book, needs, book.candidates, by(EXACT, book.examples), winners, seed=0)
-
-
-def said(book: Book, bisection: Bisection, winners: Winners = everywhere) -> list[str]:
-    found = over(book, bisection, (PARENTS,), winners)(book.candidates, book.examples)
+def said(book: Book, bisection: Bisection, signal: Signal) -> list[str]:
+    found = over(book, book.candidates, book.examples, bisection, signal)(book.candidates, book.examples)
     return ["".join(found.candidates[c][e].text for e in book.examples) for c in book.candidates]
-
-
-@given(places=st.lists(st.integers(0, STEPS), min_size=1, max_size=30), first=st.floats(0.01, 1.0))
-def test_an_answer_that_changes_once_is_found_exactly(places: list[int], first: float) -> None:
-    rows = switching(places)
-    assert said(Book(rows), replace(SHIPPED, first=first)) == rows
 
 
 def test_most_of_the_grid_is_not_asked() -> None:
     places = np.random.default_rng(0).integers(0, STEPS + 1, 400).tolist()
     book = Book(switching(places))
-    said(book, replace(SHIPPED, first=0.5), at(7, book.examples))
+    said(book, SHIPPED, At(7))
     assert book.share < 0.45  # both ends, the middle, and what changes beside the winner
 
 
@@ -69,47 +85,89 @@ def test_what_wins_and_what_lies_beside_it_is_asked_and_not_guessed() -> None:
     """Every answer of one candidate is another than everywhere else."""
     rows = [chr(ord("a") + row) * 10 for row in range(STEPS)]
     book = Book(rows)
-    part = book.examples[:4]
-    found = said(book, replace(SHIPPED, first=0.5), at(7, book.examples, (2, part)))
+    found = said(book, SHIPPED, At(7))
     assert [found[place] for place in (0, 5, 6, 7, 8, 10)] == [rows[place] for place in (0, 5, 6, 7, 8, 10)]
-    assert found[2][:4] == rows[2][:4]
     # What was not asked is one of the two beside it; half-way each is as often.
-    assert set(found[2][4:]) == {rows[0][0], rows[5][0]}
+    assert set(found[2]) == {rows[0][0], rows[5][0]}
     assert sorted(found[9]) == list(rows[8][:5] + rows[10][:5])
-    assert len(book.asked) == 6 * 10 + 3 * 4
+    assert len(book.asked) == 6 * 10
+
+
+@pytest.mark.parametrize(("margin", "seen"), [(0.0, False), (5.0, True)])
+def test_who_might_win_instead_is_asked(margin: float, seen: bool) -> None:
+    """The winner of those asked first is in the middle; a better one lies where guesses differ much."""
+    early, late = "a" * 12 + "b" * 28, "b" * 20 + "a" * 20
+    book = Book([early, early, "a" * 40, *[late] * 8])
+    found = over(book, book.candidates, book.examples, replace(SHIPPED, margin=margin), Other("a"))
+    held = Other("a").differences(found(book.candidates, book.examples), book.examples, EXACT)
+    assert (held.sum(1).argmin() == 2) == seen
+    assert book.share < 0.6
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_answers_change_once_the_choice_is_that_of_all_answers(seed: int) -> None:
+    """Half of them from a wrong one, half from a right one. Less than half are asked."""
+    rng = np.random.default_rng(seed)
+    learnt, forgotten = rng.normal(4, 2, 100).round().tolist(), rng.normal(8, 2, 100).round().tolist()
+    rows = [["b" if row >= p else "a" for p in learnt] for row in range(STEPS)]
+    rows = [[*kept, *("b" if row < p else "a" for p in forgotten)] for row, kept in enumerate(rows)]
+    book, whole = Book(rows), Other("b")
+    asked = recorded(Book(rows)(book.candidates, book.examples).candidates)(book.candidates, book.examples)
+    ask = over(book, book.candidates, book.examples, SHIPPED, whole)
+    found = ask(book.candidates, book.examples)
+    sums = [whole.differences(each, book.examples, EXACT).sum(1) for each in (asked, found)]
+    assert sums[0].argmin() == sums[1].argmin()
+    assert book.share < 0.5
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]), min_size=1, max_size=12))
+def test_the_heaviest_examples_are_the_fewest_with_their_part_of_the_weight(values: list[float]) -> None:
+    weights = np.array(values)
+    found = heaviest(weights)
+    enough = PART * weights.sum() - 1e-6
+    assert weights[found].sum() >= enough
+    lightest = weights[found].min(initial=np.inf)
+    assert weights[found].sum() - lightest < enough + 1e-5 or not found.any()
+    assert (weights[~found] <= lightest).all()
 
 
 def test_donors_and_target_are_handed_on() -> None:
     book = Book(switching([3, 5]), {"d": "xy"})
-    found = over(book, SHIPPED, (PARENTS,))(book.candidates, book.examples)
+    found = over(book, book.candidates, book.examples, SHIPPED, At(3))(book.candidates, book.examples)
     assert [found.donors["d"][e].text for e in book.examples] == ["x", "y"]
     assert [found.target[e].text for e in book.examples] == ["a", "a"]
 
 
 def test_how_sure_an_inferred_answer_is_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In logits, by alpha and not by the place in the grid, and above the line by `BENT`."""
+    """In logits, by alpha and not by the place in the grid; own answers above the line by `BENT`."""
     monkeypatch.setattr("adamms.search.bisection.LEAST", 0)
     grid = [Candidate(alpha) for alpha in (0.0, 0.1, 0.5, 1.0)]
     known = {grid[0]: math.log(0.5), grid[3]: math.log(0.9)}
-
-    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        said = {c: Answer("a", (Token(known[c], ()),)) for c in candidates}
-        return Evidence({c: dict.fromkeys(examples, said[c]) for c in candidates})
-
     examples = [f"e{place}" for place in range(10)]
-    bisection = replace(SHIPPED, first=1.0)
-    found = bisection.over(ask, (PARENTS, SURENESS), grid, by(EXACT, examples), everywhere, 0)(grid, examples)
+
+    def ask(candidates: Sequence[Candidate], part: Sequence[str]) -> Evidence:
+        said = {c: dict.fromkeys(part, Answer("a", (Token(known[c], ()),))) for c in candidates}
+        return Evidence(said, scored={c: {e: {"b": own[e]} for e in part} for c, own in said.items()})
+
+    needs = (PARENTS, SURENESS, SCORES)
+    found = over(ask, grid, examples, replace(SHIPPED, first=1.0), At(0), needs)(grid, examples)
     for candidate, alpha in zip(grid[1:3], (0.1, 0.5), strict=True):  # 0.5 has the odds 1, 0.9 has 9
-        sure = np.exp([found.candidates[candidate][e].tokens[0].logprob for e in examples])
-        odds = 9**alpha * math.exp(BENT * alpha * (1 - alpha))
-        np.testing.assert_allclose(sure, odds / (1 + odds), rtol=1e-4)
+        for bent, answers in (
+            (BENT, found.candidates[candidate].values()),
+            (0.0, [scored["b"] for scored in found.scored[candidate].values()]),
+        ):
+            odds = 9**alpha * math.exp(bent * alpha * (1 - alpha))
+            sure = np.exp([answer.tokens[0].logprob for answer in answers])
+            np.testing.assert_allclose(sure, [odds / (1 + odds)] * 10, rtol=1e-4)
+    assert {found.candidates[grid[1]][e].text for e in examples} == {"a"}
+    assert set(found.inferred[grid[1]]) == set(examples)
 
 
 def test_where_inferring_goes_wrong_everything_is_asked() -> None:
     """Answers that come and go between equal ends: the check sees it."""
     rows = ["a" * 60 if row in (0, 5, 10) else "c" * 60 for row in range(STEPS)]
     book = Book(rows)
-    assert said(book, replace(SHIPPED, first=0.5)) == rows
+    assert said(book, SHIPPED, At(5)) == rows
     assert book.share == 1
 
 
@@ -118,70 +176,32 @@ def test_a_few_wrong_ones_are_put_up_with_and_those_that_were_seen_put_right() -
     for example in range(4):
         rows[2][example] = "b"
     book = Book(rows)
-    found = said(book, replace(SHIPPED, first=0.5, checked=1.0))
+    found = said(book, replace(SHIPPED, checked=1.0), At(5))
     assert found == ["".join(row) for row in rows]
-    assert said(Book(rows), replace(SHIPPED, first=0.5))[3] == "a" * 400
+    assert said(Book(rows), SHIPPED, At(5))[3] == "a" * 400
 
 
 @pytest.mark.parametrize("needs", [(TOKENS,), (PARENTS, TOKENS)])
 def test_what_cannot_be_inferred_is_asked(needs: tuple[str, ...]) -> None:
     book = Book(switching([3]))
-    assert over(book, SHIPPED, needs) is book
+    assert over(book, book.candidates, book.examples, SHIPPED, At(3), needs) is book
 
 
 def test_a_grid_of_several_axes_is_asked() -> None:
     book = Book(switching([3]))
     lattice = [Candidate(alpha, (("merge.density", d),)) for d in (0.1, 0.2) for alpha in (0.0, 0.5)]
-    assert SHIPPED.over(book, (), lattice, by(EXACT, book.examples), everywhere, 0) is book
+    assert over(book, lattice, book.examples, SHIPPED, At(3), ()) is book
 
 
-def sentences(rows: Sequence[Sequence[int]]) -> dict[Candidate, dict[str, Answer]]:
-    """Of twenty words each, as many of which as the number says are others than at the start."""
-    return {
-        Candidate(row / (len(rows) - 1)): {
-            f"e{e}": Answer(" ".join("x" if word < changed else "y" for word in range(20)))
-            for e, changed in enumerate(changes)
-        }
-        for row, changes in enumerate(rows)
-    }
-
-
-@pytest.mark.parametrize(("near", "asked", "far"), [(0.0, 5, 0.0), (0.06, 3, 0.06), (0.11, 2, 0.11)])
-def test_what_lies_between_near_answers_is_taken_for_the_nearer_one(
-    near: float, asked: int, far: float
-) -> None:
-    """Along five candidates one word in twenty changes at the second and one at the fourth."""
-    answers = sentences([[0], [1], [1], [2], [2]])
-    grid, seen = list(answers), set()
-
-    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
-        seen.update(candidates)
-        return Evidence({c: answers[c] for c in candidates})
-
-    bisection = replace(SHIPPED, first=1.0, near=near, error=0.2)
+def test_sentences_that_differ_are_guessed_and_those_without_a_difference_inferred() -> None:
+    """Along five candidates a word changes at the second, and one that does not count at the last."""
+    rows = ["x y", "z y", "z y", "z y", "the z y"]
+    grid = [Candidate(place / 4) for place in range(5)]
+    answers = {c: {"e0": Answer(text)} for c, text in zip(grid, rows, strict=True)}
     overlap = Overlap(ordered=True, template=None, corrected=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adamms.search.bisection.LEAST", 0)
-        found = bisection.over(ask, (), grid, by(overlap, ["e0"]), at(2, ["e0"]), 0)(grid, ["e0"])
-    assert len(seen) == asked
-    for candidate in grid:
-        wrong = overlap([found.candidates[candidate]["e0"].text], [answers[candidate]["e0"].text])[0]
-        assert wrong <= far
-
-
-@pytest.mark.parametrize(("near", "kept"), [(0.4, False), (0.5, True)])
-def test_wrong_is_what_is_further_from_the_inferred_answer_than_near(near: float, kept: bool) -> None:
-    """In the middle half of the words are others; where that is too much, everything is asked."""
-    answers = sentences([[0] * 40, [10] * 40, [10] * 40, [10] * 40, [0] * 40])
-    grid, examples = list(answers), list(answers[Candidate(0.0)])
-    bisection = replace(SHIPPED, first=1.0, near=near, checked=0.2)
-    ask = bisection.over(recorded(answers), (), grid, by(Overlap(True, None, False), examples), everywhere, 0)
-    found = ask(grid, examples).candidates[grid[2]]
-    assert (found == answers[grid[2]]) == (not kept)
-
-
-def test_the_nearer_of_two_texts_is_taken_with_its_own_probabilities() -> None:
-    one, other = Answer("a b", (Token(-0.1, ()), Token(-0.2, ()))), Answer("a c", (Token(-0.3, ()),) * 2)
-    assert between(one, other, 0.4) == one
-    assert between(one, other, 0.6) == other
-    assert between(one, replace(one, text="A  b"), 0.6).tokens != one.tokens
+        ask = over(recorded(answers), grid, ["e0"], SHIPPED, At(2), (), overlap)
+        found = ask(grid, ["e0"])
+    assert [set(found.inferred[c]) for c in grid] == [set(), set(), set(), {"e0"}, set()]
+    assert [found.guessed[c] for c in grid] == [set()] * 5  # the neighbours were asked

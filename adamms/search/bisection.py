@@ -111,7 +111,8 @@ class Bisection:
             if wanted := grid.open(places, everywhere):
                 return wanted
         ahead = held - held[:, :, [winner]]  # (draws, examples, candidates)
-        open_ = ahead.var(0, ddof=1)
+        variance = ahead.var(0, ddof=1)
+        open_ = np.where(variance > SAME, variance, 0.0)  # less is rounding
         for rival in self._rivals(ahead.mean(0).sum(0), np.sqrt(open_.sum(0)), contest):
             nearby = [rival, *contest.beside(rival), *contest.beside(winner)]
             for places in ([rival], nearby, list(range(len(grid.candidates)))):

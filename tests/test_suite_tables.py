@@ -53,18 +53,21 @@ def test_what_a_search_lost_asked_and_loaded_is_in_the_tables(
     pair = suite.Pair("near", 14, evidence, TASKS, np.array([50.0, 60, 70, 72, 40]))
     names = (signals.PAPER, signals.RECOMMENDED)
     searches = {name: suite.strategy(*signals.SEARCHES[name]) for name in names}
-    found = judged.judge(pair, searches, signals.RECOMMENDED, signals.RACED)
+    found = judged.judge(pair, searches, signals.RECOMMENDED, [0.0], signals.RACED)
     paper, trusted = (found.findings[name] for name in names)
     assert (paper.candidate, paper.regret, paper.loads) == (GRID[2], 2.0, 5)
     assert (paper.cost.answers, paper.cost.tokens, paper.cost.scored_tokens) == (5 * 40, 5 * 40 * 2, 0)
     assert 40 * 4 < trusted.cost.answers < 6 * 40
-    assert all(one.same and one.tasks == (2, 2) for one in found.spared[signals.RECOMMENDED])
+    assert all(
+        one.same and one.lost == 0 and one.tasks == (2, 2) for one in found.spared[signals.RECOMMENDED]
+    )
+    assert len(found.spared["margin 0"]) == judged.DRAWS
     for show in (signals.show_searches, signals.show_regimes, signals.show_spared, signals.show_reliability):
         show([found, found])
     lines = capsys.readouterr().out.splitlines()
     assert f"{signals.PAPER:24}   2.00  0.00    2.0       0/2" in lines[1]
     assert any(line.startswith("semantic entropy") and "left out: it needs more" in line for line in lines)
-    assert any(line.split()[:3] == [signals.RECOMMENDED, "6/6", "12/12"] for line in lines)
+    assert any(line.split()[:3] == [signals.RECOMMENDED, "6/6", "6/6"] for line in lines)
 
 
 def test_groups_and_seeds_are_named_and_what_is_neither_is_refused(

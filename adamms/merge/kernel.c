@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <string.h>
 
+/* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
+int64_t adamms_version(void) { return 1; }
+
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
 #define BLOCK 512

@@ -15,16 +15,23 @@ import torch
 
 # As kernel.c numbers them.
 DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
+VERSION = 1
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
 
 
 def _load() -> ctypes.CDLL | None:
-    """The library that the installation has built; None where there was no compiler."""
+    """The library that the installation has built.
+
+    None where there was no compiler, or where kernel.c has changed since: `pip install -e .` builds it anew.
+    """
     file = Path(__file__).with_name(f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}")
-    if not file.exists():
+    try:
+        library = ctypes.CDLL(str(file))
+        if library.adamms_version() != VERSION:
+            return None
+    except (OSError, AttributeError):
         return None
-    library = ctypes.CDLL(str(file))
     library.adamms_combine.restype = ctypes.c_int64
     library.adamms_balance.restype = ctypes.c_int64
     library.adamms_collect.restype = ctypes.c_int64

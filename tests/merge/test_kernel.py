@@ -1,8 +1,10 @@
 """The compiled passes give the bits of torch's operations for any finite values, and nothing for others."""
 
+import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -168,3 +170,17 @@ def test_a_derived_method_with_a_merge_of_its_own_is_not_passed_by() -> None:
 @pytest.mark.parametrize("name", ["linear", "task_arithmetic", "metagpt", "ties"])
 def test_these_methods_are_compiled(name: str) -> None:
     assert isinstance(configured(f"merge/{name}"), CombiningMethod)
+
+
+def test_a_change_of_the_source_is_a_new_version() -> None:
+    """A library built from another source is not used: raise VERSION in both, then write the digest here."""
+    source = Path(kernel.__file__).with_name("kernel.c").read_bytes()
+    digests = {1: "1b7a1c08dd5ab0c1"}
+    assert hashlib.blake2b(source, digest_size=8).hexdigest() == digests[kernel.VERSION]
+    assert kernel.LIBRARY is not None
+    assert kernel.LIBRARY.adamms_version() == kernel.VERSION
+
+
+def test_a_library_of_another_version_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "VERSION", 0)
+    assert kernel._load() is None

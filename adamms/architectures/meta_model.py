@@ -69,7 +69,7 @@ def build(config: Mapping[str, Any], where: Path, trust_remote_code: bool) -> "P
     Raises:
         AdammsError: an encoder-decoder, a class that transformers does not have, or a config that it refuses.
     """
-    with quiet():
+    with quiet(), undocumented():
         import torch
         from transformers.initialization import no_init_weights
 
@@ -155,6 +155,19 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def undocumented() -> Iterator[None]:
+    """transformers' classes are imported without the docs that it makes for them, which cost seconds."""
+    from transformers import utils
+
+    real = utils.auto_docstring
+    utils.auto_docstring = lambda obj=None, **_: (lambda described: described) if obj is None else obj
+    try:
+        yield
+    finally:
+        utils.auto_docstring = real
 
 
 def _class_and_config(

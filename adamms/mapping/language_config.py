@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from adamms.architectures.meta_model import quiet
+from adamms.architectures.meta_model import quiet, undocumented
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.names import may_be_language
 
@@ -81,7 +81,7 @@ def _by_transformers(config: Config) -> dict[str, Any] | None:
     if isinstance(declared, list) and declared and not {*map(str, declared)} & {*dir(transformers)}:
         return None  # another format of that name: original LLaVA calls itself llava, too
     try:
-        with quiet():
+        with quiet(), undocumented():
             whole = CONFIG_MAPPING[model_type].from_dict(deepcopy(dict(config)))
             found: dict[str, Any] = whole.get_text_config(decoder=True).to_dict()
     except Exception:  # noqa: BLE001  (a class raises whatever it likes of a config that it does not expect)

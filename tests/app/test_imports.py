@@ -56,3 +56,17 @@ def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
     own = ["model=custom", STRANGERS, f"hydra.run.dir={tmp_path / 'hydra'}"]
     given = [[*run, *own, f"output={tmp_path / str(number)}"] for number, run in enumerate(runs)]
     assert loaded(given, ENGINES, tmp_path) == []
+
+
+def test_a_config_is_completed_without_the_classes_that_generate(qwen2: Path) -> None:
+    """transformers imports them for the docs of its config classes."""
+    code = """
+import sys
+from pathlib import Path
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.mapping.language_config import completed
+assert "max_window_layers" in completed(open_checkpoint(Path(sys.argv[1])))
+print([name for name in ("transformers.models.auto.auto_factory", "torch._dynamo") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(qwen2)], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "[]\n", done.stderr

@@ -63,6 +63,11 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
         raise AdammsError(f"{name} does not decode ({_cause(error)})") from error
 
 
+def is_photograph(file: Path) -> bool:
+    """Whether a file is a JPEG by its name: as PNG it would be no better, larger, and long in the making."""
+    return file.suffix.lower() in (".jpg", ".jpeg")
+
+
 def shown_otherwise_before(content: bytes) -> bool:
     """Whether models up to adamms 0.3 saw other pixels: turned, transparent as black, deep values cut off.
 

@@ -172,6 +172,14 @@ def test_damaged_and_odd_pictures_are_no_obstacle(tmp_path: Path):
         assert flat.getpixel((0, 0)) == (255, 255, 255)  # as the models see what is transparent
 
 
+@pytest.mark.parametrize(("name", "kind"), [("photo.JPG", "jpeg"), ("chart.png", "png")])
+def test_a_small_picture_goes_in_as_what_it_is(tmp_path: Path, name: str, kind: str) -> None:
+    Image.new("RGB", (40, 30), "red").save(tmp_path / name)
+    album = Album()
+    album.place(tmp_path / name)
+    assert album.addresses[0].startswith(f"data:image/{kind};base64,")
+
+
 def test_curves_say_the_numbers_of_the_data(result: Result):
     assert result.evaluation is not None
     assert result.selection is not None

@@ -187,6 +187,13 @@ class TestTableAndArtifacts:
         assert rows[2]["image"] is None
         assert run.summary["answers/nrows"] == 3
 
+    def test_a_small_photograph_stays_one(self, told, result: Result, tmp_path: Path) -> None:
+        one = answered(tmp_path / "images")[1]
+        Image.new("RGB", (32, 32), "red").save(tmp_path / "small.jpg")
+        photo = replace(one, example=replace(one.example, image=tmp_path / "small.jpg"))
+        rows = told(replace(result, answered=(one, photo))).table("answers")
+        assert [Path(row["image"]["path"]).suffix for row in rows] == [".png", ".jpg"]
+
     def test_of_a_thought_its_length(self, told, result: Result, tmp_path: Path) -> None:
         one = answered(tmp_path / "images")[0]
         texts = {Candidate(0.0): "<think>a b</think> yes", Candidate(0.5): "yes"}

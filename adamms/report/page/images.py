@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
-from adamms.engines.image import open_image
+from adamms.engines.image import is_photograph, open_image
 from adamms.errors import AdammsError
 
 ROOM = 12_000_000  # characters of all pictures together
@@ -66,7 +66,8 @@ def _address(file: Path) -> str:
     """
     image = open_image(file)
     image.thumbnail((SIDE, SIDE))
-    for kind, more in (("png", {}), ("jpeg", {"quality": QUALITY})):
+    kinds: list[tuple[str, dict[str, int]]] = [("png", {}), ("jpeg", {"quality": QUALITY})]
+    for kind, more in kinds[1:] if is_photograph(file) else kinds:
         written = BytesIO()
         image.save(written, kind, **more)
         if written.tell() <= PLAIN:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from adamms.engines.answer import normalised
-from adamms.engines.image import open_image
+from adamms.engines.image import is_photograph, open_image
 from adamms.engines.thought import with_thought_in_brief
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults
@@ -67,9 +67,9 @@ def _image(wandb: ModuleType, path: Path, size: int) -> Any:
         image = open_image(path)
     except AdammsError:
         return None
-    small = max(image.size) <= size
+    exact = max(image.size) <= size and not is_photograph(path)
     image.thumbnail((size, size))
-    return wandb.Image(image, file_type="png" if small else "jpg")
+    return wandb.Image(image, file_type="png" if exact else "jpg")
 
 
 def checkpoints(wandb: ModuleType, settings: Mapping[str, Any]) -> list[Any]:

@@ -106,22 +106,27 @@ def _check_same(expected: Mapping[str, str], found: Mapping[str, str], what: str
 def _check_received(recipe: Recipe, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Raise UnprovenError for merged tensors, and for ranks, in which the first swap has changed nothing.
 
-    Engines that name what they hold as the files do are asked about each tensor. Of the others, which say
-    themselves what they were not given, whole ranks are told apart.
+    Where an engine names what it holds as the files do, every merged tensor is looked at. Other engines say
+    themselves what no rank has taken; here a rank is compared with the others: what all have alike must have
+    changed on all, and no rank may have taken nothing.
     """
-    same = [name for name, value in before.items() if after.get(name) == value]
-    if lost := [name for name in same if _differs(recipe, name)]:
-        raise UnprovenError(f"engine: {_named(lost)} merged tensors never reached the live model; {INSTEAD}")
-    changed: dict[str, set[str]] = {}  # rank -> tensors
-    kept: dict[str, set[str]] = {}
-    for key in before:
-        rank, _, name = key.rpartition(" ")
-        (kept if after.get(key) == before[key] else changed).setdefault(rank, set()).add(name)
-    if not changed and any(_differs(recipe, name) for name in recipe.mapped):
+    same = [key for key, value in before.items() if after.get(key) == value]
+    if len(same) == len(before) and any(_differs(recipe, name) for name in recipe.mapped):
         raise UnprovenError(f"engine: no merged tensor reached the live model; {INSTEAD}")
-    anywhere = {name for names in changed.values() for name in names}
-    if idle := [rank for rank, names in kept.items() if rank not in changed and names & anywhere]:
-        raise UnprovenError(f"engine: no merged tensor reached rank {', '.join(idle)}; {INSTEAD}")
+    changed = {key: value for key, value in before.items() if after.get(key) != value}
+    elsewhere = {(_ranked(key)[1], value) for key, value in changed.items()}
+    names, ranks = {_ranked(key)[1] for key in changed}, {_ranked(key)[0] for key in changed}
+    if idle := {_ranked(key)[0] for key in same if _ranked(key)[1] in names} - ranks:
+        raise UnprovenError(f"engine: no merged tensor reached rank {', '.join(sorted(idle))}; {INSTEAD}")
+    lost = [key for key in same if (_ranked(key)[1], before[key]) in elsewhere or _differs(recipe, key)]
+    if lost:
+        raise UnprovenError(f"engine: {_named(lost)} merged tensors never reached the live model; {INSTEAD}")
+
+
+def _ranked(key: str) -> tuple[str, str]:
+    """('0.1', 'norm.weight') of '0.1 norm.weight'; ('', 'norm.weight') of 'norm.weight'."""
+    rank, _, name = key.rpartition(" ")
+    return rank, name
 
 
 def _differs(recipe: Recipe, key: str) -> bool:

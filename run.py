@@ -5,6 +5,7 @@ python run.py mode=plan model=custom model.target.path=A model.donors.a.path=B
 """
 
 import gc
+import sys
 
 import hydra
 from omegaconf import DictConfig
@@ -26,3 +27,6 @@ if __name__ == "__main__":
     gc.set_threshold(100_000, 20, 20)
     with explain_errors(), compared():
         main()
+    # Nor at the end, which took another half of a second. triton complains of what is left.
+    if "triton" not in sys.modules:
+        gc.freeze()

@@ -29,7 +29,7 @@ def gpu_parts(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_merges_and_swaps_are_compared(gpu_parts: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     given = Namespace(layers=0)
     gpu_parts.merge(given)
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[2:]]
     assert len(rows) > 10
     assert {row[2] for row in rows} == {"0"}  # tensors that differ
     gpu_parts.swaps(given)

@@ -42,7 +42,7 @@ class Shape:
 
 
 MERGED = Shape(2048, 8192, 6, 16, 4, 32_000) if GPU else Shape(64, 128, 2, 2, 1, 320)
-SWAPPED = Shape(3584, 18944, 28, 28, 4, 152_064)  # Qwen2-7B
+SWAPPED = Shape(3584, 18944, 28, 28, 4, 152_064 if GPU else 32_000)  # Qwen2-7B
 COPIED = 2**30 if GPU else 2**24  # bytes, to measure the bandwidth with
 
 
@@ -73,8 +73,10 @@ def merge(given: argparse.Namespace) -> None:
 
     from adamms.merge.catalogue import known_methods
     from adamms.merge.device import Computed
+    from adamms.merge.kernel import LIBRARY
     from adamms.merge.sources import MAPPED_FILES, Sources
 
+    print(f"the processor merges {'in torch' if LIBRARY is None else 'in compiled passes'}", flush=True)
     with scratch(3 * size(MERGED)) as folder:
         target, donor, ancestor = make_models(folder, MERGED, ("target", "donor", "ancestor"))
         print(

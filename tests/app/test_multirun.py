@@ -173,3 +173,24 @@ def test_ctrl_c_says_how_to_compare_searches_later(
     with compared():
         pass  # of the interrupted one nothing is left
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["merge=linear,slerp", "output=OUT"], True),
+        (["merge=linear,slerp", "output=OUT/${hydra:job.num}"], False),
+        (["output=OUT/a,OUT/b"], False),
+        (["merge=linear", "output=OUT"], False),
+    ],
+)
+def test_one_output_for_several_jobs_is_told_before_the_first(
+    overrides: list[str], told: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = {
+        "mode": {"name": "merge"},
+        "hydra": {"sweep": {"dir": "multirun"}, "overrides": {"task": overrides}},
+    }
+    with compared():
+        JobRecord().on_multirun_start(OmegaConf.create(config))
+        assert ("output=OUT is the folder of every job" in capsys.readouterr().out) is told

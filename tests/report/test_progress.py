@@ -31,6 +31,12 @@ def test_a_line_of_progress_gives_count_time_throughput_and_time_to_go():
     assert meter.final() == "search: 1100 answers in 12.3 s (89.4/s)"
 
 
+def test_one_is_no_plural():
+    meter = Meter("search target", 1, "answers", Clock())
+    meter.advance(1)
+    assert meter.final() == "search target: 1 answer in 0.0 s"
+
+
 def test_bytes_are_shown_with_a_prefix():
     clock = Clock()
     meter = Meter("merge", 4_810_000_000, "bytes", clock)

@@ -165,7 +165,7 @@ class Recipe:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
         entry = self.target.tensors[name]
         if not self.computes(self.slots[name]):
-            return sources.read(self.target, name)
+            return sources.kept(self.target, name)
         merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
         for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
@@ -236,7 +236,7 @@ class Recipe:
         if survey is None:
             return None
         if survey.scope == "tensor":
-            chunks = partial(self._survey_chunks, unit, sources)
+            chunks = partial(self._survey_chunks, unit, replace(sources, wanted={}))
             return measure(survey, [unit.slot], lambda _, stored: chunks(stored), workers=0)
         if self.statistics is None:
             raise AdammsError(

@@ -58,6 +58,8 @@ def operand_rows(
 ) -> Iterator[OperandRows]:
     """Read a unit's operands: TARGET, each donor, and ANCESTOR if it is among the checkpoints.
 
+    If `sources` wants some rows of the tensor only, others are left out, unless the unit is one chunk.
+
     Args:
         unit: what is merged.
         checkpoints: operand -> checkpoint.
@@ -82,12 +84,14 @@ def operand_rows(
         operand: torch.empty(min(step, count) * width, dtype=torch.float64, device=sources.device)
         for operand in expressions
     }
-    for start in range(0, count, step):
-        stop = min(start + step, count)
+    runs = sources.runs(unit.tensor, count, whole, unit.expert)
+    for start, end in ((start, run.stop) for run in runs for start in range(run.start, run.stop, step)):
+        stop = min(start + step, end)
         stored = {
-            operand: evaluate_rows(expression, tensors[operand], start, stop, target)
+            operand: evaluate_rows(expression, tensors[operand], start, stop, target).to(sources.device)
             for operand, expression in expressions.items()
         }
+        sources.note(sum(values.nbytes for values in stored.values()))
         yield OperandRows(range(start, stop), start * width, stored, scratch)
 
 

@@ -18,6 +18,7 @@ from adamms.merge.method import Method
 from adamms.merge.methods.linear import Linear
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import Recipe
+from adamms.merge.sources import Sources
 
 METHODS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
 ALPHA = 0.3
@@ -64,6 +65,17 @@ def test_the_same_layout_is_read_as_it_is_and_another_turned(folders: dict[tuple
         slot = recipe(folders, Linear(), "fused", donor, "fused").slots[name]
         assert slot.donors == {"a": expected}
         assert slot.role == "layers.1.moe.expert.gate.weight + layers.1.moe.expert.up.weight"
+
+
+@pytest.mark.parametrize("target", ["fused", "transposed"])
+def test_only_the_wanted_experts_are_merged(folders: dict[tuple[str, str], Path], target: str) -> None:
+    made, name = (
+        recipe(folders, Linear(), target, "per_expert", "fused"),
+        "model.layers.1.mlp.experts.down_proj",
+    )
+    part = made.tensor(name, Sources(torch.device("cpu"), wanted={name: [range(1, 2)]}))
+    assert part.shape == made.tensor(name).shape
+    assert_same_bits(part[1], made.tensor(name)[1])
 
 
 @pytest.mark.parametrize("method", METHODS)

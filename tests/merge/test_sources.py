@@ -8,6 +8,7 @@ import tiny
 import tiny_merges
 import torch
 from configured import configured
+from tiny import assert_same_bits
 
 from adamms.checkpoint.adapted import AdaptedRows
 from adamms.checkpoint.adapter import open_adapter
@@ -62,6 +63,37 @@ def test_what_is_held_on_the_device_is_read_once(
     assert sources.read(checkpoint, NAME) is first
     assert sources.read(other, NAME) is not first  # another model's tensor of the same name
     assert reads == [NAME, NAME]
+
+
+class Noting(Sources):
+    """Sums up what is read."""
+
+    size = 0
+
+    def note(self, size: int) -> None:
+        object.__setattr__(self, "size", self.size + size)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.0])
+@pytest.mark.parametrize("method", ["linear", "dare_linear", "tsv"])
+def test_only_the_wanted_rows_are_merged(tmp_path: Path, alpha: float, method: str) -> None:
+    """A method that works on whole matrices needs all of their rows, unless none is wanted."""
+    target, donor, ancestor = (tiny.save_llama(tmp_path / name, seed) for seed, name in enumerate("tab"))
+    made = configured(f"merge/{method}")
+    recipe = tiny_merges.make(made, target, {"a": donor}, ancestor if made.needs_ancestor else None, alpha)
+    for name in (NAME, "model.layers.0.self_attn.q_proj.weight"):
+        whole, everything = recipe.tensor(name), Noting(torch.device("cpu"))
+        recipe.tensor(name, everything)
+        third = len(whole) // 3
+        for runs, share in (([range(1, 1 + third), range(2 * third, len(whole))], 2 / 3), ([], 0)):
+            sources = Noting(torch.device("cpu"), wanted={name: runs})
+            part = recipe.tensor(name, sources)
+            assert part.shape == whole.shape
+            for run in runs:
+                assert_same_bits(part[run.start : run.stop], whole[run.start : run.stop])
+            if method == "tsv" and recipe.computes(recipe.slots[name]):
+                share = min(1, 2 * share)
+            assert sources.size == pytest.approx(share * everything.size, rel=0.1)
 
 
 @pytest.mark.parametrize("cache", ["pinned", "gpu"])

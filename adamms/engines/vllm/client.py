@@ -49,7 +49,7 @@ class VllmClient:
         verbose: show the process's log as it is written.
 
     Attributes:
-        images_encoded: images that have gone through the vision encoder since the start.
+        images_encoded, bytes_read: as of `Done`.
     """
 
     first: Start
@@ -58,6 +58,7 @@ class VllmClient:
     timeout: float
     verbose: bool
     images_encoded: int = field(default=0, init=False)
+    bytes_read: tuple[int, ...] = field(default=(), init=False)
     _unread: bool = field(default=False, init=False)  # whether replies to the last request are still to come
     _started: bool = field(default=False, init=False)
     _over: bool = field(default=False, init=False)
@@ -143,5 +144,5 @@ class VllmClient:
             log = "" if reply.explained else self.process.log_tail()
             raise AdammsError(f"vLLM failed while {doing}: {reply.reason}{log}")
         if isinstance(reply, Done):
-            self.images_encoded = reply.images_encoded
+            self.images_encoded, self.bytes_read = reply.images_encoded, reply.bytes_read
         return reply

@@ -131,6 +131,15 @@ class VllmEngine(Engine):
         """How many images have gone through the vision encoder, each time counted."""
         return sum(client.images_encoded for client in self.clients)
 
+    @property
+    def bytes_read(self) -> dict[str, int]:
+        """Copy and rank ("0.1") -> bytes of the models' tensors that it has read for the last candidate."""
+        return {
+            f"{copy}.{rank}": size
+            for copy, client in enumerate(self.clients)
+            for rank, size in enumerate(client.bytes_read)
+        }
+
     def start(self) -> None:
         """Start the engine now; otherwise the first `load` or `generate` does."""
         together(self.clients, VllmClient.start)

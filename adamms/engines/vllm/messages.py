@@ -31,10 +31,12 @@ class Swap:
     Args:
         stale: tensors outside the decoder LM changed, so encoder outputs are not those of this candidate.
         unread: merged tensors of which the worker's model read nothing.
+        size: bytes of the models' tensors that were read.
     """
 
     stale: bool
     unread: frozenset[str]
+    size: int
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,15 @@ class Checksums:
 
 @dataclass(frozen=True)
 class Done:
-    """A request is finished; how many images have gone through the vision encoder since the start."""
+    """A request is finished.
+
+    Args:
+        images_encoded: images that have gone through the vision encoder since the start.
+        bytes_read: bytes of the models' tensors that each worker has read for the last candidate.
+    """
 
     images_encoded: int
+    bytes_read: tuple[int, ...]
 
 
 @dataclass(frozen=True)

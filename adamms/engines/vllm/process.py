@@ -113,6 +113,7 @@ class Server:
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
         self.verify = settings.verify_swaps
+        self.bytes_read: tuple[int, ...] = ()
         self.numbers = map(str, count(1))
         self.engine.collective_rpc("adamms_begin")
         start = {"source_cache": settings.source_cache}
@@ -129,6 +130,7 @@ class Server:
         self.engine.collective_rpc("finish_weight_update")
         self.engine.set_weight_version(version)
         swaps: list[Swap] = self.engine.collective_rpc("adamms_swap")
+        self.bytes_read = tuple(swap.size for swap in swaps)
         lost = sorted(frozenset.intersection(*(swap.unread for swap in swaps)))
         if lost and self.verify:
             raise AdammsError(
@@ -140,6 +142,11 @@ class Server:
             self.engine.reset_encoder_cache()
         if not self.engine.reset_prefix_cache():
             raise AdammsError("the prefix cache, which holds the previous candidate's keys, was not reset")
+
+    @property
+    def images_encoded(self) -> int:
+        """Images that have gone through the vision encoder since the start."""
+        return int(self.engine.collective_rpc("adamms_encoded_images")[0])
 
     def checksums(self) -> dict[str, str]:
         """Rank and parameter -> a checksum of its live values, of all workers."""
@@ -257,7 +264,7 @@ def serve(connection: Connection) -> None:
                         connection.send(scored)
                 if isinstance(request, Check):
                     connection.send(Checksums(server.checksums()))
-                connection.send(Done(int(server.engine.collective_rpc("adamms_encoded_images")[0])))
+                connection.send(Done(server.images_encoded, server.bytes_read))
             except Refused as error:
                 connection.send(Refusal(str(error)))
             except AdammsError as error:

@@ -8,7 +8,7 @@ import logging
 import pickle
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from vllm.distributed.weight_transfer.base import WeightTransferInitInfo, Weight
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
 from adamms.engines.vllm.messages import Swap
-from adamms.engines.vllm.reads import Reads
+from adamms.engines.vllm.reads import Reads, joined
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
@@ -44,11 +44,23 @@ class Update(WeightTransferUpdateInfo):
     recipe: bytes
 
 
+@dataclass(frozen=True)
+class CountedSources(Sources):
+    """The same, and the sizes of all that was read, in bytes."""
+
+    sizes: list[int] = field(default_factory=list)
+
+    def note(self, size: int) -> None:
+        self.sizes.append(size)  # threads may do so at the same time
+
+
 class RecipeTransfer(WeightTransferEngine[Begin, Update]):
     """One worker's side of vLLM's weight transfer.
 
     Attributes:
         swap: what the last update did here.
+        wanted: tensor -> the rows that the model's loader read of it when it first got it: all that this
+            worker keeps. From then on no others are merged, and tensors without any are left out.
     """
 
     init_info_cls = Begin
@@ -56,9 +68,11 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
     supports_draft_weight_update = False
 
     def init_transfer_engine(self, init_info: Begin) -> None:
-        self.sources = Sources(self.device or torch.device("cpu"), init_info.source_cache)
+        device = self.device or torch.device("cpu")
+        self.wanted: dict[str, list[range]] = {}
+        self.sources = CountedSources(device, init_info.source_cache, wanted=self.wanted)
         self.written: set[str] = set()
-        self.swap = Swap(stale=False, unread=frozenset())
+        self.swap = Swap(stale=False, unread=frozenset(), size=0)
 
     def start_weight_update(self) -> None:
         if self.sources.device.type == "cpu":
@@ -77,7 +91,11 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
         merged = set(recipe.mapped)
         kind = type(self.model).__name__
         needed = {NEEDED[kind]} if kind in NEEDED else set()
-        names = with_siblings(merged | self.written | needed, recipe.target.tensors)
+        names = [
+            name
+            for name in with_siblings(merged | self.written | needed, recipe.target.tensors)
+            if self.wanted.get(name) != []
+        ]
         tied = TIED.get(kind, {})
         renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
         workers = None if self.sources.device.type == "cpu" else 1
@@ -85,9 +103,24 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
             tensors = recipe.tensors(names=names, workers=workers, sources=self.sources)
             given = ((renamed.get(name, name), reads.give(name, tensor)) for name, tensor in tensors)
             self.model.load_weights(given)
+        self._learn(names, reads)
+        size = sum(self.sources.sizes)
+        self.sources.sizes.clear()
         changed, self.written = merged | self.written, merged
         stale = any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
-        self.swap = Swap(stale, frozenset(merged - reads.rows.keys()))
+        self.swap = Swap(stale, frozenset(merged - reads.rows.keys()), size)
+
+    def _learn(self, names: list[str], reads: Reads) -> None:
+        """Which rows of each tensor this worker keeps, from the first time that its loader got the tensor.
+
+        Raises:
+            AdammsError: rows were read now that had not been read then, and so were not merged.
+        """
+        for name in names:
+            rows = reads.rows.get(name, [])
+            known = self.wanted.setdefault(name, rows)
+            if joined([*known, *rows]) != known:
+                raise AdammsError(f"vLLM's loader has read other rows of {name} than the first time")
 
     def finish_weight_update(self) -> None:
         with quiet(RELOAD_LOGGER):

@@ -339,7 +339,7 @@ def test_two_devices_give_the_tokens_of_one(
     stop = [max(sorted(set(words)), key=words.count)] if parallel == "data_parallel_size" else []
     cut = 0
     with vllm_engine(pair / "target", **SETTINGS, stop=stop, **{parallel: 2}) as engine:
-        at_start = engine.checksums()
+        at_start, read = engine.checksums(), []
         for case in ((0.6, ()), HALF, (0.0, ())):
             engine.load(recipe(pair, case, "target"))
             replies, whole = ask(engine, examples), records("target").at(case)
@@ -348,8 +348,11 @@ def test_two_devices_give_the_tokens_of_one(
                 assert reply.answer.text == before(stop, whole[id].answer.text).strip()
                 assert reply.ids == whole[id].ids[: len(reply.ids)]
                 cut += len(reply.ids) < len(whole[id].ids)
+            read.append(sum(engine.bytes_read.values()))
         assert engine.images_encoded == images(examples)
         assert engine.checksums() == at_start
+        # The target alone is read at alpha 0, and by workers that share a layer only what they keep.
+        assert (read[-1] < 0.45 * read[0]) == (parallel == "tensor_parallel_size")
         copies_and_ranks = {name.split()[0] for name in at_start}
         assert copies_and_ranks == ({"0.0", "0.1"} if parallel == "tensor_parallel_size" else {"0.0", "1.0"})
         pids = [client.process.pid for client in engine.clients]

@@ -1,3 +1,3 @@
 """AdaMMS: map, merge and search multimodal LLMs of different architectures."""
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"

@@ -106,6 +106,16 @@ def processors() -> Finding:
     return Finding("processors", GOOD, f"{cores} cores, {memory / 1e9:.0f} GB of memory")
 
 
+def merging() -> Finding:
+    """Whether elementwise methods merge in compiled passes."""
+    from adamms.merge.kernel import LIBRARY
+
+    if LIBRARY is None:
+        text = "by torch's operations: the compiled passes, which are faster, are not built"
+        return Finding("merging", ABSENT, text, "install a C compiler, then pip install -e . again")
+    return Finding("merging", GOOD, "in compiled passes")
+
+
 def vllm() -> Finding:
     """What an installed vLLM runs on, and whether candidates can go into it; a process of its own asks it."""
     from adamms.engines.vllm.engine import TESTED

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
@@ -83,8 +84,9 @@ class JobRecord(Callback):
 
 def _warn_of_one_output(overrides: Sequence[str]) -> None:
     """Say before the first of several jobs that all of them would write into the same folder."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
     fixed = [one for one in overrides if one.startswith("output=") and not re.search(r"[,$]", one)]
-    if fixed and any("," in one for one in overrides):
+    if fixed and any(override.is_sweep_override() for override in parsed):
         from adamms.report.console import Console
 
         Console().warn(

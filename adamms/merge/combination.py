@@ -62,13 +62,12 @@ class Combination:
         base = None if self.vectors is None else chunk.base()
         if not kernel.fits(models if base is None else [*models, base]):
             return None
-        trims = self.vectors is not None and bool(self.vectors.least)
         return kernel.combine(
             models,
             list(self.weights.values()),
             base,
             self.scaling,
-            [self.vectors.zero_up_to(name) for name in self.weights] if self.vectors and trims else None,
+            None if self.vectors is None else self.vectors.all_zero_up_to(self.weights),
             self.election,
             self.majority,
             self.combine == "mean",

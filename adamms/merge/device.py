@@ -59,7 +59,7 @@ class Computed:
             return self.recipe.surveyed(survey, self.workers, advance, self.sources)
 
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
-        """As `Recipe.pieces`, on the processor."""
+        """As `Recipe.pieces`, on the processor; a piece may lie in memory that the next one overwrites."""
         if not self.recipe.computes(self.recipe.slots[name]):
             yield from self.recipe.pieces(name, inputs=self.inputs)
             return

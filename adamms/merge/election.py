@@ -74,8 +74,8 @@ class Votes:
     def add(self, chunk: Chunk) -> None:
         if self.stored and isinstance(self.vectors, TaskVectors):
             if kernel.fits([*chunk.models().values(), chunk.base()]):
-                models, trims = chunk.models(), bool(self.vectors.least)
-                least = [self.vectors.zero_up_to(name) for name in models] if trims else None
+                models = chunk.models()
+                least = self.vectors.all_zero_up_to(models)
                 self.balance += kernel.balance(list(models.values()), chunk.base(), least)
                 return
             chunk = chunk.exact()

@@ -1,7 +1,7 @@
 """Task vectors as surveys and formulas take them: differences from the ancestor, the small ones trimmed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,7 @@ from adamms.merge.method import Chunk
 class TaskVectors:
     """Chunk -> TARGET and every donor -> its task vector, in which entries below a magnitude are 0.
 
-    Overwrites the chunk, whose tensors are float64.
+    A call overwrites the chunk, whose tensors are float64.
 
     Args:
         least: model -> the least magnitude that is kept; empty to keep all.
@@ -32,3 +32,7 @@ class TaskVectors:
     def zero_up_to(self, name: str) -> float:
         """The greatest magnitude that is trimmed."""
         return math.nextafter(self.least[name], 0.0)
+
+    def all_zero_up_to(self, names: Iterable[str]) -> list[float] | None:
+        """The same of several models; None if nothing is trimmed."""
+        return [self.zero_up_to(name) for name in names] if self.least else None

@@ -46,7 +46,7 @@ class Evidence:
         scored: candidate -> example -> text -> that text with the log-probabilities that the candidate gives
             it (`Engine.score`). The texts are those of the pools that were asked for.
         inferred, guessed: candidate -> examples that it was not asked, for which an answer from beside it
-            stands in: one of two that are nearly alike, or of two that are not; see `Bisection`.
+            stands in: one of two that are the same, or of two that differ; see `Bisection`.
     """
 
     candidates: Mapping[Candidate, Answers]

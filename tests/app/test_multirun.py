@@ -182,6 +182,8 @@ def test_ctrl_c_says_how_to_compare_searches_later(
         (["merge=linear,slerp", "output=OUT/${hydra:job.num}"], False),
         (["output=OUT/a,OUT/b"], False),
         (["merge=linear", "output=OUT"], False),
+        (["search.grid=[0.0,0.3]", "output=OUT"], False),
+        (["merge.alpha=range(0,1,0.1)", "output=OUT"], True),
     ],
 )
 def test_one_output_for_several_jobs_is_told_before_the_first(

@@ -102,7 +102,7 @@ def sums_of(computed: Any, names: Sequence[str]) -> tuple[dict[str, str], float]
     from adamms.engines.checksum import checksum
 
     def merged(name: str) -> str:
-        return checksum(torch.cat([piece for _, piece in computed.pieces(name)]))
+        return checksum(computed.recipe.tensor(name, computed.sources))
 
     begin = time.perf_counter()
     sums = list(in_order(names, merged, computed.workers or default_workers()))

@@ -58,6 +58,7 @@ def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield from environment.packages()
     yield environment.torchvision()
     yield environment.processors()
+    yield environment.merging()
     yield from environment.gpus()
     if environment.has_vllm():
         yield environment.vllm()

@@ -18,8 +18,9 @@ from adamms.engines.answer import Answer, Token
 from adamms.engines.base import NO_END
 from adamms.engines.child import parent_connection
 from adamms.engines.thought import opened_thought, with_special_tags
+from adamms.engines.vllm.configuration import config_of
 from adamms.engines.vllm.engine import Vllm
-from adamms.engines.vllm.folder import dtype_of, image_mark
+from adamms.engines.vllm.folder import image_mark
 from adamms.engines.vllm.messages import (
     Ask,
     Check,
@@ -55,51 +56,23 @@ class Server:
         if settings.batch_invariant and able:
             os.environ["VLLM_BATCH_INVARIANT"] = "1"  # read by modules that are imported below
 
-        from vllm import EngineArgs, LLMEngine, SamplingParams
-        from vllm.config import WeightTransferConfig
+        from vllm import LLMEngine, SamplingParams
 
         from adamms.engines.prompt import Following, load_processor
-        from adamms.engines.vllm.worker import BACKEND
 
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
-        # Without compilation vLLM 0.32 makes no tensors to pass on between the stages of a pipeline on CPUs.
-        eager = on_cpu and settings.pipeline_parallel_size == 1
-        arguments = EngineArgs(
-            model=str(folder),
-            dtype=dtype_of(folder) if settings.dtype == "auto" else settings.dtype,
-            max_model_len=settings.max_model_len,
-            gpu_memory_utilization=settings.gpu_memory_utilization,
-            trust_remote_code=settings.trust_remote_code,
-            tensor_parallel_size=settings.tensor_parallel_size,
-            pipeline_parallel_size=settings.pipeline_parallel_size,
-            enable_expert_parallel=settings.expert_parallel,
-            distributed_executor_backend=settings.distributed_executor_backend,
-            limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
-            skip_mm_profiling=on_cpu,
-            enforce_eager=eager if settings.enforce_eager is None else settings.enforce_eager,
-            seed=settings.seed,
-            disable_log_stats=True,
-            worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
-            weight_transfer_config=WeightTransferConfig(backend=BACKEND),
-        )
-        config = arguments.create_engine_config()
-        if on_cpu and config.model_config.use_mla:
-            # vLLM 0.32's rotary kernel for CPUs turns the queries of latent attention wrongly.
-            config.compilation_config.custom_ops.append("-rotary_embedding")
-        # vLLM has no argument for it: it takes the size of a batch, which a search's images exceed.
-        scheduler = config.scheduler_config
-        scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
-        self.engine = LLMEngine.from_vllm_config(config, disable_log_stats=True)
+        self.engine = LLMEngine.from_vllm_config(config_of(folder, settings, on_cpu), disable_log_stats=True)
+        model = self.engine.vllm_config.model_config
         self.sampling = SamplingParams(
             temperature=0.0,
             max_tokens=settings.max_new_tokens,
             stop=list(settings.stop) or None,
             logprobs=settings.logprobs or None,
         )
-        self.image_mark = image_mark(self.processor, config.model_config)
+        self.image_mark = image_mark(self.processor, model)
         self.tokenizer = getattr(self.processor, "tokenizer", self.processor)
         self.following = Following(self.processor, self.image_mark)
-        own = config.model_config.try_get_generation_config().get("eos_token_id")
+        own = model.try_get_generation_config().get("eos_token_id")
         ends = {self.tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
         # vLLM has to generate a token: the likeliest end. Its log-probability is that among all tokens.
         self.scoring = SamplingParams(

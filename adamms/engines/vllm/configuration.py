@@ -1,0 +1,44 @@
+"""vLLM's own configuration of an engine, made from the settings of `engine=vllm`. Called, it imports vLLM."""
+
+from pathlib import Path
+from typing import Any
+
+from adamms.engines.vllm.engine import Vllm
+from adamms.engines.vllm.folder import dtype_of
+
+
+def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
+    """The configuration of an engine on the model in `folder`, with what vLLM has no argument for."""
+    from vllm import EngineArgs
+    from vllm.config import WeightTransferConfig
+
+    from adamms.engines.vllm.worker import BACKEND
+
+    # Without compilation vLLM 0.32 makes no tensors to pass on between the stages of a pipeline on CPUs.
+    eager = on_cpu and settings.pipeline_parallel_size == 1
+    arguments = EngineArgs(
+        model=str(folder),
+        dtype=dtype_of(folder) if settings.dtype == "auto" else settings.dtype,
+        max_model_len=settings.max_model_len,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        trust_remote_code=settings.trust_remote_code,
+        tensor_parallel_size=settings.tensor_parallel_size,
+        pipeline_parallel_size=settings.pipeline_parallel_size,
+        enable_expert_parallel=settings.expert_parallel,
+        distributed_executor_backend=settings.distributed_executor_backend,
+        limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
+        skip_mm_profiling=on_cpu,
+        enforce_eager=eager if settings.enforce_eager is None else settings.enforce_eager,
+        seed=settings.seed,
+        disable_log_stats=True,
+        worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
+        weight_transfer_config=WeightTransferConfig(backend=BACKEND),
+    )
+    config = arguments.create_engine_config()
+    if on_cpu and config.model_config.use_mla:
+        # vLLM 0.32's rotary kernel for CPUs turns the queries of latent attention wrongly.
+        config.compilation_config.custom_ops.append("-rotary_embedding")
+    # vLLM has no argument for it: it takes the size of a batch, which a search's images exceed.
+    scheduler = config.scheduler_config
+    scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
+    return config

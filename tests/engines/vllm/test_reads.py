@@ -57,3 +57,38 @@ def test_tensors_in_one_storage_and_memory_given_again_are_told_apart() -> None:
         torch.empty(3, 2).copy_(again)
         torch.empty(1, 2).copy_(first[:1])  # given up with the memory that it shares
     assert reads.rows == {"second": [range(1, 2)], "again": [range(3)]}
+
+
+@torch.no_grad()
+def test_what_is_made_in_the_memory_of_a_freed_tensor_is_another_one() -> None:
+    """Tensors of 38 MB: when they are freed, the next ones are given their memory."""
+    shape, half = (6144, 3072), 3072
+    addresses = []
+    with Reads() as reads:
+        for number in range(6):
+            weight = reads.give(str(number), torch.empty(shape, dtype=torch.bfloat16))
+            addresses.append(weight.data_ptr())
+            if number % 2:
+                torch.empty(half, 3072, dtype=torch.bfloat16).copy_(weight[:half])
+            del weight
+            made = torch.empty(shape, dtype=torch.bfloat16).zero_()
+            addresses.append(made.data_ptr())
+            made.t()[:half].contiguous()
+            del made
+    assert len(set(addresses)) < len(addresses)
+    assert reads.rows == {"1": [range(half)], "3": [range(half)], "5": [range(half)]}
+
+
+@torch.no_grad()
+def test_what_is_written_is_not_read_and_rows_end_with_the_tensor() -> None:
+    memory = torch.zeros(12)
+    with Reads() as reads:
+        into, middle = reads.give("into", torch.empty(2, 2)), reads.give("middle", memory[4:8].view(2, 2))
+        into.copy_(torch.ones(2, 2))
+        torch.add(torch.ones(2, 2), 1, out=into)
+        assert not reads.rows
+        memory[6:].clone()
+        assert reads.rows == {"middle": [range(1, 2)]}
+        memory.clone()
+    assert reads.rows == {"middle": [range(2)]}
+    assert middle.sum() == 0

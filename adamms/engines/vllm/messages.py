@@ -32,11 +32,13 @@ class Swap:
         stale: tensors outside the decoder LM changed, so encoder outputs are not those of this candidate.
         unread: merged tensors of which the worker's model read nothing.
         size: bytes of the models' tensors that were read.
+        again: the worker's model read rows that had not been merged. In another `Load` they will be.
     """
 
     stale: bool
     unread: frozenset[str]
     size: int
+    again: bool
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,14 @@ class Server:
         Raises:
             AdammsError: a merged tensor of which no worker's model has read anything.
         """
-        self.engine.collective_rpc("start_weight_update")
-        self.engine.collective_rpc("update_weights", kwargs={"update_info": {"recipe": recipe}})
-        self.engine.collective_rpc("finish_weight_update")
+        again = True
+        while again:  # each time, a worker wants at least one more tensor whole
+            self.engine.collective_rpc("start_weight_update")
+            self.engine.collective_rpc("update_weights", kwargs={"update_info": {"recipe": recipe}})
+            self.engine.collective_rpc("finish_weight_update")
+            swaps: list[Swap] = self.engine.collective_rpc("adamms_swap")
+            again = any(swap.again for swap in swaps)
         self.engine.set_weight_version(version)
-        swaps: list[Swap] = self.engine.collective_rpc("adamms_swap")
         self.bytes_read = tuple(swap.size for swap in swaps)
         lost = sorted(frozenset.intersection(*(swap.unread for swap in swaps)))
         if lost and self.verify:
@@ -111,6 +114,8 @@ class Server:
                 f"({', '.join(lost[:3])}); leave them out with mapper.exclude, or go on unchecked with "
                 f"engine.verify_swaps=false"
             )
+        if not lost:
+            self.engine.collective_rpc("adamms_learn")
         if any(swap.stale for swap in swaps):
             self.engine.reset_encoder_cache()
         if not self.engine.reset_prefix_cache():

@@ -60,7 +60,7 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
     Attributes:
         swap: what the last update did here.
         wanted: tensor -> the rows that the model's loader read of it when it first got it: all that this
-            worker keeps. From then on no others are merged, and tensors without any are left out.
+            worker keeps. No others are merged, and tensors without any are left out. See `learn`.
     """
 
     init_info_cls = Begin
@@ -72,7 +72,8 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
         self.wanted: dict[str, list[range]] = {}
         self.sources = CountedSources(device, init_info.source_cache, wanted=self.wanted)
         self.written: set[str] = set()
-        self.swap = Swap(stale=False, unread=frozenset(), size=0)
+        self.read: dict[str, list[range]] = {}
+        self.swap = Swap(stale=False, unread=frozenset(), size=0, again=False)
 
     def start_weight_update(self) -> None:
         if self.sources.device.type == "cpu":
@@ -103,24 +104,27 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
             tensors = recipe.tensors(names=names, workers=workers, sources=self.sources)
             given = ((renamed.get(name, name), reads.give(name, tensor)) for name, tensor in tensors)
             self.model.load_weights(given)
-        self._learn(names, reads)
+        self.read = {name: reads.rows.get(name, []) for name in names}
+        more = [name for name in reads.rows if self._reads_more(name)]
+        for name in more:
+            self.wanted[name] = [range(len(recipe.target.rows(name)))]
         size = sum(self.sources.sizes)
         self.sources.sizes.clear()
-        changed, self.written = merged | self.written, merged
+        changed, self.written = merged | self.written, merged | (self.written if more else set())
         stale = any(slot.name in changed and not slot.role for slot in recipe.plan.slots)
-        self.swap = Swap(stale, frozenset(merged - reads.rows.keys()), size)
+        self.swap = Swap(stale, frozenset(merged - reads.rows.keys()), size, bool(more))
 
-    def _learn(self, names: list[str], reads: Reads) -> None:
-        """Which rows of each tensor this worker keeps, from the first time that its loader got the tensor.
+    def _reads_more(self, name: str) -> bool:
+        """Whether rows of the tensor were read just now that are not wanted, and so were not merged."""
+        known = self.wanted.get(name)
+        return known is not None and joined([*known, *self.read[name]]) != known
 
-        Raises:
-            AdammsError: rows were read now that had not been read then, and so were not merged.
+    def learn(self) -> None:
+        """From now on want of a tensor what was read of it in the last update, if nothing is known of it.
+
+        To be called when no worker has lost anything: what was lost once would never be given again.
         """
-        for name in names:
-            rows = reads.rows.get(name, [])
-            known = self.wanted.setdefault(name, rows)
-            if joined([*known, *rows]) != known:
-                raise AdammsError(f"vLLM's loader has read other rows of {name} than the first time")
+        self.wanted |= {name: rows for name, rows in self.read.items() if name not in self.wanted}
 
     def finish_weight_update(self) -> None:
         with quiet(RELOAD_LOGGER):

@@ -57,6 +57,10 @@ class WorkerExtension:
         """What the last update did on this worker."""
         return self.weight_transfer_engine.swap
 
+    def adamms_learn(self) -> None:
+        """Of the last update nothing was lost: what this worker's loader read of it is what it keeps."""
+        self.weight_transfer_engine.learn()
+
 
 def checksums(model: torch.nn.Module) -> dict[str, str]:
     """Name -> checksum, of all parameters and buffers.

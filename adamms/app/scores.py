@@ -10,6 +10,8 @@ from adamms.app.merges import Merges
 from adamms.app.questions import Questions
 from adamms.app.settings import Run
 from adamms.engines.answer import texts
+from adamms.engines.base import UnprovenError
+from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import cause
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.score import score_tasks
@@ -50,6 +52,26 @@ def score(run: Run, asker: Asker, answers: Answers, questions: Questions) -> Eva
         control={each: scores(asker.control[each]) for each in sorted(answers) if run.score_control},
         target=scores(asker.unmerged[UNMERGED]) if apart else None,
     )
+
+
+def score_proven(
+    run: Run, asker: Asker, engine: StoredEngine, answers: Answers, questions: Questions
+) -> tuple[Evaluation | None, Answers, str]:
+    """The same, proven: scores and answers of swaps that did not come in are none.
+
+    Returns:
+        The evaluation, all answers, and in a sentence what failed, or "".
+    """
+    given = {candidate: dict(known) for candidate, known in answers.items()}
+    with told(asker.console, "the models are") as failed:
+        try:
+            with engine.proven():
+                evaluation = score(run, asker, given, questions)
+        except UnprovenError:
+            given = answers
+            raise
+        return evaluation, given, ""
+    return None, given, "".join(failed)
 
 
 def answered(questions: Questions, answers: Mapping[Candidate, Given]) -> tuple[Answered, ...]:

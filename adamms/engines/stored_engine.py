@@ -4,6 +4,7 @@ Owns what makes two answers the same one. Knows nothing of search.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cache, cached_property
@@ -31,8 +32,10 @@ class StoredEngine:
     weights, and the engine with its version and generation settings. Fingerprints sample at most 3 x 4 KiB of
     every tensor (`checkpoint.fingerprint`), so a few weights edited by hand may go unnoticed.
 
-    Answers are kept as they come, also before their candidate's swap is proven (see `swaps`): where the proof
-    fails, they are taken out of the store again.
+    Answers are kept as they come, also before their candidate's swap is proven (see `swaps`). Where the proof
+    finds other weights, they are taken out of the store again. Leaving proves, too, also after an error or
+    Ctrl-C. Only of a process that is killed, or whose engine no longer answers, unproven answers stay: later
+    runs take them as they are.
 
     Args:
         engine: what generates; entered and left together with this one.
@@ -52,7 +55,8 @@ class StoredEngine:
     ) -> None:
         self.engine = engine
         self._swaps = ProvenSwaps(engine) if verify else Swaps(engine)
-        self._doubtful: list[Path] = []  # files of answers whose candidates' swaps are not proven
+        self._doubtful: Counter[Path] = Counter()  # file -> answers in it of candidates that are not proven
+        self._failed = False  # whether the last proof has, which is said once
         self.folder = folder
         self.checkpoint = checkpoint
         self.found = 0
@@ -79,8 +83,8 @@ class StoredEngine:
     def __exit__(self, *error: object) -> None:
         self._digest.cache_clear()
         try:
-            if not any(error):
-                self.prove()
+            if not self._failed:
+                self._prove_after(any(error))
         finally:
             self.engine.__exit__(*error)
 
@@ -88,13 +92,37 @@ class StoredEngine:
         """Prove the swaps since the last proof, if there were any.
 
         Raises:
-            AdammsError: the engine does not hold what it should. The answers since the last proof are no
+            UnprovenError: the engine does not hold what it should. The answers since the last proof are no
                 longer in the store.
+            AdammsError: the engine has died: they are still there, and doubtful.
         """
+        if self._swaps.doubtful:
+            self._loaded = self._recipe is None
+        self._failed = True
         with self._withdrawn():
-            if self._swaps.prove():
-                self._loaded = self._recipe is None
+            self._swaps.prove()
+        self._failed = False
         self._doubtful.clear()
+
+    @contextmanager
+    def proven(self) -> Iterator[None]:
+        """Prove what the body loads, also where it fails; its error goes on unless weights are wrong."""
+        try:
+            yield
+        except Exception:
+            self._prove_after(True)
+            raise
+        self.prove()
+
+    def _prove_after(self, failed: bool) -> None:
+        """Prove. After a failure it is no news that the engine cannot be asked for a proof."""
+        try:
+            self.prove()
+        except UnprovenError:
+            raise
+        except Exception:
+            if not failed:
+                raise
 
     def load(self, recipe: Recipe) -> None:
         """Remember the recipe; the engine loads it when an answer turns out to be missing."""
@@ -158,14 +186,14 @@ class StoredEngine:
         if self._recipe is not None and not self._loaded:
             with self._withdrawn():
                 self._swaps.load(self._recipe)
-            self._loaded = True
+            self._loaded, self._failed = True, False
             if not self._swaps.doubtful:
                 self._doubtful.clear()
         with closing(store):
             for asked, answer in ask([alike[0] for alike in missing.values()]):
                 store.add(digests[asked], answer)
-                if self._swaps.doubtful and self._doubtful[-1:] != store.written[-1:]:
-                    self._doubtful += store.written[-1:]
+                if self._swaps.doubtful:
+                    self._doubtful.update(store.written[-1:])
                 for place in missing[digests[asked]]:
                     yield place, answer, False
 
@@ -175,10 +203,10 @@ class StoredEngine:
         try:
             yield
         except UnprovenError as error:
-            answers = 0
+            self._failed = True
+            answers = sum(self._doubtful.values())
             for file in self._doubtful:
-                answers += file.read_bytes().count(b"\n")
-                file.unlink()
+                file.unlink(missing_ok=True)
             self._doubtful.clear()
             stored = f"; {answers} answers since the last proof are taken out of the store, the others stay"
             raise UnprovenError(f"{error}{stored * (self.folder is not None)}") from error

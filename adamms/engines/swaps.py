@@ -25,7 +25,7 @@ class Swaps:
         engine: has the target's own weights when the first recipe comes.
 
     Attributes:
-        doubtful: whether anything was loaded since the last proof.
+        doubtful: whether anything was loaded since the last proof that held.
     """
 
     doubtful = False
@@ -37,16 +37,14 @@ class Swaps:
         """Put a candidate into the engine."""
         self.engine.load(recipe)
 
-    def prove(self) -> bool:
-        """Prove what was loaded since the last proof.
+    def prove(self) -> None:
+        """Prove what was loaded since the last proof, if it is doubtful.
 
-        Returns:
-            Whether anything had to be proven: the engine then holds the target's own weights.
+        The engine then holds the target's own weights.
 
         Raises:
             UnprovenError: what the engine holds is not what it should; with names of tensors.
         """
-        return False
 
 
 class ProvenSwaps(Swaps):
@@ -73,21 +71,21 @@ class ProvenSwaps(Swaps):
         if self._start is not None and recipe.changes and not self._swapped:
             self._prove_first(recipe, self._start)
 
-    def prove(self) -> bool:
+    def prove(self) -> None:
         if not self.doubtful or self._start is None or self._recipe is None:
-            return False
-        self.doubtful = False  # what follows is said once
+            return
         self.engine.load(unmerged(self._recipe))
         _check_same(self._start, self.engine.checksums(), "back at alpha 0, the live model is not the target")
-        return True
+        self.doubtful = False
 
     def _prove_first(self, recipe: Recipe, start: Mapping[str, str]) -> None:
         merged = self.engine.checksums()
         _check_received(recipe, start, merged)
         self.prove()
+        self.doubtful = True
         self.engine.load(recipe)
         _check_same(merged, self.engine.checksums(), "the same candidate, loaded again, has other weights")
-        self._swapped = True
+        self._swapped, self.doubtful = True, False
 
 
 def unmerged(recipe: Recipe) -> Recipe:

@@ -1,6 +1,8 @@
 """A swap that loses a tensor, an expert or a tie is told, with its name, and costs no proven answer."""
 
+import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from adamms.engines.stored_engine import StoredEngine
 from adamms.engines.swaps import ProvenSwaps
 from adamms.engines.transformers import engine as engine_module
 from adamms.engines.transformers.engine import TransformersEngine
+from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 
@@ -67,12 +70,13 @@ def test_sound_swaps_are_proven(kind: str, tmp_path: Path) -> None:
     start = engine.checksums()
     swaps.load(twin(*folders, 0.5))
     assert not swaps.doubtful
-    assert not swaps.prove()
+    swaps.prove()
     at_half = engine.checksums()
     for alpha in (0.3, 0.0):
         swaps.load(twin(*folders, alpha))
         assert swaps.doubtful
-    assert swaps.prove()
+    swaps.prove()
+    assert not swaps.doubtful
     assert engine.checksums() == start != at_half
 
 
@@ -142,7 +146,12 @@ class Ranks:
 
     Args:
         deaf: ranks that take nothing.
+
+    Attributes:
+        dies_at: how many loads it lives through.
     """
+
+    dies_at = 100
 
     def __init__(self, *deaf: str) -> None:
         self.held = dict.fromkeys(("0.0", "0.1"), 0.0)
@@ -151,6 +160,8 @@ class Ranks:
 
     def load(self, recipe: Recipe) -> None:
         alpha = recipe.coefficients["a"]
+        if len(self.loads) >= self.dies_at:
+            raise RuntimeError("dead")
         self.loads.append(alpha)
         self.held |= {rank: alpha for rank in self.held if rank not in self.deaf}
 
@@ -246,9 +257,61 @@ class TestAnswers:
         engine = Ranks()
         stored = self.stored(engine, folders, tmp_path)
         self.ask(stored, folders, asked, 0.2, 0.4)
+        engine.dies_at = 4
         stored.__exit__(RuntimeError, RuntimeError("dead"), None)
         assert engine.loads == [0.2, 0.0, 0.2, 0.4]
-        assert len([line for f in tmp_path.rglob("*.jsonl") for line in f.read_text().splitlines()]) == 6
+        assert self.kept(tmp_path) == 6
+
+    def kept(self, store: Path) -> int:
+        return sum(file.read_bytes().count(b"\n") for file in store.rglob("*.jsonl"))
+
+    @pytest.mark.parametrize("deaf", [(), ("0.0", "0.1")])
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, AdammsError])
+    def test_what_else_ends_a_search_leaves_proven_answers(
+        self, folders, asked, tmp_path: Path, deaf: tuple[str, ...], error: type[BaseException]
+    ) -> None:
+        engine = Ranks()
+        stored = self.stored(engine, folders, tmp_path)
+        self.ask(stored, folders, asked, 0.2, 0.4)
+        engine.deaf = deaf
+        with pytest.raises(UnprovenError) if deaf else nullcontext():
+            stored.__exit__(error, error(), None)
+        assert engine.loads == [0.2, 0.0, 0.2, 0.4, 0.0]
+        assert self.kept(tmp_path) == (3 if deaf else 6)
+
+    def test_a_proof_that_could_not_be_made_leaves_all_doubtful(self, folders, asked, tmp_path: Path) -> None:
+        engine = Ranks()
+        stored = self.stored(engine, folders, tmp_path)
+        self.ask(stored, folders, asked, 0.2, 0.4)
+        engine.dies_at = 4
+        with pytest.raises(RuntimeError, match="dead"):
+            stored.prove()
+        engine.dies_at = 100
+        assert dict(stored.generate([Example("new", "t", "another")])) == {"new": Answer("0.4")}
+        assert engine.loads == [0.2, 0.0, 0.2, 0.4, 0.4]
+        engine.deaf = ("0.1",)
+        with pytest.raises(UnprovenError, match=r"0\.1 norm.*; 4 answers since the last proof are taken out"):
+            stored.__exit__(None, None, None)
+        assert self.kept(tmp_path) == 3
+
+    def test_the_first_swap_is_doubtful_until_it_is_proven(self, folders: tuple[Path, Path]) -> None:
+        engine = Ranks()
+        engine.dies_at = 2
+        swaps = ProvenSwaps(engine)  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError, match="dead"):
+            swaps.load(twin(*folders, 0.5))
+        assert engine.loads == [0.5, 0.0]
+        assert swaps.doubtful
+
+    def test_a_store_that_was_cleared_does_not_hide_what_failed(self, folders, asked, tmp_path: Path) -> None:
+        engine = Ranks()
+        stored = self.stored(engine, folders, tmp_path / "store")
+        self.ask(stored, folders, asked, 0.2, 0.4)
+        shutil.rmtree(tmp_path / "store")
+        engine.deaf = ("0.0", "0.1")
+        with pytest.raises(UnprovenError, match=r"2 \(0\.0 norm, 0\.1 norm\) of 4 tensors differ"):
+            stored.prove()
+        stored.__exit__(None, None, None)  # it is said once
 
 
 def test_transformers_says_what_it_holds_by_the_names_of_the_files(folders: tuple[Path, Path]) -> None:

@@ -1,7 +1,8 @@
 """An engine without a model that fails where it is told to, and knows whether another one is live.
 
 `engine._target_=failing_engine.Failing` puts it in the place of engine=transformers. $FAILING_ENGINE has the
-name of the model's folder, what it fails at (`start`, or an example's id), and the kind of error.
+name of the model's folder, what it fails at (`start`, or an example's id), and the kind of error, or `deaf`:
+from then on a candidate stays in it.
 """
 
 import os
@@ -15,6 +16,7 @@ from slow_engine import Slow, SlowEngine
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.errors import AdammsError
+from adamms.merge.recipe import Recipe
 
 WHERE = "FAILING_ENGINE"
 ERRORS = {
@@ -35,6 +37,7 @@ class FailingEngine(SlowEngine):
     def __init__(self, folder: Path, batch_size: int = 4, max_new_tokens: int = 4) -> None:
         super().__init__(folder, batch_size, max_new_tokens)
         self.name = folder.name
+        self.deaf = False
 
     def __enter__(self) -> Self:
         self._fail("start")
@@ -45,6 +48,10 @@ class FailingEngine(SlowEngine):
     def __exit__(self, *error: object) -> None:
         self.live.remove(self.name)
 
+    def load(self, recipe: Recipe) -> None:
+        if not self.deaf:
+            super().load(recipe)
+
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
         for example, answer in super().generate(examples):
             self._fail(example)
@@ -52,8 +59,11 @@ class FailingEngine(SlowEngine):
 
     def _fail(self, at: str) -> None:
         folder, place, kind = os.environ.get(WHERE, "::").split(":")
-        if (folder, place) == (self.name, at):
+        if (folder, place) != (self.name, at):
+            return
+        if kind != "deaf":
             raise ERRORS[kind]
+        self.deaf = self.alpha > 0
 
 
 class Failing(Slow):

@@ -24,7 +24,7 @@ from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded, check_scores
 from adamms.app.output import Output, result_of, settings_text, write_evaluation, write_json, write_lines
 from adamms.app.questions import load_questions
-from adamms.app.scores import answered, score, told, with_donors
+from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
@@ -73,10 +73,7 @@ def search(run: Run, console: Console) -> Result:
         write_json(run.output / "selection.json", selection.to_json())
         folder = output.write(winner)
         answers = {each: asker.answers.get(each, {}) for each in dict.fromkeys([*run.grid, winner])}
-        evaluation = None
-        with told(console, "the models are") as failed:
-            evaluation = score(run, asker, answers, questions)
-            engine.prove()
+        evaluation, answers, failure = score_proven(run, asker, engine, answers, questions)
         tell_of_store(console, engine)
     # The target's engine has made room for the donors'.
     evaluation, notes = with_donors(run, console, merges, evaluation, questions)
@@ -87,7 +84,7 @@ def search(run: Run, console: Console) -> Result:
         selection=selection,
         cost=cost,
         evaluation=evaluation,
-        failure="".join(failed),
+        failure=failure,
         not_asked=unasked,
         notes=(*said, *notes, *output.notes),
         answered=answered(questions, answers),

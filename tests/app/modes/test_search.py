@@ -81,6 +81,28 @@ def test_an_evaluation_that_fails_loses_nothing(
     assert len((tmp_path / "out/answers.jsonl").read_text().splitlines()) >= 4
 
 
+def test_an_evaluation_whose_swaps_are_not_proven_is_none(
+    search: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(failing_engine.WHERE, "target:last:deaf")
+    out, store = tmp_path / "out", tmp_path / "store"
+    done = search(f"store={store}")
+    assert done.status == 2
+    said = (
+        "the models are not evaluated: engine: back at alpha 0, the live model is not the target: 1 (alpha)"
+    )
+    assert done.err.startswith(f"error: {said}")
+    assert sorted(file.name for file in out.iterdir()) == LEFT
+    result = json.loads((out / "result.json").read_text())
+    assert result["failure"].startswith(said)
+    assert result["selection"]
+    assert not result["evaluation"]
+    ids = [json.loads(line)["id"] for line in (out / "answers.jsonl").read_text().splitlines()]
+    assert ids == ["0", "1", "2", "3"]
+    kept = [line for file in store.rglob("*-checked.jsonl") for line in file.read_text().splitlines()]
+    assert len(kept) == 3 * 4  # what the search has proven
+
+
 @pytest.mark.parametrize("model", ["target", "donor"])
 def test_ctrl_c_is_no_failure(
     search: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str

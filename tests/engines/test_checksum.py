@@ -1,10 +1,13 @@
 """A checksum sees every changed bit, wherever the tensor lies."""
 
+from hashlib import blake2b
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.engines import checksum as module
 from adamms.engines.checksum import checksum, checksums_of
 
 DTYPES = (torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.float8_e4m3fn)
@@ -34,6 +37,36 @@ def test_dtype_shape_and_the_order_of_blocks_count() -> None:
     others = (tensor.reshape(4096, 2), tensor.view(torch.int32), tensor.flip(0), tensor[:1], tensor[:0])
     assert len({checksum(each) for each in (tensor, *others)}) == 6
     assert checksum(tensor.T) == checksum(tensor.T.contiguous())
+
+
+@pytest.mark.parametrize(("rows", "width"), [(8, 256), (512, 4), (3, 64)])
+def test_rows_that_have_changed_places_show(rows: int, width: int) -> None:
+    """As experts in a router, whose rows share a block."""
+    router = torch.randn(rows, width, generator=torch.Generator().manual_seed(0)).bfloat16()
+    swapped = router.clone()
+    swapped[[0, 1]] = router[[1, 0]]
+    assert len({checksum(each) for each in (router, router.flip(0), router.roll(1, 0), swapped)}) == 4
+
+
+def test_its_sums_are_those_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU the blocks are summed some at a time."""
+    words = torch.randint(-(2**63), 2**63 - 1, (512 * 3 + 5,), generator=torch.Generator().manual_seed(0))
+    numbers, factors = words.tolist() + [0] * (512 - 5), module.FACTORS.tolist()
+    expected = blake2b(b"torch.int64 (1541,)", digest_size=16)
+    for start in range(0, len(numbers), 512):
+        block = numbers[start : start + 512]
+        total = sum(word * factor for word, factor in zip(block, factors, strict=True))
+        expected.update((total % 2**64).to_bytes(8, "little"))
+    assert checksum(words) == expected.hexdigest()
+    blocks = words[:1536].view(3, 512)
+    monkeypatch.setattr(module, "BLOCKS", 2)
+    assert torch.equal(module.in_pieces(blocks, module.FACTORS), blocks @ module.FACTORS)
+
+
+@pytest.mark.cuda
+def test_on_a_gpu_it_is_the_same() -> None:
+    tensor = torch.randn(5000, 1025, generator=torch.Generator().manual_seed(0))
+    assert checksum(tensor.cuda()) == checksum(tensor)
 
 
 @pytest.mark.parametrize(("shape", "count"), [((3, 64, 64), 3), ((3, 2, 4), 1), ((64, 64), 1), ((), 1)])

@@ -21,7 +21,9 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.surveys.thresholds import Ranking
 from adamms.merge.task_vectors import TaskVectors
 
-pytestmark = pytest.mark.skipif(kernel.LIBRARY is None, reason="installed without a compiler")
+pytestmark = pytest.mark.skipif(
+    kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
+)
 
 WHOLE = {torch.float64: torch.int64, torch.float32: torch.int32}
 # The blocks of the kernel are 512 long.

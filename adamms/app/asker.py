@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from adamms.app.class_facts import ClassFacts
 from adamms.app.merges import Merges
 from adamms.app.models import OpenModel, at, open_source, prompt_files
 from adamms.app.settings import Run, Source
@@ -76,7 +77,7 @@ def check_target(run: Run, console: Console, examples: Sequence[Example]) -> Non
     target = open_source(source)
     if isinstance(run.mapper, SpecMapper):  # which reads headers only
         with at(source.where):
-            described = run.mapper.describe(target, source.keys.architecture)
+            described = ClassFacts(run.cache).describe(run.mapper, target, source.keys.architecture)
         check_runnable(run, OpenModel(source, described))
     with console.stage("check questions", len(examples), "examples") as advance:
         check_asked(run, source, target.folder, examples, advance)

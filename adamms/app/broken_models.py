@@ -5,7 +5,7 @@ A target that is broken makes a merged model that is: an error. Of a donor, what
 
 from collections.abc import Iterator
 
-from adamms.architectures.derive import DerivedArchitecture
+from adamms.architectures.spec import Architecture
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tying import EMBEDDINGS, HEAD, TIES
@@ -38,7 +38,7 @@ def problems(described: Model | SketchedModel) -> Iterator[str]:
     checkpoint = _stored(described.checkpoint)
     yield from empty_tensors(checkpoint)
     embeddings, heads = (_named(described, kind) for kind in ("embed", "head"))
-    derived = isinstance(described, Model) and isinstance(described.architecture, DerivedArchitecture)
+    derived = isinstance(described, Model) and not isinstance(described.architecture, Architecture)
     if isinstance(described, Model) and not derived:  # of a derived one `describe` knows what there must be
         for kind, found in (("embeddings", embeddings), ("final norm", _named(described, "final_norm"))):
             if not found:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from adamms.app.class_facts import ClassFacts
 from adamms.app.distance import mapped_models
 from adamms.app.merges import Merges
 from adamms.app.models import Models, OpenModel
@@ -36,7 +37,7 @@ def checked(run: Run, console: Console, merges: Merges) -> Merges:
         AdammsError: unless plan.force=true: a model of another kind; one without a common ancestor, of which
             mode=plan only warns; a plan that leaves out part of the language model that a donor has.
     """
-    compared = _configs(merges)
+    compared = _configs(merges, ClassFacts(run.cache))
     related = _weights(merges)
     whole = _coverage(merges)
     thinking = _thinking(merges.models)
@@ -64,11 +65,11 @@ class _Found:
     problems: Sequence[str] = ()
 
 
-def _configs(merges: Merges) -> _Found:
+def _configs(merges: Merges, facts: ClassFacts) -> _Found:
     """What the models' config.json say."""
     target, differences, problems = merges.models.target.checkpoint, [], []
     for name, other in _others(merges.models).items():
-        found = compare_configs(name, target, other.checkpoint)
+        found = compare_configs(name, target, other.checkpoint, facts.settings)
         differences += [*found.conflicts, *found.differences]
         if found.conflicts:
             problems.append(_of_another_kind(other, found.conflicts))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adamms.app.broken_models import check_target, empty_tensors, problems
+from adamms.app.class_facts import ClassFacts
 from adamms.app.settings import Source, Sources
 from adamms.architectures.leftovers import LEFTOVERS
 from adamms.checkpoint.adapted import AdaptedCheckpoint
@@ -89,7 +90,7 @@ class OpenModel:
 class Models:
     """The models of a run.
 
-        models = open_models(run.models, run.mapper, console.stage)
+        models = open_models(run.models, run.mapper, facts, console.stage)
         models.target.checkpoint.tensors["lm_head.weight"].shape  # (152064, 3584)
         models.donors["onevision"].name                           # 'lmms-lab/llava-onevision-qwen2-7b-ov'
 
@@ -122,10 +123,13 @@ class Models:
         return list(found.values())
 
 
-def open_models(sources: Sources, mapper: Mapper, stage: Stage, headers: Say | None = None) -> Models:
+def open_models(
+    sources: Sources, mapper: Mapper, facts: ClassFacts, stage: Stage, headers: Say | None = None
+) -> Models:
     """Open everything that `sources` names, and have the mapper describe it.
 
     Args:
+        facts: what is known of the classes of models.
         stage: shows progress where the mapper reads weights.
         headers: given where headers are enough, see `open_source`.
 
@@ -149,7 +153,7 @@ def open_models(sources: Sources, mapper: Mapper, stage: Stage, headers: Say | N
             return stage(f"{title} {name}", *rest)
 
         with at(source.where):
-            described = mapper.describe(opened[name], source.keys.architecture, named_stage)
+            described = facts.describe(mapper, opened[name], source.keys.architecture, named_stage)
         found[name] = OpenModel(source, described)
     check_target(sources.target.where, found[TARGET].described)
     return Models(found[TARGET], {name: found[name] for name in sources.donors}, found.get(ANCESTOR))

@@ -49,6 +49,21 @@ class _Place:
     parameters: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Derived:
+    """What is left of a derived architecture where a class has labelled all tensors before.
+
+    Args:
+        name: the config's model_type.
+    """
+
+    name: str
+
+    @property
+    def inference(self) -> Mapping[str, str]:
+        return DerivedArchitecture.inference
+
+
 class DerivedArchitecture:
     """What a class of transformers says of the tensors of its checkpoints. Made by `derive`.
 

@@ -3,10 +3,10 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from command import ROOT, STRANGERS
+from command import ROOT, STRANGERS, Outcome
 
 # Nothing but an engine, a tracker or a class of transformers has a use for these.
 ENGINES = (
@@ -56,6 +56,19 @@ def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
     own = ["model=custom", STRANGERS, f"hydra.run.dir={tmp_path / 'hydra'}"]
     given = [[*run, *own, f"output={tmp_path / str(number)}"] for number, run in enumerate(runs)]
     assert loaded(given, ENGINES, tmp_path) == []
+
+
+def test_nor_does_what_follows_a_plan_of_models_that_classes_describe(
+    run: Callable[..., Outcome], qwen2_vl: Path, onevision_fresh: Path, tmp_path: Path
+) -> None:
+    """The same plan, read from what the classes said the first time."""
+    paths = [f"model.target.path={qwen2_vl}", f"model.donors.a.path={onevision_fresh}", "model=custom"]
+    assert run("mode=plan", *paths, "output=first").status == 0
+    own = [*paths, STRANGERS, f"cache={tmp_path / 'cache'}", f"hydra.run.dir={tmp_path / 'hydra'}"]
+    modes = [[f"mode={mode}", *own, f"output={tmp_path / mode}"] for mode in ("plan", "merge")]
+    assert loaded(modes, ENGINES, tmp_path) == []
+    plans = [tmp_path / folder / "plan.json" for folder in ("work/first", "plan", "merge")]
+    assert len({plan.read_bytes() for plan in plans}) == 1
 
 
 def test_a_config_is_completed_without_the_classes_that_generate(qwen2: Path) -> None:

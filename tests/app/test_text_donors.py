@@ -12,6 +12,7 @@ from families import save_family, save_language
 from page_text import Page
 from safetensors.torch import load_file, save_file
 
+from adamms.app.class_facts import ClassFacts
 from adamms.app.models import open_models
 from adamms.report.console import Console
 from adamms.report.result import Result
@@ -177,7 +178,8 @@ def test_a_language_model_alone_is_told_from_an_mllm(
 ) -> None:
     folder = save(name, tmp_path / name)
     run = read_run("model=custom", f"model.target.path={folder}", f"model.donors.a.path={folder}")
-    assert open_models(run.models, run.mapper, silent.stage).donors["a"].text_only == alone
+    models = open_models(run.models, run.mapper, ClassFacts(run.cache), silent.stage)
+    assert models.donors["a"].text_only == alone
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 from contextlib import nullcontext
 
+from adamms.app.class_facts import ClassFacts
 from adamms.app.given_model import subject
 from adamms.app.merges import Merges, check_merge, plan_merges
 from adamms.app.model_checks import checked
@@ -63,7 +64,9 @@ def map_models(run: Run, console: Console) -> Merges:
     """Open the models, map the donors onto the target, and compare them with it."""
     check_merge(run)
     headers = run.mode == "plan" and not run.verify and not isinstance(run.mapper, DiscoverMapper)
-    models = open_models(run.models, run.mapper, console.stage, console.say if headers else None)
+    models = open_models(
+        run.models, run.mapper, ClassFacts(run.cache), console.stage, console.say if headers else None
+    )
     for warning in models.warnings():
         console.warn(warning)
     by_content = isinstance(models.target.described, SketchedModel)

@@ -5,7 +5,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,10 +106,23 @@ class Comparison:
     differences: tuple[Difference, ...]
 
 
-def compare_configs(name: str, target: Checkpoint, other: Checkpoint) -> Comparison:
+def completed_settings(checkpoint: Checkpoint) -> LanguageSettings:
+    """What a checkpoint says, with transformers' defaults."""
+    return _settings(checkpoint, completed(checkpoint))
+
+
+def compare_configs(
+    name: str,
+    target: Checkpoint,
+    other: Checkpoint,
+    complete: Callable[[Checkpoint], LanguageSettings] = completed_settings,
+) -> Comparison:
     """Hold the model `name` (a donor, or "ancestor") against the target.
 
     Where the files leave nothing open, transformers is not asked for defaults: it takes seconds to load.
+
+    Args:
+        complete: what else says `completed_settings`.
     """
     mine, theirs = (_settings(each, plain(each.config)) for each in (target, other))
     alike = (mine.kinds, mine.windows, mine.shown.keys()) == (
@@ -118,7 +131,7 @@ def compare_configs(name: str, target: Checkpoint, other: Checkpoint) -> Compari
         theirs.shown.keys(),
     )
     if not alike or not mine.complete:
-        mine, theirs = (_settings(each, completed(each)) for each in (target, other))
+        mine, theirs = complete(target), complete(other)
     conflicts = [*_differing(name, mine.kinds, theirs.kinds), *_windows(name, mine.windows, theirs.windows)]
     differences = _differing(name, mine.shown, theirs.shown)
     unknown = [what for what in ESSENTIAL if what in mine.unknown or what in theirs.unknown]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from adamms.architectures.derive import Derived
 from adamms.architectures.label import Fused, Label, Stacked
 from adamms.architectures.leftovers import label_all
 from adamms.architectures.recognise import AnyArchitecture
@@ -36,7 +37,7 @@ class Model:
     """
 
     checkpoint: Checkpoint
-    architecture: AnyArchitecture
+    architecture: AnyArchitecture | Derived
     labels: Mapping[str, Label]
     wrapped: Mapping[str, str] = field(default_factory=dict)
 

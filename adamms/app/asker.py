@@ -139,6 +139,10 @@ def tell_of_store(console: Console, engine: StoredEngine) -> None:
         console.say(f"store: {engine.scores_found} scores were there, {engine.scores_made} were made")
 
 
+def ignored(candidate: Candidate) -> None:
+    """Nobody waits for this candidate's answers alone."""
+
+
 @dataclass
 class Asker:
     """Has a search's questions answered by one live model, and remembers every answer.
@@ -154,6 +158,7 @@ class Asker:
         answers, control, changed: candidate -> what was answered so far.
         unmerged: the target's own answers so far.
         scored: candidate -> the texts that it has scored so far.
+        after: is called when a candidate of the search has answered.
     """
 
     console: Console
@@ -168,11 +173,12 @@ class Asker:
     changed: Answers = field(default_factory=dict)
     unmerged: Answers = field(default_factory=dict)
     scored: dict[Candidate, Scored] = field(default_factory=dict)
+    after: Callable[[Candidate], None] = ignored
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
         candidates = [candidate for candidate in candidates if self._can_be_merged(candidate)]
-        self.fill("search", self.answers, candidates, self.merges.at, questions)
+        self.fill("search", self.answers, candidates, self.merges.at, questions, self.after)
         target: Given = {}
         if PARENTS in self.needs:
             target = _part(self._ask_target(questions), [UNMERGED], examples)[UNMERGED]
@@ -252,8 +258,13 @@ class Asker:
         candidates: Sequence[Candidate],
         recipe: Callable[[Candidate], Recipe],
         examples: Sequence[Example],
+        after: Callable[[Candidate], None] = ignored,
     ) -> None:
-        """Ask every candidate those of the examples that `answers` lacks."""
+        """Ask every candidate those of the examples that `answers` lacks.
+
+        Args:
+            after: is called when a candidate has answered.
+        """
         missing = {
             candidate: wanted
             for candidate in candidates
@@ -265,6 +276,7 @@ class Asker:
             for candidate, wanted in missing.items():
                 self.engine.load(recipe(candidate))
                 answers.setdefault(candidate, {}).update(collect(self.engine, wanted, advance))
+                after(candidate)
 
     def _can_be_merged(self, candidate: Candidate) -> bool:
         try:

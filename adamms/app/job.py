@@ -2,16 +2,20 @@
 
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from adamms.errors import check_choice
 from adamms.merge.candidate import ALPHA
 from adamms.report.trackers.tracker import Job
 
+MULTIRUN = "multirun.yaml"  # in a multirun's folder
 # What a command that only merges leaves out.
 ELSEWHERE = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
 
@@ -23,8 +27,22 @@ def this_job() -> Job:
     hydra = HydraConfig.get()
     choices = {str(group): str(name) for group, name in hydra.runtime.choices.items() if name is not None}
     overrides: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)  # as they were typed
-    alone = OmegaConf.is_missing(hydra.job, "num")
-    return Job(choices, tuple(overrides), None if alone else str(hydra.sweep.dir))
+    if OmegaConf.is_missing(hydra.job, "num"):
+        return Job(choices, tuple(overrides))
+    sweep = str(hydra.sweep.dir)
+    return Job(choices, tuple(overrides), sweep, _varying(Path(sweep) / MULTIRUN))
+
+
+def _varying(file: Path) -> tuple[str, ...]:
+    """The keys that have several values in a multirun, by what Hydra writes before its first job."""
+    try:
+        found = yaml.load(file.read_bytes(), yaml.CSafeLoader)["hydra"]
+    except (OSError, LookupError, TypeError, yaml.YAMLError):
+        return ()
+    params = (found.get("sweeper") or {}).get("params") or {}
+    typed = [*(f"{key}={value}" for key, value in params.items()), *found["overrides"]["task"]]
+    parsed = OverridesParser.create().parse_overrides(typed)
+    return tuple(each.key_or_group for each in parsed if each.is_sweep_override())
 
 
 def merge_command(job: Job, keys: Sequence[str] = (ALPHA,)) -> str:

@@ -18,6 +18,7 @@ from adamms.evaluate.score import score_tasks
 from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
 from adamms.report.console import Console
+from adamms.report.result import Result
 
 # Always reported beside the winner: the target as it is, and 0.1, which needs no search.
 REFERENCES = (UNMERGED, Candidate(0.1))
@@ -33,19 +34,25 @@ def score(run: Run, asker: Asker, answers: Answers, questions: Questions) -> Eva
     if run.scorer is None or not labelled:
         return None
     scorer, labels = run.scorer, questions.data.answers
-    asker.fill("evaluate", answers, list(answers), merges.at, labelled)
+
+    def scores(given: Given) -> Scores:
+        return score_tasks(scorer, labels, labelled, texts(given))
+
+    def after(candidate: Candidate) -> None:
+        asker.console.record.so_far(
+            lambda: Result("", evaluation=Evaluation({candidate: scores(answers[candidate])}))
+        )
+
+    asker.fill("evaluate", answers, list(answers), merges.at, labelled, after)
     alphas = all(candidate.alpha_alone for candidate in answers)
     # Of some methods alpha 0 is another model than the target, which is then asked on its own.
     apart = not alphas or merges.at(UNMERGED).changes
     references = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
-    asker.fill("evaluate references", answers, references, merges.at, labelled)
+    asker.fill("evaluate references", answers, references, merges.at, labelled, after)
     if run.score_control:
         asker.fill("evaluate control", asker.control, list(answers), merges.control, labelled)
     if apart:
         asker.fill("evaluate target", asker.unmerged, [UNMERGED], lambda _: merges.target(), labelled)
-
-    def scores(given: Given) -> Scores:
-        return score_tasks(scorer, labels, labelled, texts(given))
 
     return Evaluation(
         candidates={candidate: scores(given) for candidate, given in sorted(answers.items())},

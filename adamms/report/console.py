@@ -24,6 +24,7 @@ from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat
 from adamms.report.result import Result, StageTiming
 from adamms.report.tables import Cell, Table
+from adamms.report.trackers.tracker import NoRecord, Record
 
 # (chosen, best by labels) -> the mark in a cell.
 MARKS = {(False, False): "", (True, False): "*", (False, True): "^", (True, True): "="}
@@ -41,6 +42,7 @@ class Console:
         patience: seconds that a stage may last off a terminal before a line says how far it is.
         interval: seconds, at least, between such lines.
         clock: seconds, increasing.
+        record: hears of stages, too.
     """
 
     def __init__(
@@ -50,7 +52,9 @@ class Console:
         patience: float = 2.0,
         interval: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        record: Record | None = None,
     ) -> None:
+        self.record = record or NoRecord()
         self._rich = RichConsole(file=file, width=width, highlight=False)
         self._patience = patience
         self._interval = interval
@@ -83,9 +87,14 @@ class Console:
             bar(meter, self._rich) if live else heartbeat(meter, self.say, self._patience, self._interval)
         )
         ended = False
+
+        def advance(count: int) -> None:
+            meter.advance(count)
+            self.record.progress(meter.timing)
+
         try:
             with watch:
-                yield meter.advance
+                yield advance
             ended = True
         finally:
             self.say(meter.final(failed=not ended))

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import wandb_files
 from command import ROOT, pair, write_jsonl
-from wandb_files import offline_runs
+from wandb_files import offline_runs, running
+
+from adamms.app import asker
+from adamms.app.asker import collect
 
 SMALL = [
     "search.grid=[0,0.4,0.8]",
@@ -53,13 +56,49 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
     assert [(f.config["options"]["merge"], f.config["search"]["signal"]["rule"]) for f in runs] == wanted
     for index, found in enumerate(runs):
         assert found.folder.is_relative_to(tmp_path / f"night/one/{index}/wandb")
-        assert [row["alpha"] for row in found.history if "alpha" in row] == [0, 0.1, 0.4, 0.8]
+        assert {row["alpha"] for row in found.history if "alpha" in row} == {0, 0.1, 0.4, 0.8}
         assert found.summary["all_alpha"] == found.metadata("model")["merged_at"]["merge.alpha"]
         assert len(found.table("answers")) == 2
         assert {"recipe", "report", "model", "run_table"} == set(found.artifacts)
-        assert found.name.startswith("donor into target {} search.signal.rule={}".format(*wanted[index]))
+        assert found.name == "{} rule={}".format(*wanted[index])
     assert "W&B: offline" in done.out
     assert "wandb:" not in done.out + done.err
+
+
+def test_the_candidates_done_so_far_are_there_in_the_middle_of_a_search(
+    run, talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the fourth of five candidates is asked, D of the one between two others is there; no scores."""
+    seen = []
+
+    def watched(engine, examples, advance):
+        seen.append(None)
+        if len(seen) == 4:
+            seen[-1] = running(tmp_path / "out", rows=4)
+        return collect(engine, examples, advance)
+
+    monkeypatch.setattr(asker, "collect", watched)
+    data = write_jsonl(tmp_path, per_task=1)
+    done = run(
+        *pair(talkative), *OFFLINE, "data=jsonl", f"data.path={data}", f"output={tmp_path / 'out'}",
+        "engine.max_new_tokens=2", "engine.accelerator=cpu", "search.grid=[0,0.2,0.4,0.6,0.8]",
+        "evaluate.donors=false", "evaluate.control=false",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    middle, (end,) = seen[3], offline_runs(tmp_path / "out")
+    assert middle.exit_code is None
+    known = [row for row in middle.history if "alpha" in row]
+    assert [row["alpha"] for row in known] == [0.2]
+    selection = json.loads((tmp_path / "out/selection.json").read_text())
+    assert known[0]["D/all"] == selection["overall"]["differences"]["0.2"]
+    assert not any(name.startswith("score") for row in middle.history for name in row)
+    answers = [row["progress/search_answers"] for row in middle.history if "progress/search_answers" in row]
+    assert answers == [len(data.read_text().splitlines()) * count for count in (1, 2, 3)]
+    # The rest comes candidate by candidate, and nothing twice.
+    for name in ("D/all", "score/all"):
+        places = [row["alpha"] for row in end.history if name in row]
+        assert sorted(places) == sorted(set(places))
+    assert len([row for row in end.history if "score/all" in row]) == 6  # 0.1 is a reference
 
 
 def test_a_job_that_is_repeated_is_the_same_run_and_one_that_crashes_has_failed(

@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from adamms.evaluate.evaluation import Evaluation, Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.merge.candidate import Candidate
@@ -16,17 +18,17 @@ SORTABLE = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
 def test_one_row_per_candidate_with_alpha_as_the_axis(result: Result) -> None:
     curves = metrics.curves(result)
-    assert curves.steps == dict.fromkeys(("difference", "wins", "score", "control"), "alpha")
+    assert curves.steps == dict.fromkeys(("D", "wins", "score", "control"), "alpha")
     assert [row["alpha"] for row in curves.rows] == [c.alpha for c in result.candidates]
     assert result.evaluation is not None
     for candidate, row in zip(result.candidates, curves.rows, strict=True):
-        assert row["score/all"] == result.evaluation.candidates[candidate].mean
+        assert row["score/all"] == pytest.approx(result.evaluation.candidates[candidate].mean)
         for task in result.tasks:
-            assert row[f"score/task_{task}"] == result.score(candidate, task)
+            assert row[f"score/task_{task}"] == pytest.approx(result.score(candidate, task))
             choice = result.choice(task)
             assert choice is not None
-            assert row.get(f"difference/task_{task}") == choice.differences.get(candidate)
-    assert "difference/all" not in curves.rows[0]  # the ends have no D
+            assert row.get(f"D/task_{task}") == choice.differences.get(candidate)
+    assert "D/all" not in curves.rows[0]  # the ends have no D
 
 
 def test_every_name_can_be_sorted_by(result: Result) -> None:
@@ -44,11 +46,11 @@ def test_choice_confidence_and_regret_of_every_task(result: Result) -> None:
         assert choice.trust is not None
         assert found[f"task_{task}_probability"] == choice.trust.probability
         assert found[f"task_{task}_doubts"] == len(choice.doubts)
-        assert found[f"task_{task}_confidence"] == choice.confidence
-        assert found[f"task_{task}_regret"] == result.regret(task).value
+        assert found[f"task_{task}_wins"] == pytest.approx(choice.confidence)
+        assert found[f"task_{task}_regret"] == pytest.approx(result.regret(task).value)
     line = metrics.overall(result)
-    assert line["all_regret"] == result.regret(None).value
-    assert line["all_gain"] == line["all_score"] - line["all_target_score"]
+    assert line["all_regret"] == pytest.approx(result.regret(None).value)
+    assert line["all_gain"] == pytest.approx(line["all_score"] - line["all_target_score"])
     assert line["all_alpha"] == 0.3
 
 
@@ -59,7 +61,7 @@ def test_beside_each_score_is_its_standard_error(pointed: Result) -> None:
     assert all(f"{name}_error" in line for name in scores)
     gain = pointed.chosen.estimate(less=pointed.target_scores)
     assert gain is not None
-    assert (line["all_gain"], line["all_gain_error"]) == (gain.value, gain.error)
+    assert (line["all_gain"], line["all_gain_error"]) == pytest.approx((gain.value, gain.error))
     row = metrics.curves(pointed).rows[2]
     found = pointed.scores_of(pointed.grid[2]).estimate("read")
     assert found is not None
@@ -90,12 +92,12 @@ def grid_result(*axes: str) -> Result:
 
 def test_each_axis_of_a_grid_is_a_step_of_its_own() -> None:
     curves = metrics.curves(grid_result("merge.density", "merge.alpha"))
-    assert curves.steps["difference_over_density"] == "density"
+    assert curves.steps["D_over_density"] == "density"
     assert curves.steps["score_over_alpha"] == "alpha"
     assert len(curves.rows) == 9
     row = curves.rows[5]  # density 0.4, alpha 0.6
     assert (row["density"], row["alpha"]) == (0.4, 0.6)
-    assert row["difference_over_density/all"] == row["difference_over_alpha/all"] == 5.0
+    assert row["D_over_density/all"] == row["D_over_alpha/all"] == 5.0
     assert row["score_over_alpha/task_a_b"] == 5.0
     assert metrics.overall(grid_result("merge.density", "merge.alpha"))["all_density"] == 0.2
 
@@ -103,7 +105,7 @@ def test_each_axis_of_a_grid_is_a_step_of_its_own() -> None:
 def test_one_other_axis_has_its_name_in_its_charts() -> None:
     curves = metrics.curves(grid_result("merge.density"))
     assert curves.steps == dict.fromkeys(
-        ("difference_over_density", "wins_over_density", "score_over_density"), "density"
+        ("D_over_density", "wins_over_density", "score_over_density"), "density"
     )
 
 
@@ -112,17 +114,15 @@ def test_tasks_that_differ_in_punctuation_stay_apart(result: Result) -> None:
     choice = result.selection.overall
     tasks = dict.fromkeys(("a b", "a-b", "all", "ä"), choice)
     found = metrics.details(Result("odd", selection=Selection(tasks, choice)))
-    assert len([name for name in found if name.endswith("_confidence")]) == 4
-    assert "task_all_confidence" in found
+    assert len([name for name in found if name.endswith("_wins")]) == 4
+    assert "task_all_wins" in found
 
 
 def test_a_run_without_search_or_labels_has_what_there_is(result: Result) -> None:
     assert metrics.overall(Result("nothing")) == metrics.details(Result("nothing")) == {}
     assert metrics.curves(Result("nothing")).rows == []
     unlabelled = metrics.overall(replace(result, evaluation=None))
-    assert set(unlabelled) == {
-        *("all_alpha", "all_probability", "all_doubts", "all_confidence", "all_difference")
-    }
+    assert set(unlabelled) == {*("all_alpha", "all_probability", "all_doubts", "all_wins", "all_D")}
     assert metrics.doubts(result) == {"task_read_doubts_in_words": "Few examples. Many ties."}
     assert metrics.details(replace(result, selection=None, evaluation=None))["plan_merged_tensors"] == 4
 
@@ -147,3 +147,11 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
 def test_what_a_donor_was_not_asked_has_words(result: Result) -> None:
     told = metrics.not_asked(replace(result, not_asked={"r1-qwen": "2 of 2 questions: ..."}))
     assert told == {"donor_r1_qwen_not_asked": "2 of 2 questions: ..."}
+
+
+def test_numbers_have_no_digits_that_come_from_rounding() -> None:
+    assert metrics.rounded({"score": 95.30000000000001, "count": 3}) == {"score": 95.3, "count": 3}
+    assert metrics.progress(StageTiming("search", 3.0, 30, "answers")) == {
+        "progress/search_answers": 30,
+        "progress/search_answers_per_second": 10.0,
+    }

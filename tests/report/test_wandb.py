@@ -21,10 +21,11 @@ from wandb_files import OfflineRun, offline_runs
 
 from adamms.data.example import Example
 from adamms.errors import AdammsError
+from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
 from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
-from adamms.report.result import Result
+from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job
 from adamms.report.trackers.wandb import Wandb
@@ -144,7 +145,7 @@ class TestWhatARunSays:
         for row, expected in zip(rows, metrics.curves(result).rows, strict=True):
             assert {name: row[name] for name in expected} == pytest.approx(expected)
         assert {name: step for name, (step, _) in run.metrics.items() if step} == {
-            f"{section}/*": "alpha" for section in ("difference", "wins", "score", "control")
+            f"{section}/*": "alpha" for section in ("D", "wins", "score", "control")
         }
         assert run.metrics["alpha"] == ("", True)
 
@@ -152,7 +153,8 @@ class TestWhatARunSays:
         run = told(result)
         expected = metrics.overall(result) | metrics.details(result)
         assert {name: run.summary[name] for name in expected} == pytest.approx(expected)
-        assert not [name for name in run.summary if "/" in name and not name.startswith("_wandb")]
+        sections = metrics.curves(result).steps
+        assert not [name for name in run.summary if name.partition("/")[0] in sections]
 
     def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: Result, tmp_path: Path) -> None:
         """As when a job is repeated whose run was complete: W&B hands the summary back on resuming."""
@@ -163,7 +165,48 @@ class TestWhatARunSays:
         assert len([row for row in run.history if "alpha" in row]) == len(result.candidates)
 
 
+class TestWhileItRuns:
+    def test_what_is_known_so_far_is_there_before_the_end(self, result: Result, tmp_path: Path) -> None:
+        """The file is read while the run goes on; what has been drawn is not drawn again at the end."""
+        first = Candidate(0.1)
+        early = Result("", evaluation=Evaluation({first: result.scores_of(first)}))
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
+            record.progress(StageTiming("search", 2.0, 50, "answers"))
+            record.so_far(lambda: early)
+            running = wandb_files.running(tmp_path / "out", rows=2)
+            record(result)
+        assert running.exit_code is None
+        scored, progress = running.history
+        assert scored["alpha"] == 0.1
+        assert scored["score/all"] == result.score(first, None)
+        assert progress["progress/search_answers_per_second"] == 25
+        (run,) = offline_runs(tmp_path / "out")
+        drawn = [row for row in run.history if row.get("alpha") == 0.1]
+        assert [("score/all" in row, "D/all" in row) for row in drawn] == [(True, False), (False, True)]
+
+    def test_a_run_that_was_complete_is_told_nothing_twice(self, result: Result, tmp_path: Path) -> None:
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
+            for _ in range(2):
+                record.so_far(lambda: result)
+        (run,) = offline_runs(tmp_path / "out")
+        assert len([row for row in run.history if "alpha" in row]) == len(result.candidates)
+
+
 class TestTableAndArtifacts:
+    def test_the_report_is_a_panel_and_score_and_D_are_charts(
+        self, told, result: Result, tmp_path: Path
+    ) -> None:
+        run = told(output(tmp_path / "out", result))
+        panel = run.folder / "files" / run.summary["report/path"]
+        assert panel.read_text() == "report.html"
+        drawn = {name for name in run.summary if name.endswith("_table/nrows")}
+        assert drawn == {"score_along_alpha_table/nrows", "D_along_alpha_table/nrows"}
+        rows = run.table("curves")
+        assert rows[5] == {"alpha": 0.5, "score": result.score(Candidate(0.5), None), "score_error": None} | {
+            "D": result.choice(None).differences[Candidate(0.5)]
+        }
+        assert rows[0]["D"] is None  # the ends have none
+
     def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
         sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
         numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)

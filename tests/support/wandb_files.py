@@ -38,7 +38,8 @@ class OfflineRun:
     history: list[dict[str, Any]] = field(default_factory=list)
     summary: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, tuple[str, bool]] = field(default_factory=dict)  # name -> its step, hidden
-    artifacts: dict[str, Any] = field(default_factory=dict)  # type -> the artifact's record
+    artifacts: dict[str, Any] = field(default_factory=dict)  # type -> the last artifact's record
+    tables: dict[str, Any] = field(default_factory=dict)  # path -> its manifest's entry
     exit_code: int | None = None
 
     def entries(self, kind: str) -> dict[str, Any]:
@@ -50,7 +51,7 @@ class OfflineRun:
 
     def table(self, name: str) -> list[dict[str, Any]]:
         """The rows of the table as it lies in its artifact, with the images."""
-        entry = self.entries("run_table")[f"{name}.table.json"]
+        entry = self.tables[f"{name}.table.json"]
         content = json.loads(Path(entry.local_path).read_text())
         return [dict(zip(content["columns"], row, strict=True)) for row in content["data"]]
 
@@ -66,6 +67,17 @@ def offline_runs(folder: Path) -> list[OfflineRun]:
         runs = sorted(map(read, logs), key=lambda run: run.started)
         if all(run.exit_code is not None for run in runs) or time.monotonic() > deadline:
             return runs
+        time.sleep(0.05)
+
+
+def running(folder: Path, rows: int) -> OfflineRun:
+    """The one run below the folder, which need not have ended, as soon as its history has so many rows."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        (log,) = (log for log in folder.rglob("run-*.wandb") if not log.parent.is_symlink())
+        run = read(log) if log.stat().st_size > HEADER else OfflineRun(log.parent)
+        if len(run.history) >= rows or time.monotonic() > deadline:
+            return run
         time.sleep(0.05)
 
 
@@ -101,6 +113,8 @@ def _take(run: OfflineRun, record: Any) -> None:
         run.metrics[found.name or found.glob_name] = (found.step_metric, found.options.hidden)
     elif kind == "artifact":
         run.artifacts[record.artifact.type] = record.artifact
+        if record.artifact.type == "run_table":
+            run.tables |= {entry.path: entry for entry in record.artifact.manifest.contents}
     elif kind == "exit":
         run.exit_code = record.exit.exit_code
 

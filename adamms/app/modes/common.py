@@ -28,11 +28,10 @@ def start(run: Run) -> None:
     """
     quiet_libraries(run.verbose)
     check_output(run)
-    console = Console()
     for note in run.notes:
-        console.warn(note)
+        Console().warn(note)
     with run.tracker.run(*subject(run)) as record:
-        result: Result = run.start(run, console)
+        result: Result = run.start(run, Console(record=record))
         record(result)
         if result.failure:
             raise AdammsError(f"{result.failure.rstrip('.')}. All else is in {run.output}")

@@ -140,13 +140,35 @@ def group(settings: Mapping[str, Any], job: Job) -> str | None:
 
 
 def name(settings: Mapping[str, Any], job: Job) -> str | None:
-    """For people: the pair, the method, and the settings typed that neither of them says."""
+    """For people: what varies in the multirun; of a run on its own the pair, the method and what was typed.
+
+    What varies is an option's name, `ties`, or the last part of a key with its value, `rule=sum`. A model
+    that the run is given is known by its method and alpha, or else by its name.
+    """
     said = ("model", "merge=", "mode=", "track", "output=", "cache=", "store=", "hydra", "experiment=")
     first = ("merge", "search", "mapper")  # what variants differ in, before a long name is cut
-    rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
-    rest.sort(key=lambda item: not item.lstrip("+~").startswith(first))
-    words = [pair(settings, job), _method(job), *rest]
-    return shortened(" ".join(word for word in words if word), LONGEST_NAME) or None
+    if job.varying:
+        given = {"merge.alpha"} if job.pair else set()
+        shown = (given | set(job.varying)) - {"model_folder"}
+        typed = [item.partition("=")[::2] for item in job.overrides if _key(item) in shown]
+        words = [value if _key(key) in job.choices else f"{_last(key)}={value}" for key, value in typed]
+        words = [*([_method(job) or job.pair] if job.pair else []), *words]
+    else:
+        rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
+        rest.sort(key=lambda item: not _key(item).startswith(first))
+        words = [pair(settings, job), _method(job), *rest]
+    text = re.sub(r"\d+\.\d{7,}", lambda found: f"{float(found[0]):.6g}", " ".join(filter(None, words)))
+    return shortened(text, LONGEST_NAME) or None
+
+
+def _key(override: str) -> str:
+    """Of '+merge.density=0.2' merge.density."""
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _last(key: str) -> str:
+    """Of search.signal.rule rule."""
+    return key.rpartition(".")[2]
 
 
 def shortened(text: str, longest: int) -> str:

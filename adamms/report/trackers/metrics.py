@@ -16,6 +16,7 @@ from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result, StageTiming
 
 Row = dict[str, float]
+DIGITS = 10  # of a number that is logged
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class Curves:
 def curves(result: Result) -> Curves:
     """D, wins and scores of every candidate, per task and over all.
 
-    Along alpha alone the sections are `difference`, `wins`, `score` and `control`; along another axis, or
-    one of several, `difference_over_density` and so on. Several coefficients that were chosen are on none.
+    Along alpha alone the sections are `D`, `wins`, `score` and `control`; along another axis, or one of
+    several, `D_over_density` and so on. Several coefficients that were chosen are on none.
     """
     axes = list(axes_of(result.grid))
     alone = len(axes) == 1
@@ -53,13 +54,13 @@ def curves(result: Result) -> Curves:
             for section, values in _values(result, candidate).items():
                 steps[section + ending] = columns[axis]
                 row |= {f"{section}{ending}/{name}": value for name, value in values.items()}
-        rows.append(row)
+        rows.append(rounded(row))
     return Curves(steps, rows)
 
 
 def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
     """Section -> scope -> value, of what is known of the candidate."""
-    found: dict[str, Row] = {"difference": {}, "wins": {}}
+    found: dict[str, Row] = {"D": {}, "wins": {}}
     scored = {
         "score": result.scores_of(candidate),
         "control": result.scored.control.get(candidate, Scores({})),
@@ -67,8 +68,9 @@ def _values(result: Result, candidate: Candidate) -> dict[str, Row]:
     for task, scope in _scopes(result).items():
         choice = result.choice(task)
         if choice is not None and candidate in choice.differences:
-            found["difference"][scope] = choice.differences[candidate]
-            found["wins"][scope] = choice.wins.get(candidate, 0.0)
+            found["D"][scope] = choice.differences[candidate]
+            if choice.wins:  # which are known at the end only
+                found["wins"][scope] = choice.wins.get(candidate, 0.0)
         for section, scores in scored.items():
             for name, value in _estimate(section, scores.estimate(task)).items():
                 found.setdefault(name, {})[scope] = value
@@ -80,13 +82,20 @@ def overall(result: Result) -> Row:
     row = _choice(result, None, "all")
     if result.best_control:
         row |= _estimate("all_control_score", result.best_control[1].estimate())
-    return (
+    return rounded(
         row
         | _estimate("all_target_score", result.target_scores.estimate())
         | _estimate("all_score_per_task_choice", result.per_task().estimate())
         | _estimate("all_score_per_task_oracle", result.per_task(of_oracles=True).estimate())
         | _estimate("all_gain", result.chosen.estimate(less=result.target_scores))
     )
+
+
+def progress(stage: StageTiming) -> Row:
+    """How much a stage has done so far, and per second: `progress/search_answers` ..."""
+    name = f"progress/{identifier(stage.title)}_{identifier(stage.unit)}"
+    rate = {f"{name}_per_second": stage.count / stage.seconds} if stage.seconds > 0 else {}
+    return rounded({name: stage.count} | rate)
 
 
 def doubts(result: Result) -> dict[str, str]:
@@ -116,7 +125,7 @@ def details(result: Result) -> Row:
         chosen = "" if metric.filter == "none" else f"_{metric.filter}"
         metric_name = f"lmms_eval_{identifier(f'{metric.task}_{metric.name}{chosen}')}"
         row |= _estimate(metric_name, Estimate(metric.value, metric.stderr))
-    return row | _coverage(result) | _times(result.timings)
+    return rounded(row | _coverage(result) | _times(result.timings))
 
 
 def _choice(result: Result, task: str | None, scope: str) -> Row:
@@ -127,8 +136,8 @@ def _choice(result: Result, task: str | None, scope: str) -> Row:
         values |= {identifier(short(key)): value for key, value in choice.candidate.settings.items()}
         values["probability"] = choice.trust.probability if choice.trust else None
         values["doubts"] = len(choice.doubts)
-        values["confidence"] = choice.confidence
-        values["difference"] = choice.differences[choice.candidate]
+        values["wins"] = choice.confidence
+        values["D"] = choice.differences[choice.candidate]
     values |= _estimate("score", result.scores_of(result.winner(task)).estimate(task))
     values |= _estimate("oracle_score", result.scores_of(oracle).estimate(task))
     values |= _estimate("regret", result.regret(task))
@@ -178,6 +187,11 @@ def _scopes(result: Result) -> dict[str | None, str]:
             scope += f"_{hashlib.sha256(task.encode()).hexdigest()[:6]}"
         found[task] = scope
     return found
+
+
+def rounded(row: Row) -> Row:
+    """Without digits that come from rounding: 95.3, not 95.30000000000001."""
+    return {n: v if isinstance(v, int) else float(f"{v:.{DIGITS}g}") for n, v in row.items()}
 
 
 def identifier(text: str) -> str:

@@ -8,9 +8,40 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from adamms.report.result import Result
+from adamms.report.result import Result, StageTiming
 
-Record = Callable[[Result], None]
+
+class Record(Protocol):
+    """Hears how far a run is, what is known of candidates so far, and what it found."""
+
+    def progress(self, stage: StageTiming) -> None:
+        """Hear how far a stage is; often, and from any thread."""
+        ...
+
+    def so_far(self, known: Callable[[], Result]) -> None:
+        """Hear what is known of some candidates before the end.
+
+        Args:
+            known: makes the result of what is known, with nothing else in it; not called if nobody keeps it.
+        """
+        ...
+
+    def __call__(self, result: Result) -> None:
+        """Record what the run found."""
+        ...
+
+
+class NoRecord:
+    """Keeps nothing."""
+
+    def progress(self, stage: StageTiming) -> None:
+        pass
+
+    def so_far(self, known: Callable[[], Result]) -> None:
+        pass
+
+    def __call__(self, result: Result) -> None:
+        pass
 
 
 @dataclass(frozen=True)
@@ -21,17 +52,19 @@ class Job:
         choices: config group -> the option chosen, e.g. "merge" -> "ties".
         overrides: the settings as they were typed, e.g. "search.signal.rule=either".
         sweep: the folder that the jobs of one multirun share; None of a run on its own.
+        varying: keys of the overrides that have several values in the multirun.
         pair: the models in words, where they are not the configured ones.
     """
 
     choices: Mapping[str, str] = field(default_factory=dict)
     overrides: Sequence[str] = ()
     sweep: str | None = None
+    varying: Sequence[str] = ()
     pair: str | None = None
 
 
 class Tracker(Protocol):
-    """One run is one context: it is given a function that records what the run found."""
+    """One run is one context: it is given the `Record` of the run."""
 
     def run(self, settings: Mapping[str, Any], job: Job) -> AbstractContextManager[Record]:
         """Keep track of a run from its start; an exception that passes through marks it as failed.
@@ -48,4 +81,4 @@ class NoTracker:
 
     @contextmanager
     def run(self, settings: Mapping[str, Any], job: Job) -> Iterator[Record]:
-        yield lambda result: None
+        yield NoRecord()

@@ -1,13 +1,13 @@
 """`track=wandb`: every job is one run in Weights & Biases, online, offline or disabled.
 
-Owns the life of a run: its id, its group, its end. The numbers are in `metrics`, the tables and artifacts in
-`wandb_files`. The package wandb is imported when a run starts.
+Owns the life of a run: its id, its group, its end. What is logged in between is in `wandb_record`. The
+package wandb is imported when a run starts.
 """
 
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -18,16 +18,15 @@ from pydantic import NonNegativeInt
 
 from adamms.errors import AdammsError
 from adamms.report.console import Console
-from adamms.report.result import Result
-from adamms.report.trackers import identity, metrics, wandb_files
-from adamms.report.trackers.tracker import Job, Record
+from adamms.report.trackers import identity
+from adamms.report.trackers.tracker import Job, NoRecord, Record
+from adamms.report.trackers.wandb_record import WandbRecord, tolerant
 
 Tag = Annotated[str, Len(1, identity.LONGEST_TAG)]  # as W&B takes them
 # What wandb's agent gives the processes that it starts.
 SWEEP = "WANDB_SWEEP_ID"
 # Where wandb keeps what it is about to upload; else it is in the user's home.
 STAGING = "WANDB_DATA_DIR"
-CURVES = "curves_digest"
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,11 @@ class Wandb:
             )
         with _staging(self.folder / "wandb"):
             run = None
-            with _tolerant(wandb):
+            with tolerant(wandb):
                 run = self._start(wandb, settings, job)
-
-            def record(result: Result) -> None:
-                with _tolerant(wandb):
-                    if run is not None and self.mode != "disabled":
-                        self._log(wandb, run, settings, result)
-
+            record: Record = NoRecord()
+            if run is not None and self.mode != "disabled":
+                record = WandbRecord(wandb, run, settings, self.folder, self.image_size, self.checksum)
             failure = ""
             try:
                 yield record
@@ -92,7 +88,7 @@ class Wandb:
                 failure = f"{type(error).__name__}: {error}"[:1000]
                 raise
             finally:
-                with _tolerant(wandb):
+                with tolerant(wandb):
                     if run is not None and failure:
                         run.summary["error"] = failure
                     if run is not None:
@@ -136,38 +132,6 @@ class Wandb:
             Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
         return run
 
-    def _log(self, wandb: ModuleType, run: Any, settings: Mapping[str, Any], result: Result) -> None:
-        """Log what the run found. The output folder has all of it, too."""
-        _draw(run, metrics.curves(result))
-        if found := metrics.overall(result):
-            run.log(found)
-        run.summary.update(metrics.details(result) | metrics.doubts(result) | metrics.not_asked(result))
-        if result.answered:
-            run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
-        if result.lmms_eval is not None:
-            run.log({"lmms_eval_samples": wandb_files.samples_table(wandb, result.lmms_eval)})
-        output = Path(str(settings.get("output", self.folder)))
-        inputs = wandb_files.checkpoints(wandb, settings)
-        if self.mode == "online":  # wandb refuses it offline; there the other artifacts' metadata names them
-            for artifact in inputs:
-                run.use_artifact(artifact)
-        for artifact in wandb_files.run_artifacts(wandb, run.id, output, inputs):
-            run.log_artifact(artifact)
-        if result.folder is not None and result.folder.is_dir():
-            run.log_artifact(wandb_files.model_artifact(wandb, run.id, result, inputs, self.checksum))
-
-
-def _draw(run: Any, curves: metrics.Curves) -> None:
-    """A row of history per candidate; none that a resumed run has already."""
-    if not curves.rows or run.summary.get(CURVES) == curves.digest:
-        return
-    for section, step in curves.steps.items():
-        run.define_metric(step, hidden=True, summary="none")
-        run.define_metric(f"{section}/*", step_metric=step, step_sync=False, summary="none")
-    for row in curves.rows:
-        run.log(row)
-    run.summary[CURVES] = curves.digest
-
 
 def _package() -> ModuleType:
     try:
@@ -175,24 +139,6 @@ def _package() -> ModuleType:
     except ImportError as error:
         raise AdammsError("track=wandb needs the extra `wandb`: pip install -e '.[wandb]'") from error
     return wandb
-
-
-@contextmanager
-def _tolerant(wandb: ModuleType) -> Iterator[None]:
-    """Warn, and go on without W&B, where wandb or its service fails under a run that does not need them.
-
-    SLURM's signal before a requeue ends the service at once, while the job may still work for a while: it
-    must not be taken for a failed one.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "wandb":
-            raise
-        Console().warn(f"W&B: {type(error).__name__} {error}; the run goes on without it")
-        # The next run of this process then has a service of its own; ending a broken one may fail, too.
-        with suppress(OSError, SystemExit):
-            wandb.teardown()
 
 
 @contextmanager

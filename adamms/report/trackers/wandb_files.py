@@ -14,8 +14,9 @@ from adamms.engines.image import is_photograph, open_image
 from adamms.engines.thought import with_thought_in_brief
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import LmmsResults
-from adamms.merge.candidate import Candidate
+from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report.result import Result
+from adamms.report.trackers import metrics
 from adamms.report.trackers.metrics import identifier
 
 RECORD = "adamms_recipe.json"
@@ -44,6 +45,39 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
         brief = [None if text is None else with_thought_in_brief(text) for text in texts]
         rows.append([*row, *([different] if candidates else []), *brief])
     return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
+
+
+def charts(wandb: ModuleType, result: Result) -> dict[str, Any]:
+    """Mean score and D along the grid's only axis, as charts and as the table `curves`; {} for other grids.
+
+    W&B draws such a chart with a line for every run that is shown, as of a group.
+    """
+    rows, axis = metrics.curves(result).rows, result.axis
+    if axis is None or result.selection is None:
+        return {}
+    along = identifier(short(axis))
+    ending = "" if axis == ALPHA else f"_over_{along}"
+    columns = {
+        "score": f"score{ending}/all",
+        "score_error": f"score_error{ending}/all",
+        "D": f"D{ending}/all",
+    }
+    data = [[row[along], *(row.get(name) for name in columns.values())] for row in rows]
+    table = wandb.Table(columns=[along, *columns], data=data)
+    drawn = {"score": "Mean score", "D": "D, what speaks against a candidate"}
+    charts = {
+        f"{name}_along_{along}": wandb.plot.line(_known(wandb, table, name), along, name, title=title)
+        for name, title in drawn.items()
+        if any(value is not None for value in table.get_column(name))
+    }
+    return charts | {"curves": table}
+
+
+def _known(wandb: ModuleType, table: Any, name: str) -> Any:
+    """The rows of a table in which a column has a value: its first column and that one."""
+    place = table.columns.index(name)
+    data = [[row[0], row[place]] for row in table.data if row[place] is not None]
+    return wandb.Table(columns=[table.columns[0], name], data=data)
 
 
 def samples_table(wandb: ModuleType, found: LmmsResults) -> Any:

@@ -65,7 +65,7 @@ def test_beside_each_score_is_its_standard_error(pointed: Result) -> None:
     row = metrics.curves(pointed).rows[2]
     found = pointed.scores_of(pointed.grid[2]).estimate("read")
     assert found is not None
-    assert row["score_error/task_read"] == found.error
+    assert row["score_error/task_read"] == pytest.approx(found.error)
     assert "control_error/all" in row
 
 

@@ -77,7 +77,7 @@ clean:
 	rm -rf $(VENV) .venv-newest outputs multirun
 
 # torch first, so that nothing brings another one; torchvision without its own idea of torch.
-$(READY): pyproject.toml adamms/merge/kernel.c .ci/repair_torchvision.py .ci/locks/main.txt
+$(READY): pyproject.toml setup.py adamms/merge/kernel.c .ci/repair_torchvision.py .ci/locks/main.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(call locked,main) $(TORCH)

@@ -2,12 +2,32 @@
 
 import difflib
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+PACKAGE = Path(__file__).parent
+# The folder with the sources that adamms is run from; None where it is installed without them.
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+
 
 class AdammsError(Exception):
-    """A problem in the user's input or environment. `run.py` prints it without a traceback."""
+    """A problem in the user's input or environment. The command line prints it without a traceback."""
+
+
+def program() -> str:
+    """What is typed to run adamms here."""
+    return "python run.py" if Path(sys.argv[0]).name == "run.py" else "adamms"
+
+
+def install(extra: str) -> str:
+    """The command that installs an optional part of adamms, such as "vllm".
+
+    adamms itself is on no index: pip takes what is installed, or the checkout.
+    """
+    if CHECKOUT is None:
+        return f"pip install 'adamms[{extra}]'"
+    return f"pip install -e '{'.' if Path.cwd() == CHECKOUT else CHECKOUT}[{extra}]'"
 
 
 def cause(error: BaseException) -> str:

@@ -17,6 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from adamms.errors import CHECKOUT, install
+
 DISTRIBUTION = "adamms"
 WANDB_HOST = "api.wandb.ai"
 # What each extra is for, in the words of the configuration.
@@ -28,7 +30,6 @@ EXTRAS = {
     "embedding": "search/difference=embedding",
     "xlsx": "engine=replay of xlsx files",
 }
-LOCK = Path(__file__).parents[2] / ".ci/locks/main.txt"  # in a checkout
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer
 
@@ -112,7 +113,7 @@ def merging() -> Finding:
 
     if LIBRARY is None:
         text = "by torch's operations: the compiled passes, which are faster, are not built"
-        return Finding("merging", ABSENT, text, "install a C compiler, then pip install -e . again")
+        return Finding("merging", ABSENT, text, "install a C compiler, then adamms from its sources again")
     return Finding("merging", GOOD, "in compiled passes")
 
 
@@ -198,18 +199,19 @@ def _package(requirement: Requirement) -> Finding:
 
 def _locked() -> dict[str, str]:
     """The versions that the tests have; none where adamms is installed without its checkout."""
-    pins = [pin.partition("==") for pin in LOCK.read_text().splitlines()] if LOCK.is_file() else []
+    lock = None if CHECKOUT is None else CHECKOUT / ".ci/locks/main.txt"
+    pins = [pin.partition("==") for pin in lock.read_text().splitlines()] if lock and lock.is_file() else []
     return {canonicalize_name(name): version for name, _, version in pins}
 
 
 def _extra(extra: str, purpose: str, requirements: list[Requirement]) -> Finding:
-    subject, install = f"extra {extra}", f"pip install -e '.[{extra}]'"
+    subject, command = f"extra {extra}", install(extra)
     findings = [_package(requirement) for requirement in requirements]
     if not any(_version(requirement.name) for requirement in requirements):
-        return Finding(subject, ABSENT, f"for {purpose}", install)
+        return Finding(subject, ABSENT, f"for {purpose}", command)
     wrong = [f"{finding.subject} {finding.detail}" for finding in findings if finding.state != GOOD]
     if wrong:
-        return Finding(subject, BAD, ", ".join(wrong), install)
+        return Finding(subject, BAD, ", ".join(wrong), command)
     return Finding(subject, GOOD, ", ".join(f"{f.subject} {f.detail}" for f in findings))
 
 

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from adamms.errors import check_choice
+from adamms.errors import check_choice, program
 from adamms.merge.candidate import ALPHA
 from adamms.report.trackers.tracker import Job
 
@@ -53,7 +53,7 @@ def merge_command(job: Job, keys: Sequence[str] = (ALPHA,)) -> str:
         for item in job.overrides
         if not (item.startswith(replaced) or item.lstrip("+~").startswith(ELSEWHERE))
     ]
-    return " ".join(["python run.py mode=merge", *kept])
+    return " ".join([f"{program()} mode=merge", *kept])
 
 
 def check_experiment() -> None:

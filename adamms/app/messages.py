@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -21,9 +20,10 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adamms.errors import AdammsError, nearest
+from adamms.errors import CHECKOUT, PACKAGE, AdammsError, install, nearest
 
-CONF = Path(__file__).parents[2] / "conf"
+# Installed it lies in the package, in a checkout beside it.
+CONF = (PACKAGE if CHECKOUT is None else CHECKOUT) / "conf"
 # Of the disk and of what may be written where: no faults of the program.
 SYSTEM_ERRORS = (
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
@@ -148,7 +148,7 @@ def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     options = list(error.options or [])
     if group == "hydra/launcher" and choice in ("submitit_slurm", "submitit_local"):
-        return f"{group}: this launcher needs the extra `slurm`: pip install -e '.[slurm]'"
+        return f"{group}: this launcher needs the extra `slurm`: {install('slurm')}"
     return (
         f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
     )

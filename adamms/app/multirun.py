@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, read_write
 
 from adamms.app.messages import explain
 from adamms.checkpoint.whole_file import write_whole
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, program
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def compared() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (left := _multirun.get()) and left.searches:
-            print(f"compare what has ended: python run.py mode=compare mode.folder={left.folder}")
+            print(f"compare what has ended: {program()} mode=compare mode.folder={left.folder}")
         _multirun.set(None)
         raise
     finally:

@@ -23,7 +23,8 @@ MAX_MODELS = 16
 def _load() -> ctypes.CDLL | None:
     """The library that the installation has built.
 
-    None where there was no compiler, or where kernel.c has changed since: `pip install -e .` builds it anew.
+    None where there was no compiler, or where kernel.c has changed since: in a checkout, `pip install -e .`
+    builds it anew.
     """
     file = Path(__file__).with_name(f"_kernel{sysconfig.get_config_var('EXT_SUFFIX')}")
     try:

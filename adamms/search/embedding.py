@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import PositiveInt
 
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, install
 from adamms.search.difference import Difference, corrected
 from adamms.search.resampling import Array
 
@@ -65,7 +65,7 @@ class Embedding(Difference):
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise AdammsError(
-                "search/difference=embedding needs the extra `embedding`: pip install -e '.[embedding]'"
+                f"search/difference=embedding needs the extra `embedding`: {install('embedding')}"
             ) from error
         try:
             return SentenceTransformer(self.model, device=self.device)

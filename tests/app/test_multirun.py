@@ -169,7 +169,7 @@ def test_ctrl_c_says_how_to_compare_searches_later(
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert (f"python run.py mode=compare mode.folder={tmp_path}" in capsys.readouterr().out) == said
+    assert (f"adamms mode=compare mode.folder={tmp_path}" in capsys.readouterr().out) == said
     with compared():
         pass  # of the interrupted one nothing is left
     assert capsys.readouterr().out == ""

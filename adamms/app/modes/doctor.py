@@ -23,7 +23,7 @@ from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.data.jsonl import Jsonl
 from adamms.engines.logs.replay import Replay
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, install
 from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.result import Result
@@ -76,10 +76,9 @@ def _needed(run: Run) -> Iterator[Finding]:
     difference = getattr(run.strategy, "difference", None)
     for where, part in (("engine", run.engine), ("track", run.tracker), ("search.difference", difference)):
         extra = NEEDS.get(type(part).__name__)
-        there = environment.has_vllm() if extra == "vllm" else extra is None or environment.installed(extra)
-        if not there:
+        if extra and not (environment.has_vllm() if extra == "vllm" else environment.installed(extra)):
             name = f"{type(part).__module__}.{type(part).__name__}"
-            yield Finding(where, BAD, f"{name} needs the extra {extra}", f"pip install -e '.[{extra}]'")
+            yield Finding(where, BAD, f"{name} needs the extra {extra}", install(extra))
 
 
 def _models(run: Run) -> Iterator[Finding]:

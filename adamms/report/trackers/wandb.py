@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import NonNegativeInt
 
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, install
 from adamms.report.console import Console
 from adamms.report.trackers import identity
 from adamms.report.trackers.tracker import Job, NoRecord, Record
@@ -137,7 +137,7 @@ def _package() -> ModuleType:
     try:
         import wandb
     except ImportError as error:
-        raise AdammsError("track=wandb needs the extra `wandb`: pip install -e '.[wandb]'") from error
+        raise AdammsError(f"track=wandb needs the extra `wandb`: {install('wandb')}") from error
     return wandb
 
 

@@ -1,0 +1,41 @@
+"""The command `adamms`, in a checkout also `python run.py`: Hydra composes a configuration, its mode runs.
+
+Knows no mode.
+"""
+
+import gc
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from adamms import __version__
+from adamms.app.messages import CONF, explain_errors
+from adamms.app.multirun import compared
+
+
+@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
+def run(config: DictConfig) -> None:
+    from adamms.app.modes.common import start  # torch; --help answers without it
+    from adamms.app.settings import read
+
+    for source in HydraConfig.get().runtime.config_sources:
+        if source.schema == "file" and Path(source.path) != CONF:
+            sys.path.append(source.path)  # of -cd: what its YAMLs name by _target_ may lie beside them
+    start(read(config))
+
+
+def main() -> None:
+    """Run the command line, as a process that ends with it."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"adamms {__version__}")
+        return
+    # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
+    gc.set_threshold(100_000, 20, 20)
+    with explain_errors(), compared():
+        run()
+    # Nor at the end, which took another half of a second. triton complains of what is left.
+    if "triton" not in sys.modules:
+        gc.freeze()

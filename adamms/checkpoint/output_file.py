@@ -5,17 +5,16 @@ inputs out. Whole pages therefore go straight to the disk from an aligned buffer
 fragments of pages at either end of a tensor, and everything on file systems that refuse, are written
 the usual way. A page is only ever written in one of the two ways, so they cannot disagree.
 
-In a file system that is memory (tmpfs) the file is mapped: there, writes to one file wait for each other,
-and copies into a mapping do not.
+A file system that is memory (tmpfs) takes every byte as it comes: no page cache is passed by there, and a
+mapped file costs a fault and a cleared page for every page that is written.
 """
 
 import errno
 import mmap
 import os
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-
-import numpy as np
+from threading import Lock
 
 PAGE = 4096  # bytes; a multiple of every common disk's block
 BUFFER_PAGES = 1024
@@ -32,29 +31,23 @@ class OutputFile:
     def __init__(self, path: Path, size: int) -> None:
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         os.ftruncate(self._descriptor, size)
-        self._mapped: np.ndarray | None = None
-        if size and _in_memory(path):
-            self._mapped = np.frombuffer(mmap.mmap(self._descriptor, size), np.uint8)
+        self.in_memory = _in_memory(path)
+        self._turn = Lock() if self.in_memory else nullcontext()
         self._direct: int | None = None
         with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
-            self._direct = os.open(path, os.O_WRONLY | os.O_DIRECT)
+            self._direct = None if self.in_memory else os.open(path, os.O_WRONLY | os.O_DIRECT)
 
     def close(self) -> None:
-        self._mapped = None
         os.close(self._descriptor)
         if self._direct is not None:
             os.close(self._direct)
 
     def write(self, raw: memoryview, offset: int, descriptor: int | None = None) -> None:
         """Write through the page cache, unless another descriptor of the file is given."""
-        if self._mapped is not None and raw:
-            # A full file system refuses here; a copy into pages that it cannot give would kill the process.
-            os.posix_fallocate(self._descriptor, offset, len(raw))
-            np.copyto(self._mapped[offset : offset + len(raw)], raw)  # without holding the interpreter
-            return
-        while raw:
-            written = os.pwrite(self._descriptor if descriptor is None else descriptor, raw, offset)
-            raw, offset = raw[written:], offset + written
+        with self._turn:  # the system lets one write to a file in memory at a time, and the others spin
+            while raw:
+                written = os.pwrite(self._descriptor if descriptor is None else descriptor, raw, offset)
+                raw, offset = raw[written:], offset + written
 
     def write_pages(self, pages: memoryview, offset: int) -> None:
         """Write whole pages from an aligned buffer to an aligned offset, past the page cache if possible."""
@@ -99,6 +92,10 @@ class Span:
 
     def append(self, raw: memoryview) -> None:
         """Add bytes behind those before."""
+        if self._file.in_memory:  # which needs no whole pages
+            self._file.write(raw, self._base + self._last)
+            self._first = self._last = self._last + len(raw)
+            return
         while raw:
             count = min(len(raw), len(self._buffer) - self._last)
             self._buffer[self._last : self._last + count] = raw[:count]

@@ -33,14 +33,14 @@ def fill(path: Path, spans: list[list[int]]) -> bytes:
     return content
 
 
-@given(st.lists(st.lists(LENGTHS, max_size=4), max_size=5), st.sampled_from(["direct", "cached", "mapped"]))
+@given(st.lists(st.lists(LENGTHS, max_size=4), max_size=5), st.sampled_from(["direct", "cached", "memory"]))
 def test_any_spans_in_any_pieces(
     tmp_path_factory: pytest.TempPathFactory, spans: list[list[int]], way: str
 ) -> None:
     path = tmp_path_factory.mktemp("spans") / "file"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(output_file, "BUFFER_PAGES", 2)  # so that spans need many buffers
-        patch.setattr(output_file, "_in_memory", lambda _: way == "mapped")
+        patch.setattr(output_file, "_in_memory", lambda _: way == "memory")
         if way == "cached":
             patch.delattr(os, "O_DIRECT")
         content = fill(path, spans)
@@ -73,21 +73,6 @@ def test_a_full_disk_is_not_taken_for_a_refusal(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(OSError, match="full"):
         span.close()
     file.close()
-
-
-def test_a_full_memory_is_an_error_before_a_page_is_touched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fallocate(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(output_file, "_in_memory", lambda _: True)
-    monkeypatch.setattr(os, "posix_fallocate", fallocate)
-    file = OutputFile(tmp_path / "file", 4 * PAGE)
-    with pytest.raises(OSError, match="full"):
-        file.write(memoryview(bytes(2 * PAGE)), 0)
-    file.close()
-    assert (tmp_path / "file").read_bytes() == bytes(4 * PAGE)
 
 
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no tmpfs at /dev/shm")

@@ -65,8 +65,8 @@ def check_asked(
     files = prompt_files(source)
     run.engine.live(folder, files)  # nothing starts
     processor = run.engine.processor(folder, files)
-    takes_images = run.engine.takes_images(processor) and not is_text_only(read_config(folder))
-    check_askable(str(folder), processor, examples, advance, takes_images)
+    most_images = 0 if is_text_only(read_config(folder)) else run.engine.most_images(processor)
+    check_askable(str(folder), processor, examples, advance, most_images)
 
 
 def check_target(run: Run, console: Console, examples: Sequence[Example]) -> None:

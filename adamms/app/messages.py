@@ -124,7 +124,7 @@ def _model_keys() -> list[str]:
 
 
 def _options_with(full_key: str) -> list[str]:
-    """The options of the key's group that have the key, e.g. ["data=jsonl"] of data.path."""
+    """The options of the key's group that have the key, e.g. ["data=file"] of data.path."""
     group, _, key = full_key.partition(".")
     options = sorted(CONF.glob(f"{group}/*.yaml"))
     return [f"{group}={file.stem}" for file in options if key in yaml.safe_load(file.read_text())]

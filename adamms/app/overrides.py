@@ -7,7 +7,7 @@ from typing import Any
 from adamms.report.trackers.tracker import Job
 
 DEMO_DATA = "digits"
-NAME_DATA = "these models have no default data: data=jsonl data.path=FILE, data=benchmarks or data=digits"
+NAME_DATA = "these models have no default data: data=file data.path=FILE, data=benchmarks or data=digits"
 NO_CONTROL = (
     "the donor is the ancestor itself, so the control would be the merge: evaluate.control is left out"
 )

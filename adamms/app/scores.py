@@ -88,7 +88,8 @@ def answered(questions: Questions, answers: Mapping[Candidate, Given]) -> tuple[
         given = {c: known[example.id].text for c, known in answers.items() if example.id in known}
         if given:
             label = questions.data.answers.get(example.id)
-            found.append(Answered(example, given, None if label is None else str(label)))
+            columns = questions.data.columns.get(example.id, {})
+            found.append(Answered(example, given, None if label is None else str(label), columns=columns))
     return tuple(found)
 
 

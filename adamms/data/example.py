@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+IMAGE = "<image>"  # in a question with several images: where one of them goes
+
 
 @dataclass(frozen=True)
 class Example:
@@ -20,9 +22,11 @@ class Example:
     Args:
         id: unique within its dataset.
         task: the benchmark or skill it belongs to; the search picks one winner per task.
-        question: the user's text, without a chat template.
+        question: the user's text, without a chat template. `<image>` is a place of one of several images, if
+            it is there as often as there are images.
         image: a file that Pillow decodes; None for a question without an image.
         where: it was read, for messages; it makes no other example.
+        more_images: those beyond the first, in order.
     """
 
     id: str
@@ -30,6 +34,30 @@ class Example:
     question: str
     image: Path | None = None
     where: str = field(default="", compare=False)
+    more_images: tuple[Path, ...] = ()
+
+    @property
+    def images(self) -> tuple[Path, ...]:
+        """All of them, in order."""
+        return () if self.image is None else (self.image, *self.more_images)
+
+    @property
+    def parts(self) -> tuple[str | Path, ...]:
+        """What the model reads, in order: the images and the texts around them.
+
+        >>> Example("1", "t", "<image> or <image>?", Path("a.png"), more_images=(Path("b.png"),)).parts
+        (PosixPath('a.png'), ' or ', PosixPath('b.png'), '?')
+        """
+        if not self.has_places:
+            return (*self.images, self.question)
+        texts = self.question.split(IMAGE)
+        placed = [part for pair in zip(texts, self.images, strict=False) for part in pair]
+        return tuple(part for part in (*placed, texts[-1]) if part != "")
+
+    @property
+    def has_places(self) -> bool:
+        """Whether the question says where its images go; otherwise they go before it."""
+        return bool(self.more_images) and self.question.count(IMAGE) == len(self.images)
 
     @property
     def name(self) -> str:
@@ -74,12 +102,14 @@ class Dataset:
         examples: in a fixed order.
         answers: example id -> label, where there is one.
         notes: what may not be meant, in a line each.
+        columns: example id -> what else its row says, column by column, for the report.
     """
 
     name: str
     examples: tuple[Example, ...]
     answers: Mapping[str, Label] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 class DataSource(Protocol):

@@ -15,13 +15,14 @@ from adamms.engines.image import open_image
 from adamms.engines.prompt import prompt, reads_parts
 from adamms.errors import AdammsError, cause
 
+Sizes = tuple[tuple[int, int], ...]  # (width, height) in pixels of each image of a question
 SHOWN = 5  # examples in a message; then the check ends
 LIKE_MARKUP = re.compile(r"[<\[|]")  # control tokens that ordinary text may be are left alone, such as "!"
 
 
 def check_images(examples: Iterable[Example], advance: Callable[[int], None]) -> None:
     """Raise AdammsError, naming the examples, if an image does not decode. One is held at a time."""
-    _check("the data", examples, _image, advance)
+    _check("the data", examples, _sizes, advance)
 
 
 def check_askable(
@@ -29,17 +30,17 @@ def check_askable(
     processor: Any,
     examples: Iterable[Example],
     advance: Callable[[int], None],
-    takes_images: bool = True,
+    most_images: int | None = None,
 ) -> None:
     """Raise AdammsError, naming the examples, if a model's processor cannot make inputs of them.
 
     Every image is decoded and every prompt rendered, one at a time. What a processor says of an image
-    follows from its size, so it is tried with one blank image of every size.
+    follows from its size, so it is tried with blank images of every size.
 
     Args:
         model: what it is called in the message.
         processor: as `load_processor` gives it.
-        takes_images: whether the model can be asked about images.
+        most_images: that a prompt may have; 0 for a model that takes none, None where no limit is known.
     """
     reserved = reserved_tokens(processor)
     parts = reads_parts(processor)
@@ -47,23 +48,29 @@ def check_askable(
     callable_here = hasattr(processor, "image_processor") and not type(processor).__module__.startswith(
         "transformers_modules"
     )
-    tried: set[tuple[int, int] | None] = set()
+    tried: set[Sizes] = set()
 
     def ask(example: Example) -> None:
-        if reserved is not None and (found := reserved.search(example.question)) is not None:
+        words = "\n".join(part for part in example.parts if isinstance(part, str))
+        if reserved is not None and (found := reserved.search(words)) is not None:
             raise AdammsError(
                 f"the question has {found[0]!r}, which the model takes for a control token and not for text; "
                 f"write it in another way"
             )
-        size = _image(example)
-        if size is not None and not takes_images:
+        sizes = _sizes(example)
+        if sizes and most_images == 0:
             raise AdammsError(
                 "it has an image, and the model takes none: its processor has no part for images"
             )
+        if most_images is not None and len(sizes) > most_images:
+            raise AdammsError(
+                f"it has {len(sizes)} images, and a prompt may have {most_images}: "
+                f"engine.images_per_prompt={len(sizes)}, if the model takes as many"
+            )
         text = prompt(processor, example, None if parts else "")
-        if callable_here and parts and size not in tried:
-            _try(processor, text, size)
-            tried.add(size)
+        if callable_here and parts and sizes not in tried:
+            _try(processor, text, sizes)
+            tried.add(sizes)
 
     _check(model, examples, ask, advance)
 
@@ -85,14 +92,17 @@ def reserved_tokens(processor: Any) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if tokens else None
 
 
-def _try(processor: Any, text: str, size: tuple[int, int] | None) -> None:
-    """Raise AdammsError if the processor makes no inputs of a prompt with an image of this size."""
-    given = {} if size is None else {"images": [Image.new("RGB", size)]}
+def _try(processor: Any, text: str, sizes: Sizes) -> None:
+    """Raise AdammsError if the processor makes no inputs of a prompt with images of these sizes."""
+    blank = [Image.new("RGB", size) for size in sizes]
+    given = {"images": [blank] if blank[1:] else blank} if blank else {}
     try:
         processor(text=[text], **given, return_tensors="pt")
     except Exception as error:
-        image = "" if size is None else f" with an image of {size[0]} x {size[1]} pixels"
-        raise AdammsError(f"the processor refuses the prompt{image} ({cause(error)})") from error
+        shapes = ", ".join(f"{width} x {height}" for width, height in sizes)
+        noun = f"{len(sizes)} images" if sizes[1:] else "an image"
+        images = f" with {noun} of {shapes} pixels" if sizes else ""
+        raise AdammsError(f"the processor refuses the prompt{images} ({cause(error)})") from error
 
 
 def _check(
@@ -114,9 +124,9 @@ def _check(
         raise AdammsError("\n  ".join([f"{model} cannot be asked:", *problems]))
 
 
-def _image(example: Example) -> tuple[int, int] | None:
-    """The image's size in pixels, once it has been decoded."""
-    return None if example.image is None else open_image(example.image).size
+def _sizes(example: Example) -> Sizes:
+    """The images' sizes, once they have been decoded."""
+    return tuple(open_image(image).size for image in example.images)
 
 
 def _prompts_around(processor: Any) -> str:

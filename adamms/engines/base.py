@@ -148,6 +148,10 @@ class EngineSettings(ABC):
     def check_scores(self, folder: Path) -> None:  # noqa: B027  (most engines score with any model)
         """Raise AdammsError if the engine cannot score texts with the model in `folder`, before it starts."""
 
-    def takes_images(self, processor: Any) -> bool:
-        """Whether the model of this processor can be asked about images, as far as the engine can tell."""
-        return True
+    def most_images(self, processor: Any) -> int | None:
+        """How many images a prompt for the model of this processor may have, as far as the engine can tell.
+
+        Returns:
+            0 for a model that takes none; None where no limit is known.
+        """
+        return None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 from adamms.data.example import Example
 from adamms.engines.image import shown_otherwise_before
@@ -11,7 +12,7 @@ AS_SEEN = "as a person sees it"  # in the digest of an example whose image was o
 
 
 def example_digest(example: Example) -> str:
-    """A digest of what the model is asked: the question's text and the image's bytes, nothing else.
+    """A digest of what the model is asked: the question's text and the images' bytes, nothing else.
 
     Images that versions up to 0.3 read wrongly get a mark of their own, so that answers to what the models
     saw then are not taken.
@@ -19,14 +20,16 @@ def example_digest(example: Example) -> str:
     Raises:
         AdammsError: an image that cannot be read.
     """
-    if example.image is None:
-        return digest(json.dumps([example.question, None]).encode())
+    seen: list[str | None] = [part for image in example.images for part in _seen(image)]
+    return digest(json.dumps([example.question, *(seen or [None])]).encode())
+
+
+def _seen(image: Path) -> list[str]:
     try:
-        content = example.image.read_bytes()
+        content = image.read_bytes()
     except OSError as error:
-        raise AdammsError(f"image {example.image}: {error.strerror or error}") from error
-    mark = [AS_SEEN] if shown_otherwise_before(content) else []
-    return digest(json.dumps([example.question, digest(content), *mark]).encode())
+        raise AdammsError(f"image {image}: {error.strerror or error}") from error
+    return [digest(content), *([AS_SEEN] if shown_otherwise_before(content) else [])]
 
 
 def digest(content: bytes) -> str:

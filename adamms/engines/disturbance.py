@@ -1,4 +1,4 @@
-"""Small changes of an image that should not change the answer. Questions stay as they are."""
+"""Small changes of images that should not change the answer. Questions stay as they are."""
 
 import hashlib
 from dataclasses import replace
@@ -18,7 +18,7 @@ NOISE = 6.0  # standard deviation, of 255
 
 
 def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
-    """The example with its image a little brighter or darker, shifted and noisy; written into `folder`.
+    """The example with its images a little brighter or darker, shifted and noisy; written into `folder`.
 
     The same example is always changed in the same way. An example without an image is returned as it is.
     A file is named after its content: many examples, and many runs, may share a folder.
@@ -26,11 +26,16 @@ def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
     if example.image is None:
         return example
     rng = np.random.default_rng([seed, *example.id.encode()])
-    values = np.asarray(open_image(example.image)).astype(np.float64)  # (height, width, 3)
+    first, *more = [_disturbed(image, folder, rng) for image in example.images]
+    return replace(example, image=first, more_images=tuple(more))
+
+
+def _disturbed(image: Path, folder: Path, rng: np.random.Generator) -> Path:
+    values = np.asarray(open_image(image)).astype(np.float64)  # (height, width, 3)
     values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
     values = np.roll(values, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(0, 1))
     written = BytesIO()
     Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(written, format="png")
     raw = written.getvalue()
     name = hashlib.blake2b(raw, digest_size=16).hexdigest()
-    return replace(example, image=write_whole(folder / f"{name}.png", raw))
+    return write_whole(folder / f"{name}.png", raw)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import cycle
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 
@@ -108,16 +108,21 @@ def _chat_template(processor: Any, wanted: str) -> str:
 
 
 def prompt(processor: Any, example: Example, image_mark: str | None = None) -> str:
-    """The question in the model's chat template, with a placeholder where the image goes.
+    """The question in the model's chat template, with a placeholder where each image goes.
 
     Args:
         image_mark: that placeholder, for templates that do not put one themselves (see `reads_parts`).
     """
-    if image_mark is not None:
-        marks = [] if example.image is None else [image_mark]
-        return _rendered(processor, "\n".join([*marks, example.question]))
-    text = {"type": "text", "text": example.question}
-    return _rendered(processor, [text] if example.image is None else [{"type": "image"}, text])
+    if image_mark is None:
+        parts = [
+            {"type": "image"} if isinstance(p, Path) else {"type": "text", "text": p} for p in example.parts
+        ]
+        return _rendered(processor, parts)
+    numbers = count(1)  # of the images, which some marks name: "<|image_1|>"
+    marked = [
+        image_mark.replace("1", str(next(numbers))) if isinstance(p, Path) else p for p in example.parts
+    ]
+    return _rendered(processor, ("" if example.has_places else "\n").join(marked))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator
@@ -27,9 +27,11 @@ class Answered:
         texts: candidate -> its answer.
         label: the right answer, where it is known. The search never sees it.
         text: the answer of a model that was evaluated by itself.
+        columns: what else the data say of it.
     """
 
     example: Example
     texts: Mapping[Key, str]
     label: str | None = None
     text: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)

@@ -95,9 +95,7 @@ def test_models_of_ones_own_have_no_default_data(
 ) -> None:
     done = run(*mode, *pair(talkative), f"model_folder={talkative / 'target'}", f"output={tmp_path / 'out'}")
     assert done.status == 2
-    assert (
-        "error: data has no value; these models have no default data: data=jsonl data.path=FILE" in done.err
-    )
+    assert "error: data has no value; these models have no default data: data=file data.path=FILE" in done.err
 
 
 def test_a_merge_needs_no_data_and_tells_what_it_does_not_do(

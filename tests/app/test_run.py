@@ -248,7 +248,7 @@ BAD_CHECKPOINTS = {
         ["merge.alhpa=0.3"],
         "merge has alpha, weights, rules, schedule, device. Nearest: alpha",
     ),
-    "key of another choice": (None, ["data.path=x"], "Choices that have it: data=jsonl."),
+    "key of another choice": (None, ["data.path=x"], "Choices that have it: data=file."),
     "target without a key": (
         None,
         ["model.target=A"],
@@ -305,7 +305,7 @@ def test_a_key_that_a_published_model_leaves_out_says_how_it_is_added(run) -> No
 
 BAD_SEARCHES = {
     "empty data": (lambda file: file.write_text(""), [], "holds no examples"),
-    "no data": (lambda file: file.unlink(), [], "data.jsonl: no such file"),
+    "no data": (lambda file: file.unlink(), [], "data.jsonl: no such folder or file"),
     "bad line": (
         lambda file: file.write_text('{"question": "q"}\n{"qestion": 1}'),
         [],

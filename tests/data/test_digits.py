@@ -90,6 +90,7 @@ def test_examples_carry_no_label(tmp_path: Path) -> None:
         "question",
         "image",
         "where",
+        "more_images",
     }
     for example in dataset.examples:
         assert example.task in NAMES

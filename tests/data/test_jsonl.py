@@ -11,11 +11,11 @@ from configured import configured
 from PIL import Image
 
 from adamms.data.example import Example, Label
-from adamms.data.jsonl import Jsonl
+from adamms.data.file import File
 from adamms.errors import AdammsError
 
 
-def jsonl(path: str, **values: Any) -> Jsonl:
+def jsonl(path: str, **values: Any) -> File:
     return configured("data/jsonl", path=path, **({"pictures": Path(path).parent / "pictures"} | values))
 
 
@@ -146,8 +146,8 @@ BAD = {
     "two objects": ('{"question": "a"} {"question": "b"}', "not JSON"),
     "not UTF-8": (b'{"question": "\xff"}', "not JSON"),
     "nested too deeply": ("[" * 100_000, "not JSON"),
-    "a list": ([1], "expected an object with id, image, question, options, task, answer"),
-    "unknown key": ({"question": "a", "img": "x"}, "unknown key 'img'; .* Nearest: image"),
+    "a list": ([1], "a list; expected an object, such as"),
+    "unknown key": ({"question": "a", "img": "x"}, "unknown key 'img'. Nearest: image"),
     "no question": ({"task": "a"}, "'question' is missing or empty"),
     "empty question": ({"question": ""}, "'question' is missing or empty"),
     "question is a list": ({"question": ["a"]}, "'question' is a list; expected text"),
@@ -169,12 +169,15 @@ BAD = {
         r"image .* \(\d+ characters\): no such file",
     ),
     "image has a NUL": ({"question": "a", "image": "a\0b"}, "no such file"),
-    "image is a list": ({"question": "a", "image": ["a.png"]}, "'image' is a list; expected text"),
+    "image is a bool": ({"question": "a", "image": True}, "an image is a bool; expected a path"),
     "image is a URL": (
         {"question": "a", "image": "https://host/a.png"},
-        "image https://host/a.png: nothing is downloaded; expected a path, so download it yourself",
+        "image https://host/a.png: nothing is downloaded unless you allow it: data.downloads.allowed=true",
     ),
-    "image is in a bucket": ({"question": "a", "image": "s3://host/a.png"}, "nothing is downloaded"),
+    "image is in a bucket": (
+        {"question": "a", "image": "s3://host/a.png"},
+        "begins with http:// or https://",
+    ),
     "image is damaged base64": (
         {"question": "a", "image": "data:image/png;base64,A!"},
         "its base64 is damaged",
@@ -243,7 +246,10 @@ def test_a_file_without_examples_is_refused(lines: list[str], tmp_path: Path) ->
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AdammsError, match=r"data\.path: .*/no\.jsonl: no such file"):
-        jsonl(str(tmp_path / "no.jsonl")).load()
-    with pytest.raises(AdammsError, match="no such file"):
+    write(tmp_path, {"question": "a"})
+    with pytest.raises(AdammsError, match=r"^data\.path: .*/date\.jsonl: no such .* Nearest: data\.jsonl\.$"):
+        jsonl(str(tmp_path / "date.jsonl")).load()
+    with pytest.raises(AdammsError, match="Is a directory"):
         jsonl(str(tmp_path)).load()
+    with pytest.raises(AdammsError, match="hf download --repo-type dataset owner/name --local-dir FOLDER"):
+        jsonl("owner/name").load()

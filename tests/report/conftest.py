@@ -181,7 +181,10 @@ def answered(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Result
     texts = {c: HOSTILE if c.alpha < 0.5 else LONG for c in GRID}
     hostile = Example("hostile", "read", f"Is this {HOSTILE}?", folder / "large.png")
     lost = Example("lost", "read", "Where is the picture?", folder / "missing.png")
-    found += [Answered(hostile, texts, HOSTILE), Answered(lost, dict.fromkeys(GRID, ""))]
+    found += [
+        Answered(hostile, texts, HOSTILE, columns={"source": HOSTILE}),
+        Answered(lost, dict.fromkeys(GRID, "")),
+    ]
     checks = Distances(
         tuple(
             TensorDistance(

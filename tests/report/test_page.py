@@ -139,11 +139,13 @@ def test_pictures_are_in_the_page_once_and_not_too_large(answered: Result):
     images = found.data["images"]
     assert len(images) == 31  # 60 files of 30 colours, and the large one
     rows = {row["id"]: row for row in found.data["rows"]}
-    assert rows["example-0"]["image"] == rows["example-1"]["image"] != rows["example-2"]["image"]
-    large = b64decode(images[rows["hostile"]["image"]].partition(",")[2])
+    assert rows["example-0"]["images"] == rows["example-1"]["images"] != rows["example-2"]["images"]
+    large = b64decode(images[rows["hostile"]["images"][0]].partition(",")[2])
     with Image.open(BytesIO(large)) as picture:
         assert picture.size == (SIDE, SIDE * 2 // 3)
-    assert rows["lost"]["image"] is None
+    assert rows["lost"]["images"] == [None]
+    assert rows["lost"]["columns"] == {}
+    assert rows["hostile"]["columns"].keys() == {"source"}
     assert any("1 images could not be read" in note and "missing.png" in note for note in found.notes)
 
 

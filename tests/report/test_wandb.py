@@ -237,6 +237,14 @@ class TestTableAndArtifacts:
         rows = told(replace(result, answered=(one, photo))).table("answers")
         assert [Path(row["image"]["path"]).suffix for row in rows] == [".png", ".jpg"]
 
+    def test_further_images_and_columns_of_the_data(self, told, result: Result, tmp_path: Path) -> None:
+        one, other = answered(tmp_path / "images")[:2]
+        more = replace(one.example, more_images=(other.example.image,))
+        both = (replace(one, example=more, columns={"level": "3"}), replace(other, columns={"year": "1"}))
+        rows = told(replace(result, answered=both)).table("answers")
+        assert [row["image 2"] is None for row in rows] == [False, True]
+        assert [(row["data.level"], row["data.year"]) for row in rows] == [("3", None), (None, "1")]
+
     def test_of_a_thought_its_length(self, told, result: Result, tmp_path: Path) -> None:
         one = answered(tmp_path / "images")[0]
         texts = {Candidate(0.0): "<think>a b</think> yes", Candidate(0.5): "yes"}

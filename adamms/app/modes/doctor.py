@@ -21,7 +21,7 @@ from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint, read_config
 from adamms.data.digits import Digits
 from adamms.data.example import Example
-from adamms.data.jsonl import Jsonl
+from adamms.data.file import File
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError, install
 from adamms.models.registration import is_text_only
@@ -121,10 +121,10 @@ def _questions(run: Run, console: Console) -> Iterator[Finding]:
     if isinstance(run.engine, Replay) or isinstance(run.data, Digits):
         return  # no data, or data that are made when first needed
     if isinstance(run.data, Missing) and run.data.key == "data":
-        yield Finding("data", ABSENT, "none is named; a search needs some", "data=jsonl data.path=FILE")
+        yield Finding("data", ABSENT, "none is named; a search needs some", "data=file data.path=FILE")
         return
     with TemporaryDirectory() as scratch:  # for pictures that the file has as base64
-        data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, Jsonl) else run.data
+        data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, File) else run.data
         try:
             questions = load_questions(replace(run, data=data), console)
             asked = questions.asked(run.scorer is not None)

@@ -71,7 +71,11 @@ def _scored(
     )
     write_lines(run.output / "answers.jsonl", given)
     scores = score_tasks(scorer, labels, labelled, answers)
-    answered = tuple(Answered(e, {}, str(labels[e.id]), text=answers[e.id]) for e in labelled)
+    columns = questions.data.columns
+    answered = tuple(
+        Answered(e, {}, str(labels[e.id]), text=answers[e.id], columns=columns.get(e.id, {}))
+        for e in labelled
+    )
     result = replace(
         result,
         scores=scores,

@@ -201,6 +201,13 @@ def write_answers(file: Path, given: Sequence[Answered]) -> None:
         e = one.example
         image = None if e.image is None else str(e.image)
         answers = {str(candidate): one.texts[candidate] for candidate in sorted(one.texts)}
-        record = {"id": e.id, "task": e.task, "question": e.question, "image": image, "answers": answers}
-        records.append(record)
+        record: dict[str, Any] = {
+            "id": e.id,
+            "task": e.task,
+            "question": e.question,
+            "image": image,
+            "answers": answers,
+        }
+        record |= {"images": list(map(str, e.images))} if e.more_images else {}
+        records.append(record | ({"columns": dict(one.columns)} if one.columns else {}))
     write_lines(file, records)

@@ -89,10 +89,11 @@ class Transformers(EngineSettings):
                 f"texts, or search=trusted with search.signal.weights.likelihood=0"
             )
 
-    def takes_images(self, processor: Any) -> bool:
+    def most_images(self, processor: Any) -> int | None:
         from adamms.models.processing import ImageTextProcessor  # takes seconds to import
 
-        return hasattr(processor, "image_processor") or isinstance(processor, ImageTextProcessor)
+        takes = hasattr(processor, "image_processor") or isinstance(processor, ImageTextProcessor)
+        return None if takes else 0
 
 
 class TransformersEngine(Engine):

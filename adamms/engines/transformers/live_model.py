@@ -192,7 +192,9 @@ class LiveModel:
         return inputs | {"lengths": torch.tensor([length for _, length in whole])}
 
     def _processed(self, prompts: Sequence[str], batch: Sequence[Example]) -> dict[str, Any]:
-        images = [open_image(example.image) for example in batch if example.image is not None]
+        images: list[Any] = [[open_image(file) for file in e.images] for e in batch if e.images]
+        if all(len(each) == 1 for each in images):
+            images = [image for (image,) in images]
         given: dict[str, Any] = {"text": prompts} | ({"images": images} if images else {})
         if self.tokenizer is self.processor:  # a model of text alone takes ids and nothing else
             start = self.tokenizer.bos_token

@@ -82,6 +82,9 @@ class Vllm(EngineSettings):
 
         return load_processor(folder, prompt_files, self.trust_remote_code)
 
+    def most_images(self, processor: Any) -> int | None:
+        return self.images_per_prompt
+
 
 class VllmEngine(Engine):
     """One model, or several copies of it, in vLLM's processes, which start with the first request.

@@ -214,10 +214,11 @@ class Server:
                 asked, length = self.following(asked, text)
             inputs: dict[str, Any] = {"prompt": asked}
             if example.image is not None:
-                inputs["multi_modal_data"] = {"image": open_image(example.image)}
+                inputs["multi_modal_data"] = {"image": [open_image(file) for file in example.images]}
             self.engine.add_request(request, inputs, self.sampling if text is None else self.scoring)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
-            image = f" with the image {example.image}" if example.image is not None else ""
+            names = ", ".join(map(str, example.images))
+            image = f" with the image{'s' * bool(example.more_images)} {names}" if names else ""
             raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
         return request, length
 

@@ -24,7 +24,7 @@
     never: (row) => row.right.some((one) => one !== null) && !row.right.some((one) => one > HALF),
   };
   const words = data.rows.map((row) =>
-    [row.id, row.task, row.question, row.label ?? "", ...row.texts].join("\n").toLowerCase());
+    [row.id, row.task, row.question, row.label ?? "", ...row.texts, ...Object.values(row.columns)].join("\n").toLowerCase());
   const chosenRows = () => {
     const value = (name) => form.elements[name]?.value ?? "";
     const text = value("text").trim().toLowerCase(), change = value("change");
@@ -87,10 +87,16 @@
   const dialog = element("dialog");
   dialog.addEventListener("click", () => dialog.close());
   document.body.append(dialog);
-  const picture = (row) => {
-    if (row.image === null) return element("div", row.pictured ? "image not in this page" : "no image", "none");
+  const pictures = (row) => {
+    const made = element("div", undefined, "pictures");
+    made.append(...row.images.map((place) => picture(row, place)));
+    if (row.images.length === 0) made.append(element("div", "no image", "none"));
+    return made;
+  };
+  const picture = (row, place) => {
+    if (place === null) return element("div", "image not in this page", "none");
     const image = element("img");
-    image.src = data.images[row.image];
+    image.src = data.images[place];
     image.alt = `image of ${row.id}`;
     image.tabIndex = 0;
     image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 100));
@@ -110,11 +116,12 @@
     head.append(element("h3", row.question || row.id));
     const meta = element("p", `${row.task} · ${row.id}`, "meta");
     if (row.label) meta.append(" · label: ", element("b", row.label));
+    for (const [name, text] of Object.entries(row.columns)) meta.append(` · ${name}: ${text}`);
     meta.append(` · ${row.changes} ${row.changes === 1 ? "change" : "changes"}`);
     const brief = row.texts.every((text) => text.length <= SHORT && !text.includes("\n"));
     head.append(meta);
     body.append(head, brief && data.candidates.every((name) => name.length <= 6) ? strip(row) : listed(row));
-    made.append(picture(row), body);
+    made.append(pictures(row), body);
     return made;
   };
 

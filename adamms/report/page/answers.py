@@ -60,7 +60,8 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
     for index in order:
         one = result.answered[index]
         row = _row(one, candidates, _right(one, result.scored), album) | {"changes": counts[index]}
-        size = sum(map(len, (row["id"], row["question"], row["label"] or "", *row["texts"])))
+        told = (row["id"], row["question"], row["label"] or "", *row["texts"], *row["columns"].values())
+        size = sum(map(len, told))
         if size > left:
             break
         left -= size
@@ -119,8 +120,8 @@ def _row(
         "texts": [_clipped(with_thought_in_brief(text)) for text in texts],
         "right": [right.get(text) for text in texts],
         "given": [texts.index(one.texts[c]) if c in one.texts else -1 for c in candidates],
-        "image": None if example.image is None else album.place(example.image),
-        "pictured": example.image is not None,
+        "images": [album.place(image) for image in example.images],
+        "columns": {name: _clipped(text) for name, text in one.columns.items()},
     }
 
 

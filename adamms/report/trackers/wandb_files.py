@@ -31,15 +31,21 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     answered = result.answered[: wandb.Table.MAX_ROWS]
     candidates = sorted({candidate for one in answered for candidate in one.texts})
     labelled = any(one.label is not None for one in answered)
-    columns = ["task", "example", "image", "question", *(["label"] if labelled else [])]
+    most = max((len(one.example.images) for one in answered), default=1)
+    more = [f"image {number}" for number in range(2, most + 1)]
+    own = list(dict.fromkeys(name for one in answered for name in one.columns))
+    columns = ["task", "example", "image", *more, "question", *(["label"] if labelled else [])]
+    columns += [f"data.{name}" for name in own]
     columns += ["different answers", *map(column, candidates)] if candidates else ["answer"]
-    images = {one.example.image for one in answered if one.example.image is not None and image_size > 0}
+    images = {image for one in answered for image in one.example.images if image_size > 0}
     shown: dict[Path | None, Any] = {path: _image(wandb, path, image_size) for path in sorted(images)}
     rows = []
     for one in answered:
         example, given = one.example, [one.texts.get(candidate) for candidate in candidates]
-        row = [example.task, example.id, shown.get(example.image), example.question]
+        places = [*example.images, *[None] * most][: len(more) + 1]
+        row = [example.task, example.id, *map(shown.get, places), example.question]
         row += [one.label] if labelled else []
+        row += [one.columns.get(name) for name in own]
         different = len({normalised(text) for text in given if text is not None})
         texts = given if candidates else [one.text]
         brief = [None if text is None else with_thought_in_brief(text) for text in texts]

@@ -164,4 +164,4 @@ def test_a_pair_without_data_can_be_merged_and_is_told_what_a_search_needs(
 ) -> None:
     done = run("mode=doctor", *pair(talkative), f"output={tmp_path / 'out'}")
     assert done.status == 0, done.out
-    assert "absent data: none is named; a search needs some  -> data=jsonl data.path=FILE" in done.out
+    assert "absent data: none is named; a search needs some  -> data=file data.path=FILE" in done.out

@@ -98,6 +98,42 @@ def test_log_probabilities_are_those_of_a_plain_forward_pass(
                 assert value == pytest.approx(float(expected[other]), abs=1e-4)
 
 
+@pytest.mark.parametrize("model", ["target", "donor"])
+def test_several_images_are_seen_in_their_order_and_at_their_places(
+    talkative: Path, examples: tuple[Example, ...], model: str
+) -> None:
+    """In one batch with a question of one image, as plain transformers is asked each by itself."""
+    one, two = (example.image for example in examples[:2])
+    asked = {
+        "before": Example("before", "t", "largest digit", one, more_images=(two,)),
+        "turned": Example("turned", "t", "largest digit", two, more_images=(one,)),
+        "placed": Example("placed", "t", "<image> largest <image> digit", one, more_images=(two,)),
+        "single": Example("single", "t", "largest digit", one),
+    }
+    placed = [{"type": "image"}, *({"type": "text", "text": text} for text in (" largest ", " digit"))]
+    placed.insert(2, {"type": "image"})
+    question = {"type": "text", "text": "largest digit"}
+    contents = {"single": [{"type": "image"}, question], "placed": placed}
+    processor = AutoProcessor.from_pretrained(talkative / model)
+    plain = AutoModelForImageTextToText.from_pretrained(talkative / model).eval()
+    with transformers_engine(talkative / model, **SETTINGS, logprobs=3) as engine:
+        told = dict(engine.generate(list(asked.values())))
+    for name, example in asked.items():
+        content = contents.get(name, [{"type": "image"}, {"type": "image"}, question])
+        prompt = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+        )
+        pixels = [[Image.open(file).convert("RGB") for file in example.images]]
+        with torch.inference_mode():
+            inputs = processor(text=[prompt], images=pixels, return_tensors="pt")
+            expected = plain(**inputs).logits[0, -1].double().log_softmax(-1)
+        first = told[name].tokens[0]
+        assert [value for _, value in first.likeliest] == pytest.approx(
+            [float(expected[token]) for token, _ in first.likeliest], abs=1e-4
+        )
+    assert told["before"].tokens[0].likeliest != told["turned"].tokens[0].likeliest
+
+
 def test_swapping_back_gives_the_first_answers_and_alphas_differ(
     talkative: Path, examples: tuple[Example, ...]
 ) -> None:

@@ -1,0 +1,67 @@
+"""Pictures by their address: got only if that is allowed, in limited time, up to a size. Keeps nothing."""
+
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+
+from pydantic import PositiveFloat
+
+from adamms.errors import AdammsError, shortened
+
+CHUNK = 1 << 16  # bytes
+WEB = ("http://", "https://")
+
+
+@dataclass(frozen=True)
+class Downloads:
+    """How pictures come from the web.
+
+    Args:
+        allowed: false: an address is an error.
+        seconds: that one picture may take.
+        most_mb: that one picture may have.
+    """
+
+    allowed: bool
+    seconds: PositiveFloat
+    most_mb: PositiveFloat
+
+    def get(self, url: str) -> bytes:
+        """What is at the address.
+
+        Raises:
+            AdammsError: it is not allowed, not there, too slow or too large.
+        """
+        name = f"image {shortened(url)}"
+        if not url.lower().startswith(WEB):
+            raise AdammsError(f"{name}: expected a path, or an address that begins with http:// or https://")
+        if not self.allowed:
+            raise AdammsError(
+                f"{name}: nothing is downloaded unless you allow it: data.downloads.allowed=true; "
+                f"or give the path of a file"
+            )
+        request = urllib.request.Request(url, headers={"User-Agent": "adamms", "Accept": "image/*"})
+        end, found = time.monotonic() + self.seconds, bytearray()
+        try:
+            with urllib.request.urlopen(request, timeout=self.seconds) as stream:
+                while chunk := stream.read1(CHUNK):
+                    found += chunk
+                    if len(found) > self.most_mb * 1e6:
+                        raise AdammsError(f"{name}: more than {self.most_mb:g} MB (data.downloads.most_mb)")
+                    if time.monotonic() > end:
+                        raise TimeoutError
+        except TimeoutError as error:
+            raise self._late(name) from error
+        except urllib.error.HTTPError as error:
+            raise AdammsError(f"{name}: the server says {error.code} {error.reason}") from error
+        except (OSError, HTTPException, ValueError) as error:
+            reason = getattr(error, "reason", error)
+            if isinstance(reason, TimeoutError):
+                raise self._late(name) from error
+            raise AdammsError(f"{name}: cannot be downloaded ({reason})") from error
+        return bytes(found)
+
+    def _late(self, name: str) -> AdammsError:
+        return AdammsError(f"{name}: took more than {self.seconds:g} s (data.downloads.seconds)")

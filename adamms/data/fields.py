@@ -1,0 +1,151 @@
+"""What a row says, field by field, each value checked. Knows no file format, no prompt and no picture."""
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adamms.data.conversations import NO_VIDEO, as_question, is_conversation, pictures_of
+from adamms.data.example import IMAGE
+from adamms.errors import AdammsError
+
+FIELDS = ("id", "image", "images", "question", "options", "task", "answer")
+CLOSE = 0.6  # how like a field a key is (difflib's ratio) that may be a slip
+MARKS = re.compile(rf"\s*(?:{IMAGE}\s*)*")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A row.
+
+    Args:
+        question: not empty; with `<image>` only where several images have places in it.
+        pictures: as the row gives them: paths, addresses, bytes.
+        answers: those that are not empty.
+        id, task: None where the row has none.
+        columns: what else the row says, as text.
+    """
+
+    question: str
+    pictures: tuple[Any, ...]
+    options: tuple[str, ...]
+    answers: tuple[str, ...]
+    id: str | None
+    task: str | None
+    columns: Mapping[str, str]
+
+
+def read_fields(values: Mapping[str, Any], names: Mapping[str, str | None]) -> Fields:
+    """A row's fields.
+
+    Args:
+        names: field -> its name in the data, or None for a field that they have not.
+
+    Raises:
+        AdammsError: a value of the wrong kind, no question, or a key that may be a slip.
+    """
+    own = {name: field for field, name in names.items() if name is not None}
+    unread = {key: value for key, value in values.items() if key in names and key not in own}
+    values = {own[key]: value for key, value in values.items() if key in own} | {
+        key: value for key, value in values.items() if key not in own and key not in names
+    }
+    conversation = is_conversation(values)
+    values = as_question(values) if conversation else values
+    known = {key: value for key, value in values.items() if key in FIELDS}
+    others = {key: value for key, value in values.items() if key not in FIELDS and value is not None}
+    _check_keys(others, known, names)
+    question = _text(known, "question")
+    if question is None or _is_blank(question):
+        keys = f"; the keys are {', '.join(map(str, others))}" if others and question is None else ""
+        way = f" (data.columns.question={next(iter(others))} reads that one)" if keys else ""
+        raise AdammsError(f"'question' is missing or empty{keys}{way}")
+    pictures = tuple(pictures_of(known))
+    if "<video>" in question or (not pictures and (others.get("video") or others.get("videos"))):
+        raise AdammsError(NO_VIDEO)
+    accepted = known.get("answer")
+    given = _texts(known, "answer") if isinstance(accepted, list) else (_text(known, "answer") or "",)
+    return Fields(
+        question=placed(question, len(pictures)) if pictures or conversation else question,
+        pictures=pictures,
+        options=_texts(known, "options"),
+        answers=tuple(text for text in given if not _is_blank(text)),
+        id=_text(known, "id") or None,
+        task=_text(known, "task") or None,
+        columns={str(key): shown for key, value in (others | unread).items() if (shown := _shown(value))},
+    )
+
+
+def placed(question: str, images: int) -> str:
+    """The question with places for its images only where they do not all go before it.
+
+    >>> placed("<image>\\nWhat?", 1), placed("<image> or <image>?", 2)
+    ('What?', '<image> or <image>?')
+
+    Raises:
+        AdammsError: it has places for more images, or for fewer, than there are.
+    """
+    places = question.count(IMAGE)
+    if places not in (0, images):
+        raise AdammsError(f"the question has {IMAGE} {places} times, and there are {images} images")
+    start = MARKS.match(question)
+    assert start is not None
+    if places == 1 or start[0].count(IMAGE) == places > 0:
+        question = question.replace(IMAGE, "").strip()
+        if _is_blank(question):
+            raise AdammsError("'question' is nothing but places for images")
+    return question
+
+
+def _check_keys(others: Mapping[str, Any], known: Mapping[str, Any], names: Mapping[str, str | None]) -> None:
+    """Raise AdammsError for a key that resembles a field which the row lacks."""
+    there = set(known) | ({"image", "images"} if {"image", "images"} & set(known) else set())
+    lacking = {str(name): field for field, name in names.items() if name is not None and field not in there}
+    for key in others:
+        if found := difflib.get_close_matches(str(key), lacking, n=1, cutoff=CLOSE):
+            field = lacking[found[0]]
+            raise AdammsError(
+                f"unknown key {key!r}. Nearest: {found[0]}. If that is meant: data.columns.{field}={key}; "
+                f"if the data have none: data.columns.{field}=null"
+            )
+
+
+def _text(record: Mapping[str, Any], key: str) -> str | None:
+    value = record.get(key)
+    if value is None:
+        return value
+    if isinstance(value, str):
+        if (half := re.search("[\ud800-\udfff]", value)) is not None:
+            raise AdammsError(f"{key!r} has {ascii(half[0])[1:-1]}, half of a character; expected whole ones")
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise AdammsError(f"{key!r} is a {type(value).__name__}; expected text")
+
+
+def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """The texts of a list; () for null."""
+    given = record.get(key)
+    if given is not None and not isinstance(given, list):
+        raise AdammsError(f"{key!r} is {given!r:.60}; expected a list of texts")
+    texts = tuple(_text({key: each}, key) for each in given or ())
+    if None in texts:
+        raise AdammsError(f"{key!r} has a null; expected texts")
+    return tuple(text for text in texts if text is not None)
+
+
+def _is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen."""
+    return not any(each.isprintable() and not each.isspace() for each in text)
+
+
+def _shown(value: Any) -> str:
+    """A further column's value for people; of bytes, as of a picture, how many."""
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
+    return json.dumps(value, ensure_ascii=True, default=_size)
+
+
+def _size(value: Any) -> str:
+    return f"{len(value)} bytes" if isinstance(value, bytes) else str(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adamms.errors import AdammsError, cause, nearest
+from adamms.errors import AdammsError, cause, install, nearest
 
 PARQUET = ".parquet"
 ROWS = 32  # that are in memory together
@@ -27,8 +27,7 @@ def table_rows(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
         import datasets
     except ImportError as error:
         raise AdammsError(
-            f"{path}: reading parquet and datasets' folders needs the extra `datasets`: "
-            f"pip install -e '.[datasets]'"
+            f"{path}: parquet and datasets' folders need the extra `datasets`: {install('datasets')}"
         ) from error
     try:
         if any((path / name).is_file() for name in SAVED):

@@ -178,7 +178,7 @@ def test_a_language_model_alone_is_told_from_an_mllm(
 ) -> None:
     folder = save(name, tmp_path / name)
     run = read_run("model=custom", f"model.target.path={folder}", f"model.donors.a.path={folder}")
-    models = open_models(run.models, run.mapper, ClassFacts(run.cache), silent.stage)
+    models = open_models(run.models, run.mapper, ClassFacts(tmp_path), silent.stage)
     assert models.donors["a"].text_only == alone
 
 

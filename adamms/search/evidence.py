@@ -75,12 +75,14 @@ def sayers(evidence: Evidence, pool: Pool) -> list[Answers]:
 
 
 def said(evidence: Evidence, pool: Pool, example: str) -> list[Answer]:
-    """What everyone in a pool who was asked answers to an example.
-
-    An answer that was cut before it said anything, but perhaps a thought, is left out.
-    """
+    """What everyone in a pool who was asked answers to an example, if it `says_something`."""
     given = [answers[example] for answers in sayers(evidence, pool) if example in answers]
-    return [answer for answer in given if without_thought(answer.text) or not answer.cut]
+    return [answer for answer in given if says_something(answer)]
+
+
+def says_something(answer: Answer) -> bool:
+    """Whether it was not cut before it said anything, but perhaps a thought."""
+    return bool(without_thought(answer.text)) or not answer.cut
 
 
 def texts_and_cuts(answers: Iterable[Answer]) -> dict[str, bool]:

@@ -33,7 +33,7 @@ class PartialGrid:
     Args:
         candidates: in increasing order; they differ in one axis.
         first: what was asked first: all examples of at least the first and the last candidate.
-        signal: says what each example holds against each candidate; by answers to that example alone.
+        signal: says what each example holds against each candidate; by answers to examples of its task.
         seed: of where answers change.
 
     Attributes:
@@ -78,11 +78,12 @@ class PartialGrid:
                 self._asked[place].update(answers)
                 self._scored[place].update({example: dict(scored[example]) for example in answers if scored})
                 changed.update(answers)
-        numbers = [number for number, example in enumerate(self.examples) if example in changed]
-        examples = [self.examples[number] for number in numbers]
-        for example in examples:
+        for example in changed:
             self._fill(example)
-        self._mark(numbers)
+        self._mark([number for number, example in enumerate(self.examples) if example in changed])
+        tasks = {self.differences.tasks[example] for example in changed}
+        numbers = [n for n, example in enumerate(self.examples) if self.differences.tasks[example] in tasks]
+        examples = [self.examples[number] for number in numbers]
         for draw in range(DRAWS):
             held = self.differences.held(self.signal, self.evidence(examples, draw), examples)
             self.held[draw, numbers] = held.T

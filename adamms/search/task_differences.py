@@ -16,10 +16,12 @@ class TaskDifferences:
     """The difference that suits each task, whose examples are known.
 
     Args:
-        of: example id -> the difference of its task.
+        of: task -> its difference.
+        tasks: example id -> its task.
     """
 
     of: Mapping[str, Difference]
+    tasks: Mapping[str, str]
 
     @classmethod
     def suited(
@@ -35,16 +37,15 @@ class TaskDifferences:
         order = evidence.order
         models = [evidence.candidates[order[0]], evidence.candidates[order[-1]], *evidence.donors.values()]
         found: dict[str, Difference] = {}
-        for examples in tasks.values():
+        for task, examples in tasks.items():
             asked = [model for model in models if all(example in model for example in examples)]
-            suited = difference.suited([texts(model, examples) for model in asked])
-            found |= dict.fromkeys(examples, suited)
-        return cls(found)
+            found[task] = difference.suited([texts(model, examples) for model in asked])
+        return cls(found, {example: task for task, examples in tasks.items() for example in examples})
 
     def held(self, signal: Signal, evidence: Evidence, examples: Sequence[str]) -> Array:
         """What each example says against each candidate by the signal; shape (candidates, examples)."""
         found = np.empty((len(evidence.candidates), len(examples)))
-        for difference, places in self._parts(examples).items():
+        for difference, places in self._parts(examples):
             part = [examples[place] for place in places]
             found[:, places] = signal.differences(evidence, part, difference)
         return found
@@ -52,7 +53,7 @@ class TaskDifferences:
     def between(self, left: Answers, right: Answers, examples: Sequence[str]) -> Array:
         """How much two models' answers differ; shape (examples,)."""
         found = np.empty(len(examples))
-        for difference, places in self._parts(examples).items():
+        for difference, places in self._parts(examples):
             part = [examples[place] for place in places]
             found[places] = difference(texts(left, part), texts(right, part))
         return found
@@ -64,7 +65,7 @@ class TaskDifferences:
         nothing, it is 1.
         """
         found = np.ones(len(examples))
-        for difference, places in self._parts(examples).items():
+        for difference, places in self._parts(examples):
             part = [examples[place] for place in places]
             if difference.graded:
                 found[places] = expected(difference, [texts(left, part), texts(right, part)]) or 1.0
@@ -72,15 +73,15 @@ class TaskDifferences:
 
     def graded(self, examples: Sequence[str]) -> bool:
         """Whether any of these is compared by more than same or not."""
-        return any(difference.graded for difference in self._parts(examples))
+        return any(difference.graded for difference, _ in self._parts(examples))
 
     def names(self, examples: Sequence[str]) -> str:
         """What these are compared by, for people."""
-        return "; ".join(dict.fromkeys(difference.name for difference in self._parts(examples)))
+        return "; ".join(dict.fromkeys(difference.name for difference, _ in self._parts(examples)))
 
-    def _parts(self, examples: Sequence[str]) -> dict[Difference, list[int]]:
-        """Difference -> places of the examples that it is for."""
-        parts: dict[Difference, list[int]] = {}
+    def _parts(self, examples: Sequence[str]) -> list[tuple[Difference, list[int]]]:
+        """Of each task the difference, and the places of its examples."""
+        parts: dict[str, list[int]] = {}
         for place, example in enumerate(examples):
-            parts.setdefault(self.of[example], []).append(place)
-        return parts
+            parts.setdefault(self.tasks[example], []).append(place)
+        return [(self.of[task], places) for task, places in parts.items()]

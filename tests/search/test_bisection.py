@@ -17,8 +17,9 @@ from adamms.search.bisection import PART, Bisection, heaviest
 from adamms.search.contest import Contest
 from adamms.search.difference import Difference, ExactMatch, Overlap
 from adamms.search.evidence import PARENTS, SCORES, SURENESS, TOKENS, Ask, Evidence, recorded, texts
-from adamms.search.partial_grid import BENT
+from adamms.search.partial_grid import BENT, PartialGrid
 from adamms.search.resampling import Array
+from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.signal import Signal
 from adamms.search.task_differences import TaskDifferences
 
@@ -65,7 +66,7 @@ def over(
 ) -> Ask:
     """All answers are compared by this difference as it is."""
     contest = Contest((len(grid),), signal.neighbours, "both", smoothing=0, ties="middle")
-    suited = TaskDifferences(dict.fromkeys(examples, difference))
+    suited = TaskDifferences({"t": difference}, dict.fromkeys(examples, "t"))
     return bisection.over(ask, needs, grid, signal, contest, lambda evidence: suited, seed=0)
 
 
@@ -118,6 +119,20 @@ def test_where_answers_change_once_the_choice_is_that_of_all_answers(seed: int) 
     sums = [whole.differences(each, book.examples, EXACT).sum(1) for each in (asked, found)]
     assert sums[0].argmin() == sums[1].argmin()
     assert book.share < 0.5
+
+
+def test_what_is_held_follows_what_was_asked_of_other_examples_of_the_task() -> None:
+    """Reliable voters count more on all examples of their task."""
+    rows = [["xyz"[(row * example) % 3] for example in range(12)] for row in range(STEPS)]
+    book, signal = Book(rows), Disagreement(0.0, "mean", 2.0)
+    tasks = {example: "st"[place % 2] for place, example in enumerate(book.examples)}
+    differences = TaskDifferences({"s": EXACT, "t": EXACT}, tasks)
+    first = book([book.candidates[0], book.candidates[-1]], book.examples)
+    grid = PartialGrid(book.candidates, book.examples, first, signal, differences, seed=0)
+    grid.add([book([book.candidates[4]], book.examples[:5:2])])
+    for draw, held in enumerate(grid.held):
+        wanted = differences.held(signal, grid.evidence(book.examples, draw), book.examples)
+        np.testing.assert_allclose(held.T, wanted, atol=1e-12)
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 2.5, 7.0]), min_size=1, max_size=12))

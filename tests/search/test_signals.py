@@ -15,7 +15,7 @@ from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference, ExactMatch, Overlap
-from adamms.search.evidence import PARENTS, SURENESS, TOKENS, Evidence
+from adamms.search.evidence import PARENTS, TOKENS, Evidence
 from adamms.search.signals.agreement import Disagreement, ParentsDivergence, SurestParent, Vote
 from adamms.search.signals.confidence import Entropy, Improbability, Surprisal
 from adamms.search.signals.consistency import Basin, Consistency, NeighbourDivergence
@@ -93,13 +93,6 @@ def expected(signal: Signal, evidence: Evidence, row: int, example: str, differe
         case Entropy(tokens):
             found = [entropy(np.exp([v for _, v in token.likeliest])) for token in own.tokens]
             return float(np.mean(found) if tokens == "mean" else np.sum(found))
-        case Disagreement(sureness, tokens):
-            if sureness:
-                sure = [sum(token.logprob for token in parent[example].tokens) for parent in parents]
-                voters.append(parents[sure.index(max(sure))])
-            counts = [_probability(v[example], tokens) ** sureness for v in voters]
-            against = [apart(said(v, example), mine) for v in voters]
-            return sum(count * no for count, no in zip(counts, against, strict=True)) / sum(counts)
         case Vote(weighted):
             votes = [(said(v, example), _probability(v[example], "sum") if weighted else 1.0) for v in voters]
             risks = {word: sum(w * apart(word, other) for other, w in votes) for word, _ in votes}
@@ -127,7 +120,6 @@ def _probability(answer: Answer, tokens: str) -> float:
 SIGNALS: Sequence[Signal] = (
     *(Consistency("sum"), Basin(3), Basin(1), NeighbourDivergence("sum")),
     *(Surprisal("sum"), Surprisal("mean"), Improbability(), Entropy("sum"), Entropy("mean")),
-    *(Disagreement(0.0, "mean"), Disagreement(3.0, "mean"), Disagreement(1.0, "sum")),
     *(Vote(True), Vote(False), SurestParent()),
     *(ParentsDivergence(), Instability(), LikeControl()),
 )
@@ -147,13 +139,12 @@ def test_is_the_formula(signal: Signal, evidence: Evidence, difference: Differen
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
 def test_what_is_missing_is_named(signal: Signal) -> None:
     plain = {candidate: {example: Answer("x") for example in EXAMPLES} for candidate in GRID}
-    if not signal.needs or signal == Disagreement(0.0, "mean"):  # which does without the donors
+    if not signal.needs:
         found = signal.differences(Evidence(plain), EXAMPLES, ExactMatch())
         assert (found == found[:, :1]).all()
         return
-    first_need = SURENESS if isinstance(signal, Disagreement) else signal.needs[0]
-    named = {TOKENS: "search.logprobs=10", SURENESS: "search.logprobs=10", PARENTS: "donors"}
-    message = named.get(first_need, first_need)
+    named = {TOKENS: "search.logprobs=10", PARENTS: "donors"}
+    message = named.get(signal.needs[0], signal.needs[0])
     with pytest.raises(AdammsError, match=message):
         signal.differences(Evidence(plain), EXAMPLES, ExactMatch())
 
@@ -162,7 +153,7 @@ def test_what_is_missing_is_named(signal: Signal) -> None:
 def test_of_a_word_and_its_end_the_mean_squared_is_the_sum(evidence: Evidence) -> None:
     """To the last bit, so either is the recommended signal where answers are one word."""
     mean, whole = (
-        Disagreement(power, tokens).differences(evidence, EXAMPLES, ExactMatch())
+        Disagreement(power, tokens, 2.0).differences(evidence, EXAMPLES, ExactMatch())
         for power, tokens in ((2.0, "mean"), (1.0, "sum"))
     )
     assert np.array_equal(mean, whole)
@@ -177,7 +168,7 @@ def test_a_long_unsure_answer_weighs_as_a_short_one(length: int) -> None:
 
     said = [answer("a", -6.0, length), answer("b", -6.0, 1), answer("b", -6.0, 2)]
     evidence = Evidence({c: {"x": text} for c, text in zip(GRID, said, strict=False)})
-    found = Disagreement(3.0, "mean").differences(evidence, ["x"], ExactMatch())[:, 0]
+    found = Disagreement(3.0, "mean", 0.0).differences(evidence, ["x"], ExactMatch())[:, 0]
     np.testing.assert_allclose(found, [2 / 3, 1 / 3, 1 / 3], atol=1e-9)
 
 

@@ -18,9 +18,12 @@ from adamms.search.evidence import (
     Evidence,
     Pool,
     said,
+    sayers,
+    says_something,
 )
 from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal, check_given
+from adamms.search.signals.votes import Voted
 
 NEEDS: dict[Pool, tuple[str, ...]] = {
     "parents": (PARENTS, DONORS, SCORES),
@@ -63,15 +66,49 @@ class Likelihood(Pooled):
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
-
         found = np.zeros((len(evidence.candidates), len(examples)))
         for place, example in enumerate(examples):
             answers = said(evidence, self.pool, example)
             if len(answers) > 1:
-                scored = [evidence.scored[candidate][example] for candidate in evidence.order]
-                logs = [[mean_log_probability(given[a.text]) for a in answers] for given in scored]
-                found[:, place] = np.log(len(answers)) - np.logaddexp.reduce(logs, axis=1)
+                found[:, place] = surprise(evidence, example, answers, np.zeros(len(answers)))
         return found
+
+
+@dataclass(frozen=True)
+class VotedLikelihood(Voted):
+    """As `Likelihood` of the parents' answers, which count as much as their votes.
+
+    So an answer of a parent that is sure of it, and agrees with others on that task, should be likely.
+    """
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (*super().needs, DONORS, SCORES)
+
+    def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
+        check_given(evidence, "scored")
+        check_given(evidence, "donors")
+        parents, first = sayers(evidence, "parents"), len(evidence.candidates)
+        logs = self.votes(evidence, examples, difference)[1]
+        logs = np.concatenate([logs[-1:], logs[first : first + len(evidence.donors)]])  # as the parents
+        found = np.zeros((first, len(examples)))
+        for place, example in enumerate(examples):
+            asked = {n: parent[example] for n, parent in enumerate(parents) if example in parent}
+            given = {n: answer for n, answer in asked.items() if says_something(answer)}
+            if len(given) > 1:
+                found[:, place] = surprise(evidence, example, list(given.values()), logs[list(given), place])
+        return found
+
+
+def surprise(evidence: Evidence, example: str, answers: Sequence[Answer], logs: Array) -> Array:
+    """Minus the logarithm of the mean probability that each candidate gives to these answers: (candidates,).
+
+    Args:
+        logs: of what each answer counts.
+    """
+    scored = [evidence.scored[candidate][example] for candidate in evidence.order]
+    found = np.array([[mean_log_probability(given[answer.text]) for answer in answers] for given in scored])
+    return np.asarray(np.logaddexp.reduce(logs) - np.logaddexp.reduce(found + logs, axis=1))
 
 
 def mean_log_probability(scored: Answer) -> float:

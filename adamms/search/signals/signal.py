@@ -34,6 +34,7 @@ class Signal(ABC):
         D of a candidate is the sum of its row. Examples count alike, so they can be resampled.
 
         Args:
+            examples: of one task.
             difference: between two answers.
 
         Raises:

@@ -1,0 +1,146 @@
+"""Votes weigh as the formula says, written out vote by vote; reliable voters outvote a careless majority."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adamms.engines.answer import Answer, Token
+from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
+from adamms.search.difference import Difference, ExactMatch, Overlap
+from adamms.search.evidence import Evidence
+from adamms.search.signals.agreement import Disagreement
+from adamms.search.signals.likelihood import VotedLikelihood
+from adamms.search.signals.votes import Voted, apart
+
+GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.5, 1.0))
+EXAMPLES = ("a", "b", "c", "d")
+WORDS = ("one", "two", "two three", "one three two")
+Given = Mapping[str, Answer]
+
+
+def answer(rng: np.random.Generator, text: str | None = None) -> Answer:
+    tokens = tuple(Token(float(value), ()) for value in -rng.exponential(1.0, rng.integers(1, 4)))
+    return Answer(text or str(rng.choice(WORDS)), tokens, False)
+
+
+@st.composite
+def evidences(draw: st.DrawFn) -> Evidence:
+    """Of three candidates and two donors, one of which was not asked everything."""
+    rng = np.random.default_rng(draw(st.integers(0, 10**6)))
+    candidates = {c: {e: answer(rng) for e in EXAMPLES} for c in GRID}
+    donors = {
+        "x": {e: answer(rng) for e in EXAMPLES},
+        "y": {e: answer(rng) for e in EXAMPLES if draw(st.booleans())},
+    }
+    target = {e: answer(rng) for e in EXAMPLES}
+    scored = {c: {e: {text: answer(rng, text) for text in WORDS} for e in EXAMPLES} for c in GRID}
+    return Evidence(candidates, target, donors, scored=scored)
+
+
+class Reference:
+    """The docstring of `Voted`, one vote after the other."""
+
+    def __init__(self, signal: Voted, evidence: Evidence, difference: Difference) -> None:
+        self.signal, self.difference = signal, difference
+        self.parents: list[Given] = [evidence.target, *evidence.donors.values()]
+        self.voters: list[Given] = [*(evidence.candidates[c] for c in GRID), *evidence.donors.values()]
+        if signal.sureness and evidence.donors:
+            self.voters.append({e: self._surest(e) for e in EXAMPLES})
+        self.speakers = [*self.voters, evidence.target]
+        self.error = [1.0] * len(self.speakers)
+        for _ in range(3):
+            self.error = [
+                (1 + sum(self.held(one, e) for e in EXAMPLES if e in one)) / (1 + len(one))
+                for one in self.speakers
+            ]
+
+    def _surest(self, example: str) -> Answer:
+        asked = [parent[example] for parent in self.parents if example in parent]
+        return max(asked, key=lambda answer: sum(token.logprob for token in answer.tokens))
+
+    def weight(self, place: int, example: str) -> float:
+        logs = [token.logprob for token in self.speakers[place][example].tokens]
+        log = sum(logs) / (len(logs) if self.signal.tokens == "mean" else 1)
+        return math.exp(log) ** self.signal.sureness / self.error[place] ** self.signal.reliability
+
+    def held(self, one: Given, example: str) -> float:
+        votes = [
+            (self.weight(place, example), voter[example].text)
+            for place, voter in enumerate(self.voters)
+            if example in voter
+        ]
+        against = [w * self.difference([text], [one[example].text])[0] for w, text in votes]
+        return float(sum(against) / sum(w for w, _ in votes))
+
+    def surprise(self, scored: Mapping[str, Given], example: str) -> float:
+        places = [len(self.speakers) - 1, len(GRID), len(GRID) + 1]
+        asked = [place for place in places if example in self.speakers[place]]
+        shares = np.array([self.weight(place, example) for place in asked])
+        texts = [self.speakers[place][example].text for place in asked]
+        given = [np.exp(np.mean([t.logprob for t in scored[example][text].tokens])) for text in texts]
+        return float(-np.log(shares @ np.array(given) / shares.sum()))
+
+
+SETTINGS = [(0.0, "mean", 0.0), (3.0, "mean", 0.0), (1.0, "sum", 2.0), (2.0, "mean", 2.0), (0.0, "mean", 1.0)]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, None, False)]))
+def test_is_the_formula(
+    settings: tuple[float, str, float], evidence: Evidence, difference: Difference
+) -> None:
+    """1e-9: sums of a few float64 in another order."""
+    disagreement, likelihood = Disagreement(*settings), VotedLikelihood(*settings)  # type: ignore[arg-type]
+    wanted = Reference(disagreement, evidence, difference)
+    found = disagreement.differences(evidence, EXAMPLES, difference)
+    held = [[wanted.held(evidence.candidates[c], e) for e in EXAMPLES] for c in GRID]
+    np.testing.assert_allclose(found, held, atol=1e-9)
+    assert (found >= 0).all()
+    surprise = [[wanted.surprise(evidence.scored[c], e) for e in EXAMPLES] for c in GRID]
+    np.testing.assert_allclose(likelihood.differences(evidence, EXAMPLES, difference), surprise, atol=1e-9)
+
+
+def test_who_agrees_with_others_elsewhere_outvotes_a_majority_that_does_not() -> None:
+    """Two candidates always agree; three others agree on the last example alone, against them."""
+    order = [Candidate(place / 4) for place in range(5)]
+    examples = [str(number) for number in range(9)]
+    said = {
+        c: {e: Answer("right" if n < 2 else f"{n}") for e in examples} | {"8": Answer("AB"[n > 1])}
+        for n, c in enumerate(order)
+    }
+    for reliability, winners in ((0.0, [2, 3, 4]), (2.0, [0, 1])):
+        signal = Disagreement(0.0, "mean", reliability)
+        last = signal.differences(Evidence(said), examples, ExactMatch())[:, -1]
+        assert np.flatnonzero(last <= last.min() + 1e-9).tolist() == winners
+
+
+@given(rows=st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_all_pairs_are_compared(rows: Sequence[Sequence[str]]) -> None:
+    difference = Overlap(True, None, False)
+    wanted = np.array([[difference(one, other) for other in rows] for one in rows])
+    np.testing.assert_array_equal(apart(rows, difference), wanted)
+
+
+def test_a_parent_that_was_cut_before_it_said_anything_is_not_expected() -> None:
+    """Two are left, or nothing is held against anybody."""
+    red, blue, cut = (Answer(text, (Token(-1.0, ()),), text == "") for text in ("red", "blue", ""))
+    scored = {GRID[0]: {"e": {text: Answer(text, (Token(-2.0, ()),)) for text in ("red", "blue")}}}
+    signal = VotedLikelihood(0.0, "mean", 0.0)
+    for donors, wanted in (({"x": blue, "y": cut}, 2.0), ({"x": cut}, 0.0)):
+        evidence = Evidence(
+            {GRID[0]: {"e": red}}, {"e": red}, {n: {"e": a} for n, a in donors.items()}, scored=scored
+        )
+        assert signal.differences(evidence, ["e"], ExactMatch()) == pytest.approx(wanted)
+
+
+def test_what_is_missing_is_named() -> None:
+    plain = Evidence({c: {"e": Answer("x")} for c in GRID})
+    with pytest.raises(AdammsError, match="scored"):
+        VotedLikelihood(0.0, "mean", 0.0).differences(plain, ["e"], ExactMatch())
+    with pytest.raises(AdammsError, match=r"search\.logprobs=10"):
+        Disagreement(1.0, "mean", 0.0).differences(plain, ["e"], ExactMatch())

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from adamms.errors import CHECKOUT, install
+from adamms.sizes import scaled
 
 DISTRIBUTION = "adamms"
 WANDB_HOST = "api.wandb.ai"
@@ -29,6 +30,7 @@ EXTRAS = {
     "slurm": "hydra/launcher=slurm",
     "embedding": "search/difference=embedding",
     "xlsx": "engine=replay of xlsx files",
+    "datasets": "data=file of parquet and datasets' folders",
 }
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer
@@ -95,7 +97,7 @@ def gpus() -> Iterator[Finding]:
         return
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
-        text = f"{found.name}, {found.total_memory / 1e9:.0f} GB, capability {found.major}.{found.minor}"
+        text = f"{found.name}, {scaled(found.total_memory, 'B')}, capability {found.major}.{found.minor}"
         invariant = "" if found.major >= 9 else "; no batch-invariant kernels (capability 9.0 and up)"
         yield Finding(f"GPU {index}", GOOD, text + invariant)
 
@@ -104,7 +106,7 @@ def processors() -> Finding:
     """Cores that this process may use, and main memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return Finding("processors", GOOD, f"{cores} cores, {memory / 1e9:.0f} GB of memory")
+    return Finding("processors", GOOD, f"{cores} cores, {scaled(memory, 'B')} of memory")
 
 
 def merging() -> Finding:

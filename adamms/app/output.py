@@ -34,9 +34,9 @@ WRITTEN = "written"  # in it: digests of what lies beside it
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
 # What loads the model, its folder in the place of {}.
-LOADER = "transformers.%s.from_pretrained({})"
-NATIVE_LOADER = "adamms.models.registration.load_model({})"
-VLLM_LOADER = "vllm.LLM({}, trust_remote_code=True)"
+LOADER = "from transformers import {name}; model = {name}.from_pretrained({{}})"
+NATIVE_LOADER = "from adamms.models.registration import load_model; model = load_model({})"
+VLLM_LOADER = "from vllm import LLM; model = LLM({}, trust_remote_code=True)"
 
 
 def settings_text(run: Run) -> str:
@@ -174,7 +174,9 @@ class Output:
         target = self.merges.models.target
         if native_family(target.checkpoint.folder) is not None:
             return NATIVE_LOADER
-        return VLLM_LOADER if target.advice("transformers") else LOADER % auto_class(target.checkpoint.config)
+        if target.advice("transformers"):
+            return VLLM_LOADER
+        return LOADER.format(name=auto_class(target.checkpoint.config))
 
     @property
     def load(self) -> str:

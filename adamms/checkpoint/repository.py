@@ -15,6 +15,7 @@ from adamms.checkpoint.mistaken_paths import WEIGHT_SUFFIXES
 from adamms.checkpoint.reader import ADAPTER_CONFIG, may_be_weights, read_index
 from adamms.checkpoint.side_files import BARE_NAMES, INDEX_NAMES, SINGLE_NAMES, is_side_file, named_tower
 from adamms.errors import AdammsError
+from adamms.sizes import scaled
 
 # Mistral's repositories hold the same weights again under this name.
 SECOND_COPY = "consolidated"
@@ -118,8 +119,8 @@ class Repository:
         free = shutil.disk_usage(place).free
         if needed > free:
             raise AdammsError(
-                f"{self.name}: {needed / 1e9:.2f} GB are to be downloaded, and {cache} has "
-                f"{free / 1e9:.2f} GB free. Make room, or name another place: HF_HOME=FOLDER"
+                f"{self.name}: {scaled(needed, 'B')} are to be downloaded, and {cache} has "
+                f"{scaled(free, 'B')} free. Make room, or name another place: HF_HOME=FOLDER"
             )
 
 
@@ -183,5 +184,5 @@ def reaching(name: str, revision: str | None) -> Iterator[None]:
             way = "; if it is private, log in: hf auth login"
         raise Unreachable(
             f"{name}{at}: no such local folder, and the hub did not give it "
-            f"({type(error).__name__}: {str(error).splitlines()[0][:200]}{way})"
+            f"({type(error).__name__}: {' '.join(str(error).split())}{way})"
         ) from error

@@ -26,6 +26,7 @@ from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
+from adamms.sizes import scaled
 
 PARTIAL = ".partial"
 
@@ -70,7 +71,7 @@ def check_writable(folder: Path, needed_bytes: int) -> None:
         free = shutil.disk_usage(parent).free
     if free < needed_bytes:
         raise AdammsError(
-            f"disk full: {folder} needs {needed_bytes / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+            f"disk full: {folder} needs {scaled(needed_bytes, 'B')}, {scaled(free, 'B')} are free"
         )
 
 

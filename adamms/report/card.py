@@ -203,9 +203,5 @@ def _code_span(text: str) -> str:
 
 
 def _code(loader: str) -> str:
-    """`package.Name.method({})` as an import and a call."""
-    dotted, _, arguments = loader.partition("(")
-    parts = dotted.split(".")
-    name = next((place for place, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
-    call = f"{'.'.join(parts[name:])}({arguments}".format("folder")
-    return f"from {'.'.join(parts[:name])} import {parts[name]}\n\nmodel = {call}"
+    """An import and a call, on lines of their own."""
+    return loader.format("folder").replace("; ", "\n\n", 1)

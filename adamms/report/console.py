@@ -154,7 +154,7 @@ class Console:
             self.warn(line)
 
     def finish(self, folder: Path, loader: str) -> None:
-        """Print the last line: where the merged model is, and the code that loads it.
+        """Print where the merged model is and, as the last line, the code that loads it.
 
         Args:
             folder: of the model.
@@ -163,7 +163,7 @@ class Console:
         place, code = (str(folder), "bold"), (loader.format(repr(str(folder))), "bold")
         self._rich.print()
         self._rich.print(
-            Text.assemble("The merged model is in ", place, "; load it with ", code), soft_wrap=True
+            Text.assemble("The merged model is in ", place, ". This loads it:\n", code), soft_wrap=True
         )
 
     def table(self, table: Table | None) -> None:

@@ -12,6 +12,7 @@ from adamms.mapping.finding import GRADES, Finding
 from adamms.mapping.plan import Alignment, Difference, Plan
 from adamms.report import words
 from adamms.report.tables import Column, Table, rows_of
+from adamms.sizes import scaled
 
 MOST_ROLES = 40  # per model; where names say nothing of layers, every tensor is a role of its own
 
@@ -70,7 +71,7 @@ def parts(plan: Plan) -> Table | None:
 
 def _amount(tensors: int, parameters: int, size: int, total: int) -> tuple[str, str, str, str]:
     share = words.share(size / total) if total else "-"
-    return (str(tensors), words.parameters(parameters), words.scaled(size, "B"), share)
+    return (str(tensors), words.parameters(parameters), scaled(size, "B"), share)
 
 
 def aligned(plan: Plan) -> Table:

@@ -9,10 +9,10 @@ from typing import Any
 from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 from adamms.search.choice import NEIGHBOURS, Choice, Trust
+from adamms.sizes import scaled, three_digits
 
 ALL_TASKS = "ALL TASKS"  # the name of the choice over all of them
 TRUSTED = 0.8  # stated probability below which a choice is called LOW
-SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def printable(text: str) -> str:
@@ -94,20 +94,6 @@ def good(trust: Trust) -> str:
     return f"within {trust.tolerance:g} point{'' if trust.tolerance == 1 else 's'} of the best on the grid"
 
 
-def scaled(value: float, unit: str = "", among: float | None = None) -> str:
-    """Three digits with a decimal prefix: 15.2 GB, 803 M.
-
-    Args:
-        value: in the plain unit.
-        unit: e.g. "B" for bytes.
-        among: a value whose prefix is used instead, so that two numbers can be compared.
-    """
-    for size, prefix in SCALES:
-        if abs(value if among is None else among) >= size:
-            return f"{_three_digits(value / size)} {prefix}{unit}"
-    return f"{value:g} {unit}".rstrip()
-
-
 def parameters(count: int) -> str:
     """A number of parameters, in people's prefixes: 7.62 B."""
     return scaled(count).replace("G", "B")
@@ -132,7 +118,7 @@ def rate(count: float, unit: str, elapsed: float) -> str:
     if count <= 0 or elapsed <= 0:
         return ""
     value = count / elapsed
-    return f"{scaled(value, 'B')}/s" if unit == "bytes" else f"{_three_digits(value)}/s"
+    return f"{scaled(value, 'B')}/s" if unit == "bytes" else f"{three_digits(value)}/s"
 
 
 def listing(words: Iterable[object]) -> str:
@@ -194,7 +180,3 @@ def meaning(choice: Choice, candidates: Iterable[Candidate]) -> str:
 def curve(choice: Choice) -> str:
     """The same as the name of a curve, in short."""
     return "D, changed answers" if choice.because == NEIGHBOURS else "D, what speaks against it"
-
-
-def _three_digits(value: float) -> str:
-    return f"{value:.{0 if abs(value) >= 99.95 else 1 if abs(value) >= 9.995 else 2}f}"

@@ -26,13 +26,14 @@ def test_a_model_of_text_alone_is_loaded_by_its_own_class(run, texts: Path, tmp_
     done = run("mode=merge", *pair(texts), f"output={tmp_path / 'out'}")
     assert done.status == 0, done.err
     folder = tmp_path / "out/model"
-    assert f"AutoModelForCausalLM.from_pretrained('{folder}')" in done.out.replace("\n", "")
-    code = (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    names: dict[str, object] = {"folder": folder}
-    exec(code, names)
-    found = names["model"].state_dict()  # type: ignore[attr-defined]
-    for name, tensor in load_file(folder / "model.safetensors").items():
-        assert torch.equal(found[name], tensor)
+    printed = done.out.splitlines()[-1]
+    assert "import AutoModelForCausalLM;" in printed
+    for code in (printed, (folder / "README.md").read_text().split("```python\n")[1].split("```")[0]):
+        names: dict[str, object] = {"folder": folder}
+        exec(code, names)
+        found = names["model"].state_dict()  # type: ignore[attr-defined]
+        for name, tensor in load_file(folder / "model.safetensors").items():
+            assert torch.equal(found[name], tensor)
 
 
 def test_remote_code_is_announced(run, texts: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_search_ends_with_a_model_that_runs_like_the_target(
     search(*command, *own)
     said = " ".join(capsys.readouterr().out.split())
     assert "the donor a is not evaluated" in said
-    assert "adamms.models.registration.load_model(" in said
+    assert "from adamms.models.registration import load_model; model = load_model(" in said
     selection = json.loads((tmp_path / "out/selection.json").read_text())
     assert set(selection["tasks"]) == {"a", "b"}
     assert sum(selection["overall"]["differences"].values()) > 0

@@ -419,7 +419,7 @@ def test_too_little_space_is_found_before_any_work(tmp_path: Path, monkeypatch: 
         lambda: check_writable(folder, 1000),
         lambda: write_model(folder, {"a": torch.ones(250)}),
     ):
-        with pytest.raises(AdammsError, match=r"disk full: .* needs 0\.00 GB, 0\.00 GB are free"):
+        with pytest.raises(AdammsError, match=r"disk full: .* needs \S+ k?B, \S+ k?B are free"):
             refused()
     assert not list(tmp_path.iterdir())
     write_model(folder, {"a": torch.ones(249)})

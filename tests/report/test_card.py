@@ -15,7 +15,7 @@ from adamms.report.card import PICTURE, Origin, write_card
 from adamms.report.result import Result
 from adamms.search.choice import Choice, Selection
 
-LOADER = "transformers.AutoModelForImageTextToText.from_pretrained({})"
+LOADER = "from transformers import AutoModel; model = AutoModel.from_pretrained({})"
 RECIPE = {
     "method": {"name": "linear"},
     "coefficients": {"onevision": 0.30000000000000004},
@@ -113,7 +113,7 @@ def test_python_files_that_came_along_are_announced(tmp_path: Path) -> None:
 
 
 def test_a_model_of_text_alone_says_so(tmp_path: Path) -> None:
-    loader = "transformers.AutoModelForCausalLM.from_pretrained({})"
+    loader = "from transformers import AutoModelForCausalLM; model = AutoModelForCausalLM.from_pretrained({})"
     card = write_card(tmp_path, [TARGET], RECIPE, loader)
     assert front(card)["pipeline_tag"] == "text-generation"
     assert "model = AutoModelForCausalLM.from_pretrained(folder)" in card
@@ -186,14 +186,6 @@ def test_a_search_over_one_axis_has_its_picture_on_the_card(result: Result, tmp_
     assert PICTURE not in (tmp_path / "README.md").read_text()
 
 
-LOADERS = (LOADER, "adamms.models.registration.load_model({})", "pathlib.Path({}, 1)")
-
-
-@pytest.mark.parametrize("loader", LOADERS)
-def test_the_code_on_the_card_names_what_there_is(tmp_path: Path, loader: str) -> None:
-    code = write_card(tmp_path, [TARGET], RECIPE, loader).split("```python\n")[1].split("```")[0]
-    names: dict[str, object] = {}
-    exec(code.splitlines()[0], names)
-    call, arguments = code.splitlines()[2].removeprefix("model = ").split("(")
-    assert callable(eval(call, names))
-    assert f"({arguments}" == loader[loader.index("(") :].format("folder")
+def test_the_code_on_the_card_is_an_import_and_a_call(tmp_path: Path) -> None:
+    code = write_card(tmp_path, [TARGET], RECIPE, LOADER).split("```python\n")[1].split("```")[0]
+    assert code == "from transformers import AutoModel\n\nmodel = AutoModel.from_pretrained(folder)\n"

@@ -184,10 +184,10 @@ def test_the_plan_accounts_for_all_tensors(plan: Plan):
 
 def test_the_last_line_can_be_copied_whole(capsys: pytest.CaptureFixture[str]):
     folder = Path("/runs") / ("long" * 40) / "model"
-    Console(width=80).finish(folder, "transformers.AutoModel.from_pretrained({})")
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert f" {folder};" in last
-    assert last.endswith(f"transformers.AutoModel.from_pretrained('{folder}')")
+    Console(width=80).finish(folder, "import package; model = package.load({})")
+    *_, where, last = capsys.readouterr().out.splitlines()
+    assert f" {folder}. " in where
+    assert last == f"import package; model = package.load('{folder}')"
 
 
 def test_paths_are_not_broken_nor_brackets_interpreted(capsys: pytest.CaptureFixture[str]):

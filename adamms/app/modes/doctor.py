@@ -28,6 +28,7 @@ from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.result import Result
 from adamms.search.evidence import PARENTS
+from adamms.sizes import scaled
 
 # What the configuration may name -> the extra that it needs.
 NEEDS = {"Vllm": "vllm", "Wandb": "wandb", "Embedding": "embedding"}
@@ -101,7 +102,7 @@ def _model(source: Source) -> Finding:
     if size is None:
         advice = f"hf download {source.path}"
         return Finding(source.where, ABSENT, f"{source.path} is not in the hub's cache", advice)
-    return Finding(source.where, GOOD, f"{source.path}: {size / 1e9:.2f} GB")
+    return Finding(source.where, GOOD, f"{source.path}: {scaled(size, 'B')}")
 
 
 def _bytes_of(source: Source) -> int | None:
@@ -179,7 +180,7 @@ def _space(where: str, folder: Path, needed: int = 0) -> Finding:
     if not parent.is_dir() or not os.access(parent, os.W_OK):
         return Finding(where, BAD, f"{parent} is not a folder that you may write to", f"{where}=FOLDER")
     free = shutil.disk_usage(parent).free
-    text = f"{folder}: {free / 1e9:.1f} GB free" + (f", {needed / 1e9:.2f} GB needed" if needed else "")
+    text = f"{folder}: {scaled(free, 'B')} free" + (f", {scaled(needed, 'B')} needed" if needed else "")
     return Finding(where, GOOD if free > needed else BAD, text, "" if free > needed else "make room")
 
 

@@ -10,6 +10,7 @@ from adamms.checkpoint.side_files import leads_out
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
+from adamms.sizes import scaled
 
 
 def push(
@@ -26,16 +27,16 @@ def push(
     """
     files = _checked(folder, repo)
     for file in files:
-        console.say(f"{file.stat().st_size / 1e6:12.3f} MB  {file.relative_to(folder)}")
+        console.say(f"{scaled(file.stat().st_size, 'B')} {file.relative_to(folder)}")
     total = sum(file.stat().st_size for file in files)
     where = f"{repo} ({'private' if private else 'public'})"
     if dry_run:
-        console.say(f"dry run: {len(files)} files, {total / 1e9:.3f} GB would go to {where}")
+        console.say(f"dry run: {len(files)} files, {scaled(total, 'B')} would go to {where}")
     else:
         with console.stage("upload", total, "bytes") as advance:
             url = _send(folder, repo, private, message)
             advance(total)
-        console.say(f"{len(files)} files, {total / 1e9:.3f} GB are at {url}")
+        console.say(f"{len(files)} files, {scaled(total, 'B')} are at {url}")
     return Result(title=f"push to {repo}", folder=folder, timings=console.timings)
 
 
@@ -80,6 +81,6 @@ def _send(folder: Path, repo: str, private: bool, message: str) -> str:
         )
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise AdammsError(
-            f"mode.repo={repo}: {type(error).__name__}: {str(error).splitlines()[0][:300]}"
+            f"mode.repo={repo}: {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
     return str(done.repo_url)

@@ -16,6 +16,7 @@ from adamms.report import words
 from adamms.report.answered import Answered
 from adamms.report.page.images import Album
 from adamms.report.result import Result
+from adamms.sizes import scaled
 
 MOST_TEXT = 2_000  # characters of one answer or question
 ROOM = 8_000_000  # characters of all of them together
@@ -136,7 +137,7 @@ def _notes(missing: int, room: int, cut: int, album: Album, generated: bool) -> 
     notes = []
     if missing:
         notes.append(
-            f"{missing} examples are not in this page, which has room for {words.scaled(room, 'B')} of "
+            f"{missing} examples are not in this page, which has room for {scaled(room, 'B')} of "
             f"text; those whose answers change most came first."
         )
     if cut:

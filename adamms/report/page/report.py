@@ -13,6 +13,7 @@ from adamms.report.page.answers import answers
 from adamms.report.page.render import Fact, render
 from adamms.report.plan_tree import plan_tree
 from adamms.report.result import Result
+from adamms.sizes import scaled
 
 SCRIPTS = ("page.js", "answers.js")
 
@@ -134,7 +135,7 @@ def _coverage(result: Result) -> list[Share]:
         Share(
             "merged" if group.action == "merge" else f"kept: {group.reason}",
             100 * group.bytes / total,
-            f"{group.tensors} tensor{'' if group.tensors == 1 else 's'}, {words.scaled(group.bytes, 'B')}",
+            f"{group.tensors} tensor{'' if group.tensors == 1 else 's'}, {scaled(group.bytes, 'B')}",
             "merged" if group.action == "merge" else f"kept{index % 4}",
         )
         for index, group in enumerate(groups)

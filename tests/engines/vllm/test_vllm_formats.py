@@ -187,7 +187,7 @@ def test_internvl_goes_through_the_whole_search(run: Any, tmp_path: Path) -> Non
         *("search.grid=[0.0,0.3,0.6,0.8]", f"output={tmp_path / 'out'}"),
     )
     assert done.status == 0, done.err
-    assert f"vllm.LLM('{tmp_path}/out/model', trust_remote_code=True)" in done.out
+    assert f"from vllm import LLM; model = LLM('{tmp_path}/out/model', trust_remote_code=True)" in done.out
     kept = {
         r["id"]: r["answers"]
         for r in map(json.loads, (tmp_path / "out/answers.jsonl").read_text().splitlines())

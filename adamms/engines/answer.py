@@ -6,6 +6,7 @@ Decides when two answers are the same. Knows nothing of models or examples.
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from adamms.engines.thought import split_thought, without_thought
@@ -70,6 +71,16 @@ class Answer:
     text: str
     tokens: tuple[Token, ...] = ()
     cut: bool | None = None
+
+    @cached_property
+    def said(self) -> str:
+        """The text without the thought that it begins with."""
+        return without_thought(self.text)
+
+    @cached_property
+    def logprob(self) -> float:
+        """Of the whole answer (nats): the sum over its tokens."""
+        return sum(token.logprob for token in self.tokens)
 
     @property
     def ends_in_thought(self) -> bool:

@@ -169,10 +169,9 @@ def doubts(result: Result) -> list[str]:
     if result.selection is None:
         return []
     tasks, said = result.selection.tasks, result.selection.overall.doubts
-    if all(choice.doubts == said for choice in tasks.values()):
-        return []
     found = where({task: choice.doubts for task, choice in tasks.items()})
-    return [line for doubt, some in found.items() if (line := about(some, doubt)) not in said]
+    new = {doubt: some for doubt, some in found.items() if doubt not in said or len(some) < len(tasks)}
+    return [line for doubt, some in new.items() if (line := about(some, doubt)) not in said]
 
 
 def cost(result: Result) -> str:

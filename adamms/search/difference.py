@@ -62,7 +62,7 @@ class ExactMatch(Difference):
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
         pairs = zip(left, right, strict=True)
-        return np.array([normalised(a) != normalised(b) for a, b in pairs], dtype=np.float64)
+        return np.array([a != b and normalised(a) != normalised(b) for a, b in pairs], dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from adamms.engines.answer import Answer
-from adamms.engines.thought import without_thought
 from adamms.merge.candidate import Candidate
 
 Answers = Mapping[str, Answer]  # example id -> answer
@@ -82,7 +81,7 @@ def said(evidence: Evidence, pool: Pool, example: str) -> list[Answer]:
 
 def says_something(answer: Answer) -> bool:
     """Whether it was not cut before it said anything, but perhaps a thought."""
-    return bool(without_thought(answer.text)) or not answer.cut
+    return bool(answer.said) or not answer.cut
 
 
 def texts_and_cuts(answers: Iterable[Answer]) -> dict[str, bool]:
@@ -119,7 +118,7 @@ def recorded(answers: Mapping[Candidate, Answers]) -> Ask:
 
 def texts(answers: Answers, examples: Sequence[str]) -> list[str]:
     """What the answers to these examples say, in their order: without the thoughts that they begin with."""
-    return [without_thought(answers[example].text) for example in examples]
+    return [answers[example].said for example in examples]
 
 
 def table(answers: Mapping[Candidate, Answers], examples: Sequence[str]) -> list[list[str]]:

@@ -112,6 +112,8 @@ def test_the_doubts_of_single_tasks_are_grouped_by_reason():
     # What the choice over all tasks says is not said again, and nowhere twice on a page.
     said = replace(fine, doubts=("read: Cut.",))
     assert findings.doubts(Result("t", selection=Selection(tasks, said))) == ["read, count: Few."]
+    both = Selection({"read": few, "spell": few}, replace(fine, doubts=("Cut.",)))
+    assert findings.doubts(Result("t", selection=both)) == ["read, spell: Few."]
     assert "Cut." in findings.paragraphs(Result("t", selection=Selection(tasks, said)))[0]
     assert "Cut." not in findings.paragraphs(Result("t", selection=Selection(tasks, said)), doubts=False)[0]
 

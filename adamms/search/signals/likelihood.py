@@ -113,4 +113,4 @@ def surprise(evidence: Evidence, example: str, answers: Sequence[Answer], logs: 
 
 def mean_log_probability(scored: Answer) -> float:
     """Per token of a text, its end included (nats)."""
-    return sum(token.logprob for token in scored.tokens) / len(scored.tokens)
+    return scored.logprob / len(scored.tokens)

@@ -19,7 +19,8 @@ def log_probability(answer: Answer) -> float:
     Raises:
         AdammsError: the engine was not asked for log-probabilities.
     """
-    return sum(_tokens(answer))
+    _check(answer)
+    return answer.logprob
 
 
 def log_probabilities(answers: Answers, examples: Sequence[str]) -> Array:
@@ -34,14 +35,13 @@ def sureness(answers: Answers, examples: Sequence[str], tokens: Tokens) -> Array
         tokens: their `mean`, which does not punish long answers but is near 0 for all that share many tokens;
             or their `sum`, that of the whole answer.
     """
-    found = [_tokens(answers[example]) for example in examples]
-    sums, lengths = np.array([sum(each) for each in found]), np.array([len(each) for each in found])
-    return sums / lengths if tokens == "mean" else sums
+    sums = log_probabilities(answers, examples)
+    return sums / [len(answers[example].tokens) for example in examples] if tokens == "mean" else sums
 
 
 def first_token(answer: Answer) -> dict[int, float]:
     """Token id -> probability, of the likeliest tokens at the first position."""
-    log_probability(answer)  # raises if there are none
+    _check(answer)
     return distribution(answer.tokens[0])
 
 
@@ -52,16 +52,15 @@ def distribution(token: Token) -> dict[int, float]:
 
 def entropy(answer: Answer) -> float:
     """Of the likeliest tokens (nats), summed over the positions."""
-    log_probability(answer)  # raises if there are none
+    _check(answer)
     values = [np.array([value for _, value in token.likeliest]) for token in answer.tokens]
     return float(sum(-(np.exp(value) * value).sum() for value in values))
 
 
-def _tokens(answer: Answer) -> list[float]:
-    """The log-probabilities of an answer's tokens."""
+def _check(answer: Answer) -> None:
+    """Raise AdammsError unless the log-probabilities of its tokens are known."""
     if not answer.tokens:
         raise AdammsError("this signal needs log-probabilities: search.logprobs=10")
-    return [token.logprob for token in answer.tokens]
 
 
 def jensen_shannon(one: Mapping[int, float], other: Mapping[int, float]) -> float:

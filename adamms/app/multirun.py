@@ -1,4 +1,4 @@
-"""Multiruns: every job leaves a record of itself, and the command ends with a comparison of the searches.
+"""Multiruns: every job leaves a record of itself, and the command ends with a comparison of what they left.
 
 Jobs may run in other processes and on other machines, so the comparison reads what they left in files.
 """
@@ -26,10 +26,10 @@ from adamms.errors import AdammsError, program
 
 @dataclass(frozen=True)
 class Multirun:
-    """The multirun of this command: where it lies, and whether its jobs may be searches."""
+    """The multirun of this command: where it lies, and whether its jobs may leave something to compare."""
 
     folder: Path
-    searches: bool
+    compared: bool
 
 
 # Shell commands before a SLURM job's own `hydra.launcher.setup`. Since SLURM 22.05 srun does not take over
@@ -64,7 +64,10 @@ class JobRecord(Callback):
         if launcher and str(launcher.get("_target_")).endswith(".SlurmLauncher"):
             with read_write(config.hydra):
                 launcher.setup = [*USE_ALL_CPUS, *(launcher.setup or [])]
-        _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), "search" in mode.split(",")))
+        from adamms.report.run_folders import COMPARED
+
+        some = not set(COMPARED).isdisjoint(mode.split(","))
+        _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), some))
         _warn_of_one_output(typed)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -100,7 +103,7 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
     hydra = config.hydra
     if hydra.mode != RunMode.MULTIRUN:
         return
-    from adamms.report.comparison import RECORD
+    from adamms.report.run_folders import RECORD
 
     folder = Path(hydra.runtime.output_dir)
     content = {
@@ -115,26 +118,27 @@ def _record(config: DictConfig, how: dict[str, Any]) -> None:
 
 @contextmanager
 def compared() -> Iterator[None]:
-    """After a multirun in the body, compare its searches, whether all went well or some failed."""
+    """After a multirun in the body, compare what its jobs left, whether all went well or some failed."""
     before = _multirun.set(None)
     try:
         yield
     except KeyboardInterrupt:
-        if (left := _multirun.get()) and left.searches:
+        if (left := _multirun.get()) and left.compared:
             print(f"compare what has ended: {program()} mode=compare mode.folder={left.folder}")
         _multirun.set(None)
         raise
     finally:
         ended = _multirun.get()
         _multirun.reset(before)
-        if ended is not None:
+        if ended is not None and ended.compared:
             # They take long to import; --help does without.
             from adamms.app.modes.compare import show
-            from adamms.report.comparison import gather
             from adamms.report.console import Console
+            from adamms.report.pairing import gather
 
             try:
-                if (comparison := gather(ended.folder)).jobs:
+                comparison = gather([ended.folder], ended.folder)
+                if comparison.runs:
                     show(comparison, Console())
             except AdammsError as error:  # which must not hide why a job failed
                 Console().warn(f"no comparison: {error}")

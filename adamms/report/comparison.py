@@ -1,117 +1,197 @@
-"""The searches of one multirun side by side, as plain data.
+"""Runs side by side, as plain data: models by the scores that each measure gives them.
 
-Knows files only: the record `job.json` of every job, and result.json in the job's output.
+What belongs together is decided in `pairing`. Knows no files.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-from adamms.errors import AdammsError
 from adamms.evaluate.estimate import Estimate
-from adamms.evaluate.evaluation import Scores
-from adamms.report.result import RESULT, Result
+from adamms.report.measured import Measured
+from adamms.report.result import Result
+from adamms.report.run_folders import FoundRun
 from adamms.report.trackers import metrics
+from adamms.search.choice import Trust
 
-RECORD = "job.json"
-SEARCH = "search"
-Read = TypeVar("Read")
+# Overrides that make no other model and no other scores.
+APART = ("output", "cache", "store", "track", "verbose", "mode", "model_folder", "hydra")
 
 
 @dataclass(frozen=True)
-class JobRow:
-    """One search of the multirun: a row of the table.
+class Row:
+    """One model, by one measure if anything has measured it.
 
     Args:
-        number: Hydra's, from 0.
-        overrides: key -> value, as given for this job.
-        output: where its results are.
-        state: "unfinished" if it still runs, or was killed.
-        error: what went wrong in it, or in reading its result; "" if nothing did.
-        seconds: wall time, of jobs that ended.
-        result: what it found; None unless the job is done and its result could be read.
+        name: what tells it from the other models of its group.
+        made: the search or merge that wrote it; None of a model that is only evaluated, and of parents.
+        scored: the run that has its scores; None without scores.
+        scores: by one measure.
+        parent: whether it is the target or a donor, as a search has scored them.
     """
 
-    number: int
-    overrides: Mapping[str, str]
-    output: Path
-    state: Literal["done", "failed", "unfinished"]
-    error: str = ""
-    seconds: float | None = None
-    result: Result | None = None
+    name: str
+    made: FoundRun | None
+    scored: FoundRun | None = None
+    scores: Measured | None = None
+    parent: bool = False
 
     @property
-    def found(self) -> Result:
-        """The result; an empty one where there is none."""
-        return self.result or Result("")
+    def run(self) -> FoundRun:
+        """The run that knows most of it."""
+        found = self.made or self.scored
+        assert found is not None
+        return found
 
     @property
-    def score(self) -> float | None:
-        """The mean score of the model that was chosen for all tasks; None without labels."""
-        return self.found.chosen_score(None)
+    def settings(self) -> dict[str, str]:
+        """What was typed for it and for its evaluation, of all that can make a difference: key -> value."""
+        return {key: value for run in (self.made, self.scored) if run for key, value in typed(run).items()}
 
     @property
-    def best_donor(self) -> Scores:
-        """The scores of the better donor; on no task where none could run."""
-        donors = self.found.scored.donors.values()
-        return max(donors, key=lambda scores: scores.mean, default=Scores({}))
+    def method(self) -> str:
+        """By which it was merged; "" of a model that is no merge."""
+        merged = None if self.parent else self.run.found.hyperparameters
+        return merged.method if merged else ""
+
+    @property
+    def shares(self) -> str:
+        """Its coefficients, chosen or given: '0.3', 'density=0.2, alpha=0.4'; "" of no merge."""
+        if self.parent:
+            return ""
+        chosen, merged = self.run.found.winner(None), self.run.found.hyperparameters
+        if chosen is not None or merged is None:
+            return str(chosen or "")
+        shares = list(merged.shares.values())
+        if len(shares) == 1:
+            return f"{shares[0]:g}"
+        return ", ".join(f"{name}={share:g}" for name, share in merged.shares.items())
+
+    @property
+    def trust(self) -> Trust | None:
+        """How probably it is a good choice; None where nothing was chosen, or nobody says."""
+        choice = None if self.parent else self.run.found.choice(None)
+        return choice.trust if choice else None
+
+    @property
+    def fingerprint(self) -> str:
+        merged = None if self.parent else self.run.found.hyperparameters
+        return merged.fingerprint if merged else ""
+
+    @property
+    def seconds(self) -> float | None:
+        """What it took to make it."""
+        return self.made.seconds if self.made else None
+
+    @property
+    def bytes(self) -> int | None:
+        """On disk; None of a model that is not there."""
+        folder = None if self.parent else (self.made.model if self.made else self.run.found.evaluated)
+        if folder is None or not folder.is_dir():
+            return None
+        return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def typed(run: FoundRun) -> dict[str, str]:
+    """What was typed for a run, of all that can make a difference: key -> value."""
+    return {k: v for k, v in run.overrides.items() if re.split(r"[./@]", k)[0] not in APART}
+
+
+@dataclass(frozen=True)
+class Group:
+    """The models that one measure has scored on the same tasks, the best first; or those without scores.
+
+    Args:
+        measure: "" of those without scores.
+        reference: the model that the others' differences are to; None without scores.
+    """
+
+    measure: str
+    rows: tuple[Row, ...]
+    reference: Row | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        scores = self.rows[0].scores
+        return list(scores.scores.tasks) if scores else []
+
+    @property
+    def best(self) -> list[Row]:
+        """Those with the best mean, which may be the same model several times."""
+        return [] if self.reference is None else [row for row in self.rows if mean(row) == mean(self.rows[0])]
+
+    def difference(self, row: Row, task: str | None = None) -> Estimate | None:
+        """What a model is above the reference, over the same examples; None of the reference itself."""
+        if (
+            row is self.reference
+            or row.scores is None
+            or self.reference is None
+            or self.reference.scores is None
+        ):
+            return None
+        return row.scores.less(self.reference.scores, task)
+
+    @property
+    def not_told_apart(self) -> list[Row]:
+        """The models that are worse than the best one by a difference that is not told apart from none."""
+        first = self.rows[0].scores
+        others = [row for row in self.rows if row not in self.best and row.scores and first]
+        gaps = [(row, row.scores.less(first)) for row in others if row.scores and first]
+        return [row for row, gap in gaps if gap and gap.interval is not None and not gap.told_apart]
+
+
+def mean(row: Row) -> float:
+    assert row.scores is not None
+    return row.scores.scores.mean
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The searches of a multirun, in the order of their numbers."""
+    """Runs side by side.
+
+    Args:
+        folder: where the comparison goes.
+        runs: all that were found, in order.
+        groups: the models, by measure; those without scores come last.
+        searches: those of the runs, by what tells them from each other.
+        problems: a sentence for every folder without a run.
+    """
 
     folder: Path
-    jobs: tuple[JobRow, ...] = ()
+    runs: tuple[FoundRun, ...] = ()
+    groups: tuple[Group, ...] = ()
+    searches: tuple[tuple[str, FoundRun], ...] = ()
+    problems: tuple[str, ...] = ()
 
     @property
-    def results(self) -> list[Result]:
-        """Of the jobs that have one."""
-        return [job.result for job in self.jobs if job.result is not None]
-
-    @property
-    def measure(self) -> str:
-        """What the scores are; several where the searches were not scored by the same measure."""
-        return " or ".join(dict.fromkeys(result.measure or "score" for result in self.results))
+    def rows(self) -> list[Row]:
+        return [row for group in self.groups for row in group.rows]
 
     @property
     def varying(self) -> list[str]:
-        """The keys of the overrides in which the jobs differ, in the order given."""
-        keys = list(dict.fromkeys(key for job in self.jobs for key in job.overrides))
-        return [key for key in keys if len({job.overrides.get(key) for job in self.jobs}) > 1]
-
-    @property
-    def best(self) -> list[int]:
-        """The numbers of the jobs whose choice has the highest mean score; none without labels."""
-        scores = {job.number: score for job in self.jobs if (score := job.score) is not None}
-        highest = max(scores.values(), default=None)
-        return [number for number, score in scores.items() if score == highest]
-
-    def vs_best(self, job: JobRow) -> Estimate | None:
-        """What a job's choice is above the best one, over the same examples; None for the best itself."""
-        best = next((other for other in self.jobs if other.number in self.best), None)
-        alike = best is None or job.number in self.best
-        return None if best is None or alike else job.found.chosen.estimate(less=best.found.chosen)
-
-    @property
-    def not_told_apart(self) -> dict[int, Estimate]:
-        """The numbers of the other jobs whose choice is not told apart from the best one, and by how much."""
-        gaps = {job.number: gap for job in self.jobs if (gap := self.vs_best(job)) is not None}
-        return {n: gap for n, gap in gaps.items() if gap.interval is not None and not gap.told_apart}
+        """The keys in which the models' settings differ, in the order in which they were typed."""
+        return varying([row.settings for row in self.rows if not row.parent])
 
     def to_json(self) -> dict[str, Any]:
         """What the tables hold, for other programs: comparison.json."""
-        jobs = []
-        for job in self.jobs:
-            record = {**vars(job), "output": str(job.output)}
+        runs = []
+        for run in self.runs:
+            record = {**vars(run), "output": str(run.output)}
             del record["result"]
-            jobs.append(record | {"found": None if job.result is None else _found(job.result)})
-        return {"folder": str(self.folder), "varying": self.varying, "best": self.best} | {
-            "not_told_apart_from_the_best": list(self.not_told_apart),
-            "jobs": jobs,
-        }
+            runs.append(record | {"found": None if run.result is None else _found(run.result)})
+        groups = [
+            {
+                "measure": group.measure,
+                "models": [row.name for row in group.rows],
+                "reference": group.reference and group.reference.name,
+                "best": [row.name for row in group.best],
+                "not_told_apart_from_the_best": [row.name for row in group.not_told_apart],
+            }
+            for group in self.groups
+        ]
+        return {"varying": self.varying, "groups": groups, "problems": list(self.problems), "runs": runs}
 
 
 def _found(result: Result) -> dict[str, Any]:
@@ -123,58 +203,7 @@ def _found(result: Result) -> dict[str, Any]:
     }
 
 
-def gather(folder: Path) -> Comparison:
-    """Read what the searches of a multirun left; jobs of other modes are passed over.
-
-    Args:
-        folder: of the multirun, with a folder for each job, `job.json` in it.
-
-    Raises:
-        AdammsError: a record that cannot be read. A result that cannot be read is its job's `error`.
-    """
-    records = sorted(folder.glob(f"*/{RECORD}")) + sorted(folder.glob(f"*/*/{RECORD}"))
-    jobs = [job for record in records if (job := _read(record, _job)) is not None]
-    outputs = [job.output for job in jobs]
-    found = [_with_result(job, outputs) for job in jobs]
-    return Comparison(folder, tuple(sorted(found, key=lambda job: job.number)))
-
-
-def _job(record: Mapping[str, Any]) -> JobRow | None:
-    """The job of a record, without its result; None if it is no search."""
-    if record["mode"] != SEARCH:
-        return None
-    overrides = dict(override.partition("=")[::2] for override in record["overrides"])
-    known = {key: record[key] for key in ("number", "state", "error", "seconds") if key in record}
-    return JobRow(overrides=overrides, output=Path(record["output"]), **known)
-
-
-def _with_result(job: JobRow, outputs: Sequence[Path]) -> JobRow:
-    """The job with its result; with an error where there is none, or where it may be another job's."""
-    if job.state != "done":
-        return job
-    if outputs.count(job.output) > 1:
-        where = f"{job.output} is the output of several jobs"
-        return replace(job, error=f"{where}; give each its own, as output=.../${{hydra:job.num}}")
-    try:
-        result = _read(job.output / RESULT, Result.from_json)
-    except AdammsError as error:
-        return replace(job, error=str(error))
-    if result.selection is None:
-        return replace(job, error=f"{job.output / RESULT}: has no selection")
-    return replace(job, result=result)
-
-
-def _read(file: Path, parse: Callable[[Any], Read]) -> Read:
-    """What `parse` makes of a JSON file.
-
-    Raises:
-        AdammsError: a file that cannot be read, or that holds something else.
-    """
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AdammsError(f"{file}: cannot be read ({error})") from error
-    try:
-        return parse(content)
-    except (KeyError, TypeError, AttributeError, ValueError, AdammsError) as error:
-        raise AdammsError(f"{file}: not what adamms writes ({type(error).__name__}: {error})") from error
+def varying(found: Sequence[Mapping[str, str]]) -> list[str]:
+    """The keys that have not the same value everywhere, in the order in which they were typed."""
+    keys = list(dict.fromkeys(key for settings in found for key in settings))
+    return [key for key in keys if len({settings.get(key) for settings in found}) > 1]

@@ -1,192 +1,303 @@
-"""The tables and sentences of a comparison: what is shown of a multirun's searches, and what is marked.
+"""The tables and sentences of a comparison: what is shown of models and searches, and what is marked.
 
 The console and the page draw the same cells. Knows no files.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from adamms.merge.candidate import short
+from adamms.evaluate.estimate import Estimate
 from adamms.report import words
-from adamms.report.comparison import Comparison, JobRow
+from adamms.report.comparison import Comparison, Group, Row, mean
+from adamms.report.measured import Measured
 from adamms.report.result import Result
-from adamms.report.tables import ERROR, Cell, Column, Table, rows_of, signed
+from adamms.report.run_folders import FoundRun
+from adamms.report.tables import ERROR, Cell, Column, Table, rows_of
 from adamms.search.choice import Choice, about, where
 
-MOST_KEYS = 2  # more of them are one column, 'a=1, b=2'
 ADAMMS = "linear"
+MANY = 4  # models that are named one by one
+Named = tuple[str, FoundRun]
 
 
-def overview(comparison: Comparison) -> Table | None:
-    """A row per search: what it varies, what it chose, what that was worth; None if there is no search."""
-    if not comparison.jobs:
+@dataclass(frozen=True)
+class Verdict:
+    """Which model is best by one measure, in a sentence; `mood` is "good" where the difference is real."""
+
+    text: str
+    mood: str = "fair"
+
+
+def verdicts(comparison: Comparison) -> list[Verdict]:
+    """What the scores say, measure by measure; nothing of models without scores."""
+    return [_verdict(group) for group in comparison.groups if group.reference and len(group.rows) > 1]
+
+
+def _verdict(group: Group) -> Verdict:
+    """The best model against the next one that is another model."""
+    first, by = group.rows[0], f"By {group.measure}"
+    assert first.scores is not None
+    others = [(row, row.scores) for row in group.rows if row.scores and not _alike(row, first)]
+    equal = [row for row in group.rows[1:] if _alike(row, first)]
+    level = f" Equally good: {_listing(equal)}." if equal else ""
+    if not others:
+        return Verdict(f"{by}, all models score the same: {_mean(first)}.")
+    second, scores = others[0]
+    gap = first.scores.less(scores)
+    if gap is None or gap.interval is None:
+        why = first.scores.incomparable(scores)
+        has = f"{first.name} has the {_end(first)} mean, {_mean(first)}"
+        return Verdict(
+            f"{by}, {has}, {_points(gap)} from {second.name}; "
+            f"whether that is real cannot be told: {why}.{level}"
+        )
+    if gap.told_apart:
+        lead = f"{_points(gap)} over {second.name} ({_interval(gap)})"
+        return Verdict(f"{by}, {first.name} is best: {_mean(first)}, {lead}.{level}", "good")
+    alike = [row for row in group.not_told_apart if row is not second]
+    also = f", nor to {_listing(alike)}" if alike else ""
+    rest = len(others) - 1 - len(alike)
+    worse = f" The other {rest} {'is' if rest == 1 else 'are'} worse." if rest else ""
+    few = f", and only {gap.differing} examples differ" if gap.of_few else ""
+    return Verdict(
+        f"{by}, {first.name} has the {_end(first)} mean, {_mean(first)}, but no difference can be told to "
+        f"{second.name} ({_points(gap)}, {_interval(gap)}{few}){also}.{level}{worse}"
+    )
+
+
+def _alike(one: Row, other: Row) -> bool:
+    """Whether two rows are the same model, or have answered everything equally well."""
+    if one.scores is None or other.scores is None:
+        return False
+    same = bool(one.fingerprint) and one.fingerprint == other.fingerprint
+    return (same or one.scores.scores == other.scores.scores) and mean(one) == mean(other)
+
+
+def _end(row: Row) -> str:
+    return "lowest" if row.scores and row.scores.less_is_better else "highest"
+
+
+def _listing(rows: Sequence[Row]) -> str:
+    names = [row.name for row in rows]
+    return words.listing(
+        names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more"]
+    )
+
+
+def _mean(row: Row) -> str:
+    assert row.scores is not None
+    return _score(row.scores, None).text + _error(row.scores, None)
+
+
+def _error(scores: Measured, task: str | None) -> str:
+    error = words.error(scores.estimate(task)) if scores.percent else ""
+    return f" ± {error}" if error else ""
+
+
+def _points(gap: Estimate | None) -> str:
+    return "-" if gap is None else f"{words.signed(gap.value)} points"
+
+
+def _interval(gap: Estimate) -> str:
+    low, high = gap.interval or (0.0, 0.0)
+    return f"95 % interval {low:.1f} to {high:.1f}"
+
+
+def overview(comparison: Comparison, wide: bool = False) -> Table | None:
+    """A row per model and measure, the best first; None if there is no model.
+
+    Args:
+        wide: whether with time and size, and with a column for each task, where there is something else.
+    """
+    placed = [(group, row) for group in comparison.groups for row in group.rows]
+    if not placed:
         return None
-    best = comparison.best
-    columns: list[Column[JobRow]] = [
-        ("job", lambda job: str(job.number)),
-        *labels(comparison),
-        ("chosen", lambda job: str(job.found.winner(None) or _state(job))),
-    ]
+    measures = [group for group in comparison.groups if group.reference]
+    columns: list[Column[tuple[Group, Row]]] = [("model", lambda at: at[1].name)]
+    if len(comparison.groups) > 1:
+        columns.append(("measured by", lambda at: at[0].measure or "-"))
+    if any(row.method and row.method not in row.name.split() for _, row in placed):
+        columns.append(("method", lambda at: at[1].method or "-"))
+    columns.append(("alpha", lambda at: at[1].shares or "-"))
     texts = len(columns)
-    columns.append(("good", lambda job: _known(job, lambda choice: words.probability(choice.trust))))
-    if best:
+    if any(row.trust for _, row in placed):
+        columns.append(("good", lambda at: words.probability(at[1].trust)))
+    if measures:
+        columns.append(("mean", lambda at: _score(at[1].scores, None, best=at[1] in at[0].best)))
+        columns.append((_versus(measures), lambda at: Cell(difference(at[0], at[1]))))
+    if wide or not measures:
+        columns.append(("time", lambda at: "-" if at[1].seconds is None else words.seconds(at[1].seconds)))
+        columns.append(("size", lambda at: "-" if (n := at[1].bytes) is None else words.quantity(n, "bytes")))
+    if wide:
+        named = dict.fromkeys(task for group in measures for task in group.tasks)
+        columns += [(task, _task(task)) for task in named]
+    strong = [place for place, (group, row) in enumerate(placed) if row in group.best]
+    title = f"{len(placed)} models" if len(measures) < 2 else f"{len(placed)} models and measures"
+    only = f" ({_unit(measures[0])})" if len(measures) == 1 else ""
+    return Table.of(title + only, placed, columns, texts, strong)
+
+
+def _unit(group: Group) -> str:
+    scores = group.rows[0].scores
+    percent = ", %" if scores and scores.percent else ""
+    return f"{group.measure}{percent}, by labels that no search saw"
+
+
+def _versus(measures: Sequence[Group]) -> str:
+    """The heading above the differences: 'vs target alone', or 'vs best'."""
+    stated = {group.reference.name for group in measures if group.reference not in (None, group.rows[0])}
+    return f"vs {stated.pop()}" if len(stated) == 1 else "vs best" if not stated else "vs reference"
+
+
+def difference(group: Group, row: Row) -> str:
+    """'+1.8 (0.3 to 3.2)'; with a question mark where nobody can say how exact it is."""
+    gap = group.difference(row)
+    if gap is None or group.reference is None:
+        return "reference" if row is group.reference else "-"
+    if _alike(row, group.reference):
+        return "the same"
+    if gap.interval is None:
+        return f"{words.signed(gap.value)} (?)"
+    return f"{words.signed(gap.value)} ({gap.interval[0]:.1f} to {gap.interval[1]:.1f})"
+
+
+def _score(scores: Measured | None, task: str | None, best: bool = False) -> Cell:
+    found = scores.estimate(task) if scores else None
+    if scores is None or found is None or scores.percent:
+        return Cell.of(found, best=best)
+    return Cell(
+        words.metric(found.value) + (f" ± {words.metric(found.error)}" if found.error else ""), best=best
+    )
+
+
+def _task(task: str) -> Callable[[tuple[Group, Row]], Cell]:
+    return lambda at: _score(at[1].scores, task) if task in at[0].tasks else Cell("")
+
+
+def unknown(comparison: Comparison) -> list[str]:
+    """Why some differences have no interval, a line for each reason with its models."""
+    found: dict[str, list[str]] = {}
+    for group in comparison.groups:
+        for row in group.rows:
+            gap = group.difference(row)
+            if gap and gap.interval is None and row.scores and group.reference and group.reference.scores:
+                why = row.scores.incomparable(group.reference.scores)
+                found.setdefault(f"{group.measure}: {why}", []).append(row.name)
+    return [
+        f"(?) how exact a difference is cannot be told by {why} ({', '.join(rows)})"
+        for why, rows in found.items()
+    ]
+
+
+def searches(comparison: Comparison) -> Table:
+    """What each search chose and how sure that is; no rows if no search has ended."""
+    found = comparison.searches
+    columns: list[Column[Named]] = [
+        ("search", lambda at: at[0]),
+        ("chosen", lambda at: str(at[1].found.winner(None))),
+    ]
+    columns += [
+        ("good", lambda at: _known(at[1], lambda choice: words.probability(choice.trust))),
+        (
+            "D",
+            lambda at: _known(at[1], lambda choice: words.difference(choice.differences[choice.candidate])),
+        ),
+        ("wins", lambda at: _known(at[1], words.wins)),
+    ]
+    if any(run.found.chosen.tasks for _, run in found):
         columns += [
-            ("mean", lambda job: Cell.of(job.found.chosen.estimate(), best=job.number in best)),
-            *([("vs best", lambda job: _gap(comparison, job))] if len(comparison.results) > 1 else []),
-            ("per task", lambda job: Cell.of(job.found.per_task().estimate())),
-            ("regret", lambda job: Cell.of(job.found.regret(None))),
+            ("mean", lambda at: Cell.of(at[1].found.chosen.estimate())),
+            ("per task", lambda at: Cell.of(at[1].found.per_task().estimate())),
+            ("regret", lambda at: Cell.of(at[1].found.regret(None))),
         ]
-    columns.append(("D", lambda job: _known(job, lambda c: words.difference(c.differences[c.candidate]))))
-    columns.append(("wins", lambda job: _known(job, words.wins)))
-    if best and _references(comparison) is None:
-        columns.append(("target", lambda job: Cell.of(job.found.target_scores.estimate())))
-        columns.append(("best donor", _best_donor))
-    measure = f" ({comparison.measure}, %, by labels that they never saw)" if best else ""
-    title = f"The searches of this multirun{measure}"
-    strong = [place for place, job in enumerate(comparison.jobs) if job.number in best]
-    return Table.of(title, comparison.jobs, columns, texts, strong)
+    return Table.of("What the searches chose", found, columns, texts=2)
 
 
-def _gap(comparison: Comparison, job: JobRow) -> Cell:
-    """What a job's choice is above the best one; nothing for the best."""
-    return Cell("") if job.number in comparison.best else signed(comparison.vs_best(job))
-
-
-def _best_donor(job: JobRow) -> Cell:
-    unasked = not job.best_donor.tasks and job.found.unscored
-    return Cell("not asked") if unasked else Cell.of(job.best_donor.estimate())
-
-
-def _known(job: JobRow, text: Callable[[Choice], str]) -> str:
+def _known(run: FoundRun, text: Callable[[Choice], str]) -> str:
     """What is said of its choice; a dash where there is none."""
-    choice = job.found.choice(None)
+    choice = run.found.choice(None)
     return "-" if choice is None else text(choice)
 
 
 def legend(comparison: Comparison) -> list[str]:
-    """What the columns mean, and the models that every search is compared with, a line each."""
-    lines = ["D: what the answers hold against it; wins: resamples that the choice wins"]
-    if comparison.best:
-        lines = [
-            "mean: of the one model chosen for all tasks, ^ the best; per task: one for each",
-            "regret: what its mean lacks to the best of all that was tried",
-            *([ERROR] if words.error(comparison.results[0].chosen.estimate()) else []),
-            *lines,
-        ]
-    if alike := not_told_apart(comparison):
-        lines.append(f"not told apart from the best: {alike}")
-    choices = [choice for result in comparison.results if (choice := result.choice(None))]
-    if trust := next((choice.trust for choice in choices if choice.trust), None):
-        lines.insert(
-            0, f"good: how probably it is {words.good(trust)}, LOW below {words.share(words.TRUSTED)}"
+    """What the columns mean, a line each."""
+    lines = []
+    if any(group.reference for group in comparison.groups):
+        lines.append(
+            "mean: over tasks, ^ the best; scores by different measures are never ranked"
         )
-    if references := _references(comparison):
-        lines.append(references)
-    methods = {_method(result) for result in comparison.results}
+        lines.append(
+            f"{_versus([g for g in comparison.groups if g.reference])}: 95 % interval, over the same examples"
+        )
+    results = [run.found for _, run in comparison.searches]
+    choices = [choice for result in results if (choice := result.choice(None))]
+    if trust := next((choice.trust for choice in choices if choice.trust), None):
+        lines.append(
+            f"good: how probably the choice is {words.good(trust)}, LOW below {words.share(words.TRUSTED)}"
+        )
+    if choices:
+        lines.append("D: what the answers hold against it; wins: resamples that the choice wins")
+    if any(result.chosen.tasks for result in results):
+        lines.append(
+            "per task: one model for each; regret: what the mean lacks to the best of all that was tried"
+        )
+        lines += [ERROR] if any(words.error(result.chosen.estimate()) for result in results) else []
+    if unasked := dict.fromkeys(name for result in results for name in result.unscored):
+        lines.append(f"not asked: donor {words.listing(unasked)}")
+    methods = {row.method for row in comparison.rows if row.method}
     if len(methods) > 1 and ADAMMS in methods:
         lines.append(f"{ADAMMS} is AdaMMS' merge")
     return lines
 
 
-def not_told_apart(comparison: Comparison) -> str:
-    """The jobs whose choice is not told apart from the best one: 'job 2, 5 (few examples)'; "" for none."""
-    gaps = comparison.not_told_apart.items()
-    jobs = ", ".join(f"{number}{' (few examples)' * gap.of_few}" for number, gap in gaps)
-    return f"job {jobs}" if jobs else ""
-
-
 def doubts(comparison: Comparison) -> list[str]:
-    """What makes choices over all tasks doubtful, a line for each reason with its jobs."""
-    chosen = {str(job.number): choice for job in comparison.jobs if (choice := job.found.choice(None))}
-    found = where({number: choice.doubts for number, choice in chosen.items()})
-    return [f"job {about(jobs, doubt)}" for doubt, jobs in found.items()]
+    """What makes choices over all tasks doubtful, a line for each reason with its searches."""
+    chosen = {name: choice for name, run in comparison.searches if (choice := run.found.choice(None))}
+    found = where({name: choice.doubts for name, choice in chosen.items()})
+    return [about(searches, doubt) for doubt, searches in found.items()]
 
 
 def failures(comparison: Comparison) -> list[str]:
-    """A sentence for each search without a result."""
+    """A sentence for each run without a result, and for each folder without a run."""
     return [
-        f"job {job.number}: {_state(job)}: {job.error or 'it still runs, or was killed'}"
-        for job in comparison.jobs
-        if job.result is None
-    ]
+        f"run {run.number} ({run.place}): {_state(run)}: {run.error or 'it still runs, or was killed'}"
+        for run in comparison.runs
+        if run.result is None
+    ] + list(comparison.problems)
+
+
+def _state(run: FoundRun) -> str:
+    return "no result" if run.state == "done" else run.state
 
 
 def hyperparameters(comparison: Comparison) -> Table:
-    """All that the chosen models were merged with; without rows if nothing was merged."""
+    """All that the models were merged with; without rows if nothing was merged."""
+    merged: Mapping[str, Result] = {row.name: row.run.found for row in comparison.rows if row.method}
     rows = []
-    for job in comparison.jobs:
-        if merged := job.found.hyperparameters:
-            values = {key: "null" if value is None else value for key, value in merged.parameters.items()}
-            parameters = ", ".join(f"{key}={value}" for key, value in values.items())
-            shares = ", ".join(f"{name}={share:g}" for name, share in merged.shares.items())
-            shares += f", by the schedule {words.schedule(merged.schedule)}" if merged.schedule else ""
-            rows.append((str(job.number), merged.method, shares, parameters or "-"))
-    columns = ("job", "method", "the donors' shares", "parameters")
-    return Table("Hyper-parameters of the chosen models", columns, rows_of(rows), texts=4)
+    for name, found in merged.items():
+        assert found.hyperparameters is not None
+        own = found.hyperparameters
+        values = {key: "null" if value is None else value for key, value in own.parameters.items()}
+        parameters = ", ".join(f"{key}={value}" for key, value in values.items())
+        shares = ", ".join(f"{donor}={share:g}" for donor, share in own.shares.items())
+        shares += f", by the schedule {words.schedule(own.schedule)}" if own.schedule else ""
+        rows.append((name, own.method, shares, parameters or "-"))
+    columns = ("model", "method", "the donors' shares", "parameters")
+    return Table("Hyper-parameters of the models", columns, rows_of(rows), texts=4)
 
 
 def choices(comparison: Comparison) -> Table:
     """The choice for every task, with its score where there are labels; no rows if no search has ended."""
-    tasks = dict.fromkeys(task for result in comparison.results for task in result.choices if task)
+    tasks = dict.fromkeys(task for _, run in comparison.searches for task in run.found.choices if task)
 
-    def chosen(task: str) -> Callable[[JobRow], Cell]:
-        return lambda job: _chosen(job.found, task)
+    def chosen(task: str) -> Callable[[Named], Cell]:
+        return lambda at: _chosen(at[1].found, task)
 
-    told = labels(comparison)
-    columns: list[Column[JobRow]] = [("job", lambda job: str(job.number)), *told]
-    columns += [(task, chosen(task)) for task in tasks]
-    ended = [job for job in comparison.jobs if job.result is not None]
-    return Table.of("The choice for each task", ended, columns, texts=1 + len(told))
+    columns: list[Column[Named]] = [("search", lambda at: at[0]), *((task, chosen(task)) for task in tasks)]
+    return Table.of("The choice for each task", comparison.searches, columns)
 
 
 def _chosen(result: Result, task: str) -> Cell:
     winner, score = result.winner(task), result.scores_of(result.winner(task)).estimate(task)
     text = "-" if winner is None else str(winner)
     return Cell(text if score is None else f"{text}: {words.score(score.value)}", estimate=score)
-
-
-def labels(comparison: Comparison) -> list[tuple[str, Callable[[JobRow], str]]]:
-    """The columns that tell the jobs apart: what varies, and the method if that does not say it."""
-
-    def value(key: str) -> Callable[[JobRow], str]:
-        return lambda job: job.overrides.get(key, "")
-
-    keys = comparison.varying
-    columns = [(key.lstrip("+").rpartition(".")[2], value(key)) for key in keys]
-    if len(keys) > MOST_KEYS:
-        columns = [("overrides", lambda job: _overrides(job, keys))]
-    ended = [job for job in comparison.jobs if job.result is not None]
-    named = all(any(_method(job.found) in read(job) for _, read in columns) for job in ended)
-    if len({_method(job.found) for job in ended}) > 1 and not named:
-        columns.append(("method", lambda job: _method(job.result) if job.result else "-"))
-    return columns
-
-
-def _overrides(job: JobRow, keys: Sequence[str]) -> str:
-    return ", ".join(f"{short(key)}={job.overrides[key]}" for key in keys if key in job.overrides)
-
-
-def _references(comparison: Comparison) -> str | None:
-    """The parents' scores in a line, if they are the same for all searches; None if they differ."""
-    scored = [result for result in comparison.results if result.chosen_score(None) is not None]
-    lines = {
-        "; ".join(
-            [
-                *(
-                    f"{name.removeprefix('the ')} alone {words.estimate(scores.estimate())}"
-                    for name, scores in result.parents.items()
-                ),
-                *(f"donor {name} not asked" for name in result.unscored),
-            ]
-        )
-        for result in scored
-    }
-    return lines.pop() if len(lines) == 1 else None
-
-
-def _method(result: Result) -> str:
-    """The merge's name; "" of a search in existing logs, which merges nothing."""
-    return result.hyperparameters.method if result.hyperparameters else ""
-
-
-def _state(job: JobRow) -> str:
-    return "no result" if job.state == "done" else job.state

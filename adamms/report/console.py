@@ -144,14 +144,17 @@ class Console:
             self._rich.print(Text(words.printable(paragraph)))
 
     def comparison(self, comparison: Comparison) -> None:
-        """Print what the searches of a multirun found, side by side."""
+        """Print the models and the searches side by side, what has no result, and which model is best."""
         self.table(comparison_tables.overview(comparison))
+        self.table(comparison_tables.searches(comparison))
+        for line in (*comparison_tables.legend(comparison), *comparison_tables.unknown(comparison)):
+            self._rich.print(Text(line, style="dim"))
         for line in comparison_tables.doubts(comparison):
             self.warn(line)
-        for line in comparison_tables.legend(comparison):
-            self._rich.print(Text(line, style="dim"))
         for line in comparison_tables.failures(comparison):
             self.warn(line)
+        for verdict in comparison_tables.verdicts(comparison):
+            self._rich.print(Text(words.printable(verdict.text), style="bold"))
 
     def finish(self, folder: Path, loader: str) -> None:
         """Print where the merged model is and, as the last line, the code that loads it.

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from adamms.checkpoint.whole_file import write_whole
+from adamms.report import comparison_csv
 from adamms.report.comparison import Comparison
 from adamms.report.result import RESULT, Result
 
@@ -27,7 +28,7 @@ def write_report(folder: Path, result: Result) -> Path:
 
 
 def write_comparison(comparison: Comparison) -> Path:
-    """Write comparison.html and comparison.json into the multirun's folder.
+    """Write comparison.html, comparison.csv and comparison.json into the comparison's folder.
 
     Returns:
         The path of comparison.html.
@@ -39,4 +40,5 @@ def write_comparison(comparison: Comparison) -> Path:
 
     content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
     write_whole(comparison.folder / "comparison.json", content + "\n")
+    write_whole(comparison.folder / "comparison.csv", comparison_csv.text(comparison))
     return write_whole(comparison.folder / "comparison.html", page(comparison))

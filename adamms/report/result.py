@@ -60,19 +60,22 @@ class Hyperparameters:
         parameters: all of the method's, e.g. {"density": 0.2}.
         shares: donor name -> its share, before a schedule.
         schedule: what made others of the shares, as adamms_recipe.json has it; empty for nothing.
+        fingerprint: of the merged weights; by it a merge and an evaluation of its model belong together.
     """
 
     method: str
     parameters: Mapping[str, Any]
     shares: Mapping[str, float]
     schedule: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
 
     @classmethod
     def of_recipe(cls, record: Mapping[str, Any]) -> "Hyperparameters":
         """Those that adamms_recipe.json records."""
         method = record["method"]
         schedule = dict(record.get("schedule", {}))
-        return cls(method["name"], dict(method["parameters"]), dict(record["coefficients"]), schedule)
+        shares, fingerprint = dict(record["coefficients"]), str(record.get("fingerprint", ""))
+        return cls(method["name"], dict(method["parameters"]), shares, schedule, fingerprint)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Result:
         selection: the label-free choice, per task and overall.
         cost: what the search asked for.
         evaluation: scores by labels, made after the choice.
-        scores: of a model that was evaluated by itself (mode=evaluate).
+        evaluated: the folder of a model that was evaluated by itself (mode=evaluate).
+        scores: of that model.
         lmms_eval: what lmms-eval found of the model in `folder`, or of the one evaluated by itself.
         answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
@@ -124,6 +128,7 @@ class Result:
     selection: Annotated[Selection, OwnJson()] | None = None
     cost: Cost | None = None
     evaluation: Annotated[Evaluation, OwnJson()] | None = None
+    evaluated: Path | None = None
     scores: Annotated[Scores, OwnJson()] | None = None
     lmms_eval: Annotated[LmmsResults, OwnJson()] | None = None
     answered: tuple[Answered, ...] = ()

@@ -1,32 +1,42 @@
-"""mode=compare: how the searches of a multirun compare; a multirun ends with it, too."""
+"""mode=compare: runs of all kinds side by side; a multirun ends with it, too."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
-from adamms.report.comparison import RECORD, Comparison, gather
+from adamms.report.comparison import Comparison
 from adamms.report.console import Console
+from adamms.report.pairing import gather
 from adamms.report.report import write_comparison
 from adamms.report.result import Result
+from adamms.report.run_folders import COMPARED
 
 
-def compare(run: Run, console: Console, folder: Path) -> Result:
-    """Compare jobs that went on when the command that queued them was interrupted.
+def compare(run: Run, console: Console, folder: Path | Sequence[Path], reference: str | None) -> Result:
+    """Compare what is in one folder or in several, each of a run, of a multirun, or with those below.
 
     Args:
-        folder: of the multirun.
+        folder: where to look. The comparison of one folder goes into it, that of several into the output.
+        reference: (part of) the name of the model that differences are to; None for the best.
 
     Raises:
-        AdammsError: a folder without searches, or with records that cannot be read.
+        AdammsError: folders without anything to compare, records that cannot be read, or a reference that no
+            model or several are called.
     """
-    comparison = gather(folder)
-    if not comparison.jobs:
-        raise AdammsError(f"{folder}: no searches of a multirun are in it; expected NUMBER/{RECORD}")
+    folders = [folder] if isinstance(folder, Path) else list(folder)
+    comparison = gather(folders, folders[0] if len(folders) == 1 else run.output, reference)
+    if not comparison.rows:
+        expected = f"expected folders of runs of mode={', '.join(COMPARED)}, of lmms-eval, or of multiruns"
+        told = "; ".join(
+            (*comparison.problems, *(f"{run.place}: {run.error or run.state}" for run in comparison.runs))
+        )
+        raise AdammsError(f"nothing to compare: {told or 'no folder'}; {expected}")
     show(comparison, console)
-    return Result(title=f"Comparison of {folder}")
+    return Result(title=f"Comparison of {', '.join(map(str, folders))}")
 
 
 def show(comparison: Comparison, console: Console) -> None:
-    """Print the table, and write the comparison into the multirun's folder."""
+    """Print the table, and write the comparison's files."""
     console.comparison(comparison)
     console.say(f"comparison: {write_comparison(comparison)}")

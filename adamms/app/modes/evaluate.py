@@ -5,7 +5,7 @@ from dataclasses import replace
 from adamms.app.asker import check_asked, collect, live_checkpoint, tell_of_store
 from adamms.app.given_model import given_model
 from adamms.app.lmms import add_lmms, check_lmms
-from adamms.app.output import write_evaluation, write_lines
+from adamms.app.output import settings_text, write_evaluation, write_lines
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
@@ -41,7 +41,9 @@ def evaluate(run: Run, console: Console) -> Result:
         donors=model.donors,
         method=", ".join(f"{key}={value}" for key, value in model.merge.items()),
         hyperparameters=model.hyperparameters,
+        evaluated=checkpoint.folder.resolve(),
         notes=(f"Model: {checkpoint.folder}",),
+        config=settings_text(run),
     )
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)

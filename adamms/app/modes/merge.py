@@ -5,7 +5,7 @@ from dataclasses import replace
 from adamms.app.distance import distances, verify
 from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
-from adamms.app.output import Output, result_of, write_json
+from adamms.app.output import Output, result_of, settings_text, write_json
 from adamms.app.settings import Run
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -32,6 +32,7 @@ def merge(run: Run, console: Console) -> Result:
         hyperparameters=Hyperparameters.of_recipe(merges.record()),
         folder=folder,
         load=output.load,
+        config=settings_text(run),
     )
     console.say(f"report: {write_report(run.output, result)}")
     output.finish()

@@ -1,8 +1,9 @@
-"""The page of a multirun: its searches in a table, with their curves over each other.
+"""The page of a comparison: which model is best, all models in a table, the searches' curves over each other.
 
-Arranges what `comparison_tables` says. Every job's own page is a link.
+Arranges what `comparison_tables` says. Every run's own page is a link.
 """
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,115 +11,110 @@ from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import comparison_tables, words
-from adamms.report.comparison import Comparison, JobRow
+from adamms.report.comparison import Comparison
+from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
-from adamms.report.page.render import Fact, render
+from adamms.report.page.intervals import intervals
+from adamms.report.page.render import render
+from adamms.report.run_folders import FoundRun
 from adamms.report.tables import Column, Table
 
 SCRIPTS = ("page.js", "jobs.js")
 COLOURS = 10  # of the style sheet; then they come again
 DASHES = 3
 WIDTH = 720.0
+# Mode of a run -> what it is called, one and many.
+KINDS = {
+    "search": ("search", "searches"),
+    "merge": ("merge", "merges"),
+    "evaluate": ("evaluation", "evaluations"),
+    "lmms_eval": ("result of lmms-eval", "results of lmms-eval"),
+}
+Named = Sequence[tuple[str, FoundRun]]
 
 
 def page(comparison: Comparison) -> str:
-    """The page of a multirun: one HTML file."""
-    names = _names(comparison)
-    axes: dict[str, list[int]] = {}  # key of the only axis -> places of the jobs
+    """The page: one HTML file."""
+    axes: dict[str, list[int]] = {}  # key of the only axis -> places of the searches
     apart = []
-    for place, job in enumerate(comparison.jobs):
-        if job.result is not None:
-            axis = job.result.axis
-            axes.setdefault(axis, []).append(place) if axis is not None else apart.append(names[place])
+    for place, (name, run) in enumerate(comparison.searches):
+        axis = run.found.axis
+        axes.setdefault(axis, []).append(place) if axis is not None else apart.append(name)
+    overview = comparison_tables.overview(comparison, wide=True)
     context = {
-        "title": f"{len(comparison.jobs)} searches compared",
+        "title": _title(comparison),
         "folder": str(comparison.folder),
-        "facts": _facts(comparison, names),
-        "overview": comparison_tables.overview(comparison),
-        "links": {i: link for i, job in enumerate(comparison.jobs) if (link := _link(comparison, job))},
+        "verdicts": comparison_tables.verdicts(comparison),
+        "intervals": [
+            intervals(group) for group in comparison.groups if group.reference and len(group.rows) > 1
+        ],
+        "overview": overview,
+        "links": _links(comparison, [row.scored or row.run for row in comparison.rows]),
+        "unknown": comparison_tables.unknown(comparison),
         "doubts": comparison_tables.doubts(comparison),
         "legend": [line.replace("^", "★") for line in comparison_tables.legend(comparison)],
         "failures": comparison_tables.failures(comparison),
-        "charts": [_chart(comparison, names, axis, places) for axis, places in axes.items()],
+        "charts": [_chart(comparison.searches, axis, places) for axis, places in axes.items()],
         "apart": apart,
+        "searches": comparison_tables.searches(comparison),
+        "search_links": _links(comparison, [run for _, run in comparison.searches]),
         "choices": comparison_tables.choices(comparison),
         "hyperparameters": comparison_tables.hyperparameters(comparison),
-        "jobs": _jobs(comparison),
+        "runs": _runs(comparison),
+        "run_links": _links(comparison, comparison.runs),
     }
     return render("comparison.html", context, SCRIPTS)
 
 
-def _names(comparison: Comparison) -> list[str]:
-    """What tells each search from the others, in the table's words."""
-    labels, names = comparison_tables.labels(comparison), []
-    for job in comparison.jobs:
-        told = ", ".join(text for _, read in labels if (text := read(job)))
-        names.append(f"job {job.number}" + (f": {told}" if told else ""))
-    return names
+def _title(comparison: Comparison) -> str:
+    """What is compared: '4 searches, 1 merge and 8 evaluations'."""
+    modes = [run.mode for run in comparison.runs if run.result is not None]
+    counts = [(modes.count(mode), *forms) for mode, forms in KINDS.items()]
+    return words.listing(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
 
 
-def _facts(comparison: Comparison, names: Sequence[str]) -> list[Fact]:
-    facts = []
-    best = [place for place, job in enumerate(comparison.jobs) if job.number in comparison.best]
-    if best:
-        first = comparison.jobs[best[0]]
-        equal = f", and {len(best) - 1} more" if len(best) > 1 else ""
-        alike = comparison_tables.not_told_apart(comparison)
-        level = f"; not told apart: {alike}" if alike else ""
-        said, error = f"chosen by {names[best[0]]}{equal}{level}", words.error(first.found.chosen.estimate())
-        facts.append(
-            Fact(
-                f"Highest mean {comparison.measure}, by labels", words.score(first.score), said, "good", error
-            )
-        )
-        choice = first.found.choice(None)
-        if choice is not None:
-            said = f"good with a probability of {words.probability(choice.trust)}" if choice.trust else ""
-            low = choice.trust is not None and words.is_low(choice.trust)
-            facts.append(Fact("That choice", str(choice.candidate), said, "bad" if low else ""))
-    ended = len(comparison.results)
-    others = len(comparison.jobs) - ended
-    said = f"{others} without a result" if others else "all have ended"
-    facts.append(Fact("Searches", str(ended), said, "bad" if others else ""))
-    seconds = [job.seconds for job in comparison.jobs if job.seconds is not None]
-    if seconds:
-        facts.append(Fact("Time of all jobs", words.seconds(sum(seconds)), "added up"))
-    return facts
+def _links(comparison: Comparison, runs: Sequence[FoundRun]) -> dict[int, str]:
+    """Place -> the run's own page, from the comparison's folder; without those that have none."""
+    found = {}
+    for place, run in enumerate(runs):
+        file = run.output / "report.html"
+        if file.is_file():
+            found[place] = quote(os.path.relpath(file, comparison.folder.resolve()).replace(os.sep, "/"))
+    return found
 
 
-def _link(comparison: Comparison, job: JobRow) -> str:
-    """From the multirun's folder to the job's own page; "" where there is none."""
-    file = job.output / "report.html"
-    return quote(os.path.relpath(file, comparison.folder).replace(os.sep, "/")) if file.is_file() else ""
-
-
-def _jobs(comparison: Comparison) -> Table:
-    columns: list[Column[JobRow]] = [
-        ("job", lambda job: str(job.number)),
-        ("state", lambda job: job.state),
-        ("overrides", lambda job: ", ".join(f"{key}={value}" for key, value in job.overrides.items())),
-        ("output", lambda job: str(job.output)),
-        ("seconds", lambda job: words.fixed(job.seconds, 1)),
+def _runs(comparison: Comparison) -> Table:
+    columns: list[Column[FoundRun]] = [
+        ("run", lambda run: str(run.number)),
+        ("mode", lambda run: run.mode or "-"),
+        ("state", lambda run: run.state),
+        ("overrides", lambda run: ", ".join(f"{key}={value}" for key, value in run.overrides.items())),
+        ("output", lambda run: str(run.output)),
+        ("seconds", lambda run: words.fixed(run.seconds, 1)),
     ]
-    return Table.of("The jobs", comparison.jobs, columns, texts=4)
+    return Table.of("The runs", comparison.runs, columns, texts=5)
 
 
-def _chart(comparison: Comparison, names: Sequence[str], axis: str, places: Sequence[int]) -> Chart:
-    """The searches along one axis: mean scores above, where there are any, D below; each choice is marked."""
-    scores = Panel(f"mean {comparison.measure} (%)", (), ceiling=100.0)
-    differences = Panel("D", (), from_zero=True)
+def _chart(searches: Named, axis: str, places: Sequence[int]) -> Chart:
+    """The searches along one axis: mean scores above, a panel per measure; D below, a panel per signal."""
+    scores, differences = dict[str, Panel](), dict[str, Panel]()
     for place in places:
-        result = comparison.jobs[place].result
-        choice = result.choice(None) if result else None
-        if result is not None and choice is not None:
-            kind = f"j{place} c{place % COLOURS} s{place % DASHES}"
+        name, run = searches[place]
+        result, choice = run.found, run.found.choice(None)
+        assert choice is not None
+        kind = f"j{place} c{place % COLOURS} s{place % DASHES}"
+        found = of_search(run)
+        if found is not None:
+            measure = found[0].measure
+            panel = scores.get(measure, Panel(f"mean {measure} (%)", (), ceiling=100.0))
             values = {candidate: result.score(candidate, None) for candidate in result.grid}
-            scores = _added(scores, names[place], kind, axis, choice.candidate, values)
-            known = {c: value for c, value in choice.differences.items() if c != result.several}
-            differences = _added(differences, names[place], kind, axis, choice.candidate, known)
-    if scores.series:
-        differences = replace(differences, told=len(places) == 1, digits=0)
-    panels = [panel for panel in (scores, differences) if panel.series]
+            scores[measure] = _added(panel, name, kind, axis, choice.candidate, values)
+        signal = _signal(run)
+        panel = differences.get(signal, Panel("D", (), from_zero=True))
+        known = {c: value for c, value in choice.differences.items() if c != result.several}
+        differences[signal] = _added(panel, name, kind, axis, choice.candidate, known)
+    below = [_labelled(panel, signal, differences, len(scores)) for signal, panel in differences.items()]
+    panels = [panel for panel in (*scores.values(), *below) if panel.series]
     stops = sorted({x for panel in panels for series in panel.series for x, _ in series.points})
     return Chart(
         "All searches" if axis == ALPHA else f"Searches over {short(axis)}",
@@ -126,9 +122,25 @@ def _chart(comparison: Comparison, names: Sequence[str], axis: str, places: Sequ
         short(axis),
         [(stop, f"{stop:.10g}") for stop in stops],
         WIDTH,
-        [260.0, 130.0][: len(panels)],
+        [260.0 if panel in scores.values() else 130.0 for panel in panels],
         panels,
     )
+
+
+def _signal(run: FoundRun) -> str:
+    """What D is of a search, with how many examples it sums over: D of another signal is another quantity."""
+    search, choice = run.settings.get("search") or {}, run.found.choice(None)
+    assert choice is not None
+    own = {key: search.get(key) for key in ("signal", "difference", "smoothing")}
+    return json.dumps([own, choice.because, choice.compared, choice.examples], sort_keys=True)
+
+
+def _labelled(panel: Panel, signal: str, signals: Mapping[str, Panel], scores: int) -> Panel:
+    """With the signal's name beside D where there are several of them."""
+    own = json.loads(signal)[0]["signal"] or {}
+    name = f"{str(own.get('_target_', '')).rpartition('.')[2].lower()} {own.get('rule', '')}".strip()
+    label = f"D, {name}" if len(signals) > 1 and name else "D"
+    return replace(panel, label=label, told=not scores or len(panel.series) == 1, digits=0)
 
 
 def _added(

@@ -1,4 +1,4 @@
-// The comparison: a job that is pointed at, in the table or beside the curves, stands out among the curves.
+// The comparison: a search that is pointed at, in the table or beside the curves, stands out among the curves.
 "use strict";
 (() => {
   const pictures = [...document.querySelectorAll(".together")];
@@ -16,7 +16,7 @@
     element.addEventListener("focusin", () => only(number));
     element.addEventListener("focusout", () => only(null));
   };
-  for (const row of document.querySelectorAll("#overview tbody tr")) watch(row, row.dataset.row);
+  for (const row of document.querySelectorAll("#searches tbody tr")) watch(row, row.dataset.row);
   for (const line of document.querySelectorAll(".together .legend .line")) {
     const item = line.closest("li");
     item.tabIndex = 0;

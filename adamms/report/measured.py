@@ -1,0 +1,161 @@
+"""What a run has measured of a model, by one measure.
+
+Scores of different scorers or metrics are never compared, nor those of other tasks.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import sqrt
+
+from adamms.errors import AdammsError
+from adamms.evaluate.estimate import Estimate
+from adamms.evaluate.evaluation import PERCENT, Scores
+from adamms.evaluate.lmms.results import RESULTS, LmmsResults, Metric, read_results
+from adamms.report.result import Result
+from adamms.report.run_folders import FoundRun
+
+Asked = Mapping[str, str]  # example id -> what was asked and what is right
+CLOSE = 1e-6  # that a mean of rounded numbers may be away from what lmms-eval says
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Scores of one model by one measure.
+
+    Args:
+        measure: e.g. "accuracy".
+        how: the scorer's settings, or "" of a metric.
+        scores: per task; in percent where `percent`, else in the metric's own unit.
+        asked: what the examples were.
+        errors: task -> standard error, where lmms-eval says it and no scores of single examples do.
+        less_is_better: as of an error rate.
+        percent: whether the scores are shares.
+    """
+
+    measure: str
+    how: str
+    scores: Scores
+    asked: Asked = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
+    less_is_better: bool = False
+    percent: bool = True
+
+    @property
+    def key(self) -> tuple[str, str, tuple[str, ...]]:
+        """The same of scores that may be compared."""
+        return self.measure, self.how, tuple(sorted(self.scores.tasks))
+
+    @property
+    def examples(self) -> int:
+        """How many it was measured on, where that is known."""
+        return sum(map(len, self.scores.points.values()))
+
+    def estimate(self, task: str | None = None) -> Estimate | None:
+        """A score with its error, on a task or with None the mean over tasks."""
+        found = self.scores.estimate(task)
+        if found is None or found.error is not None:
+            return found
+        errors = [self.errors.get(each) for each in (self.scores.tasks if task is None else [task])]
+        known = [error for error in errors if error is not None]
+        whole = len(known) == len(errors)
+        return replace(found, error=sqrt(sum(error**2 for error in known)) / len(errors) if whole else None)
+
+    def less(self, other: "Measured", task: str | None = None) -> Estimate | None:
+        """What it is above another one: with its interval where `incomparable` says nothing."""
+        found = self.scores.estimate(task, less=other.scores)
+        return replace(found, error=None, interval=None) if found and self.incomparable(other) else found
+
+    def incomparable(self, other: "Measured") -> str:
+        """Why nobody can say how exact the difference is; "" where it can be said."""
+        for each in (self, other):
+            if any(len(each.scores.points.get(task, ())) < 2 for task in each.scores.tasks):
+                return "there are no scores of single examples"
+        mine, theirs = (
+            {(task, example) for task, points in each.scores.points.items() for example in points}
+            for each in (self, other)
+        )
+        if mine != theirs:
+            return f"other examples: of {len(mine)} and {len(theirs)} they share {len(mine & theirs)}"
+        both = self.asked.keys() & other.asked.keys()
+        if other_words := sum(self.asked[example] != other.asked[example] for example in both):
+            return f"other examples: {other_words} of the same names ask something else"
+        return ""
+
+
+def of_search(run: FoundRun) -> tuple[Measured, dict[str, Measured]] | None:
+    """What a search has measured of its choice, and of the parents; None without labels."""
+    result = run.found
+    if not result.chosen.tasks:
+        return None
+    frame = _frame(run)
+    return replace(frame, scores=result.chosen), {
+        name: replace(frame, scores=scores) for name, scores in result.parents.items()
+    }
+
+
+def of_evaluation(run: FoundRun) -> list[Measured]:
+    """What mode=evaluate or lmms-eval has measured of one model."""
+    result = run.found
+    own = [] if result.scores is None else [replace(_frame(run), scores=result.scores)]
+    return own if result.lmms_eval is None else own + _by_lmms_eval(_with_samples(result.lmms_eval))
+
+
+def _frame(run: FoundRun) -> Measured:
+    """By which measure a run scores answers, and what it asked."""
+    scorer = (run.settings.get("evaluate") or {}).get("scorer") or {}
+    return Measured(
+        run.found.measure or "score", json.dumps(scorer, sort_keys=True), Scores({}), _asked(run.found)
+    )
+
+
+def _asked(result: Result) -> dict[str, str]:
+    """Pictures are known by their file's name."""
+    found = {}
+    for one in result.answered:
+        e = one.example
+        found[e.id] = json.dumps([e.question, one.label, None if e.image is None else e.image.name])
+    return found
+
+
+def _with_samples(found: LmmsResults) -> LmmsResults:
+    """The results with their samples, which are in lmms-eval's own files; without, if those are gone."""
+    files = sorted(found.folder.rglob(f"*{RESULTS}")) if not found.samples else []
+    if not files:
+        return found
+    try:
+        return read_results(files[-1], found.folder, found.version)
+    except AdammsError:
+        return found
+
+
+def _by_lmms_eval(found: LmmsResults) -> list[Measured]:
+    """A measure for every metric, over its tasks; without groups of tasks where the tasks are there."""
+    metrics: dict[str, list[Metric]] = {}
+    for metric in found.metrics:
+        name = metric.name if metric.filter == "none" else f"{metric.name}, {metric.filter}"
+        metrics.setdefault(f"lmms-eval {name}", []).append(metric)
+    return [_metric(found, name, own) for name, own in metrics.items()]
+
+
+def _metric(found: LmmsResults, name: str, metrics: list[Metric]) -> Measured:
+    """In percent if every sample's score is in [0, 1] and the metric is their mean; else in its own unit."""
+    some = [metric for metric in metrics if metric.samples] or metrics
+    points, asked = dict[str, dict[str, float]](), dict[str, str]()
+    for metric in some:
+        for sample in found.samples:
+            if sample.task == metric.task and metric.name in sample.scores:
+                id = f"{sample.task} {sample.number}"
+                points.setdefault(metric.task, {})[id] = sample.scores[metric.name]
+                asked[id] = json.dumps([sample.question, sample.target])
+    less = any(metric.higher_is_better is False for metric in some)
+    if all(_is_mean(metric, points.get(metric.task, {})) for metric in some):
+        return Measured(name, "", Scores.of(points), asked, less_is_better=less)
+    errors = {metric.task: metric.stderr for metric in some if metric.stderr is not None}
+    values = Scores({metric.task: metric.value for metric in some})
+    return Measured(f"{name}, its own unit", "", values, asked, errors, less, percent=False)
+
+
+def _is_mean(metric: Metric, points: Mapping[str, float]) -> bool:
+    shares = points and all(0 <= value <= 1 for value in points.values())
+    return bool(shares) and abs(sum(points.values()) / len(points) - metric.value) < CLOSE * PERCENT

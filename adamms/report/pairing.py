@@ -1,0 +1,147 @@
+"""What belongs together among runs: a merge and the evaluations of its model, scores that may be compared.
+
+By the model's folder, or else by the fingerprint of its weights. Reads runs through `run_folders`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from adamms.errors import AdammsError
+from adamms.report.comparison import Comparison, Group, Row, mean
+from adamms.report.comparison_names import named, told_apart
+from adamms.report.measured import Measured, of_evaluation, of_search
+from adamms.report.run_folders import FoundRun, find
+
+
+def gather(folders: Sequence[Path], output: Path, reference: str | None = None) -> Comparison:
+    """Read what runs left, and pair merges with the evaluations of their models.
+
+    Args:
+        folders: of runs, of multiruns, or with either somewhere below.
+        output: where the comparison will go.
+        reference: (part of) the name of the model that differences are to; None for the best by each measure.
+
+    Raises:
+        AdammsError: a record that cannot be read, or a reference that no model or several are called.
+    """
+    runs, problems = find(folders)
+    groups: dict[object, list[Row]] = {}
+    for row in named([*_models(runs), *_parents(runs)]):
+        groups.setdefault(row.scores.key if row.scores else None, []).append(row)
+    scored = [own for key, rows in groups.items() if key is not None for own in _by_examples(rows)]
+    told = _measures(scored)
+    made = [_group(name, own) for name, own in zip(told, scored, strict=True)]
+    if None in groups:
+        made.append(Group("", tuple(groups[None])))
+    if reference is not None:
+        made = _with_reference(made, reference)
+    searched = [Row("", run) for run in runs if run.found.selection is not None]
+    searches = tuple((row.name, row.run) for row in named(searched))
+    return Comparison(output, runs, tuple(made), searches, problems)
+
+
+def _by_examples(rows: Sequence[Row]) -> list[list[Row]]:
+    """The rows by the examples of their scores, if some model was measured on several sets of them."""
+    makers = [id(row.made) for row in rows if row.made]
+    if len(set(makers)) == len(makers):
+        return [list(rows)]
+    sets: list[list[Row]] = []
+    for row in rows:
+        alike = (s for s in sets if row.scores and s[0].scores and not row.scores.incomparable(s[0].scores))
+        own = next(alike, None)
+        if own is None:
+            sets.append([row])
+        else:
+            own.append(row)
+    return sets
+
+
+def _models(runs: Sequence[FoundRun]) -> Iterator[Row]:
+    """Every model that was written or chosen, with each of its scores, then those only evaluated."""
+    makers = [run for run in runs if run.result is not None and run.mode in ("search", "merge")]
+    others = [run for run in runs if run.result is not None and run.mode not in ("search", "merge")]
+    evaluations = [(run, measured) for run in others for measured in of_evaluation(run)]
+    paired = set[int]()
+    for maker in makers:
+        own = [(run, m) for run, m in evaluations if _same_folder(run, maker)]
+        paired |= {id(run) for run, _ in own}
+        if not own:
+            alike = [(run, m) for run, m in evaluations if _same_weights(run, maker)]
+            paired |= {id(run) for run, _ in alike}
+            own = [each for n, each in enumerate(alike) if not any(_same(each[1], m) for _, m in alike[:n])]
+        alone = [(maker, measured) for measured in of_evaluation(maker)]  # of lmms-eval
+        if found := of_search(maker):
+            # Scores on the same examples by an evaluation of its own say the same.
+            again = any(_same(m, found[0]) for _, m in own)
+            alone += [] if again else [(maker, found[0])]
+        yield from (Row("", maker, run, measured) for run, measured in (*alone, *own))
+        if not alone and not own:
+            yield Row("", maker)
+    yield from (Row("", None, run, measured) for run, measured in evaluations if id(run) not in paired)
+
+
+def _same(one: Measured, other: Measured) -> bool:
+    """Whether the same was measured on the same examples."""
+    return one.key == other.key and not one.incomparable(other)
+
+
+def _same_folder(run: FoundRun, maker: FoundRun) -> bool:
+    place = run.found.evaluated
+    return place is not None and maker.model is not None and place.expanduser().resolve() == maker.model
+
+
+def _same_weights(run: FoundRun, maker: FoundRun) -> bool:
+    mine, theirs = (each.found.hyperparameters for each in (run, maker))
+    if mine is None or theirs is None or not mine.fingerprint:
+        return False
+    return mine.fingerprint == theirs.fingerprint
+
+
+def _parents(runs: Sequence[FoundRun]) -> Iterator[Row]:
+    """The target and the donors, each once for all searches that give it the same scores."""
+    seen: list[tuple[str, Measured]] = []
+    for run in runs:
+        found = of_search(run) if run.result is not None else None
+        for name, measured in found[1].items() if found else ():
+            called = f"{name.removeprefix('the ')} alone"
+            if not any(called == other and measured == same for other, same in seen):
+                seen.append((called, measured))
+                yield Row(called, None, run, measured, parent=True)
+
+
+def _measures(groups: Sequence[Sequence[Row]]) -> list[str]:
+    """The measures' names; where some are the same, with how many examples, or with the tasks."""
+    found = [group[0].scores for group in groups]
+    plain = [each.measure for each in found if each]
+    examples = [f"{each.measure} on {each.examples} examples" for each in found if each]
+    tasks = [f"{each.measure} of {', '.join(each.scores.tasks)}" for each in found if each]
+    told = []
+    for ways in zip(plain, examples, tasks, strict=True):
+        counts = (names.count(way) for names, way in zip((plain, examples, tasks), ways, strict=True))
+        told.append(next((way for way, count in zip(ways, counts, strict=True) if count == 1), ways[1]))
+    return told
+
+
+def _group(measure: str, rows: Sequence[Row]) -> Group:
+    sign = 1 if rows[0].scores and rows[0].scores.less_is_better else -1
+    ranked = tuple(sorted(told_apart(rows), key=lambda row: sign * mean(row)))
+    return Group(measure, ranked, ranked[0])
+
+
+def _with_reference(groups: Sequence[Group], reference: str) -> list[Group]:
+    """With differences to the model of this name, or the only one whose name has it as a part."""
+    made, names = list[Group](), list[str]()
+    for group in groups:
+        rows = group.rows if group.reference else ()
+        found = [row for row in rows if row.name == reference] or [
+            row for row in rows if reference in row.name
+        ]
+        names += [row.name for row in rows]
+        made.append(replace(group, reference=found[0]) if len(found) == 1 else group)
+    if all(new is old for new, old in zip(made, groups, strict=True)):
+        listed = ", ".join(dict.fromkeys(names))
+        raise AdammsError(
+            f"mode.reference={reference}: not the name of exactly one model; there are: {listed}"
+        )
+    return made

@@ -223,9 +223,7 @@ def legend(comparison: Comparison) -> list[str]:
     """What the columns mean, a line each."""
     lines = []
     if any(group.reference for group in comparison.groups):
-        lines.append(
-            "mean: over tasks, ^ the best; scores by different measures are never ranked"
-        )
+        lines.append("mean: over tasks, ^ the best; scores by different measures are never ranked")
         lines.append(
             f"{_versus([g for g in comparison.groups if g.reference])}: 95 % interval, over the same examples"
         )

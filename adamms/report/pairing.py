@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from adamms.errors import AdammsError
-from adamms.report.comparison import Comparison, Group, Row, mean
+from adamms.report.comparison import Comparison, Group, Row, mean, typed
 from adamms.report.comparison_names import named, told_apart
 from adamms.report.measured import Measured, of_evaluation, of_search
 from adamms.report.run_folders import FoundRun, find
@@ -69,7 +69,7 @@ def _models(runs: Sequence[FoundRun]) -> Iterator[Row]:
         if not own:
             alike = [(run, m) for run, m in evaluations if _same_weights(run, maker)]
             paired |= {id(run) for run, _ in alike}
-            own = [each for n, each in enumerate(alike) if not any(_same(each[1], m) for _, m in alike[:n])]
+            own = [each for n, each in enumerate(alike) if not any(_again(each, e) for e in alike[:n])]
         alone = [(maker, measured) for measured in of_evaluation(maker)]  # of lmms-eval
         if found := of_search(maker):
             # Scores on the same examples by an evaluation of its own say the same.
@@ -79,6 +79,11 @@ def _models(runs: Sequence[FoundRun]) -> Iterator[Row]:
         if not alone and not own:
             yield Row("", maker)
     yield from (Row("", None, run, measured) for run, measured in evaluations if id(run) not in paired)
+
+
+def _again(one: tuple[FoundRun, Measured], other: tuple[FoundRun, Measured]) -> bool:
+    """Whether two evaluations of the same weights are the same evaluation."""
+    return _same(one[1], other[1]) and typed(one[0]) == typed(other[0])
 
 
 def _same(one: Measured, other: Measured) -> bool:
@@ -141,7 +146,5 @@ def _with_reference(groups: Sequence[Group], reference: str) -> list[Group]:
         made.append(replace(group, reference=found[0]) if len(found) == 1 else group)
     if all(new is old for new, old in zip(made, groups, strict=True)):
         listed = ", ".join(dict.fromkeys(names))
-        raise AdammsError(
-            f"mode.reference={reference}: not the name of exactly one model; there are: {listed}"
-        )
+        raise AdammsError(f"mode.reference={reference}: not the name of one model; there are: {listed}")
     return made

@@ -174,10 +174,10 @@ def _by_lmms_eval(file: Path) -> FoundRun:
     """What lmms-eval has left, where nobody of ours ran it."""
     run = FoundRun(file.parent, mode="lmms_eval")
     try:
-        arguments = json.loads(file.read_text(encoding="utf-8"))["config"]["model_args"]
+        arguments = json.loads(file.read_text(encoding="utf-8"))["config"].get("model_args") or ""
         if not isinstance(arguments, Mapping):
             arguments = dict(part.partition("=")[::2] for part in str(arguments).split(","))
-        model = Path(str(arguments.get("pretrained") or arguments.get("model") or "model"))
+        model = Path(str(arguments.get("pretrained") or arguments.get("model") or file.parent))
         found = read_results(file, file.parent, "")
     except (OSError, ValueError, LookupError, TypeError, AdammsError) as error:
         return replace(run, error=f"{file}: not results as lmms-eval writes them ({error})")

@@ -22,7 +22,7 @@ SMALL = [
 
 def table(out: str) -> list[str]:
     """What is printed of the comparison, without the paths."""
-    lines = out[out.index("The searches of this multirun") :].splitlines()
+    lines = out[re.search(r"^\d+ models", out, re.MULTILINE).start() :].splitlines()
     return [line for line in lines if not line.startswith("comparison: ")]
 
 
@@ -57,21 +57,20 @@ def test_a_recipe_ends_with_a_table_and_a_failed_job_is_in_it(run, talkative: Pa
     assert max(len(line) for line in printed if not line.startswith("warning: ")) <= 80
     content = json.loads((sweep / "comparison.json").read_text())
     assert content["varying"] == ["tune"]
-    assert [job["state"] for job in content["jobs"]] == ["done", "failed", "done"]
-    assert 0 in content["best"]
+    assert [found["state"] for found in content["runs"]] == ["done", "failed", "done"]
+    best = content["groups"][0]["best"]
     for number, method in ((0, "linear"), (2, "slerp")):
         evaluation = json.loads((sweep / f"{number}/evaluation.json").read_text())
-        numbers = content["jobs"][number]["found"]["numbers"]
+        numbers = content["runs"][number]["found"]["numbers"]
         assert numbers["all_alpha"] == 0.4
-        assert numbers["all_score"] == evaluation["candidates"]["0.4"]["mean"]
-        mark = "^" if number in content["best"] else ""
-        row = next(line for line in printed if line.startswith(f"{number}   {method}"))
+        assert numbers["all_score"] == pytest.approx(evaluation["candidates"]["0.4"]["mean"])
+        mark = "^" if method in best else ""
+        row = next(line for line in printed if line.startswith(f"{method} "))
         assert f"{numbers['all_score']:.1f}{mark}" in row.split()
-        assert row.split()[3] == f"{100 * numbers['all_probability']:.0f}%"
-    assert content["jobs"][0]["found"]["numbers"]["all_score"] == 50.0
-    assert any(line.startswith("1   ties") and "failed" in line for line in printed)
-    assert any("job 1: failed: merge=ties needs an ancestor" in line for line in printed)
-    assert "3 searches compared" in (sweep / "comparison.html").read_text()
+        assert f"{100 * numbers['all_probability']:.0f}%" in row.split()
+    assert content["runs"][0]["found"]["numbers"]["all_score"] == 50.0
+    assert any("run 1 (sweep/1): failed: merge=ties needs an ancestor" in line for line in printed)
+    assert "2 searches" in (sweep / "comparison.html").read_text()
     links = re.findall(r'href="([^#"]+html)"', (sweep / "comparison.html").read_text())
     assert set(links) == {"0/report.html", "2/report.html"}
     assert all((sweep / link).is_file() for link in links)
@@ -90,18 +89,39 @@ def test_a_job_in_a_process_of_its_own_is_compared(run, talkative: Path, tmp_pat
         "hydra/launcher=local",
     )
     assert done.status == 0, done.err
-    assert table(done.out)[1].split() == ["job", "chosen", "good", "D", "wins"]
-    [job] = json.loads((sweep / "comparison.json").read_text())["jobs"]
+    assert ["search", "chosen", "good", "D", "wins"] in [line.split() for line in table(done.out)]
+    [job] = json.loads((sweep / "comparison.json").read_text())["runs"]
     selection = json.loads((sweep / "0/selection.json").read_text())
     assert job["overrides"]["search.signal.rule"] == "either"
     assert job["found"]["selection"] == selection
 
 
-def test_a_multirun_of_merges_and_a_single_run_end_as_they_are(run, talkative: Path, tmp_path: Path) -> None:
+def test_merges_and_evaluations_end_with_their_comparison_and_are_paired(
+    run, talkative: Path, tmp_path: Path
+) -> None:
+    data = [*SMALL[1:], "data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=2)}"]
+    merges, evaluations = tmp_path / "merges", tmp_path / "evaluations"
+    done = run("-m", "mode=merge", *pair(talkative), "merge.alpha=0.2,0.6", f"hydra.sweep.dir={merges}")
+    assert done.status == 0, done.err
+    assert "2 models\n" in done.out
+    folders = ",".join(str(merges / str(number) / "model") for number in (0, 1))
+    typed = (f"model_folder={folders}", "evaluate=accuracy,token_f1", *data[:2], *data[3:])
+    done = run("-m", "mode=evaluate", *typed, f"hydra.sweep.dir={evaluations}")
+    assert done.status == 0, done.err
+    assert (evaluations / "comparison.html").is_file()
+    done = run("mode=compare", f"mode.folder=[{merges},{evaluations}]", f"output={tmp_path / 'both'}")
+    assert done.status == 0, done.err
+    groups = json.loads((tmp_path / "both/comparison.json").read_text())["groups"]
+    assert [group["measure"] for group in groups] == ["accuracy", "token F1"]
+    assert all(set(group["models"]) == {"alpha=0.2", "alpha=0.6"} for group in groups)
+    assert "By accuracy, " in done.out
+
+
+def test_a_multirun_of_plans_and_a_single_run_end_as_they_are(run, talkative: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     done = run("-m", "mode=plan", *pair(talkative), "mapper.exclude=[],[norm]", f"hydra.sweep.dir={sweep}")
     assert done.status == 0, done.err
-    assert "The searches" not in done.out
+    assert " models\n" not in done.out
     assert json.loads((sweep / "1/job.json").read_text())["state"] == "done"
     assert not list(sweep.glob("comparison*"))
     done = run("mode=plan", *pair(talkative), f"hydra.run.dir={tmp_path / 'one'}")
@@ -109,7 +129,8 @@ def test_a_multirun_of_merges_and_a_single_run_end_as_they_are(run, talkative: P
     assert not (tmp_path / "one/job.json").exists()
     done = run("mode=compare", f"mode.folder={tmp_path / 'one'}")
     assert done.status == 2
-    assert f"{tmp_path / 'one'}: no searches of a multirun are in it" in done.err
+    assert "nothing to compare: " in done.err
+    assert "/one: mode=plan leaves nothing to compare; expected folders of runs of mode=search" in done.err
 
 
 @pytest.mark.parametrize("flags", [[], ["-m"], ["-m", "hydra/launcher=local"]])
@@ -151,12 +172,12 @@ def test_no_setup_takes_a_slurm_jobs_processors_away(
     ("typed", "mode", "said"),
     [
         ([], "search", True),
-        ([], "merge", False),
-        (["mode=merge"], "merge", False),
+        ([], "merge", True),
+        (["mode=plan"], "plan", False),
         (["mode=merge,search"], "merge", True),
     ],
 )
-def test_ctrl_c_says_how_to_compare_searches_later(
+def test_ctrl_c_says_how_to_compare_later(
     typed: list[str], mode: str, said: bool, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     hydra = {"sweep": {"dir": str(tmp_path)}, "overrides": {"task": typed}}

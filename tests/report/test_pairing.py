@@ -1,0 +1,231 @@
+"""Runs of all kinds side by side: what belongs together, what may be compared, what pandas reads of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from page_text import Page
+
+from adamms.data.example import Example
+from adamms.evaluate.evaluation import Scores
+from adamms.report import comparison_tables
+from adamms.report.answered import Answered
+from adamms.report.comparison import Comparison
+from adamms.report.page.comparison import page
+from adamms.report.pairing import gather
+from adamms.report.report import write_comparison
+from adamms.report.result import RESULT, Hyperparameters, Result, StageTiming
+
+TIMINGS = (StageTiming("merge", 2.0), StageTiming("search", 3.5))
+
+
+def write(folder: Path, result: Result, *overrides: str) -> Path:
+    """A run on its own, as Hydra and adamms leave it."""
+    (folder / ".hydra").mkdir(parents=True)
+    mode = "search" if result.selection else "merge" if result.folder else "evaluate"
+    config = {"mode": {"name": mode}, "output": "${hydra:runtime.output_dir}"}
+    (folder / ".hydra/config.yaml").write_text(yaml.safe_dump(config))
+    (folder / ".hydra/overrides.yaml").write_text(yaml.safe_dump([f"mode={mode}", *overrides]))
+    (folder / RESULT).write_text(json.dumps(result.to_json()))
+    return folder
+
+
+def made(folder: Path, method: str, result: Result) -> Result:
+    """A search or a merge with a model in its folder."""
+    (folder / "model").mkdir(parents=True)
+    (folder / "model/model.safetensors").write_bytes(bytes(1000))
+    merged = Hyperparameters(method, {}, {"a": 0.3}, {}, f"fingerprint of {method}")
+    return replace(result, hyperparameters=merged, folder=folder / "model", timings=TIMINGS)
+
+
+def evaluation(model: Result, scores: Scores, measure: str = "accuracy", **others: object) -> Result:
+    """Of the model that a run has made."""
+    found = Result("", scores=scores, measure=measure, evaluated=model.folder)
+    return replace(found, hyperparameters=model.hyperparameters, **others)
+
+
+def scores(*wrong: int, name: str = "e") -> Scores:
+    """Of 40 examples, these wrong."""
+    return Scores.of({"read": {f"{name}{n}": float(n not in wrong) for n in range(40)}})
+
+
+def named(comparison: Comparison) -> dict[str, list[str]]:
+    return {group.measure: [row.name for row in group.rows] for group in comparison.groups}
+
+
+@pytest.fixture
+def runs(pointed: Result, tmp_path: Path) -> Path:
+    """Two searches, each evaluated by two measures, the one by its folder, the other by its weights."""
+    for method in ("linear", "ties"):
+        folder = tmp_path / f"searches/{method}"
+        search = write(folder, made(folder, method, pointed), f"merge={method}")
+        model = Result.from_json(json.loads((search / RESULT).read_text()))
+        if method == "ties":
+            model = replace(model, folder=Path("/gone/model"))
+        lost = () if method == "linear" else range(10)
+        write(tmp_path / f"evaluations/{method}", evaluation(model, scores(*lost)), "evaluate=accuracy")
+        anls = evaluation(model, scores(0, *lost), "ANLS")
+        write(tmp_path / f"evaluations/{method}_anls", anls, "evaluate=anls")
+    return tmp_path
+
+
+def test_a_merge_and_the_evaluations_of_its_model_are_one_model_by_each_measure(runs: Path) -> None:
+    comparison = gather([runs / "searches", runs / "evaluations"], runs / "out")
+    assert [sorted(names) for names in named(comparison).values()] == [
+        ["donor a alone", "linear", "target alone", "ties"],  # by the searches themselves
+        *(["linear", "ties"], ["linear", "ties"]),
+    ]
+    accuracy = next(group for group in comparison.groups if group.tasks == ["read"])
+    linear, ties = accuracy.rows
+    assert (linear.name, linear.method, linear.shares) == ("linear", "linear", "0.3")
+    assert linear.trust is not None
+    assert (linear.seconds, linear.bytes) == (5.5, 1000)
+    assert linear.scored is not None
+    assert linear.scored.place == "evaluations/linear"
+    gap = accuracy.difference(ties)
+    assert gap is not None
+    assert gap == scores(*range(10)).estimate(less=scores())
+    said = [verdict.text for verdict in comparison_tables.verdicts(comparison)]
+    assert any("linear is best: 100.0 ± 0.0, +25.0 points over ties (95 % interval" in text for text in said)
+
+
+def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
+    (runs / "searches/broken").mkdir()
+    (runs / "searches/broken/selection.json").write_text("{}")
+    comparison = gather([runs], runs)
+    write_comparison(comparison)
+    table = pd.read_csv(runs / "comparison.csv")
+    assert not table.duplicated(["model", "measure", "task"]).any()
+    found = table[(table.model == "ties") & (table.measure == "ANLS")].set_index("task")
+    assert list(found.index) == ["all", "read"]
+    line = found.loc["read"]
+    gap = scores(0, *range(10)).estimate(less=scores(0))
+    assert gap is not None
+    assert gap.interval is not None
+    assert (line.score, line.reference) == (75.0, "linear")
+    assert (line.difference, line.low, line.high) == pytest.approx((gap.value, *gap.interval))
+    assert bool(line.told_apart) is True
+    assert (line.method, line.alpha, line.bytes, line.seconds) == (
+        "ties",
+        "0.3",
+        1000,
+        5.5,
+    ) or line.alpha == 0.3
+    assert line.merge == "ties"
+    broken = table[table.state == "unfinished"]
+    assert [Path(place).name for place in broken.run] == ["broken"]
+    assert table.pivot_table(index="model", columns="measure", values="score").loc["linear", "ANLS"] == 97.5
+
+
+def test_scores_by_different_scorers_or_on_other_tasks_are_not_ranked(runs: Path) -> None:
+    config = yaml.safe_dump({"evaluate": {"scorer": {"threshold": 0.5}}})
+    model = Result("", evaluated=Path("/models/other"), scores=scores(), measure="ANLS", config=config)
+    write(runs / "evaluations/other", model)
+    other_task = Scores.of({"spell": {"e1": 1.0, "e2": 0.0}})
+    write(runs / "evaluations/spell", replace(model, scores=other_task, config=""))
+    groups = gather([runs], runs).groups
+    assert [[row.name for row in group.rows] for group in groups if "ANLS" in group.measure] == [
+        *(["linear", "ties"], ["other"], ["other"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        (Scores({"read": 50.0}), "there are no scores of single examples"),
+        (scores(1, name="f"), "other examples: of 40 and 40 they share 0"),
+        (scores(1), "other examples: 1 of the same names ask something else"),
+    ],
+)
+def test_where_no_interval_can_be_told_it_says_why(second: Scores, why: str, tmp_path: Path) -> None:
+    for name, found in (("a", scores()), ("b", second)):
+        asked = (Answered(Example("e1", "read", f"What does {name} say?"), {}, "7", text="7"),)
+        result = Result(
+            "", evaluated=Path(f"/models/{name}"), scores=found, measure="accuracy", answered=asked
+        )
+        write(tmp_path / name, result)
+    comparison = gather([tmp_path], tmp_path)
+    (line,) = comparison_tables.unknown(comparison)
+    assert why in line
+    assert line.endswith("(b)")
+    (verdict,) = comparison_tables.verdicts(comparison)
+    assert verdict.text.endswith(f"whether that is real cannot be told: {why}.")
+    assert why in pd.read_csv(write_comparison(comparison).with_suffix(".csv")).why_no_interval.tolist()
+
+
+def test_d_of_different_signals_never_shares_an_axis(pointed: Result, tmp_path: Path) -> None:
+    def with_signal(rule: str) -> Result:
+        signal = {"_target_": "adamms.search.signals.consistency.Consistency", "rule": rule}
+        return replace(pointed, config=yaml.safe_dump({"search": {"signal": signal}}))
+
+    for number, rule in enumerate(("sum", "either", "sum")):
+        write(tmp_path / str(number), with_signal(rule), f"search.signal.rule={rule}", f"merge=m{number}")
+    text = page(gather([tmp_path], tmp_path))
+    assert text.count(">D, consistency sum</text>") == text.count(">D, consistency either</text>") == 1
+
+
+def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_path: Path) -> None:
+    for model, right in (("a", 30), ("b", 10)):
+        folder = tmp_path / model
+        folder.mkdir()
+        results = {"gqa": {"exact_match,none": right / 40}, "mme": {"mme_score,none": 1500.0 + right}}
+        content = {
+            "results": results,
+            "config": {"model": "vllm", "model_args": f"pretrained=/models/{model},tp=1"},
+        }
+        (folder / "20250301_000000_results.json").write_text(json.dumps(content))
+        lines = (
+            {"doc_id": n, "target": "yes", "filtered_resps": ["yes"], "exact_match": float(n < right)}
+            for n in range(40)
+        )
+        (folder / "20250301_000000_samples_gqa.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    comparison = gather([tmp_path], tmp_path)
+    assert named(comparison) == {
+        "lmms-eval exact_match": ["a", "b"],
+        "lmms-eval mme_score, its own unit": ["a", "b"],
+    }
+    match, mme = comparison_tables.verdicts(comparison)
+    assert "a is best: 75.0" in match.text
+    assert "+50.0 points over b (95 % interval" in match.text
+    assert "a has the highest mean, 1530, +20.0 points from b" in mme.text
+
+
+def test_a_folder_that_was_moved_and_several_evaluations_alike(pointed: Result, tmp_path: Path) -> None:
+    """By the weights, and by the settings of the evaluations where one model has several of one measure."""
+    old = tmp_path / "old"
+    write(old, made(old, "linear", pointed), "merge=linear")
+    model = Result.from_json(json.loads((old / RESULT).read_text()))
+    for tokens in (4, 32):
+        settings = f"engine.max_new_tokens={tokens}"
+        write(tmp_path / f"evaluation{tokens}", evaluation(model, scores(tokens)), settings)
+    old.rename(tmp_path / "new")
+    group = next(group for group in gather([tmp_path], tmp_path).groups if group.tasks == ["read"])
+    assert [row.name for row in group.rows] == [
+        "linear 0.3 (max_new_tokens=4)",
+        "linear 0.3 (max_new_tokens=32)",
+    ]
+    assert {row.bytes for row in group.rows} == {1000}
+
+
+def test_the_page_says_the_verdict_first_and_links_to_the_runs(runs: Path) -> None:
+    (runs / "evaluations/linear/report.html").write_text("")
+    text = write_comparison(gather([runs], runs)).read_text()
+    assert text.index("linear is best") < text.index("<table")
+    assert 'href="evaluations/linear/report.html"' in text
+    assert Page(runs / "comparison.html").tables["What the searches chose"][1][0] == "linear"
+
+
+def test_models_without_scores_are_there_too(tmp_path: Path) -> None:
+    for alpha in (0.3, 0.5):
+        folder = tmp_path / f"merges/{alpha}"
+        write(folder, made(folder, "linear", Result("")), f"merge.alpha={alpha}")
+    comparison = gather([tmp_path], tmp_path)
+    assert named(comparison) == {"": ["alpha=0.3", "alpha=0.5"]}
+    table = comparison_tables.overview(comparison)
+    assert table is not None
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        [name, "linear", "0.3", "5.5 s", "1.00 kB"] for name in ("alpha=0.3", "alpha=0.5")
+    ]

@@ -1,5 +1,6 @@
 """W&B's sweeps in sweeps/: what wandb's agent would run composes, value by value; its metrics are logged."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -123,3 +124,9 @@ def test_it_is_a_sweep_and_its_metric_is_one_that_runs_have(sweep: Path) -> None
 
 def test_there_is_a_sweep_of_each_kind() -> None:
     assert {content(sweep)["method"] for sweep in SWEEPS} == {"grid", "bayes"}
+
+
+def test_the_workspace_shows_what_runs_have() -> None:
+    """Read, not run: it needs a package and an account that tests do not have."""
+    text = (ROOT / "sweeps/workspace.py").read_text()
+    assert set(re.findall(r"\ball_\w+", text)) <= tracked() | {"all_probability", "all_score_error"}

@@ -8,7 +8,8 @@ each as a process of its own and all files in the page cache:
     cp            cp -r of the target: what writing the result costs at the least; it may be in memory only
     cp + sync     the same until it is on the disk, as what adamms writes is when it ends
     state dicts   load both models whole, interpolate, save: what a script does
-    adamms        the command line, mapping included
+    adamms first  the command line, mapping included, on models new to it, whose classes it has to import
+    adamms        the same again, as every later run: what the classes said is kept
     adamms half   the same on a model half as large: memory must not grow with the model
     adamms plan   the command line without the merge: what starting Python and mapping cost
     ..., tmpfs    into /dev/shm, where there is one: no disk is waited for
@@ -139,16 +140,19 @@ def anonymous_kib(pid: int) -> int:
     return max([0, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
 
 
-def adamms(models: Models, method: str, output: Path, mode: str = "merge") -> Contender:
-    needs = method not in WITHOUT_ANCESTOR
+def adamms(models: Models, method: str, output: Path, mode: str = "merge", first: bool = False) -> Contender:
+    """The command line; `first` with an empty cache."""
+    needs, cache = method not in WITHOUT_ANCESTOR, models.target.parent / "cache"
     reads = [models.target, models.donor, *([models.ancestor] if needs else [])]
     command = [
         *(sys.executable, str(ROOT / "run.py"), f"mode={mode}", "model=custom", f"merge={method}"),
         "plan.force=true",  # the weights are random
         *(f"model.target.path={models.target}", f"model.donors.a.path={models.donor}", "merge.alpha=0.3"),
         *([f"model.ancestor.path={models.ancestor}"] if needs else []),
-        *(f"output={output}", f"hydra.run.dir={models.target.parent / 'hydra'}"),
+        *(f"output={output}", f"hydra.run.dir={models.target.parent / 'hydra'}", f"cache={cache}"),
     ]
+    if first:
+        command = ["sh", "-c", 'rm -rf "$0" && exec "$@"', str(cache), *command]
     return Contender(command, reads, models.target_gb, output)
 
 
@@ -236,6 +240,7 @@ def against_plain_ways(folder: Path, gigabytes: float, method: str, rounds: int)
         "cp": copy(whole, output),
         "cp + sync": copy(whole, output, sync=True),
         "state dicts": state_dicts(whole, output),
+        "adamms first": adamms(whole, method, output, first=True),
         "adamms": adamms(whole, method, output),
         "adamms plan": adamms(whole, method, output, "plan"),
         "adamms half": adamms(half, method, output),
@@ -244,6 +249,7 @@ def against_plain_ways(folder: Path, gigabytes: float, method: str, rounds: int)
         if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2e9 * whole.target_gb:
             place = Path(temporary) / "output"
             contenders |= {"cp, tmpfs": copy(whole, place), "adamms, tmpfs": adamms(whole, method, place)}
+        measure(contenders["adamms half"], folder)  # so that it is no first run
         runs = run_all(contenders, rounds, folder)
     report(f"merge={method}", contenders, runs, [name for name in contenders if name.startswith("cp")])
 

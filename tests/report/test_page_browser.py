@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from adamms.report.comparison import gather
+from adamms.report.pairing import gather
 from adamms.report.report import write_comparison, write_report
 from adamms.report.result import Result
 from adamms.search.choice import Selection
@@ -250,25 +250,27 @@ def multirun(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
             overall = replace(result.selection.overall, candidate=candidate)
             selection = Selection(result.selection.tasks, overall)
             write_report(folder, replace(result, selection=selection))
-    return write_comparison(gather(tmp_path / "multi run"))
+    return write_comparison(gather([tmp_path / "multi run"], tmp_path / "multi run"))
 
 
-def test_the_comparison_sorts_links_and_shows_one_job_among_the_curves(opened: Any, multirun: Path) -> None:
+def test_the_comparison_says_what_is_best_sorts_links_and_shows_one_search_among_the_curves(
+    opened: Any, multirun: Path
+) -> None:
     one = opened(multirun)
     table = "#overview table"
-    assert one.column(table, "job") == ["0", "1", "2"]
-    one.page.locator(f"{table} th", has_text="rule").get_by_role("button").click()
-    assert one.column(table, "rule") == ["either", "previous", "sum"]
+    assert one.texts("header .verdict")[0].startswith("By accuracy, rule=")
+    assert one.column(table, "model") == ["rule=either", "rule=sum", "donor a alone", "target alone"]
     one.page.locator(f"{table} th", has_text="mean").get_by_role("button").click()
-    assert one.column(table, "job")[-1] == "2"  # without a result
-    assert any("job 2: failed" in line for line in one.texts("#overview li"))
-    one.page.locator("#overview tbody tr", has_text="either").hover()
+    one.page.locator(f"{table} th", has_text="mean").get_by_role("button").click()
+    assert one.column(table, "model")[0] == "target alone"
+    assert any("run 2 (multi run/2): failed" in line for line in one.texts("#overview li"))
+    one.page.locator("#searches tbody tr", has_text="either").hover()
     shown = one.page.eval_on_selector_all(
         ".together .panel polyline",
         "all => Object.fromEntries(all.map(e => [/j\\d/.exec(e.classList)[0], e.matches('.dim .on')]))",
     )
     assert shown == {"j0": False, "j1": True}
-    link = one.page.locator(f"{table} a", has_text="1")
+    link = one.page.locator(f"{table} a", has_text="either")
     target = (multirun.parent / "1/report.html").as_uri()
     assert link.evaluate("link => link.href") == target
 

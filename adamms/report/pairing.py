@@ -23,7 +23,7 @@ def gather(folders: Sequence[Path], output: Path, reference: str | None = None) 
         reference: (part of) the name of the model that differences are to; None for the best by each measure.
 
     Raises:
-        AdammsError: a record that cannot be read, or a reference that no model or several are called.
+        AdammsError: a reference that no model or several are called.
     """
     runs, problems = find(folders)
     groups: dict[object, list[Row]] = {}

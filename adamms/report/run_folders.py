@@ -76,8 +76,7 @@ class FoundRun:
 def find(folders: Sequence[Path]) -> tuple[tuple[FoundRun, ...], tuple[str, ...]]:
     """All runs in these folders and below, in order, and a sentence for every folder without any.
 
-    Raises:
-        AdammsError: a record that cannot be read. A result that cannot be read is its run's `error`.
+    What cannot be read is its run's `error`.
     """
     found, problems = list[FoundRun](), list[str]()
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
@@ -137,7 +136,7 @@ def _runs(top: Path) -> Iterator[FoundRun]:
         inside = INSIDE if RESULT in files or any(part in files for part in PARTS) else INSIDE[1:2]
         folders[:] = sorted(each for each in folders if each not in inside and not each.startswith("."))
         if RECORD in files:
-            yield _with_result(_read(place / RECORD, partial(_recorded, place)))
+            yield _by_record(place)
         elif (place / HYDRA / "config.yaml").is_file():
             yield _with_result(_by_hydra(place))
         elif RESULT in files:
@@ -146,6 +145,14 @@ def _runs(top: Path) -> Iterator[FoundRun]:
             yield FoundRun(place, state="unfinished")
         else:
             yield from (_by_lmms_eval(place / file) for file in sorted(files) if file.endswith(RESULTS))
+
+
+def _by_record(place: Path) -> FoundRun:
+    """A job of a multirun."""
+    try:
+        return _with_result(_read(place / RECORD, partial(_recorded, place)))
+    except AdammsError as error:
+        return FoundRun(place, error=str(error))
 
 
 def _recorded(place: Path, record: Mapping[str, Any]) -> FoundRun:

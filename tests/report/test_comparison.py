@@ -256,8 +256,8 @@ def test_what_failed_is_half_finished_or_no_run_is_told_by_name(result: Result, 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (record(tmp_path, 0) / "job.json").write_text('{"mode": "search"}')
-    with pytest.raises(AdammsError, match=r"0/job\.json: not what adamms writes"):
-        gathered(tmp_path)
+    (line,) = comparison_tables.failures(gathered(tmp_path))
+    assert "0/job.json: not what adamms writes" in line
 
 
 @pytest.mark.parametrize("width", [80, 120])

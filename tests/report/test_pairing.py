@@ -11,6 +11,7 @@ from page_text import Page
 
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Scores
+from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.report import comparison_tables
 from adamms.report.answered import Answered
 from adamms.report.comparison import Comparison
@@ -47,6 +48,10 @@ def evaluation(model: Result, scores: Scores, measure: str = "accuracy", **other
     return replace(found, hyperparameters=model.hyperparameters, **others)
 
 
+# Search -> how many of 40 answers of its model are wrong.
+LOST = {"linear_trusted": 0, "linear_adamms": 2, "ties_trusted": 10, "ties_adamms": 20}
+
+
 def scores(*wrong: int, name: str = "e") -> Scores:
     """Of 40 examples, these wrong."""
     return Scores.of({"read": {f"{name}{n}": float(n not in wrong) for n in range(40)}})
@@ -58,38 +63,45 @@ def named(comparison: Comparison) -> dict[str, list[str]]:
 
 @pytest.fixture
 def runs(pointed: Result, tmp_path: Path) -> Path:
-    """Two searches, each evaluated by two measures, the one by its folder, the other by its weights."""
+    """2 methods x 2 searches, each evaluated by 2 measures: half by the folder, half by the weights."""
     for method in ("linear", "ties"):
-        folder = tmp_path / f"searches/{method}"
-        search = write(folder, made(folder, method, pointed), f"merge={method}")
-        model = Result.from_json(json.loads((search / RESULT).read_text()))
-        if method == "ties":
-            model = replace(model, folder=Path("/gone/model"))
-        lost = () if method == "linear" else range(10)
-        write(tmp_path / f"evaluations/{method}", evaluation(model, scores(*lost)), "evaluate=accuracy")
-        anls = evaluation(model, scores(0, *lost), "ANLS")
-        write(tmp_path / f"evaluations/{method}_anls", anls, "evaluate=anls")
+        for search in ("adamms", "trusted"):
+            name = f"{method}_{search}"
+            folder = tmp_path / "searches" / name
+            write(folder, made(folder, name, pointed), f"merge={method}", f"search={search}")
+            model = Result.from_json(json.loads((folder / RESULT).read_text()))
+            if method == "ties":
+                model = replace(model, folder=Path("/gone/model"))
+            lost = range(LOST[name])
+            write(tmp_path / f"evaluations/{name}", evaluation(model, scores(*lost)), "evaluate=accuracy")
+            anls = evaluation(model, scores(39, *lost), "ANLS")
+            write(tmp_path / f"evaluations/{name}_anls", anls, "evaluate=anls")
     return tmp_path
 
 
-def test_a_merge_and_the_evaluations_of_its_model_are_one_model_by_each_measure(runs: Path) -> None:
+def test_the_best_of_2_methods_x_2_searches_x_2_evaluations_is_told(runs: Path) -> None:
+    """An evaluation belongs to the search whose model it evaluates; the searches' own scores are apart."""
     comparison = gather([runs / "searches", runs / "evaluations"], runs / "out")
-    assert [sorted(names) for names in named(comparison).values()] == [
-        ["donor a alone", "linear", "target alone", "ties"],  # by the searches themselves
-        *(["linear", "ties"], ["linear", "ties"]),
-    ]
-    accuracy = next(group for group in comparison.groups if group.tasks == ["read"])
-    linear, ties = accuracy.rows
-    assert (linear.name, linear.method, linear.shares) == ("linear", "linear", "0.3")
-    assert linear.trust is not None
-    assert (linear.seconds, linear.bytes) == (5.5, 1000)
-    assert linear.scored is not None
-    assert linear.scored.place == "evaluations/linear"
-    gap = accuracy.difference(ties)
-    assert gap is not None
-    assert gap == scores(*range(10)).estimate(less=scores())
-    said = [verdict.text for verdict in comparison_tables.verdicts(comparison)]
-    assert any("linear is best: 100.0 ± 0.0, +25.0 points over ties (95 % interval" in text for text in said)
+    models = [name.replace("_", " ") for name in LOST]
+    own, *evaluated = comparison.groups
+    assert sorted(row.name for row in own.rows) == sorted([*models, "target alone", "donor a alone"])
+    assert [[row.name for row in group.rows] for group in evaluated] == [models, models]
+    accuracy, anls = evaluated
+    assert (accuracy.tasks, anls.measure) == (["read"], "ANLS")
+    best, second, *_, last = accuracy.rows
+    assert (best.method, best.shares, best.seconds, best.bytes) == ("linear_trusted", "0.3", 5.5, 1000)
+    assert best.trust is not None
+    assert best.scored is not None
+    assert best.scored.place == "evaluations/linear_trusted"
+    assert accuracy.difference(last) == scores(*range(LOST["ties_adamms"])).estimate(less=scores())
+    assert accuracy.not_told_apart == [second]
+    said = {verdict.text.partition(", ")[0]: verdict for verdict in comparison_tables.verdicts(comparison)}
+    told = said[f"By {accuracy.measure}"].text
+    assert (
+        "linear trusted has the highest mean, 100.0 ± 0.0, but no difference can be told to linear adamms"
+        in told
+    )
+    assert told.endswith("The other 2 are worse.")
 
 
 def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
@@ -99,13 +111,13 @@ def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
     write_comparison(comparison)
     table = pd.read_csv(runs / "comparison.csv")
     assert not table.duplicated(["model", "measure", "task"]).any()
-    found = table[(table.model == "ties") & (table.measure == "ANLS")].set_index("task")
+    found = table[(table.model == "ties trusted") & (table.measure == "ANLS")].set_index("task")
     assert list(found.index) == ["all", "read"]
     line = found.loc["read"]
-    gap = scores(0, *range(10)).estimate(less=scores(0))
+    gap = scores(39, *range(10)).estimate(less=scores(39))
     assert gap is not None
     assert gap.interval is not None
-    assert (line.score, line.reference) == (75.0, "linear")
+    assert (line.score, line.reference) == (72.5, "linear trusted")
     assert (line.difference, line.low, line.high) == pytest.approx((gap.value, *gap.interval))
     assert bool(line.told_apart) is True
     assert (line.method, line.alpha, line.bytes, line.seconds) == (
@@ -117,7 +129,10 @@ def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
     assert line.merge == "ties"
     broken = table[table.state == "unfinished"]
     assert [Path(place).name for place in broken.run] == ["broken"]
-    assert table.pivot_table(index="model", columns="measure", values="score").loc["linear", "ANLS"] == 97.5
+    assert (
+        table.pivot_table(index="model", columns="measure", values="score").loc["linear trusted", "ANLS"]
+        == 97.5
+    )
 
 
 def test_scores_by_different_scorers_or_on_other_tasks_are_not_ranked(runs: Path) -> None:
@@ -128,7 +143,7 @@ def test_scores_by_different_scorers_or_on_other_tasks_are_not_ranked(runs: Path
     write(runs / "evaluations/spell", replace(model, scores=other_task, config=""))
     groups = gather([runs], runs).groups
     assert [[row.name for row in group.rows] for group in groups if "ANLS" in group.measure] == [
-        *(["linear", "ties"], ["other"], ["other"])
+        *([name.replace("_", " ") for name in LOST], ["other"], ["other"])
     ]
 
 
@@ -182,9 +197,13 @@ def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_pat
             for n in range(40)
         )
         (folder / "20250301_000000_samples_gqa.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    # As mode=evaluate leaves it: the samples are in lmms-eval's own folder.
+    metrics = (Metric("gqa", "exact_match", "none", 0.75, None, 40),)
+    found = LmmsResults("0.7", "vllm", tmp_path / "a", metrics, ())
+    write(tmp_path / "c", Result("", evaluated=Path("/models/c"), lmms_eval=found))
     comparison = gather([tmp_path], tmp_path)
     assert named(comparison) == {
-        "lmms-eval exact_match": ["a", "b"],
+        "lmms-eval exact_match": ["a", "c", "b"],
         "lmms-eval mme_score, its own unit": ["a", "b"],
     }
     match, mme = comparison_tables.verdicts(comparison)
@@ -211,11 +230,11 @@ def test_a_folder_that_was_moved_and_several_evaluations_alike(pointed: Result, 
 
 
 def test_the_page_says_the_verdict_first_and_links_to_the_runs(runs: Path) -> None:
-    (runs / "evaluations/linear/report.html").write_text("")
+    (runs / "evaluations/linear_trusted/report.html").write_text("")
     text = write_comparison(gather([runs], runs)).read_text()
-    assert text.index("linear is best") < text.index("<table")
-    assert 'href="evaluations/linear/report.html"' in text
-    assert Page(runs / "comparison.html").tables["What the searches chose"][1][0] == "linear"
+    assert text.index("linear trusted has the highest mean") < text.index("<table")
+    assert 'href="evaluations/linear_trusted/report.html"' in text
+    assert Page(runs / "comparison.html").tables["What the searches chose"][1][0] == "linear adamms"
 
 
 def test_models_without_scores_are_there_too(tmp_path: Path) -> None:

@@ -21,8 +21,7 @@ def compare(run: Run, console: Console, folder: Path | Sequence[Path], reference
         reference: (part of) the name of the model that differences are to; None for the best.
 
     Raises:
-        AdammsError: folders without anything to compare, records that cannot be read, or a reference that no
-            model or several are called.
+        AdammsError: folders without anything to compare, or a reference that no model or several are called.
     """
     folders = [folder] if isinstance(folder, Path) else list(folder)
     comparison = gather(folders, folders[0] if len(folders) == 1 else run.output, reference)

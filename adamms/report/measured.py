@@ -124,7 +124,7 @@ def _with_samples(found: LmmsResults) -> LmmsResults:
     if not files:
         return found
     try:
-        return read_results(files[-1], found.folder, found.version)
+        return replace(found, samples=read_results(files[-1], found.folder, found.version).samples)
     except AdammsError:
         return found
 

@@ -47,6 +47,13 @@ class MergeSettings:
         if candidate.alpha_alone:
             assert candidate.alpha is not None
             return replace(self, alpha=candidate.alpha)
+        try:
+            return read_merge(self.node_at(candidate))
+        except AdammsError as error:
+            raise AdammsError(f"the candidate {candidate}: {error}") from error
+
+    def node_at(self, candidate: Candidate) -> Node:
+        """The values that `at` is made from."""
         node = deepcopy(self.node)
         for key, value in candidate.settings.items():
             *path, last = key.split(".")[1:]
@@ -54,10 +61,7 @@ class MergeSettings:
             for step in path:
                 inner = inner[step]
             inner[last] = value
-        try:
-            return read_merge(node)
-        except AdammsError as error:
-            raise AdammsError(f"the candidate {candidate}: {error}") from error
+        return node
 
 
 def read_merge(node: Node) -> MergeSettings:

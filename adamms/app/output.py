@@ -22,12 +22,14 @@ from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
+from adamms.mapping.checks.distance import Distances
 from adamms.merge.candidate import Candidate
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
-from adamms.report.result import Result
+from adamms.report.report import write_report
+from adamms.report.result import Hyperparameters, Result
 
 RECORD = "adamms_recipe.json"
 WRITTEN = "written"  # in it: digests of what lies beside it
@@ -265,3 +267,26 @@ class Output:
         files = (checkpoint.folder / file for file in side_files(checkpoint.folder))
         tensors = sum(entry.nbytes for entry in checkpoint.tensors.values())
         return tensors + sum(file.stat().st_size for file in files)
+
+
+def write_merged(output: Output, checks: Distances | None) -> Result:
+    """Write the model as it is configured, plan.json and the report; say where they are.
+
+    Args:
+        checks: how far the merged tensors are from each other, for the report.
+    """
+    run, merges, console = output.run, output.merges, output.console
+    folder = output.write(None)
+    write_json(run.output / "plan.json", merges.plan.to_json())
+    result = replace(
+        result_of(merges, console),
+        checks=checks,
+        notes=output.notes,
+        hyperparameters=Hyperparameters.of_recipe(merges.record()),
+        folder=folder,
+        load=output.load,
+        config=settings_text(run),
+    )
+    console.say(f"report: {write_report(run.output, result)}")
+    output.finish()
+    return result

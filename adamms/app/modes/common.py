@@ -1,6 +1,5 @@
 """What several modes do: start a run, open and map its models."""
 
-import json
 from contextlib import nullcontext
 
 from adamms.app.class_facts import ClassFacts
@@ -8,16 +7,14 @@ from adamms.app.given_model import subject
 from adamms.app.merges import Merges, check_merge, plan_merges
 from adamms.app.model_checks import checked
 from adamms.app.models import open_models
+from adamms.app.output_folder import check_output
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
-from adamms.report.result import RESULT, Result
-
-# Modes that write a report -> what only theirs has, or the first of them in this order.
-REPORTING = {"search": "selection", "merge": "folder", "plan": "plan", "evaluate": "scores"}
+from adamms.report.result import Result
 
 
 def start(run: Run) -> None:
@@ -35,28 +32,6 @@ def start(run: Run) -> None:
         record(result)
         if result.failure:
             raise AdammsError(f"{result.failure.rstrip('.')}. All else is in {run.output}")
-
-
-def check_output(run: Run) -> None:
-    """Raise AdammsError if the run would replace the report that another mode has left in its output.
-
-    A search or a merge may follow a plan: it leaves all that the plan has left.
-    """
-    if run.mode not in REPORTING:
-        return
-    try:
-        found = json.loads((run.output / RESULT).read_text(encoding="utf-8"))
-        found = {key for key, value in found.items() if value}
-    except (OSError, ValueError, AttributeError):
-        return  # nothing that could be read is lost
-    if "title" not in found:
-        return  # no report of ours
-    author = next((mode for mode, key in REPORTING.items() if key in found), "evaluate")
-    if author != run.mode and not (author == "plan" and run.mode in ("merge", "search")):
-        raise AdammsError(
-            f"output={run.output} has the report of mode={author}, which mode={run.mode} would replace; give "
-            f"another folder: output=..."
-        )
 
 
 def map_models(run: Run, console: Console) -> Merges:

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 import sysconfig
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from command import CONF, ROOT, STRANGERS, pair
+from command import CONF, ROOT, STRANGERS, pair, write_jsonl
+from exploring import serving
 from safetensors.torch import load_file
 
 # The dependencies are those of this environment; of its packages only adamms, from the checkout, is hidden.
@@ -77,6 +79,13 @@ def test_jobs_of_a_multirun_find_a_method_beside_a_configuration_of_ones_own(
     assert changed
     assert all(tensor.equal(merged[0][name]) for name, tensor in target.items())
     assert "mine" in (tmp_path / "sweep/1/model/adamms_recipe.json").read_text()
+
+
+def test_its_explorer_serves_a_page(programs: Path, talkative: Path, tmp_path: Path) -> None:
+    data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1)}", "engine.max_new_tokens=2"]
+    command = [programs / "adamms", "mode=explore", *pair(talkative), STRANGERS, *data]
+    with serving(tmp_path, *command) as (address, _), urllib.request.urlopen(address) as reply:
+        assert "adamms: donor into target" in reply.read().decode()
 
 
 def test_its_hints_are_for_an_installation(programs: Path, tmp_path: Path) -> None:

@@ -74,6 +74,8 @@ HEAVY = (
     "openpyxl",
     "peft",
     "datasets",
+    "gradio",
+    "uvicorn",
 )
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
 TOP = {"app"}

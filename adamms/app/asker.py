@@ -181,7 +181,7 @@ class Asker:
         self.fill("search", self.answers, candidates, self.merges.at, questions, self.after)
         target: Given = {}
         if PARENTS in self.needs:
-            target = _part(self._ask_target(questions), [UNMERGED], examples)[UNMERGED]
+            target = _part(self.ask_target(questions), [UNMERGED], examples)[UNMERGED]
         if CONTROL in self.needs:
             self.fill("search control", self.control, candidates, self.merges.control, questions)
         if DISTURBED in self.needs:
@@ -244,11 +244,11 @@ class Asker:
         answers = (answer for row in (*held, *self.donors.values()) for answer in row.values())
         return Cost.of(answers, (answer for texts in scored for answer in texts.values()))
 
-    def _ask_target(self, questions: Sequence[Example]) -> Answers:
+    def ask_target(self, questions: Sequence[Example], title: str = "search target") -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
         recipe = self.merges.at(UNMERGED)
         held, recipe = (self.unmerged, self.merges.target()) if recipe.changes else (self.answers, recipe)
-        self.fill("search target", held, [UNMERGED], lambda _: recipe, questions)
+        self.fill(title, held, [UNMERGED], lambda _: recipe, questions)
         return held
 
     def fill(

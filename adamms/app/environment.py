@@ -31,6 +31,7 @@ EXTRAS = {
     "embedding": "search/difference=embedding",
     "xlsx": "engine=replay of xlsx files",
     "datasets": "data=file of parquet and datasets' folders",
+    "explore": "mode=explore",
 }
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer

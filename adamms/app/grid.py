@@ -76,7 +76,7 @@ def space_of(given: object, merge: Node, donors: int) -> dict[str, Axis]:
         AdammsError: a key that is no coefficient, or a range that is invalid or that merge's current value
             lies outside of.
     """
-    held = _coefficients(merge, donors)
+    held = coefficients(merge, donors)
     if given is None:
         given = {key: list(DEFAULTS[kind]) for key, (kind, _) in held.items()}
     if not isinstance(given, Mapping):
@@ -106,8 +106,12 @@ def check_alpha_is_common(merge: Node) -> None:
         )
 
 
-def _coefficients(merge: Node, donors: int) -> dict[str, tuple[str, float]]:
-    """Key -> its kind in LIMITS, and the number that it holds now."""
+def coefficients(merge: Node, donors: int) -> dict[str, tuple[str, float]]:
+    """Alpha, the numbers of named rules and the weights of several donors.
+
+    Returns:
+        Key -> its kind in LIMITS, and the number that it holds now.
+    """
     check_alpha_is_common(merge)
     found = {ALPHA: (ALPHA, float(merge["alpha"]))}
     for key, value in _leaves(merge, "merge").items():

@@ -59,7 +59,7 @@ from adamms.report.trackers.tracker import Job, Tracker
 from adamms.search.strategy import Strategy
 
 # Modes that logs are no engine for.
-NEED_MODELS = ("plan", "merge", "respond", "evaluate")
+NEED_MODELS = ("plan", "merge", "respond", "evaluate", "explore")
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class Run:
         verify: whether every merged tensor is compared before anything is merged.
         strict: whether infinite and NaN values in what is merged are an error.
         force: whether models are merged that seem to have nothing in common.
-        grid: the candidates of a search; empty in other modes, and where logs are the grid.
+        grid: the candidates of a search, or those that mode=explore shows beside each other; empty in other
+            modes, and where logs are the grid.
         candidate: the one that mode=respond answers at.
         strategy, samples, seed: how the search chooses, and among how many examples per task.
         engine: what generates answers.
@@ -187,8 +188,9 @@ def read(config: DictConfig) -> Run:
     replays = _replays(root.engine, mode.name)
     engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
-    grid = _read_grid(search, root.merge, merge, list(models.donors)) if searches else ()
-    searched = grid and all(candidate.alpha is not None for candidate in grid)
+    along = searches or mode.name == "explore"
+    grid = _read_grid(search, root.merge, merge, list(models.donors)) if along else ()
+    searched = searches and all(candidate.alpha is not None for candidate in grid)
     ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ()), *(["merge.alpha"] if searched else [])]
     named = models.prepare or data_is_named(job)
     control = evaluate.control and not models.only_the_ancestor

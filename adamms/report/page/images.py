@@ -46,7 +46,7 @@ class Album:
 
     def _placed(self, file: Path) -> int | None:
         try:
-            address = "" if self.left_out else _address(file)  # full: of very many pictures, no more are read
+            address = "" if self.left_out else data_address(file)  # full: no more are read
         except AdammsError as error:
             self.unreadable[file] = str(error)
             return None
@@ -58,7 +58,7 @@ class Album:
         return self._places.setdefault(address, len(self._places))
 
 
-def _address(file: Path) -> str:
+def data_address(file: Path) -> str:
     """The picture as a `data:` address: as it is seen by the models, downscaled where it is large.
 
     Raises:

@@ -1,0 +1,79 @@
+"""mode=explore from the command line: what stops it at once, and that the commands of its docs run."""
+
+import json
+import shlex
+import shutil
+import socket
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from command import ROOT, Outcome, pair, write_jsonl
+from exploring import RUN, serving
+
+from adamms.app.explorer import server
+from adamms.app.modes import explore
+from adamms.demo.factory import DEFAULT_REGIME, MANIFEST, VERSION
+from adamms.demo.pairs import PAIRS
+
+Run = Callable[..., Outcome]
+
+
+def unopened(*_: object) -> None:
+    raise AssertionError("the models were opened")
+
+
+def test_what_stops_it_shows_before_anything_is_loaded(
+    run: Run, miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explore, "opened", unopened)
+    command = ["mode=explore", *pair(miniature), "data=jsonl", f"data.path={write_jsonl(tmp_path)}"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = run(*command, f"mode.port={port}")
+    assert taken.status == 2
+    assert f"mode.port={port} on mode.host=127.0.0.1: Address already in use; give another port" in taken.err
+    nowhere = run(*command, "mode.host=no.such.host.invalid")
+    assert "mode.host=no.such.host.invalid: " in nowhere.err
+    assert "expected an address of this machine" in nowhere.err
+    monkeypatch.setattr(server, "find_spec", lambda _: None)
+    absent = run(*command)
+    assert absent.status == 2
+    assert "mode=explore needs gradio: pip install -e '" in absent.err
+    assert "[explore]'" in absent.err
+    assert "mode=explore does not look at evaluate=none" in run(*command, "evaluate=none").out
+
+
+def test_the_default_port_may_be_taken_and_strangers_are_warned_of() -> None:
+    with server.listen("127.0.0.1", None) as first, server.listen("127.0.0.1", None) as second:
+        ports = [each.getsockname()[1] for each in (first, second)]
+        assert len(set(ports)) == 2
+        here, tunnel = server.addresses(first)
+        assert here.startswith(f"explore: http://127.0.0.1:{ports[0]}")
+        assert f"ssh -N -L {ports[0]}:127.0.0.1:{ports[0]} " in tunnel
+    with server.listen("0.0.0.0", None) as third:
+        assert "everybody who reaches this machine" in server.addresses(third)[1]
+
+
+def test_the_commands_of_the_page_of_docs_serve_a_page(talkative: Path, tmp_path: Path) -> None:
+    """With the tiny models in the places of A, B and C, and of the demo's."""
+    demo = shutil.copytree(talkative, tmp_path / "cache/demo-0")
+    made = {"version": VERSION, "seed": 0, "regime": asdict(DEFAULT_REGIME)} | PAIRS["qwen2"].mark
+    (demo / MANIFEST).write_text(json.dumps(made))
+    write_jsonl(tmp_path, per_task=1).rename(tmp_path / "questions.jsonl")
+    for name, model in (("A", "target"), ("B", "donor"), ("C", "donor")):
+        (tmp_path / name).symlink_to(talkative / model)
+    text = (ROOT / "docs/explore.md").read_text().replace("\\\n", "")
+    commands = [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("    python run.py")]
+    assert len(commands) == 3
+    for command, dials in zip(
+        commands, (["alpha"], ["alpha"], ["alpha", "weights.a", "weights.b"]), strict=True
+    ):
+        own = ["data.per_task=2"] if command == ["mode=explore"] else ["engine.max_new_tokens=2"]
+        with serving(tmp_path, *RUN, *command, *own) as (address, log):
+            with urllib.request.urlopen(f"{address}/config") as reply:
+                config = json.load(reply)
+            shown = [c["props"]["label"] for c in config["components"] if c["type"] == "slider"]
+            assert shown[: len(dials)] == dials, log.read_text()

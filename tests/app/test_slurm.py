@@ -396,3 +396,26 @@ def test_a_respond_that_is_requeued_in_the_middle_goes_on_from_the_store(
     broken = "engine._target_=slow_engine.Broken"
     found = search("after", *settings(tmp_path / "cache"), broken)
     assert f"store: {len(GRID) * ASKED} answers were there, 0 were generated" in found.printed
+
+
+def test_a_search_that_is_requeued_in_the_middle_goes_on_from_the_store(
+    launch: Launch, search: Callable[..., Found], tmp_path: Path
+) -> None:
+    gate, log = tmp_path / "gate", tmp_path / "log"
+    gate.touch()
+    variables = {"GATE": str(gate), slow_engine.LOG: str(log)}
+    shared = settings(tmp_path / "cache")
+    sweep = launch("mode=search", "search.seed=0", *shared, "engine._target_=gated_engine.Gated", **variables)
+    (job,) = sweep.started()
+    sweep.until(
+        "in the middle", lambda: sum(alpha == 0.2 for alpha, _ in slow_engine.noted(log)) == 3 * BATCH
+    )
+    _requeue(job)
+    sweep.requeued(job)
+    gate.unlink()
+    sweep.finish_again(job)
+    asked = Counter(slow_engine.noted(log))
+    assert len(asked) == len(GRID) * ASKED
+    assert sum(asked.values()) == len(GRID) * ASKED + BATCH  # the batch in flight
+    undisturbed = search("alone", *shared, "engine._target_=slow_engine.Slow", "store=null")
+    assert (sweep.output(0) / "selection.json").read_text() == undisturbed.selection

@@ -127,11 +127,16 @@ def collect(engine: Engine, examples: Sequence[Example], advance: Callable[[int]
 
 
 def tell_of_store(console: Console, engine: StoredEngine) -> None:
-    """Say how much the store had; warn of lines in it that were damaged."""
+    """Say how much the store had; warn of what is damaged in it, or not proven."""
     if engine.damaged:
         console.warn(
             f"store: {engine.damaged} torn or damaged lines in {engine.folder} are left out; what they "
             f"answered is asked again"
+        )
+    if engine.unproven:
+        console.warn(
+            f"store: {engine.unproven} answers in {engine.folder} are of a run that was killed, or is still at "
+            f"work, before its swaps were proven; they count. Another store=... has them asked again"
         )
     if engine.found:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")

@@ -8,7 +8,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,9 @@ FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
 CHECK_DIGITS = 16
+UNPROVEN = (
+    ".unproven"  # instead of a file's suffix: the name of an empty file beside one that is not yet proven
+)
 
 
 class AnswerStore:
@@ -49,6 +52,7 @@ class AnswerStore:
 
     Attributes:
         damaged: how many lines the last `read` has left out.
+        unproven: how many answers of the last `read` came from swaps that nobody has proven.
         written: this process's own files.
 
     Raises:
@@ -58,7 +62,7 @@ class AnswerStore:
     def __init__(self, folder: Path, subject: Mapping[str, str]) -> None:
         self.subject = {"format": str(FORMAT), **subject}
         self.folder = folder / digest(json.dumps(self.subject, sort_keys=True).encode())
-        self.damaged = 0
+        self.damaged = self.unproven = 0
         self.written: list[Path] = []
         self._file: int | None = None
         self._flushed = 0.0
@@ -69,10 +73,11 @@ class AnswerStore:
         Torn and damaged lines are left out and counted in `damaged`: their examples are not answered.
         """
         found: dict[str, Answer] = {}
-        self.damaged = 0
+        self.damaged = self.unproven = 0
         with self._explained():
+            unproven = {file.stem for file in self.folder.glob(f"*{UNPROVEN}")}
             for file in sorted(self.folder.glob("*.jsonl")):
-                checked = file.name.endswith(CHECKED)
+                before, checked = len(found), file.name.endswith(CHECKED)
                 *lines, torn = file.read_bytes().split(b"\n")
                 self.damaged += torn != b""
                 for line in lines:
@@ -81,17 +86,22 @@ class AnswerStore:
                         found.setdefault(record["example"], Answer.from_json(record))
                     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                         self.damaged += 1
+                self.unproven += (len(found) - before) * (file.stem in unproven)
         return found
 
-    def add(self, example: str, answer: Answer) -> None:
-        """Keep one answer; when this returns it survives the end of this process."""
+    def add(self, example: str, answer: Answer, doubtful: bool = False) -> None:
+        """Keep one answer; when this returns it survives the end of this process.
+
+        Args:
+            doubtful: whether its file is to be marked, until `proven`, as not proven.
+        """
         content = json.dumps({"example": example} | answer.to_json())[1:].encode()
         line = CHECK % (self._check(content), content) + b"\n"
         whole = False
         try:
             with self._explained():
                 if self._file is None:
-                    self._file = self._open()
+                    self._file = self._open(doubtful)
                 whole = os.write(self._file, line) == len(line)
                 if time.monotonic() - self._flushed > FLUSH_SECONDS:
                     os.fsync(self._file)
@@ -128,13 +138,15 @@ class AnswerStore:
         key = self.folder.name.encode()
         return hashlib.blake2b(content, key=key, digest_size=CHECK_DIGITS // 2).hexdigest().encode()
 
-    def _open(self) -> int:
+    def _open(self, doubtful: bool) -> int:
         self.folder.mkdir(parents=True, exist_ok=True)
         description = self.folder / "key.json"
         if not description.exists():
             write_whole(description, json.dumps(self.subject, indent=2) + "\n")
         self.written.append(self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex}{CHECKED}")
         self._flushed = time.monotonic()
+        if doubtful:
+            self.written[-1].with_suffix(UNPROVEN).touch()
         return os.open(self.written[-1], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
 
     @contextmanager
@@ -147,16 +159,22 @@ class AnswerStore:
             raise AdammsError(f"store: {place}: {error.strerror or error}") from error
 
 
+def proven(files: Iterable[Path]) -> None:
+    """Take the marks from files whose answers are proven, or which are gone."""
+    for file in files:
+        file.with_suffix(UNPROVEN).unlink(missing_ok=True)
+
+
 class NoStore:
     """Keeps nothing."""
 
-    damaged = 0
+    damaged = unproven = 0
     written: Sequence[Path] = ()
 
     def read(self) -> dict[str, Answer]:
         return {}
 
-    def add(self, example: str, answer: Answer) -> None:
+    def add(self, example: str, answer: Answer, doubtful: bool = False) -> None:
         """Forget it."""
 
     def close(self) -> None:

@@ -17,7 +17,7 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine, UnprovenError
 from adamms.engines.digest import digest, example_digest
-from adamms.engines.store import AnswerStore, NoStore
+from adamms.engines.store import AnswerStore, NoStore, proven
 from adamms.engines.swaps import ProvenSwaps, Swaps
 from adamms.merge.recipe import Recipe
 
@@ -35,7 +35,7 @@ class StoredEngine:
     Answers are kept as they come, also before their candidate's swap is proven (see `swaps`). Where the proof
     finds other weights, they are taken out of the store again. Leaving proves, too, also after an error or
     Ctrl-C. Only of a process that is killed, or whose engine no longer answers, unproven answers stay: later
-    runs take them as they are.
+    runs take them and count them in `unproven`.
 
     Args:
         engine: what generates; entered and left together with this one.
@@ -48,6 +48,7 @@ class StoredEngine:
         generated: how many were missing and have been generated.
         scores_found, scores_made: the same of scores.
         damaged: how many lines of the store were left out, being torn or changed.
+        unproven: how many answers, of those that the store had, are of swaps that nobody has proven.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StoredEngine:
         self.scores_found = 0
         self.scores_made = 0
         self._damaged: dict[str, int] = {}  # by what the answers are of
+        self._unproven: dict[str, int] = {}
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
         self._digest = cache(example_digest)
@@ -75,6 +77,10 @@ class StoredEngine:
     @property
     def damaged(self) -> int:
         return sum(self._damaged.values())
+
+    @property
+    def unproven(self) -> int:
+        return sum(self._unproven.values())
 
     def __enter__(self) -> Self:
         self.engine.__enter__()
@@ -102,7 +108,7 @@ class StoredEngine:
         with self._withdrawn():
             self._swaps.prove()
         self._failed = False
-        self._doubtful.clear()
+        self._forget_doubts()
 
     @contextmanager
     def proven(self) -> Iterator[None]:
@@ -174,7 +180,9 @@ class StoredEngine:
         """
         store = NoStore() if self.folder is None else AnswerStore(self.folder, subject)
         known = store.read()
-        self._damaged.setdefault(str(subject), store.damaged)  # later it includes what others are writing now
+        # Later they include what others, and this process, are writing now.
+        self._damaged.setdefault(str(subject), store.damaged)
+        self._unproven.setdefault(str(subject), store.unproven)
         missing: dict[str, list[int]] = {}
         for place, key in enumerate(digests):
             if key in known:
@@ -188,10 +196,10 @@ class StoredEngine:
                 self._swaps.load(self._recipe)
             self._loaded, self._failed = True, False
             if not self._swaps.doubtful:
-                self._doubtful.clear()
+                self._forget_doubts()
         with closing(store):
             for asked, answer in ask([alike[0] for alike in missing.values()]):
-                store.add(digests[asked], answer)
+                store.add(digests[asked], answer, self._swaps.doubtful)
                 if self._swaps.doubtful:
                     self._doubtful.update(store.written[-1:])
                 for place in missing[digests[asked]]:
@@ -207,9 +215,13 @@ class StoredEngine:
             answers = sum(self._doubtful.values())
             for file in self._doubtful:
                 file.unlink(missing_ok=True)
-            self._doubtful.clear()
+            self._forget_doubts()
             stored = f"; {answers} answers since the last proof are taken out of the store, the others stay"
             raise UnprovenError(f"{error}{stored * (self.folder is not None)}") from error
+
+    def _forget_doubts(self) -> None:
+        proven(self._doubtful)
+        self._doubtful.clear()
 
     def _subject(self) -> dict[str, str]:
         own, recipe = self.checkpoint, self._recipe

@@ -262,6 +262,18 @@ class TestAnswers:
         assert engine.loads == [0.2, 0.0, 0.2, 0.4]
         assert self.kept(tmp_path) == 6
 
+    def test_a_later_run_counts_what_a_killed_one_has_not_proven(self, folders, asked, tmp_path) -> None:
+        killed = self.stored(Ranks(), folders, tmp_path)
+        self.ask(killed, folders, asked, 0.2, 0.4)
+        later = self.stored(Ranks(), folders, tmp_path)
+        self.ask(later, folders, asked, 0.2, 0.4, 0.6)
+        assert (killed.unproven, later.unproven, later.found) == (0, 3, 6)
+        killed.prove()
+        later.prove()
+        last = self.stored(Ranks(), folders, tmp_path)
+        self.ask(last, folders, asked, 0.2, 0.4, 0.6)
+        assert (last.unproven, last.found) == (0, 9)
+
     def kept(self, store: Path) -> int:
         return sum(file.read_bytes().count(b"\n") for file in store.rglob("*.jsonl"))
 

@@ -134,10 +134,8 @@ def tell_of_store(console: Console, engine: StoredEngine) -> None:
             f"answered is asked again"
         )
     if engine.unproven:
-        console.warn(
-            f"store: {engine.unproven} answers in {engine.folder} are of a run that was killed, or is still at "
-            f"work, before its swaps were proven; they count. Another store=... has them asked again"
-        )
+        which = "are of a run that was killed before its swaps were proven, or is at work; they count"
+        console.warn(f"store: {engine.unproven} answers in {engine.folder} {which}")
     if engine.found:
         console.say(f"store: {engine.found} answers were there, {engine.generated} were generated")
     if engine.scores_found:

@@ -23,9 +23,7 @@ FLUSH_SECONDS = 1.0
 CHECKED = "-checked.jsonl"  # how the names of files end whose lines begin with a check
 CHECK = b'{"check": "%s", %s'
 CHECK_DIGITS = 16
-UNPROVEN = (
-    ".unproven"  # instead of a file's suffix: the name of an empty file beside one that is not yet proven
-)
+UNPROVEN = ".unproven"  # in the place of .jsonl: an empty file beside one whose answers are not proven
 
 
 class AnswerStore:

@@ -1,6 +1,8 @@
 """adamms as people install it: a wheel made of the sdist, in an environment that sees no checkout."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -86,6 +88,15 @@ def test_its_explorer_serves_a_page(programs: Path, talkative: Path, tmp_path: P
     command = [programs / "adamms", "mode=explore", *pair(talkative), STRANGERS, *data]
     with serving(tmp_path, *command) as (address, _), urllib.request.urlopen(address) as reply:
         assert "adamms: donor into target" in reply.read().decode()
+
+
+def test_the_python_of_the_docs(programs: Path, talkative: Path, tmp_path: Path) -> None:
+    code = re.findall(r"^```python\n(.+?)^```", (ROOT / "docs/python.md").read_text(), re.M | re.DOTALL)[0]
+    shutil.copytree(talkative / "target", tmp_path / "A")
+    shutil.copytree(talkative / "target", tmp_path / "B")
+    write_jsonl(tmp_path, per_task=1).rename(tmp_path / "questions.jsonl")
+    done([programs / "python", "-c", code], tmp_path)
+    assert (tmp_path / "FOUND/model/model.safetensors").is_file()
 
 
 def test_its_hints_are_for_an_installation(programs: Path, tmp_path: Path) -> None:

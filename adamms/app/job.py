@@ -9,7 +9,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from adamms.errors import check_choice, program
 from adamms.merge.candidate import ALPHA
@@ -18,6 +18,27 @@ from adamms.report.trackers.tracker import Job
 MULTIRUN = "multirun.yaml"  # in a multirun's folder
 # What a command that only merges leaves out.
 ELSEWHERE = ("mode=", "output=", "candidate=", "store=", "search", "data", "engine", "evaluate")
+
+
+def settle_output(config: DictConfig) -> None:
+    """Fix where results go before Hydra makes a folder for them, which then it does not.
+
+    A run that is refused before it has done anything leaves no folder; modes make their own.
+
+    Args:
+        config: of one run, with the node `hydra`. `output` becomes what it comes to: what was given, or a
+            folder named by the time.
+    """
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    with read_write(config), read_write(config.hydra), open_dict(config), open_dict(config.hydra):
+        config.hydra.runtime.output_dir = str(Path(config.hydra.run.dir).absolute())
+        config.hydra.run.dir = "."
+        instance.set_config(config)
+        try:
+            config.output = config.output  # without the interpolation
+        finally:
+            instance.cfg = before
 
 
 def this_job() -> Job:

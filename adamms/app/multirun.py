@@ -19,6 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from adamms.app.job import settle_output
 from adamms.app.messages import explain
 from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError, program
@@ -51,9 +52,15 @@ class ExplainedReturn(JobReturn):
 
 
 class JobRecord(Callback):
-    """Hydra's callback (`hydra.callbacks` in conf/config.yaml): writes `job.json` into each job's folder."""
+    """Hydra's callback (`hydra.callbacks` in conf/config.yaml): writes `job.json` into each job's folder.
+
+    A run that is none of several gets no folder before its mode makes one.
+    """
 
     _started = 0.0
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        settle_output(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         # As they were typed: ${hydra:job.num} has no value before the jobs.

@@ -147,6 +147,7 @@ class Output:
         if not self._kept():
             check_writable(self.folder, self._bytes_needed())
             self._tell_of_side_files()
+        self.console.begin()
 
     def _tell_of_side_files(self) -> None:
         """Say what of the target's folder is not copied although it is wanted, and what code is.

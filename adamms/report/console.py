@@ -1,7 +1,7 @@
 """What a run says on standard output: stages with progress, the plan, the results, the last line.
 
-Plain text off a terminal. Tables fit the width, 80 columns by default. `tables` and `findings` decide what is
-said.
+Plain text off a terminal; in a notebook lines only, since what a mode returns shows its own tables there.
+Tables fit the width, 80 columns by default. `tables` and `findings` decide what is said.
 """
 
 import time
@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from rich import box
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 from rich.tree import Tree
@@ -21,8 +22,9 @@ from adamms.mapping.plan import Plan
 from adamms.report import comparison_tables, findings, plan_tables, tables, words
 from adamms.report.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
-from adamms.report.progress import Meter, bar, heartbeat
+from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
 from adamms.report.result import Result, StageTiming
+from adamms.report.run_log import RunLog
 from adamms.report.tables import Cell, Table
 from adamms.report.trackers.tracker import NoRecord, Record
 
@@ -43,6 +45,7 @@ class Console:
         interval: seconds, at least, between such lines.
         clock: seconds, increasing.
         record: hears of stages, too.
+        log: keeps what is said.
     """
 
     def __init__(
@@ -53,9 +56,12 @@ class Console:
         interval: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         record: Record | None = None,
+        log: RunLog | None = None,
     ) -> None:
         self.record = record or NoRecord()
-        self._rich = RichConsole(file=file, width=width, highlight=False)
+        self._rich = RichConsole(file=file, width=width, highlight=False, force_jupyter=False)
+        self._notebook = file is None and RichConsole().is_jupyter
+        self._log = log
         self._patience = patience
         self._interval = interval
         self._clock = clock
@@ -82,10 +88,6 @@ class Console:
             unit: plural, e.g. "answers" or "bytes"; "" when nothing is counted.
         """
         meter = Meter(title, total, unit, self._clock)
-        live = self._rich.is_terminal and not self._rich.is_dumb_terminal
-        watch: AbstractContextManager[object] = (
-            bar(meter, self._rich) if live else heartbeat(meter, self.say, self._patience, self._interval)
-        )
         ended = False
 
         def advance(count: int) -> None:
@@ -93,20 +95,25 @@ class Console:
             self.record.progress(meter.timing)
 
         try:
-            with watch:
+            with self._watch(meter):
                 yield advance
             ended = True
         finally:
             self.say(meter.final(failed=not ended))
         self._timings.append(meter.timing)
 
+    def begin(self) -> None:
+        """The checks are over: the log, if there is one, keeps all that was and is said."""
+        if self._log is not None:
+            self._log.begin()
+
     def say(self, text: str) -> None:
         """Print a line as it is, unbroken, so that paths and commands can be copied."""
-        self._rich.print(Text(words.printable(text)), soft_wrap=True)
+        self._print(Text(words.printable(text)), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print a warning."""
-        self._rich.print(Text(f"warning: {words.printable(text)}", style="yellow"), soft_wrap=True)
+        self._print(Text(f"warning: {words.printable(text)}", style="yellow"), soft_wrap=True)
 
     def plan(self, plan: Plan) -> None:
         """Print what becomes of the target's tensors, and which part each donor has in them."""
@@ -118,8 +125,8 @@ class Console:
 
     def tree(self, plan: Plan) -> None:
         """Print what every tensor of the target is made of; tensors that differ only in numbers once."""
-        self._rich.print()
-        self._rich.print(_grown(plan_tree(plan)))
+        self._print()
+        self._print(_grown(plan_tree(plan)))
 
     def finding(self, subject: str, state: str, detail: str, advice: str) -> None:
         """Print what was looked at, whether it is "ok", "absent" or "wrong", and what to do then."""
@@ -127,34 +134,32 @@ class Console:
         line = Text.assemble((f"{state:7}", style), (f"{subject}: ", "bold"), detail)
         if advice and state != "ok":
             line.append(f"  -> {advice}", style="cyan")
-        self._rich.print(line, soft_wrap=True)
+        self._print(line, soft_wrap=True)
 
     def results(self, result: Result) -> None:
         """Print scores (without labels: differences), the choices, and what they amount to."""
         scored = tables.scores(result)
         self.table(scored or tables.differences(result))
         if scored is not None or result.selection is not None:
-            marks = "* chosen without labels"
-            marks += "" if scored is None else "   ^ best by labels (oracle)   = both"
-            self._rich.print(Text(marks, style="dim"))
+            self._print(Text(marks(result), style="dim"))
         self.table(tables.choices(result))
         self.table(tables.summary(result))
         for paragraph in (*findings.paragraphs(result), *findings.doubts(result)):
-            self._rich.print()
-            self._rich.print(Text(words.printable(paragraph)))
+            self._print()
+            self._print(Text(words.printable(paragraph)))
 
     def comparison(self, comparison: Comparison) -> None:
         """Print the models and the searches side by side, what has no result, and which model is best."""
         self.table(comparison_tables.overview(comparison))
         self.table(comparison_tables.searches(comparison))
         for line in (*comparison_tables.legend(comparison), *comparison_tables.unknown(comparison)):
-            self._rich.print(Text(line, style="dim"))
+            self._print(Text(line, style="dim"))
         for line in comparison_tables.doubts(comparison):
             self.warn(line)
         for line in comparison_tables.failures(comparison):
             self.warn(line)
         for verdict in comparison_tables.verdicts(comparison):
-            self._rich.print(Text(words.printable(verdict.text), style="bold"))
+            self._print(Text(words.printable(verdict.text), style="bold"))
 
     def finish(self, folder: Path, loader: str) -> None:
         """Print where the merged model is and, as the last line, the code that loads it.
@@ -164,8 +169,8 @@ class Console:
             loader: code that loads it, with {} where the folder goes.
         """
         place, code = (str(folder), "bold"), (loader.format(repr(str(folder))), "bold")
-        self._rich.print()
-        self._rich.print(
+        self._print()
+        self._print(
             Text.assemble("The merged model is in ", place, ". This loads it:\n", code), soft_wrap=True
         )
 
@@ -173,15 +178,41 @@ class Console:
         """Print it, if there is one with rows; if it is wider than the console, in blocks of columns."""
         if table is None or not table.rows:
             return
-        self._rich.print()
-        self._rich.print(Text(table.title, style="bold"))
+        self._print()
+        self._print(Text(table.title, style="bold"))
         table = _with_errors(table, self._rich.width)
         for number, block in enumerate(_blocks(table, self._rich.width)):
             if number:
-                self._rich.print()
-            self._rich.print(_drawn(table, block, self._rich.width))
+                self._print()
+            self._print(_drawn(table, block, self._rich.width))
         if table.note:
-            self._rich.print(Text(table.note, style="dim"))
+            self._print(Text(table.note, style="dim"))
+
+    def _watch(self, meter: Meter) -> AbstractContextManager[object]:
+        if self._notebook:
+            return notebook_bar(meter)
+        if self._rich.is_terminal and not self._rich.is_dumb_terminal:
+            return bar(meter, self._rich)
+        return heartbeat(meter, self.say, self._patience, self._interval)
+
+    def _print(self, *shown: RenderableType, soft_wrap: bool = False) -> None:
+        if soft_wrap or not self._notebook:
+            self._rich.print(*shown, soft_wrap=soft_wrap)
+        if self._log is not None:
+            plain = RichConsole(
+                file=cast(TextIO, self._log),
+                width=self._rich.width,
+                highlight=False,
+                force_terminal=False,
+                force_jupyter=False,
+            )
+            plain.print(*shown, soft_wrap=soft_wrap)
+
+
+def marks(result: Result) -> str:
+    """What the marks in its tables mean."""
+    by_labels = "" if tables.scores(result) is None else "   ^ best by labels (oracle)   = both"
+    return f"* chosen without labels{by_labels}"
 
 
 def _mark(cell: Cell) -> str:

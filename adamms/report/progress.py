@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -84,15 +86,20 @@ class Meter:
 
 @contextmanager
 def heartbeat(
-    meter: Meter, say: Callable[[str], None], patience: float = 2.0, interval: float = 10.0
+    meter: Meter,
+    say: Callable[[str], None],
+    patience: float = 2.0,
+    interval: float = 10.0,
+    slower: bool = True,
 ) -> Iterator[None]:
-    """Say where the meter is while the body runs; of long stages less often, every tenth of their time.
+    """Say where the meter is while the body runs.
 
     Args:
         meter: what to report.
         say: prints a line; called from a thread of its own.
         patience: seconds before the first line.
         interval: seconds, at least, between lines.
+        slower: of long stages less often, every tenth of their time.
     """
     over = threading.Event()
 
@@ -100,7 +107,7 @@ def heartbeat(
         wait = patience
         while not over.wait(wait):
             say(meter.progress())
-            wait = max(interval, meter.timing.seconds / 10)
+            wait = max(interval, meter.timing.seconds / 10 * slower)
 
     thread = threading.Thread(target=speak, name=f"progress of {meter.title}", daemon=True)
     thread.start()
@@ -121,3 +128,26 @@ def bar(meter: Meter, console: Console) -> Live:
         return grid
 
     return Live(get_renderable=drawn, console=console, transient=True)
+
+
+@contextmanager
+def notebook_bar(meter: Meter) -> Iterator[None]:
+    """A live bar in a notebook, gone when it ends; none for a stage that is over at once."""
+    from IPython.display import display
+
+    shown: list[Any] = []  # the handle of what is displayed, once there is something
+
+    def draw(line: str) -> None:
+        done = "" if meter.total is None else f' value="{meter.timing.count}" max="{meter.total}"'
+        drawn = {"text/plain": line, "text/html": f"<progress{done}></progress> {escape(line)}"}
+        if shown:
+            shown[0].update(drawn, raw=True)
+        else:
+            shown.append(display(drawn, raw=True, display_id=True))
+
+    try:
+        with heartbeat(meter, draw, 0.5, 0.2, slower=False):
+            yield
+    finally:
+        for handle in shown:
+            handle.update({"text/plain": "", "text/html": ""}, raw=True)

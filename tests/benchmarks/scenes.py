@@ -141,7 +141,7 @@ def contents(folder: Path) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for file in sorted(folder.rglob("*")):
-        if not file.is_file() or file.name.endswith(".partial"):
+        if not file.is_file() or file.suffix in (".partial", ".log"):
             continue
         name, raw = str(file.relative_to(folder)), file.read_bytes()
         raw = raw.replace(str(folder.parent).encode(), b"")

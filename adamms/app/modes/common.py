@@ -1,37 +1,68 @@
 """What several modes do: start a run, open and map its models."""
 
-from contextlib import nullcontext
+import shlex
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
 
+import yaml
+
+from adamms import __version__
 from adamms.app.class_facts import ClassFacts
 from adamms.app.given_model import subject
 from adamms.app.merges import Merges, check_merge, plan_merges
+from adamms.app.messages import explain
 from adamms.app.model_checks import checked
 from adamms.app.models import open_models
+from adamms.app.output import settings_text
 from adamms.app.output_folder import check_output
 from adamms.app.settings import Run
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, program
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
 from adamms.report.result import Result
+from adamms.report.run_log import RunLog
 
 
-def start(run: Run) -> None:
-    """Run the mode, and have its result recorded.
+def start(run: Run) -> Result:
+    """Run the mode, have its result recorded, and return it.
 
     Raises:
         AdammsError: also where all was found but something at the end.
     """
-    quiet_libraries(run.verbose)
-    check_output(run)
-    for note in run.notes:
-        Console().warn(note)
-    with run.tracker.run(*subject(run)) as record:
-        result: Result = run.start(run, Console(record=record))
-        record(result)
-        if result.failure:
-            raise AdammsError(f"{result.failure.rstrip('.')}. All else is in {run.output}")
+    with quiet_libraries(run.verbose), kept_log(run) as log:
+        check_output(run)
+        for note in run.notes:
+            Console(log=log).warn(note)
+        with run.tracker.run(*subject(run)) as record:
+            result: Result = run.start(run, Console(record=record, log=log))
+            record(result)
+            if result.failure:
+                raise AdammsError(f"{result.failure.rstrip('.')}. All else is in {run.output}")
+    return result
+
+
+@contextmanager
+def kept_log(run: Run) -> Iterator[RunLog]:
+    """run.log, with what ended the run as its last words; the configuration comes to lie beside it."""
+    command = f"{program()} {shlex.join(run.job.overrides)}"
+    settings = {"config.yaml": settings_text(run), "overrides.yaml": yaml.safe_dump([*run.job.overrides])}
+    log = RunLog(
+        run.output,
+        f"{datetime.now():%Y-%m-%d %H:%M:%S} adamms {__version__}: {command}",
+        {f".hydra/{name}": content for name, content in settings.items()},
+    )
+    try:
+        yield log
+    except BaseException as error:
+        message = explain(error)
+        log.write(traceback.format_exc() if message is None else f"error: {message}\n")
+        raise
+    finally:
+        log.close()
 
 
 def map_models(run: Run, console: Console) -> Merges:

@@ -47,6 +47,7 @@ def evaluate(run: Run, console: Console) -> Result:
     )
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)
+    console.begin()
     result = add_lmms(run, console, backend, result, checkpoint.folder)
     write_report(run.output, result)
     console.say(f"evaluation: {run.output / 'report.html'}")
@@ -60,6 +61,7 @@ def _scored(
     labelled, labels = questions.labelled, questions.data.answers
     with console.stage("check questions", len(labelled), "examples") as advance:
         check_asked(run, run.models.target, checkpoint.folder, labelled, advance)
+    console.begin()
     with (
         live_checkpoint(run, checkpoint, run.models.target) as engine,
         console.stage("evaluate", len(labelled), "answers") as advance,

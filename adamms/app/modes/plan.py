@@ -14,6 +14,7 @@ from adamms.report.result import Result
 def plan(run: Run, console: Console) -> Result:
     """Print the coverage; write plan.json and the report."""
     merges = map_models(run, console)
+    console.begin()
     console.plan(merges.plan)
     console.tree(merges.plan)
     file = run.output / "plan.json"

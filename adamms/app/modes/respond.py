@@ -31,6 +31,7 @@ def respond(run: Run, console: Console) -> Result:
     check_target(run, console, wanted)
     merges = map_models(run, console)
     check_runnable(run, merges.models.target)
+    console.begin()
     merges = merges.measured([candidate], console.stage)
 
     with live(run, merges.models.target) as engine:

@@ -158,6 +158,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
     searched = subset(examples, run.samples, run.seed)
     selection = run.strategy.choose(recorded(given), logs.candidates, searched)
     selection = selection.doubted(found.doubts)
+    console.begin()
     write_json(run.output / "selection.json", selection.to_json())
     result = Result(
         title="Search in existing logs",

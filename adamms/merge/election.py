@@ -4,7 +4,7 @@ For each element a sign is elected, and only the vectors with that sign count. P
 survey for the majority sign.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -12,7 +12,8 @@ import torch
 
 from adamms.merge import kernel
 from adamms.merge.exactness import positive_
-from adamms.merge.method import Chunk, Statistics
+from adamms.merge.method import Statistics
+from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
 from adamms.merge.task_vectors import TaskVectors
 
 # How the sign of an element is found. `majority`: the sign of the sum of the vectors; where they cancel, the
@@ -21,8 +22,6 @@ from adamms.merge.task_vectors import TaskVectors
 Election = Literal["majority", "weighted"]
 # `sum`: the vectors that agree, each times its share. `mean`: their sum divided by the sum of these shares.
 Combine = Literal["sum", "mean"]
-
-Vectors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class MajorityVote:
         scope: among the elements of the model, or of each tensor.
     """
 
-    vectors: Callable[[Chunk], Vectors]
+    vectors: Taken
     before: Statistics | None = None
     scope: Literal["model", "tensor"] = "model"
     passes: ClassVar[int] = 1
@@ -60,26 +59,21 @@ class MajorityVote:
         return Majority((found.balance > 0) - (found.balance < 0), self.before)
 
 
-class Votes:
+class Votes(CompiledSummary):
     """How many more elements have a positive sum than a negative one."""
 
-    def __init__(self, vectors: Callable[[Chunk], Vectors]) -> None:
-        self.vectors = vectors
+    trims: ClassVar[bool] = True
+
+    def __init__(self, vectors: Taken) -> None:
+        super().__init__(vectors)
         self.balance = 0
 
-    @property
-    def stored(self) -> bool:
-        return isinstance(self.vectors, TaskVectors) and kernel.LIBRARY is not None
+    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
+        assert isinstance(self.taken, TaskVectors)
+        self.balance += kernel.balance(list(models.values()), base, self.taken.all_zero_up_to(models))
 
-    def add(self, chunk: Chunk) -> None:
-        if self.stored and isinstance(self.vectors, TaskVectors):
-            if kernel.fits([*chunk.models().values(), chunk.base()]):
-                models = chunk.models()
-                least = self.vectors.all_zero_up_to(models)
-                self.balance += kernel.balance(list(models.values()), chunk.base(), least)
-                return
-            chunk = chunk.exact()
-        signs = _total(self.vectors(chunk), None).sign_()
+    def add_exact(self, vectors: Vectors) -> None:
+        signs = _total(vectors, None).sign_()
         balance = signs.sum()
         if torch.isnan(balance):  # of infinite inputs
             balance = signs.nansum()

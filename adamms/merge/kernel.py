@@ -7,6 +7,7 @@ take torch's passes. Knows nothing of methods.
 import ctypes
 import sysconfig
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -112,43 +113,48 @@ def balance(models: Sequence[torch.Tensor], base: torch.Tensor, least: Sequence[
     return found
 
 
-def count(
-    model: torch.Tensor, base: torch.Tensor, shift: int, first_code: int, bins: int
-) -> npt.NDArray[np.int64]:
-    """How many magnitudes of the difference there are in each bin: leading bits, see `thresholds`."""
-    assert LIBRARY is not None, "checked by `fits`"
-    model, base = model.contiguous(), base.contiguous()
-    counts = np.zeros(bins, np.int64)
-    LIBRARY.adamms_count(
-        ctypes.c_int64(base.numel()),
-        _operands([model]),
-        _operands([base]),
-        shift,
-        ctypes.c_int64(first_code),
-        ctypes.c_int64(bins),
-        ctypes.c_void_p(counts.ctypes.data),
-    )
+@dataclass(frozen=True)
+class Bins:
+    """Bins of magnitudes by the leading bits of their float64, see `thresholds`.
+
+    Args:
+        shift: how many bits are left out.
+        first: the leading bits of the least bin; what is below counts there.
+        count: how many there are; what is above counts in the last.
+    """
+
+    shift: int
+    first: int
+    count: int
+
+
+def count(model: torch.Tensor, base: torch.Tensor, bins: Bins) -> npt.NDArray[np.int64]:
+    """How many magnitudes of the difference there are in each bin."""
+    counts = np.zeros(bins.count, np.int64)
+    _binned("adamms_count", model, base, bins, ctypes.c_void_p(counts.ctypes.data))
     return counts
 
 
-def collect(
-    model: torch.Tensor, base: torch.Tensor, shift: int, first_code: int, bins: int, number: int
-) -> npt.NDArray[np.float64]:
+def collect(model: torch.Tensor, base: torch.Tensor, bins: Bins, number: int) -> npt.NDArray[np.float64]:
     """The magnitudes of the difference that are in bin `number`, in order."""
-    assert LIBRARY is not None, "checked by `fits`"
-    model, base = model.contiguous(), base.contiguous()
     found = np.empty(base.numel())
-    inside = LIBRARY.adamms_collect(
+    place = (ctypes.c_int64(number), ctypes.c_void_p(found.ctypes.data))
+    return found[: _binned("adamms_collect", model, base, bins, *place)]
+
+
+def _binned(name: str, model: torch.Tensor, base: torch.Tensor, bins: Bins, *more: object) -> int:
+    """One of the passes over the bins of a difference."""
+    model, base = model.contiguous(), base.contiguous()
+    found: int = getattr(LIBRARY, name)(
         ctypes.c_int64(base.numel()),
         _operands([model]),
         _operands([base]),
-        shift,
-        ctypes.c_int64(first_code),
-        ctypes.c_int64(bins),
-        ctypes.c_int64(number),
-        ctypes.c_void_p(found.ctypes.data),
+        bins.shift,
+        ctypes.c_int64(bins.first),
+        ctypes.c_int64(bins.count),
+        *more,
     )
-    return found[:inside]
+    return found
 
 
 def _operands(tensors: Sequence[torch.Tensor]) -> ctypes.Array[_Operand]:

@@ -17,12 +17,11 @@ import torch
 
 from adamms.checkpoint.finite import finite
 from adamms.merge import kernel
-from adamms.merge.method import Chunk, Statistics
-from adamms.merge.task_vectors import TaskVectors
+from adamms.merge.method import Statistics
+from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
-Taken = Callable[[Chunk], Mapping[str, torch.Tensor]]
 Ranks = Callable[[int], Sequence[int]]
 
 MANTISSA_BITS = 8
@@ -30,8 +29,7 @@ SHIFT = 52 - MANTISSA_BITS
 # Binary exponents from the least float32 to the largest difference of two, with some room. Float64 values
 # beyond are counted in the outermost bins; the result stays exact, but these bins may be large.
 LEAST, GREATEST = -160, 130
-BINS = (GREATEST - LEAST) << MANTISSA_BITS
-FIRST_CODE = (LEAST + 1023) << MANTISSA_BITS
+BINS = kernel.Bins(SHIFT, (LEAST + 1023) << MANTISSA_BITS, (GREATEST - LEAST) << MANTISSA_BITS)
 # Collected values are sorted, and equal ones joined, when this many wait.
 COMPACT_AT = 1 << 18
 
@@ -69,13 +67,13 @@ class Ranking:
         wanted = {}
         for name, counts in found.counts.items():
             total = int(counts.sum())
-            # Largest first: `above[i]` values are in the bins above BINS - 1 - i.
+            # Largest first: `above[i]` values are in the bins above BINS.count - 1 - i.
             upto = np.cumsum(counts[::-1])
             places = []
             for rank in self.ranks(total) if total else ():
                 rank = min(max(rank, 1), total)
                 place = int(np.searchsorted(upto, rank))
-                places.append(Place(BINS - 1 - place, rank - int(upto[place - 1] if place else 0)))
+                places.append(Place(BINS.count - 1 - place, rank - int(upto[place - 1] if place else 0)))
             wanted[name] = tuple(places)
         return Refinement(self.taken, wanted, self.scope)
 
@@ -114,28 +112,23 @@ class Refinement:
         return Thresholds(thresholds)
 
 
-class Histograms:
+class Histograms(CompiledSummary):
     """Name -> how many magnitudes there are in each bin."""
 
+    trims: ClassVar[bool] = False
+
     def __init__(self, taken: Taken) -> None:
-        self.taken = taken
+        super().__init__(taken)
         self.counts: dict[str, Counts] = {}
 
-    @property
-    def stored(self) -> bool:
-        return _compiled(self.taken)
+    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
+        for name, model in models.items():
+            self.counts[name] = self.counts.get(name, 0) + kernel.count(model, base, BINS)
 
-    def add(self, chunk: Chunk) -> None:
-        if self.stored:
-            if kernel.fits([*chunk.models().values(), chunk.base()]):
-                for name, model in chunk.models().items():
-                    counts = kernel.count(model, chunk.base(), SHIFT, FIRST_CODE, BINS)
-                    self.counts[name] = self.counts.get(name, 0) + counts
-                return
-            chunk = chunk.exact()
-        for name, values in self.taken(chunk).items():
+    def add_exact(self, vectors: Vectors) -> None:
+        for name, values in vectors.items():
             codes = _bins_of(_finite_magnitudes(values))
-            counts = torch.bincount(codes, minlength=BINS).cpu().numpy()
+            counts = torch.bincount(codes, minlength=BINS.count).cpu().numpy()
             self.counts[name] = self.counts.get(name, 0) + counts
 
     def __iadd__(self, other: Self) -> Self:
@@ -144,29 +137,25 @@ class Histograms:
         return self
 
 
-class Collected:
+class Collected(CompiledSummary):
     """Name -> the magnitudes in some bins, each with how often it occurs."""
 
+    trims: ClassVar[bool] = False
+
     def __init__(self, taken: Taken, bins: Mapping[str, Sequence[int]]) -> None:
-        self.taken = taken
+        super().__init__(taken)
         self.bins = bins
         self._found: dict[str, list[tuple[Values, Counts]]] = {name: [] for name in bins}
         self._waiting = dict.fromkeys(bins, 0)
 
-    @property
-    def stored(self) -> bool:
-        return _compiled(self.taken)
+    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
+        for name, model in models.items():
+            for number in self.bins[name]:
+                inside = kernel.collect(model, base, BINS, number)
+                self._append(name, *np.unique(inside, return_counts=True))
 
-    def add(self, chunk: Chunk) -> None:
-        if self.stored:
-            if kernel.fits([*chunk.models().values(), chunk.base()]):
-                for name, model in chunk.models().items():
-                    for number in self.bins[name]:
-                        inside = kernel.collect(model, chunk.base(), SHIFT, FIRST_CODE, BINS, number)
-                        self._append(name, *np.unique(inside, return_counts=True))
-                return
-            chunk = chunk.exact()
-        for name, values in self.taken(chunk).items():
+    def add_exact(self, vectors: Vectors) -> None:
+        for name, values in vectors.items():
             magnitudes = _finite_magnitudes(values)
             codes = _bins_of(magnitudes)
             for number in self.bins[name]:
@@ -198,11 +187,6 @@ class Collected:
             self.tally(name)
 
 
-def _compiled(taken: Taken) -> bool:
-    """Whether there are compiled passes over what is ranked: whole task vectors."""
-    return isinstance(taken, TaskVectors) and not taken.least and kernel.LIBRARY is not None
-
-
 def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:
     magnitudes = values.abs().reshape(-1)
     return magnitudes if finite(magnitudes) else magnitudes[torch.isfinite(magnitudes)]
@@ -210,5 +194,5 @@ def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:
 
 def _bins_of(magnitudes: torch.Tensor) -> torch.Tensor:
     """The bin of each float64 magnitude; larger magnitudes have larger bins."""
-    codes = magnitudes.view(torch.int64) >> SHIFT
-    return codes.sub_(FIRST_CODE).clamp_(0, BINS - 1)
+    codes = magnitudes.view(torch.int64) >> BINS.shift
+    return codes.sub_(BINS.first).clamp_(0, BINS.count - 1)

@@ -328,11 +328,14 @@ def test_a_fresh_engine_on_the_written_checkpoint_gives_the_same_tokens(
 
 
 @real
-@pytest.mark.parametrize("parallel", ["tensor_parallel_size", "data_parallel_size"])
+@pytest.mark.parametrize("parallel", ["tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"])
 def test_two_devices_give_the_tokens_of_one(
     records, pair: Path, examples: tuple[Example, ...], parallel: str
 ) -> None:
-    """One model over two, or a model on each. The latter ends answers before a text, as asked."""
+    """One model over two, cut along its tensors or its layers, or a model on each.
+
+    The last ends answers before a text, as asked.
+    """
     words = [
         w for _, own in records("target").visits for r in own.values() for w in r.answer.text.split()[1:]
     ]
@@ -351,10 +354,10 @@ def test_two_devices_give_the_tokens_of_one(
             read.append(sum(engine.bytes_read.values()))
         assert engine.images_encoded == images(examples)
         assert engine.checksums() == at_start
-        # The target alone is read at alpha 0, and by workers that share a layer only what they keep.
-        assert (read[-1] < 0.45 * read[0]) == (parallel == "tensor_parallel_size")
+        # The target alone is read at alpha 0, and by workers that share a model only what they keep.
+        assert (read[-1] < 0.45 * read[0]) == (parallel != "data_parallel_size")
         copies_and_ranks = {name.split()[0] for name in at_start}
-        assert copies_and_ranks == ({"0.0", "0.1"} if parallel == "tensor_parallel_size" else {"0.0", "1.0"})
+        assert copies_and_ranks == ({"0.0", "1.0"} if parallel == "data_parallel_size" else {"0.0", "0.1"})
         pids = [client.process.pid for client in engine.clients]
     assert not any(alive(pid) for pid in pids)
     assert bool(cut) == bool(stop)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from adamms.report.comparison import Row, typed, varying
+from adamms.report.words import unrounded
 
 DEFAULT = "default"  # of a setting that a run leaves as it is
 
@@ -21,7 +22,10 @@ def named(rows: Sequence[Row]) -> list[Row]:
         short,
         [f"{name} {own}".strip() for name, own in zip(short, merged, strict=True)],
         [_typed(settings, keys, default=True) for settings in own],
-        [f"{name} {row.run.place}".strip() for name, row in zip(short, models, strict=True)],
+        [
+            name if name and short.count(name) == 1 else f"{name} {row.run.place}".strip()
+            for name, row in zip(short, models, strict=True)
+        ],
     ]
     names = next((way for way in ways if len(set(way)) == len(way) and all(way)), ways[-1])
     found = {_subject(row): name for row, name in zip(models, names, strict=True)}
@@ -71,4 +75,4 @@ def _setting(key: str, value: str | None) -> str:
     name = key.rpartition(".")[2]
     if value is None:
         return f"{DEFAULT} {name}"
-    return value if "." not in key else f"{name}={value}"
+    return unrounded(value if "." not in key else f"{name}={value}")

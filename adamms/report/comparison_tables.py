@@ -4,103 +4,17 @@ The console and the page draw the same cells. Knows no files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
-from adamms.evaluate.estimate import Estimate
 from adamms.report import words
-from adamms.report.comparison import Comparison, Group, Row, mean
-from adamms.report.measured import Measured
+from adamms.report.comparison import Comparison, Group, Row
+from adamms.report.comparison_verdicts import same_model, score_cell
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
 from adamms.report.tables import ERROR, Cell, Column, Table, rows_of
 from adamms.search.choice import Choice, about, where
 
 ADAMMS = "linear"
-MANY = 4  # models that are named one by one
 Named = tuple[str, FoundRun]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """Which model is best by one measure, in a sentence; `mood` is "good" where the difference is real."""
-
-    text: str
-    mood: str = "fair"
-
-
-def verdicts(comparison: Comparison) -> list[Verdict]:
-    """What the scores say, measure by measure; nothing of models without scores."""
-    return [_verdict(group) for group in comparison.groups if group.reference and len(group.rows) > 1]
-
-
-def _verdict(group: Group) -> Verdict:
-    """The best model against the next one that is another model."""
-    first, by = group.rows[0], f"By {group.measure}"
-    assert first.scores is not None
-    others = [(row, row.scores) for row in group.rows if row.scores and not _alike(row, first)]
-    equal = [row for row in group.rows[1:] if _alike(row, first)]
-    level = f" Equally good: {_listing(equal)}." if equal else ""
-    if not others:
-        return Verdict(f"{by}, all models score the same: {_mean(first)}.")
-    second, scores = others[0]
-    gap = first.scores.less(scores)
-    if gap is None or gap.interval is None:
-        why = first.scores.incomparable(scores)
-        has = f"{first.name} has the {_end(first)} mean, {_mean(first)}"
-        return Verdict(
-            f"{by}, {has}, {_points(gap)} from {second.name}; "
-            f"whether that is real cannot be told: {why}.{level}"
-        )
-    if gap.told_apart:
-        lead = f"{_points(gap)} over {second.name} ({_interval(gap)})"
-        return Verdict(f"{by}, {first.name} is best: {_mean(first)}, {lead}.{level}", "good")
-    alike = [row for row in group.not_told_apart if row is not second]
-    also = f", nor to {_listing(alike)}" if alike else ""
-    rest = len(others) - 1 - len(alike)
-    worse = f" The other {rest} {'is' if rest == 1 else 'are'} worse." if rest else ""
-    few = f", and only {gap.differing} examples differ" if gap.of_few else ""
-    return Verdict(
-        f"{by}, {first.name} has the {_end(first)} mean, {_mean(first)}, but no difference can be told to "
-        f"{second.name} ({_points(gap)}, {_interval(gap)}{few}){also}.{level}{worse}"
-    )
-
-
-def _alike(one: Row, other: Row) -> bool:
-    """Whether two rows are the same model, or have answered everything equally well."""
-    if one.scores is None or other.scores is None:
-        return False
-    same = bool(one.fingerprint) and one.fingerprint == other.fingerprint
-    return (same or one.scores.scores == other.scores.scores) and mean(one) == mean(other)
-
-
-def _end(row: Row) -> str:
-    return "lowest" if row.scores and row.scores.less_is_better else "highest"
-
-
-def _listing(rows: Sequence[Row]) -> str:
-    names = [row.name for row in rows]
-    return words.listing(
-        names if len(names) <= MANY else [*names[: MANY - 1], f"{len(names) - MANY + 1} more"]
-    )
-
-
-def _mean(row: Row) -> str:
-    assert row.scores is not None
-    return _score(row.scores, None).text + _error(row.scores, None)
-
-
-def _error(scores: Measured, task: str | None) -> str:
-    error = words.error(scores.estimate(task)) if scores.percent else ""
-    return f" ± {error}" if error else ""
-
-
-def _points(gap: Estimate | None) -> str:
-    return "-" if gap is None else f"{words.signed(gap.value)} points"
-
-
-def _interval(gap: Estimate) -> str:
-    low, high = gap.interval or (0.0, 0.0)
-    return f"95 % interval {low:.1f} to {high:.1f}"
 
 
 def overview(comparison: Comparison, wide: bool = False) -> Table | None:
@@ -123,7 +37,7 @@ def overview(comparison: Comparison, wide: bool = False) -> Table | None:
     if any(row.trust for _, row in placed):
         columns.append(("good", lambda at: words.probability(at[1].trust)))
     if measures:
-        columns.append(("mean", lambda at: _score(at[1].scores, None, best=at[1] in at[0].best)))
+        columns.append(("mean", lambda at: score_cell(at[1].scores, None, best=at[1] in at[0].best)))
         columns.append((_versus(measures), lambda at: Cell(difference(at[0], at[1]))))
     if wide or not measures:
         columns.append(("time", lambda at: "-" if at[1].seconds is None else words.seconds(at[1].seconds)))
@@ -144,9 +58,13 @@ def _unit(group: Group) -> str:
 
 
 def _versus(measures: Sequence[Group]) -> str:
-    """The heading above the differences: 'vs target alone', or 'vs best'."""
-    stated = {group.reference.name for group in measures if group.reference not in (None, group.rows[0])}
-    return f"vs {stated.pop()}" if len(stated) == 1 else "vs best" if not stated else "vs reference"
+    """The heading above the differences: 'vs best', or 'vs target alone'."""
+    found = {
+        group.reference.name if group.reference != group.rows[0] else "best"
+        for group in measures
+        if group.reference
+    }
+    return f"vs {found.pop()}" if len(found) == 1 else "vs reference"
 
 
 def difference(group: Group, row: Row) -> str:
@@ -154,24 +72,15 @@ def difference(group: Group, row: Row) -> str:
     gap = group.difference(row)
     if gap is None or group.reference is None:
         return "reference" if row is group.reference else "-"
-    if _alike(row, group.reference):
+    if same_model(row, group.reference):
         return "the same"
     if gap.interval is None:
         return f"{words.signed(gap.value)} (?)"
     return f"{words.signed(gap.value)} ({gap.interval[0]:.1f} to {gap.interval[1]:.1f})"
 
 
-def _score(scores: Measured | None, task: str | None, best: bool = False) -> Cell:
-    found = scores.estimate(task) if scores else None
-    if scores is None or found is None or scores.percent:
-        return Cell.of(found, best=best)
-    return Cell(
-        words.metric(found.value) + (f" ± {words.metric(found.error)}" if found.error else ""), best=best
-    )
-
-
 def _task(task: str) -> Callable[[tuple[Group, Row]], Cell]:
-    return lambda at: _score(at[1].scores, task) if task in at[0].tasks else Cell("")
+    return lambda at: score_cell(at[1].scores, task) if task in at[0].tasks else Cell("")
 
 
 def unknown(comparison: Comparison) -> list[str]:

@@ -19,7 +19,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
-from adamms.report import comparison_tables, findings, plan_tables, tables, words
+from adamms.report import comparison_tables, comparison_verdicts, findings, plan_tables, tables, words
 from adamms.report.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
@@ -158,7 +158,7 @@ class Console:
             self.warn(line)
         for line in comparison_tables.failures(comparison):
             self.warn(line)
-        for verdict in comparison_tables.verdicts(comparison):
+        for verdict in comparison_verdicts.verdicts(comparison):
             self._print(Text(words.printable(verdict.text), style="bold"))
 
     def finish(self, folder: Path, loader: str) -> None:

@@ -3,6 +3,7 @@
 Knows no results: the sentences about those are in `findings`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,15 @@ TRUSTED = 0.8  # stated probability below which a choice is called LOW
 def printable(text: str) -> str:
     """On one line and without control characters, whatever a data file had in its names."""
     return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
+def unrounded(text: str) -> str:
+    """A text whose numbers have no digits that come from rounding.
+
+    >>> unrounded("alpha=0.30000000000000004")
+    'alpha=0.3'
+    """
+    return re.sub(r"\d+\.\d{7,}", lambda found: f"{float(found[0]):.6g}", text)
 
 
 def fixed(value: float | None, digits: int) -> str:

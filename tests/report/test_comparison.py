@@ -13,7 +13,7 @@ from adamms.errors import AdammsError
 from adamms.evaluate.estimate import LEAST
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
-from adamms.report import comparison_tables
+from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.comparison import Comparison, Row
 from adamms.report.console import Console
 from adamms.report.pairing import gather
@@ -150,7 +150,7 @@ def test_models_are_compared_with_the_best_over_the_same_examples(pointed: Resul
     assert gap is not None
     assert gap.interval is not None
     assert versus["rule=r1"] == f"{gap.value:+.1f} ({gap.interval[0]:.1f} to {gap.interval[1]:.1f})"
-    (verdict,) = comparison_tables.verdicts(comparison)
+    (verdict,) = comparison_verdicts.verdicts(comparison)
     assert verdict.mood == "fair"
     assert "rule=r0 has the highest mean" in verdict.text
     assert "no difference can be told to rule=r1 (+0.2 points, 95 % interval" in verdict.text
@@ -197,7 +197,7 @@ def test_without_labels_the_choices_are_compared(result: Result, tmp_path: Path)
     comparison = gathered(tmp_path)
     assert comparison_tables.searches(comparison).columns == ("search", "chosen", "good", "D", "wins")
     assert [row.name for row in comparison.groups[0].rows] == ["rule=sum", "rule=either"]
-    assert comparison_tables.verdicts(comparison) == []
+    assert comparison_verdicts.verdicts(comparison) == []
     assert "best" not in shown(comparison).replace("of the best on the grid", "")
 
 

@@ -12,7 +12,7 @@ from page_text import Page
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
-from adamms.report import comparison_tables
+from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.answered import Answered
 from adamms.report.comparison import Comparison
 from adamms.report.page.comparison import page
@@ -95,7 +95,7 @@ def test_the_best_of_2_methods_x_2_searches_x_2_evaluations_is_told(runs: Path) 
     assert best.scored.place == "evaluations/linear_trusted"
     assert accuracy.difference(last) == scores(*range(LOST["ties_adamms"])).estimate(less=scores())
     assert accuracy.not_told_apart == [second]
-    said = {verdict.text.partition(", ")[0]: verdict for verdict in comparison_tables.verdicts(comparison)}
+    said = {verdict.text.partition(", ")[0]: verdict for verdict in comparison_verdicts.verdicts(comparison)}
     told = said[f"By {accuracy.measure}"].text
     assert (
         "linear trusted has the highest mean, 100.0 ± 0.0, but no difference can be told to linear adamms"
@@ -166,7 +166,7 @@ def test_where_no_interval_can_be_told_it_says_why(second: Scores, why: str, tmp
     (line,) = comparison_tables.unknown(comparison)
     assert why in line
     assert line.endswith("(b)")
-    (verdict,) = comparison_tables.verdicts(comparison)
+    (verdict,) = comparison_verdicts.verdicts(comparison)
     assert verdict.text.endswith(f"whether that is real cannot be told: {why}.")
     assert why in pd.read_csv(write_comparison(comparison).with_suffix(".csv")).why_no_interval.tolist()
 
@@ -206,7 +206,7 @@ def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_pat
         "lmms-eval exact_match": ["a", "c", "b"],
         "lmms-eval mme_score, its own unit": ["a", "b"],
     }
-    match, mme = comparison_tables.verdicts(comparison)
+    match, mme = comparison_verdicts.verdicts(comparison)
     assert "a is best: 75.0" in match.text
     assert "+50.0 points over b (95 % interval" in match.text
     assert "a has the highest mean, 1530, +20.0 points from b" in mme.text

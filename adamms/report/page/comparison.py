@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, Candidate, short
-from adamms.report import comparison_tables, words
+from adamms.report import comparison_tables, comparison_verdicts, words
 from adamms.report.comparison import Comparison
 from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
@@ -44,7 +44,7 @@ def page(comparison: Comparison) -> str:
     context = {
         "title": _title(comparison),
         "folder": str(comparison.folder),
-        "verdicts": comparison_tables.verdicts(comparison),
+        "verdicts": comparison_verdicts.verdicts(comparison),
         "intervals": [
             intervals(group) for group in comparison.groups if group.reference and len(group.rows) > 1
         ],

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adamms.report.trackers.tracker import Job
+from adamms.report.words import unrounded
 
 # Settings that change no result: where files go, who is told, how much is said.
 APART = ("output", "cache", "store", "track", "verbose")
@@ -157,8 +158,7 @@ def name(settings: Mapping[str, Any], job: Job) -> str | None:
         rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
         rest.sort(key=lambda item: not _key(item).startswith(first))
         words = [pair(settings, job), _method(job), *rest]
-    text = re.sub(r"\d+\.\d{7,}", lambda found: f"{float(found[0]):.6g}", " ".join(filter(None, words)))
-    return shortened(text, LONGEST_NAME) or None
+    return shortened(unrounded(" ".join(filter(None, words))), LONGEST_NAME) or None
 
 
 def _key(override: str) -> str:

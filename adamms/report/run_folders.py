@@ -23,7 +23,8 @@ RECORD = "job.json"
 HYDRA = ".hydra"
 COMPARED = ("search", "merge", "evaluate")  # modes of which something can be compared
 INSIDE = ("model", "wandb", "lmms_eval")  # folders of a run that are none themselves
-PARTS = ("plan.json", "selection.json", "evaluation.json", "run.log")  # of a run that has left no result
+LOG, ERROR = "run.log", "error: "  # of a run, and how its last words begin
+PARTS = ("plan.json", "selection.json", "evaluation.json", LOG)  # of a run that has left no result
 Read = TypeVar("Read")
 
 
@@ -120,7 +121,8 @@ def _without_runs(folder: Path, runs: Sequence[FoundRun]) -> list[str]:
         return [f"{folder}: no run of adamms and no results of lmms-eval are in it"]
     if any(run.output == folder for run in runs):
         return []
-    below = (each for each in sorted(folder.iterdir()) if each.is_dir() and each.name not in INSIDE)
+    named = (each for each in sorted(folder.iterdir()) if each.is_dir() and each.name not in INSIDE)
+    below = (each for each in named if not (each / HYDRA).is_dir())  # a comparison, if no run
     records = {record.parent for record in folder.rglob(RECORD)}
     places = [*(run.output for run in runs), *records]
     return [
@@ -138,7 +140,8 @@ def _runs(top: Path) -> Iterator[FoundRun]:
         if RECORD in files:
             yield _by_record(place)
         elif (place / HYDRA / "config.yaml").is_file():
-            yield _with_result(_by_hydra(place))
+            if (run := _by_hydra(place)).mode != "compare":  # which is no run to compare
+                yield _with_result(run)
         elif RESULT in files:
             yield _with_result(FoundRun(place))
         elif any(part in files for part in PARTS):
@@ -163,14 +166,20 @@ def _recorded(place: Path, record: Mapping[str, Any]) -> FoundRun:
 
 
 def _by_hydra(place: Path) -> FoundRun:
-    """A run on its own, by what Hydra keeps of every run."""
+    """A run on its own, by the configuration that it leaves, and by its log's last words if it failed."""
     try:
         texts = ((place / HYDRA / file).read_bytes() for file in ("config.yaml", "overrides.yaml"))
         config, typed = (yaml.load(text, yaml.CSafeLoader) for text in texts)
-        output = Path(place if "${" in config["output"] else config["output"])
-        return FoundRun(output, mode=str(config["mode"]["name"]), overrides=_typed(typed))
+        given = Path(config["output"])
+        moved = (place / RESULT).is_file() or not given.is_dir()
+        run = FoundRun(place if moved else given, mode=str(config["mode"]["name"]), overrides=_typed(typed))
     except (OSError, yaml.YAMLError, LookupError, TypeError):
-        return FoundRun(place)
+        run = FoundRun(place)
+    log = run.output / LOG
+    *_, last = log.read_text(errors="replace").splitlines() or [""] if log.is_file() else [""]
+    if last.startswith(ERROR) and not (run.output / RESULT).is_file():
+        return replace(run, state="failed", error=last.removeprefix(ERROR))
+    return run
 
 
 def _typed(overrides: Sequence[str]) -> dict[str, str]:

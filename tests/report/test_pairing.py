@@ -248,3 +248,15 @@ def test_models_without_scores_are_there_too(tmp_path: Path) -> None:
     assert [[cell.text for cell in row] for row in table.rows] == [
         [name, "linear", "0.3", "5.5 s", "1.00 kB"] for name in ("alpha=0.3", "alpha=0.5")
     ]
+
+
+def test_a_single_run_that_failed_says_what_its_log_says(pointed: Result, tmp_path: Path) -> None:
+    write(tmp_path / "good", pointed)
+    failed = write(tmp_path / "bad", pointed, "merge=ties")
+    (failed / RESULT).unlink()
+    (failed / "run.log").write_text("map\nerror: merge=ties needs an ancestor\n")
+    comparison = write(tmp_path / "comparison", pointed)
+    config = {"mode": {"name": "compare"}, "output": "elsewhere"}
+    (comparison / ".hydra/config.yaml").write_text(yaml.safe_dump(config))
+    (line,) = comparison_tables.failures(gather([tmp_path], tmp_path))
+    assert line.endswith("/bad): failed: merge=ties needs an ancestor")

@@ -22,12 +22,14 @@ class Cell:
 
     Args:
         estimate: the number with its standard error, for which a narrow console has no room.
+        ends: of its 95 % interval, where it has no standard error; the page has room for it.
     """
 
     text: str
     chosen: bool = False
     best: bool = False
     estimate: Estimate | None = None
+    ends: tuple[float, float] | None = None
 
     @classmethod
     def of(cls, found: Estimate | None, chosen: bool = False, best: bool = False) -> "Cell":
@@ -38,6 +40,12 @@ class Cell:
     def error(self) -> str:
         """The standard error; "" if it has none."""
         return words.error(self.estimate)
+
+    @property
+    def interval(self) -> str:
+        """'31 to 55', with as many digits as the number has; "" if it is not known."""
+        digits = len(self.text.partition(".")[2])
+        return "" if self.ends is None else " to ".join(f"{end:.{digits}f}" for end in self.ends)
 
 
 ERROR = "± one standard error"
@@ -154,7 +162,7 @@ def differences(result: Result) -> Table | None:
     overall, tasks = result.selection.overall, result.selection.tasks
 
     def difference(choice: Choice) -> Callable[[Candidate], Cell]:
-        return lambda c: Cell(words.difference(choice.differences.get(c)), chosen=choice.candidate == c)
+        return lambda c: _difference(choice, c, chosen=choice.candidate == c)
 
     noun = words.noun(result.candidates)
     return Table.of(
@@ -180,7 +188,7 @@ def choices(result: Result) -> Table | None:
         (words.noun(result.candidates), lambda task: result.label(found[task].candidate)),
         ("good", lambda task: words.probability(found[task].trust)),
         ("wins", lambda task: words.wins(found[task])),
-        ("D", lambda task: words.difference(found[task].differences[found[task].candidate])),
+        ("D", lambda task: _difference(found[task], found[task].candidate)),
         ("ties with", lambda task: _ties(found[task])),
         ("examples", lambda task: str(found[task].examples)),
     ]
@@ -196,6 +204,12 @@ def choices(result: Result) -> Table | None:
         note += f"; regret: what the score lacks to the oracle's; {ERROR}"
     title = "The choice, one winner per task and one for all"
     return Table.of(title, found, columns, strong={len(found) - 1}, note=note)
+
+
+def _difference(choice: Choice, candidate: Candidate, chosen: bool = False) -> Cell:
+    """D of a candidate."""
+    text = words.difference(choice.differences.get(candidate))
+    return Cell(text, chosen, ends=choice.intervals.get(candidate))
 
 
 def _ties(choice: Choice) -> str:

@@ -218,6 +218,18 @@ def test_bands_are_the_intervals_around_the_curves(pointed: Result):
     assert told["merged"] == "{:.1f} ({:.1f} to {:.1f})".format(mean.value, *mean.interval)
     least, most = pointed.selection.overall.intervals[Candidate(0.3)]
     assert told["D, changed answers"].endswith(f" ({least:.0f} to {most:.0f})")
+    for name, own in (
+        ("target alone", pointed.target_scores),
+        ("control, no donor", pointed.scored.control[Candidate(0.3)]),
+        ("donor a alone", pointed.scored.donors["a"]),
+    ):
+        found = own.estimate()
+        assert found is not None
+        assert found.interval is not None
+        assert told[name] == "{:.1f} ({:.1f} to {:.1f})".format(found.value, *found.interval)
+
+
+TITLE = "The choice, one winner per task and one for all"
 
 
 def test_numbers_come_with_their_standard_errors(pointed: Result, tmp_path: Path):
@@ -229,6 +241,15 @@ def test_numbers_come_with_their_standard_errors(pointed: Result, tmp_path: Path
     target = next(row for row in scores if "0 target" in row)
     assert target[1] == f"{mean.value:.1f}± {mean.error:.1f}"
     assert target[3] == f"{read.value:.1f}± {read.error:.1f}"
+    assert pointed.better_parent is not None
+    parent = pointed.better_parent[1].estimate()
+    assert parent is not None
+    assert f" alone has {parent.value:.1f} ± {parent.error:.1f}" in page.text
+    assert pointed.selection is not None
+    overall = pointed.selection.overall
+    low, high = overall.intervals[overall.candidate]
+    row = next(row for row in page.tables[TITLE] if row[0] == "ALL TASKS")
+    assert f"{overall.differences[overall.candidate]:.0f}({low:.0f} to {high:.0f})" in row
     assert "± is one standard error over the 400 labelled examples" in page.text
     assert Result.from_json(json.loads((tmp_path / "result.json").read_text())) == pointed
 

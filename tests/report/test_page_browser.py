@@ -231,6 +231,59 @@ def test_it_fits_a_phone_and_can_be_read_by_day_and_night(opened: Any, report: P
     assert (sum(map(int, background[4:-1].split(","))) < 200) == (scheme == "dark")
 
 
+# Whether every row of cards reaches both sides; of the first so many cards.
+ROWS = """count => {
+    const facts = document.querySelector(".facts"), rows = {}, all = facts.getBoundingClientRect();
+    [...facts.children].forEach((card, place) => { if (place >= count) card.remove(); });
+    for (const card of facts.children) {
+        const box = card.getBoundingClientRect(), row = rows[Math.round(box.top)] ??= { left: 1e9, right: 0 };
+        row.left = Math.min(row.left, box.left);
+        row.right = Math.max(row.right, box.right);
+    }
+    const near = (a, b) => Math.abs(a - b) < 2;
+    return Object.values(rows).every(row => near(row.left, all.left) && near(row.right, all.right));
+}"""
+# Titles of axes that touch a name or a number beside the axis.
+TOUCHED = """() => [...document.querySelectorAll(".chart svg")].flatMap(svg => {
+    const boxes = name => [...svg.querySelectorAll(name)].map(text => [text, text.getBoundingClientRect()]);
+    return boxes(".label").flatMap(([label, a]) => boxes(".tick")
+        .filter(([, b]) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
+        .map(([tick]) => `${label.textContent} and ${tick.textContent}`));
+})"""
+
+
+@pytest.mark.parametrize("width", [1400, 900, 390])
+def test_no_card_is_left_alone_and_titles_of_axes_stand_clear(opened: Any, report: Path, width: int) -> None:
+    one = opened(report, width=width, height=900)
+    assert one.page.evaluate(TOUCHED) == []
+    assert one.page.locator(".fact").first.get_attribute("class").split()[-1] == "lead"
+    assert one.page.locator(".fact").count() == 6
+    alone = [count for count in (6, 5, 4, 3, 2) if not one.page.evaluate(ROWS, count)]
+    assert alone == []
+
+
+def test_what_is_hidden_at_a_side_throws_a_shadow(opened: Any, report: Path) -> None:
+    one = opened(report, **PHONE)
+    table = one.page.locator('.scroll[aria-label^="Share of the bootstrap"]')
+    assert table.evaluate("e => e.scrollWidth > e.clientWidth")
+    assert table.evaluate("e => getComputedStyle(e).backgroundAttachment") == "local, local, scroll, scroll"
+
+
+def test_it_prints_whole_in_colour_and_on_white(opened: Any, report: Path) -> None:
+    """On A4 with 12 mm at the sides."""
+    one = opened(report, "dark", width=703, height=1000)
+    one.page.emulate_media(media="print", color_scheme="dark")
+    widths = "all => all.map(element => element.scrollWidth - element.clientWidth)"
+    assert max(one.page.locator(".scroll, figure").evaluate_all(widths)) <= 1
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 703
+    assert not one.page.is_visible("nav")
+    style = "e => { const s = getComputedStyle(e); return [s.backgroundColor, s.printColorAdjust]; }"
+    assert one.page.locator("body").evaluate(style) == ["rgb(255, 255, 255)", "exact"]
+    shaded = one.page.locator(".heat td.h10").first.evaluate(style)
+    assert shaded[1] == "exact"
+    assert shaded[0] not in ("rgba(0, 0, 0, 0)", "rgb(255, 255, 255)")
+
+
 @pytest.fixture(scope="module")
 def multirun(result: Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What three searches of a multirun leave, one of which has failed."""

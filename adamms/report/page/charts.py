@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import ceil, floor, log10
 from typing import ClassVar
 
-LEFT, RIGHT, TOP, BELOW, GAP = 62.0, 14.0, 16.0, 52.0, 18.0
+LEFT, RIGHT, TOP, BELOW, GAP = 66.0, 14.0, 16.0, 58.0, 18.0
 TICK = 42.0  # room for a name along x; of more candidates some are not written
 
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 
+from adamms.evaluate.estimate import Estimate
+from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.page.charts import Chart, Panel, Series, Spot
@@ -56,20 +58,18 @@ def _panels(result: Result, task: str | None) -> list[Panel]:
 
 
 def _scores(result: Result, task: str | None) -> tuple[Series, ...]:
-    found = result.scored
+    found, target = result.scored, result.target_scores
     donors = [
-        _across(result, f"donor {name} alone", f"p{index % PARENTS}", scores.on(task))
+        _across(result, f"donor {name} alone", f"p{index % PARENTS}", scores.on(task), scores.estimate(task))
         for index, (name, scores) in enumerate(found.donors.items())
     ]
     control = {candidate: scores.on(task) for candidate, scores in found.control.items()}
     merged = {candidate: scores.on(task) for candidate, scores in found.candidates.items()}
-    estimates = {candidate: scores.estimate(task) for candidate, scores in found.candidates.items()}
-    intervals = {c: one.interval for c, one in estimates.items() if one is not None and one.interval}
     return (
-        *_across(result, "target alone", "target", result.target_scores.on(task)),
+        *_across(result, "target alone", "target", target.on(task), target.estimate(task)),
         *chain(*donors),
-        *_along(result, "control, no donor", "control", control),
-        *_along(result, "merged", "merged", merged, intervals),
+        *_along(result, "control, no donor", "control", control, _intervals(found.control, task)),
+        *_along(result, "merged", "merged", merged, _intervals(found.candidates, task)),
         *_across(result, "several coefficients", "several", result.score(result.several, task)),
     )
 
@@ -90,10 +90,19 @@ def _along(
     return [Series(name, kind, points, band=band)] if points else []
 
 
-def _across(result: Result, name: str, kind: str, value: float | None) -> list[Series]:
-    """A line across, if its value is known."""
-    start = _x(result.grid[0], result)
-    return [] if value is None else [Series(name, kind, ((start, value),), across=True)]
+def _intervals(scored: Mapping[Candidate, Scores], task: str | None) -> dict[Candidate, tuple[float, float]]:
+    """Those that are known."""
+    found = {candidate: scores.estimate(task) for candidate, scores in scored.items()}
+    return {c: one.interval for c, one in found.items() if one is not None and one.interval}
+
+
+def _across(
+    result: Result, name: str, kind: str, value: float | None, estimate: Estimate | None = None
+) -> list[Series]:
+    """A line across, if its value is known, with its interval at every candidate."""
+    start, ends = _x(result.grid[0], result), None if estimate is None else estimate.interval
+    band = tuple((_x(candidate, result), *ends) for candidate in result.grid) if ends else ()
+    return [] if value is None else [Series(name, kind, ((start, value),), across=True, band=band)]
 
 
 def _spots(

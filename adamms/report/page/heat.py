@@ -98,16 +98,20 @@ def surfaces(result: Result) -> list[Heat]:
     choice, chosen = result.choice(None), result.winner(None)
     differences = choice.differences if choice else {}
     means = {c: scores.mean for c, scores in result.scored.candidates.items()}
+    errors = {c: words.error(scores.estimate()) for c, scores in result.scored.candidates.items()}
+    exact = {candidate: f" ± {error}" for candidate, error in errors.items() if error}
+    intervals = choice.intervals if choice else {}
+    between = {c: f", 95 % interval {low:g} to {high:g}" for c, (low, high) in intervals.items()}
     found = []
     for pair in combinations(axes, 2):
         rest = ", the best of the other axes" if len(axes) > 2 else ""
         two = {key: axes[key] for key in pair}
         if differences:
             name = f"D, all tasks{rest}"
-            found.append(_surface(name, "difference", differences, two, chosen, words.difference))
+            found.append(_surface(name, "difference", differences, two, chosen, words.difference, between))
         if means:
             name = f"mean {result.measure or 'score'} (%){rest}"
-            found.append(_surface(name, "good", means, two, chosen, words.score))
+            found.append(_surface(name, "good", means, two, chosen, words.score, exact))
     return found
 
 
@@ -118,24 +122,32 @@ def _surface(
     axes: Mapping[str, Sequence[float]],
     chosen: Candidate | None,
     text: Callable[[float], str],
+    exactness: Mapping[Candidate, str],
 ) -> Heat:
-    """One quantity over two axes: the best value over the other axes. Of "difference" less is better."""
+    """One quantity over two axes: the best value over the other axes. Of "difference" less is better.
+
+    Args:
+        exactness: how exact a candidate's value is, for who points at it.
+    """
     across, down = axes
     better = min if kind == "difference" else max
     worse = max if kind == "difference" else min
-    best: dict[tuple[float, float], float] = {}  # (value along `across`, along `down`) -> value
-    for candidate, value in values.items():
+    best: dict[tuple[float, float], Candidate] = {}  # (value along `across`, along `down`) -> candidate
+    for candidate in values:
         place = (candidate.settings[across], candidate.settings[down])
-        best[place] = better(best.get(place, value), value)
-    dark, light = better(best.values()), worse(best.values())
+        best[place] = better(best.get(place, candidate), candidate, key=values.__getitem__)
+    shown = [values[candidate] for candidate in best.values()]
+    dark, light = better(shown), worse(shown)
     framed = (chosen.settings[across], chosen.settings[down]) if chosen else None
 
     def square(x: float, y: float) -> Square:
-        where, value = f"{short(across)}={x:.10g}, {short(down)}={y:.10g}", best.get((x, y))
-        if value is None:
+        where, candidate = f"{short(across)}={x:.10g}, {short(down)}={y:.10g}", best.get((x, y))
+        if candidate is None:
             return Square("-", None, f"{where}: none")
+        value = values[candidate]
         shade = round(SHADES * (value - light) / ((dark - light) or 1.0))
-        return Square(text(value), shade, f"{where}: {text(value)}", "chosen" if (x, y) == framed else "")
+        said = f"{where}: {text(value)}{exactness.get(candidate, '')}"
+        return Square(text(value), shade, said, "chosen" if (x, y) == framed else "")
 
     return Heat(
         title=title,

@@ -21,13 +21,19 @@ FILES = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that comes first, with its standard error: `mood` is "good", "fair", "bad" or ""."""
+    """A number that comes first, with its standard error.
+
+    Args:
+        mood: "good", "fair", "bad" or "".
+        lead: whether it is the one to look at.
+    """
 
     name: str
     value: str
     words: str
     mood: str = ""
     error: str = ""
+    lead: bool = False
 
 
 def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) -> str:

@@ -84,14 +84,11 @@ def _facts(result: Result) -> list[Fact]:
         merged = [share for share in _coverage(result) if share.kind == "merged"]
         return [Fact("Merged", f"{share.percent:.0f}%", f"of the target: {share.words}") for share in merged]
     noun, trust = words.noun(result.candidates), choice.trust
-    facts = [
-        Fact("Chosen without labels", result.label(choice.candidate), f"{noun}, one model for all tasks")
-    ]
+    chosen = result.label(choice.candidate)
+    facts = [Fact("Chosen without labels", chosen, f"{noun}, one model for all tasks", lead=trust is None)]
     if trust is not None:
-        said = f"how probably it is {words.good(trust)}"
-        facts.append(
-            Fact("How good", words.probability(trust), said, "bad" if words.is_low(trust) else "good")
-        )
+        said, mood = f"how probably {chosen} is {words.good(trust)}", "bad" if words.is_low(trust) else "good"
+        facts.insert(0, Fact("A good choice?", words.probability(trust), said, mood, lead=True))
     if not choice.doubts:
         facts.append(Fact("Wins", words.wins(choice), "of the bootstrap resamples"))
     own, regret = result.chosen.estimate(), result.regret(None)
@@ -104,10 +101,11 @@ def _facts(result: Result) -> list[Fact]:
     facts.append(Fact(name, f"{own.value:.1f}%", best, error=words.error(own)))
     if better := result.better_parent:
         name, parent, gain = better
-        facts.append(_gain("Against the better parent", gain, f"{name} alone has {parent.mean:.1f}"))
+        said = f"{name} alone has {words.estimate(parent.estimate())}"
+        facts.append(_gain("Against the better parent", gain, said))
     if result.best_control is not None:
         candidate, found = result.best_control
-        said = f"its best, at {result.label(candidate)}, has {found.mean:.1f}"
+        said = f"its best, at {result.label(candidate)}, has {words.estimate(found.estimate())}"
         beyond = result.chosen.estimate(less=found)
         if beyond is not None:
             facts.append(_gain("Against the control, no donor", beyond, said))

@@ -48,7 +48,7 @@ def _pages(modules: list[str]) -> dict[str, str]:
         "sweeps.md": (ROOT / "sweeps/README.md").read_text(),
         "reference/conf.md": "# Configuration\n\nEvery option of every group, as it is written in `conf`.\n\n"
         + "\n\n".join(_groups()),
-        "reference/python.md": "# Python\n\n" + "\n\n".join(f"::: {module}" for module in modules),
+        "reference/python.md": "# Python API\n\n" + "\n\n".join(f"::: {module}" for module in modules),
     }
 
 

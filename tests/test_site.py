@@ -53,6 +53,7 @@ def test_the_reference_has_every_option_and_shows_docstrings_as_they_are_meant(s
         if file.parent != CONF:
             assert f"<code>{file.parent.relative_to(CONF)}={file.stem}</code>" in options, file
     python = (site / "reference/python/index.html").read_text()
+    assert {"search", "merge"} <= set(re.findall(r"adamms\.app\.functions\.(\w+)", python))
     assert "one winner per task" in python
     assert 'class="gp"' in python  # the prompt of an example
     assert "<blockquote>" not in python

@@ -76,7 +76,7 @@ def _result(result: Result) -> Iterator[str]:
         yield _paragraph(marks(result))
     yield from map(_paragraph, (*findings.paragraphs(result), *findings.doubts(result)))
     if result.folder is not None:
-        yield _paragraph(f"{result.folder}: {result.load}")
+        yield f"{_paragraph(f'The merged model is in {result.folder}')}<pre>{escape(result.load)}</pre>"
 
 
 def _paragraph(text: str) -> str:
@@ -84,7 +84,11 @@ def _paragraph(text: str) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(words.printable(name))}</th>" for name in table.columns)
+    head = "".join(
+        f'<th style="text-align: {"left" if index < table.texts else "right"}">'
+        f"{escape(words.printable(name))}</th>"
+        for index, name in enumerate(table.columns)
+    )
     rows = ""
     for number, row in enumerate(table.rows):
         strong = number in table.strong
@@ -98,5 +102,6 @@ def _table(table: Table) -> str:
 def _cell(cell: Cell, is_text: bool, strong: bool) -> str:
     error = f" ± {cell.error}" if cell.error else ""
     text = escape(words.printable(cell.text) + error) + MARKS[cell.chosen, cell.best]
-    side = ' style="text-align: left"' if is_text else ""
-    return f"<td{side}>{f'<b>{text}</b>' if strong else text}</td>"
+    # Numbers are not folded: a notebook scrolls what is wide.
+    style = "text-align: left" if is_text else "white-space: nowrap"
+    return f'<td style="{style}">{f"<b>{text}</b>" if strong else text}</td>'

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from adamms.report.console import Console
-from adamms.report.progress import Meter, heartbeat
+from adamms.report.progress import Meter, heartbeat, notebook_bar
 
 
 class Clock:
@@ -141,3 +141,26 @@ def test_on_a_terminal_there_is_a_bar_and_the_final_line(monkeypatch: pytest.Mon
     assert "4 of 10 answers" in text
     assert text.splitlines()[-1].startswith("search: 4 answers in ")
     assert "\x1b" in file.getvalue()
+
+
+def test_in_a_notebook_there_is_a_bar_that_moves_and_goes(monkeypatch: pytest.MonkeyPatch):
+    shown: list[str] = []
+    moved = threading.Event()
+
+    class Handle:
+        def update(self, data: dict[str, str], raw: bool) -> None:
+            shown.append(data["text/html"])
+            if 'value="4"' in shown[-1]:
+                moved.set()
+
+    def display(data: dict[str, str], raw: bool, display_id: bool) -> Handle:
+        shown.append(data["text/html"])
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    meter = Meter("a < b", 10, "answers")
+    with notebook_bar(meter):
+        meter.advance(4)
+        assert moved.wait(60)
+    assert all(line.startswith('<progress value="4" max="10"></progress> a &lt; b: ') for line in shown[:-1])
+    assert shown[-1] == ""

@@ -19,7 +19,6 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from adamms.app.job import settle_output
 from adamms.app.messages import explain
 from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError, program
@@ -60,6 +59,8 @@ class JobRecord(Callback):
     _started = 0.0
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from adamms.app.job import settle_output  # numpy; --help does without
+
         settle_output(config)
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

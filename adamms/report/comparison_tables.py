@@ -46,7 +46,7 @@ def overview(comparison: Comparison, wide: bool = False) -> Table | None:
         named = dict.fromkeys(task for group in measures for task in group.tasks)
         columns += [(task, _task(task)) for task in named]
     strong = [place for place, (group, row) in enumerate(placed) if row in group.best]
-    title = f"{len(placed)} models" if len(measures) < 2 else f"{len(placed)} models and measures"
+    title = words.quantity(len(placed), "models") + (" and measures" if len(measures) > 1 else "")
     only = f" ({_unit(measures[0])})" if len(measures) == 1 else ""
     return Table.of(title + only, placed, columns, texts, strong)
 

@@ -2,8 +2,10 @@
 
 import getpass
 import os
+import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -57,7 +59,7 @@ def listen(host: str, port: int | None) -> socket.socket:
 
 
 def serve(explorer: Explorer, listener: socket.socket, labels: Mapping[str, Label]) -> None:
-    """Say where the page is, and serve it until Ctrl-C.
+    """Say where the page is, and serve it until Ctrl-C or SIGTERM. In the main thread.
 
     Args:
         labels: example id -> the right answer, to be shown.
@@ -67,10 +69,10 @@ def serve(explorer: Explorer, listener: socket.socket, labels: Mapping[str, Labe
         server = server_of(explorer, labels)
         for line in addresses(listener):
             explorer.console.say(line)
-        try:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; the server hands it on
+        with suppress(KeyboardInterrupt):
             server.run(sockets=[listener])
-        except KeyboardInterrupt:
-            explorer.console.say("explore: ended")
+        explorer.console.say("explore: ended")
 
 
 def server_of(explorer: Explorer, labels: Mapping[str, Label]) -> Any:

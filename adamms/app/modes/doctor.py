@@ -117,13 +117,13 @@ def _bytes_of(source: Source) -> int | None:
 
 def _questions(run: Run, console: Console) -> Iterator[Finding]:
     """Whether the data can be read, and can be asked of the models that are here."""
-    from adamms.engines.askable import check_images  # takes seconds to import
-
     if isinstance(run.engine, Replay) or isinstance(run.data, Digits):
         return  # no data, or data that are made when first needed
     if isinstance(run.data, Missing) and run.data.key == "data":
         yield Finding("data", ABSENT, "none is named; a search needs some", "data=file data.path=FILE")
         return
+    from adamms.engines.askable import check_images  # takes seconds to import
+
     with TemporaryDirectory() as scratch:  # for pictures that the file has as base64
         data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, File) else run.data
         try:

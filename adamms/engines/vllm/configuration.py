@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.tying import is_head
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.folder import dtype_of
 
@@ -31,6 +33,7 @@ def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
         enforce_eager=eager if settings.enforce_eager is None else settings.enforce_eager,
         seed=settings.seed,
         disable_log_stats=True,
+        hf_overrides=untied if any(map(is_head, open_checkpoint(folder).tensors)) else {},
         worker_extension_cls="adamms.engines.vllm.worker.WorkerExtension",
         weight_transfer_config=WeightTransferConfig(backend=BACKEND),
     )
@@ -41,4 +44,13 @@ def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
     # vLLM has no argument for it: it takes the size of a batch, which a search's images exceed.
     scheduler = config.scheduler_config
     scheduler.encoder_cache_size = max(scheduler.encoder_cache_size, settings.encoder_cache_tokens)
+    return config
+
+
+def untied(config: Any) -> Any:
+    """A head that the files hold stays one of its own, as in the merged model, where it may differ.
+
+    vLLM 0.32 makes it and the embeddings one where they are alike when it starts.
+    """
+    config.tie_word_embeddings = config.get_text_config().tie_word_embeddings = False
     return config

@@ -23,11 +23,13 @@ from configured_engines import transformers_engine, vllm_engine
 from mappers import spec_mapper
 from PIL import Image
 from processes import alive, wait_until
+from safetensors.torch import load_file, save_file
 from tiny_merges import described, published
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
+from adamms.engines.swaps import ProvenSwaps
 from adamms.engines.transformers.live_model import before
 from adamms.engines.vllm.engine import VllmEngine
 from adamms.engines.vllm.messages import Reply
@@ -361,6 +363,31 @@ def test_two_devices_give_the_tokens_of_one(
         pids = [client.process.pid for client in engine.clients]
     assert not any(alive(pid) for pid in pids)
     assert bool(cut) == bool(stop)
+
+
+@real
+def test_a_tied_head_that_is_stored_may_become_another(pair: Path, examples, tmp_path: Path) -> None:
+    """It is loaded as one of its own, as vLLM does where it differs from the start."""
+    tied = shutil.copytree(pair, tmp_path / "pair")
+    config, weights = tied / "target/config.json", tied / "target/model.safetensors"
+    content = json.loads(config.read_text())
+    content["text_config"]["tie_word_embeddings"] = content["tie_word_embeddings"] = True
+    config.write_text(json.dumps(content))
+    state = load_file(weights)
+    save_file(
+        state | {"lm_head.weight": state["model.embed_tokens.weight"].clone()}, weights, {"format": "pt"}
+    )
+    merged = recipe(tied, (0.6, ()), "target")
+    assert {"lm_head.weight", "model.embed_tokens.weight"} <= set(merged.mapped)
+    with vllm_engine(tied / "target", **SETTINGS) as engine:
+        swaps = ProvenSwaps(engine)
+        swaps.load(merged)
+        live = tokens(ask(engine, examples))
+        swaps.load(recipe(tied, (0.0, ()), "target"))
+        assert tokens(ask(engine, examples)) != live
+        swaps.prove()
+    with vllm_engine(published(merged, tmp_path / "written"), **SETTINGS) as engine:
+        assert tokens(ask(engine, examples)) == live
 
 
 @real

@@ -24,6 +24,7 @@ def test_an_example_has_no_field_for_an_answer() -> None:
         "question",
         "image",
         "where",
+        "more_images",
     ]
     assert "answers" in {field.name for field in dataclasses.fields(Dataset)}  # where they are instead
 

@@ -53,7 +53,7 @@ def test_the_only_answers_there_are_the_models_own() -> None:
 def test_the_search_loads_neither_data_nor_evaluation() -> None:
     code = (
         "import sys, adamms.search.strategy, adamms.search.coefficients\n"
-        "print([m for m in sys.modules if m.startswith(('adamms.evaluate', 'adamms.data'))])"
+        "print([m for m in sys.modules if m.startswith(('adamms.evaluate.', 'adamms.data'))])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

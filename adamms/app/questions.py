@@ -1,7 +1,7 @@
 """What there is to ask, and which of it the search looks at. Knows no models."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adamms.app.settings import Run
 from adamms.data.example import Dataset, Example
@@ -38,14 +38,19 @@ class Questions:
 
 
 def load_questions(run: Run, console: Console) -> Questions:
-    """Read the data, say what is odd about it, and draw the examples of the search.
+    """Read the data, say what is odd about it, draw the examples of the search, get what they show.
 
     Raises:
-        AdammsError: bad data, or labels that the scorer cannot use.
+        AdammsError: bad data, labels that the scorer cannot use, or pictures that cannot be had.
     """
     data = run.data.load()
     for note in data.notes:
         console.warn(note)
     if run.scorer is not None:
         check_labels(run.scorer, data.answers)
-    return Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
+    questions = Questions(data, subset([(e.id, e.task) for e in data.examples], run.samples, run.seed))
+    wanted = data.unwritten & {example.id for example in questions.asked(run.scorer is not None)}
+    if not wanted:
+        return questions
+    with console.stage("get pictures", len(wanted), "examples") as advance:
+        return replace(questions, data=data.written(wanted, advance))

@@ -82,7 +82,7 @@ def _turn(turn: Any, where: str) -> Turn:
     if not isinstance(turn, dict):
         raise AdammsError(f"{where} is a {type(turn).__name__}; expected an object")
     role = turn.get("role") or turn.get("from")
-    if role not in ROLES:
+    if not isinstance(role, str) or role not in ROLES:
         raise AdammsError(
             f"{where} is from {role!r}; expected one of: {', '.join(ROLES)}.{nearest(str(role), ROLES)}"
         )

@@ -5,6 +5,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
+from string import punctuation
+from urllib.parse import quote, urlsplit
 
 from pydantic import PositiveFloat
 
@@ -28,11 +30,11 @@ class Downloads:
     seconds: PositiveFloat
     most_mb: PositiveFloat
 
-    def get(self, url: str) -> bytes:
-        """What is at the address.
+    def request(self, url: str) -> urllib.request.Request:
+        """What gets the address; asks nobody.
 
         Raises:
-            AdammsError: it is not allowed, not there, too slow or too large.
+            AdammsError: it is none, or downloads are not allowed.
         """
         name = f"image {shortened(url)}"
         if not url.lower().startswith(WEB):
@@ -42,7 +44,21 @@ class Downloads:
                 f"{name}: nothing is downloaded unless you allow it: data.downloads.allowed=true; "
                 f"or give the path of a file"
             )
-        request = urllib.request.Request(url, headers={"User-Agent": "adamms", "Accept": "image/*"})
+        try:
+            parts = urlsplit(url)
+            hosts = (p if p.isascii() else p.encode("idna").decode() for p in parts.netloc.split(":"))
+            plain = quote(parts._replace(netloc=":".join(hosts)).geturl(), safe=punctuation)
+            return urllib.request.Request(plain, headers={"User-Agent": "adamms", "Accept": "image/*"})
+        except ValueError as error:
+            raise AdammsError(f"{name}: is no address ({error})") from error
+
+    def get(self, url: str) -> bytes:
+        """What is at the address.
+
+        Raises:
+            AdammsError: it is not allowed, not there, too slow or too large.
+        """
+        request, name = self.request(url), f"image {shortened(url)}"
         end, found = time.monotonic() + self.seconds, bytearray()
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as stream:
@@ -52,6 +68,8 @@ class Downloads:
                         raise AdammsError(f"{name}: more than {self.most_mb:g} MB (data.downloads.most_mb)")
                     if time.monotonic() > end:
                         raise TimeoutError
+                if stream.length:  # read1 does not say that a connection has broken
+                    raise AdammsError(f"{name}: the connection ended {stream.length} bytes too early")
         except TimeoutError as error:
             raise self._late(name) from error
         except urllib.error.HTTPError as error:

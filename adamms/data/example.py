@@ -4,8 +4,8 @@ Engines and the search receive an `Example` only. It has no field for a label, s
 The right answers are in `Dataset.answers`, which only evaluation opens.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -93,6 +93,9 @@ class Label:
         return " / ".join(dict.fromkeys(self.accepted))
 
 
+Write = Callable[[Collection[str], Callable[[int], None]], Sequence[Example]]
+
+
 @dataclass(frozen=True)
 class Dataset:
     """What there is to ask.
@@ -103,6 +106,8 @@ class Dataset:
         answers: example id -> label, where there is one.
         notes: what may not be meant, in a line each.
         columns: example id -> what else its row says, column by column, for the report.
+        unwritten: ids of examples that cannot be asked yet: their pictures are to be written or downloaded.
+        write: does so for some of them, and has these examples as they are then.
     """
 
     name: str
@@ -110,6 +115,21 @@ class Dataset:
     answers: Mapping[str, Label] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unwritten: frozenset[str] = frozenset()
+    write: Write = field(default=lambda ids, advance: (), compare=False)
+
+    def written(self, ids: Collection[str], advance: Callable[[int], None]) -> "Dataset":
+        """With the pictures of these examples, which are unwritten, in files.
+
+        Args:
+            advance: is told of every example.
+
+        Raises:
+            AdammsError: a picture that cannot be downloaded or written, with its row.
+        """
+        known = {example.id: example for example in (self.write(ids, advance) if ids else ())}
+        examples = tuple(known.get(example.id, example) for example in self.examples)
+        return replace(self, examples=examples, unwritten=self.unwritten - known.keys())
 
 
 class DataSource(Protocol):

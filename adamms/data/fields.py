@@ -13,6 +13,7 @@ from adamms.errors import AdammsError
 
 FIELDS = ("id", "image", "images", "question", "options", "task", "answer")
 CLOSE = 0.6  # how like a field a key is (difflib's ratio) that may be a slip
+SHORT, SHORT_CLOSE = 4, 0.81  # the same of short names: "mask" is .75 like "task", "idx" .8 like "id"
 MARKS = re.compile(rf"\s*(?:{IMAGE}\s*)*")
 
 
@@ -102,8 +103,11 @@ def _check_keys(others: Mapping[str, Any], known: Mapping[str, Any], names: Mapp
     """Raise AdammsError for a key that resembles a field which the row lacks."""
     there = set(known) | ({"image", "images"} if {"image", "images"} & set(known) else set())
     lacking = {str(name): field for field, name in names.items() if name is not None and field not in there}
+    short = {name for name in lacking if len(name) <= SHORT}
     for key in others:
-        if found := difflib.get_close_matches(str(key), lacking, n=1, cutoff=CLOSE):
+        found = difflib.get_close_matches(key, lacking.keys() - short, n=1, cutoff=CLOSE)
+        found += difflib.get_close_matches(key.lower(), short, n=1, cutoff=SHORT_CLOSE)
+        if found and not key.endswith("_id"):
             field = lacking[found[0]]
             raise AdammsError(
                 f"unknown key {key!r}. Nearest: {found[0]}. If that is meant: data.columns.{field}={key}; "

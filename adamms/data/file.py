@@ -5,16 +5,18 @@ apart from them, labels.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from adamms.data.conversations import FURTHER
 from adamms.data.downloads import Downloads
-from adamms.data.example import Dataset, Example, Label
+from adamms.data.example import Dataset, Example, Label, Write
 from adamms.data.fields import FIELDS, Fields, read_fields
 from adamms.data.options import Options
-from adamms.data.pictures import Pictures
+from adamms.data.pictures import NO_FILE, Pictures
 from adamms.data.prompts import Prompts
 from adamms.data.rows import Format, Row, read_rows, recognised
 from adamms.errors import AdammsError, nearest, no_such_path
@@ -72,31 +74,55 @@ class File:
         return Prompts("choice_prompt", self.choice_prompt, self.choice_prompts, self.benchmarks, places)
 
     def load(self) -> Dataset:
-        """Read all rows. That the images decode is seen to when it is known which are asked about.
+        """Read all rows. Pictures are written, got and decoded when it is known which are asked about.
 
         Raises:
             AdammsError: no such file, no examples, a prompt for a task that no row has, or bad rows, which
                 are named by their numbers.
         """
-        path = self._there()
-        try:
-            format = self.format or recognised(path)
-            rows = read_rows(path, format, self.split)
-            unit = "line" if format == "jsonl" else "row"
-            found = _Found(path, unit)
-            for row in rows:
-                try:
-                    found.add(row, *self._parse(row, found))
-                except AdammsError as error:
-                    found.problems.append(f"{unit} {row.number}: {error}")
-        except OSError as error:
-            raise AdammsError(f"data.path: {path}: {error.strerror or error}") from error
-        found.check()
+        found = self._read(Pictures.checked)
         notes: list[str] = []
         for options, own in found.tasks.items():
             self._prompts(options).check(own, found.tasks[not options])
             notes += self._prompts(options).notes(own)
-        return found.dataset(notes)
+
+        def write(ids: Collection[str], advance: Callable[[int], None]) -> Sequence[Example]:
+            return self._read(Pictures.file, {found.seen[each] for each in ids}, advance).examples
+
+        return found.dataset(notes, write)
+
+    def _read(
+        self,
+        file: Callable[[Pictures, Any], Path],
+        wanted: Collection[int] | None = None,
+        advance: Callable[[int], None] = lambda _: None,
+    ) -> "_Found":
+        """What the rows say.
+
+        Args:
+            file: of a picture, as a row gives it.
+            wanted: the numbers of the rows that count; None: all. It ends after a few that are bad.
+        """
+        path = self._there()
+        try:
+            format = self.format or recognised(path)
+            found = _Found(path, "line" if format == "jsonl" else "row")
+            base = path if path.is_dir() else path.parent
+            pictures = Pictures(base, self.pictures, self.downloads)
+            for row in read_rows(path, format, self.split):
+                if wanted is not None and row.number not in wanted:
+                    continue
+                try:
+                    found.add(row, *self._parse(row, found, partial(file, pictures)))
+                except AdammsError as error:
+                    found.problems.append(f"{found.unit} {row.number}: {error}")
+                advance(1)
+                if wanted is not None and (row.number == max(wanted) or len(found.problems) == SHOWN):
+                    break
+        except OSError as error:
+            raise AdammsError(f"data.path: {path}: {error.strerror or error}") from error
+        found.check()
+        return found
 
     def _there(self) -> Path:
         path = Path(self.path).expanduser()
@@ -107,15 +133,15 @@ class File:
             hub = f" If it is a dataset of the hub: hf download --repo-type dataset {path} --local-dir FOLDER"
         raise AdammsError(f"data.path: {no_such_path(path)}{hub}")
 
-    def _parse(self, row: Row, found: "_Found") -> tuple[Example, Label, Mapping[str, str]]:
+    def _parse(
+        self, row: Row, found: "_Found", file: Callable[[Any], Path]
+    ) -> tuple[Example, Label, Mapping[str, str]]:
         if isinstance(row.values, AdammsError):
             raise row.values
         fields = read_fields(row.values, {name: name for name in FIELDS} | dict(self.columns))
         options = Options.of(fields.options)
         place = f"{found.path.name}, {found.unit} {row.number}"
-        base = found.path if found.path.is_dir() else found.path.parent
-        pictures = Pictures(base, self.pictures, self.downloads)
-        files = [pictures.file(each) for each in fields.pictures]
+        files = [file(each) for each in fields.pictures]
         task = fields.task or self.task
         example = Example(
             id=fields.id or str(row.number),
@@ -174,13 +200,15 @@ class _Found:
         if not self.examples:
             raise AdammsError(f"{self.path}: holds no examples")
 
-    def dataset(self, notes: list[str]) -> Dataset:
+    def dataset(self, notes: list[str], write: Write) -> Dataset:
         """All of it.
 
         Args:
             notes: on the prompts.
+            write: as `Dataset` has it.
         """
         if further := sum(FURTHER in columns for columns in self.columns.values()):
             notes.append(f"{further} conversations go on after their first answer; only that is asked for")
         name = self.path.stem or self.path.name
-        return Dataset(name, tuple(self.examples), self.answers, tuple(notes), self.columns)
+        unwritten = frozenset(e.id for e in self.examples if NO_FILE in e.images)
+        return Dataset(name, tuple(self.examples), self.answers, tuple(notes), self.columns, unwritten, write)

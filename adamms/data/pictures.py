@@ -16,6 +16,7 @@ from adamms.errors import AdammsError, shortened
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{40,}={0,2}\s*")
+NO_FILE = Path("not written yet")
 # How the usual formats begin.
 BEGINNINGS: Mapping[bytes, str] = {
     b"\x89PNG": "png",
@@ -43,41 +44,60 @@ class Pictures:
     downloads: Downloads
 
     def file(self, given: Any) -> Path:
-        """The file of one picture.
+        """The file of one picture, as `found` has it; written or downloaded if it is none yet.
+
+        Raises:
+            AdammsError: as `found`; or it cannot be downloaded or written.
+        """
+        found = self.found(given)
+        if isinstance(found, Path):
+            return found
+        return self._written(found) if isinstance(found, bytes) else self._downloaded(found)
+
+    def checked(self, given: Any) -> Path:
+        """Its file, as `found` has it; NO_FILE where that is still to be written or downloaded."""
+        found = self.found(given)
+        return found if isinstance(found, Path) else NO_FILE
+
+    def found(self, given: Any) -> Path | bytes | str:
+        """Its file if it has one, what is in the file, or an http address; asks nobody, writes nothing.
 
         Args:
             given: a path, an http address, a `data:` address or base64; the bytes of a file; or a mapping of
-                `bytes` and `path`, as datasets has it.
+                `bytes`, `path` or `url`, as datasets and OpenAI have it.
 
         Raises:
             AdammsError: there is no such file, or it is no picture; with what to do.
         """
         if isinstance(given, Mapping):
-            given = given.get("bytes") or given.get("path")
+            given = given.get("bytes") or given.get("path") or given.get("url")
         if isinstance(given, bytes):
-            return self._written(given)
+            return given
         if isinstance(given, int | float) and not isinstance(given, bool):
             given = str(given)
         if not isinstance(given, str):
             raise AdammsError(f"an image is a {type(given).__name__}; expected a path")
         return self._of_text(given)
 
-    def _of_text(self, text: str) -> Path:
+    def _of_text(self, text: str) -> Path | bytes | str:
         if (start := DATA.match(text)) is not None:
             if start[1] is None:
                 raise AdammsError(f"image {shortened(text)}: expected base64 in a data: address")
             content = _decoded(text[start.end() :])
             if content is None:
                 raise AdammsError(f"image {shortened(text)}: its base64 is damaged")
-            return self._written(content)
-        path = self.base / text
+            if _ending(content) is None:
+                raise AdammsError(f"image {shortened(text)}: its base64 is no picture")
+            return content
+        path = self.base / (Path(text).expanduser() if text.startswith("~/") else text)
         if _is_file(path):
             return path
         if URL.match(text):
-            return self._downloaded(text)
+            self.downloads.request(text)
+            return text
         content = _decoded(text) if BASE64.fullmatch(text) else None
         if content is not None and _ending(content) is not None:
-            return self._written(content)
+            return content
         if not text:
             raise AdammsError("'image' is empty; leave it out of a question without an image")
         kind = "a folder, expected a file" if _is_folder(path) else "no such file"

@@ -3,13 +3,15 @@
 Nothing is downloaded, decoded or copied: pictures come as they lie in the file. Knows no field.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from adamms.errors import AdammsError, cause, install, nearest
+from adamms.errors import AdammsError, cause, install, nearest, shortened
 
 PARQUET = ".parquet"
+STANDALONE = ".huggingface.yaml"  # says what the beginning of README.md says, and counts instead
 ROWS = 32  # that are in memory together
 SAVED = ("dataset_info.json", "dataset_dict.json")  # what `save_to_disk` leaves in a folder
 
@@ -33,15 +35,46 @@ def table_rows(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
         if any((path / name).is_file() for name in SAVED):
             found: Any = datasets.load_from_disk(str(path))
         elif path.is_dir():
+            _check_card(path)
             found = datasets.load_dataset(str(path), streaming=True)
         else:
             found = datasets.load_dataset("parquet", data_files=str(path), streaming=True)
-        chosen = found if isinstance(found, datasets.Dataset) else _chosen(found, split, path)
-        yield from _plain(chosen, datasets.ClassLabel)
+        if not isinstance(found, datasets.Dataset):
+            found = _chosen(found, split, path)
+        elif split not in (None, str(found.split)):
+            there = "no splits" if found.split is None else f"only the split {str(found.split)!r}"
+            raise AdammsError(f"{path}: data.split is {split!r}; it has {there}. data.split=null takes all")
+        yield from _plain(found, datasets.ClassLabel)
     except AdammsError:
         raise
     except Exception as error:  # readers of damaged files raise many kinds
         raise AdammsError(f"{path}: datasets cannot read it ({cause(error)})") from error
+
+
+def _check_card(folder: Path) -> None:
+    """Raise AdammsError where a folder's card names files that lie elsewhere, or leaves several choices."""
+    import yaml
+    from huggingface_hub import metadata_load
+
+    card: dict[str, Any] = {}
+    if (folder / "README.md").is_file():
+        card |= metadata_load(folder / "README.md") or {}
+    if (folder / STANDALONE).is_file():
+        card |= yaml.safe_load((folder / STANDALONE).read_text(encoding="utf-8")) or {}
+    configs = {each.get("config_name", "default"): each for each in card.get("configs") or ()}
+    for name, each in configs.items():
+        if "://" in (files := json.dumps(each)):
+            raise AdammsError(
+                f"{folder}: its configuration {name!r} takes data from elsewhere: {shortened(files)}. "
+                f"Download them, and give data.path their folder"
+            )
+    if len(configs) > 1 and "default" not in configs and not any(c.get("default") for c in configs.values()):
+        given = {name: each.get("data_files", each.get("data_dir")) for name, each in configs.items()}
+        shown = "; ".join(f"{name}: {shortened(json.dumps(each))}" for name, each in given.items())
+        raise AdammsError(
+            f"{folder}: has several configurations; expected the folder or the parquet file of one as "
+            f"data.path: {shown}"
+        )
 
 
 def _chosen(splits: Mapping[str, Any], split: str | None, path: Path) -> Any:
@@ -61,5 +94,6 @@ def _plain(found: Any, class_label: Any) -> Iterator[Mapping[str, Any]]:
     labels = {name: f for name, f in (found.features or {}).items() if isinstance(f, class_label)}
     for batch in found.with_format("arrow").iter(batch_size=ROWS):
         for values in batch.to_pylist():
-            named = {name: labels[name].int2str(values[name]) for name in labels if values[name] is not None}
-            yield values | named
+            numbers = {name: values[name] for name in labels if values[name] is not None}
+            # Published test splits have -1 where the label is kept back.
+            yield values | {n: labels[n].int2str(k) if k >= 0 else None for n, k in numbers.items()}

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from adamms.data.downloads import Downloads
+from adamms.data.example import Dataset as Loaded
 from adamms.data.example import Example, Label
 from adamms.data.file import File
 from adamms.errors import AdammsError
@@ -31,6 +32,12 @@ disable_progress_bars()
 
 def data(path: Path, **values: Any) -> File:
     return configured("data/file", path=str(path), **({"pictures": path.parent / "pictures"} | values))
+
+
+def loaded(file: File) -> Loaded:
+    """With all pictures in files."""
+    found = file.load()
+    return found.written(found.unwritten, lambda _: None)
 
 
 def picture(colour: str = "red") -> bytes:
@@ -121,13 +128,13 @@ def questions(draw: st.DrawFn) -> Question:
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(questions(), min_size=1, max_size=4))
 def test_all_formats_of_the_same_questions_give_equal_examples(tmp_path: Path, asked: list[Question]) -> None:
-    expected = data(as_lines(tmp_path, asked)).load()
+    expected = loaded(data(as_lines(tmp_path, asked)))
     assert [e.question for e in expected.examples] == [text for text, _, _ in asked]
     for example, (_, numbers, answer) in zip(expected.examples, asked, strict=True):
         assert [image.read_bytes() for image in example.images] == [PICTURES[n] for n in numbers]
         assert expected.answers[example.id].accepted == (answer,)
     for write in WRITERS:
-        found = data(write(tmp_path, asked)).load()
+        found = loaded(data(write(tmp_path, asked)))
         assert found.examples == expected.examples, write
         assert {id: str(label) for id, label in found.answers.items()} == {
             id: str(label) for id, label in expected.answers.items()
@@ -149,11 +156,11 @@ def test_the_smallest_example_of_each_format_in_the_docs(
             exec(example, {"Dataset": Dataset})
         else:
             Path(path).write_text(example)
-        loaded = data(Path(path)).load()
-        (found,) = loaded.examples
+        read = loaded(data(Path(path)))
+        (found,) = read.examples
         assert (found.id, found.task, found.question) == (expected.id, expected.task, expected.question), path
         assert [image.read_bytes() for image in found.images] == [PICTURES[0]], path
-        assert str(loaded.answers["1"]) == "red", path
+        assert str(read.answers["1"]) == "red", path
 
 
 # Datasets -----------------------------------------------------------------------------------------------
@@ -180,7 +187,7 @@ COLUMNS = {"question": "prompt", "answer": "label"}
 def test_a_saved_dataset_with_columns_of_its_own(table: Dataset, tmp_path: Path) -> None:
     table.save_to_disk(tmp_path / "saved")
     before = sorted(tmp_path.rglob("*"))
-    found = data(tmp_path / "saved", columns=COLUMNS).load()
+    found = loaded(data(tmp_path / "saved", columns=COLUMNS))
     assert [(e.question, len(e.images), e.name) for e in found.examples] == [
         ("Which?", 1, "saved, row 1"),
         ("And?", 0, "saved, row 2"),
@@ -203,6 +210,56 @@ def test_of_several_splits_one_is_named(table: Dataset, tmp_path: Path) -> None:
             data(folder, columns=COLUMNS, split="tset").load()
     with pytest.raises(AdammsError, match=r"data\.split is 'test'; only a dataset's folder has splits"):
         data(as_lines(tmp_path, [("a", [], "b")]), split="test").load()
+
+
+def test_a_dataset_that_was_saved_by_itself_is_of_no_other_split(table: Dataset, tmp_path: Path) -> None:
+    table.save_to_disk(tmp_path / "none")
+    Dataset.from_dict(table.to_dict(), split="train").save_to_disk(tmp_path / "train")
+    assert len(data(tmp_path / "train", columns=COLUMNS, split="train").load().examples) == 2
+    with pytest.raises(AdammsError, match=r"data\.split is 'test'; it has only the split 'train'\."):
+        data(tmp_path / "train", columns=COLUMNS, split="test").load()
+    with pytest.raises(AdammsError, match=r"data\.split is 'test'; it has no splits\. data\.split=null"):
+        data(tmp_path / "none", columns=COLUMNS, split="test").load()
+
+
+def test_a_class_that_is_kept_back_is_no_label(table: Dataset, tmp_path: Path) -> None:
+    features = table.features
+    rows = {"prompt": ["a", "b"], "image": [None] * 2, "label": [-1, 0], "year": [None] * 2}
+    Dataset.from_dict(rows, features=features).save_to_disk(tmp_path / "saved")
+    found = data(tmp_path / "saved", columns=COLUMNS).load()
+    assert {id: str(label) for id, label in found.answers.items()} == {"2": "cat"}
+
+
+def card(folder: Path, **configs: Any) -> Path:
+    folder.mkdir(exist_ok=True)
+    listed = [{"config_name": name, "data_files": files} for name, files in configs.items()]
+    (folder / "README.md").write_text(f"---\nconfigs: {json.dumps(listed)}\n---\n# Data\n")
+    return folder
+
+
+def test_a_folder_whose_card_names_files_elsewhere_is_refused_and_nobody_asked(
+    server: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    folder = card(tmp_path / "q", default=[{"split": "train", "path": f"{server[0]}/x.jsonl"}])
+    with pytest.raises(AdammsError, match=r"q: its configuration 'default' takes data from elsewhere: .*x"):
+        data(folder).load()
+    (folder / "README.md").rename(folder / "other.md")
+    (folder / ".huggingface.yaml").write_text(f"configs: [{{data_files: '{server[0]}/x.jsonl'}}]")
+    with pytest.raises(AdammsError, match="takes data from elsewhere"):
+        data(folder, downloads=ALLOWED).load()
+    assert server[1] == []
+
+
+def test_of_several_configurations_one_is_given_as_its_folder(table: Dataset, tmp_path: Path) -> None:
+    folder = card(tmp_path / "q", en="en/*.parquet", fr="fr/*.parquet")
+    for name in ("en", "fr"):
+        (folder / name).mkdir()
+        table.to_parquet(folder / name / "all.parquet")
+    with pytest.raises(AdammsError, match=r'several configurations; .*: en: "en/\*\.parquet"; fr: "fr'):
+        data(folder, columns=COLUMNS).load()
+    assert len(data(folder / "en", columns=COLUMNS).load().examples) == 2
+    card(folder, default="en/*.parquet", fr="fr/*.parquet")
+    assert len(data(folder, columns=COLUMNS).load().examples) == 2
 
 
 def test_a_format_can_be_said_and_a_wrong_one_is_told(tmp_path: Path) -> None:
@@ -251,6 +308,7 @@ BAD = {
     "no turns": ({"conversations": []}, "'conversations' does not begin with what the user asks"),
     "turns": ({"conversations": "a"}, "'conversations' is a str; expected a list of turns"),
     "a turn": ({"messages": ["a"]}, r"messages\[0\] is a str; expected an object"),
+    "a speaker in a list": ({"messages": [{"role": ["user"], "content": "a"}]}, r"from \['user'\]; expec"),
     "speaker": ({"messages": [{"role": "uzer", "content": "a"}]}, r"from 'uzer'; .* Nearest: user"),
     "content": ({"messages": [{"role": "user", "content": 7}]}, r"messages\[0\] says '7'; expected text"),
     "part": (user({"type": "imagine"}), r"a part of type 'imagine'; .* Nearest: image"),
@@ -304,14 +362,21 @@ def test_of_a_long_conversation_the_first_answer_is_asked_for(tmp_path: Path) ->
 def server() -> Iterator[tuple[str, list[str]]]:
     """Its address, and the paths that were asked for."""
     asked: list[str] = []
-    answers: Mapping[str, bytes] = {"/red.png": PICTURES[0], "/page": b"<html>", "/large": bytes(2_000_000)}
+    answers: Mapping[str, bytes] = {
+        "/red.png": PICTURES[0],
+        "/r%C3%B6t%20a%20b.png?c=%C3%A9&d=/": PICTURES[0],
+        "/cut.png": PICTURES[0],
+        "/page": b"<html>",
+        "/large": bytes(2_000_000),
+    }
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             asked.append(self.path)
             content = answers.get(self.path)
             self.send_response(404 if content is None else 200)
-            self.send_header("Content-Length", str(len(content or b"")))
+            more = 100 if self.path == "/cut.png" else 0
+            self.send_header("Content-Length", str(len(content or b"") + more))
             self.end_headers()
             self.wfile.write(content or b"")
 
@@ -336,11 +401,49 @@ def test_a_picture_from_the_web_is_kept_by_its_content(server: tuple[str, list[s
         data(path).load()
     assert asked == []
     for _ in range(2):
-        assert data(path, downloads=ALLOWED).load().examples[1].images[0].read_bytes() == PICTURES[0]
+        assert loaded(data(path, downloads=ALLOWED)).examples[1].images[0].read_bytes() == PICTURES[0]
     assert asked == ["/red.png"]
     (tmp_path / "own.json").write_text(json.dumps([{"question": "a", "image": ADDRESSES[0]}]))
-    kept = data(tmp_path / "own.json").load().examples[0].image
-    assert kept == data(path, downloads=ALLOWED).load().examples[1].image
+    kept = loaded(data(tmp_path / "own.json")).examples[0].image
+    assert kept == loaded(data(path, downloads=ALLOWED)).examples[1].image
+
+
+def test_only_pictures_that_are_asked_for_are_written_and_downloaded(
+    server: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    """The second, which is not there, stops nothing before it is asked about; a row with two is got whole."""
+    address, asked = server
+    (tmp_path / "1.png").write_bytes(PICTURES[2])
+    rows = [
+        {"question": "a", "images": [f"{address}/red.png", ADDRESSES[1]]},
+        {"question": "b", "image": f"{address}/no.png"},
+        {"question": "c", "image": "1.png"},
+        {"question": "d", "image": ADDRESSES[2]},
+    ]
+    found = data(array(tmp_path, *rows), downloads=ALLOWED).load()
+    assert (asked, sorted(found.unwritten), (tmp_path / "pictures").exists()) == ([], ["2", "3", "5"], False)
+    advanced: list[int] = []
+    some = found.written({"2"}, advanced.append)
+    assert [image.read_bytes() for image in some.examples[1].images] == PICTURES[:2]
+    assert (asked, sorted(some.unwritten), advanced) == (["/red.png"], ["3", "5"], [1])
+    assert len([*(tmp_path / "pictures").glob("*.png")]) == 2
+    assert (some.examples[0], some.examples[3:]) == (found.examples[0], found.examples[3:])
+    with pytest.raises(AdammsError, match=r"bad rows:\n  row 3: image .*/no\.png: the server says 404"):
+        some.written({"3", "5"}, advanced.append)
+
+
+def test_a_picture_whose_connection_breaks_is_not_kept(server: tuple[str, list[str]], tmp_path: Path) -> None:
+    rows = array(tmp_path, {"question": "a", "image": server[0] + "/cut.png"})
+    with pytest.raises(AdammsError, match=r"cut\.png: the connection ended 100 bytes too early"):
+        loaded(data(rows, downloads=ALLOWED))
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_addresses_that_browsers_take(server: tuple[str, list[str]], tmp_path: Path) -> None:
+    ALLOWED.get(f"{server[0]}/r\u00f6t%20a b.png?c=\u00e9&d=/#e")
+    assert server[1] == ["/r%C3%B6t%20a%20b.png?c=%C3%A9&d=/"]
+    host = ALLOWED.request("http://h\u00f6st:80/a.png").host
+    assert host == "xn--hst-sna:80"
 
 
 @pytest.mark.parametrize(
@@ -356,7 +459,7 @@ def test_what_cannot_be_downloaded_is_told_by_its_row(
 ) -> None:
     rows = array(tmp_path, {"question": "a", "image": server[0] + path})
     with pytest.raises(AdammsError, match=rf"row 2: image http.*{path}: {message}"):
-        data(rows, downloads=ALLOWED).load()
+        loaded(data(rows, downloads=ALLOWED))
     assert not (tmp_path / "pictures").exists()
 
 

@@ -182,6 +182,10 @@ BAD = {
         {"question": "a", "image": "data:image/png;base64,A!"},
         "its base64 is damaged",
     ),
+    "image is a text in base64": (
+        {"question": "a", "image": "data:image/png;base64,aGVsbG8="},
+        "its base64 is no picture",
+    ),
     "image is text in data:": ({"question": "a", "image": "data:image/svg+xml,<svg/>"}, "expected base64 in"),
     "question has half a character": ('{"question": "a\\ud83d"}', r"'question' has \\ud83d, half of a char"),
     "answer has half a character": ('{"question": "a", "answer": "\\udc00"}', "'answer' has .*half of"),
@@ -207,7 +211,8 @@ def test_a_picture_in_base64_becomes_a_file(
 ) -> None:
     content = picture(tmp_path).read_bytes()
     line = {"question": "a", "image": form.format(encode(content).decode())}
-    first, again = jsonl(write(tmp_path, line, line)).load().examples
+    data = jsonl(write(tmp_path, line, line)).load()
+    first, again = data.written(data.unwritten, lambda _: None).examples
     assert first.image == again.image
     assert first.image.parent == tmp_path / "pictures"
     assert first.image.suffix == ".png"

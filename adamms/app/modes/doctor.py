@@ -1,4 +1,5 @@
-"""mode=doctor: is everything there that this configuration needs? Looks, and neither writes nor downloads.
+"""mode=doctor: is everything there that this configuration needs? Looks, and writes and downloads nothing but
+the pictures that are asked about, to where a run looks for them.
 
 What the machine has is in `environment`.
 """
@@ -6,9 +7,7 @@ What the machine has is in `environment`.
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from adamms.app import environment
 from adamms.app.asker import check_asked
@@ -21,7 +20,6 @@ from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint, read_config
 from adamms.data.digits import Digits
 from adamms.data.example import Example
-from adamms.data.file import File
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError, install
 from adamms.models.registration import is_text_only
@@ -124,20 +122,18 @@ def _questions(run: Run, console: Console) -> Iterator[Finding]:
         return
     from adamms.engines.askable import check_images  # takes seconds to import
 
-    with TemporaryDirectory() as scratch:  # for pictures that the file has as base64
-        data = replace(run.data, pictures=Path(scratch)) if isinstance(run.data, File) else run.data
-        try:
-            questions = load_questions(replace(run, data=data), console)
-            asked = questions.asked(run.scorer is not None)
-            check_images(asked, lambda _: None)
-        except AdammsError as error:
-            yield Finding("data", BAD, str(error))
-            return
-        yield Finding("data", GOOD, f"{len(questions.data.examples)} examples, {len(asked)} are asked about")
-        yield from _askable(run, run.models.target, asked, BAD)
-        parents = PARENTS in run.strategy.needs
-        for donor in run.models.donors.values() if parents or run.score_donors else ():
-            yield from _askable(run, donor, asked, BAD if parents else ABSENT)
+    try:
+        questions = load_questions(run, console)
+        asked = questions.asked(run.scorer is not None)
+        check_images(asked, lambda _: None)
+    except AdammsError as error:
+        yield Finding("data", BAD, str(error))
+        return
+    yield Finding("data", GOOD, f"{len(questions.data.examples)} examples, {len(asked)} are asked about")
+    yield from _askable(run, run.models.target, asked, BAD)
+    parents = PARENTS in run.strategy.needs
+    for donor in run.models.donors.values() if parents or run.score_donors else ():
+        yield from _askable(run, donor, asked, BAD if parents else ABSENT)
 
 
 def _askable(run: Run, source: Source, examples: Sequence[Example], otherwise: str) -> Iterator[Finding]:

@@ -25,7 +25,8 @@ def evaluate(run: Run, console: Console) -> Result:
     """Write evaluation.json, answers.jsonl and the report of the model in `model_folder`."""
     if run.model_folder is None:
         raise AdammsError("mode=evaluate needs a model: model_folder=FOLDER, or a hub id")
-    questions = None if run.scorer is None else load_questions(run, console)
+    # Of the data only what has a label is asked.
+    questions = None if run.scorer is None else load_questions(replace(run, samples=0), console)
     checkpoint = open_checkpoint(locate(run.model_folder))
     model = given_model(run.model_folder)
     backend = check_lmms(run, console, checkpoint.folder)

@@ -22,7 +22,7 @@ SMALL = [
 
 def table(out: str) -> list[str]:
     """What is printed of the comparison, without the paths."""
-    lines = out[re.search(r"^\d+ models", out, re.MULTILINE).start() :].splitlines()
+    lines = out[re.search(r"^\d+ models?\b", out, re.MULTILINE).start() :].splitlines()
     return [line for line in lines if not line.startswith("comparison: ")]
 
 

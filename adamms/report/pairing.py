@@ -92,15 +92,21 @@ def _same(one: Measured, other: Measured) -> bool:
 
 
 def _same_folder(run: FoundRun, maker: FoundRun) -> bool:
+    """Whether it has evaluated what the maker wrote, where that has not been replaced by other weights."""
     place = run.found.evaluated
-    return place is not None and maker.model is not None and place.expanduser().resolve() == maker.model
+    if place is None or maker.model is None or place.expanduser().resolve() != maker.model:
+        return False
+    mine, theirs = _fingerprint(run), _fingerprint(maker)
+    return not mine or not theirs or mine == theirs
 
 
 def _same_weights(run: FoundRun, maker: FoundRun) -> bool:
-    mine, theirs = (each.found.hyperparameters for each in (run, maker))
-    if mine is None or theirs is None or not mine.fingerprint:
-        return False
-    return mine.fingerprint == theirs.fingerprint
+    return bool(_fingerprint(run)) and _fingerprint(run) == _fingerprint(maker)
+
+
+def _fingerprint(run: FoundRun) -> str:
+    merged = run.found.hyperparameters
+    return merged.fingerprint if merged else ""
 
 
 def _parents(runs: Sequence[FoundRun]) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+from pydantic import TypeAdapter
 
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import RESULTS, read_results
@@ -70,7 +71,7 @@ class FoundRun:
     @property
     def model(self) -> Path | None:
         """The folder of the model that it wrote; None if it wrote none, or is not where it was written."""
-        places = (self.found.folder, self.output / "model") if self.found.folder else ()
+        places = (self.output / "model", self.found.folder) if self.found.folder else ()
         return next((place.resolve() for place in places if place is not None and place.is_dir()), None)
 
 
@@ -140,7 +141,7 @@ def _runs(top: Path) -> Iterator[FoundRun]:
         if RECORD in files:
             yield _by_record(place)
         elif (place / HYDRA / "config.yaml").is_file():
-            if (run := _by_hydra(place)).mode != "compare":  # which is no run to compare
+            if (run := _by_hydra(place)).mode != "compare" or RESULT in files:  # a comparison is no run
                 yield _with_result(run)
         elif RESULT in files:
             yield _with_result(FoundRun(place))
@@ -159,10 +160,17 @@ def _by_record(place: Path) -> FoundRun:
 
 
 def _recorded(place: Path, record: Mapping[str, Any]) -> FoundRun:
-    """The job of a record, without its result; a folder that was moved has it beside the record."""
-    output = Path(record["output"])
+    """The job of a record, without its result."""
     known = {key: record[key] for key in ("number", "mode", "state", "error", "seconds") if key in record}
-    return FoundRun(output if output.is_dir() else place, overrides=_typed(record["overrides"]), **known)
+    known |= {"output": _output(place, record["output"]), "overrides": _typed(record["overrides"])}
+    return TypeAdapter(FoundRun).validate_python(known)
+
+
+def _output(place: Path, recorded: str) -> Path:
+    """Where the results are: beside the record, wherever they were moved to, or else where it says."""
+    beside = any((place / name).is_file() for name in (RESULT, *PARTS))
+    given = Path(recorded)
+    return given if not beside and given.is_absolute() and given.is_dir() else place
 
 
 def _by_hydra(place: Path) -> FoundRun:
@@ -170,9 +178,8 @@ def _by_hydra(place: Path) -> FoundRun:
     try:
         texts = ((place / HYDRA / file).read_bytes() for file in ("config.yaml", "overrides.yaml"))
         config, typed = (yaml.load(text, yaml.CSafeLoader) for text in texts)
-        given = Path(config["output"])
-        moved = (place / RESULT).is_file() or not given.is_dir()
-        run = FoundRun(place if moved else given, mode=str(config["mode"]["name"]), overrides=_typed(typed))
+        output = _output(place, config["output"])
+        run = FoundRun(output, mode=str(config["mode"]["name"]), overrides=_typed(typed))
     except (OSError, yaml.YAMLError, LookupError, TypeError):
         run = FoundRun(place)
     log = run.output / LOG
@@ -204,8 +211,9 @@ def _with_result(run: FoundRun) -> FoundRun:
     """The run with its result; with an error where there is none, or nothing that could be compared."""
     if run.state != "done":
         return run
-    if run.mode and run.mode not in COMPARED:
-        return replace(run, error=f"mode={run.mode} leaves nothing to compare")
+    nothing = replace(run, error=f"mode={run.mode} leaves nothing to compare")
+    if not (run.output / RESULT).is_file() and run.mode not in ("", *COMPARED):
+        return nothing
     if not (run.output / RESULT).is_file() and run.number is None:
         return replace(run, state="unfinished")
     try:
@@ -217,8 +225,11 @@ def _with_result(run: FoundRun) -> FoundRun:
         "merge": result.folder,
         "evaluate": result.scores or result.lmms_eval,
     }
-    mode = run.mode or next((mode for mode in COMPARED if kinds[mode] is not None), "")
-    if not mode or kinds[mode] is None:
+    has = next((mode for mode in COMPARED if kinds[mode] is not None), "")
+    mode = run.mode if run.mode in COMPARED else has  # mode=explore merges, too
+    if run.mode not in ("", *COMPARED) and not has:
+        return nothing
+    if kinds.get(mode) is None:
         what = f"no {'selection' if mode == 'search' else 'model' if mode == 'merge' else 'scores'}"
         return replace(run, mode=mode, error=f"{run.output / RESULT}: has {what}")
     seconds = run.seconds if run.seconds is not None else sum(stage.seconds for stage in result.timings)

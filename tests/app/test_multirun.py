@@ -117,6 +117,26 @@ def test_merges_and_evaluations_end_with_their_comparison_and_are_paired(
     assert "By accuracy, " in done.out
 
 
+def test_a_single_run_that_was_moved_is_compared_by_what_lies_there(
+    run, talkative: Path, tmp_path: Path
+) -> None:
+    work = tmp_path / "work"
+    for alpha in (0.2, 0.6):
+        assert run("mode=merge", *pair(talkative), f"merge.alpha={alpha}", "output=OUT").status == 0
+        (work / "OUT").rename(work / f"moved{alpha}")
+    assert run("mode=merge", *pair(talkative), "merge=slerp", "output=OUT").status == 0
+    done = run("mode=compare", "mode.folder=[moved0.2,moved0.6,OUT]", "output=both")
+    assert done.status == 0, done.err
+    content = json.loads((work / "both/comparison.json").read_text())
+    found = {Path(each["output"]).name: each for each in content["runs"]}
+    assert {name: each["found"]["shares"]["a"] for name, each in found.items() if name != "OUT"} == {
+        "moved0.2": 0.2,
+        "moved0.6": 0.6,
+    }
+    assert found["moved0.6"]["overrides"]["merge.alpha"] == "0.6"
+    assert found["OUT"]["found"]["method"] == "slerp"
+
+
 def test_a_multirun_of_plans_and_a_single_run_end_as_they_are(run, talkative: Path, tmp_path: Path) -> None:
     sweep = tmp_path / "sweep"
     done = run("-m", "mode=plan", *pair(talkative), "mapper.exclude=[],[norm]", f"hydra.sweep.dir={sweep}")

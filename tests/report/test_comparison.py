@@ -94,11 +94,8 @@ def test_what_is_read_is_what_the_run_found(result: Result, tmp_path: Path, seve
     (row,) = models(comparison)
     assert row.scores is not None
     assert row.scores.scores == run.scores_of(run.selection.overall.candidate)
-    assert (row.name, row.method, row.shares) == (
-        "ties 0.3" if not several else row.name,
-        "ties",
-        str(run.winner(None)),
-    )
+    shares = "density=0.2, alpha=0.3" if several else "0.3"
+    assert (row.name, row.method, row.shares) == (f"ties {shares}", "ties", shares)
     assert {row.name for row in comparison.groups[0].rows if row.parent} == {"target alone", "donor a alone"}
 
 
@@ -256,8 +253,12 @@ def test_what_failed_is_half_finished_or_no_run_is_told_by_name(result: Result, 
 
 def test_a_broken_record_is_named(tmp_path: Path) -> None:
     (record(tmp_path, 0) / "job.json").write_text('{"mode": "search"}')
-    (line,) = comparison_tables.failures(gathered(tmp_path))
-    assert "0/job.json: not what adamms writes" in line
+    file = record(tmp_path, 1) / "job.json"
+    file.write_text(file.read_text().replace('"number": 1', '"number": "first"'))
+    record(tmp_path, 2)
+    lines = comparison_tables.failures(gathered(tmp_path))
+    for number, line in enumerate(lines[:2]):
+        assert f"{number}/job.json: not what adamms writes" in line
 
 
 @pytest.mark.parametrize("width", [80, 120])

@@ -5,13 +5,12 @@ Knows no mode.
 
 import gc
 import sys
-from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from adamms import __version__
+from adamms.app.job import find_own_classes
 from adamms.app.messages import CONF, explain_errors
 from adamms.app.multirun import compared
 
@@ -21,9 +20,7 @@ def run(config: DictConfig) -> None:
     from adamms.app.modes.common import start  # torch; --help answers without it
     from adamms.app.settings import read
 
-    for source in HydraConfig.get().runtime.config_sources:
-        if source.schema == "file" and Path(source.path) != CONF:
-            sys.path.append(source.path)  # of -cd: what its YAMLs name by _target_ may lie beside them
+    find_own_classes()
     start(read(config))
 
 

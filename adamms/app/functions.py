@@ -3,6 +3,8 @@
 Owns how words become a run outside of Hydra's main. What the modes do is in `modes`.
 """
 
+import re
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +18,7 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import open_dict
 
-from adamms.app.job import settle_output
+from adamms.app.job import find_own_classes, settle_output
 from adamms.app.messages import CONF, explain
 from adamms.app.modes.common import start
 from adamms.app.settings import Run, read
@@ -27,6 +29,7 @@ from adamms.report.result import Result
 
 # Where results go by default: a call may take less than a second.
 BY_TIME = "hydra.run.dir=outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
+MANY = "From Python, many runs are a loop: one value each"  # instead of Hydra's --multirun
 
 
 def plan(*words: str) -> Plan:
@@ -66,6 +69,7 @@ def evaluate(*words: str) -> Result:
 
 
 def _run(mode: str, words: Sequence[str]) -> Result:
+    places = sys.path[:]
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "IProgress not found")  # the bars in a notebook are ours
@@ -74,7 +78,9 @@ def _run(mode: str, words: Sequence[str]) -> Result:
         message = None if isinstance(error, AdammsError) else explain(error)
         if message is None:
             raise
-        raise AdammsError(message) from error
+        raise AdammsError(re.sub("To sweep .*--multirun.*", MANY, message)) from error
+    finally:
+        sys.path[:] = places
     show_in_notebooks()
     return result
 
@@ -85,6 +91,7 @@ def _composed(words: list[str]) -> Run:
         config = compose("config", [BY_TIME, *words], return_hydra_config=True)
         settle_output(config)
         HydraConfig.instance().set_config(config)
+        find_own_classes()
         with open_dict(config):
             del config["hydra"]
         return read(config)

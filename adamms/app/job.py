@@ -1,6 +1,7 @@
 """What Hydra knows of a run beside its values: what was chosen and typed, and the multirun around it."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
+from adamms.app.messages import CONF
 from adamms.errors import check_choice, program
 from adamms.merge.candidate import ALPHA
 from adamms.report.trackers.tracker import Job
@@ -39,6 +41,12 @@ def settle_output(config: DictConfig) -> None:
             config.output = config.output  # without the interpolation
         finally:
             instance.cfg = before
+
+
+def find_own_classes() -> None:
+    """Have what lies beside YAMLs of one's own (-cd, hydra.searchpath), which name it, be imported."""
+    sources = HydraConfig.get().runtime.config_sources
+    sys.path += [each.path for each in sources if each.schema == "file" and Path(each.path) != CONF]
 
 
 def this_job() -> Job:

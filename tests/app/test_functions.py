@@ -74,10 +74,24 @@ def test_hydra_of_the_caller_stays(talkative: Path, tmp_path: Path, monkeypatch:
             adamms.plan(*pair(talkative), STRANGERS)
         with pytest.raises(AdammsError, match=r"unknown key 'merge.alhpa'; .*Nearest: alpha"):
             adamms.plan(*pair(talkative), "merge.alhpa=1")
+        with pytest.raises(AdammsError, match=r"3\. From Python, many runs are a loop"):
+            adamms.plan(*pair(talkative), "merge=linear,ties")
         assert compose("own").number == 7
         assert not HydraConfig.initialized()
     assert not GlobalHydra.instance().is_initialized()
     assert len(list(tmp_path.glob("outputs/*/*/plan.json"))) == 2
+
+
+def test_classes_beside_ones_own_configuration_are_found(talkative: Path, tmp_path: Path) -> None:
+    (tmp_path / "conf/merge").mkdir(parents=True)
+    (tmp_path / "conf/merge/mine.yaml").write_text("defaults: [linear]\n_target_: beside_own_conf.Mine\n")
+    (tmp_path / "conf/beside_own_conf.py").write_text(
+        "from adamms.merge.methods.linear import Linear\n\nclass Mine(Linear):\n    pass\n"
+    )
+    before, own = sys.path[:], f"hydra.searchpath=[file://{tmp_path}/conf]"
+    adamms.plan(*pair(talkative), STRANGERS, own, "merge=mine", f"output={tmp_path / 'out'}")
+    assert "beside_own_conf.Mine" in (tmp_path / "out/.hydra/config.yaml").read_text()
+    assert sys.path == before
 
 
 def test_packages_that_are_functions_too_stay_packages() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from adamms.app.grid import DEFAULTS, coefficients
 from adamms.app.merge_settings import read_merge
 from adamms.app.settings import Run
+from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 
 
@@ -33,6 +34,16 @@ class Dial:
     def name(self) -> str:
         """For people."""
         return short(self.key)
+
+    def within(self, value: float | None) -> float:
+        """The value, or the end of the range that is nearest to it, as the page's box has it.
+
+        Raises:
+            AdammsError: no value.
+        """
+        if value is None:
+            raise AdammsError(f"{self.name} has no value; give one from {self.least:g} to {self.most:g}")
+        return min(max(float(value), self.least), self.most)
 
 
 def dials_of(run: Run) -> list[Dial]:
@@ -66,9 +77,13 @@ def weighed(run: Run) -> Run:
     return replace(run, merge=read_merge({**run.merge.node, "weights": dict.fromkeys(names, 1.0)}))
 
 
-def candidate_at(dials: Sequence[Dial], values: Sequence[float]) -> Candidate:
-    """The candidate of these values, one per dial."""
-    return Candidate.of({dial.key: float(value) for dial, value in zip(dials, values, strict=True)})
+def candidate_at(dials: Sequence[Dial], values: Sequence[float | None]) -> Candidate:
+    """The candidate of these values, one per dial.
+
+    Raises:
+        AdammsError: one is missing.
+    """
+    return Candidate.of({dial.key: dial.within(value) for dial, value in zip(dials, values, strict=True)})
 
 
 def along(grid: Sequence[Candidate], at: Candidate) -> tuple[str, list[Candidate]]:

@@ -37,7 +37,7 @@ class Explorer:
 
         with Explorer(run, console, merges, examples, checks) as explorer:
             explorer.merged(Candidate(0.37), example).text
-            explorer.use(Candidate(0.37))              # writes output/model
+            explorer.use(Candidate(0.37))              # writes output/0.37/model
 
     Several threads may ask; one at a time is answered. The engine starts with the first question, and anew
     after an error.
@@ -135,7 +135,12 @@ class Explorer:
             return self._asked(ask)[candidate][example.id]
 
     def along(self, candidate: Candidate, example: Example) -> Iterator[dict[Candidate, Answer | None]]:
-        """The answers along the grid, the other settings as they are, each time that there is one more."""
+        """The answers along the grid, the other settings as they are, each time that there is one more.
+
+        None where no engine is live: one that has died starts with a question, not for these.
+        """
+        if self._engine is None:
+            return
         _, candidates = along(self.run.grid, candidate)
         found = {each: self._answers.get(each, {}).get(example.id) for each in candidates}
         yield dict(found)
@@ -173,14 +178,14 @@ class Explorer:
         return words_of(answer, getattr(processor, "tokenizer", processor))
 
     def use(self, candidate: Candidate) -> Path:
-        """Write the model merged at these settings into the run's output, as mode=merge does.
+        """Write the model merged at these settings as mode=merge does, into their own folder in the output.
 
         Raises:
-            AdammsError: there is a model already, or it cannot be written.
+            AdammsError: another model is there, or it cannot be written.
         """
-        settings = self.run.merge.at(candidate)
-        config = {**self.run.config, "merge": self.run.merge.node_at(candidate)}
-        run = replace(self.run, merge=settings, config=config)
+        settings, place = self.run.merge.at(candidate), self.run.output / str(candidate).replace(" ", "")
+        config = {**self.run.config, "merge": self.run.merge.node_at(candidate), "output": str(place)}
+        run = replace(self.run, merge=settings, config=config, output=place)
         check_output(replace(run, mode="merge"))
         output = Output(run, replace(self.merges, settings=settings), self.console)
         output.check()

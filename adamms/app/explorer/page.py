@@ -31,11 +31,12 @@ NOT_SEEN = "Not asked: a language model alone sees no pictures, and needs a chat
 Found = dict[Any, Any]  # component -> what it shows now
 
 
-def application(explorer: Explorer, labels: Mapping[str, Label]) -> "FastAPI":
+def application(explorer: Explorer, labels: Mapping[str, Label], place: str) -> "FastAPI":
     """The page as an application that a server can run.
 
     Args:
         labels: example id -> the right answer, to be shown.
+        place: the page's path.
     """
     import os
 
@@ -47,7 +48,7 @@ def application(explorer: Explorer, labels: Mapping[str, Label]) -> "FastAPI":
     return gradio.mount_gradio_app(
         FastAPI(openapi_url=None),
         blocks,
-        path="/",
+        path=place,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
@@ -176,9 +177,11 @@ class Page:
 
         if dial.values:
             return gr.Dropdown(list(dial.values), value=dial.now, label=dial.name)
-        return gr.Slider(
+        slider: Any = gr.Slider(
             dial.least, dial.most, dial.now, step=STEP, label=dial.name, elem_id=f"dial-{dial.name}"
         )
+        slider.preprocess = lambda value: value  # `candidate_at` looks at it; gradio's error names no dial
+        return slider
 
     def _chosen(self, name: str) -> tuple[None, str]:
         """No picture of one's own any more, and the question of the data."""
@@ -234,8 +237,8 @@ class Page:
 
     def _use(self, name: str, picture: str | None, question: str, *values: float) -> str:
         """Write the model."""
-        candidate = candidate_at(self.explorer.dials, values)
         try:
+            candidate = candidate_at(self.explorer.dials, values)
             folder = self.explorer.use(candidate)
         except Exception as error:  # noqa: BLE001
             return pieces.notice(cause(error))

@@ -1,28 +1,37 @@
 """Serves the explorer's page until Ctrl-C. Knows sockets and the server, not the page."""
 
+import errno
 import getpass
+import importlib.metadata as metadata
 import os
+import secrets
 import signal
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any
+
+from packaging.requirements import Requirement
 
 from adamms.app.explorer.explorer import Explorer
 from adamms.data.example import Label
 from adamms.errors import AdammsError, install
 
 FIRST, TRIED = 7860, 100  # gradio's usual port, and how many from there on are tried
-LOCAL = ("127.0.0.1", "localhost", "::1")
+LOCAL = ("127.0.0.1", "::1")
+GRADIO = Requirement("gradio>=6.24")  # the first that can be told to keep no history of runs
 SECONDS = 2  # that browsers have to let go at the end
 
 
 def check_gradio() -> None:
-    """Raise AdammsError if there is no gradio, before anything is loaded."""
-    if find_spec("gradio") is None:
-        raise AdammsError(f"mode=explore needs gradio: {install('explore')}")
+    """Raise AdammsError if there is no gradio, or an older one, before anything is loaded."""
+    try:
+        found = metadata.version(GRADIO.name)
+    except metadata.PackageNotFoundError:
+        raise AdammsError(f"mode=explore needs gradio: {install('explore')}") from None
+    if not GRADIO.specifier.contains(found, prereleases=True):
+        raise AdammsError(f"mode=explore needs {GRADIO}, and {found} is installed: {install('explore')}")
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -47,6 +56,8 @@ def listen(host: str, port: int | None) -> socket.socket:
             return listener
         except OSError as error:
             listener.close()
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise AdammsError(f"mode.host={host}: expected an address of this machine") from error
             if port is not None:
                 reason = "it is taken, or not allowed" if error.strerror is None else error.strerror
                 raise AdammsError(
@@ -66,8 +77,9 @@ def serve(explorer: Explorer, listener: socket.socket, labels: Mapping[str, Labe
     """
     with TemporaryDirectory(prefix="adamms-explore-") as folder, listener:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads; gone at the end
-        server = server_of(explorer, labels)
-        for line in addresses(listener):
+        place = f"/{secrets.token_urlsafe(12)}"  # a machine has other users
+        server = server_of(explorer, labels, place)
+        for line in addresses(listener, place):
             explorer.console.say(line)
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; the server hands it on
         with suppress(KeyboardInterrupt):
@@ -75,29 +87,37 @@ def serve(explorer: Explorer, listener: socket.socket, labels: Mapping[str, Labe
         explorer.console.say("explore: ended")
 
 
-def server_of(explorer: Explorer, labels: Mapping[str, Label]) -> Any:
-    """The page with uvicorn's server."""
+def server_of(explorer: Explorer, labels: Mapping[str, Label], place: str) -> Any:
+    """The page with uvicorn's server. There is nothing at any other place, such as "/secret"."""
     import uvicorn
 
     from adamms.app.explorer.page import application
 
-    page = application(explorer, labels)
+    page = application(explorer, labels, place)
     return uvicorn.Server(
         uvicorn.Config(page, log_level="warning", timeout_graceful_shutdown=SECONDS, ws="none")
     )
 
 
-def addresses(listener: socket.socket) -> list[str]:
+def addresses(listener: socket.socket, place: str) -> list[str]:
     """What a person needs to open the page, here or from another machine."""
     host, port = listener.getsockname()[:2]
     here = f"[{host}]" if ":" in host else host
     name = socket.gethostname()
     if host in LOCAL:
         return [
-            f"explore: http://{here}:{port}  (Ctrl-C ends it)",
-            f"from another machine: ssh -N -L {port}:{here}:{port} {getpass.getuser()}@{name}",
+            f"explore: http://{here}:{port}{place}  (Ctrl-C ends it)",
+            f"from another machine: ssh -N -L {port}:{here}:{port} {_user()}{name}",
         ]
     return [
-        f"explore: http://{name}:{port}  (Ctrl-C ends it)",
-        "everybody who reaches this machine can ask the models, upload pictures and have the merge written",
+        f"explore: http://{name}:{port}{place}  (Ctrl-C ends it)",
+        "everybody with this address can ask the models, upload pictures and have the merge written",
     ]
+
+
+def _user() -> str:
+    """ "NAME@", or "" where the system has no name for us, as in some containers."""
+    try:
+        return f"{getpass.getuser()}@"
+    except (KeyError, OSError):
+        return ""

@@ -71,6 +71,7 @@ def test_tokens_have_text_and_probabilities(explorer: Explorer) -> None:
 
 def test_the_strip_is_the_grid_at_the_other_settings(explorer: Explorer) -> None:
     example = list(explorer.examples.values())[1]
+    explorer.target(example)
     shown = list(explorer.along(AT, example))
     assert [sum(answer is not None for answer in found.values()) for found in shown][-1] == 4
     assert list(shown[-1]) == list(explorer.run.grid)
@@ -105,8 +106,9 @@ def test_what_cannot_be_merged_is_an_error_and_the_engine_goes_on(explorer: Expl
     example = next(iter(explorer.examples.values()))
     explorer.merged(Candidate(0.2), example)
     engine = explorer._engine
-    with pytest.raises(AdammsError, match=r"alpha is 1\.2"):
-        candidate_at(explorer.dials, [1.2])
+    with pytest.raises(AdammsError, match=r"alpha has no value; give one from 0 to 1"):
+        candidate_at(explorer.dials, [None])
+    assert [candidate_at(explorer.dials, [value]).alpha for value in (-3, 0.21, 1.2)] == [0, 0.21, 1]
     with pytest.raises(AdammsError, match="the candidate"):
         explorer.merged(Candidate.of({"merge.rules": 3.0}), example)
     explorer.merged(Candidate(0.21), example)
@@ -125,9 +127,9 @@ def test_the_model_is_that_of_mode_merge(
         assert (written / name).read_bytes() == (expected / name).read_bytes(), name
     assert "alpha: 0.37" in (written.parent / "config.yaml").read_text()
     assert json.loads((written.parent / "result.json").read_text())["folder"] == str(written)
-    with pytest.raises(AdammsError, match="exists already; choose another output"):
-        explorer.use(Candidate(0.5))
+    assert written == folder / "out/0.37/model"
     assert explorer.use(AT) == written  # as a command that is repeated
+    assert explorer.use(Candidate(0.5)) == folder / "out/0.5/model"
 
 
 def test_a_dead_engine_is_told_and_the_next_question_starts_another(
@@ -140,6 +142,7 @@ def test_a_dead_engine_is_told_and_the_next_question_starts_another(
         monkeypatch.setenv(failing_engine.WHERE, f"target:{second.id}:runtime")
         with pytest.raises(AdammsError, match="CUDA error: an illegal memory access"):
             explorer.merged(AT, second)
+        assert list(explorer.along(AT, second)) == []
         assert failing_engine.FailingEngine.live == []
         monkeypatch.delenv(failing_engine.WHERE)
         assert explorer.merged(AT, second).text

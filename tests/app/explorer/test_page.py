@@ -1,6 +1,7 @@
 """The explorer's page in a real headless Chromium, with the tiny models behind it."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -124,6 +125,21 @@ def test_the_slider_moves_and_the_answer_is_that_at_its_alpha(
     served.shows(".strip li[aria-current=true] span", "0.5")
 
 
+def test_a_number_out_of_range_is_its_end_and_none_is_told(
+    served: Served, said: Callable[[str], str]
+) -> None:
+    box = served.page.locator(f"{ALPHA}[type=number]")
+    box.fill("-3")
+    box.press("Enter")
+    served.page.locator(".said.merge h3", has_text=re.compile("alpha 0$")).wait_for()
+    assert served.text(MERGE) == said("0")
+    box.fill("")
+    box.press("Enter")
+    served.shows("#notice [role=alert]", "alpha has no value; give one from 0 to 1")
+    served.turn("0.5")
+    assert served.page.locator("#notice .notice").count() == 0
+
+
 def test_an_upload_is_answered_and_a_broken_one_is_told(served: Served, tmp_path: Path) -> None:
     Image.effect_noise((64, 48), 60).save(tmp_path / "mine.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "mine.png").read_bytes()[:300])
@@ -154,7 +170,7 @@ def test_a_picture_of_the_data_is_chosen_and_a_setting_is_used(served: Served) -
     assert served.text(MERGE) == served.explorer.merged(Candidate(0.4), example).text
     served.page.click("#use")
     served.shows("#notice [role=status]", "0.4: the merged model is in")
-    assert (served.folder / "out/model/model.safetensors").exists()
+    assert (served.folder / "out/0.4/model/model.safetensors").exists()
 
 
 def test_it_fits_a_phone(served: Served) -> None:

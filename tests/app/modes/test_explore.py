@@ -1,5 +1,7 @@
 """mode=explore from the command line: what stops it at once, and that the commands of its docs run."""
 
+import getpass
+import importlib.metadata as metadata
 import json
 import shlex
 import shutil
@@ -8,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from command import ROOT, Outcome, pair, write_jsonl
@@ -19,6 +22,10 @@ from adamms.demo.factory import DEFAULT_REGIME, MANIFEST, VERSION
 from adamms.demo.pairs import PAIRS
 
 Run = Callable[..., Outcome]
+
+
+def unknown(name: str = "") -> str:
+    raise metadata.PackageNotFoundError(name)
 
 
 def unopened(*_: object) -> None:
@@ -38,7 +45,11 @@ def test_what_stops_it_shows_before_anything_is_loaded(
     nowhere = run(*command, "mode.host=no.such.host.invalid")
     assert "mode.host=no.such.host.invalid: " in nowhere.err
     assert "expected an address of this machine" in nowhere.err
-    monkeypatch.setattr(server, "find_spec", lambda _: None)
+    assert "mode.host=192.0.2.1: expected an address" in run(*command, "mode.host=192.0.2.1").err
+    monkeypatch.setattr(metadata, "version", lambda _: "6.23.0")
+    assert "mode=explore needs gradio>=6.24, and 6.23.0 is installed: pip" in run(*command).err
+    assert f'explore = ["{server.GRADIO}"]' in (ROOT / "pyproject.toml").read_text()
+    monkeypatch.setattr(metadata, "version", unknown)
     absent = run(*command)
     assert absent.status == 2
     assert "mode=explore needs gradio: pip install -e '" in absent.err
@@ -46,15 +57,18 @@ def test_what_stops_it_shows_before_anything_is_loaded(
     assert "mode=explore does not look at evaluate=none" in run(*command, "evaluate=none").out
 
 
-def test_the_default_port_may_be_taken_and_strangers_are_warned_of() -> None:
+def test_the_default_port_may_be_taken_and_strangers_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    user = getpass.getuser()
     with server.listen("127.0.0.1", None) as first, server.listen("127.0.0.1", None) as second:
         ports = [each.getsockname()[1] for each in (first, second)]
         assert len(set(ports)) == 2
-        here, tunnel = server.addresses(first)
-        assert here.startswith(f"explore: http://127.0.0.1:{ports[0]}")
-        assert f"ssh -N -L {ports[0]}:127.0.0.1:{ports[0]} " in tunnel
+        here, tunnel = server.addresses(first, "/secret")
+        assert here.startswith(f"explore: http://127.0.0.1:{ports[0]}/secret ")
+        assert f"ssh -N -L {ports[0]}:127.0.0.1:{ports[0]} {user}@" in tunnel
+        monkeypatch.setattr(getpass, "getuser", {}.popitem)  # a container under a number without a name
+        assert server.addresses(first, "/secret")[1] == tunnel.replace(f"{user}@", "")
     with server.listen("0.0.0.0", None) as third:
-        assert "everybody who reaches this machine" in server.addresses(third)[1]
+        assert "everybody with this address" in server.addresses(third, "/secret")[1]
 
 
 def test_the_commands_of_the_page_of_docs_serve_a_page(talkative: Path, tmp_path: Path) -> None:
@@ -75,5 +89,7 @@ def test_the_commands_of_the_page_of_docs_serve_a_page(talkative: Path, tmp_path
         with serving(tmp_path, *RUN, *command, *own) as (address, log):
             with urllib.request.urlopen(f"{address}/config") as reply:
                 config = json.load(reply)
+            with pytest.raises(HTTPError, match="404"):
+                urllib.request.urlopen(address.rpartition("/")[0] + "/config")
             shown = [c["props"]["label"] for c in config["components"] if c["type"] == "slider"]
             assert shown[: len(dials)] == dials, log.read_text()

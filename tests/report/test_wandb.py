@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics
 from adamms.report.trackers.tracker import Job
 from adamms.report.trackers.wandb import Wandb
+from adamms.report.trackers.wandb_record import WandbRecord
 
 DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(("entity", "group", "name", "tags", "notes")),
@@ -183,6 +186,31 @@ class TestWhileItRuns:
         (run,) = offline_runs(tmp_path / "out")
         drawn = [row for row in run.history if row.get("alpha") == 0.1]
         assert [("score/all" in row, "D/all" in row) for row in drawn] == [(True, False), (False, True)]
+
+    def test_what_a_thread_tells_while_another_does_is_not_lost(self, tmp_path: Path) -> None:
+        rows: list[dict[str, float]] = []
+        begun, goes_on = threading.Event(), threading.Event()
+
+        def log(row: dict[str, float]) -> None:
+            begun.set()
+            goes_on.wait(10)
+            rows.append(row)
+
+        run = SimpleNamespace(summary={}, log=log)
+        record = WandbRecord(ModuleType("wandb"), run, {}, tmp_path, image_size=1, checksum=False)
+        threads = [
+            threading.Thread(target=record.progress, args=(StageTiming(name, 1.0, 5, "answers"),))
+            for name in ("search", "donors")
+        ]
+        for thread in threads:
+            record.told = -100.0
+            thread.start()
+            assert begun.wait(10)
+        threads[1].join(0.2)
+        goes_on.set()
+        for thread in threads:
+            thread.join(10)
+        assert len(rows) == 2
 
     def test_a_run_that_was_complete_is_told_nothing_twice(self, result: Result, tmp_path: Path) -> None:
         with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:

@@ -50,7 +50,7 @@ class WandbRecord:
     lost: bool = False
 
     def __post_init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock, self._telling = threading.Lock(), threading.Lock()
         # A run that is resumed after its end has all curves already.
         self._complete = self.run.summary.get(CURVES)
 
@@ -80,11 +80,12 @@ class WandbRecord:
         self._tell(lambda: self._log(result))
 
     def _tell(self, told: Callable[[], object]) -> None:
-        if not self.lost:
-            with tolerant(self.wandb):
-                self.lost = True
-                told()
-                self.lost = False
+        with self._telling:  # of a thread at a time: meanwhile the others wait
+            if not self.lost:
+                with tolerant(self.wandb):
+                    self.lost = True
+                    told()
+                    self.lost = False
 
     def _log(self, result: Result) -> None:
         wandb, run, curves = self.wandb, self.run, metrics.curves(result)

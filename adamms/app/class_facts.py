@@ -27,8 +27,9 @@ from adamms.mapping.specs.model import Model
 from adamms.mapping.specs.resolve import SpecMapper
 
 Fact = TypeVar("Fact")
+ORIGIN = "direct_url.json"  # of an installed package that is from no index: a folder, or a commit
 # The packages that decide, beside transformers, what is found.
-PACKAGES = ("architectures", "mapping")
+PACKAGES = ("architectures", "checkpoint", "mapping")
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,9 @@ class ClassFacts:
 
 
 def _reasons(question: str, checkpoint: Checkpoint) -> Iterator[str]:
-    """All that an answer follows from: transformers' version, our own sources, config.json and headers."""
-    yield f"{question}\n{metadata.version('transformers')}\n"
+    """All that an answer follows from: transformers' version or commit, our sources, config.json, headers."""
+    transformers = metadata.distribution("transformers")
+    yield f"{question}\n{transformers.version}\n{transformers.read_text(ORIGIN)}\n"
     root = Path(adamms.__file__).parent
     for package in PACKAGES:
         for source in sorted((root / package).rglob("*")):
@@ -96,7 +98,9 @@ def _reasons(question: str, checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _read(file: Path, kind: type[Fact]) -> Fact | None:
-    """The fact in a file; None where there is none, or not all of it."""
+    """The fact in a file; None where there is none, not all of it, or where transformers is a checkout."""
+    if '"editable": true' in (metadata.distribution("transformers").read_text(ORIGIN) or ""):
+        return None
     try:
         digest, _, content = file.read_text(encoding="utf-8").partition("\n")
         return TypeAdapter(kind).validate_json(content) if digest == digest_parts([content]) else None

@@ -1,5 +1,6 @@
 """What transformers' classes said is kept: an equal model is not asked about again, any other is."""
 
+import importlib.metadata as metadata
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -108,9 +109,28 @@ def test_so_are_another_version_and_another_architecture(
     facts = ClassFacts(tmp_path)
     described(facts, qwen2_vl_headers)
     described(facts, qwen2_vl_headers, "qwen2_vl")
-    monkeypatch.setattr(class_facts.metadata, "version", lambda _: "5.99.0")
+    monkeypatch.setattr(type(metadata.distribution("transformers")), "version", "5.99.0")
     described(facts, qwen2_vl_headers)
     assert len(derived) == 3
+
+
+def test_of_a_checkout_of_transformers_nothing_is_kept(
+    qwen2_vl_headers: Checkpoint,
+    derived: list[DerivedArchitecture],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As pip tells of it; of a commit, what is found is kept for that commit."""
+    facts, kind = ClassFacts(tmp_path), type(metadata.distribution("transformers"))
+    for origin, expected in (
+        ('{"vcs_info": {"commit_id": "a"}}', 1),
+        ('{"vcs_info": {"commit_id": "b"}}', 2),
+        ('{"dir_info": {"editable": true}}', 4),
+    ):
+        monkeypatch.setattr(kind, "read_text", lambda _, name, origin=origin: origin)
+        for _ in range(2):
+            described(facts, qwen2_vl_headers)
+        assert len(derived) == expected
 
 
 @pytest.mark.parametrize(

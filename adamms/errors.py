@@ -8,7 +8,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 # The folder with the sources that adamms is run from; None where it is installed without them.
-CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "pyproject.toml").is_file() else None
+CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "conf/config.yaml").is_file() else None
 
 
 class AdammsError(Exception):

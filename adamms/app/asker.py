@@ -24,7 +24,6 @@ from adamms.errors import AdammsError
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
-from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.cost import Cost
 from adamms.search.evidence import (
@@ -65,7 +64,7 @@ def check_asked(
     files = prompt_files(source)
     run.engine.live(folder, files)  # nothing starts
     processor = run.engine.processor(folder, files)
-    most_images = 0 if is_text_only(read_config(folder)) else run.engine.most_images(processor)
+    most_images = run.engine.most_images_of(read_config(folder), processor)
     check_askable(str(folder), processor, examples, advance, most_images)
 
 

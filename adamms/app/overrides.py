@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from omegaconf import DictConfig, OmegaConf
+
 from adamms.report.trackers.tracker import Job
 
 DEMO_DATA = "digits"
@@ -29,11 +31,13 @@ TEXTS = [("data", key) for key in ("prompt", "choice_prompt", "prompts", "choice
 TEXTS += [("engine", "stop"), ("mode", "message")]
 
 
-def break_lines(values: dict[str, Any]) -> None:
-    """Put the line breaks into all texts of a configuration that may have some."""
+def values_of(config: DictConfig) -> Any:
+    """What is configured, with interpolations filled in and line breaks made of typed ones."""
+    values: Any = OmegaConf.to_container(config, resolve=True)
     for group, key in TEXTS:
         if isinstance(values.get(group), dict) and key in values[group]:
             values[group][key] = _with_line_breaks(values[group][key])
+    return values
 
 
 def overlooked(job: Job, mode: str, ignores: Sequence[str], values: Mapping[str, Any]) -> Iterator[str]:

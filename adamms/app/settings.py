@@ -31,9 +31,9 @@ from adamms.app.overrides import (
     IGNORED_WITH_LOGS,
     NAME_DATA,
     NO_CONTROL,
-    break_lines,
     data_is_named,
     overlooked,
+    values_of,
     with_demo_settings,
 )
 from adamms.app.sections import (
@@ -175,7 +175,7 @@ def read(config: DictConfig) -> Run:
             or out of range, a class that does not exist, or settings that exclude each other.
     """
     check_experiment()
-    job, values = this_job(), _values(config)
+    job, values = this_job(), values_of(config)
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
@@ -227,13 +227,6 @@ def read(config: DictConfig) -> Run:
         notes=(*notes, *([NO_CONTROL] if control != evaluate.control else [])),
         config=values,
     )
-
-
-def _values(config: DictConfig) -> Any:
-    """What is configured, with interpolations filled in and line breaks made of typed ones."""
-    values: Any = OmegaConf.to_container(config, resolve=True)
-    break_lines(values)
-    return values
 
 
 def _replays(engine: Node, mode: str) -> bool:

@@ -16,6 +16,7 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.errors import AdammsError
 from adamms.merge.recipe import Recipe
+from adamms.models.registration import is_text_only
 
 NO_END = (
     "the model names no token that ends an answer (eos_token_id of generation_config.json), so texts cannot "
@@ -155,3 +156,7 @@ class EngineSettings(ABC):
             0 for a model that takes none; None where no limit is known.
         """
         return None
+
+    def most_images_of(self, config: Mapping[str, Any], processor: Any) -> int | None:
+        """The same for the model of this config.json, too: 0 for a language model alone."""
+        return 0 if is_text_only(config) else self.most_images(processor)

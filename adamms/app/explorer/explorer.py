@@ -26,7 +26,6 @@ from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import AdammsError, cause
 from adamms.mapping.checks.distance import Distances
 from adamms.merge.candidate import Candidate
-from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 
 OWN = "own"  # the task of what somebody asks
@@ -163,8 +162,9 @@ class Explorer:
         name = blake2b(content, digest_size=8).hexdigest()
         first = images[0] if images else None
         example = Example(name, OWN, question, first, where="your question", more_images=images[1:])
-        target, processor = self.merges.models.target, self._processor("")
-        most = 0 if is_text_only(target.checkpoint.config) else self._settings.most_images(processor)
+        target = self.merges.models.target
+        processor = self._processor("")
+        most = self._settings.most_images_of(target.checkpoint.config, processor)
         check_askable(target.name, processor, [example], lambda _: None, most)
         return self.examples.setdefault(example.id, example)
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import exp
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Said:
     @property
     def text(self) -> str:
         """Without a thought before it."""
-        return "" if self.answer is None else (split_thought(self.answer.text)[1] or "")
+        return "" if self.answer is None else self.answer.said
 
     @property
     def thought(self) -> str:
@@ -47,12 +48,7 @@ class Said:
     @property
     def probability(self) -> float | None:
         """Of the whole answer; None where nobody knows."""
-        if not self.words:
-            return None
-        found = 1.0
-        for word in self.words:
-            found *= word.probability
-        return found
+        return exp(self.answer.logprob) if self.answer is not None and self.answer.tokens else None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adamms.app.asker import (
-    Asker,
-    check_runnable,
-    check_target,
-    live,
-    tell_of_store,
-)
+from adamms.app.asker import Asker, check_runnable, check_target, live, tell_of_store
 from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
@@ -80,7 +74,6 @@ def search(run: Run, console: Console) -> Result:
         tell_of_store(console, engine)
     # The target's engine has made room for the donors'.
     evaluation, notes = with_donors(run, console, merges, evaluation, questions)
-
     result = replace(
         result_of(merges, console),
         checks=checks,

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Len
 from pydantic import NonNegativeInt
 
-from adamms.errors import AdammsError, install
+from adamms.errors import CHECKOUT, AdammsError, install
 from adamms.report.console import Console
 from adamms.report.trackers import identity
 from adamms.report.trackers.tracker import Job, NoRecord, Record
@@ -97,8 +97,7 @@ class Wandb:
     def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
         own = SWEEP not in os.environ
         self.folder.mkdir(parents=True, exist_ok=True)
-        checkout = Path(__file__).resolve().parents[3]
-        git = str(checkout) if (checkout / ".git").exists() else None
+        git = str(CHECKOUT) if CHECKOUT is not None and (CHECKOUT / ".git").exists() else None
         try:
             run = wandb.init(
                 mode=self.mode,

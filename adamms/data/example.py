@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-IMAGE = "<image>"  # in a question with several images: where one of them goes
+IMAGE = "<image>"  # in a question: where one of its images goes
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Example:
     Args:
         id: unique within its dataset.
         task: the benchmark or skill it belongs to; the search picks one winner per task.
-        question: the user's text, without a chat template. `<image>` is a place of one of several images, if
-            it is there as often as there are images.
+        question: the user's text, without a chat template. `<image>` is a place of an image, if it is there
+            as often as there are images.
         image: a file that Pillow decodes; None for a question without an image.
         where: it was read, for messages; it makes no other example.
         more_images: those beyond the first, in order.
@@ -57,7 +57,7 @@ class Example:
     @property
     def has_places(self) -> bool:
         """Whether the question says where its images go; otherwise they go before it."""
-        return bool(self.more_images) and self.question.count(IMAGE) == len(self.images)
+        return bool(self.images) and self.question.count(IMAGE) == len(self.images)
 
     @property
     def name(self) -> str:

@@ -12,7 +12,8 @@ from adamms.data.example import IMAGE
 from adamms.errors import AdammsError
 
 FIELDS = ("id", "image", "images", "question", "options", "task", "answer")
-CLOSE = 0.6  # how like a field a key is (difflib's ratio) that may be a slip
+# How like a field a key is (difflib's ratio) that may be a slip: "mask" is .6 like "images".
+CLOSE = 0.61
 SHORT, SHORT_CLOSE = 4, 0.81  # the same of short names: "mask" is .75 like "task", "idx" .8 like "id"
 MARKS = re.compile(rf"\s*(?:{IMAGE}\s*)*")
 
@@ -22,7 +23,7 @@ class Fields:
     """A row.
 
     Args:
-        question: not empty; with `<image>` only where several images have places in it.
+        question: not empty; with `<image>` only where images have places in it.
         pictures: as the row gives them: paths, addresses, bytes.
         answers: those that are not empty.
         id, task: None where the row has none.
@@ -60,7 +61,8 @@ def read_fields(values: Mapping[str, Any], names: Mapping[str, str | None]) -> F
     question = _text(known, "question")
     if question is None or _is_blank(question):
         keys = f"; the keys are {', '.join(map(str, others))}" if others and question is None else ""
-        way = f" (data.columns.question={next(iter(others))} reads that one)" if keys else ""
+        text = next((key for key, value in others.items() if isinstance(value, str)), None)
+        way = f" (data.columns.question={text} reads that one)" if keys and text is not None else ""
         raise AdammsError(f"'question' is missing or empty{keys}{way}")
     pictures = tuple(pictures_of(known))
     if "<video>" in question or (not pictures and (others.get("video") or others.get("videos"))):
@@ -81,8 +83,10 @@ def read_fields(values: Mapping[str, Any], names: Mapping[str, str | None]) -> F
 def placed(question: str, images: int) -> str:
     """The question with places for its images only where they do not all go before it.
 
-    >>> placed("<image>\\nWhat?", 1), placed("<image> or <image>?", 2)
-    ('What?', '<image> or <image>?')
+    One image behind the question goes before it, too, as in LLaVA's training.
+
+    >>> placed("<image>\\nWhat?", 1), placed("What?\\n<image>", 1), placed("Is <image> red?", 1)
+    ('What?', 'What?', 'Is <image> red?')
 
     Raises:
         AdammsError: it has places for more images, or for fewer, than there are.
@@ -92,7 +96,7 @@ def placed(question: str, images: int) -> str:
         raise AdammsError(f"the question has {IMAGE} {places} times, and there are {images} images")
     start = MARKS.match(question)
     assert start is not None
-    if places == 1 or start[0].count(IMAGE) == places > 0:
+    if (places == 1 and question.rstrip().endswith(IMAGE)) or start[0].count(IMAGE) == places > 0:
         question = question.replace(IMAGE, "").strip()
         if _is_blank(question):
             raise AdammsError("'question' is nothing but places for images")

@@ -4,6 +4,7 @@ Knows no field: what a row says is decided in `fields` and `conversations`.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from adamms.errors import AdammsError
 
 Format = Literal["jsonl", "json", "parquet", "dataset"]
 PARQUET_BEGINS = b"PAR1"
+TABLES = {".csv": ",", ".tsv": r"\t"}
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,12 @@ def recognised(path: Path) -> Format:
     """The format of a file or folder that is there, by its name and how it begins."""
     if path.is_dir():
         return "dataset"
+    if path.suffix in TABLES:
+        raise AdammsError(
+            f"data.path: {path}: {path.suffix} is no format of data. Write it as JSON lines: python -c "
+            f"\"import pandas; pandas.read_csv('{path.name}', sep='{TABLES[path.suffix]}', dtype=str)"
+            f".to_json('{path.stem}.jsonl', orient='records', lines=True)\""
+        )
     if path.suffix == PARQUET:
         return "parquet"
     with path.open("rb") as stream:
@@ -103,9 +111,28 @@ def _object(values: Any) -> Mapping[str, Any] | AdammsError:
 
 def _json(text: bytes) -> Any:
     try:
-        return json.loads(text.decode("utf-8-sig"), parse_constant=_no_constant)
+        return json.loads(
+            text.decode("utf-8-sig"),
+            parse_constant=_no_constant,
+            parse_float=_number,
+            object_pairs_hook=_each_key_once,
+        )
     except (ValueError, RecursionError) as error:
         raise AdammsError(f"not JSON ({error})") from error
+
+
+def _number(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text} is too large")
+    return value
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return values
 
 
 def _no_constant(name: str) -> None:

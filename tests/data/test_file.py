@@ -120,7 +120,7 @@ texts = st.text("aé中?<>{}\"\\,' ", min_size=1, max_size=12).map(lambda text: 
 @st.composite
 def questions(draw: st.DrawFn) -> Question:
     numbers = draw(st.lists(st.integers(0, 2), max_size=3))
-    places = len(numbers) > 1 and draw(st.booleans())
+    places = bool(numbers) and draw(st.booleans())
     between = [draw(texts) for _ in range(len(numbers) + 1)] if places else [draw(texts)]
     return "\n<image>\n".join(between), numbers, draw(texts)
 
@@ -296,6 +296,7 @@ BAD = {
         {"question": "a", "answers": ["b"]},
         r"unknown key 'answers'. Nearest: answer. If .*columns.answ",
     ),
+    "no text": ({"data": [{"question": "a"}]}, r"'question' is missing or empty; the keys are data$"),
     "other name": ({"prompt": "a"}, r"'question' is missing.*prompt \(data\.columns\.question=prompt reads"),
     "both": ({"question": "a", "image": "1.png", "images": ["2.png"]}, "has 'image' and 'images'"),
     "video": ({"question": "a", "video": "v.mp4"}, "it has a video, which is not asked about; give frames"),
@@ -332,6 +333,54 @@ def test_further_columns_are_kept_for_the_report_apart_from_the_example(tmp_path
     assert found.columns == {"2": {"answer": "b", "answers": '["c"]', "of": '{"x": [1]}'}}
     assert not found.answers
     assert found.examples[1] == Example("2", "3", "a")
+
+
+@pytest.mark.parametrize("key", ["mask", "idx", "uid", "image_id", "question_id", "task_id"])
+def test_a_key_that_is_no_slip_of_a_field_is_a_column(key: str, tmp_path: Path) -> None:
+    assert data(array(tmp_path, {"question": "a", key: "b"})).load().columns == {"2": {key: "b"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "field"), [("tasks", "task"), ("Task", "task"), ("ID", "id"), ("imgs", "images")]
+)
+def test_a_slip_of_a_field_is_told(key: str, field: str, tmp_path: Path) -> None:
+    with pytest.raises(AdammsError, match=rf"unknown key '{key}'\. Nearest: {field}\."):
+        data(array(tmp_path, {"question": "a", key: "b"})).load()
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        ("Look at <image> and tell", "Look at <image> and tell"),
+        ("<image> What?", "What?"),
+        ("What? <image> ", "What?"),
+    ],
+)
+def test_where_one_image_goes(given: str, asked: str, tmp_path: Path) -> None:
+    (tmp_path / "1.png").write_bytes(PICTURES[0])
+    example = data(array(tmp_path, {"question": given, "image": "1.png"})).load().examples[1]
+    assert example.question == asked
+    before, image, after = ("Look at ", tmp_path / "1.png", " and tell")
+    assert example.parts == ((before, image, after) if asked == given else (image, asked))
+
+
+def test_a_picture_at_home_and_in_openais_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/1.png").write_bytes(PICTURES[0])
+    rows = [{"question": "a", "image": image} for image in ("~/1.png", {"url": ADDRESSES[0]})]
+    _, *found = loaded(data(array(tmp_path, *rows))).examples
+    assert [each.images[0].read_bytes() for each in found] == PICTURES[:1] * 2
+
+
+def test_tables_of_text_say_how_they_become_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, text in (("a.csv", 'question,answer\n"b, c",d\n'), ("e.tsv", "question\tanswer\nb, c\td\n")):
+        Path(name).write_text(text)
+        with pytest.raises(AdammsError, match=r"is no format of data\. Write it as JSON lines") as caught:
+            data(Path(name)).load()
+        exec(str(caught.value).partition('"')[2].rstrip('"'))
+        assert data(Path(name).with_suffix(".jsonl")).load().examples == (Example("1", "default", "b, c"),)
 
 
 def test_a_field_that_there_is_not_is_no_column(tmp_path: Path) -> None:

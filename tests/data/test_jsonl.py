@@ -154,6 +154,8 @@ BAD = {
     "answer is a bool": ({"question": "a", "answer": True}, "'answer' is a bool; expected text"),
     "invisible question": ({"question": "\u200b"}, "'question' is missing or empty"),
     "answer is no number": ('{"question": "a", "answer": NaN}', "not JSON .NaN is no value of JSON; null is"),
+    "answer is infinite": ('{"question": "a", "answer": 1e999}', "not JSON .1e999 is too large"),
+    "a key twice": ('{"question": "a", "answer": "b", "answer": "c"}', "not JSON .'answer' is there twice"),
     "an answer is a list": ({"question": "a", "answer": [["b"]]}, "'answer' is a list; expected text"),
     "options are text": ({"question": "a", "options": "b"}, "'options' is 'b'; expected a list of texts"),
     "too many options": ({"question": "a", "options": [*range(27)]}, "'options' has 27 .* at most 26"),

@@ -127,6 +127,8 @@ def _text(record: Mapping[str, Any], key: str) -> str | None:
         if (half := re.search("[\ud800-\udfff]", value)) is not None:
             raise AdammsError(f"{key!r} has {ascii(half[0])[1:-1]}, half of a character; expected whole ones")
         return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))  # a table's column of integers in which one is missing has floats
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     raise AdammsError(f"{key!r} is a {type(value).__name__}; expected text")

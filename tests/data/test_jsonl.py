@@ -69,6 +69,11 @@ def test_several_answers_are_accepted_as_often_as_given(tmp_path: Path) -> None:
     assert (label.accepted, str(label)) == (("red", "3", "red"), "red / 3")
 
 
+def test_a_whole_number_is_no_float(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"question": "a", "answer": [3.0, -0.0, 3.5, 1e300], "id": 7.0}')
+    assert jsonl(path).load().answers["7"].accepted == ("3", "0", "3.5", "1e+300")
+
+
 def test_a_label_knows_its_options(tmp_path: Path) -> None:
     path = write(tmp_path, {"question": "a", "options": ["red", "blue"], "answer": "B"})
     assert jsonl(path).load().answers["1"].options == {"A": "red", "B": "blue"}

@@ -61,7 +61,7 @@ class File:
         for name in self.columns:
             if name not in FIELDS:
                 raise AdammsError(
-                    f"data.columns has {name!r}; expected {', '.join(FIELDS)}.{nearest(name, FIELDS)}"
+                    f"unknown key data.columns.{name}; expected {', '.join(FIELDS)}.{nearest(name, FIELDS)}"
                 )
         for options in (False, True):
             self._prompts(options)

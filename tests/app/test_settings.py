@@ -18,6 +18,7 @@ ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/", "merge/s
 CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["model/custom", "model/demo"]
 # What an option goes with.
 NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}
+NEEDS |= {f"data/{name}": ["data.path=x"] for name in ("file", "jsonl", "benchmarks")}
 # Mappings whose keys are names that the user gives.
 NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "data.benchmarks", "engine.only")
 NAMES += ("search.signal.members", "search.signal.weights")
@@ -59,7 +60,7 @@ def check_misspelling(config: DictConfig, key: str) -> None:
         return
     parent = OmegaConf.select(config, place) if place else config
     with open_dict(parent):  # as Hydra does with +key=value
-        parent[wrong] = 1
+        parent[wrong] = None
     with pytest.raises(AdammsError, match=rf"^unknown key {full}; ") as added:
         read(config)
     assert last in str(added.value).partition("Nearest: ")[2], key

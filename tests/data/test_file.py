@@ -384,7 +384,7 @@ def test_tables_of_text_say_how_they_become_lines(tmp_path: Path, monkeypatch: p
 
 
 def test_a_field_that_there_is_not_is_no_column(tmp_path: Path) -> None:
-    with pytest.raises(AdammsError, match=r"data\.columns has 'imgae'; expected .* Nearest: image"):
+    with pytest.raises(AdammsError, match=r"unknown key data\.columns\.imgae; expected .* Nearest: image"):
         data(tmp_path, columns={"imgae": "x"})
 
 

@@ -1,7 +1,7 @@
 """What a search knows before its end, for trackers; nothing of it goes back to the search.
 
 D of a candidate is known as soon as those beside it on the grid have answered, where the signal compares it
-with those alone.
+with those alone, and compares answers by same or not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,9 @@ def so_far(run: Run, answers: Answers, tasks: Mapping[str, Sequence[str]]) -> Re
     done = list(takewhile(lambda candidate: examples <= answers.get(candidate, {}).keys(), grid))
     neighbours = strategy.signal.neighbours
     beside_alone = neighbours and not strategy.needs and strategy.bisection is None
-    if len(axes_of(grid)) > 1 or not beside_alone or len(done) < LEAST:
+    # A graded difference, or one yet to be taken, is fitted to the answers of the last candidate, too.
+    fitted = strategy.difference.graded
+    if len(axes_of(grid)) > 1 or not beside_alone or fitted or len(done) < LEAST:
         return Result("")
     waiting = max(0, *neighbours) + strategy.smoothing
     known = done if len(done) == len(grid) or not waiting else done[:-waiting]

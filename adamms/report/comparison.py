@@ -13,11 +13,11 @@ from adamms.evaluate.estimate import Estimate
 from adamms.report.measured import Measured
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
-from adamms.report.trackers import metrics
+from adamms.report.trackers import identity, metrics
 from adamms.search.choice import Trust
 
 # Overrides that make no other model and no other scores.
-APART = ("output", "cache", "store", "track", "verbose", "mode", "model_folder", "hydra")
+APART = (*identity.APART, "mode", "model_folder", "hydra")
 
 
 @dataclass(frozen=True)

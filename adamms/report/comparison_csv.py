@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from adamms.report.comparison import Comparison, Group, Row
 from adamms.report.run_folders import FoundRun
+from adamms.report.trackers.metrics import plain
 
 ALL = "all"  # the task of the mean over tasks
 COLUMNS = (
@@ -37,14 +38,9 @@ def text(comparison: Comparison) -> str:
         for row in group.rows:
             settings = {key: row.settings.get(key) for key in keys}
             lines = (_model(row) | line | settings for line in _scores(group, row))
-            writer.writerows({name: _plain(value) for name, value in line.items()} for line in lines)
+            writer.writerows({name: plain(value) for name, value in line.items()} for line in lines)
     writer.writerows(_failed(run) for run in comparison.runs if run.result is None)
     return written.getvalue()
-
-
-def _plain(value: object) -> object:
-    """Without digits that come from rounding."""
-    return f"{value:.10g}" if isinstance(value, float) else value
 
 
 def _model(row: Row) -> Line:
@@ -88,5 +84,4 @@ def _scores(group: Group, row: Row) -> Iterator[Line]:
 
 
 def _failed(run: FoundRun) -> Line:
-    state = "no result" if run.state == "done" else run.state
-    return {"model": run.place, "run": run.output, "state": state, "problem": run.error}
+    return {"model": run.place, "run": run.output, "state": run.outcome, "problem": run.error}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from adamms.report.comparison import Row, typed, varying
-from adamms.report.words import unrounded
+from adamms.report.words import endings, unrounded
 
 DEFAULT = "default"  # of a setting that a run leaves as it is
 
@@ -67,12 +67,14 @@ def _plain(row: Row) -> str:
 
 def _typed(settings: Mapping[str, str], keys: Sequence[str], default: bool = False) -> str:
     """The values of these keys; with `default` also where nothing was typed."""
-    return " ".join(_setting(key, settings.get(key)) for key in keys if default or key in settings)
+    names = endings(keys)
+    return " ".join(
+        _setting(key, names[key], settings.get(key)) for key in keys if default or key in settings
+    )
 
 
-def _setting(key: str, value: str | None) -> str:
+def _setting(key: str, name: str, value: str | None) -> str:
     """'ties' of an option; 'rule=sum' of another setting."""
-    name = key.rpartition(".")[2]
     if value is None:
         return f"{DEFAULT} {name}"
     return unrounded(value if "." not in key else f"{name}={value}")

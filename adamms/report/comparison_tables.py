@@ -167,14 +167,10 @@ def doubts(comparison: Comparison) -> list[str]:
 def failures(comparison: Comparison) -> list[str]:
     """A sentence for each run without a result, and for each folder without a run."""
     return [
-        f"run {run.number} ({run.place}): {_state(run)}: {run.error or 'it still runs, or was killed'}"
+        f"run {run.number} ({run.place}): {run.outcome}: {run.error or 'it still runs, or was killed'}"
         for run in comparison.runs
         if run.result is None
     ] + list(comparison.problems)
-
-
-def _state(run: FoundRun) -> str:
-    return "no result" if run.state == "done" else run.state
 
 
 def hyperparameters(comparison: Comparison) -> Table:

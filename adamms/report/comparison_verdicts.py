@@ -26,35 +26,51 @@ def verdicts(comparison: Comparison) -> list[Verdict]:
 
 
 def _verdict(group: Group) -> Verdict:
-    """The best model against the next one that is another model."""
+    """The best model against all others that are another model: not told apart, unknown, or worse."""
     first, by = group.rows[0], f"By {group.measure}"
     assert first.scores is not None
-    others = [(row, row.scores) for row in group.rows if row.scores and not same_model(row, first)]
+    others = [row for row in group.rows if row.scores and not same_model(row, first)]
     equal = [row for row in group.rows[1:] if same_model(row, first)]
     level = f" Equally good: {_listing(equal)}." if equal else ""
     if not others:
         return Verdict(f"{by}, all models score the same: {_mean(first)}.")
-    second, scores = others[0]
-    gap = first.scores.less(scores)
-    if gap is None or gap.interval is None:
-        why = first.scores.incomparable(scores)
-        has = f"{first.name} has the {_end(first)} mean, {_mean(first)}"
-        return Verdict(
-            f"{by}, {has}, {_points(gap)} from {second.name}; "
-            f"whether that is real cannot be told: {why}.{level}"
-        )
-    if gap.told_apart:
+    gaps = [(row, first.scores.less(row.scores)) for row in others if row.scores]
+    known = [(row, gap) for row, gap in gaps if gap and gap.interval]
+    alike = [(row, gap) for row, gap in known if not gap.told_apart]
+    unknown = [(row, gap) for row, gap in gaps if not (gap and gap.interval)]
+    if not alike and not unknown:
+        second, gap = known[0]
         lead = f"{_points(gap)} over {second.name} ({_interval(gap)})"
         return Verdict(f"{by}, {first.name} is best: {_mean(first)}, {lead}.{level}", "good")
-    alike = [row for row in group.not_told_apart if row is not second]
-    also = f", nor to {_listing(alike)}" if alike else ""
-    rest = len(others) - 1 - len(alike)
+    said = f"{by}, {first.name} has the {_end(first)} mean, {_mean(first)}"
+    if alike:
+        (second, gap), *more = alike
+        few = f", and only {gap.differing} examples differ" if gap.of_few else ""
+        also = f", nor to {_listing([row for row, _ in more])}" if more else ""
+        said += (
+            f", but no difference can be told to {second.name} ({_points(gap)}, {_interval(gap)}{few}){also}"
+        )
+    elif unknown:
+        (second, unsure), *unknown = unknown
+        why = _why(first, second)
+        said += f", {_points(unsure)} from {second.name}; whether that is real cannot be told: {why}"
+    reasons: dict[str, list[Row]] = {}
+    for row, _ in unknown:
+        reasons.setdefault(_why(first, row), []).append(row)
+    doubts = [
+        f" Whether the difference to {_listing(rows)} is real cannot be told: {why}."
+        for why, rows in reasons.items()
+    ]
+    rest = len(known) - len(alike)
     worse = f" The other {rest} {'is' if rest == 1 else 'are'} worse." if rest else ""
-    few = f", and only {gap.differing} examples differ" if gap.of_few else ""
-    return Verdict(
-        f"{by}, {first.name} has the {_end(first)} mean, {_mean(first)}, but no difference can be told to "
-        f"{second.name} ({_points(gap)}, {_interval(gap)}{few}){also}.{level}{worse}"
-    )
+    return Verdict(f"{said}.{level}{''.join(doubts)}{worse}")
+
+
+def _why(one: Row, other: Row) -> str:
+    """Why nobody knows how exact their difference is."""
+    assert one.scores is not None
+    assert other.scores is not None
+    return one.scores.incomparable(other.scores)
 
 
 def same_model(one: Row, other: Row) -> bool:

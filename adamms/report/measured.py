@@ -3,10 +3,12 @@
 Scores of different scorers or metrics are never compared, nor those of other tasks.
 """
 
+import filecmp
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import sqrt
+from pathlib import Path
 
 from adamms.errors import AdammsError
 from adamms.evaluate.estimate import Estimate
@@ -15,7 +17,7 @@ from adamms.evaluate.lmms.results import RESULTS, LmmsResults, Metric, read_resu
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
 
-Asked = Mapping[str, str]  # example id -> what was asked and what is right
+Asked = Mapping[str, tuple[str, tuple[Path, ...]]]  # example id -> question with what is right, pictures
 CLOSE = 1e-6  # that a mean of rounded numbers may be away from what lmms-eval says
 
 
@@ -45,6 +47,11 @@ class Measured:
     def key(self) -> tuple[str, str, tuple[str, ...]]:
         """The same of scores that may be compared."""
         return self.measure, self.how, tuple(sorted(self.scores.tasks))
+
+    @property
+    def title(self) -> str:
+        """The measure, for people."""
+        return self.measure if self.percent else f"{self.measure}, its own unit"
 
     @property
     def examples(self) -> int:
@@ -77,10 +84,37 @@ class Measured:
         )
         if mine != theirs:
             return f"other examples: of {len(mine)} and {len(theirs)} they share {len(mine & theirs)}"
-        both = self.asked.keys() & other.asked.keys()
-        if other_words := sum(self.asked[example] != other.asked[example] for example in both):
-            return f"other examples: {other_words} of the same names ask something else"
+        if something_else := self.asks_otherwise(other):
+            return f"other examples: {something_else} of the same names ask something else"
         return ""
+
+    def asks_otherwise(self, other: "Measured") -> int:
+        """How many examples of the same names are other ones."""
+        both = self.asked.keys() & other.asked.keys()
+        return sum(not _same_example(self.asked[example], other.asked[example]) for example in both)
+
+    def in_own_unit(self) -> "Measured":
+        """As where there are no scores of single examples: in the metric's unit, not in percent."""
+        if not self.percent:
+            return self
+        values = Scores({task: score / PERCENT for task, score in self.scores.tasks.items()})
+        found = {task: self.scores.estimate(task) for task in self.scores.tasks}
+        errors = {task: each.error / PERCENT for task, each in found.items() if each and each.error}
+        return replace(self, scores=values, errors=errors, percent=False)
+
+
+def _same_example(one: tuple[str, tuple[Path, ...]], other: tuple[str, tuple[Path, ...]]) -> bool:
+    pictures = zip(one[1], other[1], strict=False)
+    return (
+        one[0] == other[0] and len(one[1]) == len(other[1]) and all(_same_picture(*pair) for pair in pictures)
+    )
+
+
+def _same_picture(one: Path, other: Path) -> bool:
+    """By the files' content where both are there, else by their names."""
+    if one == other or not (one.is_file() and other.is_file()):
+        return one.name == other.name
+    return filecmp.cmp(one, other, shallow=False)
 
 
 def of_search(run: FoundRun) -> tuple[Measured, dict[str, Measured]] | None:
@@ -109,13 +143,9 @@ def _frame(run: FoundRun) -> Measured:
     )
 
 
-def _asked(result: Result) -> dict[str, str]:
-    """Pictures are known by their file's name."""
-    found = {}
-    for one in result.answered:
-        e = one.example
-        found[e.id] = json.dumps([e.question, one.label, None if e.image is None else e.image.name])
-    return found
+def _asked(result: Result) -> Asked:
+    examples = ((one.example, one.label) for one in result.answered)
+    return {each.id: (json.dumps([each.question, label]), each.images) for each, label in examples}
 
 
 def _with_samples(found: LmmsResults) -> LmmsResults:
@@ -141,19 +171,19 @@ def _by_lmms_eval(found: LmmsResults) -> list[Measured]:
 def _metric(found: LmmsResults, name: str, metrics: list[Metric]) -> Measured:
     """In percent if every sample's score is in [0, 1] and the metric is their mean; else in its own unit."""
     some = [metric for metric in metrics if metric.samples] or metrics
-    points, asked = dict[str, dict[str, float]](), dict[str, str]()
+    points, asked = dict[str, dict[str, float]](), dict[str, tuple[str, tuple[Path, ...]]]()
     for metric in some:
         for sample in found.samples:
             if sample.task == metric.task and metric.name in sample.scores:
                 id = f"{sample.task} {sample.number}"
                 points.setdefault(metric.task, {})[id] = sample.scores[metric.name]
-                asked[id] = json.dumps([sample.question, sample.target])
+                asked[id] = json.dumps([sample.question, sample.target]), ()
     less = any(metric.higher_is_better is False for metric in some)
     if all(_is_mean(metric, points.get(metric.task, {})) for metric in some):
         return Measured(name, "", Scores.of(points), asked, less_is_better=less)
     errors = {metric.task: metric.stderr for metric in some if metric.stderr is not None}
     values = Scores({metric.task: metric.value for metric in some})
-    return Measured(f"{name}, its own unit", "", values, asked, errors, less, percent=False)
+    return Measured(name, "", values, asked, errors, less, percent=False)
 
 
 def _is_mean(metric: Metric, points: Mapping[str, float]) -> bool:

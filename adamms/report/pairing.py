@@ -29,7 +29,8 @@ def gather(folders: Sequence[Path], output: Path, reference: str | None = None) 
     groups: dict[object, list[Row]] = {}
     for row in named([*_models(runs), *_parents(runs)]):
         groups.setdefault(row.scores.key if row.scores else None, []).append(row)
-    scored = [own for key, rows in groups.items() if key is not None for own in _by_examples(rows)]
+    measured = [_in_one_unit(rows) for key, rows in groups.items() if key is not None]
+    scored = [own for rows in measured for own in _by_examples(rows)]
     told = _measures(scored)
     made = [_group(name, own) for name, own in zip(told, scored, strict=True)]
     if None in groups:
@@ -39,6 +40,13 @@ def gather(folders: Sequence[Path], output: Path, reference: str | None = None) 
     searched = [Row("", run) for run in runs if run.found.selection is not None]
     searches = tuple((row.name, row.run) for row in named(searched))
     return Comparison(output, runs, tuple(made), searches, problems)
+
+
+def _in_one_unit(rows: list[Row]) -> list[Row]:
+    """All in percent, or else, where lmms-eval has left samples of some only, all in the metric's unit."""
+    if all(row.scores and row.scores.percent for row in rows):
+        return rows
+    return [replace(row, scores=row.scores and row.scores.in_own_unit()) for row in rows]
 
 
 def _by_examples(rows: Sequence[Row]) -> list[list[Row]]:
@@ -91,6 +99,11 @@ def _same(one: Measured, other: Measured) -> bool:
     return one.key == other.key and not one.incomparable(other)
 
 
+def _equal(one: Measured, other: Measured) -> bool:
+    """Whether the same was found on the same examples."""
+    return one.key == other.key and one.scores == other.scores and not one.asks_otherwise(other)
+
+
 def _same_folder(run: FoundRun, maker: FoundRun) -> bool:
     """Whether it has evaluated what the maker wrote, where that has not been replaced by other weights."""
     place = run.found.evaluated
@@ -116,7 +129,7 @@ def _parents(runs: Sequence[FoundRun]) -> Iterator[Row]:
         found = of_search(run) if run.result is not None else None
         for name, measured in found[1].items() if found else ():
             called = f"{name.removeprefix('the ')} alone"
-            if not any(called == other and measured == same for other, same in seen):
+            if not any(called == other and _equal(measured, same) for other, same in seen):
                 seen.append((called, measured))
                 yield Row(called, None, run, measured, parent=True)
 
@@ -124,9 +137,9 @@ def _parents(runs: Sequence[FoundRun]) -> Iterator[Row]:
 def _measures(groups: Sequence[Sequence[Row]]) -> list[str]:
     """The measures' names; where some are the same, with how many examples, or with the tasks."""
     found = [group[0].scores for group in groups]
-    plain = [each.measure for each in found if each]
-    examples = [f"{each.measure} on {each.examples} examples" for each in found if each]
-    tasks = [f"{each.measure} of {', '.join(each.scores.tasks)}" for each in found if each]
+    plain = [each.title for each in found if each]
+    examples = [f"{each.title} on {each.examples} examples" for each in found if each]
+    tasks = [f"{each.title} of {', '.join(each.scores.tasks)}" for each in found if each]
     told = []
     for ways in zip(plain, examples, tasks, strict=True):
         counts = (names.count(way) for names, way in zip((plain, examples, tasks), ways, strict=True))

@@ -239,10 +239,6 @@ class Result:
         winner = self.winner(task)
         return None if winner is None else self.scored.regret(winner, task)
 
-    def chosen_score(self, task: str | None) -> float | None:
-        """The score of the choice for a task, or with None the mean of the one for all; None without one."""
-        return self.score(self.winner(task), task)
-
     @property
     def chosen(self) -> Scores:
         """The scores of the choice for all tasks."""

@@ -64,6 +64,11 @@ class FoundRun:
         return "/".join(self.output.parts[-2:])
 
     @property
+    def outcome(self) -> str:
+        """Its state; "no result" if it ended, but without one."""
+        return "no result" if self.state == "done" and self.result is None else self.state
+
+    @property
     def settings(self) -> dict[str, Any]:
         """Its whole configuration; {} where it is not known."""
         return yaml.load(self.found.config, yaml.CSafeLoader) or {}

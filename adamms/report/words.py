@@ -4,6 +4,7 @@ Knows no results: the sentences about those are in `findings`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -135,6 +136,17 @@ def listing(words: Iterable[object]) -> str:
     """a, b and c."""
     *most, last = [str(word) for word in words] or [""]
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def endings(keys: Iterable[str]) -> dict[str, str]:
+    """Key -> as few of its last parts as no other key ends in.
+
+    >>> endings(["search.signal.rule", "rules.attn.factor", "rules.mlp.factor"])
+    {'search.signal.rule': 'rule', 'rules.attn.factor': 'attn.factor', 'rules.mlp.factor': 'mlp.factor'}
+    """
+    found = {key: [".".join(key.split(".")[n:]) for n in range(key.count("."), -1, -1)] for key in keys}
+    counts = Counter(ending for each in found.values() for ending in each)
+    return {key: next((e for e in each if counts[e] == 1), key) for key, each in found.items()}
 
 
 def noun(candidates: Iterable[Candidate]) -> str:

@@ -118,14 +118,18 @@ def test_merges_and_evaluations_end_with_their_comparison_and_are_paired(
 
 
 def test_a_single_run_that_was_moved_is_compared_by_what_lies_there(
-    run, talkative: Path, tmp_path: Path
+    run, talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work = tmp_path / "work"
     for alpha in (0.2, 0.6):
         assert run("mode=merge", *pair(talkative), f"merge.alpha={alpha}", "output=OUT").status == 0
         (work / "OUT").rename(work / f"moved{alpha}")
     assert run("mode=merge", *pair(talkative), "merge=slerp", "output=OUT").status == 0
-    done = run("mode=compare", "mode.folder=[moved0.2,moved0.6,OUT]", "output=both")
+    monkeypatch.setenv("HOME", str(work))
+    assert run("mode=compare", "mode.folder=OUT", "output=alone").status == 0
+    assert (work / "alone/comparison.csv").is_file()
+    assert not (work / "OUT/comparison.csv").exists()
+    done = run("mode=compare", "mode.folder=[moved0.2,'~/moved0.6',OUT]", "output=both")
     assert done.status == 0, done.err
     content = json.loads((work / "both/comparison.json").read_text())
     found = {Path(each["output"]).name: each for each in content["runs"]}

@@ -172,9 +172,11 @@ def test_a_name_says_what_is_special_about_a_run() -> None:
         ("merge=ties +search.signal.rule=sum data=jsonl", None, "ties rule=sum"),
         ("merge.alpha=0.30000000000000004", None, "alpha=0.3"),
         ("merge.alpha=0.4 model_folder=A/model data.seed=1", "b into t", "ties alpha=0.4 seed=1"),
+        ("merge.rules.a.factor=1 merge.rules.b.factor=2", None, "a.factor=1 b.factor=2"),
     ],
 )
 def test_in_a_multirun_a_name_says_what_varies(overrides: str, pair: str | None, name: str) -> None:
     varying = ("merge", "search.signal.rule", "merge.alpha", "model_folder", "data.seed")
+    varying += ("merge.rules.a.factor", "merge.rules.b.factor")
     job = Job({"merge": "ties", "model": "demo"}, overrides.split(), "multirun/a/b", varying, pair)
     assert identity.name({}, job) == name

@@ -1,12 +1,16 @@
 """Runs of all kinds side by side: what belongs together, what may be compared, what pandas reads of it."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 import pandas as pd
 import pytest
 import yaml
+from command import ROOT
 from page_text import Page
 
 from adamms.data.example import Example
@@ -14,11 +18,13 @@ from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.lmms.results import LmmsResults, Metric
 from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.answered import Answered
-from adamms.report.comparison import Comparison
+from adamms.report.comparison import Comparison, mean
+from adamms.report.measured import Measured, of_evaluation
 from adamms.report.page.comparison import page
 from adamms.report.pairing import gather
 from adamms.report.report import write_comparison
 from adamms.report.result import RESULT, Hyperparameters, Result, StageTiming
+from adamms.report.run_folders import FoundRun
 
 TIMINGS = (StageTiming("merge", 2.0), StageTiming("search", 3.5))
 
@@ -130,6 +136,17 @@ def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
     )
 
 
+def test_the_pages_lines_for_pandas_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_comparison(gather([runs], runs / "OUT"))
+    (block,) = re.findall(r"^    import pandas\n(?:    .*\n)+", (ROOT / "docs/search.md").read_text(), re.M)
+    *lines, last = dedent(block).splitlines()
+    monkeypatch.chdir(runs)
+    names: dict[str, Any] = {}
+    exec("\n".join(lines), names)
+    table = eval(last, names)
+    assert table.loc["linear trusted", ("ANLS", "read")] == 97.5
+
+
 def test_scores_by_different_scorers_or_on_other_tasks_are_not_ranked(runs: Path) -> None:
     config = yaml.safe_dump({"evaluate": {"scorer": {"threshold": 0.5}}})
     model = Result("", evaluated=Path("/models/other"), scores=scores(), measure="ANLS", config=config)
@@ -164,6 +181,68 @@ def test_where_no_interval_can_be_told_it_says_why(second: Scores, why: str, tmp
     (verdict,) = comparison_verdicts.verdicts(comparison)
     assert verdict.text.endswith(f"whether that is real cannot be told: {why}.")
     assert why in pd.read_csv(write_comparison(comparison).with_suffix(".csv")).why_no_interval.tolist()
+
+
+def test_a_verdict_counts_as_worse_only_what_is_told_apart(tmp_path: Path) -> None:
+    """Others on the same examples that are near and far, and one on other examples."""
+    found = {"a": scores(), "near": scores(1), "far": scores(*range(20)), "other": scores(2, 3, name="f")}
+
+    def said(*names: str) -> comparison_verdicts.Verdict:
+        folder = tmp_path / "".join(names)
+        for name in names:
+            result = Result("", evaluated=Path(f"/{name}"), scores=found[name], measure="accuracy")
+            write(folder / name, result)
+        (verdict,) = comparison_verdicts.verdicts(gather([folder], folder))
+        return verdict
+
+    why = "other examples: of 40 and 40 they share 0"
+    assert said("a", "near", "other").text.endswith(f"is real cannot be told: {why}.")
+    every = said("a", "near", "far", "other").text
+    assert every.endswith(
+        f"Whether the difference to other is real cannot be told: {why}. The other 1 is worse."
+    )
+    unknown = said("a", "far", "other")
+    assert "a has the highest mean, 100.0 ± 0.0, +5.0 points from other; whether" in unknown.text
+    assert (unknown.mood, said("a", "far").mood) == ("fair", "good")
+
+
+def test_not_only_the_nearest_model_has_to_be_told_apart_from_the_best(tmp_path: Path) -> None:
+    """The second is worse on every second example by a little, the third on two of 40 by much more."""
+    noisy = {f"e{n}": 0.3 * (n % 2) - 0.3 * (n % 2 == 0) for n in range(40)}
+    of = {
+        "a": Scores.of({"read": dict.fromkeys(noisy, 0.6)}),
+        "second": Scores.of({"read": dict.fromkeys(noisy, 0.59)}),
+        "third": Scores.of({"read": {id: 0.58 + value for id, value in noisy.items()}}),
+    }
+    for name, found in of.items():
+        write(tmp_path / name, Result("", evaluated=Path(f"/{name}"), scores=found, measure="ANLS"))
+    (verdict,) = comparison_verdicts.verdicts(gather([tmp_path], tmp_path))
+    assert verdict.mood == "fair"
+    assert "but no difference can be told to third" in verdict.text
+    assert verdict.text.endswith("The other 1 is worse.")
+
+
+@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("second", ["b/1.png", "a/2.png"])
+def test_questions_about_other_pictures_are_other_examples(there: bool, second: str, tmp_path: Path) -> None:
+    """By content where the pictures are there, wherever they lie; else by the names of all of them."""
+    pictures = [tmp_path / name for name in ("a/1.png", "a/2.png", "b/1.png", "c/x.png")]
+    for picture, content in zip(pictures, ("one", "two", "other one", "one"), strict=True):
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text(content) if there else None
+
+    def asks(*names: str) -> Measured:
+        images = [tmp_path / name for name in names]
+        example = Example("e1", "read", "Same?", images[0], more_images=tuple(images[1:]))
+        result = Result("", scores=scores(), answered=(Answered(example, {}, "7", text="7"),))
+        (found,) = of_evaluation(FoundRun(tmp_path, result=result))
+        return found
+
+    first = asks("a/1.png", "a/1.png")
+    assert not first.incomparable(asks("a/1.png", "a/1.png"))
+    assert bool(first.incomparable(asks("a/1.png", second))) == (there or second == "a/2.png")
+    assert bool(first.incomparable(asks("a/1.png", "c/x.png"))) == (not there)
+    assert first.incomparable(asks("a/1.png"))
 
 
 def test_d_of_different_signals_never_shares_an_axis(pointed: Result, tmp_path: Path) -> None:
@@ -207,6 +286,24 @@ def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_pat
     assert "a has the highest mean, 1530, +20.0 points from b" in mme.text
 
 
+def test_lmms_eval_with_and_without_samples_is_one_measure(tmp_path: Path) -> None:
+    for model, right in (("a", 30), ("b", 10)):
+        (tmp_path / model).mkdir()
+        content = {
+            "results": {"gqa": {"acc,none": right / 40}},
+            "config": {"model": "m", "model_args": model},
+        }
+        (tmp_path / model / "1_results.json").write_text(json.dumps(content))
+    lines = ({"doc_id": n, "target": "", "filtered_resps": [""], "acc": float(n < 30)} for n in range(40))
+    (tmp_path / "a/1_samples_gqa.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    comparison = gather([tmp_path], tmp_path)
+    (group,) = comparison.groups
+    assert group.measure == "lmms-eval acc, its own unit"
+    assert [mean(row) for row in group.rows] == [0.75, 0.25]
+    (line,) = comparison_tables.unknown(comparison)
+    assert "there are no scores of single examples" in line
+
+
 def test_a_folder_that_was_moved_and_several_evaluations_alike(pointed: Result, tmp_path: Path) -> None:
     """By the weights, and by the settings of the evaluations where one model has several of one measure."""
     old = tmp_path / "old"
@@ -243,6 +340,18 @@ def test_models_without_scores_are_there_too(tmp_path: Path) -> None:
     assert [[cell.text for cell in row] for row in table.rows] == [
         [name, "linear", "0.3", "5.5 s", "1.00 kB"] for name in ("alpha=0.3", "alpha=0.5")
     ]
+
+
+def test_settings_of_one_name_are_told_apart_by_more_of_their_keys(tmp_path: Path) -> None:
+    for n in (1, 2):
+        typed = (
+            f"merge.rules.attn.factor={n}",
+            f"merge.rules.mlp.factor={n + 1}",
+            f"search.signal.rule=r{n}",
+        )
+        write(tmp_path / str(n), made(tmp_path / str(n), "linear", Result("")), *typed)
+    names = [row.name for row in gather([tmp_path], tmp_path).groups[0].rows]
+    assert names == ["attn.factor=1 mlp.factor=2 rule=r1", "attn.factor=2 mlp.factor=3 rule=r2"]
 
 
 def test_a_single_run_that_failed_says_what_its_log_says(pointed: Result, tmp_path: Path) -> None:

@@ -17,14 +17,17 @@ def compare(run: Run, console: Console, folder: Path | Sequence[Path], reference
     """Compare what is in one folder or in several, each of a run, of a multirun, or with those below.
 
     Args:
-        folder: where to look. The comparison of one folder goes into it, that of several into the output.
+        folder: where to look. The comparison of one folder goes into it, unless `output` was
+            typed; that of several goes into the output.
         reference: (part of) the name of the model that differences are to; None for the best.
 
     Raises:
         AdammsError: folders without anything to compare, or a reference that no model or several are called.
     """
-    folders = [folder] if isinstance(folder, Path) else list(folder)
-    comparison = gather(folders, folders[0] if len(folders) == 1 else run.output, reference)
+    folders = [each.expanduser() for each in ([folder] if isinstance(folder, Path) else folder)]
+    typed = any(override.startswith("output=") for override in run.job.overrides)
+    into = folders[0] if len(folders) == 1 and not typed else run.output
+    comparison = gather(folders, into, reference)
     if not comparison.rows:
         expected = f"expected folders of runs of mode={', '.join(COMPARED)}, of lmms-eval, or of multiruns"
         told = "; ".join(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from adamms.report.trackers.tracker import Job
-from adamms.report.words import unrounded
+from adamms.report.words import endings, unrounded
 
 # Settings that change no result: where files go, who is told, how much is said.
 APART = ("output", "cache", "store", "track", "verbose")
@@ -143,16 +143,17 @@ def group(settings: Mapping[str, Any], job: Job) -> str | None:
 def name(settings: Mapping[str, Any], job: Job) -> str | None:
     """For people: what varies in the multirun; of a run on its own the pair, the method and what was typed.
 
-    What varies is an option's name, `ties`, or the last part of a key with its value, `rule=sum`. A model
-    that the run is given is known by its method and alpha, or else by its name.
+    What varies is an option's name, `ties`, or as much of a key's end as tells it from the others, with
+    its value, `rule=sum`. A model that the run is given is known by its method and alpha, or by its name.
     """
     said = ("model", "merge=", "mode=", "track", "output=", "cache=", "store=", "hydra", "experiment=")
     first = ("merge", "search", "mapper")  # what variants differ in, before a long name is cut
     if job.varying:
         given = {"merge.alpha"} if job.pair else set()
         shown = (given | set(job.varying)) - {"model_folder"}
-        typed = [item.partition("=")[::2] for item in job.overrides if _key(item) in shown]
-        words = [value if _key(key) in job.choices else f"{_last(key)}={value}" for key, value in typed]
+        short = endings(shown)
+        typed = [(_key(item), item.partition("=")[2]) for item in job.overrides if _key(item) in shown]
+        words = [value if key in job.choices else f"{short[key]}={value}" for key, value in typed]
         words = [*([_method(job) or job.pair] if job.pair else []), *words]
     else:
         rest = [item for item in job.overrides if not item.lstrip("+~").startswith(said)]
@@ -164,11 +165,6 @@ def name(settings: Mapping[str, Any], job: Job) -> str | None:
 def _key(override: str) -> str:
     """Of '+merge.density=0.2' merge.density."""
     return override.lstrip("+~").partition("=")[0]
-
-
-def _last(key: str) -> str:
-    """Of search.signal.rule rule."""
-    return key.rpartition(".")[2]
 
 
 def shortened(text: str, longest: int) -> str:

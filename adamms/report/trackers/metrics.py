@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
@@ -16,6 +17,7 @@ from adamms.merge.candidate import Candidate, axes_of, short
 from adamms.report.result import Result, StageTiming
 
 Row = dict[str, float]
+Value = TypeVar("Value")
 DIGITS = 10  # of a number that is logged
 
 
@@ -190,8 +192,12 @@ def _scopes(result: Result) -> dict[str | None, str]:
 
 
 def rounded(row: Row) -> Row:
+    return {name: plain(value) for name, value in row.items()}
+
+
+def plain(value: Value) -> Value | float:
     """Without digits that come from rounding: 95.3, not 95.30000000000001."""
-    return {n: v if isinstance(v, int) else float(f"{v:.{DIGITS}g}") for n, v in row.items()}
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def identifier(text: str) -> str:

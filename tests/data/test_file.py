@@ -488,6 +488,12 @@ def test_a_picture_whose_connection_breaks_is_not_kept(server: tuple[str, list[s
     assert not (tmp_path / "pictures").exists()
 
 
+def test_an_address_that_is_none_is_told_by_its_row_before_anything_is_asked(tmp_path: Path) -> None:
+    rows = array(tmp_path, {"question": "a", "image": "http://[::1/a.png"})
+    with pytest.raises(AdammsError, match=r"row 2: image http://\[::1/a\.png: is no address \(Invalid IPv6"):
+        data(rows, downloads=ALLOWED).load()
+
+
 def test_addresses_that_browsers_take(server: tuple[str, list[str]], tmp_path: Path) -> None:
     ALLOWED.get(f"{server[0]}/r\u00f6t%20a b.png?c=\u00e9&d=/#e")
     assert server[1] == ["/r%C3%B6t%20a%20b.png?c=%C3%A9&d=/"]

@@ -133,7 +133,8 @@ class TestSearch:
             }
             assert given == line["answers"]
             assert row["right"] == [_plain(text) == _plain(row["label"]) for text in row["texts"]]
-            assert row["image"] is not None
+            assert None not in row["images"]
+            assert len(row["images"]) == 1
         assert page.count('class="heat distance') == 1
         assert "max_new_tokens: 4" in page
         wide = [line for line in done.out.splitlines() if len(line) > 80 and "/" not in line]

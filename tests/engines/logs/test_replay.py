@@ -596,8 +596,10 @@ def test_a_search_in_logs_needs_no_model_and_writes_none(
     expected = {f"{float(alpha):g}": value for alpha, value in script_llama(answers).items()}
     assert selection["overall"]["differences"] == selection["tasks"]["gqa"]["differences"] == expected
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".hydra",
         "report.html",
         "result.json",
+        "run.log",
         "selection.json",
     ]
     page = (tmp_path / "out/report.html").read_text()

@@ -69,6 +69,13 @@ def evaluate(*words: str) -> Result:
 
 
 def _run(mode: str, words: Sequence[str]) -> Result:
+    for word in words:
+        if not isinstance(word, str):
+            raise AdammsError(
+                f"{word!r} is no text; expected what would be typed, of a list *words: adamms.{mode}(*words)"
+            )
+        if word.startswith("mode=") and word != f"mode={mode}":
+            raise AdammsError(f"{word}: adamms.{mode} is mode={mode}; expected no other mode")
     places = sys.path[:]
     try:
         with warnings.catch_warnings():

@@ -74,6 +74,10 @@ def test_hydra_of_the_caller_stays(talkative: Path, tmp_path: Path, monkeypatch:
             adamms.plan(*pair(talkative), STRANGERS)
         with pytest.raises(AdammsError, match=r"unknown key 'merge.alhpa'; .*Nearest: alpha"):
             adamms.plan(*pair(talkative), "merge.alhpa=1")
+        with pytest.raises(AdammsError, match=r"is no text; .* adamms\.plan\(\*words\)"):
+            adamms.plan(pair(talkative))  # type: ignore[arg-type]
+        with pytest.raises(AdammsError, match=r"mode=merge: adamms[.]plan is mode=plan"):
+            adamms.plan(*pair(talkative), "mode=merge")
         with pytest.raises(AdammsError, match=r"3\. From Python, many runs are a loop"):
             adamms.plan(*pair(talkative), "merge=linear,ties")
         assert compose("own").number == 7

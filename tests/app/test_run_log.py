@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from command import pair
+from command import pair, read_run
 
+from adamms.app.modes.common import kept_log
 from adamms.report.console import Console
 from adamms.report.run_log import RunLog
 
@@ -53,6 +54,16 @@ def test_a_run_that_is_refused_leaves_nothing(
     done = run(*pair(talkative), *typed, *output)
     assert done.status == 2
     assert not list((tmp_path / "work").iterdir())
+
+
+def test_an_interrupted_run_says_so_in_a_word(tmp_path: Path) -> None:
+    def begin_and_stop(log: RunLog) -> None:
+        log.begin()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), kept_log(read_run("mode=plan", f"output={tmp_path}")) as log:
+        begin_and_stop(log)
+    assert (tmp_path / "run.log").read_text().splitlines()[1:] == ["error: interrupted"]
 
 
 def test_a_run_that_fails_has_a_log_with_the_error(run, talkative: Path, tmp_path: Path) -> None:

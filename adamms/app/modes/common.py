@@ -58,7 +58,7 @@ def kept_log(run: Run) -> Iterator[RunLog]:
     try:
         yield log
     except BaseException as error:
-        message = explain(error)
+        message = "interrupted" if isinstance(error, KeyboardInterrupt) else explain(error)
         log.write(traceback.format_exc() if message is None else f"error: {message}\n")
         raise
     finally:

@@ -28,7 +28,7 @@ STEP = 0.01  # of a slider; the number beside it takes any value
 NO_PICTURE = "no picture: a question alone"
 NOT_ASKED = "Not asked yet: it is a model of its own, and the merge's engine ends while it answers."
 NOT_SEEN = "Not asked: a language model alone sees no pictures, and needs a chat template."
-Found = dict[Any, Any]  # component -> what it shows now
+Shown = dict[Any, Any]  # component -> what it shows now
 
 
 def application(explorer: Explorer, labels: Mapping[str, Label], place: str) -> "FastAPI":
@@ -74,7 +74,7 @@ class Page:
     def __init__(self, explorer: Explorer, labels: Mapping[str, Label]) -> None:
         self.explorer = explorer
         self.labels = labels
-        self._turns: Counter[str] = Counter()  # session -> how often something was touched in it
+        self._touches: Counter[str] = Counter()  # session -> how often something was touched in it
         self.pictured = [name for name, example in explorer.examples.items() if example.image is not None]
 
     def blocks(self) -> Any:
@@ -133,7 +133,7 @@ class Page:
             return pictured[event.index]
 
         def touch(request: gr.Request) -> None:
-            self._turns[request.session_hash] += 1
+            self._touches[request.session_hash] += 1
 
         def strip(request: gr.Request, *given: Any) -> Iterator[str]:
             yield from self._along(request.session_hash, *given)
@@ -194,7 +194,7 @@ class Page:
             return known
         return self.explorer.own(question, *(known.images if picture is None else [Path(picture)]))
 
-    def _answer(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Found]:
+    def _answer(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Shown]:
         """The answers, each as soon as it is there."""
         try:
             yield {self.picture: self._pictured(name, picture), self.notice: ""}
@@ -214,20 +214,20 @@ class Page:
 
         Nothing where an answer fails, which `_answer` tells.
         """
-        turn = self._turns[session]
+        touches = self._touches[session]
         try:
             example = self._example(name, picture, question)
             candidate = candidate_at(self.explorer.dials, values)
             key, _ = along(self.explorer.run.grid, candidate)
             for found in self.explorer.along(candidate, example):
-                if self._turns[session] != turn:
+                if self._touches[session] != touches:
                     return
                 cells = [(each.value(key), answer, each == candidate) for each, answer in found.items()]
                 yield pieces.strip(short(key), cells)
         except Exception:  # noqa: BLE001
             yield ""
 
-    def _ask_donors(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Found]:
+    def _ask_donors(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Shown]:
         try:
             self.explorer.ask_donors([self._example(name, picture, question)])
         except Exception as error:  # noqa: BLE001

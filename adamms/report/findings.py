@@ -238,10 +238,10 @@ def against_parent(name: str, parent: Scores, gain: Estimate) -> str:
     if gain.interval is None:
         return f"The better parent, {has} (difference {gap(gain)})."
     if not gain.told_apart:
-        return f"The merge is not told apart from the better parent (difference {gap(gain)}): {has}."
+        return f"The better parent, {has}: the merge is not told apart from it (difference {gap(gain)})."
     if gain.value > 0:
         return f"The better parent, {has}: the merge is better by {gap(gain)}."
-    return f"That is NOT better than the better parent: {has}, {gap(gain.turned)} more."
+    return f"The better parent, {has}: the merge is NOT better, but worse by {gap(gain.turned)}."
 
 
 def exactness(result: Result) -> str:

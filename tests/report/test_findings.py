@@ -152,9 +152,7 @@ def test_a_merge_that_does_not_help_is_said_to(result: Result):
     bad = with_scores(result, {0: 92.0, 1: 91.0, 2: 90.0, 3: 80.0}, donor=75.0, control=95.0)
     said = findings.verdict(bad)
     assert "best of the grid is alpha = 0 with 92.0 ± 1.4 %, a regret of 2.0 ± 0.7 points." in said
-    assert (
-        "NOT better than the better parent: the target, has 92.0 ± 1.4, 2.0 points, 95 % interval 0.8" in said
-    )
+    assert "The better parent, the target, has 92.0 ± 1.4: the merge is NOT better, but worse by 2.0" in said
     control = findings.control_finding(bad)
     assert (
         "ABOVE the chosen merge by 5.0 points, 95 % interval 3.0 to 7.3: here the donor is not wh" in control
@@ -165,8 +163,8 @@ def test_what_the_examples_do_not_tell_apart_is_said_plainly(result: Result):
     """A point more on 400 examples, or on as few as a task of the suite has: it may be luck."""
     one_more = with_scores(result, {0: 60.0, 1: 70.0, 2: 90.0, 3: 80.0}, donor=89.5, control=90.0)
     assert (
-        "The merge is not told apart from the better parent (difference 0.5 points, 95 % interval 0.0 to "
-        "1.3): donor a, has 89.5 ± 1.5."
+        "The better parent, donor a, has 89.5 ± 1.5: the merge is not told apart from it (difference 0.5 "
+        "points, 95 % interval 0.0 to 1.3)."
     ) in findings.verdict(one_more)
     assert (
         "with 90.0 ± 1.5 %, not told apart from the chosen merge (difference 0.0 points, 95 % interval 0.0 "
@@ -180,7 +178,7 @@ def test_few_examples_tell_nothing_apart(result: Result):
     found = with_scores(result, {0: 0.0, 1: 0.0, 2: 100.0, 3: 0.0}, donor=0.0, control=0.0)
     found = replace(found, evaluation=Evaluation(few, {"a": few[A[0]]}, {A[1]: few[A[1]]}))
     gap = "(difference 100.0 points, 95 % interval 100.0 to 100.0; few examples: only 2 differ)"
-    assert f"The merge is not told apart from the better parent {gap}: " in findings.verdict(found)
+    assert f": the merge is not told apart from it {gap}." in findings.verdict(found)
     assert f"not told apart from the chosen merge {gap}" in findings.control_finding(found)
     assert "; not told apart, few examples" in page(found)
 

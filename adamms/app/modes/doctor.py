@@ -56,7 +56,7 @@ def doctor(run: Run, console: Console) -> Result:
 def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield environment.python()
     yield from environment.packages()
-    yield environment.torchvision()
+    yield (torchvision := environment.torchvision())
     yield environment.processors()
     yield environment.merging()
     yield from environment.gpus()
@@ -67,7 +67,8 @@ def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield environment.slurm()
     yield from _needed(run)
     yield from _models(run)
-    yield from _questions(run, console)
+    if torchvision.state == GOOD:  # else no processor can be imported
+        yield from _questions(run, console)
     yield from _folders(run)
 
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import re
 import shutil
+import sys
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
@@ -122,6 +123,21 @@ def test_what_is_asked_is_looked_at_as_in_a_search(
         look(good, {"question": "which?", "image": "none.png"})
     written = {file.relative_to(tmp_path).parts[:2] for file in tmp_path.rglob("*") if file.is_file()}
     assert written == {("data.jsonl",), ("wide.png",), ("cache", "pictures")}
+
+
+def test_a_broken_torchvision_is_a_finding(
+    miniature: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Processors cannot be imported then."""
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    monkeypatch.setitem(sys.modules, "adamms.engines.askable", None)
+    target, donor = miniature / "target", miniature / "donor"
+    data = tmp_path / "data.jsonl"
+    data.write_text('{"question": "q"}\n')
+    models = ["model=custom", f"model.target.path={target}", f"model.donors.a.path={donor}"]
+    with pytest.raises(AdammsError, match=r"configuration: torchvision import$"):
+        doctor(tmp_path, *models, "data=file", f"data.path={data}")
+    assert "wrong  torchvision import: " in capsys.readouterr().out
 
 
 def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from adamms.report.comparison import Comparison, Group, Row
 from adamms.report.comparison_verdicts import same_model, score_cell
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
-from adamms.report.tables import ERROR, Cell, Column, Table, rows_of
+from adamms.report.table import ERROR, Cell, Column, Table, rows_of
 from adamms.search.choice import Choice, about, where
 
 ADAMMS = "linear"

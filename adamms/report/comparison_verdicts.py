@@ -7,7 +7,7 @@ from adamms.evaluate.estimate import Estimate
 from adamms.report import words
 from adamms.report.comparison import Comparison, Group, Row, mean
 from adamms.report.measured import Measured
-from adamms.report.tables import Cell
+from adamms.report.table import Cell
 
 MANY = 4  # models that are named one by one
 

@@ -25,7 +25,7 @@ from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
 from adamms.report.result import Result, StageTiming
 from adamms.report.run_log import RunLog
-from adamms.report.tables import Cell, Table
+from adamms.report.table import Cell, Table
 from adamms.report.trackers.tracker import NoRecord, Record
 
 # (chosen, best by labels) -> the mark in a cell.

@@ -14,7 +14,7 @@ from adamms.mapping.plan import Plan
 from adamms.report import findings, plan_tables, tables, words
 from adamms.report.console import MARKS, Console, marks
 from adamms.report.result import Result
-from adamms.report.tables import Cell, Table
+from adamms.report.table import Cell, Table
 from adamms.search.choice import Choice, Selection
 
 

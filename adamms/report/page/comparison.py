@@ -17,7 +17,7 @@ from adamms.report.page.charts import Chart, Panel, Series, Spot
 from adamms.report.page.intervals import intervals
 from adamms.report.page.render import render
 from adamms.report.run_folders import FoundRun
-from adamms.report.tables import Column, Table
+from adamms.report.table import Column, Table
 
 SCRIPTS = ("page.js", "jobs.js")
 COLOURS = 10  # of the style sheet; then they come again

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import RESULTS, read_results
@@ -122,7 +122,7 @@ def _natural(path: Path) -> list[tuple[bool, int, str]]:
 def _without_runs(folder: Path, runs: Sequence[FoundRun]) -> list[str]:
     """The folder, or those directly in it, in which there is no run."""
     if not folder.is_dir():
-        return [f"{folder}: no such folder"]
+        return [f"{folder}: {'a file; name its folder' if folder.exists() else 'no such folder'}"]
     if not runs:
         return [f"{folder}: no run of adamms and no results of lmms-eval are in it"]
     if any(run.output == folder for run in runs):
@@ -253,5 +253,9 @@ def _read(file: Path, parse: Callable[[Any], Read]) -> Read:
         raise AdammsError(f"{file}: cannot be read ({error})") from error
     try:
         return parse(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise AdammsError(f"{file}: not what adamms writes ({where}: {first['msg']})") from error
     except (KeyError, TypeError, AttributeError, ValueError, AdammsError) as error:
         raise AdammsError(f"{file}: not what adamms writes ({type(error).__name__}: {error})") from error

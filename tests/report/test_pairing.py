@@ -24,7 +24,7 @@ from adamms.report.page.comparison import page
 from adamms.report.pairing import gather
 from adamms.report.report import write_comparison
 from adamms.report.result import RESULT, Hyperparameters, Result, StageTiming
-from adamms.report.run_folders import FoundRun
+from adamms.report.run_folders import FoundRun, find
 
 TIMINGS = (StageTiming("merge", 2.0), StageTiming("search", 3.5))
 
@@ -399,3 +399,10 @@ def test_a_model_that_the_page_of_explore_wrote_is_compared(tmp_path: Path) -> N
     (page / RESULT).unlink()
     (line, *_) = comparison_tables.failures(gather([tmp_path], tmp_path))
     assert line.endswith("mode=explore leaves nothing to compare")
+
+
+def test_what_is_no_result_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / RESULT).write_text("{}")
+    ((found,), _) = find([tmp_path])
+    assert found.error == f"{tmp_path / RESULT}: not what adamms writes (title: Field required)"
+    assert find([tmp_path / RESULT]) == ((), (f"{tmp_path / RESULT}: a file; name its folder",))

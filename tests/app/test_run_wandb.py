@@ -108,6 +108,7 @@ def test_a_job_that_is_repeated_is_the_same_run_and_one_that_crashes_has_failed(
     plan = ["mode=plan", *pair(models), *OFFLINE, f"hydra.run.dir={tmp_path / 'out'}"]
     assert run(*plan).status == 0
     assert run(*plan).status == 0
+    assert (tmp_path / "out/run.log").read_text().count("\nW&B: offline, to be uploaded by: ") == 2
     first, again = offline_runs(tmp_path / "out")
     assert first.id == again.id
     assert first.exit_code == again.exit_code == 0

@@ -64,7 +64,7 @@ def told(tmp_path: Path) -> Callable[..., OfflineRun]:
     """Record a result in a run and read it back."""
 
     def tell(result: Result | None, **arguments: Any) -> OfflineRun:
-        with tracker(tmp_path / "out", **arguments).run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out", **arguments).run(settings(tmp_path / "out"), JOB, print) as record:
             if result is not None:
                 record(result)
         (run,) = offline_runs(tmp_path / "out")
@@ -121,10 +121,10 @@ def end_service() -> None:
 def lose_service(folder: Path, result: Result) -> None:
     """As in a SLURM job that is requeued: the signal ends the service, while the job still works."""
     os.environ.pop("WANDB_SERVICE", None)  # of the process that started this one
-    with tracker(folder / "killed").run(settings(folder), JOB) as record:
+    with tracker(folder / "killed").run(settings(folder), JOB, print) as record:
         end_service()
         record(output(folder / "killed", result))
-    with tracker(folder / "next").run(settings(folder), JOB) as record:
+    with tracker(folder / "next").run(settings(folder), JOB, print) as record:
         record(result)
 
 
@@ -161,7 +161,7 @@ class TestWhatARunSays:
 
     def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: Result, tmp_path: Path) -> None:
         """As when a job is repeated whose run was complete: W&B hands the summary back on resuming."""
-        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB, print) as record:
             record(result)
             record(result)
         (run,) = offline_runs(tmp_path / "out")
@@ -173,7 +173,7 @@ class TestWhileItRuns:
         """The file is read while the run goes on; what has been drawn is not drawn again at the end."""
         first = Candidate(0.1)
         early = Result("", evaluation=Evaluation({first: result.scores_of(first)}))
-        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB, print) as record:
             record.progress(StageTiming("search", 2.0, 50, "answers"))
             record.so_far(lambda: early)
             running = wandb_files.running(tmp_path / "out", rows=2)
@@ -213,7 +213,7 @@ class TestWhileItRuns:
         assert len(rows) == 2
 
     def test_a_run_that_was_complete_is_told_nothing_twice(self, result: Result, tmp_path: Path) -> None:
-        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB) as record:
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB, print) as record:
             for _ in range(2):
                 record.so_far(lambda: result)
         (run,) = offline_runs(tmp_path / "out")
@@ -331,7 +331,7 @@ class TestEnds:
     def test_a_run_that_fails_is_marked_and_says_why(self, kind: type[BaseException], tmp_path: Path) -> None:
         with (
             pytest.raises(kind, match="broken"),
-            tracker(tmp_path).run(settings(tmp_path), JOB),
+            tracker(tmp_path).run(settings(tmp_path), JOB, print),
         ):
             raise kind("broken")
         (run,) = offline_runs(tmp_path)
@@ -341,7 +341,7 @@ class TestEnds:
     def test_runs_of_one_process_are_separate(self, result: Result, tmp_path: Path) -> None:
         for index, alpha in enumerate((0.1, 0.2, 0.1)):
             own = settings(tmp_path, merge={"alpha": alpha})
-            with tracker(tmp_path / str(index)).run(own, JOB) as record:
+            with tracker(tmp_path / str(index)).run(own, JOB, print) as record:
                 record(replace(result, selection=None) if alpha == 0.1 else result)
         runs = offline_runs(tmp_path)
         assert [run.config["merge"]["alpha"] for run in runs] == [0.1, 0.2, 0.1]
@@ -362,14 +362,14 @@ class TestEnds:
         assert run.summary["all_alpha"] == 0.3
 
     def test_disabled_writes_nothing(self, result: Result, tmp_path: Path) -> None:
-        with tracker(tmp_path / "out", mode="disabled").run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path / "out", mode="disabled").run(settings(tmp_path), JOB, print) as record:
             record(replace(result, answered=answered(tmp_path / "images")))
         assert not list((tmp_path / "out").rglob("*.*"))
 
     def test_one_line_is_printed_and_nothing_else(
         self, result: Result, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
-        with tracker(tmp_path).run(settings(tmp_path), JOB) as record:
+        with tracker(tmp_path).run(settings(tmp_path), JOB, print) as record:
             record(result)
         (run,) = offline_runs(tmp_path)
         out, err = capfd.readouterr()
@@ -391,14 +391,14 @@ class TestUsersMistakes:
         monkeypatch.setattr(builtins, "__import__", absent)
         with (
             pytest.raises(AdammsError, match=r"pip install -e '\.\[wandb\]'"),
-            tracker(tmp_path).run({}, JOB),
+            tracker(tmp_path).run({}, JOB, print),
         ):
             pass
 
     def test_online_without_login_says_what_to_do(self, tmp_path: Path) -> None:
         with (
             pytest.raises(AdammsError, match=r"wandb login.*track\.mode=offline"),
-            tracker(tmp_path, mode="online").run(settings(tmp_path), JOB),
+            tracker(tmp_path, mode="online").run(settings(tmp_path), JOB, print),
         ):
             pass
 
@@ -413,6 +413,6 @@ class TestUsersMistakes:
         monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
         with (
             pytest.raises(AdammsError, match="leave -m out"),
-            tracker(tmp_path).run({}, replace(JOB, sweep="multirun/a/b")),
+            tracker(tmp_path).run({}, replace(JOB, sweep="multirun/a/b"), print),
         ):
             pass

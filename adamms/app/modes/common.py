@@ -37,7 +37,7 @@ def start(run: Run) -> Result:
         check_output(run)
         for note in run.notes:
             Console(log=log).warn(note)
-        with run.tracker.run(*subject(run)) as record:
+        with run.tracker.run(*subject(run), Console(log=log).say) as record:
             result: Result = run.start(run, Console(record=record, log=log))
             record(result)
             if result.failure:

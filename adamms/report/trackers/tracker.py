@@ -66,12 +66,15 @@ class Job:
 class Tracker(Protocol):
     """One run is one context: it is given the `Record` of the run."""
 
-    def run(self, settings: Mapping[str, Any], job: Job) -> AbstractContextManager[Record]:
+    def run(
+        self, settings: Mapping[str, Any], job: Job, say: Callable[[str], None]
+    ) -> AbstractContextManager[Record]:
         """Keep track of a run from its start; an exception that passes through marks it as failed.
 
         Args:
             settings: the whole configuration, resolved: plain dicts, lists, numbers and texts.
             job: the run's place among others.
+            say: prints a line, which run.log keeps, too.
         """
         ...
 
@@ -80,5 +83,5 @@ class NoTracker:
     """Keeps track of nothing: what a run leaves is in its output folder."""
 
     @contextmanager
-    def run(self, settings: Mapping[str, Any], job: Job) -> Iterator[Record]:
+    def run(self, settings: Mapping[str, Any], job: Job, say: Callable[[str], None]) -> Iterator[Record]:
         yield NoRecord()

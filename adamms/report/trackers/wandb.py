@@ -6,7 +6,7 @@ package wandb is imported when a run starts.
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,6 @@ from annotated_types import Len
 from pydantic import NonNegativeInt
 
 from adamms.errors import CHECKOUT, AdammsError, install
-from adamms.report.console import Console
 from adamms.report.trackers import identity
 from adamms.report.trackers.tracker import Job, NoRecord, Record
 from adamms.report.trackers.wandb_record import WandbRecord, tolerant
@@ -61,7 +60,7 @@ class Wandb:
     checksum: bool
 
     @contextmanager
-    def run(self, settings: Mapping[str, Any], job: Job) -> Iterator[Record]:
+    def run(self, settings: Mapping[str, Any], job: Job, say: Callable[[str], None]) -> Iterator[Record]:
         """One run in W&B from beginning to end.
 
         Raises:
@@ -77,7 +76,7 @@ class Wandb:
         with _staging(self.folder / "wandb"):
             run = None
             with tolerant(wandb):
-                run = self._start(wandb, settings, job)
+                run = self._start(wandb, settings, job, say)
             record: Record = NoRecord()
             if run is not None and self.mode != "disabled":
                 record = WandbRecord(wandb, run, settings, self.folder, self.image_size, self.checksum)
@@ -94,7 +93,9 @@ class Wandb:
                     if run is not None:
                         run.finish(exit_code=int(bool(failure)))
 
-    def _start(self, wandb: ModuleType, settings: Mapping[str, Any], job: Job) -> Any:
+    def _start(
+        self, wandb: ModuleType, settings: Mapping[str, Any], job: Job, say: Callable[[str], None]
+    ) -> Any:
         own = SWEEP not in os.environ
         self.folder.mkdir(parents=True, exist_ok=True)
         git = str(CHECKOUT) if CHECKOUT is not None and (CHECKOUT / ".git").exists() else None
@@ -128,7 +129,7 @@ class Wandb:
             if run.summary.get("error") is not None:  # of the attempt before this one
                 del run.summary["error"]
             here = f"offline, to be uploaded by: wandb sync {shlex.quote(str(Path(run.dir).parent))}"
-            Console().say(f"W&B: {run.url if self.mode == 'online' else here}")
+            say(f"W&B: {run.url if self.mode == 'online' else here}")
         return run
 
 

@@ -10,13 +10,13 @@ import hydra
 from omegaconf import DictConfig
 
 from adamms import __version__
-from adamms.app.job import find_own_classes
 from adamms.app.messages import CONF, explain_errors
 from adamms.app.multirun import compared
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config: DictConfig) -> None:
+    from adamms.app.job import find_own_classes
     from adamms.app.modes.common import start  # torch; --help answers without it
     from adamms.app.settings import read
 

@@ -177,8 +177,9 @@ class TestRespond:
     ) -> None:
         for alpha in reversed(GRID):
             self.call("respond", [*settings(talkative, tmp_path, f"at{alpha}"), f"candidate={alpha}"])
-            (made,) = (tmp_path / f"at{alpha}").iterdir()
-            assert json.loads(made.read_text()) == {"candidate": alpha, "found": 0, "generated": 24}
+            made = sorted((tmp_path / f"at{alpha}").iterdir())
+            assert [file.name for file in made] == [".hydra", "respond.json", "run.log"]
+            assert json.loads(made[1].read_text()) == {"candidate": alpha, "found": 0, "generated": 24}
         broken = "engine._target_=slow_engine.Broken"
         self.call("search", [*settings(talkative, tmp_path, "out"), broken])
         assert selection(tmp_path, "out") == undisturbed

@@ -10,7 +10,10 @@ from command import Outcome, pair
 from page_text import Page
 
 Run = Callable[..., Outcome]
-LEFT = ["answers.jsonl", "config.yaml", "model", "plan.json", "report.html", "result.json", "selection.json"]
+LEFT = [
+    *(".hydra", "answers.jsonl", "config.yaml", "model", "plan.json"),
+    *("report.html", "result.json", "run.log", "selection.json"),
+]
 
 
 @pytest.fixture

@@ -88,8 +88,8 @@ class Scene:
         write, add = os.write, AnswerStore.add
         given = os.open(folder / "given", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-        def noted(store: AnswerStore, example: str, answer: Answer) -> None:
-            add(store, example, answer)
+        def noted(store: AnswerStore, example: str, answer: Answer, doubtful: bool = False) -> None:
+            add(store, example, answer, doubtful)
             write(given, json.dumps([str(store.folder), example, answer.text]).encode() + b"\n")
 
         AnswerStore.add = noted  # type: ignore[method-assign]

@@ -149,7 +149,7 @@ def test_a_yi_vl_target_is_swapped_in_place_and_its_tower_comes_along(
         *(f"model.donors.a.path={folders['llava']}", f"output={tmp_path / 'out'}"),
     )
     assert done.status == 0, done.err
-    assert "adamms.models.registration.load_model(" in done.out
+    assert "from adamms.models.registration import load_model; " in done.out
     written = tmp_path / "out/model"
     assert (written / "vit/clip/model.safetensors").is_file()
     settings = {"batch_size": 2, "max_new_tokens": 5, "accelerator": "cpu"}

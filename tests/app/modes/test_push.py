@@ -15,7 +15,7 @@ from adamms.errors import AdammsError
 def merged(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("push") / "out"
     pair = (f"model.target.path={miniature / 'target'}", f"+model.donors.a.path={miniature / 'donor'}")
-    run("mode=merge", "model=custom", "merge.alpha=0.5", f"output={output}", *pair)
+    run("mode=merge", "model=custom", "merge.alpha=0.5", f"output={output}", f"cache={output}.cache", *pair)
     return output
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from adamms.checkpoint.sizes import scaled
 from adamms.errors import CHECKOUT, install
-from adamms.sizes import scaled
 
 DISTRIBUTION = "adamms"
 WANDB_HOST = "api.wandb.ai"

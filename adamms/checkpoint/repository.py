@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from adamms.checkpoint.mistaken_paths import WEIGHT_SUFFIXES
 from adamms.checkpoint.reader import ADAPTER_CONFIG, may_be_weights, read_index
 from adamms.checkpoint.side_files import BARE_NAMES, INDEX_NAMES, SINGLE_NAMES, is_side_file, named_tower
+from adamms.checkpoint.sizes import scaled
 from adamms.errors import AdammsError
-from adamms.sizes import scaled
 
 # Mistral's repositories hold the same weights again under this name.
 SECOND_COPY = "consolidated"

@@ -22,11 +22,11 @@ import torch
 
 from adamms.checkpoint.output_file import OutputFile, Span, new_buffer
 from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.sizes import scaled
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
-from adamms.sizes import scaled
 
 PARTIAL = ".partial"
 

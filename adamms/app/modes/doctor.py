@@ -19,6 +19,7 @@ from adamms.app.questions import load_questions
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached
 from adamms.checkpoint.reader import open_checkpoint, read_config
+from adamms.checkpoint.sizes import scaled
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
@@ -27,7 +28,6 @@ from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.result import Result
 from adamms.search.evidence import PARENTS
-from adamms.sizes import scaled
 
 # What the configuration may name -> the extra that it needs.
 NEEDS = {"Vllm": "vllm", "Wandb": "wandb", "Embedding": "embedding"}

@@ -7,10 +7,10 @@ from adamms.app.settings import Run
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import leads_out
+from adamms.checkpoint.sizes import scaled
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
-from adamms.sizes import scaled
 
 
 def push(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from adamms.checkpoint.sizes import scaled
 from adamms.engines.answer import normalised
 from adamms.engines.thought import with_thought_in_brief
 from adamms.evaluate.evaluation import Evaluation
@@ -16,7 +17,6 @@ from adamms.report import words
 from adamms.report.answered import Answered
 from adamms.report.page.images import Album
 from adamms.report.result import Result
-from adamms.sizes import scaled
 
 MOST_TEXT = 2_000  # characters of one answer or question
 ROOM = 8_000_000  # characters of all of them together

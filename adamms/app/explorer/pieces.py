@@ -117,15 +117,9 @@ def _same(a: Said, b: Said) -> bool:
 
 
 def _render(macro: str, **given: Any) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from adamms.report.page.render import templates  # jinja2
 
-    environment = Environment(
-        loader=FileSystemLoader(FILES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(FILES)
     environment.filters["percent"] = _percent
     return str(getattr(environment.get_template("pieces.html").module, macro)(**given))
 

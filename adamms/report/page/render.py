@@ -36,6 +36,17 @@ class Fact:
     lead: bool = False
 
 
+def templates(folder: Path) -> Environment:
+    """The templates in a folder: what they are given is escaped, and a name that is not given is an error."""
+    return Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) -> str:
     """The page's text.
 
@@ -44,13 +55,7 @@ def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) 
         context: what the template knows by name.
         scripts: names of files beside this module.
     """
-    environment = Environment(
-        loader=FileSystemLoader(FILES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(FILES)
     environment.filters["data"] = _data
     style = _asset("style.css")
     code = [_asset(name) for name in scripts]

@@ -146,10 +146,10 @@ def test_an_upload_is_answered_and_a_broken_one_is_told(served: Served, tmp_path
     upload = served.page.locator("#upload input[type=file]")
     upload.set_input_files(tmp_path / "torn.png")
     served.shows("#notice [role=alert]", "torn.png does not decode")
-    assert served.page.locator(".said").count() == 0
+    served.page.locator(".said").wait_for(state="detached")
     served.page.locator("#upload").get_by_label("Clear").click()
     served.page.locator(MERGE).wait_for()
-    assert served.page.locator("#notice .notice").count() == 0
+    served.page.locator("#notice .notice").wait_for(state="detached")
     upload.set_input_files(tmp_path / "mine.png")
     served.shows(".said.donor .note", "Not asked yet")
     own = served.explorer.own(served.page.locator("#question textarea").input_value(), tmp_path / "mine.png")

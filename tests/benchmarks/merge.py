@@ -50,7 +50,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MERGEKIT = Path(sys.prefix) / "mergekit/bin/python"
 MEMORY = Path("/dev/shm")
 PER_MATRIX = ("tsv", "iso_c", "wudi")
-WITHOUT_ANCESTOR = ("linear", "slerp", "karcher")
+WITHOUT_ANCESTOR = ("linear", "slerp", "karcher", "nuslerp", "multislerp", "arcee_fusion")
 
 STATE_DICT_MERGE = """
 import sys

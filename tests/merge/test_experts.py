@@ -117,7 +117,7 @@ def test_what_a_merge_makes_infinite_names_the_expert(tmp_path: Path) -> None:
         list(found.tensors())
 
 
-@pytest.mark.parametrize("method", ["linear", "ties", "tsv"])
+@pytest.mark.parametrize("method", ["linear", "ties", "tsv", "arcee_fusion", "multislerp_task"])
 @pytest.mark.parametrize("layout", ["fused", "transposed"])
 def test_memory_does_not_grow_with_the_number_of_experts(tmp_path: Path, method: str, layout: str) -> None:
     peaks: dict[tuple[int, str], int] = {}

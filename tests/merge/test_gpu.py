@@ -45,6 +45,8 @@ METHODS: list[Method] = [
     configured("merge/sce", combine="sum"),
     configured("merge/model_stock"),
     configured("merge/model_stock", per="row"),
+    configured("merge/multislerp_task"),
+    configured("merge/arcee_fusion"),
 ]
 MATRIX_METHODS: list[Method] = [configured("merge/tsv"), configured("merge/iso_c"), configured("merge/wudi")]
 

@@ -85,6 +85,14 @@ CASES = {
     "karcher": Case(
         configured("merge/karcher"), "karcher", ALIKE, {"max_iter": 100, "tol": 1e-12}, weighted=False
     ),
+    "nuslerp": Case(configured("merge/nuslerp"), "nuslerp", ONE),
+    "nuslerp_task": Case(configured("merge/nuslerp_task"), "nuslerp", ONE),
+    "nuslerp_rows": Case(
+        configured("merge/nuslerp_task", per="row"), "nuslerp", ONE, {"nuslerp_flatten": False}
+    ),
+    "multislerp": Case(configured("merge/multislerp"), "multislerp"),
+    "multislerp_task": Case(configured("merge/multislerp_task"), "multislerp"),
+    "arcee_fusion": Case(configured("merge/arcee_fusion"), "arcee_fusion", ALONE, weighted=False),
     "model_stock": Case(configured("merge/model_stock", limit=False), "model_stock", ALIKE, weighted=False),
     "model_stock_rows": Case(
         configured("merge/model_stock", per="row", limit=False),
@@ -250,7 +258,7 @@ def config(case: Case, target: str, models: Models) -> dict[str, object]:
         "dtype": "float64",
         "out_dtype": {"f32": "float32", "bf16": "bfloat16"}[target],
     }
-    base = "ancestor" if case.has_base else target if case.theirs == "slerp" else None
+    base = "ancestor" if case.has_base else target if case.theirs in ("slerp", "arcee_fusion") else None
     return described | ({"base_model": str(models.renamed[base])} if base else {})
 
 

@@ -25,7 +25,7 @@ import torch
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_, sum_in_order
 from adamms.merge.method import Chunk, Method
-from adamms.merge.surveys.products import Products, products_of_vectors, row_products
+from adamms.merge.surveys.products import Products, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
 
 
@@ -72,9 +72,5 @@ class ModelStock(Method):
 
 def _row_cosines(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
     """The cosine of each pair's rows: shape (pairs, rows), 0 where a row is zero."""
-    norms = [row_products(vector, vector).sqrt_() for vector in vectors]
-    found = [
-        (row_products(vectors[i], vectors[j]) / (norms[i] * norms[j])).nan_to_num_(nan=0.0).clamp_(-1, 1)
-        for i, j in combinations(range(len(vectors)), 2)
-    ]
-    return torch.stack(found) if found else torch.empty(0, len(norms[0]), device=norms[0].device)
+    found = [row_cosines(one, other) for one, other in combinations(vectors, 2)]
+    return torch.stack(found) if found else torch.empty(0, len(vectors[0]), device=vectors[0].device)

@@ -58,6 +58,12 @@ def row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.add.reduce(products, axis=1)).to(left.device)
 
 
+def row_cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The cosine of each row (of dimension 0) with the same row of the other: shape (rows,), 0 of zeros."""
+    scale = row_products(left, left).sqrt_() * row_products(right, right).sqrt_()
+    return (row_products(left, right) / scale).nan_to_num_(nan=0.0).clamp_(-1, 1)
+
+
 def combined(chunk: Chunk, weights: Mapping[str, float]) -> torch.Tensor:
     """The sum of weight * model over the models with a weight; overwrites the operands."""
     merged = chunk.target.mul_(weights.get(TARGET, 0.0))

@@ -18,16 +18,16 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Then:
-    """A survey followed by another, which is made from what the first finds.
+    """A survey followed by another, or by a conclusion, which is made from what the first finds.
 
     Args:
         first: the survey to begin with.
-        second: what the first finds -> the survey that follows it.
+        second: what the first finds -> the survey that follows it, or what was wanted.
         more: how many passes the second has.
     """
 
     first: Survey
-    second: Callable[[Any], Survey]
+    second: Callable[[Any], Survey | Statistics]
     more: int = 1
 
     @property
@@ -41,7 +41,7 @@ class Then:
     def empty(self) -> Summary:
         return self.first.empty()
 
-    def conclude(self, found: Any) -> Survey:
+    def conclude(self, found: Any) -> Survey | Statistics:
         step = self.first.conclude(found)
         return self.second(step) if isinstance(step, Statistics) else replace(self, first=step)
 

@@ -17,7 +17,7 @@ def test_threads_and_chunks_do_not_change_a_byte(
     heterogeneous: Pair, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = configured(f"merge/{name}")
-    alphas = {"a": 0.2} if name == "slerp" else {"a": 0.2, "b": 0.3}
+    alphas = {"a": 0.2} if name in ("slerp", "nuslerp", "nuslerp_task") else {"a": 0.2, "b": 0.3}
     recipe = measured(heterogeneous.recipe(method, alphas))
     expected = dict(recipe.tensors(workers=1))
     for elements, workers in ((1, 3), (50, 2)):

@@ -4,13 +4,13 @@ Knows engines and recipes. Chooses nothing and sees no label.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from adamms.app.class_facts import ClassFacts
 from adamms.app.merges import Merges
 from adamms.app.models import OpenModel, at, open_source, prompt_files
+from adamms.app.runnable import runnable_folder
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint, read_config
@@ -82,24 +82,25 @@ def check_target(run: Run, console: Console, examples: Sequence[Example]) -> Non
         check_asked(run, source, target.folder, examples, advance)
 
 
-def live(run: Run, model: OpenModel) -> AbstractContextManager[StoredEngine]:
+def live(run: Run, console: Console, model: OpenModel) -> StoredEngine:
     """The engine with this model in it, behind the store of answers; a null store keeps nothing.
 
     Raises:
         AdammsError: the model's format is one that the engine cannot run; the message says what to do.
     """
     check_runnable(run, model)
-    return live_checkpoint(run, model.checkpoint, model.source)
+    return live_checkpoint(run, console, model.checkpoint, model.source)
 
 
-def live_checkpoint(run: Run, checkpoint: Checkpoint, source: Source) -> AbstractContextManager[StoredEngine]:
+def live_checkpoint(run: Run, console: Console, checkpoint: Checkpoint, source: Source) -> StoredEngine:
     """The same for a checkpoint that was not described.
 
     Args:
         source: may name a tokenizer and a chat template.
     """
     assert not isinstance(run.engine, Replay), "settings lets logs in with mode=search alone"
-    engine = run.engine.live(checkpoint.folder, prompt_files(source))
+    folder = runnable_folder(checkpoint, run.cache, int(run.max_shard_gb * 1e9), console)
+    engine = run.engine.live(folder, prompt_files(source))
     return StoredEngine(engine, run.store, checkpoint, run.engine.verify_swaps)
 
 

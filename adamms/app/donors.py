@@ -59,7 +59,10 @@ def ask_donor(
     check_runnable(run, donor)
     with console.stage(f"check questions {name}", len(examples), "examples") as advance:
         check_asked(run, donor.source, donor.checkpoint.folder, examples, advance)
-    with live(run, donor) as engine, console.stage(f"{title} {name}", len(examples), "answers") as advance:
+    with (
+        live(run, console, donor) as engine,
+        console.stage(f"{title} {name}", len(examples), "answers") as advance,
+    ):
         if donor.checkpoint.adapted:
             engine.load(merges.alone(donor))
         given = collect(engine, examples, advance)

@@ -147,6 +147,7 @@ class Merges:
             "donors": {name: donor.name for name, donor in models.donors.items()},
             "architectures": {name: model.architecture for name, model in opened.items()},
             "checkpoints": {name: model.checkpoint.fingerprint for name, model in opened.items()},
+            **({"dequantised": said} if (said := models.dequantised()) else {}),
             "method": {"name": recipe.method.name, "parameters": dict(vars(recipe.method))},
             **({} if settings.schedule is None else {"schedule": _scheduled(settings.schedule, recipe)}),
             "coefficients": dict(coefficients),

@@ -111,6 +111,13 @@ class Models:
         for model in others:
             yield from (f"{model.source.where}: {problem}" for problem in problems(model.described))
 
+    def dequantised(self) -> dict[str, str]:
+        """Name -> what is said of a model that is quantised and read in 16 bits."""
+        named = {TARGET: self.target, **self.donors}
+        if self.ancestor is not None:
+            named[ANCESTOR] = self.ancestor
+        return {name: said for name, model in named.items() if (said := model.checkpoint.dequantised)}
+
     def origins(self, with_ancestor: bool) -> list[Origin]:
         """Each model once, for the model card: target, donors and perhaps the ancestor."""
         models = [self.target, *self.donors.values()]

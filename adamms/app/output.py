@@ -15,9 +15,8 @@ import yaml
 
 from adamms.app.merges import Merges
 from adamms.app.settings import Run
-from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.fingerprint import digest_parts
-from adamms.checkpoint.reader import open_checkpoint, read_json
+from adamms.checkpoint.reader import open_checkpoint, read_config, read_json
 from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
@@ -202,7 +201,7 @@ class Output:
             self._tell_of_inputs()
             target = self.merges.models.target.checkpoint
             copy_side_files(target.folder, partial)
-            if isinstance(target, AdaptedCheckpoint) and target.untied:
+            if target.config != read_config(target.folder):  # an untied head, or no quantisation any more
                 write_json(partial / "config.json", target.config)
             self._write_card(partial, candidate)
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})

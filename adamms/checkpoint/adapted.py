@@ -14,7 +14,8 @@ import torch
 
 from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.finite import count_nonfinite, finite
-from adamms.checkpoint.reader import Checkpoint, Rows
+from adamms.checkpoint.quantised import Rows, rows_of
+from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
 from adamms.errors import AdammsError
 
@@ -84,6 +85,13 @@ class AdaptedCheckpoint(Checkpoint):
     def adapted(self) -> frozenset[str]:
         return frozenset(self.changes)
 
+    def computes(self, name: str) -> bool:
+        return name in self.changes or self.base.computes(name)
+
+    @property
+    def dequantised(self) -> str:
+        return self.base.dequantised
+
     @property
     def tokenizer_folders(self) -> tuple[Path, ...]:
         return (self.adapter, self.folder)
@@ -92,12 +100,6 @@ class AdaptedCheckpoint(Checkpoint):
         if name not in self.changes:
             return self.base.rows(name)
         return AdaptedRows(self.tensors[name], self.changes[name])
-
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor `name`; an adapted one is computed as a whole: `rows` needs less memory."""
-        if name not in self.changes:
-            return self.base.read(name)
-        return self.rows(name)[:].view(self.tensors[name].shape)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -126,7 +128,7 @@ class AdaptedRows:
         self.name = entry.name
         self.shape = entry.shape or (1,)
         self.dtype = DTYPES[entry.dtype]
-        self._base = map_tensor(change.base).view(self.shape)
+        self._base = rows_of(change.base)
         self._low_rank = change.low_rank
         if self._low_rank is not None:
             down, up = (map_tensor(part).double() for part in (self._low_rank.down, self._low_rank.up))
@@ -146,11 +148,14 @@ class AdaptedRows:
         """
         start, stop, _ = rows.indices(len(self))
         found = torch.empty((max(stop - start, 0), *self.shape[1:]), dtype=self.dtype)
-        for first in range(start // BLOCK_ROWS * BLOCK_ROWS, stop, BLOCK_ROWS):
-            block = self._block(first, min(first + BLOCK_ROWS, len(self)))
+        begin = start // BLOCK_ROWS * BLOCK_ROWS
+        base = self._base[begin : min(-(-stop // BLOCK_ROWS) * BLOCK_ROWS, len(self))]
+        for first in range(begin, stop, BLOCK_ROWS):
+            last = min(first + BLOCK_ROWS, len(self))
+            block = self._block(base[first - begin : last - begin], first, last)
             low, high = max(start, first), min(stop, first + BLOCK_ROWS)
             found[low - start : high - start] = block[low - first : high - first]
-        if not finite(found) and finite(self._base[start:stop]):
+        if not finite(found) and finite(base[start - begin : stop - begin]):
             for entry in () if self._low_rank is None else self._low_rank.entries:
                 if count := count_nonfinite(map_tensor(entry)):
                     raise AdammsError(
@@ -159,9 +164,9 @@ class AdaptedRows:
             raise AdammsError(f"the adapter makes values of {self.name} that {self.dtype} cannot hold")
         return found
 
-    def _block(self, first: int, last: int) -> torch.Tensor:
-        """Rows `first:last` in float64."""
-        values = self._base[first:last].double()
+    def _block(self, base: torch.Tensor, first: int, last: int) -> torch.Tensor:
+        """Rows `first:last` in float64, from the base's."""
+        values = base.double()
         if self._low_rank is None:
             return values
         values = values + (self._left[first:last] @ self._right).mul_(self._low_rank.scale)

@@ -6,11 +6,12 @@ and adamms_recipe.json name checkpoints by these digests, so they must not chang
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
 
+from adamms.checkpoint.quantised import QuantisedEntry
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
 from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, reading
 from adamms.errors import AdammsError
@@ -41,9 +42,19 @@ def digest_parts(parts: Iterable[str | TensorEntry]) -> str:
     """A digest of texts and of tensors' sampled bytes, in their order."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
-        for raw in (part.encode(),) if isinstance(part, str) else _samples(part):
+        for raw in (part.encode(),) if isinstance(part, str) else _bytes_of(part):
             digest.update(raw)
     return digest.hexdigest()
+
+
+def _bytes_of(entry: TensorEntry) -> Iterator[bytes | memoryview]:
+    """Samples of what the files hold of a tensor; where that is several tensors, with what they are."""
+    if not isinstance(entry, QuantisedEntry):
+        yield from _samples(entry)
+        return
+    for part in entry.parts:
+        yield described(part.name.removeprefix(entry.name), part).encode()
+        yield from _samples(part)
 
 
 def _samples(entry: TensorEntry) -> list[memoryview]:

@@ -5,11 +5,11 @@ Owns shards and their index. Knows nothing of what the tensors mean.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -20,8 +20,10 @@ from adamms.checkpoint.mistaken_paths import (
     check_weight_file,
     instead_of_a_model,
 )
+from adamms.checkpoint.quantisation import dequantised
+from adamms.checkpoint.quantised import QuantisedEntry, Rows, rows_of
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
-from adamms.checkpoint.tensor_file import TensorEntry, check_no_pointer, map_tensor, read_header, reading
+from adamms.checkpoint.tensor_file import TensorEntry, check_no_pointer, read_header, reading
 from adamms.checkpoint.torch_headers import brief
 from adamms.errors import AdammsError, nearest, no_such_path
 
@@ -31,20 +33,6 @@ _STATE_OF_TRAINING = re.compile(
 )
 
 ADAPTER_CONFIG = "adapter_config.json"
-
-
-class Rows(Protocol):
-    """A tensor of one dimension or more whose leading rows come when asked for; torch's own is one."""
-
-    @property
-    def shape(self) -> Sequence[int]: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -59,7 +47,7 @@ class Checkpoint:
     Args:
         folder: the local folder.
         tensors: name -> entry, sorted by name.
-        config: the parsed config.json; empty when there is none.
+        config: the parsed config.json, without what it says of quantisation; empty when there is none.
     """
 
     folder: Path
@@ -74,6 +62,18 @@ class Checkpoint:
         """Names of the tensors whose values are not those of the folder's files."""
         return frozenset()
 
+    def computes(self, name: str) -> bool:
+        """Whether the values of a tensor are computed when they are read, and lie in no file."""
+        return isinstance(self.tensors[name], QuantisedEntry)
+
+    @property
+    def dequantised(self) -> str:
+        """What is said of tensors whose files hold codes and scales; "" if there are none."""
+        found = [entry for entry in self.tensors.values() if isinstance(entry, QuantisedEntry)]
+        methods = ", ".join(sorted({entry.method for entry in found}))
+        dtypes = " and ".join(sorted({entry.dtype for entry in found}))
+        return f"dequantised from {methods}: {len(found)} tensors read as {dtypes}" if found else ""
+
     @property
     def tokenizer_folders(self) -> tuple[Path, ...]:
         """Where the tokenizer may be; the first folder that has one counts."""
@@ -85,14 +85,13 @@ class Checkpoint:
 
     def rows(self, name: str) -> Rows:
         """The tensor `name` row by row; a scalar is one row."""
-        tensor = self.read(name)
-        return tensor.view(1) if tensor.dim() == 0 else tensor
-
-    def read(self, name: str) -> torch.Tensor:
-        """The tensor `name` as a memory-mapped view in its stored dtype."""
         if name not in self.tensors:
             raise AdammsError(f"{self.folder}: no tensor {name!r}.{nearest(name, self.tensors)}")
-        return map_tensor(self.tensors[name])
+        return rows_of(self.tensors[name])
+
+    def read(self, name: str) -> torch.Tensor:
+        """The tensor `name`: a memory-mapped view, or computed as a whole where `rows` needs less memory."""
+        return self.rows(name)[:].view(self.tensors[name].shape)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -105,7 +104,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         AdammsError: nothing there, a shard that is missing, outside the folder, truncated or at
-            odds with the index, a malformed config.json, or a quantised checkpoint.
+            odds with the index, a malformed config.json, or weights quantised in a way that is not read.
     """
     with reading(path):
         if not path.exists():
@@ -115,9 +114,9 @@ def open_checkpoint(path: Path) -> Checkpoint:
             check_files(folder)
         else:
             check_weight_file(path)
-        config = read_config(folder)
-        check_not_quantised(folder, config)
-        tensors = read_header(path) if path.is_file() else _read_folder(folder)
+        config, tensors = dequantised(
+            folder, read_config(folder), read_header(path) if path.is_file() else _read_folder(folder)
+        )
     if not tensors:
         raise AdammsError(f"{path}: holds no tensors")
     return Checkpoint(folder, dict(sorted(tensors.items())), config)
@@ -143,16 +142,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     if model_type is not None and not isinstance(model_type, str):
         raise AdammsError(f'{file}: model_type is {repr(model_type)[:80]}; expected a text, such as "llama"')
     return config
-
-
-def check_not_quantised(folder: Path, config: Mapping[str, Any]) -> None:
-    """Raise AdammsError if config.json says that the weights are quantised."""
-    quantisation = config.get("quantization_config")
-    if quantisation:
-        method = quantisation.get("quant_method", "unknown") if isinstance(quantisation, dict) else ""
-        raise AdammsError(
-            f"{folder}: the checkpoint is quantised ({method}); merging needs its 16- or 32-bit weights"
-        )
 
 
 def _read_folder(folder: Path) -> dict[str, TensorEntry]:

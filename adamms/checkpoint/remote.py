@@ -12,14 +12,9 @@ from typing import NoReturn
 import torch
 
 from adamms.checkpoint.adapter import is_adapter
-from adamms.checkpoint.reader import (
-    Checkpoint,
-    Rows,
-    check_not_quantised,
-    join_shards,
-    read_config,
-    read_index,
-)
+from adamms.checkpoint.quantisation import dequantised
+from adamms.checkpoint.quantised import Rows
+from adamms.checkpoint.reader import Checkpoint, join_shards, read_config, read_index
 from adamms.checkpoint.repository import Repository, Unreachable, reaching
 from adamms.checkpoint.side_files import INDEX_NAMES
 from adamms.checkpoint.tensor_file import TensorEntry, parse_header
@@ -70,13 +65,12 @@ def open_headers(repository: Repository) -> RemoteCheckpoint | None:
     shards = repository.own_weights(folder)
     if is_adapter(folder) or not shards or not all(name.endswith(".safetensors") for name in shards):
         return None
-    config = read_config(folder)
-    check_not_quantised(folder, config)
     with ThreadPoolExecutor(WORKERS) as pool:
         found = pool.map(lambda shard: _read_header(repository, folder / shard), shards)
         headers = dict(zip(shards, found, strict=True))
     index = folder / INDEX_NAMES[0]
     tensors = join_shards(index, read_index(index) if index.is_file() else {}, headers)
+    config, tensors = dequantised(folder, read_config(folder), tensors)
     return RemoteCheckpoint(folder, dict(sorted(tensors.items())), config, repository.name)
 
 

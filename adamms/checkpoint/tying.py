@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamms.checkpoint.adapted import Change
+from adamms.checkpoint.quantised import rows_of
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
+from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError
 
 EMBEDDINGS, HEAD = "embed_tokens.weight", "lm_head.weight"
@@ -124,5 +125,6 @@ def _same(one: TensorEntry, other: TensorEntry) -> bool:
     """Whether the two have the same values, whatever their dtypes."""
     if one == other or one.shape != other.shape:
         return one == other
-    tensors = [map_tensor(entry).split(_ROWS) for entry in (one, other)]
-    return all(bool((a.double() == b.double()).all()) for a, b in zip(*tensors, strict=True))
+    tables = [rows_of(entry) for entry in (one, other)]
+    parts = (slice(start, start + _ROWS) for start in range(0, one.shape[0], _ROWS))
+    return all(bool((tables[0][part].double() == tables[1][part].double()).all()) for part in parts)

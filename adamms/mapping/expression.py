@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
-from adamms.checkpoint.reader import Rows
+from adamms.checkpoint.quantised import Rows
 from adamms.errors import AdammsError
 
 Shape = tuple[int, ...]

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from adamms.checkpoint.reader import Checkpoint, Rows
+from adamms.checkpoint.quantised import Rows
+from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES
 from adamms.errors import AdammsError, check_choice
 

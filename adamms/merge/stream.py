@@ -122,9 +122,9 @@ def expert_pieces(
 def stored_pieces(checkpoint: Checkpoint, name: str, sources: Sources) -> Iterator[tuple[int, torch.Tensor]]:
     """A checkpoint's own tensor in chunks: (position of the first element, 1-D tensor).
 
-    They are views of its file, or computed where an adapter changes the tensor.
+    They are views of its file, or computed where an adapter changes the tensor or its file holds codes.
     """
-    if name in checkpoint.adapted:
+    if checkpoint.computes(name):
         rows = sources.rows(checkpoint, name)
         width = _width(rows.shape)
         step = _rows_of_a_chunk(width, sources.device)

@@ -93,6 +93,7 @@ def write_card(
         "# Merged with adamms",
         f"{_code_span(origins[0].name)}, whose architecture it has, merged by `{method}` with {shares}.",
         f"Licences of what went in: {licences}.",
+        *_dequantised(recipe),
         *(_found(folder, result) if result is not None else ()),
         "## What was merged",
         _table([["action", "reason", "tensors", "parameters"], *coverage]),
@@ -115,6 +116,17 @@ def _front(card: Path) -> dict[str, Any]:
     found = _FRONT.match(card.read_text(encoding="utf-8-sig"))
     said = yaml.safe_load(found[1]) if found else None
     return said if isinstance(said, dict) else {}
+
+
+def _dequantised(recipe: Mapping[str, Any]) -> list[str]:
+    """What is said of models that were quantised; nothing where none was."""
+    said = recipe.get("dequantised", {})
+    told = "; ".join(f"{_text(name)}: {_text(one)}" for name, one in said.items())
+    return (
+        [f"Quantised models went in ({told}). This one is in 16 bits, its weights not quantised."]
+        if said
+        else []
+    )
 
 
 def _remote_code(folder: Path, target: str) -> list[str]:

@@ -178,7 +178,7 @@ BROKEN = {
     "class is a number": r"config\.json: architectures is 5; expected a list of class names",
     "model type is a list": r"config\.json: model_type is \[.a.\]; expected a text",
     "shard is a folder": r"model-00002-of-00002\.safetensors: not a file",
-    "quantised": r"the checkpoint is quantised \(bitsandbytes\); merging needs its 16- or 32-bit weights",
+    "quantised": r"the checkpoint is quantised \(bitsandbytes\); read here are .* Give the model that it",
 }
 
 

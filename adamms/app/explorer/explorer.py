@@ -214,7 +214,7 @@ class Explorer:
             AdammsError: whatever it is that went wrong.
         """
         if self._engine is None:
-            self._engine = live(self.run, self.merges.models.target).__enter__()
+            self._engine = live(self.run, self.console, self.merges.models.target).__enter__()
         folder = self.run.cache / "disturbed"
         asker = Asker(self.console, self.merges, self._engine, {}, (), {}, folder, self._answers)
         asker.unmerged = self._unmerged

@@ -72,6 +72,8 @@ def map_models(run: Run, console: Console) -> Merges:
     models = open_models(
         run.models, run.mapper, ClassFacts(run.cache), console.stage, console.say if headers else None
     )
+    for name, said in models.dequantised().items():
+        console.say(f"{name}: {said}")
     for warning in models.warnings():
         console.warn(warning)
     by_content = isinstance(models.target.described, SketchedModel)

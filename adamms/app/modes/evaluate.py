@@ -64,7 +64,7 @@ def _scored(
         check_asked(run, run.models.target, checkpoint.folder, labelled, advance)
     console.begin()
     with (
-        live_checkpoint(run, checkpoint, run.models.target) as engine,
+        live_checkpoint(run, console, checkpoint, run.models.target) as engine,
         console.stage("evaluate", len(labelled), "answers") as advance,
     ):
         answers = texts(collect(engine, labelled, advance))

@@ -34,7 +34,7 @@ def respond(run: Run, console: Console) -> Result:
     console.begin()
     merges = merges.measured([candidate], console.stage)
 
-    with live(run, merges.models.target) as engine:
+    with live(run, console, merges.models.target) as engine:
         asker = Asker(console, merges, engine, {}, (), {}, run.cache / "disturbed")
         asker.fill(f"respond {candidate}", asker.answers, [candidate], merges.at, wanted)
         if scored and questions.labelled and run.score_control:

@@ -57,7 +57,7 @@ def search(run: Run, console: Console) -> Result:
 
     said = _say_not_asked(console, unasked := not_asked(run, merges.models, questions))
     donors = ask_donors(run, console, merges, questions.inputs)
-    with live(run, merges.models.target) as engine:
+    with live(run, console, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
         asker.after = lambda _: console.record.so_far(lambda: so_far(run, asker.answers, questions.searched))

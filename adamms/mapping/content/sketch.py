@@ -93,7 +93,8 @@ class SketchedModel:
         return tuple(sketch for sketch in self.sketches.values() if sketch.vector)
 
     def __str__(self) -> str:
-        return f"{self.checkpoint.folder} (by content)"
+        said = self.checkpoint.dequantised
+        return f"{self.checkpoint.folder} (by content{f'; {said}' if said else ''})"
 
 
 def stacked(shape: Sequence[int]) -> bool:

@@ -45,7 +45,8 @@ class Model:
         return self.checkpoint.tensors[name].shape
 
     def __str__(self) -> str:
-        return f"{self.checkpoint} ({self.architecture.name})"
+        said = self.checkpoint.dequantised
+        return f"{self.checkpoint} ({self.architecture.name}{f'; {said}' if said else ''})"
 
     @cached_property
     def roles(self) -> dict[Role, Expression]:

@@ -34,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         "search.resampling",
         "data",
         "engines.answer",
+        "engines.logs.folder",
         "engines.thought",
         "engines.words",
         "merge.candidate",

@@ -9,7 +9,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.merges import check_merge
+from adamms.app.needs import check_recorded
 from adamms.app.settings import read
+from adamms.engines.logs.replay import Replay
 from adamms.merge.catalogue import known_methods
 from adamms.search.candidates import shape_of
 
@@ -68,17 +70,6 @@ def test_all_methods_are_all() -> None:
     assert len(jobs("all_methods")) == len(TUNED)
 
 
-def test_table1_is_the_papers_rows() -> None:
-    assert jobs("table1") == [["experiment=paper_qwen2vl", f"merge={method}"] for method in BASELINES]
-    for overrides in jobs("table1"):
-        config = composed("table1", [*overrides, "data.path=questions.jsonl"])
-        assert config.model.target.path == "Qwen/Qwen2-VL-7B-Instruct"
-        assert [candidate.alpha for candidate in read(config).grid] == [i / 10 for i in range(7)]
-        check(config)
-        # The paper's baselines take equal shares and are not searched: that is on the grid, as configured.
-        assert config.merge.alpha == (0.3 if overrides[1] == "merge=linear" else 0.5)
-
-
 def test_pairs_are_the_papers_experiments_that_can_be_searched_here() -> None:
     found = jobs("pairs")
     experiments = list(dict.fromkeys(overrides[0] for overrides in found))
@@ -91,6 +82,28 @@ def test_pairs_are_the_papers_experiments_that_can_be_searched_here() -> None:
         method = f"merge={BASELINES[number % len(BASELINES)]}"
         assert [experiment, method] in found
         check(composed("pairs", [experiment, method, "data.path=questions.jsonl"]))
+
+
+def test_the_papers_main_pair_by_its_methods() -> None:
+    """Its baselines take equal shares and are not searched: that is on the grid, as configured."""
+    for method in BASELINES:
+        overrides = ["experiment=paper_qwen2vl", f"merge={method}", "data.path=questions.jsonl"]
+        config = composed("pairs", overrides)
+        assert config.model.target.path == "Qwen/Qwen2-VL-7B-Instruct"
+        assert [candidate.alpha for candidate in read(config).grid] == [i / 10 for i in range(7)]
+        assert config.merge.alpha == (0.3 if method == "linear" else 0.5)
+
+
+def test_table1_searches_logs_in_two_ways(tmp_path: Path) -> None:
+    for alpha in range(7):
+        (tmp_path / f"0.{alpha}").mkdir()
+    assert jobs("table1") == [["search=adamms"], ["search=trusted_logs"]]
+    for overrides in jobs("table1"):
+        run = read(composed("table1", [*overrides, f"engine.logs={tmp_path}"]))
+        assert isinstance(run.engine, Replay)
+        run.strategy.check(run.engine.candidates)
+        check_recorded(run.strategy.needs)
+        assert (list(run.models.donors), run.samples) == (["llava_onevision"], 100)
 
 
 def test_every_recipe_in_the_folder_is_tested() -> None:

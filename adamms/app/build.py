@@ -194,7 +194,7 @@ def found_by_name(name: object, where: str) -> Any:
 
 def _check_kind(built: Any, kind: Any, where: str) -> None:
     """Raise AdammsError unless an object has all that its kind, a protocol or class, says."""
-    if isinstance(built, Missing) or not isinstance(kind, type):
+    if isinstance(built, Missing) or not isinstance(kind, type) or kind in type(built).__mro__:
         return
     said = {*dir(kind), *get_type_hints(kind)}
     public = sorted(name for name in said if name == "__call__" or not name.startswith("_"))

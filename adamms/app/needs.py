@@ -24,6 +24,8 @@ def check_needs(run: Run) -> None:
     """Raise AdammsError if the strategy needs answers or log-probabilities that nobody is asked for."""
     if CONTROL in run.strategy.needs and not run.score_control:
         raise AdammsError("this search needs the answers of the control: evaluate.control=true")
+    if run.logged is not None:
+        raise AdammsError("evaluate=logged takes the scores of logs; expected engine=replay with it")
     if DONORS in run.strategy.needs and PARENTS not in run.strategy.needs:
         raise AdammsError("this search looks at the donors' own answers: search.donors=true")
     if not run.engine.logprobs and {TOKENS, SURENESS} & set(run.strategy.needs):
@@ -56,6 +58,5 @@ def check_recorded(needs: Sequence[str]) -> None:
     if needs:
         raise AdammsError(
             f"this search needs {', '.join(names[need] for need in needs)}; engine=replay has only "
-            f"the candidates' answers: search=adamms goes with it, and search=trusted with "
-            f"search.donors=false search.signal.members.disagreement.sureness=0"
+            f"the candidates' answers: search=adamms goes with it, and search=trusted_logs"
         )

@@ -66,6 +66,7 @@ class EvaluateKeys(Section):
     donors: bool
     control: bool
     lmms_eval: Node | None = None
+    logged: Node | None = None
 
 
 class SourceKeys(Section):

@@ -51,6 +51,7 @@ from adamms.engines.base import EngineSettings
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.run import LmmsEval
+from adamms.evaluate.logged import LoggedScores
 from adamms.evaluate.scorers import Scorer
 from adamms.mapping.plan import Mapper
 from adamms.merge.candidate import Candidate
@@ -126,6 +127,7 @@ class Run:
         scorer: None where no labels are looked at.
         score_donors, score_control: what is scored beside the candidates.
         lmms: lmms-eval, None where it is not asked for.
+        logged: how logs are scored, None where they are not.
         tracker: who is told of the run.
         output, cache, store: folders; store None keeps no answers.
         model_folder: the model that mode=evaluate evaluates.
@@ -155,6 +157,7 @@ class Run:
     score_donors: bool
     score_control: bool
     lmms: LmmsEval | None
+    logged: LoggedScores | None
     tracker: Tracker
     output: Path
     cache: Path
@@ -216,6 +219,7 @@ def read(config: DictConfig) -> Run:
         score_donors=evaluate.donors,
         score_control=control,
         lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval", kind=LmmsEval),
+        logged=build(evaluate.logged, "evaluate.logged", kind=LoggedScores),
         tracker=build(root.track, "track", kind=Tracker),
         output=root.output,
         cache=root.cache,

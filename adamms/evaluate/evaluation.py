@@ -31,7 +31,8 @@ class Scores:
 
     Args:
         tasks: task -> the mean over its examples, in percent.
-        points: task -> example id -> how right the answer is, in [0, 1]; empty where that is not known.
+        points: task -> example id -> how right the answer is, in [0, 1], times its weight where they weigh
+            differently; empty where that is not known.
         resampled: task -> the score in every resample, shape (resamples,), as far as `draw` has found it.
     """
 
@@ -181,12 +182,14 @@ class Evaluation:
         control: candidate -> scores of the target interpolated with the ancestor, without the donors;
             empty if there is no ancestor or if nobody asked for the control.
         target: scores of the target itself, if it is not the candidate of alpha 0.
+        others: name -> scores of other models, which have nothing to do with the grid.
     """
 
     candidates: Mapping[Candidate, Scores]
     donors: Mapping[str, Scores] = field(default_factory=dict)
     control: Mapping[Candidate, Scores] = field(default_factory=dict)
     target: Scores | None = None
+    others: Mapping[str, Scores] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Draws for all models together, which takes hardly longer than for one."""
@@ -196,7 +199,8 @@ class Evaluation:
     def models(self) -> list[Scores]:
         """The scores of all of them."""
         target = [] if self.target is None else [self.target]
-        return [*self.candidates.values(), *self.donors.values(), *self.control.values(), *target]
+        grid = [*self.candidates.values(), *self.donors.values(), *self.control.values()]
+        return [*grid, *target, *self.others.values()]
 
     def score(self, candidate: Candidate, task: str | None = None) -> float | None:
         """A candidate's score on a task, or with None its mean; None where there is none."""
@@ -235,6 +239,7 @@ class Evaluation:
             "candidates": {str(c): scores.to_json(examples) for c, scores in sorted(self.candidates.items())},
             "donors": {name: scores.to_json(examples) for name, scores in self.donors.items()},
             "control": {str(c): scores.to_json(examples) for c, scores in sorted(self.control.items())},
+            **({"others": {n: s.to_json(examples) for n, s in self.others.items()}} if self.others else {}),
             "oracle": None if oracle is None else oracle.to_json(),
             **names_to_json(sorted({*self.candidates, *self.control})),
         }
@@ -251,6 +256,7 @@ class Evaluation:
             {name: scores(found) for name, found in data["donors"].items()},
             {names[name]: scores(found) for name, found in data["control"].items()},
             scores(data["target"]) if "target" in data else None,
+            {name: scores(found) for name, found in data.get("others", {}).items()},
         )
 
 

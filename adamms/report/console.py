@@ -19,7 +19,15 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
-from adamms.report import comparison_tables, comparison_verdicts, findings, plan_tables, tables, words
+from adamms.report import (
+    comparison_tables,
+    comparison_verdicts,
+    findings,
+    plan_tables,
+    published,
+    tables,
+    words,
+)
 from adamms.report.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
@@ -152,6 +160,8 @@ class Console:
         """Print the models and the searches side by side, what has no result, and which model is best."""
         self.table(comparison_tables.overview(comparison))
         self.table(comparison_tables.searches(comparison))
+        if (beside := published.beside(comparison)) is not None:
+            self.table(published.table(beside))
         for line in (*comparison_tables.legend(comparison), *comparison_tables.unknown(comparison)):
             self._print(Text(line, style="dim"))
         for line in comparison_tables.doubts(comparison):

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from adamms.checkpoint.whole_file import write_whole
-from adamms.report import comparison_csv
+from adamms.report import comparison_csv, published
 from adamms.report.comparison import Comparison
 from adamms.report.result import RESULT, Result
 
@@ -30,6 +30,8 @@ def write_report(folder: Path, result: Result) -> Path:
 def write_comparison(comparison: Comparison) -> Path:
     """Write comparison.html, comparison.csv and comparison.json into the comparison's folder.
 
+    Where there are published scores to stand beside, published.csv, too.
+
     Returns:
         The path of comparison.html.
 
@@ -41,4 +43,6 @@ def write_comparison(comparison: Comparison) -> Path:
     content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)
     write_whole(comparison.folder / "comparison.json", content + "\n")
     write_whole(comparison.folder / "comparison.csv", comparison_csv.text(comparison))
+    if (found := published.beside(comparison)) is not None:
+        write_whole(comparison.folder / "published.csv", published.text(found))
     return write_whole(comparison.folder / "comparison.html", page(comparison))

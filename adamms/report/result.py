@@ -106,6 +106,7 @@ class Result:
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
         measure: what the scores are, e.g. "accuracy"; "" where nobody knows.
+        published: model -> task -> score that somebody has published, to stand beside.
         labelled: how many labelled answers of each model the scores are over; 0 if unknown.
         timings: of the stages, in order.
         merged: the candidate that the model in `folder` is.
@@ -135,6 +136,7 @@ class Result:
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
     measure: str = ""
+    published: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     labelled: int = 0
     timings: tuple[StageTiming, ...] = ()
     merged: Annotated[Candidate, OwnJson()] | None = None

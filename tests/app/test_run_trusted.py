@@ -89,9 +89,8 @@ def test_logs_are_not_enough(run: Callable[..., Outcome], tmp_path: Path) -> Non
     assert done.status == 2
     assert "this search needs the parents' own answers" in done.err
     assert "search=adamms" in done.err
-    way_on = ("search.donors=false", f"{SURENESS}=0")
-    assert " ".join(way_on) in done.err
-    alone = run(*arguments, *way_on, f"output={tmp_path / 'out'}")
+    assert "search=trusted_logs" in done.err
+    alone = run(*arguments, "search=trusted_logs", f"output={tmp_path / 'out'}")
     assert alone.status == 0, alone.err
     assert "it is within 2 points" in " ".join(alone.out.split())
 

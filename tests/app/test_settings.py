@@ -21,6 +21,7 @@ NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}
 NEEDS |= {f"data/{name}": ["data.path=x"] for name in ("file", "jsonl", "benchmarks")}
 # Mappings whose keys are names that the user gives.
 NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "data.benchmarks", "engine.only")
+NAMES += ("evaluate.logged.metrics", "evaluate.logged.best")
 NAMES += ("search.signal.members", "search.signal.weights")
 # Values that may be anything, or any mapping, as far as the door can tell.
 ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")

@@ -22,9 +22,11 @@ from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
 from adamms.app.so_far import so_far
 from adamms.data.example import Example
-from adamms.engines.logs.replay import Replay
+from adamms.engines.logs.replay import Replay, Replayed
 from adamms.errors import AdammsError
+from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.lmms.run import Backend
+from adamms.evaluate.logged import LOGGED, LoggedScores
 from adamms.evaluate.score import measure
 from adamms.merge.candidate import axes_of
 from adamms.report.answered import Answered
@@ -151,24 +153,43 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
     searched = subset(examples, run.samples, run.seed)
     selection = run.strategy.choose(recorded(given), logs.candidates, searched)
     selection = selection.doubted(found.doubts)
+    evaluation = None if run.logged is None else scores_in_logs(run.logged, found, list(run.models.donors))
     console.begin()
     write_json(run.output / "selection.json", selection.to_json())
     result = Result(
         title="Search in existing logs",
+        donors={}
+        if evaluation is None
+        else {name: str(logs.other_places[name]) for name in evaluation.donors},
         selection=selection,
+        evaluation=evaluation,
+        measure=LOGGED if evaluation else "",
+        published=run.logged.published_scores() if run.logged else {},
         search=settings_in_words(run, without=("grid",)),
         timings=console.timings,
-        notes=(*(f"alpha {alpha}: {place}" for alpha, place in logs.logs.items()), *found.notes),
+        notes=(*(f"alpha {alpha}: {place}" for alpha, place in logs.places.items()), *found.notes),
         answered=tuple(
             Answered(Example(id, task, question=""), {c: texts[id].text for c, texts in given.items()})
             for id, task in examples
         ),
         config=settings_text(run),
     )
+    if evaluation is not None:
+        write_evaluation(run.output / "evaluation.json", result)
     console.results(result)
     write_report(run.output, result)
     console.say(f"report: {run.output / 'report.html'}")
     return result
+
+
+def scores_in_logs(logged: LoggedScores, found: Replayed, donors: Sequence[str]) -> Evaluation:
+    """The scores that the logs have of the candidates, of the donors and of the other models."""
+    others = {name: logged.scores(files) for name, files in found.others.items()}
+    return Evaluation(
+        candidates={candidate: logged.scores(files) for candidate, files in found.files.items()},
+        donors={name: own for name, own in others.items() if name in donors},
+        others={name: own for name, own in others.items() if name not in donors},
+    )
 
 
 def settings_in_words(run: Run, without: Sequence[str] = ()) -> str:

@@ -1,6 +1,7 @@
 """Which files of a folder are the logs to read, and of which tasks. Reads none of them."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from adamms.errors import AdammsError
 
 SAMPLES = "_samples_"
 PICKLES = (".pkl", ".pickle")
+NUMBER = re.compile(r"\d*\.?\d+")
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,25 @@ def find_logs(path: Path) -> Found:
             f"name VLMEvalKit's files one by one"
         )
     return Found(old)
+
+
+def find_models(path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The folders in a folder, by their names: those that numbers name, and the others with logs in them.
+
+    Raises:
+        AdammsError: no such folder, or nothing in it that a number names.
+    """
+    if not path.is_dir():
+        raise AdammsError(f"engine.logs: {path}: no such folder; or name each: {{0.0: LOG0, 0.1: LOG1}}")
+    found = {each.name: str(each) for each in sorted(path.iterdir()) if each.is_dir()}
+    alphas = {name: place for name, place in found.items() if NUMBER.fullmatch(name)}
+    if not alphas:
+        raise AdammsError(
+            f"engine.logs: {path}: no folder in it is named by an alpha, such as 0.1; there are: "
+            f"{', '.join(found) or 'none'}"
+        )
+    others = {name: place for name, place in found.items() if name not in alphas}
+    return alphas, {n: place for n, place in others.items() if any(Path(place).rglob(f"*{SAMPLES}*.jsonl"))}
 
 
 def _check_one_model(path: Path, logs: Sequence[Path]) -> None:

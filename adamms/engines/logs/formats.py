@@ -59,12 +59,14 @@ class Log:
     Args:
         task: from the file's name where the tool writes it there, else "".
         records: in the file's order.
+        file: which it is.
         notes: sentences: what is not as it seems.
         digest: of the file's bytes.
     """
 
     task: str
     records: Sequence[Record]
+    file: Path
     notes: Sequence[str] = ()
     digest: str = ""
 
@@ -120,7 +122,7 @@ def read_log(path: Path, form: str) -> Log:
     if absent := sum(not record.raw for record in records):
         notes.append(f"{path}: {absent} of {len(records)} answers are empty, or were not given")
     with path.open("rb") as content:
-        return Log(task, records, notes, file_digest(content, "sha256").hexdigest())
+        return Log(task, records, path, notes, file_digest(content, "sha256").hexdigest())
 
 
 def _likelihoods(row: Any) -> list[float] | None:

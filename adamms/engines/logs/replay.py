@@ -7,16 +7,18 @@ are in `formats`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from adamms.engines.answer import Answer
-from adamms.engines.logs.folder import find_logs
+from adamms.engines.logs.folder import find_logs, find_models
 from adamms.engines.logs.formats import Log, Record, read_log
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
 UNNAMED = "default"  # the task of files that do not say theirs
+Place = str | Mapping[str, str]  # a file, a folder, or task -> file
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Replayed:
         tasks: task -> ids of its examples, in the order of the lowest alpha's log.
         notes: sentences: where the answers come from, and what was left out.
         doubts: task -> sentences: why its logs hardly support a choice.
+        files: candidate -> task -> the log that was read.
+        others: name of another model -> task -> its log, of these tasks.
     """
 
     answers: Mapping[Candidate, Mapping[str, Answer]]
     tasks: Mapping[str, Sequence[str]]
     notes: Sequence[str]
     doubts: Mapping[str, Sequence[str]]
+    files: Mapping[Candidate, Mapping[str, Path]]
+    others: Mapping[str, Mapping[str, Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,8 @@ class Replay:
         Replay(logs=logs, format="auto", align="auto", filtered=[], only={}).read().answers
 
     Args:
-        logs: alpha -> a file; a folder of lmms-eval's logs, one file per task; or {task: file}.
+        logs: alpha -> a file; a folder of lmms-eval's logs, one file per task; or {task: file}. Or a folder
+            of such folders: those that a number names are alphas, the others other models.
         format: the only tool whose logs are expected; `auto` for any.
         align: what makes two records the same example: its `content` (lmms-eval's doc_hash), its `number`
             (doc_id, index), or `auto`: the content, unless the logs of a task have no content in common.
@@ -53,6 +60,8 @@ class Replay:
             authors' script does so for MMMU.
         only: task -> names of fields; records that have none of them are left out. So the authors' script
             keeps the perception half of MME.
+        others: name -> the logs of another model, such as a donor or a merge by another method. They are not
+            searched, but scored beside the candidates.
         batch_size, max_new_tokens: without effect; experiments set them for the engines that generate.
 
     Raises:
@@ -62,24 +71,39 @@ class Replay:
     name: ClassVar[str] = "replay"
     logprobs: ClassVar[int] = 0  # logs have none
 
-    logs: Mapping[str, str | Mapping[str, str]]
+    logs: Mapping[str, Place] | str
     format: Literal["auto", "lmms_eval", "vlmevalkit"]
     align: Literal["auto", "content", "number"]
     filtered: Sequence[str]
     only: Mapping[str, Sequence[str]]
+    others: Mapping[str, Place]
     batch_size: int | None = None
     max_new_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if not self.logs:
             raise AdammsError("engine.logs is empty; expected alpha: path, for every alpha")
-        if len(self.candidates) < len(self.logs):
-            raise AdammsError("engine.logs names an alpha twice: " + ", ".join(map(str, self.logs)))
+        if isinstance(self.logs, Mapping) and len(self.candidates) < len(self.logs):
+            raise AdammsError("engine.logs names an alpha twice: " + ", ".join(map(str, self.places)))
+
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """Alpha, as it was written -> where its logs are."""
+        return self.logs if isinstance(self.logs, Mapping) else self._below[0]
+
+    @cached_property
+    def other_places(self) -> Mapping[str, Place]:
+        """Name of another model -> where its logs are."""
+        return self.others if isinstance(self.logs, Mapping) else {**self._below[1], **self.others}
+
+    @cached_property
+    def _below(self) -> tuple[dict[str, str], dict[str, str]]:
+        return find_models(Path(str(self.logs)).expanduser())
 
     @property
     def candidates(self) -> list[Candidate]:
         """In increasing order."""
-        return sorted({_candidate(key) for key in self.logs})
+        return sorted({_candidate(key) for key in self.places})
 
     def read(self) -> Replayed:
         """Read all logs and keep what they have in common.
@@ -88,9 +112,9 @@ class Replay:
             AdammsError: a file that cannot be read, or logs that have no task or example in common.
         """
         said: list[str] = []
-        logs = {_candidate(key): self._read(value, said) for key, value in self.logs.items()}
+        logs = {_candidate(key): self._read(value, said) for key, value in self.places.items()}
         logs = {candidate: logs[candidate] for candidate in self.candidates}
-        if all(isinstance(place, str) and Path(place).is_file() for place in self.logs.values()):
+        if all(isinstance(place, str) and Path(place).is_file() for place in self.places.values()):
             # One file for every alpha is one task, whatever the files are called.
             names = {task for own in logs.values() for task in own}
             if len(names) > 1:
@@ -120,7 +144,20 @@ class Replay:
                 for key, record in own.items():
                     text = record.filtered if filtered else record.raw
                     answers[candidate][f"{task}/{key}"] = Answer(record.letter if lettered else text)
-        return Replayed(answers, tasks, [*notes, *dict.fromkeys(said)], doubts)
+        notes += dict.fromkeys(said)
+        files = {candidate: {task: own[task].file for task in everywhere} for candidate, own in logs.items()}
+        return Replayed(answers, tasks, notes, doubts, files, self._read_others(everywhere, notes))
+
+    def _read_others(self, tasks: Sequence[str], notes: list[str]) -> dict[str, dict[str, Path]]:
+        """Name -> task -> log of the other models; `notes` gains a sentence for each."""
+        found = {}
+        for name, place in self.other_places.items():
+            logs = self._read(place, [])
+            found[name] = {task: logs[task].file for task in tasks if task in logs}
+            lacks = [task for task in tasks if task not in logs]
+            without = f", without {', '.join(lacks)}" if lacks else ""
+            notes.append(f"{name}: {place}: another model, which is not searched{without}")
+        return found
 
     def _read(self, place: str | Mapping[str, str], said: list[str]) -> dict[str, Log]:
         """Task -> log, of one alpha; what there is to say of the files is added to `said`."""

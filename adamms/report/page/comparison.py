@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, Candidate, short
-from adamms.report import comparison_tables, comparison_verdicts, words
+from adamms.report import comparison_tables, comparison_verdicts, published, words
 from adamms.report.comparison import Comparison
 from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
@@ -41,8 +41,10 @@ def page(comparison: Comparison) -> str:
         axis = run.found.axis
         axes.setdefault(axis, []).append(place) if axis is not None else apart.append(name)
     overview = comparison_tables.overview(comparison, wide=True)
+    beside = published.beside(comparison)
     context = {
         "title": _title(comparison),
+        "published": beside and published.table(beside, wide=True),
         "folder": str(comparison.folder),
         "verdicts": comparison_verdicts.verdicts(comparison),
         "intervals": [

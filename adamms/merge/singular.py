@@ -1,4 +1,4 @@
-"""Singular value decompositions in float64, with a result that is determined.
+"""Methods that decompose matrices, and singular values in float64 with a result that is determined.
 
 Singular vectors of a value that is zero are arbitrary, so they are left out here. The signs of the others
 are arbitrary too, but cancel in the products that the methods form. Knows nothing of formulas.
@@ -7,6 +7,8 @@ A decomposition of an m x n matrix takes about 8 * (2 m n + 3 min(m, n)^2 + max(
 besides the matrix, and a time of about 20 * m * n * min(m, n) operations.
 """
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +16,8 @@ import torch
 from adamms.architectures.roles import VOCABULARY_ROLES
 from adamms.checkpoint.finite import finite
 from adamms.errors import AdammsError
-from adamms.merge.method import Chunk
+from adamms.merge.election import weighted_sum
+from adamms.merge.method import Chunk, Method
 
 # The rows of embeddings and heads are tokens; they do not map the inputs of a layer.
 VOCABULARY = tuple(f"{role}." for role in VOCABULARY_ROLES)
@@ -42,6 +45,28 @@ def is_decomposed(chunk: Chunk, vocabulary_rows: int, method: str) -> bool:
     if not finite(chunk.base()):
         raise AdammsError(f"merge={method}: the ancestor's {chunk.slot} has infinite or NaN values")
     return True
+
+
+class MatrixMethod(Method):
+    """ancestor + scaling * a formula of the task vectors of a matrix; of all other tensors, of their sum.
+
+    Attributes:
+        scaling: what the merged task vector is multiplied with.
+        vocabulary_rows: see `is_decomposed`.
+    """
+
+    scaling: float
+    vocabulary_rows: int
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
+        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
+        merged = self.of_matrices(vectors, shares) if decomposed else weighted_sum(vectors, shares)
+        return merged.mul_(self.scaling).add_(chunk.base())
+
+    @abstractmethod
+    def of_matrices(self, vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+        """The merged task vector (rows, columns) of task vectors of models with a share; overwrites them."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ Memory: the whole tensor in float64, about 8 * (N + 7) * rows * columns bytes at
 per tensor.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,12 +30,11 @@ import torch
 from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import decompose, is_decomposed
+from adamms.merge.singular import MatrixMethod, decompose
 
 
 @dataclass(frozen=True)
-class IsoC(Method):
+class IsoC(MatrixMethod):
     """Task arithmetic with a flat spectrum.
 
     Args:
@@ -50,12 +50,7 @@ class IsoC(Method):
     # Also at alpha 0, the target's singular values are made equal.
     neutral: ClassVar[tuple[str, ...] | None] = None
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
-        merged = weighted_sum(chunk.sharing_vectors(), chunk.positive_shares)
-        if decomposed:
-            found = decompose(merged)
-            merged = found.left @ found.right
-            if len(found.values):
-                merged.mul_(found.values.mean())
-        return merged.mul_(self.scaling).add_(chunk.base())
+    def of_matrices(self, vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+        found = decompose(weighted_sum(vectors, shares))
+        merged = found.left @ found.right
+        return merged.mul_(found.values.mean()) if len(found.values) else merged

@@ -31,13 +31,11 @@ import torch
 from annotated_types import Gt, Le
 from pydantic import FiniteFloat, PositiveInt
 
-from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import decompose, is_decomposed, orthogonalised
+from adamms.merge.singular import MatrixMethod, decompose, orthogonalised
 
 
 @dataclass(frozen=True)
-class Tsv(Method):
+class Tsv(MatrixMethod):
     """Merge of low-rank parts that do not interfere.
 
     Args:
@@ -58,14 +56,8 @@ class Tsv(Method):
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         return self.rank in (None, 1) and self.scaling == 1 and not any(coefficients.values())
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
-        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
-        if decomposed:
-            merged = self.decorrelated([tau.mul_(shares[model]) for model, tau in vectors.items()])
-        else:
-            merged = weighted_sum(vectors, shares)
-        return merged.mul_(self.scaling).add_(chunk.base())
+    def of_matrices(self, vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
+        return self.decorrelated([tau.mul_(shares[model]) for model, tau in vectors.items()])
 
     def decorrelated(self, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
         """The product of the orthogonalised singular vectors: (rows, columns)."""

@@ -46,8 +46,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import decompose, is_decomposed
+from adamms.merge.singular import MatrixMethod, decompose
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
@@ -62,7 +61,7 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wudi(Method):
+class Wudi(MatrixMethod):
     """Minimal interference between task vectors.
 
     Args:
@@ -94,17 +93,11 @@ class Wudi(Method):
         exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1
         return exact and not any(coefficients.values())
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        decomposed = is_decomposed(chunk, self.vocabulary_rows, self.name)
-        vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
+    def of_matrices(self, vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
         moved = [model for model, tau in vectors.items() if tau.count_nonzero()]
-        if decomposed and moved:
-            merged = self.least_interference(
-                [vectors[model] for model in moved], [shares[model] for model in moved]
-            )
-        else:
-            merged = weighted_sum(vectors, shares)
-        return merged.mul_(self.scaling).add_(chunk.base())
+        if not moved:
+            return weighted_sum(vectors, shares)
+        return self.least_interference([vectors[m] for m in moved], [shares[m] for m in moved])
 
     def least_interference(self, vectors: Sequence[torch.Tensor], shares: Sequence[float]) -> torch.Tensor:
         """tau* of task vectors that are not zero: (rows, columns)."""

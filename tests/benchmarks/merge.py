@@ -49,7 +49,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # `make bench` puts it there.
 MERGEKIT = Path(sys.prefix) / "mergekit/bin/python"
 MEMORY = Path("/dev/shm")
-PER_MATRIX = ("tsv", "iso_c", "wudi")
+PER_MATRIX = ("tsv", "iso_c", "wudi", "wudi2", "swudi", "aswudi")
 WITHOUT_ANCESTOR = ("linear", "slerp", "karcher", "nuslerp", "multislerp", "arcee_fusion")
 
 STATE_DICT_MERGE = """

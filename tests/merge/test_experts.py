@@ -82,7 +82,7 @@ def test_only_the_wanted_experts_are_merged(folders: dict[tuple[str, str], Path]
 def test_every_method_merges_an_expert_alike_in_every_layout(
     folders: dict[tuple[str, str], Path], method: str
 ) -> None:
-    settings = {"ties": {"scope": "tensor"}}.get(method, {})
+    settings = {"ties": {"scope": "tensor"}, "wudi2": {"steps": 3}}.get(method, {})
     made = configured(f"merge/{method}", **settings)
     expected = weights(recipe(folders, made, "per_expert", "per_expert", "per_expert"))
     for layouts in (("fused", "per_expert", "transposed"), ("transposed", "fused", "per_expert")):

@@ -14,6 +14,7 @@ from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError
 from adamms.merge.catalogue import known_methods
 from adamms.merge.device import Computed
+from adamms.merge.singular import MatrixMethod
 from adamms.merge.sources import MAPPED_FILES
 
 NORM, GATE, UP = (
@@ -23,7 +24,7 @@ NORM, GATE, UP = (
 )
 NAN, INF = float("nan"), float("inf")
 # They decompose matrices, of which GATE is one.
-DECOMPOSES = ("iso_c", "tsv", "wudi")
+DECOMPOSES = [method.name for method in known_methods() if issubclass(method, MatrixMethod)]
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import torch
 from configured import configured
 
 from adamms.errors import AdammsError
+from adamms.merge.catalogue import known_methods
 from adamms.merge.method import Chunk, Method
-from adamms.merge.singular import decompose, orthogonalised
+from adamms.merge.singular import MatrixMethod, decompose, orthogonalised
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3, 5])
@@ -31,7 +32,8 @@ def test_signs_of_columns_stay_where_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "method", [configured("merge/tsv"), configured("merge/iso_c"), configured("merge/wudi")]
+    "method",
+    [configured(f"merge/{method.name}") for method in known_methods() if issubclass(method, MatrixMethod)],
 )
 @pytest.mark.parametrize("operand", ["target", "a", "ancestor"])
 def test_a_matrix_with_nan_is_refused_by_name(method: Method, operand: str) -> None:

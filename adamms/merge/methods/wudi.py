@@ -39,25 +39,18 @@ bytes at the peak, plus N * 8 * columns * r for the basis; on one thread per ten
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import FiniteFloat, PositiveInt
 
 from adamms.merge.election import weighted_sum
+from adamms.merge.interference import Interference, Term
 from adamms.merge.singular import MatrixMethod, decompose
 
 # Of SGD and Adam; Adam's second decay rate, and its guard against division by zero: its paper's defaults.
 MOMENTUM, VARIANCE, GUARD = 0.9, 0.999, 1e-8
-
-
-class Term(NamedTuple):
-    """One term of the sum, of a model that is not the ancestor itself: c_m * |(tau - target) D^T|^2."""
-
-    target: torch.Tensor
-    direction: torch.Tensor
-    scale: float
 
 
 @dataclass(frozen=True)
@@ -90,8 +83,9 @@ class Wudi(MatrixMethod):
     formula: ClassVar[str] = "ancestor + scaling * argmin sum(w * |(tau - tau_m) tau_m^T|^2 / |tau_m|^2)"
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
-        exact = self.variant == "wudi" and self.solver == "exact" and self.scaling == 1
-        return exact and not any(coefficients.values())
+        # Of one model target_m is tau_m, where descent begins and ends; an adapter's is its leading part.
+        at_start = self.variant != "optmerge_adapters" and self.scaling == 1
+        return at_start and not any(coefficients.values())
 
     def of_matrices(self, vectors: Mapping[str, torch.Tensor], shares: Mapping[str, float]) -> torch.Tensor:
         moved = [model for model, tau in vectors.items() if tau.count_nonzero()]
@@ -115,29 +109,11 @@ class Wudi(MatrixMethod):
                 direction = found.right * found.values[:, None]  # as a factor it measures like U S V
             terms.append(Term(target, direction, len(vectors) * share / float(tau.norm()) ** self.power))
         start = mean * len(vectors) if self.start == "sum" else mean
-        return self._solve(start, terms) if self.solver == "exact" else self._descend(start, terms)
-
-    def _solve(self, start: torch.Tensor, terms: Sequence[Term]) -> torch.Tensor:
-        """The minimum that is nearest to `start`."""
-        rows = sum(len(term.direction) for term in terms)
-        columns = start.shape[1]
-        basis = None
-        if rows < columns:
-            basis = torch.linalg.qr(torch.cat([term.direction for term in terms]).T).Q
-            terms = [term._replace(direction=term.direction @ basis) for term in terms]
-        squares = torch.zeros(min(rows, columns), min(rows, columns), dtype=start.dtype, device=start.device)
-        residual = torch.zeros(len(start), len(squares), dtype=start.dtype, device=start.device)
-        for target, direction, scale in terms:
-            away = target - start
-            within = away if basis is None else away @ basis
-            square = direction.T @ direction * scale
-            squares.add_(square)
-            residual.add_(within @ square)
-        values, vectors = torch.linalg.eigh(squares)
-        kept = values > self.least * values.max()
-        vectors = vectors[:, kept]
-        step = (residual @ vectors / values[kept]) @ vectors.T
-        return start + (step if basis is None else step @ basis.T)
+        if self.solver != "exact":
+            return self._descend(start, terms)
+        interference = Interference.of(start, terms)
+        kept = interference.above(self.least)
+        return interference.changed(kept, interference.values[kept])
 
     def _descend(self, start: torch.Tensor, terms: Sequence[Term]) -> torch.Tensor:
         """Adam or SGD from `start`."""

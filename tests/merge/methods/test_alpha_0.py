@@ -16,7 +16,7 @@ OPTIONS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
 def documented() -> list[list[str]]:
     """Three lists of methods: always, where the density is 1, never."""
     (text,) = re.findall(r"At alpha = 0 .*?, whose", (ROOT / "docs/methods.md").read_text(), re.DOTALL)
-    names = [re.findall(r"`([a-z_]+)`", part) for part in text.split("; ")]
+    names = [re.findall(r"`([a-z0-9_]+)`", part) for part in text.split("; ")]
     assert sorted(name for part in names for name in part) == OPTIONS
     return names
 

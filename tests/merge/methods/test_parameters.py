@@ -22,6 +22,7 @@ ACCEPTED: dict[str, list[Any]] = {
     "power": [1, 2],
     "least": [0, 1e-12],
     "vocabulary_rows": [1],
+    "time": [None, 0.5, 300],
     "seed": [0, 7],
     "combine": ["sum", "mean"],
 }
@@ -38,6 +39,7 @@ REFUSED: dict[str, list[Any]] = {
     "power": [0, 3],
     "least": [-0.1, 1],
     "vocabulary_rows": [0],
+    "time": [0, -1.0, "long"],
     "seed": [0.5, None],
     "combine": ["max"],
     "scope": ["tensors"],

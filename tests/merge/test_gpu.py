@@ -19,6 +19,7 @@ from adamms.merge.device import Computed, check_device
 from adamms.merge.exactness import divide_
 from adamms.merge.method import Method, Survey
 from adamms.merge.methods.linear import Linear
+from adamms.merge.methods.nuslerp import NuSlerp
 from adamms.merge.methods.slerp import Slerp
 from adamms.merge.randomness import random_bits, random_bits_on, uniform
 from adamms.merge.recipe import Recipe
@@ -45,6 +46,9 @@ METHODS: list[Method] = [
     configured("merge/sce", combine="sum"),
     configured("merge/model_stock"),
     configured("merge/model_stock", per="row"),
+    configured("merge/nuslerp"),
+    configured("merge/nuslerp_task"),
+    configured("merge/multislerp"),
     configured("merge/multislerp_task"),
     configured("merge/arcee_fusion"),
 ]
@@ -72,7 +76,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Method], Recipe
     base = tiny.write_model(folder / "ancestor", ancestor)
 
     def recipe(method: Method) -> Recipe:
-        donors = {"a": folders["a"]} if isinstance(method, Slerp) else folders
+        donors = {"a": folders["a"]} if isinstance(method, Slerp | NuSlerp) else folders
         return merging.make(method, own, donors, base, dict(zip(donors, (0.3, 0.25), strict=False)))
 
     return recipe

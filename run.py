@@ -4,7 +4,7 @@ python run.py                                   the demo: map, search, merge, ev
 python run.py mode=plan model=custom model.target.path=A model.donors.a.path=B
 """
 
-from adamms.app.command import main
+from adamms.__main__ import main
 
 if __name__ == "__main__":
     main()

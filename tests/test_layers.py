@@ -78,7 +78,7 @@ HEAVY = (
     "uvicorn",
 )
 # Only these see Hydra's configuration; they may import everything, and nothing imports them but each other.
-TOP = {"app"}
+TOP = {"app", "__main__"}
 
 
 def module(file: Path) -> str:

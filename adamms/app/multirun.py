@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -80,7 +81,7 @@ class JobRecord(Callback):
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         self._started = time.monotonic()
-        _record(config, {"state": "unfinished"})
+        _record(config, config.hydra, {"state": "unfinished"})
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         ended: dict[str, Any] = {"state": "done"}
@@ -90,7 +91,12 @@ class JobRecord(Callback):
             ended = {"state": "failed", "error": explained or f"{type(error).__name__}: {error}"}
             if explained is not None:
                 job_return.__class__ = ExplainedReturn
-        _record(config, ended | {"seconds": round(time.monotonic() - self._started, 1)})
+        _record(config, config.hydra, ended | {"seconds": round(time.monotonic() - self._started, 1)})
+
+
+def record_interrupt(config: DictConfig) -> None:
+    """Write that the running job was stopped by Ctrl-C, of which Hydra does not tell its callbacks."""
+    _record(config, HydraConfig.get(), {"state": "failed", "error": "interrupted"})
 
 
 def _warn_of_one_output(overrides: Sequence[str]) -> None:
@@ -106,9 +112,8 @@ def _warn_of_one_output(overrides: Sequence[str]) -> None:
         )
 
 
-def _record(config: DictConfig, how: dict[str, Any]) -> None:
+def _record(config: DictConfig, hydra: Any, how: dict[str, Any]) -> None:
     """Write what the job is, and how it went; outside multiruns nothing."""
-    hydra = config.hydra
     if hydra.mode != RunMode.MULTIRUN:
         return
     from adamms.report.run_folders import RECORD

@@ -4,6 +4,7 @@ Knows which names they have, not what they are used for.
 """
 
 import ast
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
@@ -17,8 +18,11 @@ Table = Mapping[str, Any]
 def auto_tables(*names: str) -> list[Table]:
     """The tables that `transformers.models.auto.modeling_auto` calls so, in this order.
 
-    One that is written down there in another way than as a list of pairs is imported.
+    One that is written down there in another way than as a list of pairs is imported. So are all, once
+    something else has imported them: then that costs nothing.
     """
+    if "transformers.models.auto.modeling_auto" in sys.modules:
+        return [_imported(name) for name in names]
     found: dict[str, Table] = {}
     spec = find_spec("transformers")  # finds it, and does not import it
     for place in [] if spec is None else spec.submodule_search_locations or []:

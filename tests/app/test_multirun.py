@@ -10,6 +10,7 @@ from command import CONF, ROOT, pair, write_jsonl
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from adamms.app.modes import common
 from adamms.app.multirun import JobRecord, compared
 
 SMALL = [
@@ -218,6 +219,23 @@ def test_ctrl_c_says_how_to_compare_later(
     with compared():
         pass  # of the interrupted one nothing is left
     assert capsys.readouterr().out == ""
+
+
+def test_a_job_that_ctrl_c_stops_says_so(
+    run, talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(run: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(common, "start", stopped)
+    done = run(
+        "-m", "mode=merge", "merge.alpha=0.2,0.4", *pair(talkative), f"hydra.sweep.dir={tmp_path}/sweep"
+    )
+    assert (done.status, done.err) == (1, "")
+    assert f" mode=compare mode.folder={tmp_path}/sweep" in done.out
+    record = json.loads((tmp_path / "sweep/0/job.json").read_text())
+    assert (record["state"], record["error"]) == ("failed", "interrupted")
+    assert not (tmp_path / "sweep/1").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import runpy
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ def run(
             runpy.run_path(str(ROOT / "run.py"), run_name="__main__")
         except SystemExit as leave:
             status = leave.code if isinstance(leave.code, int) else 1
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # which an interrupted run leaves alone
         captured = capfd.readouterr()
         return Outcome(status, captured.out, captured.err)
 

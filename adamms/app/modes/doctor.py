@@ -61,7 +61,8 @@ def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield environment.merging()
     yield from environment.gpus()
     if environment.has_vllm():
-        yield environment.vllm()
+        used = any(extra == "vllm" for *_, extra in _asking(run))
+        yield environment.vllm() if used else environment.untried_vllm()
     yield environment.wandb()
     yield environment.hub()
     yield environment.slurm()

@@ -55,15 +55,13 @@ def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) 
         context: what the template knows by name.
         scripts: names of files beside this module.
     """
-    environment = templates(FILES)
-    environment.filters["data"] = _data
     style = _asset("style.css")
     code = [_asset(name) for name in scripts]
     hashes = " ".join(map(_hash, code))
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {hashes}"
     policy += "; base-uri 'none'; form-action 'none'"
     parts = {"policy": policy, "style": Markup(style), "scripts": [Markup(text) for text in code]}
-    return environment.get_template(template).render(parts, **context)
+    return _PAGES.get_template(template).render(parts, **context)
 
 
 def _asset(name: str) -> str:
@@ -80,3 +78,7 @@ def _data(value: Any) -> Markup:
     for letter in "<>&'":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
+
+
+_PAGES = templates(FILES)
+_PAGES.filters["data"] = _data

@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What is imported is compiled then; compiling all of torch and transformers takes longer than the demo's search.
 PIP := $(BIN)/python -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 # What the tests need beside the demo.
 READY_TEST := $(VENV)/.ready-test
 # The tests run the real vLLM, 3.5 GB with what it needs; the demo does without.
@@ -34,7 +35,7 @@ demo: $(READY)
 	$(BIN)/python run.py
 
 test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) lint
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY_TEST)
 	$(BIN)/ruff check .

@@ -19,13 +19,25 @@ settings.load_profile("adamms")
 pytest_plugins = ("miniature", "command", "fake_hub")
 
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores: one thread each, and what they start
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many as cores, and one: a thread each, and what they start
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than processors, up to four: tests wait for jobs and pages, too."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
+# What takes long begins first: several workers, which take file after file, then end at about the same time.
+FIRST = ("vllm", "slurm", "lmms", "browser", "long")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without a GPU the tests that need one are left out, counted as deselected: nothing installs a GPU."""
+    early = {item.path for item in items if any(item.get_closest_marker(mark) for mark in FIRST)}
+    items.sort(key=lambda item: item.path not in early)
     if torch.cuda.is_available():
         return
     left_out = [item for item in items if item.get_closest_marker("cuda") is not None]

@@ -1,9 +1,11 @@
 """Every YAML in conf/ composes, every `_target_` exists and takes the values it is given."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
+import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, open_dict
@@ -11,26 +13,48 @@ from omegaconf import DictConfig, open_dict
 from adamms.app.settings import read
 from adamms.architectures.spec import known_architectures
 
+pytestmark = pytest.mark.long
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
-OPTIONS = sorted(
-    str(file.relative_to(CONF).with_suffix("")) for file in CONF.rglob("*.yaml") if file.parent != CONF
-)
+GROUPS = {
+    str(folder.relative_to(CONF)): sorted(file.stem for file in folder.glob("*.yaml"))
+    for folder in CONF.rglob("*")
+    if folder.is_dir() and any(folder.glob("*.yaml"))
+}
+# These set others, so that each of their options is composed alone; of the rest one of each at a time.
+ALONE = ("experiment", "mode", "model", "search", "tune")
 
 
-def compose_option(option: str) -> DictConfig:
-    group, _, name = option.rpartition("/")
-    places = {"checkpoint": "+checkpoint@published", "hydra/usage": "hydra/usage@hydra.help"}
-    override = f"{places.get(group, group)}={name}"
+def compose_options(*overrides: str) -> DictConfig:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose("config", overrides=[override, "output=out", "cache=cache"])
+        return compose("config", overrides=[*overrides, "output=out", "cache=cache"])
 
 
-def test_every_option_composes_and_is_read() -> None:
-    """Whatever it describes is built. search=coefficients needs rules: see test_settings."""
-    for option in OPTIONS:
-        if option == "search/coefficients":
-            continue
-        config = compose_option(option)
+def combinations() -> Iterator[list[str]]:
+    """Overrides in which every option of every group occurs."""
+    yield [f"+checkpoint@published.{name}={name}" for name in GROUPS["checkpoint"]]
+    for group in ALONE[1:]:
+        # search=coefficients needs rules: see test_settings
+        yield from ([f"{group}={name}"] for name in GROUPS[group] if name != "coefficients")
+    places = {"hydra/usage": "hydra/usage@hydra.help"}
+    together = {group: names for group, names in GROUPS.items() if group not in ("checkpoint", *ALONE)}
+    for number in range(max(map(len, together.values()))):
+        yield [
+            f"{places.get(group, group)}={names[number % len(names)]}" for group, names in together.items()
+        ]
+
+
+@pytest.fixture(scope="module")
+def experiments() -> dict[str, DictConfig]:
+    return {name: compose_options(f"experiment={name}") for name in GROUPS["experiment"]}
+
+
+def test_every_option_composes_and_is_read(experiments: dict[str, DictConfig]) -> None:
+    """Whatever it describes is built."""
+    for config in experiments.values():
+        read(config)
+    for overrides in combinations():
+        config = compose_options(*overrides)
         with open_dict(config):
             config.pop("published", None)
         read(config)
@@ -55,7 +79,7 @@ def test_the_papers_benchmarks_are_asked_as_lmms_eval_asks_them(tmp_path: Path) 
         {"task": "seedbench", "question": "Which?", "options": ["a", "b", "c", "d"]},
     ]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = compose_option("data/benchmarks")
+    config = compose_options("data=benchmarks")
     assert set(config.data.prompts) | set(config.data.choice_prompts) == {
         *("mmmu", "mme", "seedbench", "ocrbench", "textvqa", "okvqa", "gqa", "vizwiz")
     }
@@ -72,24 +96,31 @@ def test_the_papers_benchmarks_are_asked_as_lmms_eval_asks_them(tmp_path: Path) 
     ]
 
 
-def test_experiments_say_what_they_are_made_of() -> None:
+def test_experiments_say_what_they_are_made_of(experiments: dict[str, DictConfig]) -> None:
     """Reasoners have room to think; donors, layers and engines are those of each file."""
-    found = {option: compose_option(option) for option in OPTIONS if option.startswith("experiment/")}
-    reasoners = {name: c for name, c in found.items() if name.startswith("experiment/reason")}
+    reasoners = {name: c for name, c in experiments.items() if name.startswith("reason")}
     assert len(reasoners) > 5
     for config in reasoners.values():
         assert config.engine.max_new_tokens == 4096
-    late = {name: tuple(c.mapper.layers) for name, c in found.items() if "/late_" in name and c.mapper.layers}
-    assert late == {"experiment/late_llava": (20, 31), "experiment/late_qwen2_5_vl": (18, 27)}
-    assert found["experiment/reason_qwen3_vl_4b"].model.donors.qwen3.path == "Qwen/Qwen3-4B-Thinking-2507"
-    assert found["experiment/code_qwen3_vl_30b"].engine.tensor_parallel_size == 2
+    late = {
+        name: tuple(c.mapper.layers)
+        for name, c in experiments.items()
+        if name.startswith("late_") and c.mapper.layers
+    }
+    assert late == {"late_llava": (20, 31), "late_qwen2_5_vl": (18, 27)}
+    assert experiments["reason_qwen3_vl_4b"].model.donors.qwen3.path == "Qwen/Qwen3-4B-Thinking-2507"
+    assert experiments["code_qwen3_vl_30b"].engine.tensor_parallel_size == 2
 
 
 def test_the_demo_is_the_default_and_its_grid_is_its_own() -> None:
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        demo = compose("config", overrides=["output=out", "cache=cache"])
-        custom = compose("config", overrides=["output=out", "cache=cache", "model=custom"])
+    demo, custom = compose_options(), compose_options("model=custom")
     assert demo.mode.name == "search"
     assert list(demo.search.grid) == [i / 10 for i in range(11)]
     assert list(custom.search.grid) == [i / 10 for i in range(7)]  # the paper's
     assert not custom.evaluate.control
+
+
+def test_hydras_own_mode_is_in_no_option() -> None:
+    """`adamms` does not look it up (adamms/app/command.py)."""
+    for file in CONF.rglob("*.yaml"):
+        assert "mode" not in ((yaml.safe_load(file.read_text()) or {}).get("hydra") or {}), file

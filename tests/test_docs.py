@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import pytest
 import test_layers
 import test_sweeps
 import tiny
@@ -23,6 +24,8 @@ from safetensors.torch import load_file
 from adamms.app.merges import check_merge
 from adamms.app.settings import read
 from adamms.engines.logs.replay import Replay
+
+pytestmark = pytest.mark.long
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps/README.md"]
 CONF = ROOT / "conf"

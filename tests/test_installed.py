@@ -16,6 +16,8 @@ from command import CONF, ROOT, STRANGERS, pair, write_jsonl
 from exploring import serving
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.long
+
 # The dependencies are those of this environment; of its packages only adamms, from the checkout, is hidden.
 SHARED = """import site, sys; site.addsitedir({!r}); \
 sys.meta_path[:] = [f for f in sys.meta_path if not f.__module__.startswith("__editable__")]

@@ -24,6 +24,8 @@ from adamms.mapping.specs.model import Model, describe
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
+pytestmark = pytest.mark.long
+
 LAYERS = ["q_proj", "v_proj", "up_proj", "down_proj"]
 
 

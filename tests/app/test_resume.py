@@ -16,6 +16,8 @@ from slow_engine import noted, processes
 
 from adamms.errors import AdammsError
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[2]
 GRID = (0.0, 0.2, 0.4, 0.6)
 PER_TASK, TASKS, BATCH = 3, 8, 4
@@ -70,13 +72,13 @@ def undisturbed(run: Callable[..., Path], tmp_path_factory: pytest.TempPathFacto
     return selection(work, "out")
 
 
-def test_killed_at_twenty_moments_it_goes_on_where_it_was(run, undisturbed: bytes, tmp_path: Path) -> None:
+def test_killed_at_eight_moments_it_goes_on_where_it_was(run, undisturbed: bytes, tmp_path: Path) -> None:
     """Each kill hits a search of its own, at a moment anywhere between its first and its last batch."""
     rng = random.Random(0)
     pause = 0.02
     length = pause * ASKED / BATCH
     lost = Counter[int]()
-    for trial in range(20):
+    for trial in range(8):
         work = tmp_path / str(trial)
         work.mkdir()
         before = noted(run(work, "killed", kill_after=rng.uniform(0, length), seconds=pause))
@@ -104,15 +106,15 @@ def noted_everything(
 def test_killed_again_and_again_it_ends_all_the_same(run, undisturbed: bytes, tmp_path: Path) -> None:
     rng = random.Random(1)
     begun: list[tuple[float, str]] = []
-    for attempt in range(5):
+    for attempt in range(3):
         begun += noted(run(tmp_path, f"killed{attempt}", kill_after=rng.uniform(0, 0.09), seconds=0.02))
     begun += noted(run(tmp_path, "out"))
-    assert len(begun) - len(set(begun)) <= 5 * BATCH
+    assert len(begun) - len(set(begun)) <= 3 * BATCH
     assert len(set(begun)) == ASKED
     assert selection(tmp_path, "out") == undisturbed
 
 
-def test_eight_searches_at_once_share_a_store(
+def test_four_searches_at_once_share_a_store(
     run, undisturbed: bytes, talkative: Path, tmp_path: Path
 ) -> None:
     context = processes()
@@ -121,14 +123,14 @@ def test_eight_searches_at_once_share_a_store(
             target=slow_engine.search,
             args=(settings(talkative, tmp_path, f"out{n}"), tmp_path / f"{n}.log", 0.01),
         )
-        for n in range(8)
+        for n in range(4)
     ]
     for job in jobs:
         job.start()
     for job in jobs:
         job.join()
-    assert [job.exitcode for job in jobs] == [0] * 8
-    assert {selection(tmp_path, f"out{n}") for n in range(8)} == {undisturbed}
+    assert [job.exitcode for job in jobs] == [0] * 4
+    assert {selection(tmp_path, f"out{n}") for n in range(4)} == {undisturbed}
     assert noted(run(tmp_path, "later")) == []
 
 

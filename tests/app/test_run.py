@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from adamms.app.messages import explain
 from adamms.search.doubts import MANY_CUT, TOO_FEW
 
+pytestmark = pytest.mark.long
+
 
 class TestPlan:
     def test_writes_the_plan_and_prints_coverage(self, run, talkative: Path, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ from wandb_files import offline_runs, running
 from adamms.app import asker
 from adamms.app.asker import collect
 
+pytestmark = pytest.mark.long
+
 SMALL = [
     "search.grid=[0,0.4,0.8]",
     "engine.max_new_tokens=2",

@@ -202,10 +202,22 @@ def llava_next_mistral() -> Any:
 
 
 def internvl_hf() -> Any:
-    from transformers import InternVLConfig, InternVLForConditionalGeneration, Qwen2Config
+    from transformers import Qwen2Config
+
+    return _internvl_hf(Qwen2Config(**TEXT))
+
+
+def internvl_hf_qwen3() -> Any:
+    from transformers import Qwen3Config
+
+    return _internvl_hf(Qwen3Config(**_WITH_HEAD_DIM))
+
+
+def _internvl_hf(text: Any) -> Any:
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
 
     config = InternVLConfig(
-        text_config=Qwen2Config(**TEXT),
+        text_config=text,
         vision_config=_VISION | {"image_size": [32, 32], "patch_size": [16, 16]},
         image_token_id=1,
         tie_word_embeddings=False,

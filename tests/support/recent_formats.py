@@ -180,9 +180,9 @@ _OPENVLA: Shapes = {
     **linear("projector.fc2", HIDDEN, 8 * WIDTH),
     **linear("projector.fc3", HIDDEN, HIDDEN),
 }
-_QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **TEXT_WITH_HEAD_DIM}
+QWEN3 = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **TEXT_WITH_HEAD_DIM}
 _DEEPSEEK_V3 = DEEPSEEK | {"model_type": "deepseek_v3"}
-_QWEN3_MOE = _QWEN3 | QWEN3_EXPERTS | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
+_QWEN3_MOE = QWEN3 | QWEN3_EXPERTS | {"architectures": ["Qwen3MoeForCausalLM"], "model_type": "qwen3_moe"}
 _MOLMO2_TEXT = TEXT_WITH_HEAD_DIM | {
     **{"model_type": "molmo2_text", "layer_norm_eps": TEXT["rms_norm_eps"], "qkv_bias": False},
     **{"use_qk_norm": True, "qk_norm_type": "qwen3", "norm_after": False, "hidden_act": "silu"},
@@ -206,7 +206,7 @@ keye_vl = RemoteFormat(
     plain,
 )
 ovis_2_5 = RemoteFormat(
-    {"architectures": ["Ovis2_5"], "model_type": "ovis2_5", "llm_config": _QWEN3},
+    {"architectures": ["Ovis2_5"], "model_type": "ovis2_5", "llm_config": QWEN3},
     _OVIS_2_5,
     lambda language: under("llm.", language),
     lambda state: without("llm.", state),
@@ -225,7 +225,7 @@ llava_onevision_2 = RemoteFormat(
     {
         "architectures": ["LlavaOnevision2ForConditionalGeneration"],
         "model_type": "llava_onevision2",
-        "text_config": _QWEN3,
+        "text_config": QWEN3,
     },
     _LLAVA_ONEVISION_2 | _MERGER,
     _in_language_model,

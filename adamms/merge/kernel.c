@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
-int64_t adamms_version(void) { return 1; }
+int64_t adamms_version(void) { return 2; }
 
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
@@ -79,66 +79,108 @@ INLINE uint16_t narrowed_half(float value) {
     return found | (uint16_t)(float_bits(value) >> 31 << 15);
 }
 
+/* Whether any of the bits of 16-bit or 32-bit floats has all bits of the exponent. */
+INLINE int64_t nonfinite16(const uint16_t *bits, int64_t count, uint16_t exponent) {
+    uint16_t found = 0;
+    for (int64_t i = 0; i < count; i++) found |= (bits[i] & exponent) == exponent;
+    return found;
+}
+
+INLINE int64_t nonfinite32(const uint32_t *bits, int64_t count) {
+    uint32_t found = 0;
+    for (int64_t i = 0; i < count; i++) found |= (bits[i] & 0x7f800000) == 0x7f800000;
+    return found;
+}
+
+/* EACH(i, value), a statement, for the values `first` to `first + count` of an operand, in float64; adds to `found`
+   whether any is infinite or NaN. */
+#define FOR_VALUES(from, first, count, found, EACH) \
+    if ((from).dtype == BF16) { \
+        const uint16_t *values = (const uint16_t *)(from).values + (first); \
+        found |= nonfinite16(values, count, 0x7f80); \
+        for (int64_t i = 0; i < (count); i++) EACH(i, (double)float_of((uint32_t)values[i] << 16)); \
+    } else if ((from).dtype == F16) { \
+        const uint16_t *values = (const uint16_t *)(from).values + (first); \
+        found |= nonfinite16(values, count, 0x7c00); \
+        for (int64_t i = 0; i < (count); i++) EACH(i, widened_half(values[i])); \
+    } else if ((from).dtype == F32) { \
+        const float *values = (const float *)(from).values + (first); \
+        found |= nonfinite32((const uint32_t *)(from).values + (first), count); \
+        for (int64_t i = 0; i < (count); i++) EACH(i, (double)values[i]); \
+    } else { \
+        const double *values = (const double *)(from).values + (first); \
+        for (int64_t i = 0; i < (count); i++) { \
+            found |= nonfinite(values[i]); \
+            EACH(i, values[i]); \
+        } \
+    }
+
 /* The values `first` to `first + count` of an operand; whether any is infinite or NaN. */
 INLINE int64_t load(double *restrict to, Operand from, int64_t first, int64_t count) {
     int64_t found = 0;
-    if (from.dtype == BF16) {
-        const uint16_t *values = (const uint16_t *)from.values + first;
-        for (int64_t i = 0; i < count; i++) to[i] = float_of((uint32_t)values[i] << 16);
-    } else if (from.dtype == F16) {
-        const uint16_t *values = (const uint16_t *)from.values + first;
-        for (int64_t i = 0; i < count; i++) to[i] = widened_half(values[i]);
-    } else if (from.dtype == F32) {
-        const float *values = (const float *)from.values + first;
-        for (int64_t i = 0; i < count; i++) to[i] = values[i];
+#define KEEP(i, value) to[i] = (value)
+    FOR_VALUES(from, first, count, found, KEEP)
+#undef KEEP
+    return found;
+}
+
+/* The same, times their weight, added to `total`; with `begin` instead of what is there. */
+INLINE int64_t load_weighted(
+    double *restrict total, Operand from, double weight, int begin, int64_t first, int64_t count
+) {
+    int64_t found = 0;
+#define BEGIN(i, value) total[i] = (value) * weight
+#define ADD(i, value) total[i] += (value) * weight
+    if (begin) {
+        FOR_VALUES(from, first, count, found, BEGIN)
     } else {
-        memcpy(to, (const double *)from.values + first, count * sizeof(double));
+        FOR_VALUES(from, first, count, found, ADD)
     }
-    for (int64_t i = 0; i < count; i++) found |= nonfinite(to[i]);
+#undef BEGIN
+#undef ADD
     return found;
 }
 
 /* The values in their final dtype, at `first` of the result; whether any is infinite or NaN there.
-   As torch does, by way of float32. */
+   As torch does, by way of float32. A NaN that arithmetic makes stays one in fewer bits. */
 INLINE int64_t store(void *to, int dtype, int64_t first, const double *restrict values, int64_t count) {
     int64_t found = 0;
     if (dtype == BF16) {
-        uint16_t *narrow = (uint16_t *)to + first;
+        uint16_t *restrict narrow = (uint16_t *)to + first;
         for (int64_t i = 0; i < count; i++) {
             uint32_t bits = float_bits((float)values[i]);
-            uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-            found |= (rounded & 0x7f80) == 0x7f80 || (bits & 0x7f800000) == 0x7f800000;
-            narrow[i] = (uint16_t)rounded;
+            narrow[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
         }
-    } else if (dtype == F16) {
-        uint16_t *narrow = (uint16_t *)to + first;
+        return nonfinite16(narrow, count, 0x7f80);
+    }
+    if (dtype == F16) {
+        uint16_t *restrict narrow = (uint16_t *)to + first;
         for (int64_t i = 0; i < count; i++) {
             float value = (float)values[i];
-            uint16_t rounded = narrowed_half(value);
-            found |= (rounded & 0x7c00) == 0x7c00 || (float_bits(value) & 0x7f800000) == 0x7f800000;
-            narrow[i] = rounded;
+            narrow[i] = narrowed_half(value);
+            found |= (float_bits(value) & 0x7f800000) == 0x7f800000;
         }
-    } else if (dtype == F32) {
-        float *narrow = (float *)to + first;
-        for (int64_t i = 0; i < count; i++) {
-            narrow[i] = (float)values[i];
-            found |= (float_bits(narrow[i]) & 0x7f800000) == 0x7f800000;
-        }
-    } else {
-        memcpy((double *)to + first, values, count * sizeof(double));
-        for (int64_t i = 0; i < count; i++) found |= nonfinite(values[i]);
+        return found | nonfinite16(narrow, count, 0x7c00);
     }
+    if (dtype == F32) {
+        float *restrict narrow = (float *)to + first;
+        for (int64_t i = 0; i < count; i++) narrow[i] = (float)values[i];
+        return nonfinite32((const uint32_t *)narrow, count);
+    }
+    memcpy((double *)to + first, values, count * sizeof(double));
+    for (int64_t i = 0; i < count; i++) found |= nonfinite(values[i]);
     return found;
 }
 
 /* A model's values minus the base's, those up to `least` in magnitude set to zero; whether any was infinite or
-   NaN. Without a base (NULL) the values themselves. */
+   NaN. */
 INLINE int64_t load_vector(
     double *restrict to, Operand from, const double *restrict base, double least, int64_t first, int64_t count
 ) {
-    int64_t found = load(to, from, first, count);
-    if (base)
-        for (int64_t i = 0; i < count; i++) to[i] -= base[i];
+    int64_t found = 0;
+#define SUBTRACT(i, value) to[i] = (value) - base[i]
+    FOR_VALUES(from, first, count, found, SUBTRACT)
+#undef SUBTRACT
     if (least >= 0)
         for (int64_t i = 0; i < count; i++) to[i] = to[i] >= -least && to[i] <= least ? 0.0 : to[i];
     return found;
@@ -178,8 +220,8 @@ INLINE void merge_agreeing(
 }
 
 /* The merged values of `count` elements: sum of weight * model; with a base scaling * sum of weight *
-   (model - base) + base. `least` (or NULL) and `election` as above. Returns whether an operand or a result is
-   infinite or NaN: then the result is not to be used. */
+   (model - base) + base. `least` (or NULL) and `election`, of differences from a base only, as above. Returns
+   whether an operand or a result is infinite or NaN: then the result is not to be used. */
 WIDE int64_t adamms_combine(
     int64_t count, void *to, int dtype, const Operand *models, int number, const double *weights,
     const Operand *base, double scaling, const double *least, int election, int majority, int mean
@@ -188,15 +230,19 @@ WIDE int64_t adamms_combine(
     int64_t found = 0;
     for (int64_t first = 0; first < count && !found; first += BLOCK) {
         int64_t part = count - first < BLOCK ? count - first : BLOCK;
-        if (base) found |= load(ancestor, *base, first, part);
-        for (int m = 0; m < number; m++)
-            found |= load_vector(vectors[m], models[m], base ? ancestor : 0, least ? least[m] : -1, first, part);
-        if (election)
-            merge_agreeing(merged, vectors, weights, number, part, election, majority, mean);
-        else
-            weighted_sum(merged, vectors, weights, number, part);
-        if (base)
+        if (!base) {
+            for (int m = 0; m < number; m++)
+                found |= load_weighted(merged, models[m], weights[m], !m, first, part);
+        } else {
+            found |= load(ancestor, *base, first, part);
+            for (int m = 0; m < number; m++)
+                found |= load_vector(vectors[m], models[m], ancestor, least ? least[m] : -1, first, part);
+            if (election)
+                merge_agreeing(merged, vectors, weights, number, part, election, majority, mean);
+            else
+                weighted_sum(merged, vectors, weights, number, part);
             for (int64_t i = 0; i < part; i++) merged[i] = merged[i] * scaling + ancestor[i];
+        }
         found |= store(to, dtype, first, merged, part);
     }
     return found;

@@ -16,7 +16,7 @@ import torch
 
 # As kernel.c numbers them.
 DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
-VERSION = 1
+VERSION = 2
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
 

@@ -21,7 +21,7 @@ from adamms.merge.sources import Sources
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
 # Compiled passes make no such operands, and larger chunks keep the interpreter out of the way.
-COMPILED_CHUNKS = 4
+COMPILED_CHUNKS = 8
 # A GPU needs larger chunks to have work for all its cores.
 GPU_CHUNK_ELEMENTS = 1 << 24
 # Kept tensors are views of the mapped file, in pieces so that progress shows.

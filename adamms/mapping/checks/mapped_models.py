@@ -5,6 +5,7 @@ Reads only the rows that are asked for. Does not know what they are compared for
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
@@ -66,9 +67,10 @@ class MappedModels:
         self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
     ) -> torch.Tensor:
         target = self.target.rows(slot.name)
+        rows_of = cache(checkpoint.rows)  # a file is mapped once, not for every part
 
         def values(value: Expression, part: range) -> torch.Tensor:
-            tensors = {name: checkpoint.rows(name) for name in names_in(value)}
+            tensors = {name: rows_of(name) for name in names_in(value)}
             return evaluate_rows(value, tensors, part.start, part.stop, target)
 
         if not is_stack(slot):

@@ -46,7 +46,7 @@ bench: $(READY_VLLM) $(READY_MERGEKIT)
 	$(BIN)/python tests/benchmarks/plan.py
 	$(BIN)/python tests/benchmarks/coverage.py
 	$(BIN)/python tests/benchmarks/merge.py
-	$(BIN)/python tests/benchmarks/merge.py --mergekit --gb 3.3 --method linear,ties
+	$(BIN)/python tests/benchmarks/against_mergekit.py
 	$(BIN)/python tests/benchmarks/merge.py --methods all --rounds 1
 	$(BIN)/python tests/benchmarks/discover.py
 	$(BIN)/python tests/benchmarks/discover_demo.py --seeds 2

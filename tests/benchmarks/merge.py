@@ -18,12 +18,6 @@ each as a process of its own and all files in the page cache:
 the ancestor. `--methods all` does that for every method but those that decompose or optimise each matrix,
 and compares no others.
 
-    python tests/benchmarks/merge.py --mergekit .venv/mergekit/bin/python --gb 3.3 --method linear,ties
-
-merges two models of one architecture, since mergekit can do no other, with mergekit and with adamms, and
-beside them a target of another architecture, larger by its vision tower, with adamms. `ties` is mergekit's
-algorithm then (trimmed per tensor), and `ties, whole model` the one of AdaMMS' scripts.
-
 Wall is the whole process, interpreter start included; `user` and `system` are the time on all processors, and
 `cpu` their sum, which other processes on the machine disturb less. In a virtual machine the system time of
 writing to memory depends on whether the host has to find that memory first: compare within a round. Peak
@@ -31,7 +25,6 @@ anonymous memory is sampled from /proc every 10 ms; mapped files, which the syst
 """
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -43,11 +36,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from merge_models import Models, heterogeneous, make_target, of_one_architecture
+from merge_models import Models, heterogeneous
 
 ROOT = Path(__file__).resolve().parents[2]
-# `make bench` puts it there.
-MERGEKIT = Path(sys.prefix) / "mergekit/bin/python"
 MEMORY = Path("/dev/shm")
 PER_MATRIX = ("tsv", "iso_c", "wudi", "wudi2", "swudi", "aswudi")
 WITHOUT_ANCESTOR = ("linear", "slerp", "karcher", "nuslerp", "multislerp", "arcee_fusion")
@@ -140,7 +131,14 @@ def anonymous_kib(pid: int) -> int:
     return max([0, *(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))])
 
 
-def adamms(models: Models, method: str, output: Path, mode: str = "merge", first: bool = False) -> Contender:
+def adamms(
+    models: Models,
+    method: str,
+    output: Path,
+    mode: str = "merge",
+    first: bool = False,
+    overrides: Sequence[str] = (),
+) -> Contender:
     """The command line; `first` with an empty cache."""
     needs, cache = method not in WITHOUT_ANCESTOR, models.target.parent / "cache"
     reads = [models.target, models.donor, *([models.ancestor] if needs else [])]
@@ -150,32 +148,10 @@ def adamms(models: Models, method: str, output: Path, mode: str = "merge", first
         *(f"model.target.path={models.target}", f"model.donors.a.path={models.donor}", "merge.alpha=0.3"),
         *([f"model.ancestor.path={models.ancestor}"] if needs else []),
         *(f"output={output}", f"hydra.run.dir={models.target.parent / 'hydra'}", f"cache={cache}"),
+        *overrides,
     ]
     if first:
         command = ["sh", "-c", 'rm -rf "$0" && exec "$@"', str(cache), *command]
-    return Contender(command, reads, models.target_gb, output)
-
-
-def mergekit(python: Path, models: Models, method: str, output: Path) -> Contender:
-    """`mergekit-yaml` on the CPU; it maps safetensors anyhow, and has no tokenizer to copy."""
-    reads = [models.target, models.donor, *([models.ancestor] if method == "ties" else [])]
-    config: dict[str, object] = {
-        "merge_method": method,
-        "models": [
-            {"model": str(models.target), "parameters": {"weight": 0.7, "density": 0.5}},
-            {"model": str(models.donor), "parameters": {"weight": 0.3, "density": 0.5}},
-        ],
-        "dtype": "bfloat16",
-    }
-    if method == "ties":
-        config["base_model"] = str(models.ancestor)
-    else:
-        for model in config["models"]:  # type: ignore[attr-defined]
-            del model["parameters"]["density"]
-    file = output.with_name(f"{method}.yaml")
-    file.write_text(json.dumps(config))
-    options = ["--no-cuda", "--lazy-unpickle", "--no-copy-tokenizer", "--no-write-model-card", "--quiet"]
-    command = [str(python), "-m", "mergekit.scripts.run_yaml", str(file), str(output), *options]
     return Contender(command, reads, models.target_gb, output)
 
 
@@ -254,22 +230,6 @@ def against_plain_ways(folder: Path, gigabytes: float, method: str, rounds: int)
     report(f"merge={method}", contenders, runs, [name for name in contenders if name.startswith("cp")])
 
 
-def against_mergekit(folder: Path, gigabytes: float, method: str, rounds: int, python: Path) -> None:
-    output, needs = folder / "output", method not in WITHOUT_ANCESTOR
-    alike = of_one_architecture(folder / "same", gigabytes, needs)
-    larger = Models(folder / "same" / "target", alike.donor, alike.ancestor)
-    make_target(larger.target, json.loads((alike.target / "config.json").read_text())["num_hidden_layers"])
-    same_work = "ties_mergekit" if method == "ties" else method
-    contenders = {
-        "mergekit": mergekit(python, alike, method, output),
-        "adamms": adamms(alike, same_work, output),
-        "adamms, other target": adamms(larger, same_work, output),
-    }
-    if method == "ties":
-        contenders["adamms, whole model"] = adamms(alike, method, output)
-    report(f"merge={method}", contenders, run_all(contenders, rounds, folder), ("mergekit",))
-
-
 def every_method(folder: Path, gigabytes: float, rounds: int) -> None:
     """Wall and memory of each at the whole and the half size."""
     output = folder / "output"
@@ -296,12 +256,7 @@ def main() -> None:
     )
     parser.add_argument("--method", default="linear", help="of conf/merge; several with commas")
     parser.add_argument("--methods", choices=["all"], help="every method's time and memory instead")
-    parser.add_argument(
-        "--mergekit", type=Path, nargs="?", const=MERGEKIT, help="compare with the mergekit of this python"
-    )
     arguments = parser.parse_args()
-    if arguments.mergekit and not arguments.mergekit.exists():
-        parser.error(f"--mergekit: there is no {arguments.mergekit}; `make bench` makes {MERGEKIT}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -309,11 +264,7 @@ def main() -> None:
             every_method(folder, arguments.gb, arguments.rounds)
             return
         for method in arguments.method.split(","):
-            if arguments.mergekit:
-                python = arguments.mergekit.absolute()
-                against_mergekit(folder, arguments.gb, method, arguments.rounds, python)
-            else:
-                against_plain_ways(folder, arguments.gb, method, arguments.rounds)
+            against_plain_ways(folder, arguments.gb, method, arguments.rounds)
 
 
 if __name__ == "__main__":

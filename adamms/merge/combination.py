@@ -42,7 +42,8 @@ class Combination:
         if self.vectors is None:
             models = chunk.models()
             return weighted_sum({name: models[name] for name in self.weights}, self.weights)
-        vectors = self.vectors(chunk)
+        every = self.vectors(chunk)
+        vectors = {name: every[name] for name in self.weights}
         if self.election is None:
             merged = weighted_sum(vectors, self.weights)
         else:

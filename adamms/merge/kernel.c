@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
-int64_t adamms_version(void) { return 2; }
+int64_t adamms_version(void) { return 3; }
 
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
@@ -309,4 +309,64 @@ WIDE int64_t adamms_collect(
             if (inside[i]) found[number++] = vector[i];
     }
     return number;
+}
+
+/* NumPy adds up to so many numbers in eight sums, and more in two halves. */
+#define LEAF 128
+#define MAX_PAIRS (MAX_MODELS * (MAX_MODELS + 1) / 2)
+
+/* Models, and the base of their vectors or NULL. */
+typedef struct {
+    const Operand *models, *base;
+    int number;
+} Models;
+
+/* The sum of the products of two runs of up to LEAF numbers, in NumPy's order. */
+INLINE double inner(const double *restrict left, const double *restrict right, int64_t count) {
+    double sums[8], total = -0.0;
+    int64_t i = 0;
+    if (count >= 8) {
+        for (int k = 0; k < 8; k++) sums[k] = left[k] * right[k];
+        for (i = 8; i < count - count % 8; i += 8)
+            for (int k = 0; k < 8; k++) sums[k] += left[i + k] * right[i + k];
+        total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
+    }
+    for (; i < count; i++) total += left[i] * right[i];
+    return total;
+}
+
+/* Of up to LEAF elements the inner product of each pair of vectors, also with itself, in `combinations` order;
+   whether a value was infinite or NaN. */
+WIDE int64_t adamms_inner_products(const Models *of, int64_t first, int64_t count, double *products) {
+    double vectors[MAX_MODELS][LEAF], ancestor[LEAF];
+    int64_t found = of->base ? load(ancestor, *of->base, first, count) : 0;
+    for (int m = 0; m < of->number; m++)
+        found |= of->base ? load_vector(vectors[m], of->models[m], ancestor, -1, first, count)
+                          : load(vectors[m], of->models[m], first, count);
+    for (int m = 0; m < of->number; m++)
+        for (int n = m; n < of->number; n++) *products++ = inner(vectors[m], vectors[n], count);
+    return found;
+}
+
+/* The same of any number of elements, added up as NumPy's sum of the products is. */
+static int64_t inner_products(const Models *of, int64_t first, int64_t count, double *products) {
+    if (count <= LEAF) return adamms_inner_products(of, first, count, products);
+    double others[MAX_PAIRS];
+    int64_t half = count / 2;
+    half -= half % 8;
+    int64_t found = inner_products(of, first, half, products);
+    found |= inner_products(of, first + half, count - half, others);
+    for (int pair = 0; pair < of->number * (of->number + 1) / 2; pair++) products[pair] += others[pair];
+    return found;
+}
+
+/* The same of each of `rows` rows of `width` elements: `products` is (rows, pairs). */
+int64_t adamms_products(
+    int64_t rows, int64_t width, const Operand *models, int number, const Operand *base, double *products
+) {
+    const Models of = {models, base, number};
+    int64_t found = 0;
+    for (int64_t row = 0; row < rows && !found; row++)
+        found |= inner_products(&of, row * width, width, products + row * number * (number + 1) / 2);
+    return found;
 }

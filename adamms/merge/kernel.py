@@ -16,7 +16,7 @@ import torch
 
 # As kernel.c numbers them.
 DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
-VERSION = 2
+VERSION = 3
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
 
@@ -37,6 +37,7 @@ def _load() -> ctypes.CDLL | None:
     library.adamms_combine.restype = ctypes.c_int64
     library.adamms_balance.restype = ctypes.c_int64
     library.adamms_collect.restype = ctypes.c_int64
+    library.adamms_products.restype = ctypes.c_int64
     return library
 
 
@@ -111,6 +112,33 @@ def balance(models: Sequence[torch.Tensor], base: torch.Tensor, least: Sequence[
         None if least is None else _doubles(least),
     )
     return found
+
+
+def row_products(models: Sequence[torch.Tensor], base: torch.Tensor | None) -> npt.NDArray[np.float64] | None:
+    """The inner products of each row (of dimension 0) of every two models, also of one with itself.
+
+    Args:
+        models: of one shape.
+        base: what is subtracted from each, if anything.
+
+    Returns:
+        (rows, pairs), the pairs as `combinations_with_replacement` has them, added up in NumPy's order. None
+        if a value or a product is infinite or NaN.
+    """
+    assert LIBRARY is not None, "checked by `fits`"
+    models = [model.contiguous() for model in models]
+    base = None if base is None else base.contiguous()
+    rows, number = len(models[0]), len(models)
+    products = np.empty((rows, number * (number + 1) // 2))
+    failed = LIBRARY.adamms_products(
+        ctypes.c_int64(rows),
+        ctypes.c_int64(models[0].numel() // rows),
+        _operands(models),
+        number,
+        None if base is None else _operands([base]),
+        ctypes.c_void_p(products.ctypes.data),
+    )
+    return None if failed or not np.isfinite(products).all() else products
 
 
 @dataclass(frozen=True)

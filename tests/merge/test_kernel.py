@@ -18,6 +18,7 @@ from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import MajorityVote
 from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
+from adamms.merge.surveys.products import PairProducts
 from adamms.merge.surveys.thresholds import Ranking
 from adamms.merge.task_vectors import TaskVectors
 
@@ -87,6 +88,30 @@ def test_a_combination_has_the_bits_of_torch(chunk: Chunk, combination: Combinat
     else:
         assert found is None
     assert torch.equal(before.target, chunk.target.double())  # nothing is overwritten
+
+
+@given(st.sampled_from([1, 7, 8, 100, 128, 131, 263, 1500]), st.booleans(), st.data())
+def test_the_products_of_rows_have_the_bits_of_numpy(width: int, vectors: bool, data: st.DataObject) -> None:
+    dtypes = st.sampled_from(list(kernel.DTYPES))
+    models = [
+        drawn(data.draw(dtypes), 3 * width, data.draw(st.integers(0, 999)), "like weights").view(3, width)
+        for _ in range(3)
+    ]
+    chunk = Chunk("w", (3, width), 0, models[0], {"a": models[1]}, models[2], {})
+    terms = PairProducts(vectors)
+    found, expected = terms.row_sums(chunk), terms(chunk.exact())
+    assert found is not None
+    assert list(found) == list(expected)
+    for name, products in expected.items():
+        assert np.array_equal(found[name], np.add.reduce(products.numpy(), axis=1))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan"), 1e200])
+def test_of_products_that_are_not_finite_there_are_none(bad: float) -> None:
+    values = torch.ones(2, 300, dtype=torch.float64)
+    chunk = Chunk("w", (2, 300), 0, values, {"a": values.clone()}, None, {})
+    chunk.donors["a"][1, 299] = bad
+    assert PairProducts(vectors=False).row_sums(chunk) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -177,7 +202,7 @@ def test_these_methods_are_compiled(name: str) -> None:
 def test_a_change_of_the_source_is_a_new_version() -> None:
     """A library built from another source is not used: raise VERSION in both, then write the digest here."""
     source = Path(kernel.__file__).with_name("kernel.c").read_bytes()
-    digests = {2: "a6b92628e4389e4e"}
+    digests = {3: "0a16afd2358df775"}
     assert hashlib.blake2b(source, digest_size=8).hexdigest() == digests[kernel.VERSION]
     assert kernel.LIBRARY is not None
     assert kernel.LIBRARY.adamms_version() == kernel.VERSION

@@ -28,8 +28,9 @@ import torch
 from annotated_types import Ge, Le
 from pydantic import PositiveInt
 
-from adamms.merge.method import Chunk, Method
-from adamms.merge.surveys.products import Products, combined, products_of_values
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import Chunk
+from adamms.merge.surveys.products import Products, products_of_values, weighted_models
 from adamms.merge.surveys.sums import Summation
 
 # 1 + cosine of a model that counts as opposite to the mean.
@@ -37,7 +38,7 @@ OPPOSITE = 1e-12
 
 
 @dataclass(frozen=True)
-class Karcher(Method):
+class Karcher(CombiningMethod):
     """The mean on the sphere, at the mean norm.
 
     Args:
@@ -56,20 +57,24 @@ class Karcher(Method):
     def survey(self) -> Summation:
         return products_of_values()
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         found, shares = Products(chunk.statistics), chunk.positive_shares
-        directed = [name for name in shares if found.norm(name) > 0]
-        if not directed:
-            return chunk.target.zero_()
+        directed = _directed(chunk)
         total = math.fsum(shares[name] for name in directed)
         mean = self.mean(
             [shares[name] / total for name in directed],
             [[found.cosine(one, other) for other in directed] for one in directed],
         )
         norm = math.fsum(share * found.norm(name) for name, share in shares.items())
-        return combined(
+        return weighted_models(
             chunk, {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)}
         )
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        return super().merge(chunk) if _directed(chunk) else chunk.target.zero_()
+
+    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
+        return self.combination(chunk).compiled(chunk, into) if _directed(chunk) else None
 
     def mean(self, weights: Sequence[float], cosines: Sequence[Sequence[float]]) -> list[float]:
         """The coefficients, over the unit vectors, of their mean; `cosines[i][j]` between two of them."""
@@ -101,6 +106,12 @@ class Karcher(Method):
             if change <= self.tolerance:
                 break
         return at
+
+
+def _directed(chunk: Chunk) -> list[str]:
+    """The models with a share and a direction."""
+    found = Products(chunk.statistics)
+    return [name for name in chunk.positive_shares if found.norm(name) > 0]
 
 
 def _scaled(values: Sequence[float], factor: float) -> list[float]:

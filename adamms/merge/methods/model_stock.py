@@ -22,15 +22,17 @@ from typing import ClassVar, Literal
 
 import torch
 
+from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_, sum_in_order
-from adamms.merge.method import Chunk, Method
+from adamms.merge.method import Chunk
 from adamms.merge.surveys.products import Products, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class ModelStock(Method):
+class ModelStock(CombiningMethod):
     """Interpolation between the ancestor and the mean of the models, at a ratio found from their angles.
 
     Args:
@@ -48,17 +50,26 @@ class ModelStock(Method):
     def survey(self) -> Summation:
         return products_of_vectors()
 
+    def combination(self, chunk: Chunk) -> Combination:
+        found, shares = Products(chunk.statistics), chunk.positive_shares
+        cosines = [[found.cosine(*pair)] for pair in combinations(shares, 2)]
+        ratio = float(self.ratio(torch.tensor(cosines, dtype=torch.float64), len(shares)))
+        return Combination(shares, TaskVectors(), scaling=ratio)
+
     def merge(self, chunk: Chunk) -> torch.Tensor:
+        if self._whole(chunk):
+            return super().merge(chunk)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
-        if self.per == "tensor" or chunk.target.dim() == 1:
-            found = Products(chunk.statistics)
-            cosines = torch.tensor(
-                [[found.cosine(*pair)] for pair in combinations(vectors, 2)], dtype=torch.float64
-            )
-        else:
-            cosines = _row_cosines(list(vectors.values()))
-        ratio = self.ratio(cosines, len(vectors)).reshape(-1, *[1] * (chunk.target.dim() - 1))
-        return weighted_sum(vectors, shares).mul_(ratio.to(chunk.target.device)).add_(chunk.base())
+        ratio = self.ratio(_row_cosines(list(vectors.values())), len(vectors))
+        ratio = ratio.reshape(-1, *[1] * (chunk.target.dim() - 1)).to(chunk.target.device)
+        return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
+
+    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
+        return self.combination(chunk).compiled(chunk, into) if self._whole(chunk) else None
+
+    def _whole(self, chunk: Chunk) -> bool:
+        """Whether one ratio is that of the whole tensor."""
+        return self.per == "tensor" or chunk.target.dim() == 1
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
         """t for `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""

@@ -18,19 +18,18 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-
-from adamms.merge.election import weighted_sum
-from adamms.merge.method import Chunk, Method
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import Chunk
 from adamms.merge.surveys.products import Products, products_of_values, products_of_vectors
 from adamms.merge.surveys.sums import Summation
+from adamms.merge.task_vectors import TaskVectors
 
 # mergekit's eps: below it, directions cancel; and it is added to norms.
 LEAST = 1e-8
 
 
 @dataclass(frozen=True)
-class MultiSlerp(Method):
+class MultiSlerp(CombiningMethod):
     """The mean direction at the mean norm."""
 
     name: ClassVar[str] = "multislerp"
@@ -41,9 +40,8 @@ class MultiSlerp(Method):
     def survey(self) -> Summation:
         return products_of_vectors() if self.needs_ancestor else products_of_values()
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         found, shares = Products(chunk.statistics), chunk.positive_shares
-        vectors = chunk.sharing_vectors() if self.needs_ancestor else chunk.models()
         unit = {name: share / (found.norm(name) + LEAST) for name, share in shares.items()}
         length = math.sqrt(
             max(
@@ -58,8 +56,7 @@ class MultiSlerp(Method):
         if len(shares) > 1 and length >= LEAST:
             norm = math.fsum(share * found.norm(name) for name, share in shares.items())
             shares = {name: norm * part / length for name, part in unit.items()}
-        merged = weighted_sum({name: vectors[name] for name in shares}, shares)
-        return merged.add_(chunk.base()) if self.needs_ancestor else merged
+        return Combination(shares, TaskVectors() if self.needs_ancestor else None)
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-import torch
 from annotated_types import Gt, Lt
 
 from adamms.errors import AdammsError
-from adamms.merge.method import TARGET, Chunk, Method
-from adamms.merge.surveys.products import Products, combined, products_of_values
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import TARGET, Chunk
+from adamms.merge.surveys.products import Products, products_of_values, weighted_models
 from adamms.merge.surveys.sums import Summation
 
 
 @dataclass(frozen=True)
-class Slerp(Method):
+class Slerp(CombiningMethod):
     """Interpolation along the arc from the target (alpha 0) to the donor (alpha 1).
 
     Args:
@@ -58,10 +58,10 @@ class Slerp(Method):
     def survey(self) -> Summation:
         return products_of_values()
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         ((donor, t),) = chunk.coefficients.items()
         own, others = self.weights(Products(chunk.statistics), donor, t)
-        return combined(chunk, {TARGET: own, donor: others})
+        return weighted_models(chunk, {TARGET: own, donor: others})
 
     def weights(self, found: Products, donor: str, t: float) -> tuple[float, float]:
         """The factors of the target and of the donor."""

@@ -5,12 +5,16 @@ methods.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from adamms.merge import kernel
+from adamms.merge.combination import Combination
 from adamms.merge.method import TARGET, Chunk
 from adamms.merge.surveys.sums import Summation, Sums
 
@@ -18,14 +22,38 @@ from adamms.merge.surveys.sums import Summation, Sums
 SEPARATOR = "\n"
 
 
+@dataclass(frozen=True)
+class PairProducts:
+    """Chunk -> every two models, also one with itself -> the products of their elements.
+
+    Args:
+        vectors: of the task vectors, which overwrite the chunk; else of the values.
+    """
+
+    vectors: bool
+
+    def __call__(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        models = chunk.task_vectors() if self.vectors else chunk.models()
+        return {name: models[one] * models[other] for name, one, other in _pairs(models)}
+
+    def row_sums(self, chunk: Chunk) -> dict[str, npt.NDArray[np.float64]] | None:
+        models, base = chunk.models(), chunk.base() if self.vectors else None
+        if not kernel.fits([*models.values(), *([] if base is None else [base])]):
+            return None
+        found = kernel.row_products(list(models.values()), base)
+        if found is None:
+            return None
+        return {name: found[:, place] for place, (name, *_) in enumerate(_pairs(models))}
+
+
 def products_of_values() -> Summation:
     """A survey of each tensor: the inner products of its models' values."""
-    return Summation(lambda chunk: _products(chunk.models()), "tensor")
+    return Summation(PairProducts(vectors=False), "tensor")
 
 
 def products_of_vectors() -> Summation:
     """A survey of each tensor: the inner products of its models' task vectors."""
-    return Summation(lambda chunk: _products(chunk.task_vectors()), "tensor")
+    return Summation(PairProducts(vectors=True), "tensor")
 
 
 class Products:
@@ -64,17 +92,14 @@ def row_cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return (row_products(left, right) / scale).nan_to_num_(nan=0.0).clamp_(-1, 1)
 
 
-def combined(chunk: Chunk, weights: Mapping[str, float]) -> torch.Tensor:
-    """The sum of weight * model over the models with a weight; overwrites the operands."""
-    merged = chunk.target.mul_(weights.get(TARGET, 0.0))
-    for name, donor in chunk.donors.items():
-        if weights.get(name, 0.0):
-            merged.add_(donor.mul_(weights[name]))
-    return merged
+def weighted_models(chunk: Chunk, weights: Mapping[str, float]) -> Combination:
+    """The sum of weight * model over the target and the donors with a weight."""
+    donors = {name: weights[name] for name in chunk.donors if weights.get(name, 0.0)}
+    return Combination({TARGET: weights.get(TARGET, 0.0), **donors})
 
 
-def _products(models: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {
-        f"{one}{SEPARATOR}{other}": left * right
-        for (one, left), (other, right) in combinations_with_replacement(models.items(), 2)
-    }
+def _pairs(models: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Name of a pair, one model, the other."""
+    return [
+        (f"{one}{SEPARATOR}{other}", one, other) for one, other in combinations_with_replacement(models, 2)
+    ]

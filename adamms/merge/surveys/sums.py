@@ -6,7 +6,7 @@ once. Knows nothing of what is summed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,11 @@ import torch
 
 from adamms.checkpoint.finite import finite, made_nonfinite
 from adamms.errors import AdammsError
+from adamms.merge import kernel
 from adamms.merge.method import Chunk, Statistics
 
 Terms = Callable[[Chunk], Mapping[str, torch.Tensor]]
+RowSums = Mapping[str, npt.NDArray[np.float64]]
 
 # Every float64 is a multiple of 2**-1074; 52 bits more, because a mantissa is read as a whole number.
 POINT = 1126
@@ -24,6 +26,17 @@ HALF = 26
 TOO_LARGE = (
     "{}: the method sums products of values, and these are too large for float64; merge=linear sums none"
 )
+
+
+@runtime_checkable
+class CompiledTerms(Protocol):
+    """Terms whose sums by rows a compiled pass can take, with the same bits."""
+
+    def __call__(self, chunk: Chunk, /) -> Mapping[str, torch.Tensor]: ...
+
+    def row_sums(self, chunk: Chunk) -> RowSums | None:
+        """Name -> the sum of each row, from stored values; None where no such pass is, or no finite sum."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,20 +80,36 @@ class Summation:
 class Totals:
     """Name -> the sum so far, in multiples of 2**-POINT."""
 
-    stored: ClassVar[bool] = False
-
     def __init__(self, terms: Terms) -> None:
         self.terms = terms
         self.totals: dict[str, int] = {}
 
+    @property
+    def stored(self) -> bool:
+        return isinstance(self.terms, CompiledTerms) and kernel.LIBRARY is not None
+
     def add(self, chunk: Chunk) -> None:
-        for name, terms in self.terms(chunk).items():
-            rows = terms.reshape(len(terms), -1).cpu().numpy()
-            sums = sums_of_rows(rows)
-            made = not finite(terms) and made_nonfinite(terms, chunk.models().values())
-            if made or not np.isfinite(sums).all():
-                raise AdammsError(TOO_LARGE.format(chunk.slot))
+        found: RowSums | None = None
+        if self.stored:
+            assert isinstance(self.terms, CompiledTerms)
+            found = self.terms.row_sums(chunk)
+            chunk = chunk if found is not None else chunk.exact()
+        for name, sums in (found if found is not None else self._sums_of_rows(chunk)).items():
             self.totals[name] = self.totals.get(name, 0) + exact_sum(sums)
+
+    def _sums_of_rows(self, chunk: Chunk) -> RowSums:
+        """By NumPy's operations.
+
+        Raises:
+            AdammsError: a product or a sum is too large for float64.
+        """
+        found = {}
+        for name, terms in self.terms(chunk).items():
+            found[name] = sums_of_rows(terms.reshape(len(terms), -1).cpu().numpy())
+            made = not finite(terms) and made_nonfinite(terms, chunk.models().values())
+            if made or not np.isfinite(found[name]).all():
+                raise AdammsError(TOO_LARGE.format(chunk.slot))
+        return found
 
     def __iadd__(self, other: Self) -> Self:
         for name, total in other.totals.items():

@@ -85,13 +85,16 @@ class Singular:
         return (self.left * self.values) @ self.right
 
 
-def decompose(matrix: torch.Tensor) -> Singular:
+def decompose(matrix: torch.Tensor, beside: float = 0.0) -> Singular:
     """The singular values of a matrix (m, n) that are not numerically zero, and their vectors.
 
     Zero is up to max(m, n) * 2**-52 of the largest, the usual bound of the numerical rank.
+
+    Args:
+        beside: of this instead, where it is larger: the norm of what the matrix is left of.
     """
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    least = values[:1] * (max(matrix.shape) * torch.finfo(values.dtype).eps)
+    least = values[:1].clamp(min=beside) * (max(matrix.shape) * torch.finfo(values.dtype).eps)
     return Singular(left, values, right).leading(int((values > least).sum()))
 
 

@@ -40,7 +40,7 @@ from merge_models import Models, heterogeneous
 
 ROOT = Path(__file__).resolve().parents[2]
 MEMORY = Path("/dev/shm")
-PER_MATRIX = ("tsv", "iso_c", "wudi", "wudi2", "swudi", "aswudi")
+PER_MATRIX = ("tsv", "iso_c", "iso_cts", "wudi", "wudi2", "swudi", "aswudi")
 WITHOUT_ANCESTOR = ("linear", "slerp", "karcher", "nuslerp", "multislerp", "arcee_fusion")
 
 STATE_DICT_MERGE = """

@@ -51,6 +51,8 @@ METHODS: list[Method] = [
     configured("merge/multislerp"),
     configured("merge/multislerp_task"),
     configured("merge/arcee_fusion"),
+    configured("merge/ram"),
+    configured("merge/ram", epsilon=0.1, boost=0.2),
 ]
 MATRIX_METHODS: list[Method] = [
     configured(f"merge/{method.name}") for method in known_methods() if not method.elementwise

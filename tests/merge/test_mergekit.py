@@ -149,6 +149,18 @@ CASES = {
     "sce_half": Case(
         configured("merge/sce", density=0.5), "sce", ALIKE, {"select_topk": 0.5}, weighted=False, selects=True
     ),
+    "ram": Case(
+        configured("merge/ram", epsilon=0.125), "ram", ALIKE, {"epsilon": 0.125}, weighted=False, selects=True
+    ),
+    # All ratios are above the bound: mergekit takes them in float32.
+    "ram_plus": Case(
+        configured("merge/ram", epsilon=0.125, boost=0.5, bound=0.5, scope="tensor"),
+        "ramplus_tl",
+        ALIKE,
+        {"epsilon": 0.125, "r": 0.5, "alpha": 0.5},
+        weighted=False,
+        selects=True,
+    ),
     "dare_linear": Case(configured("merge/dare_linear", density=1.0), "dare_linear"),
     "dare_ties": Case(
         configured("merge/dare_ties", density=1.0, scaling=1.0, election="weighted"), "dare_ties"

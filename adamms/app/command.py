@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from adamms import __version__
 from adamms.app.messages import CONF, explain_errors
 from adamms.app.multirun import compared, record_interrupt
+from adamms.app.recipe_words import words_for
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
@@ -58,6 +59,7 @@ def main() -> None:
         return
     # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
+    sys.argv[1:] = words_for(sys.argv[1:])
     with _composed_once(), explain_errors(), compared():
         run()
     # Nor at the end, which took another half of a second. triton complains of what is left.

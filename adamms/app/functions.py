@@ -21,6 +21,7 @@ from omegaconf import open_dict
 from adamms.app.job import find_own_classes, settle_output
 from adamms.app.messages import CONF, explain
 from adamms.app.modes.common import start
+from adamms.app.recipe_words import words_for
 from adamms.app.settings import Run, read
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan
@@ -95,7 +96,7 @@ def _run(mode: str, words: Sequence[str]) -> Result:
 def _composed(words: list[str]) -> Run:
     """The run that Hydra's main would have read."""
     with _hydra_of_our_own(), initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("config", [BY_TIME, *words], return_hydra_config=True)
+        config = compose("config", [BY_TIME, *words_for(words)], return_hydra_config=True)
         settle_output(config)
         HydraConfig.instance().set_config(config)
         find_own_classes()

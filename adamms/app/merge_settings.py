@@ -27,6 +27,7 @@ class MergeSettings:
         rules: where the donors' share is another one.
         schedule: what makes others of the shares; None for nothing.
         device: where merged weights are computed.
+        dtype: of the merged model's tensors; None for the target's.
         node: the values that all of it was made from.
     """
 
@@ -36,6 +37,7 @@ class MergeSettings:
     rules: tuple[Rule, ...]
     schedule: Schedule | None
     device: str
+    dtype: str | None
     node: Node = field(repr=False, compare=False)
 
     def at(self, candidate: Candidate) -> "MergeSettings":
@@ -72,7 +74,7 @@ def read_merge(node: Node) -> MergeSettings:
     method: Method = build(own, "merge", MergeKeys.model_fields, Method)
     schedule: Schedule | None = build(keys.schedule, "merge.schedule", kind=Schedule)
     rules = _read_rules(keys.rules)
-    return MergeSettings(method, keys.alpha, keys.weights, rules, schedule, keys.device, node)
+    return MergeSettings(method, keys.alpha, keys.weights, rules, schedule, keys.device, keys.dtype, node)
 
 
 def _read_rules(given: Sequence[Node] | Mapping[str, Node] | None) -> tuple[Rule, ...]:

@@ -17,12 +17,12 @@ from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.device import Computed, check_device
-from adamms.merge.method import TARGET, Statistics, Survey
+from adamms.merge.method import TARGET, Method, Statistics, Survey
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.rows_to_merge import actionable
 from adamms.merge.rules import Shares, shares_by_slot
-from adamms.merge.schedule import BySlot, Schedule, scheduled
+from adamms.merge.schedule import BySlot, Schedule, methods_by_slot, scheduled
 from adamms.merge.shares import donor_shares
 from adamms.merge.sources import Sources
 
@@ -118,7 +118,8 @@ class Merges:
         return replace(self, statistics=found, control_statistics=control)
 
     def computed(self, recipe: Recipe) -> Computed:
-        """The recipe with the device that `merge.device` names, for the writer and for surveys."""
+        """The recipe with the device and dtype that were configured, for the writer and for surveys."""
+        recipe = replace(recipe, dtype=self.settings.dtype)
         return Computed(recipe, Sources(check_device(self.settings.device)))
 
     @property
@@ -146,7 +147,7 @@ class Merges:
             "target": models.target.name,
             "donors": {name: donor.name for name, donor in models.donors.items()},
             "architectures": {name: model.architecture for name, model in opened.items()},
-            "checkpoints": {name: model.checkpoint.fingerprint for name, model in opened.items()},
+            "checkpoints": models.fingerprints,
             **({"dequantised": said} if (said := models.dequantised()) else {}),
             "method": {"name": recipe.method.name, "parameters": dict(vars(recipe.method))},
             **({} if settings.schedule is None else {"schedule": _scheduled(settings.schedule, recipe)}),
@@ -178,7 +179,9 @@ class Merges:
     def _recipe(self, settings: MergeSettings, shares: Shares | None = None) -> Recipe:
         """The plan merged with these shares of the donors; by default those that the settings say."""
         coefficients, exceptions = self._shares(settings, shares)
+        methods: Mapping[str, Method] = {}
         if (schedule := settings.schedule) is not None:
+            methods = methods_by_slot(schedule, self.plan.slots, settings.method)
             found = self.statistics.get(repr(schedule))
             coefficients, exceptions = scheduled(schedule, self.plan.slots, coefficients, exceptions, found)
         return Recipe(
@@ -190,6 +193,7 @@ class Merges:
             self._ancestor,
             exceptions,
             self.statistics.get(repr(settings.method)),
+            methods,
         )
 
 

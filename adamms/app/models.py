@@ -102,6 +102,14 @@ class Models:
     donors: Mapping[str, OpenModel]
     ancestor: OpenModel | None = None
 
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """TARGET, ANCESTOR and every donor -> a digest of its weights."""
+        opened = {TARGET: self.target, **self.donors}
+        if self.ancestor is not None:
+            opened[ANCESTOR] = self.ancestor
+        return {name: model.checkpoint.fingerprint for name, model in opened.items()}
+
     def warnings(self) -> Iterator[str]:
         """What is to be said of them before they are merged, each with its key."""
         others = [*self.donors.values(), *([] if self.ancestor is None else [self.ancestor])]

@@ -6,7 +6,7 @@ Files are whole or absent.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from typing import Any
 import yaml
 
 from adamms.app.merges import Merges
+from adamms.app.recipe_file import RECORD, REPLAY, recorded
 from adamms.app.settings import Run
 from adamms.checkpoint.fingerprint import digest_parts
 from adamms.checkpoint.reader import open_checkpoint, read_config, read_json
-from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files
+from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files, with_dtype
+from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
@@ -30,7 +32,6 @@ from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 
-RECORD = "adamms_recipe.json"
 WRITTEN = "written"  # in it: digests of what lies beside it
 # The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
 SETTINGS = "config.yaml"
@@ -187,22 +188,27 @@ class Output:
 
     def write(self, candidate: Candidate | None) -> Path:
         """Write what `Merges.at` gives, with everything that the target's folder has beside its weights."""
-        folder, recipe, record = self.folder, self.merges.at(candidate), self.merges.record(candidate)
+        folder, settings = self.folder, self.merges.settings
+        node = settings.node if candidate is None else settings.node_at(candidate)
+        record = self.merges.record(candidate) | {REPLAY: recorded(self.run.config, node)}
+        computed = replace(self.merges.computed(self.merges.at(candidate)), inputs=self.inputs)
         if self._kept() == json.loads(json.dumps(record)):
             self._write_card(folder, candidate)
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
-        total = sum(entry.nbytes for entry in recipe.layout())
+        total = sum(entry.nbytes for entry in computed.layout())
         with whole_folder(folder, self._bytes_needed()) as partial:
             with self.console.stage("merge", total, "bytes") as advance:
                 limit = int(self.run.max_shard_gb * 1e9)
-                source = replace(self.merges.computed(recipe), inputs=self.inputs)
-                write_tensors(source, partial, limit, source.workers, advance)
+                write_tensors(computed, partial, limit, computed.workers, advance)
             self._tell_of_inputs()
             target = self.merges.models.target.checkpoint
             copy_side_files(target.folder, partial)
-            if target.config != read_config(target.folder):  # an untied head, or no quantisation any more
-                write_json(partial / "config.json", target.config)
+            config = with_dtype(target.config, settings.dtype)
+            if config != read_config(
+                target.folder
+            ):  # another dtype, an untied head, no quantisation any more
+                write_json(partial / "config.json", config)
             self._write_card(partial, candidate)
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
             write_whole(folder.parent / SETTINGS, settings_text(self.run))
@@ -249,7 +255,7 @@ class Output:
                 return None
         try:
             with explained(self.folder, "cannot be read"):
-                check_written(self.folder, list(self.merges.models.target.checkpoint.tensors.values()))
+                check_written(self.folder, self._layout)
                 digests = _digests(self.folder)
             with explained(self.folder / RECORD, "cannot be read"):
                 record = read_json(self.folder / RECORD)
@@ -262,10 +268,15 @@ class Output:
             ) from error
         return record
 
+    @property
+    def _layout(self) -> Sequence[TensorEntry]:
+        """The tensors that are to be written."""
+        return self.merges.computed(self.merges.target()).layout()
+
     def _bytes_needed(self) -> int:
         checkpoint = self.merges.models.target.checkpoint
         files = (checkpoint.folder / file for file in side_files(checkpoint.folder))
-        tensors = sum(entry.nbytes for entry in checkpoint.tensors.values())
+        tensors = sum(entry.nbytes for entry in self._layout)
         return tensors + sum(file.stat().st_size for file in files)
 
 

@@ -4,7 +4,7 @@ The keys of an object are the parameters of its constructor.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -33,6 +33,7 @@ class Root(Section):
     max_shard_gb: PositiveFloat
     verbose: bool
     candidate: Any
+    recipe: str | None = None
 
 
 class PlanKeys(Section):
@@ -49,6 +50,7 @@ class MergeKeys(Section):
     rules: list[Node] | dict[str, Node] | None = None
     schedule: Node | None = None
     device: str
+    dtype: Literal["F32", "F16", "BF16", "F64"] | None = None
 
 
 class SearchKeys(Section):

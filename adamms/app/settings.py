@@ -36,6 +36,7 @@ from adamms.app.overrides import (
     values_of,
     with_demo_settings,
 )
+from adamms.app.recipe_file import RecipeFile, with_recipe
 from adamms.app.sections import (
     EvaluateKeys,
     ModeKeys,
@@ -136,6 +137,7 @@ class Run:
         job: what was typed, and the multirun that the run is part of.
         notes: what was typed and may have another effect than was meant, in a line each.
         config: all values, resolved, as plain data.
+        recipe: the file that says what is merged and how, if there is one.
     """
 
     mode: str
@@ -168,6 +170,7 @@ class Run:
     job: Job
     notes: tuple[str, ...]
     config: Mapping[str, Any]
+    recipe: RecipeFile
 
 
 def read(config: DictConfig) -> Run:
@@ -179,6 +182,7 @@ def read(config: DictConfig) -> Run:
     """
     check_experiment()
     job, values = this_job(), values_of(config)
+    values, recipe = with_recipe(values, job, values["mode"]["name"])
     own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
     root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
@@ -228,8 +232,9 @@ def read(config: DictConfig) -> Run:
         max_shard_gb=root.max_shard_gb,
         verbose=root.verbose,
         job=job,
-        notes=(*notes, *([NO_CONTROL] if control != evaluate.control else [])),
+        notes=(*notes, *recipe.notes, *([NO_CONTROL] if control != evaluate.control else [])),
         config=values,
+        recipe=recipe,
     )
 
 

@@ -6,7 +6,11 @@ Owns which files those are. Knows nothing of tensors.
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path, PurePath
+from typing import Any
+
+from adamms.checkpoint.tensor_file import DTYPES
 
 # The weights' files that transformers looks for, in its order of preference.
 SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -109,3 +113,21 @@ def copy_side_files(source: Path, destination: Path) -> None:
     for relative in side_files(source):
         (destination / relative).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / relative, destination / relative)
+
+
+def with_dtype(config: Mapping[str, Any], dtype: str | None) -> Mapping[str, Any]:
+    """A config.json that says this of its weights, wherever it says which dtype they have.
+
+    Args:
+        dtype: as in safetensors' headers; None to leave it as it is.
+    """
+    if dtype is None:
+        return config
+    name = str(DTYPES[dtype]).removeprefix("torch.")
+    keys = ("dtype", "torch_dtype")
+
+    def changed(node: Mapping[str, Any]) -> dict[str, Any]:
+        inner = {key: changed(value) if isinstance(value, dict) else value for key, value in node.items()}
+        return inner | {key: name for key in keys if key in node}
+
+    return ({} if any(key in config for key in keys) else {"torch_dtype": name}) | changed(config)

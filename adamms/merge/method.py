@@ -17,8 +17,9 @@ from adamms.errors import AdammsError
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"
-# The part of a task vector's elements that a method keeps.
+# The part of a task vector's elements that a method keeps; of all models, or model -> its own.
 Density = Annotated[float, Gt(0), Le(1)]
+Densities = Density | Mapping[str, Density]
 
 
 def check_donor_names(names: Iterable[object]) -> None:
@@ -26,6 +27,21 @@ def check_donor_names(names: Iterable[object]) -> None:
     for name in names:
         if name in (TARGET, ANCESTOR):
             raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
+
+
+def of_model(given: float | Mapping[str, float], model: str, otherwise: float = 1.0) -> float:
+    """The number of a model, where one is given for all or for each by name; `otherwise` if not for this."""
+    return given.get(model, otherwise) if isinstance(given, Mapping) else given
+
+
+def as_mapping(given: float | Mapping[str, float]) -> Mapping[str, float]:
+    """Model -> its number; empty where one is given for all."""
+    return given if isinstance(given, Mapping) else {}
+
+
+def distinct(given: float | Mapping[str, float], otherwise: float = 1.0) -> tuple[float, ...]:
+    """The numbers that `of_model` may give, in ascending order."""
+    return tuple(sorted({otherwise, *given.values()})) if isinstance(given, Mapping) else (given,)
 
 
 class Statistics:

@@ -5,8 +5,6 @@ what they are used for. Arithmetic is float64, then one conversion to the target
 float32 here, because merging is bound by memory, and exact for every pair of 16-bit inputs.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +13,7 @@ import torch
 
 from adamms.checkpoint.finite import finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
+from adamms.checkpoint.tensor_file import DTYPES, MERGEABLE, TensorEntry
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
@@ -23,17 +21,16 @@ from adamms.mapping.units import Unit, units_of
 from adamms.merge import kernel
 from adamms.merge.catalogue import check_ancestor
 from adamms.merge.combination import CombiningMethod
+from adamms.merge.fingerprint import merge_fingerprint
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, Survey, check_donor_names
 from adamms.merge.nonfinite import NonFiniteInputs
-from adamms.merge.rows_to_merge import acting_runs, acts, row_digests, with_idle_rows
+from adamms.merge.rows_to_merge import acting_runs, acts, check_actionable, with_idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
 WHOLE_TENSOR_WORKERS = 2
-# Part of every fingerprint, and so of stored answers: the version since which merged values are the same.
-ARITHMETIC = "0.2.0"
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,8 @@ class Recipe:
         ancestor: for methods that work on task vectors.
         exceptions: slot name -> donor name -> share, where a rule says another one.
         statistics: what the method's survey of the model found; see `surveyed`.
+        methods: slot name -> the method with other numbers, where it is merged with those.
+        dtype: safetensors' name of that of the result's floating-point tensors; None for the target's.
     """
 
     target: Checkpoint
@@ -63,18 +62,15 @@ class Recipe:
     ancestor: Checkpoint | None = None
     exceptions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     statistics: Statistics | None = None
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    dtype: str | None = None
     slots: Mapping[str, Slot] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_donor_names(self.donors)
         object.__setattr__(self, "slots", {slot.name: slot for slot in self.plan.slots})
         check_ancestor(self.method, self.ancestor is not None)
-        for slot in self.plan.slots if self.method.needs_ancestor else ():
-            if slot.merged and slot.ancestor is None:
-                raise AdammsError(
-                    f"merge={self.method.name} needs the ancestor's counterpart of {slot.name}, which the "
-                    f"plan lacks; `actionable` makes a plan that keeps such tensors"
-                )
+        check_actionable(self.plan, self.method)
 
     @property
     def workers(self) -> int | None:
@@ -96,8 +92,13 @@ class Recipe:
         return any(self.computes(slot) for slot in self.plan.slots)
 
     def layout(self) -> Sequence[TensorEntry]:
-        """Name, shape and dtype of every tensor of the result: those of the target."""
-        return list(self.target.tensors.values())
+        """Name, shape and dtype of every tensor of the result: those of the target, or another `dtype`."""
+        return [self.entry(name) for name in self.target.tensors]
+
+    def entry(self, name: str) -> TensorEntry:
+        """One of them."""
+        entry = self.target.tensors[name]
+        return replace(entry, dtype=self.dtype) if self.dtype and entry.dtype in MERGEABLE else entry
 
     def shares(self, slot: Slot) -> dict[str, float]:
         """Donor name -> share, for the donors that have a counterpart of the slot."""
@@ -106,7 +107,7 @@ class Recipe:
 
     def computes(self, slot: Slot) -> bool:
         """Whether the slot is merged, and not the target's own."""
-        return slot.merged and acts(slot) and not self.method.keeps_target(self.shares(slot))
+        return slot.merged and acts(slot) and not self._method(slot.name).keeps_target(self.shares(slot))
 
     def surveyed(
         self,
@@ -151,7 +152,7 @@ class Recipe:
             for start, piece in stored_pieces(self.target, name, sources):
                 if inputs is not None:
                     inputs.look(TARGET, name, piece)
-                yield start, piece
+                yield start, piece.to(DTYPES[self.entry(name).dtype])
             return
         units = self._units(slot)
         if slot.experts is not None:
@@ -163,9 +164,9 @@ class Recipe:
 
     def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
-        entry = self.target.tensors[name]
+        entry = self.entry(name)
         if not self.computes(self.slots[name]):
-            return sources.kept(self.target, name)
+            return sources.kept(self.target, name).to(DTYPES[entry.dtype])
         merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
         for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
@@ -197,16 +198,12 @@ class Recipe:
         checkpoints = {TARGET: self.target, **self.donors}
         if self.ancestor is not None:
             checkpoints[ANCESTOR] = self.ancestor
-        content = {
-            "adamms": ARITHMETIC,
-            "checkpoints": {name: checkpoint.fingerprint for name, checkpoint in checkpoints.items()},
-            "slots": [slot.to_json() | {"rows": row_digests(slot)} for slot in self.plan.slots],
-            "method": repr(self.method),
-            "coefficients": dict(self.coefficients),
-        }
-        if self.exceptions:
-            content["exceptions"] = self.exceptions
-        return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        more = {"exceptions": self.exceptions, "methods": self.methods, "dtype": self.dtype}
+        return merge_fingerprint(checkpoints, self.plan, self.method, self.coefficients, more)
+
+    def _method(self, name: str) -> Method:
+        """What the tensor is merged by."""
+        return self.methods.get(name, self.method)
 
     def _units(self, slot: Slot) -> Iterator[Unit]:
         """What of a slot is merged by itself."""
@@ -232,7 +229,7 @@ class Recipe:
 
     def _statistics_of(self, unit: Unit, sources: Sources) -> Statistics | None:
         """What the method's survey found: of the model before, or of this unit now."""
-        survey = self.method.survey()
+        survey = self._method(unit.tensor).survey()
         if survey is None:
             return None
         if survey.scope == "tensor":
@@ -274,23 +271,25 @@ class Recipe:
 
     def _compiled(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor | None:
         """The merged rows by a compiled pass; None where there is none, or a value is infinite or NaN."""
-        if not isinstance(self.method, CombiningMethod):
+        method, same = self._method(unit.tensor), self.entry(unit.tensor) == self.target.tensors[unit.tensor]
+        if not isinstance(method, CombiningMethod) or not same:
             return None
         chunk = self._chunk(unit, read.start, read.stored, found)
-        merged = self.method.compiled(chunk, into=read.scratch[TARGET])
+        merged = method.compiled(chunk, into=read.scratch[TARGET])
         return None if merged is None else with_idle_rows(merged, read.stored[TARGET], unit.slot, read.rows)
 
     def _computed(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor:
         """The merged rows in the target's dtype, by torch's operations."""
         try:
-            merged = self.method.merge(self._chunk(unit, read.start, read.exact, found))
+            merged = self._method(unit.tensor).merge(self._chunk(unit, read.start, read.exact, found))
         except torch.linalg.LinAlgError as error:
             raise AdammsError(
                 f"merge={self.method.name}: {unit} cannot be decomposed: its values are too large or "
                 f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
             ) from error
         own = read.stored[TARGET]
-        merged = with_idle_rows(merged.to(own.dtype), own, unit.slot, read.rows)
+        merged = merged.to(DTYPES[self.entry(unit.tensor).dtype])
+        merged = with_idle_rows(merged, own, unit.slot, read.rows)
         if not finite(merged) and made_nonfinite(merged, read.stored.values()):
             raise AdammsError(
                 f"merging {unit} made values that {merged.dtype} cannot hold (rows {read.rows.start} to "

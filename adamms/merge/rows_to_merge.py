@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import torch
 
+from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Tokens
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import ANCESTOR, Method
@@ -24,6 +25,16 @@ def actionable(plan: Plan, method: Method) -> Plan:
     if not method.needs_ancestor:
         return plan
     return replace(plan, slots=tuple(_actionable(slot, method) for slot in plan.slots))
+
+
+def check_actionable(plan: Plan, method: Method) -> None:
+    """Raise AdammsError if a merged slot lacks what the method needs of the ancestor."""
+    for slot in plan.slots if method.needs_ancestor else ():
+        if slot.merged and slot.ancestor is None:
+            raise AdammsError(
+                f"merge={method.name} needs the ancestor's counterpart of {slot.name}, which the plan lacks; "
+                f"`actionable` makes a plan that keeps such tensors"
+            )
 
 
 def _actionable(slot: Slot, method: Method) -> Slot:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from adamms.mapping.plan import Slot
-from adamms.merge.method import Statistics, Survey
+from adamms.merge.method import Method, Statistics, Survey
 from adamms.merge.rules import Shares, layers_of
 
 BySlot = Mapping[str, Shares]
@@ -34,6 +34,10 @@ class Schedule(ABC):
     def survey(self) -> Survey | None:
         """The pass over the model that it needs; None if it needs none."""
         return None
+
+    def method(self, slot: Slot, layers: int, method: Method) -> Method:
+        """What the slot is merged by: the method configured, or the same with other numbers."""
+        return method
 
     @abstractmethod
     def shares(self, slot: Slot, layers: int, shares: Shares, found: Statistics | None) -> dict[str, float]:
@@ -69,3 +73,10 @@ def scheduled(
     }
     first = next(iter(made.values()), shares)
     return (first, {}) if all(other == first for other in made.values()) else (shares, made)
+
+
+def methods_by_slot(schedule: Schedule, slots: Sequence[Slot], method: Method) -> dict[str, Method]:
+    """Slot name -> its method, for the merged slots for which a schedule has another than `method`."""
+    layers = layers_of(slots)
+    made = {slot.name: schedule.method(slot, layers, method) for slot in slots if slot.merged}
+    return {name: own for name, own in made.items() if own != method}

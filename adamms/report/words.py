@@ -85,7 +85,8 @@ def probability(trust: Trust | None) -> str:
 
 def schedule(record: Mapping[str, Any]) -> str:
     """What adamms_recipe.json says of a schedule: 'lines (first=0, last=1): 0.1 to 0.5 of a'."""
-    given = ", ".join(f"{key}={value:g}" for key, value in record["parameters"].items())
+    numbers = {key: value for key, value in record["parameters"].items() if isinstance(value, int | float)}
+    given = ", ".join(f"{key}={value:g}" for key, value in numbers.items())
     ends = ((name, f"{low:g}", f"{record['highest'][name]:g}") for name, low in record["lowest"].items())
     shares = (f"{low if low == high else f'{low} to {high}'} of {name}" for name, low, high in ends)
     return f"{record['name']}{f' ({given})' if given else ''}: {', '.join(shares)}"

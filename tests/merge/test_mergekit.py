@@ -23,9 +23,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import mergekit_yamls
 import pytest
 import tiny
 import torch
+import yaml
+from command import start_run
 from configured import configured
 from safetensors.torch import load_file
 from tiny_merges import assert_within_a_unit, make
@@ -275,7 +278,21 @@ def config(case: Case, target: str, models: Models) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def references(trios: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tiny.State]:
+def yamls(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """(name, dtype of the result) -> a YAML as mergekit's users write it."""
+    root = tmp_path_factory.mktemp("yamls")
+    folders = mergekit_yamls.yaml_models(root)
+    files = {}
+    for name, dtype in mergekit_yamls.CASES:
+        files[name, dtype] = root / f"{name}-{dtype}.yml"
+        files[name, dtype].write_text(mergekit_yamls.yaml_of(name, folders, dtype))
+    return files
+
+
+@pytest.fixture(scope="module")
+def references(
+    trios: Models, yamls: Mapping[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, str], tiny.State]:
     """(case, target's dtype) -> what mergekit makes of it; one process, most of whose time is imports."""
     root = tmp_path_factory.mktemp("mergekit")
     wanted = [(name, dtype) for name in CASES for dtype in DTYPES] + [(name, "f32") for name in RANDOM]
@@ -287,6 +304,11 @@ def references(trios: Models, tmp_path_factory: pytest.TempPathFactory) -> dict[
         }
         for name, dtype in wanted
     ]
+    jobs += [
+        {"config": yaml.safe_load(file.read_text()), "output": str(root / f"yaml-{name}" / dtype), "seed": 7}
+        for (name, dtype), file in yamls.items()
+    ]
+    wanted += [(f"yaml-{name}", dtype) for name, dtype in yamls]
     (root / "jobs.json").write_text(json.dumps(jobs))
     script = Path(__file__).parents[1] / "support/run_mergekit.py"
     done = subprocess.run(
@@ -354,3 +376,22 @@ def test_random_methods_keep_as_many_with_the_same_values(
         # DELLA's probabilities go from 0.3 to 0.9 along a row: 0.75 and 0.45 in the halves.
         wanted = (KEPT + 0.15, KEPT - 0.15) if "della" in name else (KEPT, KEPT)
         assert rates == pytest.approx(wanted, abs=0.02)
+
+
+@pytest.mark.parametrize(("name", "dtype"), mergekit_yamls.CASES)
+def test_a_yaml_is_mergekits_to_one_unit_in_the_last_place(
+    name: str,
+    dtype: str,
+    yamls: Mapping[tuple[str, str], Path],
+    references: Mapping[tuple[str, str], tiny.State],
+    tmp_path: Path,
+) -> None:
+    start_run("mode=merge", "model=custom", f"recipe={yamls[name, dtype]}", f"output={tmp_path / 'out'}")
+    found = load_file(tmp_path / "out/model/model.safetensors")
+    expected = references[f"yaml-{name}", dtype]
+    assert set(found) == set(expected)
+    for slot, tensor in found.items():
+        assert tensor.dtype == expected[slot].dtype == DTYPES[dtype]
+        assert_within_a_unit(tensor, expected[slot].double().numpy())
+    config = json.loads((tmp_path / "out/model/config.json").read_text())
+    assert config.get("dtype", config.get("torch_dtype")) == str(DTYPES[dtype]).removeprefix("torch.")

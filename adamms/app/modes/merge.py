@@ -21,7 +21,9 @@ def merge(run: Run, console: Console) -> Result:
     backend = check_lmms(run, console, output.folder)
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
-    result = write_merged(replace(output, merges=merges.measured([], console.stage)), checks)
+    merges = merges.measured([], console.stage)
+    run.recipe.check_result(merges.computed(merges.at()).fingerprint)
+    result = write_merged(replace(output, merges=merges), checks)
     if backend is not None:  # last: a failure there leaves everything else
         result = add_lmms(run, console, backend, result)
         write_report(run.output, result)

@@ -14,13 +14,13 @@ the last dimension). Tensors of one dimension (norms, biases) are one row; embed
 `combine=mean` then divides by the shares of the models that are left.
 
 Differences: all elements that equal a threshold are kept, so that the result does not depend on the order of
-elements; others cut through equal magnitudes by position. mergekit's formula with gamma = 0 leaves out
-everything unless density is 1, and its counts are rounded down. The thresholds of tensors are exact, found in
-two passes over chunks.
+elements; others cut through equal magnitudes by position. mergekit's counts are rounded down, which
+`BreadcrumbsRoundedDown` does, too. The thresholds of tensors are exact, found in two passes over chunks.
 """
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from annotated_types import Ge, Lt
@@ -28,8 +28,10 @@ from pydantic import FiniteFloat
 
 from adamms.errors import AdammsError
 from adamms.merge.election import Combine, fused
-from adamms.merge.method import Chunk, Density, Method
+from adamms.merge.method import TARGET, Chunk, Densities, Method, as_mapping, of_model
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
+
+Outliers = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,18 @@ class Breadcrumbs(Method):
     """Sum of the models' medium-sized changes.
 
     Args:
-        density: the share of elements that are kept, in (0, 1]; one element at least.
-        gamma: the share of elements that are left out because they are the largest; at most 1 - density.
+        density: the share of elements that are kept, in (0, 1], one element at least; or model -> its own,
+            and of others all.
+        gamma: the share of elements that are left out because they are the largest, at most 1 - density; or
+            model -> its own.
         scope: what both shares are of.
         elect: leave out the models whose sign differs from the elected one.
         combine: with `elect`, `mean` or `sum` of the models that agree.
         scaling: what the merged task vector is multiplied with.
     """
 
-    density: Density
-    gamma: Annotated[float, Ge(0), Lt(1)]
+    density: Densities
+    gamma: Outliers | Mapping[str, Outliers]
     scope: Literal["tensor", "row"]
     elect: bool
     combine: Combine
@@ -58,17 +62,35 @@ class Breadcrumbs(Method):
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:
-        if self.density + self.gamma > 1 + 1e-9:
+        if isinstance(self.density, Mapping) or isinstance(self.gamma, Mapping):
+            for model in {**as_mapping(self.density), **as_mapping(self.gamma)}:
+                self.of(model)  # checks its numbers
+        elif self.density + self.gamma > 1 + 1e-9:
             raise AdammsError(
                 f"merge.density and merge.gamma are {self.density!r} and {self.gamma!r}; "
                 "expected at most 1 together: gamma is left out before density is kept"
             )
 
+    def of(self, model: str) -> Self:
+        """The same with the numbers of one model."""
+        return replace(self, density=of_model(self.density, model), gamma=of_model(self.gamma, model, 0.0))
+
     def survey(self) -> Ranking:
-        return Ranking(self._ranked, self.ranks, "tensor")
+        return Ranking(self._ranked, self._all_ranks, "tensor")
+
+    def _all_ranks(self, elements: int) -> tuple[int, ...]:
+        """`ranks` of TARGET and of each model that has numbers of its own."""
+        return tuple(rank for model in self._models for rank in self.of(model).ranks(elements))
+
+    @property
+    def _models(self) -> list[str]:
+        """Whose numbers may differ; TARGET stands for all others."""
+        return list(dict.fromkeys([TARGET, *as_mapping(self.density), *as_mapping(self.gamma)]))
 
     def ranks(self, elements: int) -> tuple[int, int]:
         """The ranks of the largest and the smallest magnitude that are kept."""
+        assert isinstance(self.density, float | int)
+        assert isinstance(self.gamma, float | int)
         above = min(round(self.gamma * elements), elements - 1)
         return above + 1, above + min(max(1, round(self.density * elements)), elements - above)
 
@@ -76,9 +98,16 @@ class Breadcrumbs(Method):
         assert isinstance(chunk.statistics, Thresholds)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
-            tau.mul_(self._kept(tau.abs(), chunk.statistics.of.get(model)))
+            tau.mul_(self.of(model)._kept(tau.abs(), self._range(chunk.statistics.of.get(model), model)))
         merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
+
+    def _range(self, found: tuple[float, ...] | None, model: str) -> tuple[float, ...] | None:
+        """Of the magnitudes at `_all_ranks` the model's two."""
+        if found is None or len(found) == 1:  # one only where no value is finite
+            return found
+        place = self._models.index(model) if model in self._models else 0
+        return found[2 * place : 2 * place + 2]
 
     def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:
         return {} if self.scope == "row" and len(chunk.shape) > 1 else chunk.task_vectors()
@@ -92,3 +121,20 @@ class Breadcrumbs(Method):
         first, last = self.ranks(magnitudes.shape[-1])
         kept = magnitudes <= ordered[..., first - 1, None]
         return kept.logical_and_(magnitudes >= ordered[..., last - 1, None])
+
+
+@dataclass(frozen=True)
+class BreadcrumbsRoundedDown(Breadcrumbs):
+    """The same as mergekit counts: shares are rounded down, at density 1 nothing is left out."""
+
+    def ranks(self, elements: int) -> tuple[int, int]:
+        assert isinstance(self.density, float | int)
+        assert isinstance(self.gamma, float | int)
+        if self.density == 1:
+            return 1, elements
+        kept = max(1, int(self.density * elements))
+        above = min(int(self.gamma * elements), elements - kept)
+        return above + 1, above + kept
+
+    def __post_init__(self) -> None:
+        """Where both shares are more than 1 together, fewer of the largest are left out."""

@@ -18,7 +18,7 @@ from pydantic import FiniteFloat
 
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Density, Method
+from adamms.merge.method import Chunk, Densities, Method, of_model
 from adamms.merge.randomness import kept
 
 
@@ -27,12 +27,12 @@ class DareLinear(Method):
     """Drop at random, rescale, add.
 
     Args:
-        density: the probability that an entry is kept.
+        density: the probability that an entry is kept; or model -> its own, and of others all are.
         scaling: factor of the merged task vector.
         seed: of the random numbers.
     """
 
-    density: Density
+    density: Densities
     scaling: FiniteFloat
     seed: int
 
@@ -46,11 +46,11 @@ class DareLinear(Method):
         return merged.mul_(self.scaling).add_(chunk.base())
 
 
-def thinned(chunk: Chunk, density: float, seed: int) -> dict[str, torch.Tensor]:
+def thinned(chunk: Chunk, density: Densities, seed: int) -> dict[str, torch.Tensor]:
     """The task vectors with each entry kept with probability `density` and divided by it."""
     vectors = chunk.task_vectors()
-    if density < 1:
-        for name, vector in vectors.items():
-            stays = kept(density, seed, chunk.slot, name, chunk.start, vector)
-            divide_(vector, density).mul_(stays)
+    for name, vector in vectors.items():
+        if (own := of_model(density, name)) < 1:
+            stays = kept(own, seed, chunk.slot, name, chunk.start, vector)
+            divide_(vector, own).mul_(stays)
     return vectors

@@ -19,7 +19,7 @@ import torch
 from pydantic import FiniteFloat
 
 from adamms.merge.election import Combine, Election, Majority, MajorityVote, merge_agreeing
-from adamms.merge.method import Chunk, Density, Method, Survey
+from adamms.merge.method import Chunk, Densities, Method, Survey
 from adamms.merge.methods.dare_linear import thinned
 
 
@@ -28,7 +28,7 @@ class DareTies(Method):
     """Drop at random, rescale, elect, merge.
 
     Args:
-        density: the probability that an entry is kept.
+        density: the probability that an entry is kept; or model -> its own, and of others all are.
         scaling: factor of the merged task vector.
         scope: what the majority sign is taken over.
         combine: `sum` or `mean` of the entries that agree.
@@ -36,7 +36,7 @@ class DareTies(Method):
         seed: of the random numbers.
     """
 
-    density: Density
+    density: Densities
     scaling: FiniteFloat
     scope: Literal["model", "tensor"]
     combine: Combine

@@ -23,7 +23,7 @@ divide by `keep`, as here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -34,8 +34,10 @@ from pydantic import FiniteFloat, NonNegativeInt
 from adamms.errors import AdammsError
 from adamms.merge.election import Combine, fused
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Density, Method, Statistics
+from adamms.merge.method import Chunk, Densities, Method, Statistics, as_mapping, of_model
 from adamms.merge.randomness import uniform
+
+Share = Annotated[float, Ge(0), Le(1)]
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,9 @@ class Della(Method):
     """Drop by magnitude at random, rescale, elect a sign, fuse.
 
     Args:
-        density: the mean probability to keep an element, in (0, 1].
-        epsilon: half the range of probabilities in a row; density +- epsilon must be within (0, 1].
+        density: the mean probability to keep an element, in (0, 1]; or model -> its own, and of others all.
+        epsilon: half the range of probabilities in a row, or model -> its own; density +- epsilon must be
+            within (0, 1].
         rescale: divide what is kept by its probability.
         elect: leave out the models whose sign differs from the elected one.
         combine: `mean` or `sum` of the models that agree.
@@ -52,8 +55,8 @@ class Della(Method):
         seed: of the random numbers.
     """
 
-    density: Density
-    epsilon: Annotated[float, Ge(0), Le(1)]
+    density: Densities
+    epsilon: Share | Mapping[str, Share]
     rescale: bool
     elect: bool
     combine: Combine
@@ -66,19 +69,27 @@ class Della(Method):
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:
-        if self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
+        if isinstance(self.density, Mapping) or isinstance(self.epsilon, Mapping):
+            for model in {**as_mapping(self.density), **as_mapping(self.epsilon)}:
+                self.of(model)  # checks its numbers
+        elif self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
             raise AdammsError(
                 f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
                 f"epsilon at most 1, where merge.density is {self.density!r}"
             )
+
+    def of(self, model: str) -> "Della":
+        """The same with the numbers of one model."""
+        density, epsilon = of_model(self.density, model), of_model(self.epsilon, model, 0.0)
+        return replace(self, density=density, epsilon=epsilon)
 
     def survey(self) -> "VectorsInOrder":
         return VectorsInOrder()
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
-        if self.density < 1:
-            for model, tau in vectors.items():
+        for model, tau in vectors.items():
+            if of_model(self.density, model) < 1:
                 self._prune(tau, model, chunk)
         merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
@@ -86,7 +97,7 @@ class Della(Method):
     def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:
         assert isinstance(chunk.statistics, InOrder)
         ordered = chunk.statistics.magnitudes[model] if tau.dim() == 1 else None
-        keep = self.probabilities(tau.abs(), ordered)
+        keep = self.of(model).probabilities(tau.abs(), ordered)
         tau.mul_(uniform(self.seed, chunk.slot, model, chunk.start, like=tau) < keep)
         if self.rescale:
             tau.div_(keep)
@@ -105,6 +116,8 @@ class Della(Method):
             places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
             places.add_(torch.searchsorted(ordered, magnitudes))
         share = divide_(places.double(), 2 * most) if most else torch.full_like(magnitudes, 0.5)
+        assert isinstance(self.density, float | int)
+        assert isinstance(self.epsilon, float | int)
         return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
 
 

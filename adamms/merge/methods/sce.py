@@ -19,7 +19,7 @@ have no variance: with a density below 1 nothing of them is selected, as in merg
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -30,7 +30,7 @@ from pydantic import FiniteFloat
 
 from adamms.merge.election import Combine, merge_agreeing, weighted_sum
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Density, Method, Survey
+from adamms.merge.method import TARGET, Chunk, Density, Method, Survey
 from adamms.merge.surveys.sums import Summation, Sums
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
@@ -60,8 +60,8 @@ class Sce(Method):
 
     def survey(self) -> Survey:
         if self.density == 1:
-            return _squares_from(Thresholds({VARIANCE: (0.0,)}))
-        return Then(Ranking(_ranked, self._ranks, "tensor"), _squares_from)
+            return self._squares_from(Thresholds({VARIANCE: (0.0,)}))
+        return Then(Ranking(self._ranked, self._ranks, "tensor"), self._squares_from)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         found, vectors, shares = chunk.statistics, chunk.sharing_vectors(), chunk.positive_shares
@@ -70,7 +70,7 @@ class Sce(Method):
         if len(vectors) == 1:
             return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
         if least := _least(found.before):
-            selected = _variance(chunk.models()) >= least
+            selected = self._variance(chunk.models()) >= least
             for tau in vectors.values():
                 tau.mul_(selected)
         weights = {model: share * found.of.get(model, 0.0) for model, share in shares.items()}
@@ -84,16 +84,32 @@ class Sce(Method):
     def _ranks(self, differ: int) -> tuple[int]:
         return (max(1, round(self.density * differ)),)
 
+    def _squares_from(self, selection: Thresholds) -> Summation:
+        """The last pass of the survey: sums of squares of the elements with at least this variance."""
+        return Summation(partial(self._squares, _least(selection)), "tensor", selection)
 
-def _squares_from(selection: Thresholds) -> Summation:
-    """The last pass of the survey: sums of squares of the elements with at least this variance."""
-    return Summation(partial(_squares, _least(selection)), "tensor", selection)
+    def _squares(self, least: float, chunk: Chunk) -> dict[str, torch.Tensor]:
+        vectors = chunk.task_vectors()
+        selected = self._variance(vectors) >= least
+        return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
+
+    def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        variance = self._variance(chunk.task_vectors())
+        return {VARIANCE: variance[variance > 0]}
+
+    def _variance(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return _variance([*vectors.values()])
 
 
-def _squares(least: float, chunk: Chunk) -> dict[str, torch.Tensor]:
-    vectors = chunk.task_vectors()
-    selected = _variance(vectors) >= least
-    return {model: tau.square_().mul_(selected) for model, tau in vectors.items()}
+@dataclass(frozen=True)
+class SceOfDonors(Sce):
+    """The same where the target is the ancestor, so no model; counts are rounded down as mergekit's."""
+
+    def _ranks(self, differ: int) -> tuple[int]:
+        return (max(1, int(self.density * differ)),)
+
+    def _variance(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return _variance([vector for name, vector in vectors.items() if name != TARGET])
 
 
 def _least(selection: Thresholds) -> float:
@@ -103,16 +119,9 @@ def _least(selection: Thresholds) -> float:
     return least
 
 
-def _ranked(chunk: Chunk) -> dict[str, torch.Tensor]:
-    variance = _variance(chunk.task_vectors())
-    return {VARIANCE: variance[variance > 0]}
-
-
-def _variance(vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _variance(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
     """Over the models, from the differences between them: exactly 0 where all are equal."""
-    total: torch.Tensor | None = None
-    for one, other in combinations(vectors.values(), 2):
-        square = (one - other).square_()
-        total = square if total is None else total.add_(square)
-    assert total is not None, "a slot that is merged has a donor"
+    total = torch.zeros_like(vectors[0])
+    for one, other in combinations(vectors, 2):
+        total.add_((one - other).square_())
     return divide_(total, len(vectors) ** 2)

@@ -29,7 +29,7 @@ from pydantic import FiniteFloat
 
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import Combine, Election, Majority, MajorityVote
-from adamms.merge.method import Chunk, Density, Survey
+from adamms.merge.method import Chunk, Densities, Survey, distinct, of_model
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 from adamms.merge.task_vectors import TaskVectors
@@ -40,14 +40,15 @@ class Ties(CombiningMethod):
     """Trim, elect, merge.
 
     Args:
-        density: the share of entries that is kept, of every task vector.
+        density: the share of entries that is kept of every task vector; or model -> its own, and of others
+            all.
         scaling: factor of the merged task vector.
         scope: what the share and the majority sign are taken over.
         combine: `sum` or `mean` of the entries that agree.
         election: how the sign is found; see `election`.
     """
 
-    density: Density
+    density: Densities
     scaling: FiniteFloat
     scope: Literal["model", "tensor"]
     combine: Combine
@@ -62,7 +63,8 @@ class Ties(CombiningMethod):
     neutral: ClassVar[tuple[str, ...] | None] = None
 
     def survey(self) -> Survey | None:
-        ranking = Ranking(TaskVectors(), self._ranks, self.scope) if self.density < 1 else None
+        trims = distinct(self.density)[0] < 1
+        ranking = Ranking(TaskVectors(), self._ranks, self.scope) if trims else None
         if self.election == "weighted":
             return ranking
         if ranking is None:
@@ -72,19 +74,23 @@ class Ties(CombiningMethod):
     def combination(self, chunk: Chunk) -> Combination:
         found = chunk.statistics
         majority = found.sign if isinstance(found, Majority) else 0
-        vectors = _trimmed(found.before if isinstance(found, Majority) else found)
+        vectors = self._trimmed(found.before if isinstance(found, Majority) else found)
         return Combination(chunk.shares, vectors, self.scaling, self.election, self.combine, majority)
 
     def _vote(self, thresholds: Thresholds) -> MajorityVote:
-        return MajorityVote(_trimmed(thresholds), thresholds, self.scope)
+        return MajorityVote(self._trimmed(thresholds), thresholds, self.scope)
 
-    def _ranks(self, count: int) -> tuple[int]:
-        kept = int(count * self.density)
-        return (kept + 1 if self.scope == "model" else max(kept, 1),)
+    def _ranks(self, count: int) -> tuple[int, ...]:
+        """The rank of the least magnitude that is kept, for each density."""
+        kept = [int(count * density) for density in distinct(self.density)]
+        return tuple(k + 1 if self.scope == "model" else max(k, 1) for k in kept)
 
-
-def _trimmed(thresholds: object) -> TaskVectors:
-    """The task vectors; entries below the thresholds are 0 if there are thresholds."""
-    if not isinstance(thresholds, Thresholds):
-        return TaskVectors()
-    return TaskVectors({name: least for name, (least,) in thresholds.of.items()})
+    def _trimmed(self, thresholds: object) -> TaskVectors:
+        """The task vectors; entries below the thresholds are 0 if there are thresholds."""
+        if not isinstance(thresholds, Thresholds):
+            return TaskVectors()
+        densities, least = distinct(self.density), {}
+        for name, found in thresholds.of.items():
+            # One only where no value is finite.
+            least[name] = found[densities.index(of_model(self.density, name)) if len(found) > 1 else 0]
+        return TaskVectors(least)

@@ -1,0 +1,227 @@
+"""recipe=FILE: a merge as a file, in the place of the groups `model`, `mapper` and `merge`.
+
+The file is the adamms_recipe.json of a merged model, or a mergekit YAML. Owns what a recipe records so that
+it can be merged again, and the check that it came to the same.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adamms.app.mergekit_yaml import Document
+from adamms.errors import AdammsError, no_such_path
+from adamms.merge.method import ANCESTOR, TARGET
+from adamms.report.trackers.tracker import Job
+
+Node = dict[str, Any]
+RECORD = "adamms_recipe.json"
+REPLAY = "replay"  # in it: what of the configuration decides what is merged
+MODES = ("merge", "plan")
+# What may be typed beside a recipe.
+OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device")
+DECIDED = ("model", "mapper", "merge", "tune")
+# Keys of a model that may name a folder.
+PLACES = ("path", "adapter", "tokenizer")
+
+
+@dataclass(frozen=True)
+class RecipeFile:
+    """What a file says; without arguments, that there is none.
+
+    Args:
+        file: where it is.
+        nodes: groups of the configuration, as far as they are said.
+        notes: what of it has no effect.
+        record: what a recipe of ours says of the models and of the result; empty of a mergekit YAML.
+    """
+
+    file: Path = Path()
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    def check_models(self, found: Mapping[str, str]) -> None:
+        """Raise AdammsError unless the models are those that were merged.
+
+        Args:
+            found: model -> fingerprint, of those that are open now.
+        """
+        wanted = self.record.get("checkpoints", {})
+        for name, digest in found.items():
+            if wanted.get(name, digest) != digest:
+                where = f"model.{name}" if name in (TARGET, ANCESTOR) else f"model.donors.{name}"
+                raise AdammsError(
+                    f"{where}: not the model that {self.file} was made from: its fingerprint is {digest}, "
+                    f"there it is {wanted[name]}. Give the same one, or its revision: {where}.path=..."
+                )
+
+    def check_result(self, fingerprint: str) -> None:
+        """Raise AdammsError unless what will be merged is what was merged."""
+        wanted = self.record.get("fingerprint", fingerprint)
+        if wanted != fingerprint:
+            raise AdammsError(
+                f"{self.file}: the models are the same, but not what they come to here: fingerprint "
+                f"{fingerprint}, there {wanted}. It was merged by adamms {self.record.get('adamms')}: use "
+                "that version, and merge.device as it was"
+            )
+
+
+def read_recipe(place: str) -> RecipeFile:
+    """The recipe in a file, or in a merged model's folder.
+
+    Raises:
+        AdammsError: it cannot be read, or means no run.
+    """
+    file = Path(place).expanduser()
+    file = file / RECORD if file.is_dir() else file
+    if not file.is_file():
+        raise no_such_path(file)
+    try:
+        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise AdammsError(f"{file}: neither YAML nor JSON: {' '.join(str(error).split())[:200]}") from error
+    if len(documents) != 1 or not isinstance(documents[0], Mapping):
+        raise AdammsError(
+            f"{file}: expected one mapping, found {len(documents)} documents; a file for each merge"
+        )
+    (content,) = documents
+    if "fingerprint" in content:
+        return RecipeFile(file, _replayed(file, content), record=content)
+    document = Document(content)
+    try:
+        nodes = document.nodes()
+    except AdammsError as error:
+        raise AdammsError(str(error).replace("recipe:", f"{file}:", 1)) from error
+    return RecipeFile(file, nodes, [note.replace("recipe:", f"{file}:", 1) for note in document.notes])
+
+
+def _replayed(file: Path, content: Mapping[str, Any]) -> dict[str, Node]:
+    """The groups that a recipe of ours says."""
+    if REPLAY not in content:
+        raise AdammsError(
+            f"{file}: written by adamms {content.get('adamms')}, which did not record how to merge again; its"
+            " run's config.yaml has all settings"
+        )
+    nodes: dict[str, Node] = json.loads(json.dumps(content[REPLAY]))  # a copy, all levels of it
+    return nodes
+
+
+def _sources(model: Node) -> Iterator[tuple[str, Node]]:
+    """(key, node) of each model."""
+    for name, node in model.items():
+        if name == "donors":
+            yield from ((f"donors.{donor}", each) for donor, each in node.items())
+        else:
+            yield name, node
+
+
+def _find_folders(file: Path, model: Node) -> None:
+    """Put the paths of local folders, which a recipe has by name only, where none was typed.
+
+    Raises:
+        AdammsError: one that is not where the run that wrote the recipe had it.
+    """
+    for where, source in _sources(model):
+        for key in PLACES:
+            name = source.pop(f"{key}_folder", None)
+            if name is not None and key not in source:
+                source[key] = _beside(file, f"{where}.{key}")
+                if source[key] is None:
+                    raise AdammsError(
+                        f"{file}: model.{where}.{key} was the local folder {name}; say where it is now: "
+                        f"model.{where}.{key}=FOLDER"
+                    )
+
+
+def _beside(file: Path, where: str) -> str | None:
+    """A path in the configuration of the run that wrote the recipe, which lies beside the model."""
+    try:
+        found: Any = yaml.safe_load((file.parent.parent / "config.yaml").read_text(encoding="utf-8"))["model"]
+        for step in where.split("."):
+            found = found[step]
+    except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        return None
+    return str(found) if Path(str(found)).expanduser().exists() else None
+
+
+def recorded(config: Mapping[str, Any], merge: Node) -> dict[str, Node]:
+    """What of a configuration decides what is merged, without places on this machine.
+
+    Args:
+        config: of the run.
+        merge: the group `merge`, with the numbers that were chosen.
+    """
+    model = config["model"]
+    named = {TARGET: model[TARGET], "donors": model["donors"], ANCESTOR: model.get(ANCESTOR)}
+    places = {
+        TARGET: _placed(named[TARGET]),
+        "donors": {name: _placed(donor) for name, donor in named["donors"].items()},
+        **({ANCESTOR: _placed(named[ANCESTOR])} if (named[ANCESTOR] or {}).get("path") else {}),
+    }
+    return {
+        "model": places,
+        "mapper": dict(config["mapper"]),
+        "merge": {key: merge[key] for key in sorted(merge) if key != "device"},
+        "plan": {"force": config["plan"]["force"]},
+    }
+
+
+def _placed(source: Node) -> Node:
+    """One model's keys: of local folders their names alone."""
+    found = {
+        key: value
+        for key, value in source.items()
+        if key in (*PLACES, "revision", "architecture") and value not in (None, "???")
+    }
+    for key in PLACES:
+        if key in found and (place := Path(str(found[key])).expanduser()).exists():
+            found[f"{key}_folder"] = place.resolve().name
+            del found[key]
+    return found
+
+
+def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
+    """The configuration with a recipe's groups in it, where one is given, and over them what was typed.
+
+    Raises:
+        AdammsError: a recipe that means no run, or a mode or settings that it excludes.
+    """
+    place = values.get("recipe")
+    if place is None:
+        return values, RecipeFile()
+    if mode not in MODES:
+        raise AdammsError(
+            f"recipe={place} says how models are merged, which is mode=merge or mode=plan; this is {mode}"
+        )
+    typed = [item.lstrip("+~").partition("=")[0].replace("/", ".") for item in job.overrides]
+    for key in typed:
+        if key.split(".")[0] in DECIDED and not key.startswith(OWN) and key != "model":
+            raise AdammsError(
+                f"{key} stands beside recipe={place}, which says what is merged and how; leave one out"
+            )
+    found = read_recipe(str(place))
+    made = {**values, "model": found.nodes["model"]}
+    for key in typed:
+        if key.startswith("model."):
+            _put(made["model"], key.split(".")[1:], values["model"])
+    _find_folders(found.file, made["model"])
+    made["mapper"] = {**values["mapper"], **found.nodes["mapper"]}
+    common: Node = {"weights": None, "rules": None, "schedule": None}
+    made["merge"] = {**common, **found.nodes["merge"], "device": values["merge"]["device"]}
+    made["plan"] = {
+        **values["plan"],
+        "force": values["plan"]["force"] or found.nodes.get("plan", {}).get("force", False),
+    }
+    return made, found
+
+
+def _put(node: Node, steps: Sequence[str], given: Node) -> None:
+    """Put what was typed at a key into the same place of another tree."""
+    *path, last = steps
+    for step in path:
+        node, given = node.setdefault(step, {}), given[step]
+    node[last] = given[last]

@@ -1,0 +1,101 @@
+"""recipe=FILE: what was merged is merged again from its recipe, elsewhere, into the same bytes."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import Outcome, start_run
+from lora import save_adapter
+
+Run = Callable[..., Outcome]
+KINDS = {
+    "linear": ["merge.alpha=0.3"],
+    "sampled": ["merge=dare_ties", "merge.density=0.4", "merge.seed=3"],
+    "rules": ["merge.rules={late: {layers: [1, 1], factor: 0.5}, norms: {roles: [norm], alpha: 0}}"],
+    "schedule": ["merge/schedule=lines", "merge=task_arithmetic"],
+    "measured": ["merge/schedule=norms", "mapper.exclude=[mlp]", "merge.dtype=BF16"],
+    "several": ["+model.donors.b.path={root}/ancestor", "merge=ties", "merge.density={{a: 0.3, b: 0.6}}"],
+    "adapter": ["model.donors.a.path={root}/ancestor", "model.donors.a.adapter={root}/adapter"],
+}
+
+
+@pytest.fixture(scope="module")
+def models(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with target, donor, ancestor, and an adapter of the ancestor."""
+    root = tmp_path_factory.mktemp("models") / "here"
+    for name in ("target", "donor", "ancestor"):
+        shutil.copytree(talkative / name, root / name)
+    save_adapter(root / "ancestor", root / "adapter", r=2, target_modules=["q_proj", "up_proj"])
+    return root
+
+
+def first(root: Path, out: Path, words: list[str]) -> Path:
+    """The model that these words make."""
+    start_run(
+        *("mode=merge", "model=custom", f"model.target.path={root / 'target'}"),
+        *(f"model.donors.a.path={root / 'donor'}", f"model.ancestor.path={root / 'ancestor'}"),
+        *(word.format(root=root) if "{root}" in word or "{{" in word else word for word in words),
+        f"output={out}",
+    )
+    return out / "model"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_same_bytes_from_copied_folders(
+    run: Run, models: Path, tmp_path: Path, kind: str
+) -> None:
+    made = first(models, tmp_path / "made", KINDS[kind])
+    recipe = tmp_path / "elsewhere.json"
+    shutil.copy(made / "adamms_recipe.json", recipe)
+    there = tmp_path / "there"
+    shutil.copytree(models, there)
+    moved = [f"model.target.path={there / 'target'}", f"model.ancestor.path={there / 'ancestor'}"]
+    donor = "ancestor" if kind == "adapter" else "donor"
+    moved += [f"model.donors.a.path={there / donor}"]
+    moved += [f"model.donors.b.path={there / 'ancestor'}"] if kind == "several" else []
+    moved += [f"model.donors.a.adapter={there / 'adapter'}"] if kind == "adapter" else []
+    done = run("mode=merge", f"recipe={recipe}", *moved, f"output={tmp_path / 'again'}")
+    assert done.status == 0, done.err
+    files = sorted(file.name for file in made.iterdir())
+    assert files == sorted(file.name for file in (tmp_path / "again/model").iterdir())
+    for name in files:
+        assert (made / name).read_bytes() == (tmp_path / "again/model" / name).read_bytes(), name
+    assert str(models) not in recipe.read_text()
+
+
+def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_named(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    made = first(models, tmp_path / "made", ["merge.alpha=0.3"])
+    done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'again'}")
+    assert done.status == 0, done.err
+    weights = "model.safetensors"
+    assert (made / weights).read_bytes() == (tmp_path / "again/model" / weights).read_bytes()
+
+    other = f"model.donors.a.path={models / 'ancestor'}"
+    done = run("mode=merge", f"recipe={made}", other, f"output={tmp_path / 'other'}")
+    assert done.status == 2
+    assert "model.donors.a: not the model that" in done.err
+    recipe = tmp_path / "recipe.json"
+    content = json.loads((made / "adamms_recipe.json").read_text())
+    recipe.write_text(json.dumps(content))
+    for words, message in (
+        ([f"recipe={recipe}"], "model.target.path was the local folder target; say where it is now"),
+        ([f"recipe={made}", "merge.alpha=0.5"], "merge.alpha stands beside recipe="),
+        ([f"recipe={tmp_path / 'no.json'}"], "no.json: no such folder or file"),
+    ):
+        done = run("mode=merge", *words, f"output={tmp_path / 'none'}")
+        assert (done.status, message in done.err) == (2, True), done.err
+    done = run("mode=search", f"recipe={made}", f"output={tmp_path / 'none'}")
+    assert "which is mode=merge or mode=plan; this is search" in done.err
+
+    content["replay"]["merge"]["alpha"] = 0.4
+    (made / "adamms_recipe.json").write_text(json.dumps(content))
+    done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'none'}")
+    assert "the models are the same, but not what they come to here" in done.err
+    del content["replay"]
+    (made / "adamms_recipe.json").write_text(json.dumps(content))
+    done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'none'}")
+    assert "did not record how to merge again" in done.err

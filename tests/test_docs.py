@@ -153,7 +153,8 @@ def test_every_run_composes() -> None:
                     whole = compose(config, given, return_hydra_config=True)
                     OmegaConf.set_struct(whole, False)
                     del whole["hydra"]
-                    check(whole, overrides)
+                    if whole.recipe is None:  # which is a file
+                        check(whole, overrides)
                 except Exception as error:
                     raise AssertionError(f"run.py {shlex.join(overrides)}: {error}") from error
                 modes.add(str(whole.mode.name))

@@ -3,15 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
-from command import composed, read_run
+from command import CONF, composed, read_run
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
-from test_conf import OPTIONS
 
 from adamms.app.messages import explain
 from adamms.app.settings import read
 from adamms.errors import AdammsError
 
+OPTIONS = sorted(
+    str(file.relative_to(CONF).with_suffix("")) for file in CONF.rglob("*.yaml") if file.parent != CONF
+)
 # Groups whose options are keys at the top level, or of Hydra's own; models, which have the same keys; an
 # option without a key.
 ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/", "merge/schedule/none")

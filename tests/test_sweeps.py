@@ -18,7 +18,7 @@ from adamms.search.candidates import shape_of
 
 ROOT = Path(__file__).resolve().parents[1]
 TUNED = sorted(file.stem for file in (ROOT / "conf/tune").glob("*.yaml"))
-RECIPES = ("all_methods", "table1", "pairs")
+RECIPES = ("all_methods", "table1", "pairs", "optmerge")
 BASELINES = ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "metagpt"]
 
 
@@ -106,6 +106,17 @@ def test_table1_searches_logs_in_two_ways(tmp_path: Path) -> None:
         run.strategy.check(run.engine.candidates)
         check_recorded(run.strategy.needs)
         assert (list(run.models.donors), run.samples) == (["llava_onevision"], 100)
+
+
+def test_optmerges_experts_are_merged_by_every_method_of_its_paper() -> None:
+    found = jobs("optmerge")
+    assert len(found) == 2 * 8
+    for overrides in (*found[:8], found[-1]):
+        run = read(composed("optmerge", overrides))
+        check_merge(run)
+        assert (run.mode, len(run.models.donors), run.merge.alpha) == ("merge", 5, 1.0)
+    searched = composed("optmerge", [*found[0], "mode=search", "data.path=questions.jsonl"])
+    check(searched)
 
 
 def test_every_recipe_in_the_folder_is_tested() -> None:

@@ -115,7 +115,7 @@ def test_optmerges_experts_are_merged_by_every_method_of_its_paper() -> None:
         run = read(composed("optmerge", overrides))
         check_merge(run)
         assert (run.mode, len(run.models.donors), run.merge.alpha) == ("merge", 5, 1.0)
-    searched = composed("optmerge", [*found[0], "mode=search", "data.path=questions.jsonl"])
+    searched = composed("optmerge", [*found[0], "mode=search", "data=file", "data.path=questions.jsonl"])
     check(searched)
 
 

@@ -130,7 +130,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> None:
     """Everything that needs no file: what was set binds, and nothing that is needed lacks."""
     run = read(config)
     replayed = isinstance(run.engine, Replay)
-    no_model = replayed or run.mode == "evaluate"
+    no_model = replayed or run.model_folder is not None
     lacking = {key for key in OmegaConf.missing_keys(config) if not (no_model and key.startswith("model."))}
     assert not lacking, f"it lacks {', '.join(sorted(lacking))}"
     if run.mode in ("search", "plan", "merge", "respond") and not replayed:

@@ -62,7 +62,7 @@ def test_the_commands_on_a_pair_of_ones_own_run(
         if mode == "mode=merge" and not (work / "OUT").exists():
             (work / "OUT").symlink_to(work / f"OUT{number}")
         modes.add(mode.partition("=")[2])
-    assert modes == {"plan", "merge", "search", "evaluate", "doctor", "push"}
+    assert modes == {"plan", "merge", "search", "evaluate", "doctor", "push", "extract"}
 
 
 PARSERS: dict[str, Callable[[str], object]] = {

@@ -7,7 +7,13 @@ from adamms.errors import AdammsError
 from adamms.report.result import RESULT
 
 # Modes that write a report -> what only theirs has, or the first of them in this order.
-REPORTING = {"search": "selection", "merge": "folder", "plan": "plan", "evaluate": "scores"}
+REPORTING = {
+    "search": "selection",
+    "merge": "folder",
+    "plan": "plan",
+    "evaluate": "scores",
+    "extract": "extracted",
+}
 
 
 def check_output(run: Run) -> None:

@@ -131,7 +131,7 @@ class Run:
         logged: how logs are scored, None where they are not.
         tracker: who is told of the run.
         output, cache, store: folders; store None keeps no answers.
-        model_folder: the model that mode=evaluate evaluates.
+        model_folder: the model that mode=evaluate evaluates, or mode=extract compares with the target.
         max_shard_gb: largest weight file, in GB.
         verbose: whether libraries may say all that they have to say.
         job: what was typed, and the multirun that the run is part of.

@@ -91,7 +91,7 @@ def settle(base: Checkpoint, tied: Tied | None, changes: Mapping[str, Change]) -
         )
     low_rank = embeddings is not None and embeddings.low_rank is not None
     mine = table if embeddings is None or low_rank else embeddings.base
-    if _same(mine, table if head is None else head.base):
+    if same_values(mine, table if head is None else head.base):
         kept = {name: change for name, change in changes.items() if name != tied.head}
         return Settled(kept, note=LORA_ON_A_TIED_TABLE if low_rank else "")
     both = {tied.embeddings: embeddings or Change(table), tied.head: head or Change(table)}
@@ -121,7 +121,7 @@ def _said(config: Mapping[str, Any]) -> Iterator[bool]:
             yield from _said(part)
 
 
-def _same(one: TensorEntry, other: TensorEntry) -> bool:
+def same_values(one: TensorEntry, other: TensorEntry) -> bool:
     """Whether the two have the same values, whatever their dtypes."""
     if one == other or one.shape != other.shape:
         return one == other

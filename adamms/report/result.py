@@ -19,6 +19,7 @@ from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of
 from adamms.report.answered import Answered
 from adamms.report.cost import Cost
+from adamms.report.extraction import Extraction
 from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
@@ -96,6 +97,7 @@ class Result:
         method: the merge method in words, e.g. "linear: (1 - alpha) * target + alpha * donors".
         plan: which tensors were merged.
         checks: how far the merged tensors are from each other, where the weights were compared.
+        extracted: what an adapter holds of the difference of merge and target (mode=extract).
         selection: the label-free choice, per task and overall.
         cost: what the search asked for.
         evaluation: scores by labels, made after the choice.
@@ -126,6 +128,7 @@ class Result:
     method: str = ""
     plan: Annotated[Plan, OwnJson()] | None = None
     checks: Annotated[Distances, OwnJson()] | None = None
+    extracted: Extraction | None = None
     selection: Annotated[Selection, OwnJson()] | None = None
     cost: Cost | None = None
     evaluation: Annotated[Evaluation, OwnJson()] | None = None

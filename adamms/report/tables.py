@@ -6,7 +6,7 @@ from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.evaluate.lmms.results import Metric
 from adamms.merge.candidate import Candidate
-from adamms.report import words
+from adamms.report import extraction, words
 from adamms.report.result import SEVERAL, Result, StageTiming
 from adamms.report.table import ERROR, Cell, Column, Table
 from adamms.search.choice import Choice
@@ -206,6 +206,11 @@ def lmms_eval(result: Result) -> Table | None:
     ]
     note = f"its own units; samples and log: {found.folder}"
     return Table.of(f"lmms-eval {found.version}, {found.model}", found.metrics, columns, texts=2, note=note)
+
+
+def extracted(result: Result) -> Table | None:
+    """What an adapter leaves of each layer's difference; None where none was made."""
+    return None if result.extracted is None else extraction.table(result.extracted)
 
 
 def timings(result: Result) -> Table | None:

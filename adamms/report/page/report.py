@@ -31,7 +31,14 @@ class Share:
 def page(result: Result) -> str:
     """The page of a run: one HTML file. What the result does not have is left out."""
     choice, plan, checks, overall = result.choice(None), result.plan, result.checks, curves.overall(result)
-    shown = (tables.summary, tables.scores, tables.own_scores, tables.lmms_eval, tables.differences)
+    shown = (
+        tables.summary,
+        tables.scores,
+        tables.own_scores,
+        tables.lmms_eval,
+        tables.differences,
+        tables.extracted,
+    )
     context = {
         "result": result,
         "title": words.printable(result.title),

@@ -1,0 +1,79 @@
+"""Memory of one tensor: bounded by the chunk where a method is elementwise, else by what its module says.
+
+Room that a decomposition takes inside the library is not seen here; tests/benchmarks/matrices.py measures it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from command import CONF
+from configured import configured
+from live_bytes import LiveBytes
+from tiny_merges import make
+
+from adamms.merge import stream
+from adamms.merge.method import TARGET, Chunk
+
+OPTIONS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
+ELEMENTWISE = [option for option in OPTIONS if configured(f"merge/{option}").elementwise]
+HEAD = "lm_head.weight"
+# Numbers of float64 in memory, from the models, the elements of the matrix, and r of the interference.
+BOUNDS: Mapping[str, Callable[[int, int, int], int]] = {
+    "tsv": lambda models, elements, _: (4 * models + 6) * elements,
+    "iso_c": lambda models, elements, _: (models + 7) * elements,
+    "iso_cts": lambda models, elements, _: (3 * models + 18) * elements,
+    "swudi": lambda models, elements, rank: (models + 5) * elements + 9 * rank**2,
+    "aswudi": lambda models, elements, rank: (models + 5) * elements + 9 * rank**2,
+    "wudi": lambda models, elements, rank: (3 * models + 3) * elements + 4 * rank**2,
+    "wudi2": lambda models, elements, rank: (3 * models + 10) * elements + 4 * rank**2,
+}
+
+
+@pytest.mark.parametrize("option", ELEMENTWISE)
+def test_it_does_not_grow_with_the_tensor(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 64)
+    peaks = []
+    for rows in (50, 250):
+        folders = []
+        for seed in range(3):
+            state = tiny.llama_state(seed)
+            generator = torch.Generator().manual_seed(seed)
+            state[HEAD] = torch.randn(rows, state[HEAD].shape[1], generator=generator)
+            folders.append(tiny.write_model(tmp_path / f"{rows}-{seed}", state))
+        method = configured(f"merge/{option}")
+        base = folders[2] if method.needs_ancestor else None
+        recipe = make(method, folders[0], {"a": folders[1]}, base)
+        with LiveBytes() as live:
+            for _ in recipe.pieces(HEAD):
+                pass
+        peaks.append(live.peak)
+    assert 0 < peaks[1] <= peaks[0] * 1.1
+
+
+def test_every_other_method_says_what_it_takes() -> None:
+    assert sorted(BOUNDS) == sorted(set(OPTIONS) - set(ELEMENTWISE))
+
+
+@pytest.mark.parametrize("shape", [(128, 128), (192, 48), (48, 192)])
+@pytest.mark.parametrize("models", [2, 4])
+@pytest.mark.parametrize("option", BOUNDS)
+def test_it_is_within_the_bound(option: str, models: int, shape: tuple[int, int]) -> None:
+    method = configured(f"merge/{option}", **({"steps": 2} if option == "wudi2" else {}))
+    generator = torch.Generator().manual_seed(0)
+    with LiveBytes() as live:
+        ancestor = torch.randn(shape, generator=generator, dtype=torch.float64)
+        operands = {
+            name: torch.randn(shape, generator=generator, dtype=torch.float64)
+            for name in [TARGET, *"abc"[: models - 1]]
+        }
+        target = operands.pop(TARGET)
+        method.merge(Chunk("w", shape, 0, target, operands, ancestor, dict.fromkeys(operands, 1 / models)))
+    rows, columns = shape
+    rank = min(columns, models * rows)
+    basis = columns * rank * (models if option == "wudi" else 1) if models * rows < columns else 0
+    assert live.peak <= 8 * (BOUNDS[option](models, rows * columns, rank) + basis)

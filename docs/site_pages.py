@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 # How links to files that move are written -> where they lead in the site.
 MOVED = {r"\]\((?:\.\./)?docs/": "](", r"\]\((?:\.\./)?README\.md": "](index.md"}
-MOVED |= {r"\]\((?:\.\./)?sweeps/README\.md": "](sweeps.md", r"\[([^]]+)\]\(LICENSE\)": r"\1"}
+MOVED |= {r"\]\((?:\.\./)?sweeps/README\.md": "](sweeps.md", r"\[([^]]+)\]\((?:LICENSE|table1\.csv)\)": r"\1"}
 
 
 class Doctests(griffe.Extension):
@@ -38,7 +38,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, **_: object) -> str:
     for written, meant in MOVED.items():
         markdown = re.sub(written, meant, markdown)
-    return markdown
+    return re.sub(r"^```mermaid\n(.*?)^```", _arrows, markdown, flags=re.MULTILINE | re.DOTALL)
+
+
+def _arrows(diagram: re.Match[str]) -> str:
+    """A diagram of mermaid's as the list of its arrows: its drawer would be loaded from elsewhere."""
+    words = dict(re.findall(r'(\w+)\["([^"]+)"\]', diagram[1]))
+    plain = re.sub(r'\["[^"]+"\]', "", diagram[1])
+    ends: dict[str, list[str]] = {}
+    for starts, label, end in re.findall(r"^    (.+?) <?-->(?:\|(.+?)\|)? (\w+)$", plain, re.MULTILINE):
+        for start in starts.split(" & "):
+            what = f"*{label}* → " if label else ""
+            ends.setdefault(words.get(start, start), []).append(what + words.get(end, end))
+    return "\n".join(f"- {start} → {'; '.join(found)}" for start, found in ends.items()) + "\n"
 
 
 def _pages(modules: list[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The blocks of docs/slurm.md against a real SLURM cluster; modules, conda and containers are stand-ins.
 
+The arrays of the page's beginning are those of tests/app/test_slurm.py.
 `/shared` becomes a folder of the test, and a node of GPUs this machine. Nothing else of a block is changed.
 """
 
@@ -136,6 +137,15 @@ def test_what_is_done_once_on_the_login_node(cluster: Path) -> None:
     lines = [command("export HF_HOME=/shared/hf"), command("hf download")]
     shell("\n".join(here(line, cluster) for line in lines), cluster)
     assert (cluster / "hf.log").read_text() == f"hf download Qwen/Qwen2-VL-7B-Instruct in {cluster}/hf\n"
+
+
+def test_the_script_of_two_nodes_is_one_that_sbatch_takes(cluster: Path) -> None:
+    """Not run: this machine is one node. Its options are read, and its size is what lacks."""
+    [script] = re.findall(r"^    (#!/bin/bash\n(?:    .*\n)+)", PAGE, re.MULTILINE)
+    (cluster / "two.sh").write_text(re.sub("^    ", "", script, flags=re.MULTILINE))
+    shell("sbatch --test-only --nodes=1 --gres=none --cpus-per-task=1 two.sh", cluster)
+    whole = subprocess.run(["sbatch", "--test-only", cluster / "two.sh"], capture_output=True, text=True)
+    assert "Requested node configuration is not available" in whole.stderr
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="there is no tmux")

@@ -57,3 +57,10 @@ def test_the_reference_has_every_option_and_shows_docstrings_as_they_are_meant(s
     assert "one winner per task" in python
     assert 'class="gp"' in python  # the prompt of an example
     assert "<blockquote>" not in python
+
+
+def test_diagrams_are_lists_of_their_arrows(site: Path) -> None:
+    text = (site / "architecture/index.html").read_text()
+    assert "flowchart" not in text
+    assert "<li>mapping → architectures; checkpoint</li>" in text
+    assert "<li>engine: one live model → store: answers by content; <em>answers</em> → search:" in text

@@ -4,7 +4,6 @@ Owns how words become a run outside of Hydra's main. What the modes do is in `mo
 """
 
 import re
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import open_dict
 
-from adamms.app.job import find_own_classes, settle_output
+from adamms.app.job import find_own_classes, own_classes, settle_output
 from adamms.app.messages import CONF, explain
 from adamms.app.modes.common import start
 from adamms.app.recipe_words import words_for
@@ -77,9 +76,8 @@ def _run(mode: str, words: Sequence[str]) -> Result:
             )
         if word.startswith("mode=") and word != f"mode={mode}":
             raise AdammsError(f"{word}: adamms.{mode} is mode={mode}; expected no other mode")
-    places = sys.path[:]
     try:
-        with warnings.catch_warnings():
+        with own_classes(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "IProgress not found")  # the bars in a notebook are ours
             result = start(_composed([*words, f"mode={mode}"]))
     except Exception as error:
@@ -87,8 +85,6 @@ def _run(mode: str, words: Sequence[str]) -> Result:
         if message is None:
             raise
         raise AdammsError(re.sub("To sweep .*--multirun.*", MANY, message)) from error
-    finally:
-        sys.path[:] = places
     show_in_notebooks()
     return result
 

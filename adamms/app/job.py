@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,21 @@ def find_own_classes() -> None:
     """Have what lies beside YAMLs of one's own (-cd, hydra.searchpath), which name it, be imported."""
     sources = HydraConfig.get().runtime.config_sources
     sys.path += [each.path for each in sources if each.schema == "file" and Path(each.path) != CONF]
+
+
+@contextmanager
+def own_classes() -> Iterator[None]:
+    """Around a run: forget what was found so, since another folder may have a module of the same name."""
+    places = sys.path[:]
+    try:
+        yield
+    finally:
+        own = [Path(place) for place in sys.path if place not in places]
+        sys.path[:] = places
+        for name, module in [*sys.modules.items()]:
+            file = getattr(module, "__file__", None)
+            if file is not None and any(Path(file).is_relative_to(place) for place in own):
+                del sys.modules[name]
 
 
 def this_job() -> Job:

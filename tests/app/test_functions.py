@@ -87,15 +87,21 @@ def test_hydra_of_the_caller_stays(talkative: Path, tmp_path: Path, monkeypatch:
 
 
 def test_classes_beside_ones_own_configuration_are_found(talkative: Path, tmp_path: Path) -> None:
-    (tmp_path / "conf/merge").mkdir(parents=True)
-    (tmp_path / "conf/merge/mine.yaml").write_text("defaults: [linear]\n_target_: beside_own_conf.Mine\n")
-    (tmp_path / "conf/beside_own_conf.py").write_text(
-        "from adamms.merge.methods.linear import Linear\n\nclass Mine(Linear):\n    pass\n"
-    )
-    before, own = sys.path[:], f"hydra.searchpath=[file://{tmp_path}/conf]"
-    adamms.plan(*pair(talkative), STRANGERS, own, "merge=mine", f"output={tmp_path / 'out'}")
-    assert "beside_own_conf.Mine" in (tmp_path / "out/.hydra/config.yaml").read_text()
-    assert sys.path == before
+    """And forgotten: another folder's module of the same name is another one."""
+    before = sys.path[:]
+    for folder, kind in (("one", "linear.Linear"), ("two", "slerp.Slerp")):
+        module, name = kind.split(".")
+        (tmp_path / folder / "merge").mkdir(parents=True)
+        option = f"defaults: [{module}]\n_target_: beside_own_conf.Mine\n"
+        (tmp_path / folder / "merge/mine.yaml").write_text(option)
+        (tmp_path / folder / "beside_own_conf.py").write_text(
+            f"from adamms.merge.methods.{module} import {name}\n\nclass Mine({name}):\n    pass\n"
+        )
+        own, out = f"hydra.searchpath=[file://{tmp_path}/{folder}]", tmp_path / f"out {folder}"
+        merged = adamms.merge(*pair(talkative), STRANGERS, own, "merge=mine", f"output={out}")
+        assert "beside_own_conf.Mine" in (out / ".hydra/config.yaml").read_text()
+        assert f'"{module}"' in (merged / "adamms_recipe.json").read_text()
+        assert sys.path == before
 
 
 def test_packages_that_are_functions_too_stay_packages() -> None:

@@ -75,11 +75,11 @@ class Wandb:
             )
         with _staging(self.folder / "wandb"):
             run = None
-            with tolerant(wandb):
+            with tolerant(wandb, say):
                 run = self._start(wandb, settings, job, say)
             record: Record = NoRecord()
             if run is not None and self.mode != "disabled":
-                record = WandbRecord(wandb, run, settings, self.folder, self.image_size, self.checksum)
+                record = WandbRecord(wandb, run, settings, self.folder, self.image_size, self.checksum, say)
             failure = ""
             try:
                 yield record
@@ -87,7 +87,7 @@ class Wandb:
                 failure = f"{type(error).__name__}: {error}"[:1000]
                 raise
             finally:
-                with tolerant(wandb):
+                with tolerant(wandb, say):
                     if run is not None and failure:
                         run.summary["error"] = failure
                     if run is not None:

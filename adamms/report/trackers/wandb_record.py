@@ -12,7 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from adamms.report.console import Console
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics, wandb_files
 
@@ -32,6 +31,7 @@ class WandbRecord:
         folder: of wandb's own files; of the results, too, where the settings do not say.
         image_size: longest side of the images in the table of answers, in pixels.
         checksum: read the merged model's files once more.
+        say: prints a line, which run.log keeps, too.
         drawn: what the run's history has of the curves.
         asked: how far the answers of the latest stage are.
         told: when a row last said so.
@@ -44,6 +44,7 @@ class WandbRecord:
     folder: Path
     image_size: int
     checksum: bool
+    say: Callable[[str], None]
     drawn: dict[tuple[Point, str], float] = field(default_factory=dict)
     asked: StageTiming | None = None
     told: float = field(default_factory=time.monotonic)
@@ -82,7 +83,7 @@ class WandbRecord:
     def _tell(self, told: Callable[[], object]) -> None:
         with self._telling:  # of a thread at a time: meanwhile the others wait
             if not self.lost:
-                with tolerant(self.wandb):
+                with tolerant(self.wandb, self.say):
                     self.lost = True
                     told()
                     self.lost = False
@@ -132,7 +133,7 @@ class WandbRecord:
 
 
 @contextmanager
-def tolerant(wandb: ModuleType) -> Iterator[None]:
+def tolerant(wandb: ModuleType, say: Callable[[str], None]) -> Iterator[None]:
     """Warn, and go on without W&B, where wandb or its service fails under a run that does not need them.
 
     SLURM's signal before a requeue ends the service at once, while the job may still work for a while: it
@@ -143,7 +144,7 @@ def tolerant(wandb: ModuleType) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] != "wandb":
             raise
-        Console().warn(f"W&B: {type(error).__name__} {error}; the run goes on without it")
+        say(f"warning: W&B: {type(error).__name__} {error}; the run goes on without it")
         # The next run of this process then has a service of its own; ending a broken one may fail, too.
         with suppress(OSError, SystemExit):
             wandb.teardown()

@@ -59,6 +59,9 @@ PAIRS = {
     "breadcrumbs_ties": Pair("breadcrumbs", ("merge.elect=true",), {"density": 0.85, "gamma": 0.01}),
     "sce": Pair("sce", ("merge.alpha=0.5", "merge.density=0.5"), {"select_topk": 0.5}, weighted=False),
     "model_stock": Pair("model_stock", ("merge.alpha=0.5", "merge.limit=false"), weighted=False),
+    "nuslerp": Pair("nuslerp_task"),
+    "multislerp": Pair("multislerp_task"),
+    "arcee_fusion": Pair("arcee_fusion", ("merge.alpha=1",), weighted=False, base="target"),
 }
 
 

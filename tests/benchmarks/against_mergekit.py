@@ -58,6 +58,8 @@ PAIRS = {
     "breadcrumbs": Pair("breadcrumbs", (), {"density": 0.85, "gamma": 0.01}),
     "breadcrumbs_ties": Pair("breadcrumbs", ("merge.elect=true",), {"density": 0.85, "gamma": 0.01}),
     "sce": Pair("sce", ("merge.alpha=0.5", "merge.density=0.5"), {"select_topk": 0.5}, weighted=False),
+    "ram": Pair("ram", ("merge.alpha=0.5",), weighted=False),
+    "ramplus_tl": Pair("ram", ("merge.alpha=0.5", "merge.boost=0.1", "merge.scope=tensor"), weighted=False),
     "model_stock": Pair("model_stock", ("merge.alpha=0.5", "merge.limit=false"), weighted=False),
     "nuslerp": Pair("nuslerp_task"),
     "multislerp": Pair("multislerp_task"),

@@ -116,7 +116,9 @@ def coefficients(merge: Node, donors: int) -> dict[str, tuple[str, float]]:
     found = {ALPHA: (ALPHA, float(merge["alpha"]))}
     for key, value in _leaves(merge, "merge").items():
         _, group, *rest = key.split(".")
-        kind = rest[-1] if group == "rules" and rest else group
+        kind = group
+        if group == "rules" and rest:  # merge.rules.NAME.factor, merge.rules.NAME.weights.DONOR
+            kind = "weights" if rest[-2:-1] == ["weights"] else rest[-1]
         searched = group == "rules" or (group == "weights" and donors > 1)
         if searched and rest and kind in LIMITS and isinstance(value, int | float) and _is_number(value):
             found[key] = (kind, float(value))

@@ -14,7 +14,7 @@ from annotated_types import Ge, Le
 from pydantic import NonNegativeFloat, NonNegativeInt
 
 from adamms.architectures.roles import Role, check_named, is_named, open_role
-from adamms.errors import AdammsError, check_pattern
+from adamms.errors import AdammsError, check_pattern, nearest
 from adamms.mapping.plan import Slot
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -32,26 +32,34 @@ class Rule:
     Args:
         roles: roles or groups of roles, as in `mapper.exclude`.
         layers: [first, last] decoder layer, both included.
+        depth: the same in parts of the depth: layer l of L counts as (l + 0.5) / L.
         match: a regular expression that is searched for in the target tensor's name.
         factor: the donors' share there, relative to alpha, so that a search moves it too. A list gives
             anchor points, spread evenly over the depth and interpolated linearly. The depth is the rule's
             `layers`, or all layers; embeddings count as the first layer, head and final norm as the last.
         alpha: the donors' share together there, whatever the configured alpha; a number or anchor points.
+        weights: donor name -> its part of the donors' share there, relative to the others'; those that are
+            not named have none. None to divide it as everywhere.
 
     Raises:
-        AdammsError: not exactly one of factor and alpha, layers in the wrong order, or an invalid regular
-            expression.
+        AdammsError: not exactly one of factor and alpha, layers or depth in the wrong order, weights that are
+            all zero, or an invalid regular expression.
     """
 
     roles: tuple[str, ...] = ()
     layers: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    depth: tuple[Share, Share] | None = None
     match: str | None = None
     factor: NonNegativeFloat | tuple[NonNegativeFloat, ...] | None = None
     alpha: Share | tuple[Share, ...] | None = None
+    weights: Mapping[str, NonNegativeFloat] | None = None
 
     def __post_init__(self) -> None:
-        if self.layers is not None and (len(self.layers) != 2 or self.layers[0] > self.layers[1]):
-            raise AdammsError(f"merge.rules: layers is {list(self.layers)}; expected [first, last]")
+        for key, span in (("layers", self.layers), ("depth", self.depth)):
+            if span is not None and (len(span) != 2 or span[0] > span[1]):
+                raise AdammsError(f"merge.rules: {key} is {list(span)}; expected [first, last]")
+        if self.weights is not None and not any(self.weights.values()):
+            raise AdammsError(f"merge.rules: weights are {dict(self.weights)}; expected one above zero")
         check_pattern("merge.rules: match", self.match)
         if (self.factor is None) == (self.alpha is None):
             raise AdammsError(f"merge.rules: {self} needs either factor or alpha")
@@ -65,16 +73,36 @@ class Rule:
         assert given is not None
         return given if isinstance(given, tuple) else (given,)
 
-    def applies(self, slot: Slot) -> bool:
-        """Whether the slot meets the conditions."""
+    def applies(self, slot: Slot, layers: int) -> bool:
+        """Whether the slot, in a decoder with this number of layers, meets the conditions."""
         role = role_of(slot)
         if self.roles and (role is None or not is_named(role.kind, self.roles)):
             return False
-        if self.layers is not None:
-            layer = None if role is None else role.layer
-            if layer is None or not self.layers[0] <= layer <= self.layers[1]:
-                return False
+        layer = None if role is None else role.layer
+        if self.layers is not None and (layer is None or not self.layers[0] <= layer <= self.layers[1]):
+            return False
+        place = None if layer is None else (layer + 0.5) / layers
+        if self.depth is not None and (place is None or not self.depth[0] <= place <= self.depth[1]):
+            return False
         return self.match is None or re.search(self.match, slot.name) is not None
+
+    def parts(self, shares: Shares, parts: Shares) -> Shares:
+        """Donor name -> what its share is where `value` is 1.
+
+        Args:
+            shares, parts: as of `shares_by_slot`.
+        """
+        if self.weights is None:
+            return shares if self.alpha is None else parts
+        for name in self.weights:
+            if name not in shares:
+                raise AdammsError(
+                    f"merge.rules: weights name {name!r}; the donors are {', '.join(shares)}."
+                    f"{nearest(name, shares)}"
+                )
+        together = sum(shares.values()) if self.alpha is None else 1.0
+        total = sum(self.weights.values())
+        return {name: together * (self.weights.get(name, 0.0) / total) for name in shares}
 
     def value(self, slot: Slot, layers: int) -> float:
         """The factor or alpha of `slot`, in a decoder with this number of layers."""
@@ -128,8 +156,8 @@ def shares_by_slot(
         parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
-        AdammsError: an unknown role, a rule that applies to no merged slot, or one that makes shares add up
-            to more than 1.
+        AdammsError: an unknown role or donor, a rule that applies to no merged slot, or one that makes shares
+            add up to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
     layers = layers_of(slots) if rules else 0
@@ -137,13 +165,14 @@ def shares_by_slot(
     for rule in rules:
         kinds = (role.kind for slot in slots if (role := role_of(slot)) is not None)
         check_named("merge.rules.roles", rule.roles, kinds)
-        here = [slot for slot in merged if rule.applies(slot)]
+        here = [slot for slot in merged if rule.applies(slot, layers)]
+        own = rule.parts(shares, parts)
         if not here:
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")
         for slot in here:
             if slot.name not in found:
-                value, divided = rule.value(slot, layers), shares if rule.alpha is None else parts
-                found[slot.name] = {name: value * part for name, part in divided.items()}
+                value = rule.value(slot, layers)
+                found[slot.name] = {name: value * part for name, part in own.items()}
                 total = sum(found[slot.name].values())
                 if total > 1 + 1e-9:
                     raise AdammsError(

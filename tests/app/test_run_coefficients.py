@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from command import Outcome, pair, read_run, write_jsonl
 from page_text import Page
+from safetensors.torch import load_file
 from test_grid import commands
 
 from adamms.app.settings import Run
@@ -41,6 +43,17 @@ def test_the_space_is_all_that_has_a_key() -> None:
         ALPHA: Axis(0, 1, 0.3),
         ATTN: Axis(0, 2, 0.5),
     }
+
+
+def test_layer_recipes_have_keys() -> None:
+    alone = configured("merge/rules=thirds", donors="{a: {path: D}}").strategy.space  # type: ignore[attr-defined]
+    assert list(alone) == [
+        ALPHA,
+        *(f"merge.rules.{name}.factor" for name in ("early", "middle", "late", "rest")),
+    ]
+    both = configured("merge/rules=early_a_late_b").strategy.space  # type: ignore[attr-defined]
+    assert both["merge.rules.early.weights.b"] == Axis(0, 2, 0)
+    assert len(both) == 7
 
 
 def test_donors_weights_and_named_rules_become_merges() -> None:
@@ -80,19 +93,23 @@ def test_what_has_no_names_cannot_be_searched() -> None:
         configured("merge.rules=[{roles: [attn], factor: 1.0}]")
 
 
-def search(models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients") -> list[str]:
-    """With a signal by which the best factor of the attention is known."""
+def search(
+    models: Path, folder: Path, out: Path, wish: float, strategy: str = "coefficients", late: bool = False
+) -> list[str]:
+    """With a signal by which the best factor of the attention, or of the late layers, is known."""
+    key = "merge.rules.late.factor" if late else ATTN
+    rules = "merge/rules=late" if late else RULES
     more = {
-        "coefficients": [SPACE, "search.trials=12"],
+        "coefficients": [SPACE.replace(ATTN, key), "search.trials=12"],
         "trusted": ["search/signal=surest_parent"],
     }[strategy]
     return [
-        *("mode=search", *pair(models), f"search={strategy}", "search.grid=[0, 0.4, 0.8]", RULES, *more),
+        *("mode=search", *pair(models), f"search={strategy}", "search.grid=[0, 0.4, 0.8]", rules, *more),
         *(
             "search.signal._target_=optimistic_signal.Wishful",
             "+search.signal.otherwise=1.0",
         ),
-        *(f"+search.signal.key={ATTN}", f"+search.signal.wish={wish}", "search.resamples=20"),
+        *(f"+search.signal.key={key}", f"+search.signal.wish={wish}", "search.resamples=20"),
         *("data=jsonl", f"data.path={folder / 'data.jsonl'}", "engine.max_new_tokens=3", f"output={out}"),
         *("engine.accelerator=cpu", "evaluate.donors=false", f"store={folder / 'store'}"),
     ]
@@ -136,6 +153,21 @@ def test_a_search_that_finds_some_ends_like_any_other(
     assert again.status == 0, again.err
     for file in ("model.safetensors", "adamms_recipe.json"):
         assert (tmp_path / "again/model" / file).read_bytes() == (out / "model" / file).read_bytes()
+
+
+def test_a_layer_recipe_is_searched(run: Callable[..., Outcome], talkative: Path, tmp_path: Path) -> None:
+    write_jsonl(tmp_path, per_task=2)
+    out = tmp_path / "out"
+    done = run(*search(talkative, tmp_path, out, 2.0, late=True))
+    assert done.status == 0, done.err
+    chosen = json.loads((out / "selection.json").read_text())["overall"]["candidate"]
+    assert chosen["merge.rules.late.factor"] > 1.2
+    merged, target = (
+        load_file(folder / "model.safetensors") for folder in (out / "model", talkative / "target")
+    )
+    changed = {name for name, tensor in merged.items() if not torch.equal(tensor, target[name])}
+    assert changed
+    assert all(name.startswith("model.layers.1.") for name in changed)
 
 
 def test_a_search_that_finds_none_says_so_and_ends_as_without_it(

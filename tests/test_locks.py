@@ -16,10 +16,11 @@ def pins(text: str) -> dict[str, str]:
     return {canonicalize_name(name): version for name, version in PIN.findall(text)}
 
 
-MAIN, MERGEKIT, LMMS = (
-    pins((ROOT / f".ci/locks/{name}.txt").read_text()) for name in ("main", "mergekit", "lmms-eval")
+MAIN, MERGEKIT, LMMS, KIT = (
+    pins((ROOT / f".ci/locks/{name}.txt").read_text())
+    for name in ("main", "mergekit", "lmms-eval", "vlmevalkit")
 )
-EVERY = LMMS | MERGEKIT | MAIN
+EVERY = KIT | LMMS | MERGEKIT | MAIN
 
 
 def requirements() -> list[Requirement]:
@@ -46,6 +47,10 @@ def test_the_other_environments_have_the_same_versions() -> None:
     assert LMMS["filelock"].startswith("3.")
     assert {"lmms-eval", "datasets", "evaluate", "decord"} <= set(LMMS)
     assert set(MERGEKIT) == {"mergekit", "immutables"}
+    assert {name: KIT[name] for name in KIT.keys() & MAIN.keys()} == {
+        name: MAIN[name] for name in KIT.keys() & MAIN.keys()
+    }
+    assert {"ms-vlmeval", "decord"} <= set(KIT)
 
 
 def test_the_docs_name_the_locked_versions() -> None:

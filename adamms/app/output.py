@@ -29,6 +29,7 @@ from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
+from adamms.report.outside import outside
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 
@@ -81,12 +82,12 @@ def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_evaluation(file: Path, result: Result) -> None:
-    """evaluation.json: the scores of a search, or of one model, and what lmms-eval found."""
+    """evaluation.json: the scores of a search, or of one model, and what evaluation tools found."""
     measure = {"measure": result.measure} if result.measure else {}
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}
-    outside = {} if result.lmms_eval is None else {"lmms_eval": result.lmms_eval.to_json()}
-    write_json(file, measure | own | alone | outside)
+    tools = {key: found.to_json() for key, found in outside(result).items()}
+    write_json(file, measure | own | alone | tools)
 
 
 def result_of(merges: Merges, console: Console) -> Result:

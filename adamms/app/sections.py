@@ -68,6 +68,7 @@ class EvaluateKeys(Section):
     donors: bool
     control: bool
     lmms_eval: Node | None = None
+    vlmevalkit: Node | None = None
     logged: Node | None = None
 
 

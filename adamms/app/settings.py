@@ -24,6 +24,7 @@ from adamms.app.build import (
     split,
     validated,
 )
+from adamms.app.evaluators import read_tools
 from adamms.app.grid import candidate_of, candidates_of, space_of
 from adamms.app.job import check_experiment, this_job
 from adamms.app.merge_settings import MergeSettings, read_merge
@@ -51,7 +52,7 @@ from adamms.data.example import DataSource
 from adamms.engines.base import EngineSettings
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
-from adamms.evaluate.lmms.run import LmmsEval
+from adamms.evaluate.foreign.tool import Tool
 from adamms.evaluate.logged import LoggedScores
 from adamms.evaluate.scorers import Scorer
 from adamms.mapping.plan import Mapper
@@ -127,7 +128,7 @@ class Run:
         data: the questions and, where there are, their labels.
         scorer: None where no labels are looked at.
         score_donors, score_control: what is scored beside the candidates.
-        lmms: lmms-eval, None where it is not asked for.
+        tools: evaluation tools that are asked for.
         logged: how logs are scored, None where they are not.
         tracker: who is told of the run.
         output, cache, store: folders; store None keeps no answers.
@@ -158,7 +159,7 @@ class Run:
     scorer: Scorer | None
     score_donors: bool
     score_control: bool
-    lmms: LmmsEval | None
+    tools: tuple[Tool, ...]
     logged: LoggedScores | None
     tracker: Tracker
     output: Path
@@ -222,7 +223,7 @@ def read(config: DictConfig) -> Run:
         scorer=build(evaluate.scorer, "evaluate.scorer", kind=Scorer),
         score_donors=evaluate.donors,
         score_control=control,
-        lmms=build(evaluate.lmms_eval, "evaluate.lmms_eval", kind=LmmsEval),
+        tools=read_tools(evaluate),
         logged=build(evaluate.logged, "evaluate.logged", kind=LoggedScores),
         tracker=build(root.track, "track", kind=Tracker),
         output=root.output,

@@ -13,7 +13,8 @@ from pydantic import PositiveFloat
 from adamms.engines.logs.folder import SAMPLES, task_of
 from adamms.errors import AdammsError, nearest
 from adamms.evaluate.evaluation import PERCENT, Scores
-from adamms.evaluate.lmms.results import OLD_RESULTS, RESULTS, LmmsResults, Metric, read_results
+from adamms.evaluate.foreign.results import Metric, ToolResults
+from adamms.evaluate.lmms.results import OLD_RESULTS, RESULTS, read_results
 from adamms.evaluate.lmms.right import of_pairs
 
 LOGGED = "lmms-eval's score"  # the measure
@@ -80,7 +81,7 @@ class LoggedScores:
         return found
 
     def _score(
-        self, task: str, name: str, file: Path, found: LmmsResults
+        self, task: str, name: str, file: Path, found: ToolResults
     ) -> tuple[float, Mapping[str, float]]:
         """A task's score in percent, and its points by sample if it is their mean.
 

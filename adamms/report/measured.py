@@ -13,11 +13,16 @@ from pathlib import Path
 from adamms.errors import AdammsError
 from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import PERCENT, Scores
-from adamms.evaluate.lmms.results import RESULTS, LmmsResults, Metric, read_results
+from adamms.evaluate.foreign.results import LMMS_EVAL, VLMEVALKIT, Metric, ToolResults
+from adamms.evaluate.lmms.results import RESULTS, read_results
+from adamms.evaluate.vlmevalkit.results import STATUS
+from adamms.evaluate.vlmevalkit.results import read_results as read_status
+from adamms.report.outside import outside
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
 
 Asked = Mapping[str, tuple[str, tuple[Path, ...]]]  # example id -> question with what is right, pictures
+READERS = {LMMS_EVAL: (f"*{RESULTS}", read_results), VLMEVALKIT: (STATUS, read_status)}
 CLOSE = 1e-6  # that a mean of rounded numbers may be away from what lmms-eval says
 
 
@@ -129,10 +134,10 @@ def of_search(run: FoundRun) -> tuple[Measured, dict[str, Measured]] | None:
 
 
 def of_evaluation(run: FoundRun) -> list[Measured]:
-    """What mode=evaluate or lmms-eval has measured of one model."""
+    """What mode=evaluate or an evaluation tool has measured of one model."""
     result = run.found
     own = [] if result.scores is None else [replace(_frame(run), scores=result.scores)]
-    return own if result.lmms_eval is None else own + _by_lmms_eval(_with_samples(result.lmms_eval))
+    return own + [found for tool in outside(result).values() for found in _by_tool(_with_samples(tool))]
 
 
 def _frame(run: FoundRun) -> Measured:
@@ -148,27 +153,28 @@ def _asked(result: Result) -> Asked:
     return {each.id: (json.dumps([each.question, label]), each.images) for each, label in examples}
 
 
-def _with_samples(found: LmmsResults) -> LmmsResults:
-    """The results with their samples, which are in lmms-eval's own files; without, if those are gone."""
-    files = sorted(found.folder.rglob(f"*{RESULTS}")) if not found.samples else []
+def _with_samples(found: ToolResults) -> ToolResults:
+    """The results with their samples, which are in the tool's own files; without, if those are gone."""
+    pattern, read = READERS[found.tool]
+    files = sorted(found.folder.rglob(pattern)) if not found.samples else []
     if not files:
         return found
     try:
-        return replace(found, samples=read_results(files[-1], found.folder, found.version).samples)
+        return replace(found, samples=read(files[-1], found.folder, found.version).samples)
     except AdammsError:
         return found
 
 
-def _by_lmms_eval(found: LmmsResults) -> list[Measured]:
+def _by_tool(found: ToolResults) -> list[Measured]:
     """A measure for every metric, over its tasks; without groups of tasks where the tasks are there."""
     metrics: dict[str, list[Metric]] = {}
     for metric in found.metrics:
         name = metric.name if metric.filter == "none" else f"{metric.name}, {metric.filter}"
-        metrics.setdefault(f"lmms-eval {name}", []).append(metric)
+        metrics.setdefault(f"{found.tool} {name}", []).append(metric)
     return [_metric(found, name, own) for name, own in metrics.items()]
 
 
-def _metric(found: LmmsResults, name: str, metrics: list[Metric]) -> Measured:
+def _metric(found: ToolResults, name: str, metrics: list[Metric]) -> Measured:
     """In percent if every sample's score is in [0, 1] and the metric is their mean; else in its own unit."""
     some = [metric for metric in metrics if metric.samples] or metrics
     points, asked = dict[str, dict[str, float]](), dict[str, tuple[str, tuple[Path, ...]]]()

@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.evaluate.lmms.results import LmmsResults
+from adamms.evaluate.foreign.results import ToolResults
 from adamms.mapping.checks.distance import Distances
 from adamms.mapping.plan import Plan
 from adamms.merge.candidate import Candidate, axes_of
@@ -103,7 +103,7 @@ class Result:
         evaluation: scores by labels, made after the choice.
         evaluated: the folder of a model that was evaluated by itself (mode=evaluate).
         scores: of that model.
-        lmms_eval: what lmms-eval found of the model in `folder`, or of the one evaluated by itself.
+        lmms_eval, vlmevalkit: what these found of the model in `folder`, or of the one evaluated by itself.
         answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
@@ -134,7 +134,8 @@ class Result:
     evaluation: Annotated[Evaluation, OwnJson()] | None = None
     evaluated: Path | None = None
     scores: Annotated[Scores, OwnJson()] | None = None
-    lmms_eval: Annotated[LmmsResults, OwnJson()] | None = None
+    lmms_eval: Annotated[ToolResults, OwnJson()] | None = None
+    vlmevalkit: Annotated[ToolResults, OwnJson()] | None = None
     answered: tuple[Answered, ...] = ()
     control: str = "the target interpolated with the common ancestor"
     search: str = ""

@@ -18,12 +18,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import RESULTS, read_results
+from adamms.report.outside import outside
 from adamms.report.result import RESULT, Result
 
 RECORD = "job.json"
 HYDRA = ".hydra"
 COMPARED = ("search", "merge", "evaluate")  # modes of which something can be compared
-INSIDE = ("model", "wandb", "lmms_eval")  # folders of a run that are none themselves
+INSIDE = ("model", "wandb", "lmms_eval", "vlmevalkit")  # folders of a run that are none themselves
 LOG, ERROR = "run.log", "error: "  # of a run, and how its last words begin
 PARTS = ("plan.json", "selection.json", "evaluation.json", LOG)  # of a run that has left no result
 Read = TypeVar("Read")
@@ -228,7 +229,7 @@ def _with_result(run: FoundRun) -> FoundRun:
     kinds = {
         "search": result.selection,
         "merge": result.folder,
-        "evaluate": result.scores or result.lmms_eval,
+        "evaluate": result.scores or next(iter(outside(result).values()), None),
     }
     has = next((mode for mode in COMPARED if kinds[mode] is not None), "")
     mode = run.mode if run.mode in COMPARED else has  # mode=explore merges, too

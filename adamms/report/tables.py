@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
-from adamms.evaluate.lmms.results import Metric
+from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.merge.candidate import Candidate
 from adamms.report import extraction, words
 from adamms.report.result import SEVERAL, Result, StageTiming
@@ -192,11 +192,8 @@ def own_scores(result: Result) -> Table | None:
     )
 
 
-def lmms_eval(result: Result) -> Table | None:
-    """lmms-eval's metrics in its own units; None where it was not run."""
-    found = result.lmms_eval
-    if found is None:
-        return None
+def of_tool(found: ToolResults) -> Table:
+    """An evaluation tool's metrics in its own units."""
     columns: list[Column[Metric]] = [
         ("task", lambda m: m.task),
         ("metric", lambda m: m.name if m.filter == "none" else f"{m.name}, {m.filter}"),
@@ -205,7 +202,9 @@ def lmms_eval(result: Result) -> Table | None:
         ("n", lambda m: "-" if m.samples is None else str(m.samples)),
     ]
     note = f"its own units; samples and log: {found.folder}"
-    return Table.of(f"lmms-eval {found.version}, {found.model}", found.metrics, columns, texts=2, note=note)
+    return Table.of(
+        f"{found.tool} {found.version}, {found.model}", found.metrics, columns, texts=2, note=note
+    )
 
 
 def extracted(result: Result) -> Table | None:

@@ -28,6 +28,7 @@ NAMES += ("search.signal.members", "search.signal.weights")
 # Values that may be anything, or any mapping, as far as the door can tell.
 ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")
 ANY += ("evaluate.lmms_eval.gen_kwargs", "evaluate.lmms_eval.environment")
+ANY += ("evaluate.vlmevalkit.model_args", "evaluate.vlmevalkit.environment")
 
 
 def option_composed(option: str) -> DictConfig:

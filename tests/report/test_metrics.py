@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.evaluate.lmms.results import LmmsResults, Metric
+from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.merge.candidate import Candidate
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics
@@ -132,7 +132,7 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
         Metric("mme", "perception", "none", 1500.5, None, 10, True),
         Metric("gqa-lite", "exact_match", "strict-match", 0.25, 0.01, 4, True),
     )
-    found = LmmsResults("0.7.3", "vllm", Path("logs"), numbers, ())
+    found = ToolResults("0.7.3", "vllm", Path("logs"), numbers, ())
     row = metrics.details(Result("t", lmms_eval=found, scores=Scores({"read it": 50.0, "add": 100.0})))
     assert row == {
         "lmms_eval_mme_perception": 1500.5,

@@ -15,7 +15,7 @@ from page_text import Page
 
 from adamms.data.example import Example
 from adamms.evaluate.evaluation import Scores
-from adamms.evaluate.lmms.results import LmmsResults, Metric
+from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.answered import Answered
 from adamms.report.comparison import Comparison, mean
@@ -273,7 +273,7 @@ def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_pat
         (folder / "20250301_000000_samples_gqa.jsonl").write_text("\n".join(map(json.dumps, lines)))
     # As mode=evaluate leaves it: the samples are in lmms-eval's own folder.
     metrics = (Metric("gqa", "exact_match", "none", 0.75, None, 40),)
-    found = LmmsResults("0.7", "vllm", tmp_path / "a", metrics, ())
+    found = ToolResults("0.7", "vllm", tmp_path / "a", metrics, ())
     write(tmp_path / "c", Result("", evaluated=Path("/models/c"), lmms_eval=found))
     comparison = gather([tmp_path], tmp_path)
     assert named(comparison) == {

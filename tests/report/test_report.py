@@ -11,7 +11,7 @@ from page_text import Page
 from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation, Scores
-from adamms.evaluate.lmms.results import LmmsResults, Metric
+from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.merge.candidate import Candidate
 from adamms.report import findings
 from adamms.report.answered import Answered
@@ -31,7 +31,7 @@ def test_a_result_reads_back_as_it_was(answered: Result, tmp_path: Path):
     odd = Candidate(1 / 3, (("merge.density", 0.2),))
     texts = {odd: "half a letter: \ud83d", Candidate(0.3): "seven"}
     one = Answered(Example("id", "read", "what?", Path("a.png")), texts, "seven")
-    lmms = LmmsResults("0.7.3", "vllm", tmp_path, (Metric("mme", "perception", "none", 0.25, None, 10),), ())
+    lmms = ToolResults("0.7.3", "vllm", tmp_path, (Metric("mme", "perception", "none", 0.25, None, 10),), ())
     whole = replace(
         answered,
         answered=(*answered.answered, one),

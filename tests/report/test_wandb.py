@@ -24,7 +24,7 @@ from wandb_files import OfflineRun, offline_runs
 from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation
-from adamms.evaluate.lmms.results import LmmsResults, Metric, Sample
+from adamms.evaluate.foreign.results import Metric, Sample, ToolResults
 from adamms.merge.candidate import Candidate
 from adamms.report.answered import Answered
 from adamms.report.result import Result, StageTiming
@@ -238,7 +238,7 @@ class TestTableAndArtifacts:
     def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
         sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
         numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)
-        run = told(Result("t", lmms_eval=LmmsResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
+        run = told(Result("t", lmms_eval=ToolResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
         (row,) = run.table("lmms_eval_samples")
         asked = {"task": "digits", "number": 3, "question": "read red", "target": "7", "answer": "7"}
         assert row == {**asked, "raw": " 7", "scores": '{"exact_match": 1.0}'}

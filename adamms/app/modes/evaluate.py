@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from adamms.app.asker import check_asked, collect, live_checkpoint, tell_of_store
 from adamms.app.given_model import given_model
-from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.output import settings_text, write_evaluation, write_lines
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
+from adamms.app.tools import add_tools, check_tools
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts
@@ -29,11 +29,11 @@ def evaluate(run: Run, console: Console) -> Result:
     questions = None if run.scorer is None else load_questions(replace(run, samples=0), console)
     checkpoint = open_checkpoint(locate(run.model_folder))
     model = given_model(run.model_folder)
-    backend = check_lmms(run, console, checkpoint.folder)
+    backends = check_tools(run, console, checkpoint.folder)
     labelled = questions is not None and bool(questions.labelled)
-    if backend is None and not labelled:
+    if not backends and not labelled:
         why = "evaluate.scorer is null" if questions is None else "the data has no labels"
-        raise AdammsError(f"mode=evaluate has nothing to do: {why}, and there is no evaluate.lmms_eval")
+        raise AdammsError(f"mode=evaluate has nothing to do: {why}, and no evaluate.lmms_eval or .vlmevalkit")
     if questions is not None and not labelled:
         console.warn("the data has no labels, so there is no accuracy")
     result = Result(
@@ -49,7 +49,7 @@ def evaluate(run: Run, console: Console) -> Result:
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)
     console.begin()
-    result = add_lmms(run, console, backend, result, checkpoint.folder)
+    result = add_tools(run, console, backends, result, checkpoint.folder)
     write_report(run.output, result)
     console.say(f"evaluation: {run.output / 'report.html'}")
     return result

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from adamms.app.distance import distances, verify
-from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, write_merged
 from adamms.app.settings import Run
+from adamms.app.tools import add_tools, check_tools
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -18,13 +18,13 @@ def merge(run: Run, console: Console) -> Result:
     merges.check()  # what is wrong with alpha shows before any work
     output = Output(run, merges, console)
     output.check()
-    backend = check_lmms(run, console, output.folder)
+    backends = check_tools(run, console, output.folder)
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured([], console.stage)
     run.recipe.check_result(merges.computed(merges.at()).fingerprint)
     result = write_merged(replace(output, merges=merges), checks)
-    if backend is not None:  # last: a failure there leaves everything else
-        result = add_lmms(run, console, backend, result)
+    if backends:  # last: a failure there leaves everything else
+        result = add_tools(run, console, backends, result)
         write_report(run.output, result)
     return result

@@ -12,7 +12,6 @@ from adamms.app.asker import Asker, check_runnable, check_target, live, tell_of_
 from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command
-from adamms.app.lmms import add_lmms, check_lmms
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded, check_scores
@@ -21,11 +20,11 @@ from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
 from adamms.app.so_far import so_far
+from adamms.app.tools import Backends, add_tools, check_tools
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay, Replayed
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation
-from adamms.evaluate.lmms.run import Backend
 from adamms.evaluate.logged import LOGGED, LoggedScores
 from adamms.evaluate.score import measure
 from adamms.merge.candidate import axes_of
@@ -51,7 +50,7 @@ def search(run: Run, console: Console) -> Result:
     merges = _mapped(run, console)
     output = Output(run, merges, console)
     output.check()
-    backend = check_lmms(run, console, output.folder)
+    backends = check_tools(run, console, output.folder)
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
     merges = merges.measured(run.grid, console.stage)
@@ -96,7 +95,7 @@ def search(run: Run, console: Console) -> Result:
         command=merge_command(run.job, list(axes_of(run.grid))),
         config=settings_text(run),
     )
-    return _tell(run, console, output, backend, result)
+    return _tell(run, console, output, backends, result)
 
 
 def _mapped(run: Run, console: Console) -> Merges:
@@ -117,11 +116,11 @@ def _say_not_asked(console: Console, unasked: Mapping[str, str]) -> list[str]:
     return said
 
 
-def _tell(run: Run, console: Console, output: Output, backend: Backend | None, result: Result) -> Result:
-    """Print what was found, write all files that tell of it, and have lmms-eval evaluate the model.
+def _tell(run: Run, console: Console, output: Output, backends: Backends, result: Result) -> Result:
+    """Print what was found, write all files that tell of it, and have evaluation tools evaluate the model.
 
     Returns:
-        The result with what lmms-eval found, if it was asked.
+        The result with what they found, if they were asked.
     """
     if result.evaluation is not None:
         write_evaluation(run.output / "evaluation.json", result)
@@ -131,16 +130,16 @@ def _tell(run: Run, console: Console, output: Output, backend: Backend | None, r
     output.complete_card(result)
     console.say(f"report: {run.output / 'report.html'}")
     output.finish()
-    if backend is not None:  # last: a failure there leaves everything else
-        result = add_lmms(run, console, backend, result)
+    if backends:  # last: a failure there leaves everything else
+        result = add_tools(run, console, backends, result)
         write_report(run.output, result)
     return result
 
 
 def search_logs(run: Run, logs: Replay, console: Console) -> Result:
     """Find alpha from answers that other tools have logged; write selection.json and the report."""
-    if run.lmms is not None:
-        raise AdammsError("engine=replay writes no model that evaluate=lmms_eval could be run on")
+    for tool in run.tools:
+        raise AdammsError(f"engine=replay writes no model that evaluate={tool.KEY} could be run on")
     run.strategy.check(logs.candidates)
     check_recorded(run.strategy.needs)
     with console.stage("read logs"):

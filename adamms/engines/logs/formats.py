@@ -5,12 +5,9 @@ lmms-eval before that     <task>.json, {"args", "model_configs", "logs": [object
 VLMEvalKit                <model>_<dataset>.xlsx | .tsv | .json with the columns index and prediction
 """
 
-import csv
 import json
-import sys
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from hashlib import file_digest, sha256
 from pathlib import Path
@@ -19,7 +16,8 @@ from typing import Any
 from adamms.engines.answer import first, normalised
 from adamms.engines.logs.folder import PICKLES, task_of
 from adamms.engines.logs.options import letter, likelihoods, lowest_is_best, texts
-from adamms.errors import AdammsError, install
+from adamms.engines.logs.table_rows import table_rows
+from adamms.errors import AdammsError
 
 LMMS_EVAL, VLMEVALKIT = "lmms_eval", "vlmevalkit"
 # lmms-eval 0.7's hash of every example whose content it has dropped already.
@@ -93,7 +91,7 @@ def read_log(path: Path, form: str) -> Log:
         if path.suffix == ".jsonl":
             found, rows = LMMS_EVAL, list(_json_lines(path))
         elif path.suffix in (".xlsx", ".tsv"):
-            found, rows = VLMEVALKIT, list(_xlsx(path) if path.suffix == ".xlsx" else _tsv(path))
+            found, rows = VLMEVALKIT, list(table_rows(path))
         elif path.suffix == ".json":
             found, rows = _json(path)
         else:
@@ -175,43 +173,6 @@ def _json(path: Path) -> tuple[str, list[Any]]:
     if isinstance(content, dict) and isinstance(content.get("logs"), list):
         return LMMS_EVAL, content["logs"]
     raise AdammsError(f"{path}: neither lmms-eval's {{\"logs\": [...]}} nor a list of VLMEvalKit's records")
-
-
-def _tsv(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows by column. Fields may hold images as base64, megabytes each: hence the limit."""
-    csv.field_size_limit(sys.maxsize)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter="\t", strict=True)
-            for row in reader:
-                if None in row.values():
-                    raise AdammsError(
-                        f"{path}: line {reader.line_num}: {len(row) - list(row.values()).count(None)} of "
-                        f"{len(row)} columns; is the file cut off?"
-                    )
-                yield row
-    except csv.Error as error:
-        raise AdammsError(f"{path}: line {reader.reader.line_num}: not a table ({error})") from error
-
-
-def _xlsx(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        from openpyxl import load_workbook
-        from openpyxl.utils.exceptions import InvalidFileException
-    except ImportError as error:
-        raise AdammsError(f"{path}: reading xlsx needs the extra `xlsx`: {install('xlsx')}") from error
-    from zipfile import BadZipFile
-
-    try:
-        book = load_workbook(path, read_only=True)  # "=1+1" is what a model has said, and no formula
-    except (InvalidFileException, BadZipFile, KeyError) as error:
-        raise AdammsError(f"{path}: not an xlsx file ({error})") from error
-    with closing(book):
-        rows = book.worksheets[0].iter_rows(values_only=True)
-        header = [str(name) for name in next(rows, ())]
-        for row in rows:
-            if any(value is not None for value in row):
-                yield dict(zip(header, row, strict=False))
 
 
 def _lmms_eval_record(row: Any) -> Record:

@@ -1,29 +1,19 @@
-"""What runs in lmms-eval's own interpreter, which need not have adamms: given to it as text (`-c`).
+"""What runs in lmms-eval's own interpreter, after `foreign/guest.py`. Needs lmms-eval and Python 3.10."""
 
-Needs the standard library and lmms-eval, Python 3.10 or newer.
-
-look REQUEST   whether lmms-eval could run REQUEST = {"model", "tasks", "include_path"}: prints MARK and JSON
-run ARGS...    lmms-eval itself, ended with all that it has started when its parent ends
-"""
-
-import json
-import os
 import runpy
-import signal
 import sys
-import threading
-import time
 from importlib import metadata
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
-MARK = "lmms-eval says: "
-WATCH_SECONDS = 0.5
-
 
 def look(request: dict[str, Any]) -> dict[str, Any]:
-    """{"version", "folder_argument"}; with "models", "tasks" or "failure" if it could not run."""
+    """Whether lmms-eval could run {"model", "tasks", "include_path"}.
+
+    Returns:
+        {"version", "folder_argument"}; with "models", "tasks" or "failure" if it could not.
+    """
     answer: dict[str, Any] = {"version": metadata.version("lmms_eval")}
     from lmms_eval import models
 
@@ -59,21 +49,6 @@ def _missing_tasks(wanted: list[str], include_path: str | None) -> tuple[list[st
     return missing, list(manager.all_tasks)
 
 
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(WATCH_SECONDS)
-    os.killpg(0, signal.SIGKILL)
-
-
-def main(arguments: list[str]) -> None:
-    what, *rest = arguments
-    if what == "look":
-        print(MARK + json.dumps(look(json.loads(rest[0]))))
-        return
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    sys.argv = ["lmms_eval", *rest]
+def run(*arguments: str) -> None:
+    sys.argv = ["lmms_eval", *arguments]
     runpy.run_module("lmms_eval", run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,16 +1,16 @@
-"""What lmms-eval found, as plain data: metrics of tasks, and every sample with its answer.
+"""Reads what lmms-eval leaves: metrics of tasks, and every sample with its answer.
 
 Owns the files of lmms-eval 0.3 and later; does not know how it was run.
 """
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from adamms.engines.answer import first
 from adamms.errors import AdammsError
+from adamms.evaluate.foreign.results import Metric, Sample, ToolResults
 from adamms.evaluate.lmms.right import number, right
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -25,87 +25,7 @@ COMMON = (
 )
 
 
-@dataclass(frozen=True)
-class Metric:
-    """One number of one task, in the task's own unit.
-
-    Args:
-        task: a task or a group of tasks.
-        name: of the metric, e.g. "exact_match".
-        filter: of the answers before scoring; "none" where there is none.
-        value: as lmms-eval gives it, often in [0, 1].
-        stderr: its standard error, where lmms-eval has one.
-        samples: how many samples it is over; None of a group.
-        higher_is_better: None where the task does not say.
-    """
-
-    task: str
-    name: str
-    filter: str
-    value: float
-    stderr: float | None = None
-    samples: int | None = None
-    higher_is_better: bool | None = None
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One question as lmms-eval put it, and what came back.
-
-    Args:
-        task: where it belongs.
-        number: lmms-eval's doc_id.
-        question: the text, without the model's chat template.
-        target: the right answer.
-        answer: what is scored: after the task's filters.
-        raw: as the model gave it.
-        images: what else was shown, where lmms-eval can name it.
-        scores: metric -> score of this sample, where that can be told.
-        logged: metric -> what the task logs of it in place of a number.
-    """
-
-    task: str
-    number: int
-    question: str
-    target: str
-    answer: str
-    raw: str
-    images: tuple[str, ...] = ()
-    scores: Mapping[str, float] = field(default_factory=dict)
-    logged: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-
-
-@dataclass(frozen=True)
-class LmmsResults:
-    """What one run of lmms-eval left.
-
-    Args:
-        version: of lmms-eval.
-        model: its name for what ran the model, e.g. "vllm".
-        folder: where its files are; `engine.logs` takes it.
-        metrics: task by task.
-        samples: task by task, by number.
-    """
-
-    version: str
-    model: str
-    folder: Path
-    metrics: Sequence[Metric]
-    samples: Sequence[Sample]
-
-    def to_json(self) -> dict[str, Any]:
-        """Without the samples: those are in the folder."""
-        metrics = [dict(vars(metric)) for metric in self.metrics]
-        return {"version": self.version, "model": self.model, "folder": str(self.folder), "metrics": metrics}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LmmsResults":
-        """What `to_json` wrote, without samples."""
-        metrics = tuple(Metric(**metric) for metric in data["metrics"])
-        return cls(data["version"], data["model"], Path(data["folder"]), metrics, ())
-
-
-def read_results(file: Path, folder: Path, version: str) -> LmmsResults:
+def read_results(file: Path, folder: Path, version: str) -> ToolResults:
     """What lmms-eval wrote at one time: `<time>_results.json` and the samples beside it.
 
     Args:
@@ -123,7 +43,7 @@ def read_results(file: Path, folder: Path, version: str) -> LmmsResults:
             found = [_sample(task, row) for row in _rows(file, task)]
             samples += sorted(found, key=lambda sample: sample.number)
         model = str(content["config"]["model"])
-        return LmmsResults(version, model, folder, _metrics(content, samples), samples)
+        return ToolResults(version, model, folder, _metrics(content, samples), samples)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AdammsError(
             f"{file}: not results as lmms-eval writes them ({type(error).__name__}: {error})"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from adamms.checkpoint.sizes import scaled
 from adamms.evaluate.estimate import Estimate
 from adamms.report import findings, plan_tables, tables, words
+from adamms.report.outside import outside
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers
 from adamms.report.page.render import Fact, render
@@ -31,14 +32,7 @@ class Share:
 def page(result: Result) -> str:
     """The page of a run: one HTML file. What the result does not have is left out."""
     choice, plan, checks, overall = result.choice(None), result.plan, result.checks, curves.overall(result)
-    shown = (
-        tables.summary,
-        tables.scores,
-        tables.own_scores,
-        tables.lmms_eval,
-        tables.differences,
-        tables.extracted,
-    )
+    shown = (tables.summary, tables.scores, tables.own_scores, tables.differences, tables.extracted)
     context = {
         "result": result,
         "title": words.printable(result.title),
@@ -53,7 +47,10 @@ def page(result: Result) -> str:
         "confidence": heat.confidence(result),
         "doubts": [*(choice.doubts if choice else ()), *findings.doubts(result)],
         "choices": tables.choices(result),
-        "tables": [table for make in shown if (table := make(result)) is not None],
+        "tables": [
+            *(table for make in shown if (table := make(result)) is not None),
+            *map(tables.of_tool, outside(result).values()),
+        ],
         "meaning": words.meaning(choice, result.candidates) if choice else "",
         "answers": answers(result),
         "coverage": _coverage(result),

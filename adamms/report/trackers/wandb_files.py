@@ -13,7 +13,7 @@ from adamms.engines.answer import normalised
 from adamms.engines.image import is_photograph, open_image
 from adamms.engines.thought import with_thought_in_brief
 from adamms.errors import AdammsError
-from adamms.evaluate.lmms.results import LmmsResults
+from adamms.evaluate.foreign.results import ToolResults
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report.result import Result
 from adamms.report.trackers import metrics
@@ -86,8 +86,8 @@ def _known(wandb: ModuleType, table: Any, name: str) -> Any:
     return wandb.Table(columns=[table.columns[0], name], data=data)
 
 
-def samples_table(wandb: ModuleType, found: LmmsResults) -> Any:
-    """A row per sample of lmms-eval: what was asked, what was right, and what came back."""
+def samples_table(wandb: ModuleType, found: ToolResults) -> Any:
+    """A row per sample of an evaluation tool: what was asked, what was right, and what came back."""
     texts = ("task", "number", "question", "target", "answer", "raw")
     rows = [
         [*(getattr(sample, name) for name in texts), json.dumps(dict(sample.scores), sort_keys=True)]

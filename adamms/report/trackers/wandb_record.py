@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adamms.report.outside import outside
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics, wandb_files
 
@@ -100,8 +101,8 @@ class WandbRecord:
             run.log(charts)
         if result.answered:
             run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
-        if result.lmms_eval is not None:
-            run.log({"lmms_eval_samples": wandb_files.samples_table(wandb, result.lmms_eval)})
+        for key, tool in outside(result).items():
+            run.log({f"{key}_samples": wandb_files.samples_table(wandb, tool)})
         output = Path(str(self.settings.get("output", self.folder)))
         if (output / "report.html").is_file():
             run.log({"report": wandb.Html(output / "report.html", inject=False)})

@@ -22,9 +22,9 @@ from page_text import Page
 from adamms.data.example import Label
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError
-from adamms.evaluate.lmms.guest import MARK
-from adamms.evaluate.lmms.results import LmmsResults
-from adamms.evaluate.lmms.run import Backend
+from adamms.evaluate.foreign.guest import MARK
+from adamms.evaluate.foreign.results import ToolResults
+from adamms.evaluate.foreign.tool import Backend
 from adamms.merge.candidate import Candidate
 from adamms.report.console import Console
 
@@ -173,7 +173,7 @@ def interpreter(file: Path, script: str) -> Path:
     return file
 
 
-def run_it(python: Path, folder: Path) -> LmmsResults:
+def run_it(python: Path, folder: Path) -> ToolResults:
     evaluator = lmms_eval(python=python, tasks=["mme"])
     stage = Console(file=io.StringIO()).stage
     return evaluator.run(folder / "model", folder / "out", Backend("0", "model"), stage)
@@ -238,7 +238,7 @@ def test_an_interrupt_ends_it(tmp_path: Path) -> None:
         tmp_path / "python", f"echo $$ > {tmp_path / 'pid'}; printf '{bar}\\n'; exec sleep 600"
     )
     code = (
-        "import sys; from pathlib import Path; from adamms.evaluate.lmms.run import Backend\n"
+        "import sys; from pathlib import Path; from adamms.evaluate.foreign.tool import Backend\n"
         "from lmms_task import lmms_eval\n"
         "from adamms.report.console import Console; import signal\n"
         # As from a terminal, wherever the tests were started: what runs in the background ignores it.

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from adamms.errors import AdammsError
-from adamms.evaluate.lmms.results import Metric, read_results
+from adamms.evaluate.foreign.results import Metric
+from adamms.evaluate.lmms.results import read_results
 
 CONTENT: dict[str, Any] = {
     "results": {

@@ -1,0 +1,54 @@
+"""Evaluation tools on a model's folder, where the configuration asks for them: checked early, run last."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from adamms.app.output import write_evaluation
+from adamms.app.settings import Run
+from adamms.evaluate.foreign.tool import Backend
+from adamms.report import tables
+from adamms.report.console import Console
+from adamms.report.result import Result
+
+Backends = Mapping[str, Backend]  # key of a tool -> what it said of itself
+
+
+def check_tools(run: Run, console: Console, folder: Path) -> Backends:
+    """Look whether the tools could run on the model in `folder`, there or not yet; none where nobody asks.
+
+    Raises:
+        AdammsError: one could not; see `Tool.check`.
+    """
+    found = {}
+    for tool in run.tools:
+        with console.stage(f"look for {tool.NAME}"):
+            found[tool.KEY] = tool.check(folder)
+    return found
+
+
+def add_tools(
+    run: Run, console: Console, backends: Backends, result: Result, folder: Path | None = None
+) -> Result:
+    """Run the tools, print and record what they found.
+
+    Args:
+        backends: what `check_tools` returned.
+        folder: of the model; the result's by default.
+
+    Returns:
+        The result with it; as it was where nobody asks.
+
+    Raises:
+        AdammsError: one failed; the model and everything that was written before are kept.
+    """
+    model = folder or result.folder
+    for tool in run.tools if model is not None else ():
+        assert model is not None
+        found = tool.run(model, run.output / tool.KEY, backends[tool.KEY], console.stage)
+        changes: dict[str, Any] = {tool.KEY: found, "timings": console.timings}
+        result = replace(result, **changes)
+        console.table(tables.of_tool(found))
+        write_evaluation(run.output / "evaluation.json", result)
+    return result

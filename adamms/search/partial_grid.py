@@ -81,12 +81,9 @@ class PartialGrid:
         for example in changed:
             self._fill(example)
         self._mark([number for number, example in enumerate(self.examples) if example in changed])
-        tasks = {self.differences.tasks[example] for example in changed}
-        numbers = [n for n, example in enumerate(self.examples) if self.differences.tasks[example] in tasks]
-        examples = [self.examples[number] for number in numbers]
         for draw in range(DRAWS):
-            held = self.differences.held(self.signal, self.evidence(examples, draw), examples)
-            self.held[draw, numbers] = held.T
+            evidence = self.evidence(self.examples, draw)
+            self.held[draw] = self.differences.held(self.signal, evidence, self.examples).T
 
     def evidence(self, examples: Sequence[str], draw: int = 0) -> Evidence:
         """Answers and scores everywhere."""

@@ -1,12 +1,13 @@
 """What each task's answers are compared with. Knows no signals of its own and no models."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from adamms.search.difference import Difference, expected
 from adamms.search.evidence import Answers, Evidence, texts
+from adamms.search.likeness import likeness
 from adamms.search.resampling import Array
 from adamms.search.signals.signal import Signal
 
@@ -43,11 +44,17 @@ class TaskDifferences:
         return cls(found, {example: task for task, examples in tasks.items() for example in examples})
 
     def held(self, signal: Signal, evidence: Evidence, examples: Sequence[str]) -> Array:
-        """What each example says against each candidate by the signal; shape (candidates, examples)."""
+        """What each example says against each candidate by the signal; shape (candidates, examples).
+
+        Args:
+            examples: of all tasks, if the signal looks across them.
+        """
         found = np.empty((len(evidence.candidates), len(examples)))
+        like = likeness(evidence, self.tasks, examples) if signal.across else {}
         for difference, places in self._parts(examples):
             part = [examples[place] for place in places]
-            found[:, places] = signal.differences(evidence, part, difference)
+            own = replace(evidence, likeness=like.get(self.tasks[part[0]], ()))
+            found[:, places] = signal.differences(own, part, difference)
         return found
 
     def between(self, left: Answers, right: Answers, examples: Sequence[str]) -> Array:

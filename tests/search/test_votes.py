@@ -13,9 +13,11 @@ from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.search.difference import Difference, ExactMatch, Overlap
 from adamms.search.evidence import Evidence
+from adamms.search.likeness import likeness
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.likelihood import VotedLikelihood
 from adamms.search.signals.votes import Voted, apart
+from adamms.search.task_differences import TaskDifferences
 
 GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.5, 1.0))
 EXAMPLES = ("a", "b", "c", "d")
@@ -39,7 +41,8 @@ def evidences(draw: st.DrawFn) -> Evidence:
     }
     target = {e: answer(rng) for e in EXAMPLES}
     scored = {c: {e: {text: answer(rng, text) for text in WORDS} for e in EXAMPLES} for c in GRID}
-    return Evidence(candidates, target, donors, scored=scored)
+    like = rng.uniform(0, 1, len(GRID) + 3) if draw(st.booleans()) else ()
+    return Evidence(candidates, target, donors, scored=scored, likeness=tuple(like))
 
 
 class Reference:
@@ -52,12 +55,24 @@ class Reference:
         if signal.sureness and evidence.donors:
             self.voters.append({e: self._surest(e) for e in EXAMPLES})
         self.speakers = [*self.voters, evidence.target]
+        self.like = evidence.likeness or [0.1] * (len(GRID) + 3)  # 1 is what counts then
         self.error = [1.0] * len(self.speakers)
         for _ in range(3):
             self.error = [
                 (1 + sum(self.held(one, e) for e in EXAMPLES if e in one)) / (1 + len(one))
                 for one in self.speakers
             ]
+
+    def distinct(self, place: int, example: str) -> float:
+        """Of a voter or the target, which is the last; the surest parent stands before it."""
+        donors = len(GRID), len(GRID) + 1
+        if place == len(self.speakers) - 1:
+            place = -1
+        elif place > donors[-1]:
+            parents = dict(zip((-1, *donors), self.parents, strict=True))
+            wanted = self._surest(example)
+            place = next(n for n, parent in parents.items() if parent.get(example) is wanted)
+        return 1.1 - self.like[place]
 
     def _surest(self, example: str) -> Answer:
         asked = [parent[example] for parent in self.parents if example in parent]
@@ -66,7 +81,8 @@ class Reference:
     def weight(self, place: int, example: str) -> float:
         logs = [token.logprob for token in self.speakers[place][example].tokens]
         log = sum(logs) / (len(logs) if self.signal.tokens == "mean" else 1)
-        return math.exp(log) ** self.signal.sureness / self.error[place] ** self.signal.reliability
+        own = self.distinct(place, example) ** self.signal.distinctness
+        return own * math.exp(log) ** self.signal.sureness / self.error[place] ** self.signal.reliability
 
     def held(self, one: Given, example: str) -> float:
         votes = [
@@ -86,13 +102,19 @@ class Reference:
         return float(-np.log(shares @ np.array(given) / shares.sum()))
 
 
-SETTINGS = [(0.0, "mean", 0.0), (3.0, "mean", 0.0), (1.0, "sum", 2.0), (2.0, "mean", 2.0), (0.0, "mean", 1.0)]
+SETTINGS = [
+    (0.0, "mean", 0.0, 0.0),
+    (3.0, "mean", 0.0, 0.5),
+    (1.0, "sum", 2.0, 0.0),
+    (2.0, "mean", 2.0, 1.0),
+    (0.0, "mean", 1.0, 2.0),
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, None, False)]))
 def test_is_the_formula(
-    settings: tuple[float, str, float], evidence: Evidence, difference: Difference
+    settings: tuple[float, str, float, float], evidence: Evidence, difference: Difference
 ) -> None:
     """1e-9: sums of a few float64 in another order."""
     disagreement, likelihood = Disagreement(*settings), VotedLikelihood(*settings)  # type: ignore[arg-type]
@@ -114,9 +136,40 @@ def test_who_agrees_with_others_elsewhere_outvotes_a_majority_that_does_not() ->
         for n, c in enumerate(order)
     }
     for reliability, winners in ((0.0, [2, 3, 4]), (2.0, [0, 1])):
-        signal = Disagreement(0.0, "mean", reliability)
+        signal = Disagreement(0.0, "mean", reliability, 0.0)
         last = signal.differences(Evidence(said), examples, ExactMatch())[:, -1]
         assert np.flatnonzero(last <= last.min() + 1e-9).tolist() == winners
+
+
+def test_who_answers_one_task_as_another_is_outvoted_by_those_who_do_not() -> None:
+    """Three of five say of how many what they say of the colour; the others answer both."""
+    order, tasks = [Candidate(place / 4) for place in range(5)], {}
+    said: dict[Candidate, dict[str, Answer]] = {c: {} for c in order}
+    for number in range(8):
+        for task, text in (("colour", f"it is red or blue{number}"), ("count", f"there are {number} dogs")):
+            tasks[f"{task}{number}"] = task
+            for place, candidate in enumerate(order):
+                other = task == "count" and place < 3
+                said[candidate][f"{task}{number}"] = Answer(f"it is red or blue{number}" if other else text)
+    counts = [place for place, task in enumerate(tasks.values()) if task == "count"]
+    for distinctness, winners in ((0.0, [0, 1, 2]), (1.0, [3, 4])):
+        compared = TaskDifferences({"colour": ExactMatch(), "count": ExactMatch()}, tasks)
+        held = compared.held(Disagreement(0.0, "mean", 0.0, distinctness), Evidence(said), list(tasks))
+        against = held[:, counts].sum(1)
+        assert np.flatnonzero(against <= against.min() + 1e-9).tolist() == winners
+
+
+def test_likeness_is_that_to_the_likest_other_task() -> None:
+    """Of candidates, donors and the target; a donor that was not asked has nothing of its own to say."""
+    tasks = {"a": "one", "b": "two", "c": "three"}
+    texts = {GRID[0]: ("red", "red", "blue"), GRID[1]: ("red dog", "red", "blue cat")}
+    given = {c: {e: Answer(text) for e, text in zip(tasks, row, strict=True)} for c, row in texts.items()}
+    found = likeness(Evidence(given, given[GRID[0]], {"x": {"a": Answer("red")}}), tasks, list(tasks))
+    assert found == {
+        "one": pytest.approx([1.0, math.sqrt(0.5), 0.0, 1.0]),
+        "two": pytest.approx([1.0, math.sqrt(0.5), 1.0, 1.0]),
+        "three": pytest.approx([0.0, 0.0, 1.0, 0.0]),
+    }
 
 
 @given(rows=st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=3), min_size=1, max_size=5))
@@ -130,7 +183,7 @@ def test_a_parent_that_was_cut_before_it_said_anything_is_not_expected() -> None
     """Two are left, or nothing is held against anybody."""
     red, blue, cut = (Answer(text, (Token(-1.0, ()),), text == "") for text in ("red", "blue", ""))
     scored = {GRID[0]: {"e": {text: Answer(text, (Token(-2.0, ()),)) for text in ("red", "blue")}}}
-    signal = VotedLikelihood(0.0, "mean", 0.0)
+    signal = VotedLikelihood(0.0, "mean", 0.0, 0.0)
     for donors, wanted in (({"x": blue, "y": cut}, 2.0), ({"x": cut}, 0.0)):
         evidence = Evidence(
             {GRID[0]: {"e": red}}, {"e": red}, {n: {"e": a} for n, a in donors.items()}, scored=scored
@@ -141,6 +194,6 @@ def test_a_parent_that_was_cut_before_it_said_anything_is_not_expected() -> None
 def test_what_is_missing_is_named() -> None:
     plain = Evidence({c: {"e": Answer("x")} for c in GRID})
     with pytest.raises(AdammsError, match="scored"):
-        VotedLikelihood(0.0, "mean", 0.0).differences(plain, ["e"], ExactMatch())
+        VotedLikelihood(0.0, "mean", 0.0, 0.0).differences(plain, ["e"], ExactMatch())
     with pytest.raises(AdammsError, match=r"search\.logprobs=10"):
-        Disagreement(1.0, "mean", 0.0).differences(plain, ["e"], ExactMatch())
+        Disagreement(1.0, "mean", 0.0, 0.0).differences(plain, ["e"], ExactMatch())

@@ -55,6 +55,10 @@ class Panel(Signal):
     def alone(self) -> bool:
         return all(member.alone for _, member in self.asked)
 
+    @property
+    def across(self) -> bool:
+        return any(member.across for _, member in self.asked)
+
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         able = [one for one in self.asked if evidence.donors or DONORS not in one[1].needs] or self.asked
         found = [weight * member.differences(evidence, examples, difference) for weight, member in able]

@@ -27,6 +27,11 @@ class Signal(ABC):
         """Whether it judges a candidate without the answers of other candidates."""
         return False
 
+    @property
+    def across(self) -> bool:
+        """Whether it looks at `Evidence.likeness`, how like answers to a task are answers to another one."""
+        return False
+
     @abstractmethod
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         """What each example says against each candidate, at least 0; shape (candidates, examples).

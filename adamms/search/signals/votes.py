@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import NonNegativeFloat
 
 from adamms.search.difference import Difference
@@ -17,6 +18,7 @@ from adamms.search.signals.probabilities import Tokens, log_probabilities, suren
 from adamms.search.signals.signal import Signal
 
 ROUNDS = 3  # in which reliabilities are found
+BASE = 0.1  # what an answer counts as that a voter gives to another task as well
 
 
 @dataclass(frozen=True)
@@ -25,9 +27,13 @@ class Voted(Signal):
 
     The vote of v on an example e, with the probability p that v gives to its answer, has the weight
 
-        w_ve ~ p_ve^sureness / R_v^reliability                                 summing to 1 over v
+        w_ve ~ p_ve^sureness (B + 1 - c_v)^distinctness / R_v^reliability      summing to 1 over v
         D_ve = sum over voters u of w_ue * difference(v, u)
         R_v  = (1 + sum over e of D_ve) / (1 + number of examples)
+
+    c_v is `likeness`, the cosine of v's answers to this task and to the likest other one. Who has not learnt
+    a task answers as if it were asked something else, be it ever so sure, so it counts less than those whose
+    answers go with the question. `BASE` bounds that: two tasks may have the same answers.
 
     Who disagrees with all others on a task counts less there. w and R are found in turn, `ROUNDS` times, from
     R = 1. So Dawid & Skene (1979, Applied Statistics 28, 20) weigh observers without knowing the truth; CRH
@@ -40,15 +46,21 @@ class Voted(Signal):
         tokens: how that probability is made of the tokens'; see `probabilities.sureness`. For answers of two
             tokens, a word and its end, `mean` to the power of 2 is `sum` to the power of 1.
         reliability: power of R; 0: all voters are equally reliable.
+        distinctness: power of what differs from answers to other tasks; 0: they are not looked at.
     """
 
     sureness: NonNegativeFloat
     tokens: Tokens
     reliability: NonNegativeFloat
+    distinctness: NonNegativeFloat
 
     @property
     def needs(self) -> tuple[str, ...]:
         return (PARENTS, SURENESS) if self.sureness else (PARENTS,)
+
+    @property
+    def across(self) -> bool:
+        return self.distinctness > 0
 
     def votes(
         self, evidence: Evidence, examples: Sequence[str], difference: Difference
@@ -67,7 +79,7 @@ class Voted(Signal):
         voters = len(known)
         if evidence.donors:
             known.append(evidence.target)
-        sure = where_asked(self._sure, known, examples)
+        sure = where_asked(self._sure, known, examples) + self._distinct(evidence, examples, len(known))
         differ = apart([spoken(one, examples) for one in known], difference)
 
         def risks(logs: Array) -> Array:
@@ -84,13 +96,29 @@ class Voted(Signal):
             return alike(voter, examples)
         return self.sureness * sureness(voter, examples, self.tokens)
 
+    def _distinct(self, evidence: Evidence, examples: Sequence[str], rows: int) -> Array:
+        """The logarithms of what that counts: one for each of so many rows, those of `votes`."""
+        if not evidence.likeness:
+            return np.zeros((rows, 1))
+        own = self.distinctness * np.log(BASE + 1 - np.array(evidence.likeness))
+        found = np.repeat(own[: len(own) if evidence.donors else -1, None], len(examples), axis=1)
+        if rows == len(found):
+            return found
+        parents = np.array([own[-1], *own[len(evidence.candidates) : -1]])
+        return np.insert(found, -1, parents[surest_parents(evidence, examples)], axis=0)
+
 
 def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
     """To each example the answer of the parent that gives its own the highest probability."""
     known = sayers(evidence, "parents")
-    sure = where_asked(log_probabilities, known, examples)
-    pairs = zip(sure.argmax(axis=0).tolist(), examples, strict=True)
+    pairs = zip(surest_parents(evidence, examples).tolist(), examples, strict=True)
     return {example: known[parent][example] for parent, example in pairs}
+
+
+def surest_parents(evidence: Evidence, examples: Sequence[str]) -> npt.NDArray[np.int_]:
+    """Its place among the parents, the target and then the donors; shape (examples,)."""
+    sure = where_asked(log_probabilities, sayers(evidence, "parents"), examples)
+    return np.asarray(sure.argmax(axis=0))
 
 
 def spoken(voter: Answers, examples: Sequence[str]) -> list[str]:

@@ -114,7 +114,7 @@ def _asker(run: Run, questions: Questions, searches: bool) -> Iterator[Asker]:
     console, inputs = Console(file=StringIO()), questions.inputs
     merges = map_models(run, console).measured(run.grid if searches else [], console.stage)
     donors = ask_donors(run, console, merges, inputs) if searches else {}
-    with live(run, merges.models.target) as engine:
+    with live(run, console, merges.models.target) as engine:
         by_id = {example.id: example for example in inputs}
         yield Asker(console, merges, engine, by_id, run.strategy.needs, donors, run.cache / "disturbed")
 

@@ -141,7 +141,7 @@ def observe(samples: int | None, needs: Sequence[str], regime: str, seed: int) -
     questions, merges = load_questions(run, console), map_models(run, console)
     inputs, candidates = questions.inputs, list(run.grid)
     donors = {name: ask_donor(run, console, merges, name, "search", inputs) for name in merges.models.donors}
-    with live(run, merges.models.target) as engine:
+    with live(run, console, merges.models.target) as engine:
         by_id, folder = {example.id: example for example in inputs}, run.cache / "disturbed"
         asker = Asker(console, merges, engine, by_id, needs, donors, folder)
         evidence = asker(candidates, [example.id for example in inputs])

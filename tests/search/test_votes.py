@@ -41,8 +41,8 @@ def evidences(draw: st.DrawFn) -> Evidence:
     }
     target = {e: answer(rng) for e in EXAMPLES}
     scored = {c: {e: {text: answer(rng, text) for text in WORDS} for e in EXAMPLES} for c in GRID}
-    like = rng.uniform(0, 1, len(GRID) + 3) if draw(st.booleans()) else ()
-    return Evidence(candidates, target, donors, scored=scored, likeness=tuple(like))
+    like: list[float] = rng.uniform(0, 1, len(GRID) + 3).tolist() if draw(st.booleans()) else []
+    return Evidence(candidates, target, donors, scored=scored, likeness=like)
 
 
 class Reference:

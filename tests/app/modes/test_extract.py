@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+import vllm_with_adapter
 from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 
@@ -106,6 +109,27 @@ def test_peft_loads_it_and_computes_the_same(run, talkative: Path, tmp_path: Pat
         torch.testing.assert_close(names[name], tensor, rtol=0, atol=2e-6, msg=name)
         torch.testing.assert_close(ours.read(name), tensor, rtol=0, atol=2e-6, msg=name)
     assert not json.loads((tmp_path / "out/extract.json").read_text())["not_in_the_adapter"]
+
+
+@pytest.mark.vllm
+def test_vllm_loads_it_and_computes_as_peft_does(run, talkative: Path, tmp_path: Path) -> None:
+    """What it holds by default, on the multimodal model itself."""
+    from peft import PeftModel
+    from transformers import AutoModelForImageTextToText
+
+    settings = pair(talkative, "merge.alpha=0.4", "mode.rank=16", f"output={tmp_path / 'out'}")
+    assert run("mode=extract", *settings).status == 0
+    target, adapter, ids = talkative / "target", tmp_path / "out/adapter", [5, 6, 7, 8, 9]
+    program = Path(vllm_with_adapter.__file__)
+    words = [sys.executable, str(program), str(target), str(adapter), json.dumps(ids)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    said = next(line for line in done.stdout.splitlines() if line.startswith(vllm_with_adapter.FOUND))
+    found = json.loads(said.removeprefix(vllm_with_adapter.FOUND))
+    model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(target), adapter)
+    with torch.inference_mode():
+        expected = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
+    best = int(expected.argmax())
+    assert found[str(best)] == pytest.approx(float(expected[best]), abs=1e-4)
 
 
 def test_two_folders_and_the_recipe_give_the_same_adapter(run, half: Path, tmp_path: Path) -> None:

@@ -197,7 +197,7 @@ class TestWhileItRuns:
             rows.append(row)
 
         run = SimpleNamespace(summary={}, log=log)
-        record = WandbRecord(ModuleType("wandb"), run, {}, tmp_path, image_size=1, checksum=False)
+        record = WandbRecord(ModuleType("wandb"), run, {}, tmp_path, image_size=1, checksum=False, say=print)
         threads = [
             threading.Thread(target=record.progress, args=(StageTiming(name, 1.0, 5, "answers"),))
             for name in ("search", "donors")

@@ -20,7 +20,7 @@ from adamms.report.trackers.tracker import Job
 Node = dict[str, Any]
 RECORD = "adamms_recipe.json"
 REPLAY = "replay"  # in it: what of the configuration decides what is merged
-MODES = ("merge", "plan")
+MODES = ("merge", "plan", "extract")
 # What may be typed beside a recipe.
 OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device")
 DECIDED = ("model", "mapper", "merge", "tune")
@@ -195,7 +195,7 @@ def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
         return values, RecipeFile()
     if mode not in MODES:
         raise AdammsError(
-            f"recipe={place} says how models are merged, which is mode=merge or mode=plan; this is {mode}"
+            f"recipe={place} says how models are merged, which is mode=merge, plan or extract; this is {mode}"
         )
     typed = [item.lstrip("+~").partition("=")[0].replace("/", ".") for item in job.overrides]
     for key in typed:

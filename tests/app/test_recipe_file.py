@@ -89,7 +89,7 @@ def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_nam
         done = run("mode=merge", *words, f"output={tmp_path / 'none'}")
         assert (done.status, message in done.err) == (2, True), done.err
     done = run("mode=search", f"recipe={made}", f"output={tmp_path / 'none'}")
-    assert "which is mode=merge or mode=plan; this is search" in done.err
+    assert "which is mode=merge, plan or extract; this is search" in done.err
 
     content["replay"]["merge"]["alpha"] = 0.4
     (made / "adamms_recipe.json").write_text(json.dumps(content))

@@ -1,5 +1,6 @@
 """The documentation is true: its commands compose, its names exist, its links resolve, its example works."""
 
+import ast
 import json
 import re
 import shlex
@@ -13,6 +14,7 @@ import test_layers
 import test_sweeps
 import tiny
 import torch
+import yaml
 from command import ROOT, Outcome
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -160,6 +162,45 @@ def test_every_run_composes() -> None:
                 modes.add(str(whole.mode.name))
     assert not GlobalHydra.instance().is_initialized()
     assert modes == {file.stem for file in (CONF / "mode").glob("*.yaml")}, "a mode without an example"
+
+
+# The first word of a line that is a command -> the file whose tests try it.
+PROGRAMS = {
+    **dict.fromkeys(("python", ".venv/bin/python", "adamms"), "tests/test_docs_run.py"),
+    **dict.fromkeys(("make", "pip", "pre-commit"), "tests/test_docs.py"),
+    **dict.fromkeys(("export", "hf", "tmux"), "tests/test_cluster_page.py"),
+    "mkdocs": "tests/test_site.py",
+    "wandb": "tests/test_wandb_sweeps.py",
+}
+# What is printed, in part of a file, or a sketch: it has this in it.
+PRINTED = re.compile(
+    r"─{5}|│|\d\.\d|^(error|warning|target|ok|absent|donor a)\b|^\[thought|^map  |: *$|, \.\.\.\)", re.M
+)
+CODE: dict[str, Callable[[str], object]] = {
+    "python": ast.parse,
+    "yaml": yaml.safe_load,
+    "bash": lambda text: subprocess.run(["bash", "-n"], input=text, text=True, check=True),
+    "mermaid": lambda text: re.fullmatch(r"flowchart TB\n(    .+\n)+", text) or 1 / 0,
+}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem != "changes"], ids=name)
+def test_every_block_is_of_a_kind_that_is_tried(page: Path) -> None:
+    """Commands of a program that a test knows, code that parses, or what is printed."""
+    text = page.read_text()
+    fence = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+    for kind, block in fence.findall(text):
+        CODE[kind](block)
+    indented = re.findall(r"(?:(?<=\n\n)|\A)((?:    .*\n|\n(?=    ))+)", fence.sub("", text))
+    for block in re.split(r"\n\n+", re.sub("^    ", "", "\n".join(indented), flags=re.MULTILINE)):
+        first = [line.split()[0] for line in re.sub(r"\\\n\s*", "", block).splitlines() if line.strip()]
+        if block.startswith("#!/bin/bash\n"):
+            CODE["bash"](block)
+        elif first and first[0] in PROGRAMS:
+            assert set(first) <= set(PROGRAMS), block
+            assert all((ROOT / PROGRAMS[word]).is_file() for word in first)
+        else:
+            assert not first or PRINTED.search(block), f"neither a known program nor what it prints: {block}"
 
 
 def parts_of(script: Path) -> list[Path]:
@@ -322,32 +363,33 @@ def as_tern(state: tiny.State) -> tiny.State:
 def test_a_family_of_ones_own_merges_by_the_spec_in_the_page(
     run: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    [text] = re.findall(r"^```yaml\n(.+?)^```", (ROOT / "docs/models.md").read_text(), re.M | re.DOTALL)
-    spec = tmp_path / "tern.yaml"
-    target, donor = tiny.llama_state(0), tiny.llama_state(1)
+    page, work = ROOT / "docs/models.md", tmp_path / "work"
+    [text] = re.findall(r"^```yaml\n(.+?)^```", page.read_text(), re.M | re.DOTALL)
+    planned, merging = [given for _, *given in commands(page) if any("tern.yaml" in word for word in given)]
+    generator = torch.Generator().manual_seed(0)
+    target = tiny.llama_state(0)
     # Keys and values of fewer heads than the queries, so that an equal split would be wrong.
-    for state in (target, donor):
-        for key in [key for key in state if "k_proj" in key or "v_proj" in key]:
-            state[key] = state[key][:3].clone()
-    a = tiny.write_model(tmp_path / "a", target)
-    b = tiny.write_model(tmp_path / "b", as_tern(donor), "TernForConditionalGeneration")
+    for key in [key for key in target if "k_proj" in key or "v_proj" in key]:
+        target[key] = target[key][:3].clone()
+    donor = {key: t + 0.1 * t.std() * torch.randn(t.shape, generator=generator) for key, t in target.items()}
+    tiny.write_model(work / "A", target)
+    b = tiny.write_model(work / "B", as_tern(donor), "TernForConditionalGeneration")
     config = json.loads((b / "config.json").read_text())
     (b / "config.json").write_text(json.dumps(config | {"num_attention_heads": 2, "num_key_value_heads": 1}))
-    given = ["mode=merge", "model=custom", f"model.target.path={a}", f"model.donors.a.path={b}"]
-    unknown = run(*given, f"output={tmp_path / 'out'}")
+    unknown = run(*(word for word in planned if "tern.yaml" not in word))
     assert unknown.status == 2
     assert "unknown architecture: config.json declares TernForConditionalGeneration, for which" in unknown.err
 
-    given += [f"model.donors.a.architecture={spec}", "merge.alpha=0.25", f"output={tmp_path / 'out'}"]
-    spec.write_text(text.rsplit("\n", 2)[0] + "\n")
-    lacking = run(*given)
+    (work / "tern.yaml").write_text(text.rsplit("\n", 2)[0] + "\n")
+    lacking = run(*merging)
     assert lacking.status == 2
     assert "1 tensors are not described by the architecture 'tern', first 'bridge.0.weight'" in lacking.err
 
-    spec.write_text(text)
-    done = run(*given)
-    assert done.status == 0, done.err
-    merged = load_file(tmp_path / "out/model/model.safetensors")
+    (work / "tern.yaml").write_text(text)
+    for command in (planned, [*merging, "merge.alpha=0.25"]):
+        done = run(*command)
+        assert done.status == 0, done.err
+    merged = load_file(work / "OUT/model/model.safetensors")
     assert merged.keys() == target.keys()
     for key, tensor in merged.items():  # 0.75 and 0.25 are exact: one rounding from float64 to float32
         expected = 0.75 * target[key].double() + 0.25 * donor[key].double()

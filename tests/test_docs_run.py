@@ -237,7 +237,7 @@ def here() -> Iterator[tuple[str, list[str]]]:
 
 def leave(place: Path, what: Path) -> None:
     """Have later commands find at this place what a first one has left."""
-    if not place.exists():
+    if what.exists() and not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(what)
 

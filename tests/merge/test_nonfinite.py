@@ -1,5 +1,6 @@
 """Infinite and NaN values of the models: counted by model and tensor, whatever the method makes of them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,20 @@ def test_sums_that_float64_cannot_hold_are_an_error(large: float, tmp_path: Path
     target, donor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
     with pytest.raises(AdammsError, match=r"model\.norm\.weight: the method sums products of values"):
         make(configured("merge/karcher"), target, {"a": donor}, None).tensor(NORM)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_values_that_another_dtype_cannot_hold_are_an_error(share: float, tmp_path: Path) -> None:
+    """Whether the tensor is merged or kept; an infinity that the target has stays."""
+    states = [tiny.llama_state(i, dtype=torch.bfloat16) for i in range(2)]
+    states[0][GATE][0, 0], states[0][NORM][0] = 1e6, INF
+    target, donor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
+    recipe = replace(make(configured("merge/linear"), target, {"a": donor}, None, share), dtype="F16")
+    assert recipe.tensor(NORM).isinf().sum() == 1
+    for computed in (recipe.tensor, lambda name: list(recipe.pieces(name))):
+        with pytest.raises(AdammsError, match=f"{GATE}.* values that torch.float16 cannot hold"):
+            computed(GATE)
+    assert replace(recipe, dtype="F32").tensor(GATE).isfinite().all()
 
 
 def test_a_matrix_that_is_not_decomposed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ class AdapterParts:
             self._add_sum(name, *added)
             return
         merged, base = self._difference.merged(name), self._difference.base.read(name)
-        if torch.equal(merged.cpu(), base):
+        if torch.equal(merged.cpu(), base.to(merged.dtype)):
             return
         if has_room and adapters is None:
             self._add_best(name, merged, base)

@@ -22,8 +22,6 @@ from adamms.errors import AdammsError, nearest
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.adapters import AdapterSum, base_of
 from adamms.merge.device import check_device
-from adamms.merge.recipe import Recipe
-from adamms.merge.sources import Sources
 from adamms.report import extraction
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -85,8 +83,8 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
 
 def _of_merge(run: Run, merges: Merges, rank: int | None) -> Difference:
     """Of the configured merge and the target's base; an adapter of the target's is part of the difference."""
-    recipe: Recipe = merges.at()
-    sources = Sources(check_device(run.merge.device))
+    computed = merges.computed(merges.at())
+    recipe, sources = computed.recipe, computed.sources
     names = [
         slot.name for slot in recipe.plan.slots if recipe.computes(slot) or slot.name in recipe.target.adapted
     ]

@@ -90,6 +90,19 @@ def test_the_adapter_on_the_target_is_the_merge_by_truncated_singular_values(
     assert "What the adapter leaves of the difference" in (tmp_path / "out/report.html").read_text()
 
 
+def test_it_is_of_the_merge_in_the_dtype_that_is_asked_for(run, half: Path, tmp_path: Path) -> None:
+    """In F32 nothing of the difference is rounded to the target's BF16."""
+    settings = pair(half, "merge.alpha=0.4", "mode.rank=64", "mode.holds=all")
+    done = run("mode=extract", *settings, "merge.dtype=F32", f"output={tmp_path / 'out'}")
+    assert done.status == 0, done.err
+    states = [load_file(half / f"{name}/model.safetensors") for name in ("target", "donor")]
+    rows = {row["name"]: row for row in json.loads((tmp_path / "out/extract.json").read_text())["tensors"]}
+    end = "layers.0.self_attn.q_proj.weight"
+    base, other = (next(state[name].double() for name in state if name.endswith(end)) for state in states)
+    norm = next(row["norm"] for name, row in rows.items() if name.endswith(end))
+    assert norm == pytest.approx(float((0.4 * (other - base)).norm()), rel=1e-6)
+
+
 def test_peft_loads_it_and_computes_the_same(run, talkative: Path, tmp_path: Path) -> None:
     """In float32; with whole norms and biases nothing but rounding is left at full rank."""
     from peft import PeftModel

@@ -52,17 +52,25 @@ def find_own_classes() -> None:
 
 @contextmanager
 def own_classes() -> Iterator[None]:
-    """Around a run: forget what was found so, since another folder may have a module of the same name."""
-    places = sys.path[:]
+    """Around a run: forget what was found so, since another folder may have a module of the same name.
+
+    What was there before stays, and so does what lies deeper in such a folder, as in an environment in it.
+    """
+    places, before = sys.path[:], set(sys.modules)
     try:
         yield
     finally:
         own = [Path(place) for place in sys.path if place not in places]
         sys.path[:] = places
-        for name, module in [*sys.modules.items()]:
-            file = getattr(module, "__file__", None)
-            if file is not None and any(Path(file).is_relative_to(place) for place in own):
+        for name in sys.modules.keys() - before:
+            file, package = getattr(sys.modules[name], "__file__", None), name.partition(".")[0]
+            if file and any(_is_below(Path(file), place, package) for place in own):
                 del sys.modules[name]
+
+
+def _is_below(file: Path, place: Path, package: str) -> bool:
+    """Whether it is the module or package of that name in `place`, or in that package."""
+    return file.is_relative_to(place) and file.relative_to(place).parts[0].partition(".")[0] == package
 
 
 def this_job() -> Job:

@@ -1,6 +1,7 @@
 """adamms.plan, merge, search and evaluate: the command line's modes in a process that has other work, too."""
 
 import gc
+import importlib
 import logging
 import os
 import pickle
@@ -86,8 +87,15 @@ def test_hydra_of_the_caller_stays(talkative: Path, tmp_path: Path, monkeypatch:
     assert len(list(tmp_path.glob("outputs/*/*/plan.json"))) == 2
 
 
-def test_classes_beside_ones_own_configuration_are_found(talkative: Path, tmp_path: Path) -> None:
+def test_classes_beside_ones_own_configuration_are_found(
+    talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And forgotten: another folder's module of the same name is another one."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/beside_before.py").touch()
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "one")
+        importlib.import_module("beside_before")
     before = sys.path[:]
     for folder, kind in (("one", "linear.Linear"), ("two", "slerp.Slerp")):
         module, name = kind.split(".")
@@ -97,11 +105,20 @@ def test_classes_beside_ones_own_configuration_are_found(talkative: Path, tmp_pa
         (tmp_path / folder / "beside_own_conf.py").write_text(
             f"from adamms.merge.methods.{module} import {name}\n\nclass Mine({name}):\n    pass\n"
         )
+        environment = tmp_path / folder / ".venv/lib"  # what is in it stays, imported before or in the run
+        environment.mkdir(parents=True)
+        (environment / f"in_{folder}.py").touch()
+        monkeypatch.syspath_prepend(environment)
+        before.insert(0, str(environment))
+        with (tmp_path / folder / "beside_own_conf.py").open("a") as file:
+            file.write(f"\nimport in_{folder}\n")
         own, out = f"hydra.searchpath=[file://{tmp_path}/{folder}]", tmp_path / f"out {folder}"
         merged = adamms.merge(*pair(talkative), STRANGERS, own, "merge=mine", f"output={out}")
         assert "beside_own_conf.Mine" in (out / ".hydra/config.yaml").read_text()
         assert f'"{module}"' in (merged / "adamms_recipe.json").read_text()
         assert sys.path == before
+        assert {"beside_before", f"in_{folder}"} <= sys.modules.keys()
+        assert "beside_own_conf" not in sys.modules
 
 
 def test_packages_that_are_functions_too_stay_packages() -> None:

@@ -48,7 +48,7 @@ class MergeSettings:
         """
         if candidate.alpha_alone:
             assert candidate.alpha is not None
-            return replace(self, alpha=candidate.alpha)
+            return replace(self, alpha=candidate.alpha, node=self.node_at(candidate))
         try:
             return read_merge(self.node_at(candidate))
         except AdammsError as error:

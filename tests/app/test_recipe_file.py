@@ -75,9 +75,10 @@ def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_nam
     assert (made / weights).read_bytes() == (tmp_path / "again/model" / weights).read_bytes()
 
     other = f"model.donors.a.path={models / 'ancestor'}"
-    done = run("mode=merge", f"recipe={made}", other, f"output={tmp_path / 'other'}")
-    assert done.status == 2
-    assert "model.donors.a: not the model that" in done.err
+    for mode in ("merge", "extract"):
+        done = run(f"mode={mode}", f"recipe={made}", other, f"output={tmp_path / 'other'}")
+        assert done.status == 2
+        assert "model.donors.a: not the model that" in done.err
     recipe = tmp_path / "recipe.json"
     content = json.loads((made / "adamms_recipe.json").read_text())
     recipe.write_text(json.dumps(content))
@@ -93,8 +94,9 @@ def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_nam
 
     content["replay"]["merge"]["alpha"] = 0.4
     (made / "adamms_recipe.json").write_text(json.dumps(content))
-    done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'none'}")
-    assert "the models are the same, but not what they come to here" in done.err
+    for mode in ("merge", "extract"):
+        done = run(f"mode={mode}", f"recipe={made}", f"output={tmp_path / 'none'}")
+        assert "the models are the same, but not what they come to here" in done.err
     del content["replay"]
     (made / "adamms_recipe.json").write_text(json.dumps(content))
     done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'none'}")

@@ -76,7 +76,7 @@ def map_models(run: Run, console: Console) -> Merges:
         console.say(f"{name}: {said}")
     for warning in models.warnings():
         console.warn(warning)
-    if run.mode == "merge":
+    if run.mode in ("merge", "extract"):
         run.recipe.check_models(models.fingerprints)
     by_content = isinstance(models.target.described, SketchedModel)
     with console.stage("match") if by_content else nullcontext():

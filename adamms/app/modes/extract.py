@@ -84,6 +84,7 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
 def _of_merge(run: Run, merges: Merges, rank: int | None) -> Difference:
     """Of the configured merge and the target's base; an adapter of the target's is part of the difference."""
     computed = merges.computed(merges.at())
+    run.recipe.check_result(computed.fingerprint)
     recipe, sources = computed.recipe, computed.sources
     names = [
         slot.name for slot in recipe.plan.slots if recipe.computes(slot) or slot.name in recipe.target.adapted

@@ -42,13 +42,14 @@ ELSEWHERE = {  # a command that has this -> the file whose tests run it
     "/shared/[AB]": "tests/test_cluster_page.py",
     "=LORA1|extract .*model_folder": "tests/app/modes/test_extract.py",
     "recipe=": "tests/app/test_recipe_file.py",
+    "MMStar.xlsx": "tests/engines/logs/test_replay.py",
     "-cn optmerge|vicuna_from_modalities": "tests/app/test_optmerge.py",
     "merge/rules=": "tests/app/test_run_coefficients.py",
     "experiment=reasoner model=(?!custom)": "tests/test_conf.py",
 }
 NOT_RUN = {  # a command that has this -> why
     "-cn (pairs|table1) .*slurm_gpu": "the tables on a cluster of GPUs; test_sweeps composes all jobs",
-    "evaluate=(lmms_eval|vlmevalkit)": "tasks that download their data; they run on others in tests/evaluate",
+    r"evaluate=\[?(lmms_eval|vlmevalkit)": "tasks that download their data; they run on others in tests/evaluate",
     "Qwen3-VL-235B": "two nodes of eight GPUs; test_cluster_page hands the script to sbatch",
 }
 FLAGS = {"--help", "--info", "--version", "-sc"}  # tests/app/test_terminal.py

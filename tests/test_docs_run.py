@@ -49,7 +49,7 @@ ELSEWHERE = {  # a command that has this -> the file whose tests run it
 }
 NOT_RUN = {  # a command that has this -> why
     "-cn (pairs|table1) .*slurm_gpu": "the tables on a cluster of GPUs; test_sweeps composes all jobs",
-    r"evaluate=\[?(lmms_eval|vlmevalkit)": "tasks that download their data; they run on others in tests/evaluate",
+    r"evaluate=\[?(lmms_eval|vlmevalkit)": "tasks that download their data; others run in tests/evaluate",
     "Qwen3-VL-235B": "two nodes of eight GPUs; test_cluster_page hands the script to sbatch",
 }
 FLAGS = {"--help", "--info", "--version", "-sc"}  # tests/app/test_terminal.py

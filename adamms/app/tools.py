@@ -7,6 +7,7 @@ from typing import Any
 
 from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
+from adamms.errors import AdammsError
 from adamms.evaluate.foreign.tool import Backend
 from adamms.report import tables
 from adamms.report.console import Console
@@ -41,7 +42,7 @@ def add_tools(
         The result with it; as it was where nobody asks.
 
     Raises:
-        AdammsError: one failed; the model and everything that was written before are kept.
+        AdammsError: one failed, or one of its tasks; the model and all that was written before are kept.
     """
     model = folder or result.folder
     for tool in run.tools if model is not None else ():
@@ -50,5 +51,8 @@ def add_tools(
         changes: dict[str, Any] = {tool.KEY: found, "timings": console.timings}
         result = replace(result, **changes)
         console.table(tables.of_tool(found))
-        write_evaluation(run.output / "evaluation.json", result)
+        write_evaluation(file := run.output / "evaluation.json", result)
+        if found.failed:
+            why = "; ".join(f"{task} has failed: {words}" for task, words in found.failed.items())
+            raise AdammsError(f"{tool.NAME}: {why}. What the other tasks have is in {file}")
     return result

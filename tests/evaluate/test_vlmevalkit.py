@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Outcome
+from command import Outcome, read_run
 from configured import configured, content
 from configured_engines import settings_of
 
 from adamms.app.build import build
+from adamms.app.tools import add_tools
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import Metric
 from adamms.evaluate.foreign.tool import Backend
 from adamms.evaluate.vlmevalkit.results import read_results
 from adamms.evaluate.vlmevalkit.run import VlmEvalKit
 from adamms.merge.candidate import Candidate
+from adamms.report.console import Console
+from adamms.report.measured import of_evaluation
+from adamms.report.result import Result
+from adamms.report.run_folders import FoundRun
 
 PYTHON = Path(sys.prefix, "vlmevalkit/bin/python")  # where `make vlmevalkit` puts it
 STATUS: dict[str, Any] = {
@@ -26,14 +31,18 @@ STATUS: dict[str, Any] = {
         "Digits": {
             "status": "done",
             "prediction_file": "model_Digits.tsv",
+            "judge_model": "exact_matching",
             "primary_metric": "split=test|Overall",
             "metrics": {"split=test|Overall": 0.5, "split=test|digits": 0.5, "note": "text"},
         }
     },
 }
-ROWS = (
-    'index\tquestion\tanswer\tprediction\thit\n"0"\t"which?"\t"A"\t"A"\t"1"\n"1"\t"which?"\t"B"\t"two"\t"0"\n'
-)
+ROWS = """\
+index\tquestion\tanswer\tprediction\thit
+"x0"\t"which?"\t"A"\t"A"\t"1"
+"x1"\t"which?"\t"B"\t"two"\t"0"
+"""
+OTHER = ROWS.replace("which?", "another dataset's")
 
 
 def kit(**own: Any) -> VlmEvalKit:
@@ -46,6 +55,7 @@ def leave(folder: Path, status: dict[str, Any] = STATUS) -> Path:
     (folder / "model").mkdir(parents=True)
     (folder / "model/model_Digits_exact_matching_result.tsv").write_text(ROWS)
     (folder / "model/model_Digits.tsv").write_text(ROWS)
+    (folder / "model/model_Digits_V11_exact_matching_result.tsv").write_text(OTHER)
     file = folder / "model/status.json"
     file.write_text(json.dumps(status))
     return file
@@ -58,15 +68,34 @@ def test_its_metrics_and_its_rows_are_read(tmp_path: Path) -> None:
         Metric("Digits", "split=test|digits", "none", 0.5, None, 2),
     ]
     one, two = found.samples
-    assert (one.number, one.target, one.answer, one.scores) == (0, "A", "A", {"hit": 1.0})
-    assert (two.number, two.answer, two.scores) == (1, "two", {"hit": 0.0})
-    assert (found.tool, found.model) == ("VLMEvalKit", "model")
+    overall = "split=test|Overall"
+    assert (one.number, one.question, one.answer, one.scores) == (0, "which?", "A", {overall: 1.0})
+    assert (two.number, two.target, two.answer, two.scores) == (1, "B", "two", {overall: 0.0})
+    assert (found.tool, found.model, found.failed) == ("VLMEvalKit", "model", {})
 
 
-def test_a_dataset_that_failed_is_said(tmp_path: Path) -> None:
-    status = STATUS | {"datasets": {"MMVet": {"status": "done", "error_message": "no key for gpt-4-turbo"}}}
-    with pytest.raises(AdammsError, match="MMVet has failed: no key for gpt-4-turbo"):
-        read_results(leave(tmp_path, status), tmp_path, "0")
+def test_rows_give_a_metric_its_error(tmp_path: Path) -> None:
+    found = read_results(leave(tmp_path), tmp_path, "0.0.20")
+    run = FoundRun(tmp_path, result=Result("an evaluation", vlmevalkit=found))
+    overall, digits = of_evaluation(run)
+    assert (overall.measure, overall.scores.tasks) == ("VLMEvalKit split=test|Overall", {"Digits": 50.0})
+    assert overall.scores.points == {"Digits": {"Digits 0": 1.0, "Digits 1": 0.0}}
+    assert not digits.percent
+
+
+def test_a_dataset_that_failed_is_said_once_the_others_are_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = {"MMVet": {"status": "done", "error_message": "no key for gpt-4-turbo"}}
+    status = STATUS | {"datasets": STATUS["datasets"] | failed}
+    found = read_results(leave(tmp_path, status), tmp_path, "0")
+    monkeypatch.setattr(VlmEvalKit, "run", lambda *_: found)
+    run = read_run("evaluate=vlmevalkit", "evaluate.vlmevalkit.data=[Digits,MMVet]", f"output={tmp_path}")
+    backends = {"vlmevalkit": Backend("0", "model_path")}
+    with pytest.raises(AdammsError, match=r"VLMEvalKit: MMVet has failed: no key for gpt-4-turbo\. What "):
+        add_tools(run, Console(), backends, Result("an evaluation"), tmp_path)
+    kept = json.loads((tmp_path / "evaluation.json").read_text())["vlmevalkit"]["metrics"]
+    assert [metric["task"] for metric in kept] == ["Digits", "Digits"]
 
 
 def test_its_tables_can_be_replayed(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ class ToolResults:
         metrics: task by task.
         samples: task by task, by number.
         tool: its name.
+        failed: task -> why it has no metrics; not kept in JSON.
     """
 
     version: str
@@ -80,6 +81,7 @@ class ToolResults:
     metrics: Sequence[Metric]
     samples: Sequence[Sample]
     tool: str = LMMS_EVAL
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Without the samples: those are in the folder."""

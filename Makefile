@@ -39,7 +39,7 @@ READY_VLMEVALKIT := $(VENV)/vlmevalkit/.ready
 demo: $(READY)
 	$(BIN)/python run.py
 
-test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) lint
+test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) $(READY_VLMEVALKIT) lint
 	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY_TEST)
@@ -76,12 +76,13 @@ lock:
 
 QUICK := $(addprefix tests/,architectures checkpoint data engines/transformers models search)
 # The newest that pyproject.toml allows, in environments of their own: first without vLLM, which holds packages
-# back, the quick tests; then whether vLLM, mergekit and lmms-eval start. `make lock VENV=.venv-newest` keeps it.
+# back, the quick tests; then whether vLLM and the others' tools start. `make lock VENV=.venv-newest` keeps it.
 newest:
 	rm -rf .venv-newest
 	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-test
 	.venv-newest/bin/python -m pytest --numprocesses=auto --dist=loadfile $(QUICK)
-	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready .venv-newest/lmms-eval/.ready
+	$(MAKE) VENV=.venv-newest LOCKS= .venv-newest/.ready-vllm .venv-newest/mergekit/.ready \
+		.venv-newest/lmms-eval/.ready .venv-newest/vlmevalkit/.ready
 	.venv-newest/bin/python -c 'from vllm import LLM'
 
 clean:

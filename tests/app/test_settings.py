@@ -14,16 +14,16 @@ from adamms.errors import AdammsError
 OPTIONS = sorted(
     str(file.relative_to(CONF).with_suffix("")) for file in CONF.rglob("*.yaml") if file.parent != CONF
 )
-# Groups whose options are keys at the top level, or of Hydra's own; models, which have the same keys; an
-# option without a key.
-ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/", "merge/schedule/none")
+# Groups whose options are keys at the top level, or of Hydra's own; models, which have the same keys; rules,
+# which have any name; an option without a key.
+ELSEWHERE = ("checkpoint/", "experiment/", "tune/", "hydra/", "model/", "merge/rules/", "merge/schedule/none")
 CHOSEN = [option for option in OPTIONS if not option.startswith(ELSEWHERE)] + ["model/custom", "model/demo"]
 # What an option goes with.
 NEEDS = {"search/coefficients": ["merge.rules={attn: {roles: [attn], factor: 1}}"]}
 NEEDS |= {f"data/{name}": ["data.path=x"] for name in ("file", "jsonl", "benchmarks")}
 # Mappings whose keys are names that the user gives.
 NAMES = ("model.donors", "data.prompts", "data.choice_prompts", "data.benchmarks", "engine.only")
-NAMES += ("evaluate.logged.metrics", "evaluate.logged.best")
+NAMES += ("evaluate.logged.metrics", "evaluate.logged.best", "evaluate.lmms_eval.model_args")
 NAMES += ("search.signal.members", "search.signal.weights")
 # Values that may be anything, or any mapping, as far as the door can tell.
 ANY = ("search.grid", "search.space", "engine.logs", "evaluate.lmms_eval.model_args")

@@ -1,4 +1,4 @@
-"""What config.json says of quantised weights, and which stored tensors make up one of them.
+"""Which stored tensors make up one quantised weight, by their names and what config.json says.
 
 Block FP8 (DeepSeek-V3, Qwen3-VL-FP8), FP8 by tensor or row, compressed-tensors (FP8, INT8, packed integers,
 NVFP4, MXFP4, MXFP8) and MXFP4 (gpt-oss). What is stored decides, so modules that were not converted need no
@@ -7,15 +7,21 @@ list. Others are refused, with a way on. Computes no value: `quantised` does.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from adamms.checkpoint.quantisation_config import (
+    Quantisation,
+    read_quantisation,
+    said_of_quantisation,
+    without_quantisation,
+)
 from adamms.checkpoint.quantised import INT32_BITS, Coding, QuantisedEntry
-from adamms.checkpoint.quantised_shapes import check_parts, fitting_block, said_block
+from adamms.checkpoint.quantised_shapes import check_parts, fitting_block
 from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
 from adamms.errors import AdammsError
 
-KEYS = ("quantization_config", "compression_config")
 FP8, COMPRESSED, MXFP4 = ("fp8", "fbgemm_fp8"), "compressed-tensors", "mxfp4"
 READ = "block FP8, compressed-tensors and MXFP4"
 CONVERT = "or convert it with compressed_tensors.entrypoints.convert ({}), which makes what is read here"
@@ -46,34 +52,55 @@ def dequantised(
     Raises:
         AdammsError: a format that is not read here, or tensors that are not as the format says.
     """
-    said = next(_said(config), None)
-    if said is None:
+    first = None
+    for said in said_of_quantisation(config):
+        method = str(said.get("quant_method", "unknown")) if isinstance(said, dict) else ""
+        if method not in (*FP8, COMPRESSED, MXFP4):
+            raise AdammsError(_refusal(folder, method))
+        _check_only_quantised(folder, said)
+        with _explained(folder, method):
+            quantisation = read_quantisation(said)
+            if quantisation != (first or quantisation):
+                raise AdammsError(
+                    "config.json says two different things of quantisation, in parts of the model; expected "
+                    "one for all parts. Give the model that it was made from"
+                )
+        first = quantisation
+    if first is None:
+        _check_not_quantised(folder, tensors)
         return config, dict(tensors)
-    method = str(said.get("quant_method", "unknown")) if isinstance(said, dict) else ""
-    if method not in (*FP8, COMPRESSED, MXFP4):
-        raise AdammsError(_refusal(folder, method))
-    _check_only_quantised(folder, said)
+    with _explained(folder, first.quant_method):
+        return without_quantisation(config), _Tensors(first, tensors).found()
+
+
+@contextmanager
+def _explained(folder: Path, method: str) -> Iterator[None]:
     try:
-        found = _Tensors(method, said, tensors).found()
+        yield
     except AdammsError as error:
         raise AdammsError(f"{folder}: quantised ({method}): {error}") from error
-    return _without(config), found
 
 
-def _said(config: Mapping[str, Any]) -> Iterator[Any]:
-    """What a config.json and the configurations in it say of quantisation."""
-    yield from (config[key] for key in KEYS if config.get(key))
-    for part in config.values():
-        if isinstance(part, Mapping):
-            yield from _said(part)
+def _check_not_quantised(folder: Path, tensors: Mapping[str, TensorEntry]) -> None:
+    """Raise AdammsError for codes with scales, of which config.json says nothing."""
+    for name, entry in tensors.items():
+        codes = entry.dtype in (*NUMBERS, "U8")
+        scale = next((each for each in _scales(name) if each in tensors), None) if codes else None
+        if scale is None:
+            continue
+        if (folder / "hf_quant_config.json").is_file():
+            raise AdammsError(_refusal(folder, "modelopt"))
+        raise AdammsError(
+            f"{folder}: {name} has dtype {entry.dtype} and a scale, {scale}, and config.json has no "
+            f"quantization_config. If it is block FP8, add it to config.json, such as "
+            f'"quantization_config": {{"quant_method": "fp8", "weight_block_size": [128, 128]}}; '
+            f"or give the model that it was made from"
+        )
 
 
-def _without(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without(value) if isinstance(value, Mapping) else value
-        for key, value in config.items()
-        if key not in KEYS
-    }
+def _scales(name: str) -> tuple[str, str, str]:
+    """What the scales of the codes `name` may be called."""
+    return f"{name}_scale_inv", f"{name}_scale", f"{name.removesuffix('.weight')}.scale"
 
 
 def _refusal(folder: Path, method: str) -> str:
@@ -102,13 +129,12 @@ class _Tensors:
     """The stored tensors of a checkpoint, put together.
 
     Args:
-        method: its quant_method.
         said: its quantization_config.
         tensors: name -> what is stored.
     """
 
-    def __init__(self, method: str, said: Mapping[str, Any], tensors: Mapping[str, TensorEntry]) -> None:
-        self._method = method
+    def __init__(self, said: Quantisation, tensors: Mapping[str, TensorEntry]) -> None:
+        self._method = said.quant_method
         self._said = said
         self._tensors = tensors
         self._used: set[str] = set()
@@ -144,19 +170,17 @@ class _Tensors:
     def _numbers(self, name: str, entry: TensorEntry) -> QuantisedEntry:
         if entry.dtype == "I8" and self._method != COMPRESSED:
             raise AdammsError(f"{name} has dtype I8; expected {' or '.join(NUMBERS[:2])}")
-        said = self._said.get("weight_block_size")
-        if self._method == COMPRESSED:
-            said = said_block(self._scheme(name, entry.dtype))
+        compressed = self._method == COMPRESSED
+        said = self._said.scheme(name, entry.dtype).block if compressed else self._said.weight_block_size
         return self._entry(name, entry.shape, entry, said)
 
     def _packed(self, name: str, entry: TensorEntry) -> QuantisedEntry:
-        scheme = self._scheme(name, entry.dtype)
-        said = said_block(scheme)
+        scheme = self._said.scheme(name, entry.dtype)
         if entry.dtype == "U8":
             shape = (*entry.shape[:-1], entry.shape[-1] * 2)
-            return self._entry(name, shape, entry, said, "fp4")
-        bits = scheme.get("num_bits")
-        if entry.dtype != "I32" or not isinstance(bits, int) or not 1 <= bits <= 8:
+            return self._entry(name, shape, entry, scheme.block, "fp4")
+        bits = scheme.num_bits
+        if entry.dtype != "I32" or bits is None or not 1 <= bits <= 8:
             raise AdammsError(
                 f"{entry.name} has dtype {entry.dtype} and {bits} bits; expected I32 and 1 to 8, or U8"
             )
@@ -164,7 +188,7 @@ class _Tensors:
         known = self._part(f"{name}_shape")
         if known is not None and known.file.is_file():
             shape = tuple(map_tensor(known).tolist())
-        return self._entry(name, shape, entry, said, "int32", bits)
+        return self._entry(name, shape, entry, scheme.block, "int32", bits)
 
     def _expert_blocks(self, name: str, entry: TensorEntry) -> QuantisedEntry:
         """All experts of a layer as in gpt-oss: (experts, out, groups, bytes), read as (experts, in, out)."""
@@ -201,7 +225,7 @@ class _Tensors:
         coding: Coding = "number",
         bits: int = 8,
     ) -> QuantisedEntry:
-        names = (f"{name}_scale_inv", f"{name}_scale", f"{name.removesuffix('.weight')}.scale")
+        names = _scales(name)
         scale = next((found for each in names if (found := self._part(each)) is not None), None)
         if scale is None:
             raise AdammsError(
@@ -236,28 +260,3 @@ class _Tensors:
         if name in self._tensors:
             self._used.add(name)
         return self._tensors.get(name)
-
-    def _scheme(self, name: str, dtype: str) -> Mapping[str, Any]:
-        """What config_groups say of the tensor `name`, whose codes have this dtype; {} if they say nothing.
-
-        A group names modules, patterns or classes; the files have no classes, so a class may mean any module.
-        """
-        given = self._said.get("config_groups")
-        groups = [each for each in given.values() if isinstance(each, Mapping)] if given else []
-        module, kind = name.rpartition(".")[0], "int" if dtype.startswith("I") else "float"
-        named = [each for each in groups if _names(each.get("targets") or (), module)]
-        schemes: list[Mapping[str, Any]] = []
-        for group in named or groups:
-            weights = group.get("weights")
-            if isinstance(weights, Mapping) and weights.get("type") == kind and weights not in schemes:
-                schemes.append(weights)
-        if len(schemes) > 1:
-            raise AdammsError(f"config_groups have {len(schemes)} schemes for {module}; expected one")
-        return schemes[0] if schemes else {}
-
-
-def _names(targets: Sequence[str], module: str) -> bool:
-    """Whether one of a group's targets is a module's name, or a pattern that matches it."""
-    return any(
-        bool(re.match(each[3:], module)) if each.startswith("re:") else each == module for each in targets
-    )

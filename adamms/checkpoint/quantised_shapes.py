@@ -1,19 +1,9 @@
 """Which shapes the parts of one quantised tensor may have, and which rows and columns share a scale."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.errors import AdammsError
-
-
-def said_block(scheme: Mapping[str, Any]) -> Sequence[int] | None:
-    """Rows and columns that share a scale, as far as they are said."""
-    group = scheme.get("group_size")
-    block = scheme.get("block_structure")
-    if isinstance(block, str):
-        block = [int(size) for size in block.split("x")]
-    return block or ([1, group] if isinstance(group, int) and group > 0 else None)
 
 
 def fitting_block(

@@ -259,6 +259,51 @@ def test_broken_quantised_tensors_are_named(kind: str, tmp_path: Path) -> None:
         opened(tmp_path, state, said)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weight_block_size": [0, 128]}, r"weight_block_size.0 is 0: .* greater than 0"),
+        ({"weight_block_size": "x"}, "weight_block_size is 'x'"),
+        ({"config_groups": [1]}, r"config_groups is \[1\]"),
+        ({"config_groups": {"a": {"targets": ["re:("]}}}, "targets.0 is 're:\\('.*no regular expression"),
+        ({"config_groups": {"a": {"targets": [1]}}}, "config_groups.a.targets.0 is 1"),
+        ({"config_groups": {"a": {"weights": {"block_structure": "axb"}}}}, "block_structure.0 is 'a'"),
+    ],
+)
+def test_what_config_json_cannot_say_is_named(changes: object, message: str, tmp_path: Path) -> None:
+    state = {"up.weight": matrix().to(torch.float8_e4m3fn), "up.weight_scale_inv": torch.ones(1, 1)}
+    for method in ("fp8", "compressed-tensors"):
+        with pytest.raises(AdammsError, match=rf"quantised \({method}\): config.json: .*{message}"):
+            opened(tmp_path, state, {"quant_method": method, **changes})  # type: ignore[dict-item]
+
+
+def test_parts_of_a_model_that_are_quantised_in_two_ways_are_refused(tmp_path: Path) -> None:
+    state = {"up.weight": matrix().to(torch.float8_e4m3fn), "up.weight_scale_inv": torch.ones(1, 1)}
+    tiny.write_state(state, tmp_path)
+    ways = [{"quant_method": "fp8", "weight_block_size": [rows, 128]} for rows in (128, 128, 64)]
+    for way, message in ((ways[1], None), (ways[2], "two different"), ({"quant_method": "awq"}, "awq")):
+        parts = {
+            "text_config": {"quantization_config": ways[0]},
+            "vision_config": {"quantization_config": way},
+        }
+        (tmp_path / "config.json").write_text(json.dumps(parts))
+        if message is None:
+            assert list(open_checkpoint(tmp_path).tensors) == ["up.weight"]
+            continue
+        with pytest.raises(AdammsError, match=message):
+            open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("scale", ["up.weight_scale_inv", "up.weight_scale", "up.scale"])
+def test_codes_of_which_config_json_says_nothing_are_refused_at_once(scale: str, tmp_path: Path) -> None:
+    state = {"up.weight": matrix().to(torch.float8_e4m3fn), scale: torch.ones(1, 1)}
+    with pytest.raises(AdammsError, match=f'up.weight has dtype F8_E4M3 and a scale, {scale}, .*"fp8"'):
+        opened(tmp_path, state, None)
+    (tmp_path / "hf_quant_config.json").write_text("{}")
+    with pytest.raises(AdammsError, match=r"quantised \(modelopt\).*ModelOptNvfp4Converter"):
+        open_checkpoint(tmp_path)
+
+
 def test_a_group_that_names_the_module_counts_before_classes(tmp_path: Path) -> None:
     scheme = quantisers.scheme_of("W4A16", group_size=32)
     stored, expected = quantisers.compressed(matrix(), scheme)

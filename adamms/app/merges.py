@@ -12,7 +12,7 @@ from adamms.app.merge_settings import MergeSettings
 from adamms.app.models import Models, OpenModel, Stage
 from adamms.app.settings import Run
 from adamms.checkpoint.reader import Checkpoint
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, nearest
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.candidate import Candidate
 from adamms.merge.catalogue import check_ancestor
@@ -229,6 +229,13 @@ def check_merge(run: Run) -> None:
     if run.score_control and run.models.ancestor is None:
         raise AdammsError("evaluate.control=true needs an ancestor: model.ancestor.path=FOLDER")
     check_ancestor(settings.method, run.models.ancestor is not None)
+    names = [TARGET, *run.models.donors]
+    for key, given in vars(settings.method).items():
+        for name in given if isinstance(given, Mapping) else ():
+            if name not in names:
+                raise AdammsError(
+                    f"merge.{key} names {name!r}; the models are {', '.join(names)}.{nearest(name, names)}"
+                )
 
 
 def plan_merges(run: Run, models: Models) -> Merges:

@@ -205,10 +205,8 @@ class Output:
             self._tell_of_inputs()
             target = self.merges.models.target.checkpoint
             copy_side_files(target.folder, partial)
-            config = with_dtype(target.config, settings.dtype)
-            if config != read_config(
-                target.folder
-            ):  # another dtype, an untied head, no quantisation any more
+            config, said = with_dtype(target.config, settings.dtype), read_config(target.folder)
+            if config != said:  # another dtype, an untied head, no quantisation any more
                 write_json(partial / "config.json", config)
             self._write_card(partial, candidate)
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
@@ -241,9 +239,7 @@ class Output:
         write_card(folder, origins, self.merges.record(candidate), self.loader, result)
 
     def _kept(self) -> dict[str, Any] | None:
-        """The record of the model that this very run has written before: a job requeued, a command repeated.
-
-        None if there is none.
+        """The record of the model that this run wrote before, requeued or repeated; None if there is none.
 
         Raises:
             AdammsError: the model is not as it was written.

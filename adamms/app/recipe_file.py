@@ -12,20 +12,25 @@ from typing import Any
 
 import yaml
 
+from adamms.app.build import found_by_name, validated
 from adamms.app.mergekit_yaml import Document
+from adamms.app.sections import MergedModels, Node, ReplayKeys
 from adamms.errors import AdammsError, no_such_path
-from adamms.merge.method import ANCESTOR, TARGET
+from adamms.merge.method import ANCESTOR, TARGET, Method
+from adamms.merge.schedule import Schedule
 from adamms.report.trackers.tracker import Job
 
-Node = dict[str, Any]
 RECORD = "adamms_recipe.json"
 REPLAY = "replay"  # in it: what of the configuration decides what is merged
 MODES = ("merge", "plan", "extract")
 # What may be typed beside a recipe.
-OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device")
-DECIDED = ("model", "mapper", "merge", "tune")
-# Keys of a model that may name a folder.
-PLACES = ("path", "adapter", "tokenizer")
+OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device", "mapper.trust_remote_code")
+DECIDED = ("model", "mapper", "merge", "tune", "experiment")
+# Keys of a model that may name a folder or file.
+PLACES = ("path", "adapter", "tokenizer", "architecture")
+TRUST = "trust_remote_code"  # of the mapper; a file from elsewhere does not give itself trust
+# Where the classes are that a recipe may name, beside methods and schedules of one's own.
+PACKAGES = ("adamms.merge.", "adamms.mapping.")
 
 
 @dataclass(frozen=True)
@@ -81,16 +86,22 @@ def read_recipe(place: str) -> RecipeFile:
     if not file.is_file():
         raise no_such_path(file)
     try:
-        documents = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        read = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        documents = json.loads(json.dumps(read, default=str))  # a YAML may contain itself
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise AdammsError(f"{file}: neither YAML nor JSON: {' '.join(str(error).split())[:200]}") from error
-    if len(documents) != 1 or not isinstance(documents[0], Mapping):
-        raise AdammsError(
-            f"{file}: expected one mapping, found {len(documents)} documents; a file for each merge"
-        )
+    if len(documents) != 1:
+        raise AdammsError(f"{file}: found {len(documents)} documents; expected one, a file for each merge")
     (content,) = documents
+    if not isinstance(content, Mapping):
+        raise AdammsError(
+            f"{file}: found a {type(content).__name__}; expected one mapping, as a mergekit YAML or "
+            "adamms_recipe.json has"
+        )
     if "fingerprint" in content:
-        return RecipeFile(file, _replayed(file, content), record=content)
+        nodes = _replayed(file, content)
+        forced = f"{file}: plan.force=true, as there: models are merged that may have nothing in common"
+        return RecipeFile(file, nodes, [forced] if nodes.get("plan", {}).get("force") else [], content)
     document = Document(content)
     try:
         nodes = document.nodes()
@@ -100,14 +111,47 @@ def read_recipe(place: str) -> RecipeFile:
 
 
 def _replayed(file: Path, content: Mapping[str, Any]) -> dict[str, Node]:
-    """The groups that a recipe of ours says."""
+    """The groups that a recipe of ours says.
+
+    Raises:
+        AdammsError: it says none, or names what is no class to merge or to map with.
+    """
     if REPLAY not in content:
         raise AdammsError(
             f"{file}: written by adamms {content.get('adamms')}, which did not record how to merge again; its"
             " run's config.yaml has all settings"
         )
-    nodes: dict[str, Node] = json.loads(json.dumps(content[REPLAY]))  # a copy, all levels of it
+    if not isinstance(content[REPLAY], dict):
+        raise AdammsError(
+            f"{file}: {REPLAY} is {content[REPLAY]!r}; expected the groups model, mapper and merge"
+        )
+    try:
+        nodes = validated(ReplayKeys, content[REPLAY], REPLAY).model_dump(exclude_unset=True)
+        validated(MergedModels, nodes["model"], f"{REPLAY}.model")
+        _check_classes(nodes, REPLAY)
+    except AdammsError as error:
+        raise AdammsError(f"{file}: {error}") from error
     return nodes
+
+
+def _check_classes(node: Any, where: str) -> None:
+    """Raise AdammsError for a `_target_` that is none of ours: it would be called, whatever it is.
+
+    The file may come from anywhere.
+    """
+    for key, inner in node.items() if isinstance(node, Mapping) else enumerate(node):
+        if key == "_target_":
+            found = found_by_name(inner, where)
+            ours = isinstance(found, type) and (
+                found.__module__.startswith(PACKAGES) or issubclass(found, Method | Schedule)
+            )
+            if not ours:
+                raise AdammsError(
+                    f"{where} names {inner!r}, which is none of adamms' methods, schedules and mappers; a "
+                    "recipe can name no other"
+                )
+        elif isinstance(inner, Mapping | list):
+            _check_classes(inner, f"{where}.{key}")
 
 
 def _sources(model: Node) -> Iterator[tuple[str, Node]]:
@@ -132,13 +176,15 @@ def _find_folders(file: Path, model: Node) -> None:
                 source[key] = _beside(file, f"{where}.{key}")
                 if source[key] is None:
                     raise AdammsError(
-                        f"{file}: model.{where}.{key} was the local folder {name}; say where it is now: "
-                        f"model.{where}.{key}=FOLDER"
+                        f"{file}: model.{where}.{key} was the local {name}; say where it is now: "
+                        f"model.{where}.{key}=PLACE"
                     )
 
 
 def _beside(file: Path, where: str) -> str | None:
     """A path in the configuration of the run that wrote the recipe, which lies beside the model."""
+    if (file.parent.name, file.name) != ("model", RECORD):
+        return None
     try:
         found: Any = yaml.safe_load((file.parent.parent / "config.yaml").read_text(encoding="utf-8"))["model"]
         for step in where.split("."):
@@ -164,21 +210,22 @@ def recorded(config: Mapping[str, Any], merge: Node) -> dict[str, Node]:
     }
     return {
         "model": places,
-        "mapper": dict(config["mapper"]),
+        "mapper": {key: value for key, value in config["mapper"].items() if key != TRUST},
         "merge": {key: merge[key] for key in sorted(merge) if key != "device"},
         "plan": {"force": config["plan"]["force"]},
     }
 
 
 def _placed(source: Node) -> Node:
-    """One model's keys: of local folders their names alone."""
+    """One model's keys: of local folders and files their names alone."""
     found = {
         key: value
         for key, value in source.items()
-        if key in (*PLACES, "revision", "architecture") and value not in (None, "???")
+        if key in (*PLACES, "revision") and value not in (None, "???")
     }
     for key in PLACES:
-        if key in found and (place := Path(str(found[key])).expanduser()).exists():
+        spec = key != "architecture" or str(found.get(key)).endswith((".yaml", ".yml"))
+        if key in found and spec and (place := Path(str(found[key])).expanduser()).exists():
             found[f"{key}_folder"] = place.resolve().name
             del found[key]
     return found
@@ -193,23 +240,27 @@ def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
     place = values.get("recipe")
     if place is None:
         return values, RecipeFile()
+    if not place:
+        raise AdammsError("recipe is empty; expected a file, or recipe=null for none")
     if mode not in MODES:
         raise AdammsError(
             f"recipe={place} says how models are merged, which is mode=merge, plan or extract; this is {mode}"
         )
-    typed = [item.lstrip("+~").partition("=")[0].replace("/", ".") for item in job.overrides]
-    for key in typed:
-        if key.split(".")[0] in DECIDED and not key.startswith(OWN) and key != "model":
+    typed = [item.lstrip("+~").partition("=")[::2] for item in job.overrides]
+    keys = [key.replace("/", ".") for key, _ in typed]
+    for key, (_, value) in zip(keys, typed, strict=True):
+        free = (key, value) in (("model", "custom"), ("experiment", "null")) or key.startswith(OWN)
+        if key.split(".")[0] in DECIDED and not free:
             raise AdammsError(
                 f"{key} stands beside recipe={place}, which says what is merged and how; leave one out"
             )
     found = read_recipe(str(place))
     made = {**values, "model": found.nodes["model"]}
-    for key in typed:
+    for key in keys:
         if key.startswith("model."):
             _put(made["model"], key.split(".")[1:], values["model"])
     _find_folders(found.file, made["model"])
-    made["mapper"] = {**values["mapper"], **found.nodes["mapper"]}
+    made["mapper"] = _mapper(values["mapper"], found.nodes["mapper"])
     common: Node = {"weights": None, "rules": None, "schedule": None}
     made["merge"] = {**common, **found.nodes["merge"], "device": values["merge"]["device"]}
     made["plan"] = {
@@ -217,6 +268,13 @@ def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
         "force": values["plan"]["force"] or found.nodes.get("plan", {}).get("force", False),
     }
     return made, found
+
+
+def _mapper(values: Node, said: Node) -> Node:
+    """The mapper of a recipe; what it does not say, and whose code is run, is as configured."""
+    same = said.get("_target_", values["_target_"]) == values["_target_"]
+    trust = {TRUST: values.get(TRUST, False)} if TRUST in said or (same and TRUST in values) else {}
+    return {**(values if same else {}), **said, **trust}
 
 
 def _put(node: Node, steps: Sequence[str], given: Node) -> None:

@@ -92,6 +92,23 @@ class ModelKeys(Section):
     prepare: Node | None = None
 
 
+class MergedModels(Section):
+    """The models of a recipe; each is read as `SourceKeys` later."""
+
+    target: Node
+    donors: dict[str, Node]
+    ancestor: Node | None = None
+
+
+class ReplayKeys(Section):
+    """What adamms_recipe.json says so that the same is merged again."""
+
+    model: Node
+    mapper: Node
+    merge: Node
+    plan: Node | None = None
+
+
 class ModeKeys(Section):
     """Beside what the mode's function takes. `typed` tells who sets what the mode ignores."""
 

@@ -24,7 +24,7 @@ from adamms.app.build import (
     split,
     validated,
 )
-from adamms.app.evaluators import read_tools
+from adamms.app.evaluators import read_tools, replays_logs
 from adamms.app.grid import candidate_of, candidates_of, space_of
 from adamms.app.job import check_experiment, this_job
 from adamms.app.merge_settings import MergeSettings, read_merge
@@ -60,9 +60,6 @@ from adamms.merge.candidate import Candidate
 from adamms.merge.shares import donor_shares
 from adamms.report.trackers.tracker import Job, Tracker
 from adamms.search.strategy import Strategy
-
-# Modes that logs are no engine for.
-NEED_MODELS = ("plan", "merge", "respond", "evaluate", "explore")
 
 
 @dataclass(frozen=True)
@@ -193,7 +190,7 @@ def read(config: DictConfig) -> Run:
     plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
-    replays = _replays(root.engine, mode.name)
+    replays = replays_logs(root.engine, mode.name)
     engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
     along = searches or mode.name == "explore"
@@ -237,18 +234,6 @@ def read(config: DictConfig) -> Run:
         config=values,
         recipe=recipe,
     )
-
-
-def _replays(engine: Node, mode: str) -> bool:
-    """Whether logs are the engine; not every mode can do with them."""
-    kind = found_by_name(engine.get("_target_"), "engine")
-    replays = isinstance(kind, type) and issubclass(kind, Replay)
-    if replays and mode in NEED_MODELS:
-        raise AdammsError(
-            f"engine=replay reads logs, and mode={mode} needs a model: they exclude each other; "
-            f"engine=replay goes with mode=search"
-        )
-    return replays
 
 
 def _read_grid(

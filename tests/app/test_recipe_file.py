@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import Outcome, start_run
+from command import Outcome, read_run, start_run
 from lora import save_adapter
+
+from adamms.app.recipe_file import read_recipe, recorded, with_recipe
+from adamms.errors import AdammsError
+from adamms.report.trackers.tracker import Job
 
 Run = Callable[..., Outcome]
 KINDS = {
@@ -83,7 +87,7 @@ def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_nam
     content = json.loads((made / "adamms_recipe.json").read_text())
     recipe.write_text(json.dumps(content))
     for words, message in (
-        ([f"recipe={recipe}"], "model.target.path was the local folder target; say where it is now"),
+        ([f"recipe={recipe}"], "model.target.path was the local target; say where it is now"),
         ([f"recipe={made}", "merge.alpha=0.5"], "merge.alpha stands beside recipe="),
         ([f"recipe={tmp_path / 'no.json'}"], "no.json: no such folder or file"),
     ):
@@ -101,3 +105,89 @@ def test_on_the_same_machine_the_models_folder_is_enough_and_what_differs_is_nam
     (made / "adamms_recipe.json").write_text(json.dumps(content))
     done = run("mode=merge", f"recipe={made}", f"output={tmp_path / 'none'}")
     assert "did not record how to merge again" in done.err
+
+
+MODEL = {"target": {"path": "a"}, "donors": {"a": {"path": "b"}}}
+LINEAR = {"_target_": "adamms.merge.methods.linear.Linear", "alpha": 0.5}
+MAPPER = {"_target_": "adamms.mapping.specs.resolve.SpecMapper", "trust_remote_code": True}
+CALLS = {"_target_": "os.system", "command": "touch marker"}
+REFUSED = {
+    "merge": ({"merge": CALLS}, "replay.merge names 'os.system', which is none of adamms'"),
+    "mapper": ({"mapper": CALLS}, "replay.mapper names 'os.system'"),
+    "schedule": ({"merge": LINEAR | {"schedule": CALLS}}, "replay.merge.schedule names 'os.system'"),
+    "in a list": ({"merge": LINEAR | {"rules": [CALLS]}}, "replay.merge.rules.0 names 'os.system'"),
+    "by way of a module": (
+        {"merge": {"_target_": "adamms.errors.sys.exit"}},
+        "'adamms.errors.sys.exit', which",
+    ),
+    "prepare": ({"model": MODEL | {"prepare": CALLS}}, "replay.model.prepare"),
+    "no models": ({"model": None}, "replay.model"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_recipe_runs_no_code_but_methods_and_mappers(case: str, tmp_path: Path) -> None:
+    said, message = REFUSED[case]
+    file = tmp_path / "recipe.json"
+    replay = {"model": MODEL, "mapper": MAPPER, "merge": LINEAR} | said
+    file.write_text(json.dumps({"fingerprint": "x", "replay": replay}))
+    with pytest.raises(AdammsError) as caught:
+        read_recipe(str(file))
+    assert str(file) in str(caught.value)
+    assert message in str(caught.value)
+
+
+def test_a_recipe_trusts_nobody_and_what_it_forces_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    replay = {"model": MODEL, "mapper": MAPPER, "merge": LINEAR, "plan": {"force": True}}
+    file.write_text(json.dumps({"fingerprint": "x", "replay": replay}))
+    words = ["mode=plan", "model=custom", f"recipe={file}"]
+    found = read_run(*words)
+    assert found.config["mapper"]["trust_remote_code"] is False
+    assert f"{file}: plan.force=true, as there" in found.notes[0]
+    replay["mapper"] = {"_target_": "adamms.mapping.content.discover.DiscoverMapper", "scope": "all"}
+    file.write_text(json.dumps({"fingerprint": "x", "replay": replay}))
+    assert with_recipe({"recipe": str(file), **found.config}, Job(), "plan")[0]["mapper"] == replay["mapper"]
+
+
+def test_whose_code_is_run_may_be_typed_beside_a_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(
+        json.dumps({"fingerprint": "x", "replay": {"model": MODEL, "mapper": {}, "merge": LINEAR}})
+    )
+    found = read_run("mode=plan", "model=custom", f"recipe={file}")
+    job = Job(overrides=("mapper.trust_remote_code=true",))
+    values = {
+        "recipe": str(file),
+        **found.config,
+        "mapper": found.config["mapper"] | {"trust_remote_code": True},
+    }
+    made, _ = with_recipe(values, job, "plan")
+    assert made["mapper"]["trust_remote_code"] is True
+
+
+@pytest.mark.parametrize("word", ["experiment=any_pair", "model=qwen3_vl_from_deepseek_r1"])
+def test_other_models_beside_a_recipe_are_refused(word: str) -> None:
+    with pytest.raises(AdammsError, match=f"{word.partition('=')[0]} stands beside recipe=a.json"):
+        with_recipe({"recipe": "a.json"}, Job(overrides=(word,)), "merge")
+
+
+def test_an_empty_recipe_is_refused() -> None:
+    with pytest.raises(AdammsError, match="recipe is empty"):
+        read_run("mode=merge", "recipe=")
+
+
+def test_a_spec_and_the_settings_beside_it_are_named_and_not_placed(tmp_path: Path) -> None:
+    spec = tmp_path / "tern.yaml"
+    spec.write_text("")
+    target = {"path": "hub/a", "architecture": str(spec)}
+    config = {"mapper": MAPPER, "model": {"target": target, "donors": {}}, "plan": {"force": False}}
+    said = recorded(config, LINEAR)
+    assert said["model"]["target"] == {"path": "hub/a", "architecture_folder": "tern.yaml"}
+    assert "trust_remote_code" not in said["mapper"]
+    (tmp_path / "other").mkdir()
+    file = tmp_path / "other/recipe.json"
+    file.write_text(json.dumps({"fingerprint": "x", "replay": said}))
+    (tmp_path / "config.yaml").write_text(f"model: {{target: {{architecture: {spec}}}}}")
+    with pytest.raises(AdammsError, match=r"model.target.architecture was the local tern.yaml; say where"):
+        read_run("mode=plan", "model=custom", f"recipe={file}")

@@ -99,6 +99,10 @@ BAD = {
     "others": (["merge=ties", "model.ancestor.path=null"], "Without one: merge="),
     "density": (["merge=ties", "merge.density=20"], "merge.density is 20; expected a number of at most 1"),
     "dare": (["merge=dare_linear", "merge.density=0"], "merge.density is 0; expected a number above 0"),
+    "density of nobody": (
+        ["merge=ties", "merge.density={a: 0.3, target: 0.4, aa: 0.5}"],
+        "merge.density names 'aa'; the models are target, a. Nearest: a.",
+    ),
     "scope": (["merge=ties", "merge.scope=layer"], "expected one of model, tensor"),
     "seed": (["merge=dare_ties", "merge.seed=a"], "merge.seed is 'a'; expected a whole number"),
     "scaling": (["merge=metagpt", "merge.scaling=inf"], "merge.scaling is inf; expected a finite number"),

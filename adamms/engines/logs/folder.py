@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from adamms.errors import AdammsError
 
 SAMPLES = "_samples_"
+OLD_RESULTS = "results.json"  # beside <task>.json
 PICKLES = (".pkl", ".pickle")
 NUMBER = re.compile(r"\d*\.?\d+")
 
@@ -43,8 +44,7 @@ def find_logs(path: Path) -> Found:
                 f"{path}: the tasks' logs lie in several folders, {', '.join(folders)}: are they one model's?"
             )
         return Found([latest[task] for task in sorted(latest)], notes)
-    old = [file for file in sorted(path.glob("*.json")) if file.name != "results.json"]
-    if not old:
+    if not (old := _old(path)):
         raise AdammsError(
             f"engine.logs: {path}: no *{SAMPLES}<task>.jsonl and no <task>.json of lmms-eval in this folder; "
             f"name VLMEvalKit's files one by one"
@@ -52,8 +52,17 @@ def find_logs(path: Path) -> Found:
     return Found(old)
 
 
-def find_models(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The folders in a folder, by their names: those that numbers name, and the others with logs in them.
+@dataclass(frozen=True)
+class FoundModels:
+    """The folders in a folder: those that an alpha names, other models' by name, and those without logs."""
+
+    alphas: Mapping[str, str]
+    others: Mapping[str, str]
+    without: Sequence[str]
+
+
+def find_models(path: Path) -> FoundModels:
+    """Which model has its logs in which folder of a folder.
 
     Raises:
         AdammsError: no such folder, or nothing in it that a number names.
@@ -67,8 +76,17 @@ def find_models(path: Path) -> tuple[dict[str, str], dict[str, str]]:
             f"engine.logs: {path}: no folder in it is named by an alpha, such as 0.1; there are: "
             f"{', '.join(found) or 'none'}"
         )
-    others = {name: place for name, place in found.items() if name not in alphas}
-    return alphas, {n: place for n, place in others.items() if any(Path(place).rglob(f"*{SAMPLES}*.jsonl"))}
+    others = {name: place for name, place in found.items() if name not in alphas and _has_logs(Path(place))}
+    return FoundModels(alphas, others, [name for name in found if name not in alphas and name not in others])
+
+
+def _has_logs(folder: Path) -> bool:
+    """Of today's lmms-eval, or old ones, which other JSON is taken for unless the results are beside it."""
+    return any(folder.rglob(f"*{SAMPLES}*.jsonl")) or bool((folder / OLD_RESULTS).is_file() and _old(folder))
+
+
+def _old(folder: Path) -> list[Path]:
+    return [file for file in sorted(folder.glob("*.json")) if file.name != OLD_RESULTS]
 
 
 def _check_one_model(path: Path, logs: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from adamms.engines.answer import Answer
-from adamms.engines.logs.folder import find_logs, find_models
+from adamms.engines.logs.folder import OLD_RESULTS, SAMPLES, FoundModels, find_logs, find_models
 from adamms.engines.logs.formats import Log, Record, read_log
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
@@ -89,15 +89,15 @@ class Replay:
     @cached_property
     def places(self) -> Mapping[str, Place]:
         """Alpha, as it was written -> where its logs are."""
-        return self.logs if isinstance(self.logs, Mapping) else self._below[0]
+        return self.logs if isinstance(self.logs, Mapping) else self._below.alphas
 
     @cached_property
     def other_places(self) -> Mapping[str, Place]:
         """Name of another model -> where its logs are."""
-        return self.others if isinstance(self.logs, Mapping) else {**self._below[1], **self.others}
+        return self.others if isinstance(self.logs, Mapping) else {**self._below.others, **self.others}
 
     @cached_property
-    def _below(self) -> tuple[dict[str, str], dict[str, str]]:
+    def _below(self) -> FoundModels:
         return find_models(Path(str(self.logs)).expanduser())
 
     @property
@@ -157,6 +157,11 @@ class Replay:
             lacks = [task for task in tasks if task not in logs]
             without = f", without {', '.join(lacks)}" if lacks else ""
             notes.append(f"{name}: {place}: another model, which is not searched{without}")
+        if isinstance(self.logs, str) and self._below.without:
+            notes.append(
+                f"{self.logs}: left out, neither *{SAMPLES}<task>.jsonl nor <task>.json beside "
+                f"{OLD_RESULTS} in them: {', '.join(self._below.without)}"
+            )
         return found
 
     def _read(self, place: str | Mapping[str, str], said: list[str]) -> dict[str, Log]:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from adamms.engines.answer import first
+from adamms.engines.logs.folder import OLD_RESULTS
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import Metric, Sample, ToolResults
 from adamms.evaluate.lmms.right import number, right
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
-OLD_RESULTS = "results.json"
 # Endings of keys that are a metric's error, not a metric.
 STDERR = "_stderr"
 ERRORS = (STDERR, "_stderr_clt", "_stderr_clustered")

@@ -395,6 +395,15 @@ class TestLogLikelihoods:
 
 
 class TestWhatIsSaid:
+    def test_which_folders_beside_the_alphas_are_other_models(self, tmp_path: Path) -> None:
+        for name in ("0.0", "0.5", "donor", "notes"):
+            old_log(tmp_path / name / "t.json", ["a"])
+        (tmp_path / "donor/results.json").write_text("{}")
+        found = settings_of("replay", logs=str(tmp_path)).read()
+        assert found.others == {"donor": {"t": tmp_path / "donor/t.json"}}
+        [left_out] = [note for note in found.notes if "left out" in note]
+        assert left_out.endswith("<task>.json beside results.json in them: notes")
+
     def test_several_answers_to_an_example(self, tmp_path: Path) -> None:
         rows = [as_written_by_0_7(i, "a", resps=["a", "b", "c"]) for i in range(2)] + [
             as_written_by_0_7(2, "x")

@@ -44,10 +44,15 @@ def settle_output(config: DictConfig) -> None:
             instance.cfg = before
 
 
+def own_folders() -> list[Path]:
+    """Where YAMLs of one's own lie (-cd, hydra.searchpath); none outside of Hydra's main."""
+    sources = HydraConfig.get().runtime.config_sources if HydraConfig.initialized() else ()
+    return [Path(each.path) for each in sources if each.schema == "file" and Path(each.path) != CONF]
+
+
 def find_own_classes() -> None:
-    """Have what lies beside YAMLs of one's own (-cd, hydra.searchpath), which name it, be imported."""
-    sources = HydraConfig.get().runtime.config_sources
-    sys.path += [each.path for each in sources if each.schema == "file" and Path(each.path) != CONF]
+    """Have what lies beside YAMLs of one's own, which name it, be imported."""
+    sys.path += map(str, own_folders())
 
 
 @contextmanager

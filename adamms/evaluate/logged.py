@@ -10,11 +10,11 @@ from pathlib import Path
 
 from pydantic import PositiveFloat
 
-from adamms.engines.logs.folder import SAMPLES, task_of
-from adamms.errors import AdammsError, nearest
+from adamms.engines.logs.folder import OLD_RESULTS, SAMPLES, task_of
+from adamms.errors import AdammsError, nearest, no_such_path
 from adamms.evaluate.evaluation import PERCENT, Scores
 from adamms.evaluate.foreign.results import Metric, ToolResults
-from adamms.evaluate.lmms.results import OLD_RESULTS, RESULTS, read_results
+from adamms.evaluate.lmms.results import RESULTS, read_results
 from adamms.evaluate.lmms.right import of_pairs
 
 LOGGED = "lmms-eval's score"  # the measure
@@ -58,24 +58,31 @@ class LoggedScores:
                 points[task] = own
         return Scores(tasks, points)
 
-    def published_scores(self) -> dict[str, dict[str, float]]:
+    def published_scores(self, folders: Sequence[Path] = ()) -> dict[str, dict[str, float]]:
         """Model -> task -> its published score; nothing where there is no file.
 
+        Args:
+            folders: where it may lie, too, as beside the YAML that names it.
+
         Raises:
-            AdammsError: a file that cannot be read, or a value in it that is no number.
+            AdammsError: no such file, one that cannot be read, or a value in it that is no number.
         """
         if self.published is None:
             return {}
+        places = [self.published, *(folder / self.published for folder in folders)]
+        file = next((place for place in places if place.exists()), None)
+        if file is None:
+            raise AdammsError(f"evaluate.logged.published: {no_such_path(places[-1])}")
         found: dict[str, dict[str, float]] = {}
         try:
-            with self.published.open(encoding="utf-8", newline="") as lines:
+            with file.open(encoding="utf-8", newline="") as lines:
                 reader = csv.DictReader(lines)
                 for row in reader:
                     model = row.pop("model")
                     found[model] = {task: float(value) for task, value in row.items() if value}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise AdammsError(
-                f"evaluate.logged.published: {self.published}: not a table of scores ({error}); expected CSV "
+                f"evaluate.logged.published: {file}: not a table of scores ({error}); expected CSV "
                 f"with the columns model and one for each task"
             ) from error
         return found

@@ -23,10 +23,15 @@ def replayed(
     chosen = published.pop(ALPHA_ROW)
     del published[CHOSEN_ROW]
     write_logs(tmp_path / "LOGS", published, chosen)
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(tmp_path)  # the table lies beside its YAML
     sweep = tmp_path / "sweep"
     done = run(
-        "-cd", "sweeps", "-cn", "table1", f"engine.logs={tmp_path / 'LOGS'}", f"hydra.sweep.dir={sweep}"
+        "-cd",
+        str(ROOT / "sweeps"),
+        "-cn",
+        "table1",
+        f"engine.logs={tmp_path / 'LOGS'}",
+        f"hydra.sweep.dir={sweep}",
     )
     return done, sweep
 

@@ -66,3 +66,7 @@ def test_published_scores_that_are_none_are_said(tmp_path: Path, text: str) -> N
     file.write_text(text)
     with pytest.raises(AdammsError, match=r"published: .*table.csv: not a table of scores"):
         logged(published=file).published_scores()
+    with pytest.raises(
+        AdammsError, match=r"published: .*tabel.csv: no such folder or file. Nearest: table.csv"
+    ):
+        logged(published="tabel.csv").published_scores([tmp_path])

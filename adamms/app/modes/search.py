@@ -11,7 +11,7 @@ from typing import Any
 from adamms.app.asker import Asker, check_runnable, check_target, live, tell_of_store
 from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
-from adamms.app.job import merge_command
+from adamms.app.job import merge_command, own_folders
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded, check_scores
@@ -142,6 +142,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         raise AdammsError(f"engine=replay writes no model that evaluate={tool.KEY} could be run on")
     run.strategy.check(logs.candidates)
     check_recorded(run.strategy.needs)
+    published = {} if run.logged is None else run.logged.published_scores(own_folders())
     with console.stage("read logs"):
         found = logs.read()
     for note in found.notes:
@@ -163,7 +164,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         selection=selection,
         evaluation=evaluation,
         measure=LOGGED if evaluation else "",
-        published=run.logged.published_scores() if run.logged else {},
+        published=published,
         search=settings_in_words(run, without=("grid",)),
         timings=console.timings,
         notes=(*(f"alpha {alpha}: {place}" for alpha, place in logs.places.items()), *found.notes),

@@ -110,8 +110,8 @@ def test_table1_searches_logs_in_two_ways(tmp_path: Path) -> None:
 
 def test_optmerges_experts_are_merged_by_every_method_of_its_paper() -> None:
     found = jobs("optmerge")
-    assert len(found) == 2 * 8
-    for overrides in (*found[:8], found[-1]):
+    assert len(found) == 2 * 11
+    for overrides in (*found[:11], found[-1]):
         run = read(composed("optmerge", overrides))
         check_merge(run)
         assert (run.mode, len(run.models.donors), run.merge.alpha) == ("merge", 5, 1.0)

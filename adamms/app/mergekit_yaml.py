@@ -66,11 +66,12 @@ class Document:
         """
         self._check_keys()
         name = self.content["merge_method"]
-        meaning = self._meaning(name)
-        slices = list(self._slices())
-        references = list(dict.fromkeys(model for part in slices for model in part.models))
+        check_choice("recipe: merge_method", str(name), list(MEANINGS))
+        meaning = MEANINGS[name]
         base = None if self.content.get("base_model") is None else reference(self.content["base_model"])
-        target, donors, ancestor = self._roles(name, meaning, base, references)
+        adds = meaning.base in ("model", "target") and name != "passthrough"
+        slices = list(self._slices(base if adds else None))
+        target, donors, ancestor = self._roles(name, meaning, base, slices)
         if len(donors) > len(ascii_lowercase):
             raise AdammsError(
                 f"recipe: {len(donors)} models; expected at most {len(ascii_lowercase)} beside the target"
@@ -122,29 +123,25 @@ class Document:
         if bool(self.content.get("models")) == bool(self.content.get("slices")):
             raise AdammsError("recipe: expected either models or slices")
 
-    def _meaning(self, name: Any) -> Meaning:
-        if name not in MEANINGS:
-            check_choice("recipe: merge_method", str(name), list(MEANINGS))
-        return MEANINGS[name]
+    def _slices(self, base: str | None) -> Iterator[Slice]:
+        """The slices, one after the other from layer 0; of `models` one.
 
-    def _slices(self) -> Iterator[Slice]:
-        """The slices, one after the other from layer 0; of `models` one."""
-        if models := self.content.get("models"):
-            found = [(self._model(one), self._parameters(one, "models")) for one in _list("models", models)]
-            yield Slice(None, dict(found), {})
+        Args:
+            base: what mergekit adds to `models` if it is not among them.
+        """
+        if given := self.content.get("models"):
+            models = self._models("models", given)
+            yield Slice(None, models if base is None else {**models, base: models.get(base, {})}, {})
             return
         at = 0
         for part in _list("slices", self.content["slices"]):
             for key in ("base_model", "residual_weight"):
-                if part.get(key) is not None and reference(part[key]) != reference(
-                    self.content.get("base_model", "")
-                ):
+                same = key == "base_model" and part.get(key) == self.content.get(key)
+                if part.get(key) is not None and not same:
                     raise AdammsError(f"recipe: slices.{key} is not expressed here. {MERGEKIT}")
-            ranges, models = [], {}
-            for one in _list("slices.sources", part.get("sources")):
-                models[self._model(one)] = self._parameters(one, "slices.sources")
-                ranges.append(_range(one.get("layer_range")))
-            if len(models) < len(ranges) or any(each != ranges[0] for each in ranges) or ranges[0][0] != at:
+            models = self._models("slices.sources", part.get("sources"))
+            ranges = [_range(one.get("layer_range")) for one in part["sources"]]
+            if any(each != ranges[0] for each in ranges) or ranges[0][0] != at:
                 shown = ", ".join(f"{first} to {end}" for first, end in ranges)
                 raise AdammsError(
                     f"recipe: slices take the layers {shown} for what begins at layer {at}: layers that are "
@@ -154,10 +151,20 @@ class Document:
             at = ranges[0][1]
             yield Slice(ranges[0], models, self._parameters(part, "slices"))
 
-    def _model(self, one: Mapping[str, Any]) -> str:
-        if "model" not in one:
-            raise AdammsError(f"recipe: {dict(one)!r} names no model; expected model: PATH")
-        return reference(one["model"])
+    def _models(self, key: str, given: Any) -> dict[str, Node]:
+        """Model -> its parameters, of a list."""
+        found: dict[str, Node] = {}
+        for one in _list(key, given):
+            if "model" not in one:
+                raise AdammsError(f"recipe: {dict(one)!r} names no model; expected model: PATH")
+            name = reference(one["model"])
+            if name in found:
+                raise AdammsError(
+                    f"recipe: {key} has {name} twice; expected each model once, with the sum of the weights, "
+                    "and no layers that are repeated (a frankenmerge)"
+                )
+            found[name] = self._parameters(one, key)
+        return found
 
     def _parameters(self, node: Mapping[str, Any], where: str) -> Node:
         found = node.get("parameters") or {}
@@ -166,32 +173,35 @@ class Document:
         return dict(found)
 
     def _roles(
-        self, name: str, meaning: Meaning, base: str | None, references: Sequence[str]
+        self, name: str, meaning: Meaning, base: str | None, slices: Sequence[Slice]
     ) -> tuple[str, list[str], str | None]:
         """Target, donors and ancestor."""
         if meaning.base in ("ancestor", "target") and base is None:
             raise AdammsError(f"recipe: {name} needs base_model")
         ancestral = base is not None and meaning.base in ("ancestor", "perhaps")
-        models = [one for one in references if one != base] if ancestral else list(references)
-        if base is not None and not ancestral and base not in models and name != "passthrough":
-            models.append(base)  # as mergekit does
         least, most = meaning.models
-        if not least <= len(models) <= most:
-            wanted = f"{least}" if least == most else f"at least {least}"
-            raise AdammsError(
-                f"recipe: {name} of {len(models)} models ({', '.join(models)}); expected {wanted}"
-                f"{' beside base_model' if ancestral else ''}"
-            )
+        for part in slices:
+            merged = [one for one in part.models if not (ancestral and one == base)]
+            if not least <= len(merged) <= most or (meaning.base == "target" and base not in merged):
+                wanted = f"{least}" if least == most else f"at least {least}"
+                raise AdammsError(
+                    f"recipe: {name} of {len(merged)} models ({', '.join(merged)}); expected {wanted}, in "
+                    f"each slice{f', one of them base_model, {base}' if meaning.base == 'target' else ''}"
+                    f"{' beside base_model' if ancestral else ''}"
+                )
+        models = list(dict.fromkeys(one for part in slices for one in part.models))
         if ancestral:
             assert base is not None
-            return base, models, base
-        target = base if base in models and base is not None else models[0]
+            return base, [one for one in models if one != base], base
+        target = models[0] if base is None or (name == "passthrough" and base not in models) else base
         # A model alone is its own donor, of share 0.
         return target, [one for one in models if one != target] or [target], None
 
     def _embeddings(self, target: str) -> str:
         """How rows of tokens correspond: by their numbers, or by what is said of the tokenizer."""
         tokenizer = self.content.get("tokenizer") or {}
+        if not isinstance(tokenizer, Mapping):
+            raise AdammsError(f"recipe: tokenizer is {tokenizer!r}; expected {{source: base}}")
         wanted = self.content.get("tokenizer_source") or tokenizer.get("source")
         if tokenizer.get("tokens") or tokenizer.get("pad_to_multiple_of"):
             raise AdammsError(
@@ -248,16 +258,16 @@ def reference(given: Any) -> str:
         path, adapter = given.get("model", given), given.get("lora")
         text = _path(path)
         return text if adapter is None else f"{text}+{_path(adapter)}"
-    if not isinstance(given, str):
-        raise AdammsError(f"recipe: a model is {given!r}; expected a path or a hub id")
-    return given
+    return _path(given)
 
 
 def _path(given: Any) -> str:
     if isinstance(given, Mapping) and "path" in given:
         revision = given.get("revision")
         return str(given["path"]) if revision is None else f"{given['path']}@{revision}"
-    return reference(given)
+    if not isinstance(given, str) or not given:
+        raise AdammsError(f"recipe: a model is {given!r}; expected a path or a hub id")
+    return given
 
 
 def source(text: str) -> Node:

@@ -13,6 +13,7 @@ from adamms.mapping.plan import Slot
 from adamms.merge.mergekit.by_tensor import ByTensor
 
 MODELS = "models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\n"
+SLICES = "slices:\n- sources: [{model: a, layer_range: [0, 2]}, {model: b, layer_range: [0, 2]}]\n"
 REFUSED = {
     "frankenmerge": (
         "merge_method: passthrough\nslices:\n- sources: [{model: a, layer_range: [0, 24]}]\n"
@@ -38,15 +39,39 @@ REFUSED = {
         "merge_method: slerp\nbase_model: a\nmodels: [{model: a}, {model: b}, {model: c}]",
         r"slerp of 3 models \(a, b, c\); expected 2",
     ),
+    "list": (f"merge_method: [linear]\n{MODELS}", r"merge_method is \"\['linear'\]\"; expected one of"),
+    "mapping": ("merge_method: linear\nmodels: [{model: {foo: bar}}]", "a model is {'foo': 'bar'}; expected"),
+    "lora": (
+        "merge_method: linear\nmodels: [{model: {lora: X}}]",
+        "a model is {'lora': 'X'}; expected a path",
+    ),
+    "recursion": ("merge_method: linear\nmodels: [{model: &x {model: *x}}]", "Circular reference"),
+    "tokenizer": (f"merge_method: linear\n{MODELS}tokenizer: base", "tokenizer is 'base'; expected {source"),
+    "twice": (
+        "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1}}, {model: a}]",
+        "models has a twice; expected each model once",
+    ),
+    "alone in a slice": (
+        f"merge_method: nuslerp\n{SLICES}- sources: [{{model: b, layer_range: [2, 4]}}]",
+        r"nuslerp of 1 models \(b\); expected 2, in each slice",
+    ),
+    "base alone in a slice": (
+        f"merge_method: slerp\nbase_model: a\n{SLICES}- sources: [{{model: a, layer_range: [2, 4]}}]",
+        r"slerp of 1 models \(a\); expected 2, in each slice, one of them base_model, a",
+    ),
+    "base in no slice": (
+        f"merge_method: slerp\nbase_model: c\n{SLICES}",
+        r"slerp of 2 models \(a, b\); expected 2, in each slice, one of them base_model, c",
+    ),
     "dtype": (f"merge_method: linear\n{MODELS}dtype: int4", "dtype is 'int4'; expected one of: float32"),
     "range": (
         "merge_method: linear\nslices: [{sources: [{model: a, layer_range: 4}]}]",
         r"layer_range is 4; expected \[first, end\]",
     ),
     "both": (f"merge_method: linear\n{MODELS}slices: [{{}}]", "expected either models or slices"),
-    "two": (f"merge_method: linear\n{MODELS}---\nmerge_method: linear", "found 2 documents"),
+    "two": (f"merge_method: linear\n{MODELS}---\nmerge_method: linear", "found 2 documents; expected one"),
     "nothing": ("a: 1", "no merge_method; expected a mergekit YAML"),
-    "no mapping": ("- 1", "expected one mapping"),
+    "no mapping": ("- 1", "found a list; expected one mapping"),
     "syntax": ("a: [", "neither YAML nor JSON"),
     "architecture": (
         "merge_method: linear\nmodels: [{model: {model: {path: a}, override_architecture: X}}]",
@@ -95,7 +120,28 @@ AT_A_TENSOR = {
     ),
     "text": (
         f"merge_method: linear\n{TWO}parameters: {{weight: much}}",
-        "weight is 'much'; expected a number",
+        "weight is 'much'; expected a finite number",
+    ),
+    "infinite": (
+        f"merge_method: linear\n{TWO}parameters: {{weight: .inf}}",
+        "weight is inf; expected a finite",
+    ),
+    "no number": (
+        f"merge_method: linear\n{TWO}parameters: {{weight: .nan}}",
+        "weight is nan; expected a finite",
+    ),
+    "beyond": (
+        f"merge_method: slerp\nbase_model: a\n{TWO}parameters: {{t: 2}}",
+        r"t is 2; expected a number in \[0, 1\]",
+    ),
+    "steps": (
+        f"merge_method: karcher\n{TWO}parameters: {{max_iter: -3}}",
+        "max_iter is -3; expected at least 1",
+    ),
+    "tolerance": (f"merge_method: karcher\n{TWO}parameters: {{tol: 7}}", "tol is 7; expected a number in"),
+    "gamma": (
+        f"merge_method: breadcrumbs\nbase_model: c\n{TWO}parameters: {{weight: 1, gamma: 3}}",
+        "gamma is 3; expected a number in",
     ),
     "condition": (f"merge_method: linear\n{TWO}parameters: {{weight: [{{filter: mlp}}]}}", "expected value"),
     "missing": (
@@ -157,3 +203,5 @@ def test_what_has_no_effect_is_told(tmp_path: Path) -> None:
         f"{file}: linear has no parameter density.",
         f"{file}: linear has no parameter normalise. Nearest: normalize.",
     ]
+    file.write_text(f"merge_method: multislerp\n{TWO}parameters: {{weight: 1, eps: 1e-3}}")
+    assert read_recipe(str(file)).notes == [f"{file}: multislerp has no parameter eps."]

@@ -142,6 +142,29 @@ base_model: {base}
 models: [{{model: {a}}}, {{model: {b}}}, {{model: {c}}}]
 parameters: {{select_topk: [0.37, 1]}}
 """,
+    "sce_near": """
+merge_method: sce
+base_model: {base}
+models: [{{model: {near}}}, {{model: {nearer}}}]
+""",
+    "sce_alone": """
+merge_method: sce
+base_model: {base}
+models: [{{model: {a}}}]
+parameters: {{select_topk: [0.5, 1]}}
+""",
+    "linear_base": """
+merge_method: linear
+base_model: {base}
+models: [{{model: {a}}}, {{model: {b}, parameters: {{weight: 2}}}}]
+parameters: {{weight: 1}}
+""",
+    "karcher_base": """
+merge_method: karcher
+base_model: {base}
+models: [{{model: {a}}}, {{model: {b}}}]
+parameters: {{max_iter: 100, tol: 1e-12}}
+""",
     "ram": """
 merge_method: ram
 base_model: {base}
@@ -211,12 +234,17 @@ def yaml_of(name: str, folders: Mapping[str, Path], dtype: str = "f32") -> str:
 
 
 def yaml_models(root: Path) -> dict[str, Path]:
-    """Four language models of one architecture in float32, in folders of these names."""
+    """Language models of one architecture in float32, in folders of these names; two near the base."""
     shapes = load_file(tiny.save_qwen2(root / "shapes", num_hidden_layers=LAYERS) / "model.safetensors")
     generator = torch.Generator().manual_seed(1)
-    folders = {}
-    for name in ("base", "a", "b", "c"):
-        state = {key: torch.randn(tensor.shape, generator=generator) / 8 for key, tensor in shapes.items()}
+    folders, base = {}, {key: torch.zeros_like(tensor) for key, tensor in shapes.items()}
+    for name, scale in {"base": 1, "a": 1, "b": 1, "c": 1, "near": 2**-9, "nearer": 2**-10}.items():
+        start = {key: tensor if scale < 1 else 0 for key, tensor in base.items()}
+        state = {
+            key: start[key] + torch.randn(tensor.shape, generator=generator) / 8 * scale
+            for key, tensor in shapes.items()
+        }
+        base = state if name == "base" else base
         folders[name] = tiny.write_state(state, root / name)
         (folders[name] / "config.json").write_bytes((root / "shapes/config.json").read_bytes())
     return folders

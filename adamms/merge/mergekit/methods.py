@@ -6,6 +6,7 @@ Weights need not add up to 1 where the target is the ancestor: its task vector i
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from adamms.errors import AdammsError
@@ -70,7 +71,7 @@ def _whole(shares: Shares, method: str, because: str) -> Shares:
 
 def _slerp(reading: Reading) -> Found:
     (donor,) = (name for name in reading.models if name != TARGET)
-    return {donor: reading.number("t")}, {}
+    return {donor: reading.share("t")}, {}
 
 
 def _nuslerp(reading: Reading) -> Found:
@@ -104,7 +105,7 @@ def _positive(shares: Shares, method: str) -> Shares:
 
 
 def _karcher(reading: Reading) -> Found:
-    steps, tolerance = int(reading.number("max_iter", 10)), reading.number("tol", 1e-5)
+    steps, tolerance = int(reading.number("max_iter", 10, least=1)), reading.share("tol", 1e-5)
     return _equal(reading)[0], {"steps": steps, "tolerance": tolerance}
 
 
@@ -113,7 +114,7 @@ def _model_stock(reading: Reading) -> Found:
 
 
 def _ram(reading: Reading) -> Found:
-    return _equal(reading)[0], {"epsilon": reading.number("epsilon", 1e-5)}
+    return _equal(reading)[0], {"epsilon": reading.share("epsilon", 1e-5)}
 
 
 def _sce(reading: Reading) -> Found:
@@ -160,7 +161,7 @@ def _ties(reading: Reading) -> Found:
 def _breadcrumbs(reading: Reading, elects: bool) -> Found:
     _without_rescale(reading, "breadcrumbs")
     shares, numbers = _task_vectors(reading, False, elects, "breadcrumbs")
-    return shares, numbers | {"gamma": _of_all(reading.numbers("gamma", 0.01))}
+    return shares, numbers | {"gamma": _of_all(reading.shares("gamma", 0.01))}
 
 
 def _dare(reading: Reading, elects: bool) -> Found:
@@ -179,7 +180,7 @@ def _dare(reading: Reading, elects: bool) -> Found:
 def _della(reading: Reading, elects: bool) -> Found:
     shares, numbers = _task_vectors(reading, elects, elects, "della")
     rescale = reading.flag("rescale", True)
-    return shares, numbers | {"epsilon": _of_all(reading.numbers("epsilon", 0.15)), "rescale": rescale}
+    return shares, numbers | {"epsilon": _of_all(reading.shares("epsilon", 0.15)), "rescale": rescale}
 
 
 def _passthrough(reading: Reading) -> Found:
@@ -215,7 +216,7 @@ MEANINGS = {
         (2, 2),
     ),
     "multislerp": Meaning(
-        f"{ROOT}.multislerp.MultiSlerp", {}, "perhaps", _multislerp, ("weight", "normalize_weights", "eps")
+        f"{ROOT}.multislerp.MultiSlerp", {}, "perhaps", _multislerp, ("weight", "normalize_weights")
     ),
     "arcee_fusion": Meaning(
         f"{ROOT}.arcee_fusion.ArceeFusion",
@@ -230,7 +231,6 @@ MEANINGS = {
         "model",
         _karcher,
         ("max_iter", "tol"),
-        (2, math.inf),
     ),
     "model_stock": Meaning(
         f"{ROOT}.model_stock.ModelStock",
@@ -253,37 +253,37 @@ MEANINGS = {
     ),
     "ties": Meaning(f"{ROOT}.ties.Ties", TIES, "ancestor", _ties, GTA),
     "dare_linear": Meaning(
-        f"{ROOT}.dare_linear.DareLinear", DARE, "ancestor", lambda reading: _dare(reading, False), GTA
+        f"{ROOT}.dare_linear.DareLinear", DARE, "ancestor", partial(_dare, elects=False), GTA
     ),
     "dare_ties": Meaning(
-        f"{ROOT}.dare_ties.DareTies", DARE | ELECTED, "ancestor", lambda reading: _dare(reading, True), GTA
+        f"{ROOT}.dare_ties.DareTies", DARE | ELECTED, "ancestor", partial(_dare, elects=True), GTA
     ),
     "breadcrumbs": Meaning(
         f"{ROOT}.breadcrumbs.BreadcrumbsRoundedDown",
         BREADCRUMBS | {"elect": False},
         "ancestor",
-        lambda reading: _breadcrumbs(reading, False),
+        partial(_breadcrumbs, elects=False),
         (*GTA, "gamma"),
     ),
     "breadcrumbs_ties": Meaning(
         f"{ROOT}.breadcrumbs.BreadcrumbsRoundedDown",
         BREADCRUMBS | {"elect": True},
         "ancestor",
-        lambda reading: _breadcrumbs(reading, True),
+        partial(_breadcrumbs, elects=True),
         (*GTA, "gamma"),
     ),
     "della": Meaning(
         f"{ROOT}.della.Della",
         DELLA | {"elect": True},
         "ancestor",
-        lambda reading: _della(reading, True),
+        partial(_della, elects=True),
         (*GTA, "epsilon"),
     ),
     "della_linear": Meaning(
         f"{ROOT}.della.Della",
         DELLA | {"elect": False, "combine": "sum"},
         "ancestor",
-        lambda reading: _della(reading, False),
+        partial(_della, elects=False),
         (*GTA, "epsilon"),
     ),
 }

@@ -3,6 +3,7 @@
 Reads them as mergekit does. Knows no method.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,11 +36,18 @@ class Reading:
     own: Mapping[str, Settings]
     common: Sequence[Settings]
 
-    def number(self, key: str, otherwise: float | None = None, model: str | None = None) -> float:
+    def number(
+        self,
+        key: str,
+        otherwise: float | None = None,
+        model: str | None = None,
+        least: float = -math.inf,
+        most: float = math.inf,
+    ) -> float:
         """A number of the merge, or of a model.
 
         Raises:
-            AdammsError: it is no number, or is missing.
+            AdammsError: it is no number, out of range, or missing.
         """
         found = self._found(key, model)
         if found is None:
@@ -47,7 +55,19 @@ class Reading:
         if found is None:
             of = "" if model is None else f" of the model {model}"
             raise AdammsError(f"recipe: {key}{of} is missing for {self.tensor}")
-        return _number(key, found)
+        number = _number(key, found)
+        if not least <= number <= most:
+            expected = f"a number in [{least:g}, {most:g}]" if most < math.inf else f"at least {least:g}"
+            raise AdammsError(f"recipe: {key} is {number:g}; expected {expected}")
+        return number
+
+    def share(self, key: str, otherwise: float | None = None, model: str | None = None) -> float:
+        """The same, from 0 to 1."""
+        return self.number(key, otherwise, model, 0, 1)
+
+    def shares(self, key: str, otherwise: float | None = None) -> dict[str, float]:
+        """Model -> its number from 0 to 1."""
+        return {model: self.share(key, otherwise, model) for model in self.models}
 
     def numbers(self, key: str, otherwise: float | None = None) -> dict[str, float]:
         """Model -> its number."""
@@ -107,8 +127,10 @@ def valued(key: str, setting: Any, tensor: str, place: float) -> Any:
 def _number(key: str, value: Any) -> float:
     """The value as a number; YAML reads 1e-5 as a text."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) or not math.isfinite(float(value)):
             raise ValueError
         return float(value)
     except (TypeError, ValueError) as error:
-        raise AdammsError(f"recipe: {key} is {value!r}; expected a number, or a list of them") from error
+        raise AdammsError(
+            f"recipe: {key} is {value!r}; expected a finite number, or a list of them"
+        ) from error

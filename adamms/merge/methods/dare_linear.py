@@ -6,7 +6,8 @@
 Source: Yu et al., "Language models are super Mario" (arXiv:2311.03099), section 3; density is 1 - p there.
 
 AdaMMS' scripts take the mean: alpha 0.5 with one donor, and scaling 1. They set no seed, and their K above 1
-means percent. In mergekit's `dare_linear`, `weight` is scaling times the share. Here, whether an entry is
+means percent. In mergekit's `dare_linear`, `weight` is scaling times the share, and what is kept is
+rescaled to the sum of magnitudes of all, not by 1 / density. Here, whether an entry is
 kept depends only on the seed, the tensor's name in the target, the position there, and whose entry it is.
 """
 

@@ -12,7 +12,9 @@ matrix has its own t (mergekit's `filter_wise`); tensors of one dimension are on
 
 Differences: with c below 0 the formula extrapolates away from the models, and it has a pole at
 c = -1 / (N - 1); the paper saw only acute angles. `limit=true` keeps t in [0, 1], where mergekit
-extrapolates. A task vector that is zero has cosine 0 with all others, as in mergekit.
+extrapolates. A task vector that is zero has cosine 0 with all others, as in mergekit. Where
+the product of two norms is below 1e-6, mergekit divides by 1e-6 instead, so that tensors that hardly changed
+(norms below 1e-3) stay closer to the ancestor there.
 """
 
 from collections.abc import Sequence

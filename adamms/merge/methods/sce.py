@@ -37,6 +37,8 @@ from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
 # What is ranked: the variance over the models.
 VARIANCE = "variance"
+# mergekit's bound of what it divides by.
+SMALL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Sce(Method):
     formula: ClassVar[str] = "ancestor + scaling * consensus of (eta * (model - ancestor)), eta ~ w * squares"
     elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
+    whole: ClassVar[bool] = True  # all of a model that has all the share is selected
 
     def survey(self) -> Survey:
         if self.density == 1:
@@ -67,21 +70,25 @@ class Sce(Method):
         found, vectors, shares = chunk.statistics, chunk.sharing_vectors(), chunk.positive_shares
         assert isinstance(found, Sums)
         assert isinstance(found.before, Thresholds)
-        if len(vectors) == 1:
+        if len(vectors) == 1 and self.whole:
             return weighted_sum(vectors, shares).mul_(self.scaling).add_(chunk.base())
         if least := _least(found.before):
             selected = self._variance(chunk.models()) >= least
             for tau in vectors.values():
                 tau.mul_(selected)
-        weights = {model: share * found.of.get(model, 0.0) for model, share in shares.items()}
-        total = math.fsum(weights.values())
-        if not total:
+        weights = self._weights(chunk, found.of)
+        if not weights:
             return chunk.base()
-        weights = {model: weight / total for model, weight in weights.items()}
         merged = merge_agreeing(vectors, shares, "weighted", self.combine, weights=weights)
         return merged.mul_(self.scaling).add_(chunk.base())
 
-    def _ranks(self, differ: int) -> tuple[int]:
+    def _weights(self, chunk: Chunk, squares: Mapping[str, float]) -> dict[str, float]:
+        """Model -> its coefficient; none where nothing is selected."""
+        weights = {model: share * squares.get(model, 0.0) for model, share in chunk.positive_shares.items()}
+        total = math.fsum(weights.values())
+        return {model: weight / total for model, weight in weights.items()} if total else {}
+
+    def _ranks(self, differ: int) -> tuple[int, ...]:
         return (max(1, round(self.density * differ)),)
 
     def _squares_from(self, selection: Thresholds) -> Summation:
@@ -103,10 +110,23 @@ class Sce(Method):
 
 @dataclass(frozen=True)
 class SceOfDonors(Sce):
-    """The same where the target is the ancestor, so no model; counts are rounded down as mergekit's."""
+    """The same where the target is the ancestor, so no model, as mergekit computes it.
 
-    def _ranks(self, differ: int) -> tuple[int]:
-        return (max(1, int(self.density * differ)),)
+    Counts are rounded down, also to 0. With a density below 1 nothing of a model alone is selected. All
+    coefficients are equal where their squares are small: where their means, over all elements of a tensor,
+    add up to less than `SMALL`, as those of fine-tuned models often do.
+    """
+
+    whole: ClassVar[bool] = False
+
+    def _weights(self, chunk: Chunk, squares: Mapping[str, float]) -> dict[str, float]:
+        shares = chunk.positive_shares
+        mean = math.fsum(squares.get(model, 0.0) for model in shares) / math.prod(chunk.shape)
+        return dict.fromkeys(shares, 1 / len(shares)) if mean < SMALL else super()._weights(chunk, squares)
+
+    def _ranks(self, differ: int) -> tuple[int, ...]:
+        count = int(self.density * differ)
+        return (count,) if count else ()
 
     def _variance(self, vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return _variance([vector for name, vector in vectors.items() if name != TARGET])
@@ -115,7 +135,7 @@ class SceOfDonors(Sce):
 def _least(selection: Thresholds) -> float:
     """The least variance that is selected."""
     # There is no value if all rows of the tensor stay the target's; then nothing is selected.
-    (least,) = selection.of.get(VARIANCE, (math.inf,))
+    (least,) = selection.of.get(VARIANCE) or (math.inf,)
     return least
 
 

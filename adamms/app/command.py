@@ -4,13 +4,9 @@ Knows no mode.
 """
 
 import gc
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import hydra
-from hydra._internal.hydra import Hydra
 from omegaconf import DictConfig
 
 from adamms import __version__
@@ -33,25 +29,6 @@ def run(config: DictConfig) -> None:
         raise
 
 
-# A configuration that is not ours, or an override of Hydra's own.
-_MAY_SET_MODE = re.compile(r"--?c|--config|\W*hydra")
-
-
-@contextmanager
-def _composed_once() -> Iterator[None]:
-    """Keep Hydra from composing the configuration once more, before the run, to look for `hydra.mode` in it.
-
-    Ours never sets it. Composing takes 0.1 s.
-    """
-    looked_up = Hydra.get_mode
-    if not any(map(_MAY_SET_MODE.match, sys.argv[1:])):
-        Hydra.get_mode = lambda *_, **__: None  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        Hydra.get_mode = looked_up  # type: ignore[method-assign]
-
-
 def main() -> None:
     """Run the command line, as a process that ends with it."""
     if sys.argv[1:] == ["--version"]:
@@ -60,7 +37,7 @@ def main() -> None:
     # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
     sys.argv[1:] = words_for(sys.argv[1:])
-    with _composed_once(), explain_errors(), compared():
+    with explain_errors(), compared():
         run()
     # Nor at the end, which took another half of a second. triton complains of what is left.
     if "triton" not in sys.modules:

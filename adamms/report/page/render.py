@@ -61,7 +61,9 @@ def render(template: str, context: Mapping[str, Any], scripts: tuple[str, ...]) 
     policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {hashes}"
     policy += "; base-uri 'none'; form-action 'none'"
     parts = {"policy": policy, "style": Markup(style), "scripts": [Markup(text) for text in code]}
-    return _PAGES.get_template(template).render(parts, **context)
+    pages = templates(FILES)
+    pages.filters["data"] = _data
+    return pages.get_template(template).render(parts, **context)
 
 
 def _asset(name: str) -> str:
@@ -78,7 +80,3 @@ def _data(value: Any) -> Markup:
     for letter in "<>&'":
         text = text.replace(letter, f"\\u{ord(letter):04x}")
     return Markup(text)
-
-
-_PAGES = templates(FILES)
-_PAGES.filters["data"] = _data

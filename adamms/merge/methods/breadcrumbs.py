@@ -19,8 +19,8 @@ elements; others cut through equal magnitudes by position. mergekit's counts are
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from annotated_types import Ge, Lt
@@ -60,45 +60,45 @@ class Breadcrumbs(Method):
     formula: ClassVar[str] = "ancestor + scaling * sum(w * (model - ancestor) without extremes)"
     elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
+    leaves_out_all_of_gamma: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.density, Mapping) or isinstance(self.gamma, Mapping):
-            for model in {**as_mapping(self.density), **as_mapping(self.gamma)}:
-                self.of(model)  # checks its numbers
-        elif self.density + self.gamma > 1 + 1e-9:
-            raise AdammsError(
-                f"merge.density and merge.gamma are {self.density!r} and {self.gamma!r}; "
-                "expected at most 1 together: gamma is left out before density is kept"
-            )
+        named = {**as_mapping(self.density), **as_mapping(self.gamma)}
+        for model in (named or (TARGET,)) if self.leaves_out_all_of_gamma else ():
+            density, gamma = self.shares_of(model)
+            if density + gamma > 1 + 1e-9:
+                raise AdammsError(
+                    f"merge.density and merge.gamma are {density!r} and {gamma!r}; "
+                    "expected at most 1 together: gamma is left out before density is kept"
+                )
 
-    def of(self, model: str) -> Self:
-        """The same with the numbers of one model."""
-        return replace(self, density=of_model(self.density, model), gamma=of_model(self.gamma, model, 0.0))
+    def shares_of(self, model: str) -> tuple[float, float]:
+        """The density and gamma of one model."""
+        return of_model(self.density, model), of_model(self.gamma, model, 0.0)
 
     def survey(self) -> Ranking:
         return Ranking(self._ranked, self._all_ranks, "tensor")
 
     def _all_ranks(self, elements: int) -> tuple[int, ...]:
         """`ranks` of TARGET and of each model that has numbers of its own."""
-        return tuple(rank for model in self._models for rank in self.of(model).ranks(elements))
+        return tuple(rank for model in self._models for rank in self.ranks(elements, *self.shares_of(model)))
 
     @property
     def _models(self) -> list[str]:
         """Whose numbers may differ; TARGET stands for all others."""
         return list(dict.fromkeys([TARGET, *as_mapping(self.density), *as_mapping(self.gamma)]))
 
-    def ranks(self, elements: int) -> tuple[int, int]:
+    @staticmethod
+    def ranks(elements: int, density: float, gamma: float) -> tuple[int, int]:
         """The ranks of the largest and the smallest magnitude that are kept."""
-        assert isinstance(self.density, float | int)
-        assert isinstance(self.gamma, float | int)
-        above = min(round(self.gamma * elements), elements - 1)
-        return above + 1, above + min(max(1, round(self.density * elements)), elements - above)
+        above = min(round(gamma * elements), elements - 1)
+        return above + 1, above + min(max(1, round(density * elements)), elements - above)
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         assert isinstance(chunk.statistics, Thresholds)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
-            tau.mul_(self.of(model)._kept(tau.abs(), self._range(chunk.statistics.of.get(model), model)))
+            tau.mul_(self._kept(model, tau.abs(), self._range(chunk.statistics.of.get(model), model)))
         merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
 
@@ -112,29 +112,32 @@ class Breadcrumbs(Method):
     def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:
         return {} if self.scope == "row" and len(chunk.shape) > 1 else chunk.task_vectors()
 
-    def _kept(self, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None) -> torch.Tensor:
-        """Which elements are kept; without `thresholds`, each row has its own."""
+    def _kept(
+        self, model: str, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None
+    ) -> torch.Tensor:
+        """Which elements of a model are kept; without `thresholds`, each row has its own."""
         if thresholds is not None:
             most, least = thresholds[0], thresholds[-1]
             return (magnitudes <= most) & (magnitudes >= least)
         ordered = magnitudes.sort(dim=-1, descending=True).values
-        first, last = self.ranks(magnitudes.shape[-1])
+        first, last = self.ranks(magnitudes.shape[-1], *self.shares_of(model))
         kept = magnitudes <= ordered[..., first - 1, None]
         return kept.logical_and_(magnitudes >= ordered[..., last - 1, None])
 
 
 @dataclass(frozen=True)
 class BreadcrumbsRoundedDown(Breadcrumbs):
-    """The same as mergekit counts: shares are rounded down, at density 1 nothing is left out."""
+    """The same as mergekit counts: shares are rounded down, at density 1 nothing is left out.
 
-    def ranks(self, elements: int) -> tuple[int, int]:
-        assert isinstance(self.density, float | int)
-        assert isinstance(self.gamma, float | int)
-        if self.density == 1:
+    Where both shares are more than 1 together, fewer of the largest are left out.
+    """
+
+    leaves_out_all_of_gamma: ClassVar[bool] = False
+
+    @staticmethod
+    def ranks(elements: int, density: float, gamma: float) -> tuple[int, int]:
+        if density == 1:
             return 1, elements
-        kept = max(1, int(self.density * elements))
-        above = min(int(self.gamma * elements), elements - kept)
+        kept = max(1, int(density * elements))
+        above = min(int(gamma * elements), elements - kept)
         return above + 1, above + kept
-
-    def __post_init__(self) -> None:
-        """Where both shares are more than 1 together, fewer of the largest are left out."""

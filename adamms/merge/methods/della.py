@@ -23,7 +23,7 @@ divide by `keep`, as here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
@@ -34,7 +34,7 @@ from pydantic import FiniteFloat, NonNegativeInt
 from adamms.errors import AdammsError
 from adamms.merge.election import Combine, fused
 from adamms.merge.exactness import divide_
-from adamms.merge.method import Chunk, Densities, Method, Statistics, as_mapping, of_model
+from adamms.merge.method import TARGET, Chunk, Densities, Method, Statistics, as_mapping, of_model
 from adamms.merge.randomness import uniform
 
 Share = Annotated[float, Ge(0), Le(1)]
@@ -69,19 +69,17 @@ class Della(Method):
     neutral: ClassVar[tuple[str, ...]] = ("density", "scaling")
 
     def __post_init__(self) -> None:
-        if isinstance(self.density, Mapping) or isinstance(self.epsilon, Mapping):
-            for model in {**as_mapping(self.density), **as_mapping(self.epsilon)}:
-                self.of(model)  # checks its numbers
-        elif self.density < 1 and not (self.density > self.epsilon and self.density + self.epsilon <= 1):
-            raise AdammsError(
-                f"merge.epsilon is {self.epsilon!r}; expected density - epsilon above 0 and density + "
-                f"epsilon at most 1, where merge.density is {self.density!r}"
-            )
+        for model in {**as_mapping(self.density), **as_mapping(self.epsilon)} or (TARGET,):
+            density, epsilon = self.numbers_of(model)
+            if density < 1 and not (density > epsilon and density + epsilon <= 1):
+                raise AdammsError(
+                    f"merge.epsilon is {epsilon!r}; expected density - epsilon above 0 and density + "
+                    f"epsilon at most 1, where merge.density is {density!r}"
+                )
 
-    def of(self, model: str) -> "Della":
-        """The same with the numbers of one model."""
-        density, epsilon = of_model(self.density, model), of_model(self.epsilon, model, 0.0)
-        return replace(self, density=density, epsilon=epsilon)
+    def numbers_of(self, model: str) -> tuple[float, float]:
+        """The density and epsilon of one model."""
+        return of_model(self.density, model), of_model(self.epsilon, model, 0.0)
 
     def survey(self) -> "VectorsInOrder":
         return VectorsInOrder()
@@ -97,28 +95,30 @@ class Della(Method):
     def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:
         assert isinstance(chunk.statistics, InOrder)
         ordered = chunk.statistics.magnitudes[model] if tau.dim() == 1 else None
-        keep = self.of(model).probabilities(tau.abs(), ordered)
+        keep = probabilities(tau.abs(), ordered, *self.numbers_of(model))
         tau.mul_(uniform(self.seed, chunk.slot, model, chunk.start, like=tau) < keep)
         if self.rescale:
             tau.div_(keep)
 
-    def probabilities(self, magnitudes: torch.Tensor, ordered: torch.Tensor | None) -> torch.Tensor:
-        """How likely each element is kept: float64, of the shape of `magnitudes`.
 
-        Args:
-            magnitudes: whole rows, or part of a tensor of one dimension.
-            ordered: all magnitudes of such a tensor, ascending.
-        """
-        if ordered is None:
-            most, places = magnitudes[0].numel() - 1, _twice_places_in_rows(magnitudes.flatten(1))
-        else:
-            most = len(ordered) - 1
-            places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
-            places.add_(torch.searchsorted(ordered, magnitudes))
-        share = divide_(places.double(), 2 * most) if most else torch.full_like(magnitudes, 0.5)
-        assert isinstance(self.density, float | int)
-        assert isinstance(self.epsilon, float | int)
-        return share.mul_(2 * self.epsilon).add_(self.density - self.epsilon).view(magnitudes.shape)
+def probabilities(
+    magnitudes: torch.Tensor, ordered: torch.Tensor | None, density: float, epsilon: float
+) -> torch.Tensor:
+    """How likely each element is kept: float64, of the shape of `magnitudes`.
+
+    Args:
+        magnitudes: whole rows, or part of a tensor of one dimension.
+        ordered: all magnitudes of such a tensor, ascending.
+        density, epsilon: of the model.
+    """
+    if ordered is None:
+        most, places = magnitudes[0].numel() - 1, _twice_places_in_rows(magnitudes.flatten(1))
+    else:
+        most = len(ordered) - 1
+        places = torch.searchsorted(ordered, magnitudes, right=True).add_(-1)
+        places.add_(torch.searchsorted(ordered, magnitudes))
+    share = divide_(places.double(), 2 * most) if most else torch.full_like(magnitudes, 0.5)
+    return share.mul_(2 * epsilon).add_(density - epsilon).view(magnitudes.shape)
 
 
 @dataclass(frozen=True)

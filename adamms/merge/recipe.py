@@ -11,7 +11,7 @@ from functools import partial
 
 import torch
 
-from adamms.checkpoint.finite import finite, made_nonfinite
+from adamms.checkpoint.finite import converted, finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_file import DTYPES, MERGEABLE, TensorEntry
 from adamms.checkpoint.threads import default_workers, in_order
@@ -152,7 +152,7 @@ class Recipe:
             for start, piece in stored_pieces(self.target, name, sources):
                 if inputs is not None:
                     inputs.look(TARGET, name, piece)
-                yield start, self._converted(name, piece)
+                yield start, converted(name, piece, DTYPES[self.entry(name).dtype])
             return
         units = self._units(slot)
         if slot.experts is not None:
@@ -166,7 +166,7 @@ class Recipe:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
         entry = self.entry(name)
         if not self.computes(self.slots[name]):
-            return self._converted(name, sources.kept(self.target, name))
+            return converted(name, sources.kept(self.target, name), DTYPES[entry.dtype])
         merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
         for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
@@ -204,16 +204,6 @@ class Recipe:
     def _method(self, name: str) -> Method:
         """What the tensor is merged by."""
         return self.methods.get(name, self.method)
-
-    def _converted(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """Values of a tensor that is not merged, in the result's dtype."""
-        converted = values.to(DTYPES[self.entry(name).dtype])
-        if converted is not values and not finite(converted) and made_nonfinite(converted, [values]):
-            raise AdammsError(
-                f"{name} has values that {converted.dtype} cannot hold (up to {_largest(values):.3g}); "
-                f"merge.dtype=F32 or BF16 holds them, and merge.dtype=null keeps the target's {values.dtype}"
-            )
-        return converted
 
     def _units(self, slot: Slot) -> Iterator[Unit]:
         """What of a slot is merged by itself."""
@@ -306,8 +296,3 @@ class Recipe:
                 f"{read.rows.stop}), from finite inputs"
             )
         return merged
-
-
-def _largest(values: torch.Tensor) -> float:
-    """The largest finite magnitude."""
-    return float(values[torch.isfinite(values)].double().abs().max())

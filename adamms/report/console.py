@@ -164,9 +164,7 @@ class Console:
             self.table(published.table(beside))
         for line in (*comparison_tables.legend(comparison), *comparison_tables.unknown(comparison)):
             self._print(Text(line, style="dim"))
-        for line in comparison_tables.doubts(comparison):
-            self.warn(line)
-        for line in comparison_tables.failures(comparison):
+        for line in (*comparison_tables.doubts(comparison), *comparison_tables.failures(comparison)):
             self.warn(line)
         for verdict in comparison_verdicts.verdicts(comparison):
             self._print(Text(words.printable(verdict.text), style="bold"))
@@ -298,6 +296,5 @@ def _text(table: Table, row: Sequence[Cell], index: int) -> Text:
 def _grown(branch: Branch) -> Tree:
     """rich's tree of it; its lines fold at the console's width."""
     tree = Tree(Text(branch.text, overflow="fold"), guide_style="dim")
-    for below in branch.below:
-        tree.add(_grown(below))
+    tree.children.extend(map(_grown, branch.below))
     return tree

@@ -73,8 +73,7 @@ class Hyperparameters:
     @classmethod
     def of_recipe(cls, record: Mapping[str, Any]) -> "Hyperparameters":
         """Those that adamms_recipe.json records."""
-        method = record["method"]
-        schedule = dict(record.get("schedule", {}))
+        method, schedule = record["method"], dict(record.get("schedule", {}))
         shares, fingerprint = dict(record["coefficients"]), str(record.get("fingerprint", ""))
         return cls(method["name"], dict(method["parameters"]), shares, schedule, fingerprint)
 
@@ -155,8 +154,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as result.json holds it."""
-        plain: dict[str, Any] = TypeAdapter(Result).dump_python(self, mode="json")
-        return plain
+        return dict(TypeAdapter(Result).dump_python(self, mode="json"))
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Result":
@@ -225,8 +223,7 @@ class Result:
 
     def winner(self, task: str | None) -> Candidate | None:
         """The candidate that was chosen for a task, or with None for all; None where there is none."""
-        choice = self.choice(task)
-        return None if choice is None else choice.candidate
+        return None if (choice := self.choice(task)) is None else choice.candidate
 
     def scores_of(self, candidate: Candidate | None) -> Scores:
         """A candidate's scores; on no task where there are none."""

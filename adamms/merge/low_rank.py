@@ -1,7 +1,8 @@
 """Matrices of low rank: the best one for the difference of two matrices, and sums of several.
 
 Knows no files and no models. Source: Eckart and Young, 1936: of all matrices of rank r, that of the leading r
-singular values and vectors leaves the least of a matrix, in the Frobenius norm.
+singular values and vectors leaves the least of a matrix, in the Frobenius norm. They are found by
+eigenvectors of squares in float64: directions below about 1e-8 of the largest singular value are rounding.
 """
 
 from collections.abc import Iterator, Sequence

@@ -8,7 +8,8 @@ task vectors theta_m - ancestor. Each tensor is one long vector, whatever its sh
 Source: Model Stock (arXiv:2403.19522); for two models, t = 2 c / (1 + c).
 The paper takes one angle for all pairs; the mean of the pairs' cosines is mergekit's choice. The mean of the
 models is plain in both: alpha = n / (n + 1) for n donors, so 0.5 for one. With `per=row`, each row of a
-matrix has its own t (mergekit's `filter_wise`); tensors of one dimension are one row.
+matrix has its own t (mergekit's `filter_wise`); tensors of one dimension are one row. Matrices are read once
+more for their products there, too, which it does not need.
 
 Differences: with c below 0 the formula extrapolates away from the models, and it has a pole at
 c = -1 / (N - 1); the paper saw only acute angles. `limit=true` keeps t in [0, 1], where mergekit

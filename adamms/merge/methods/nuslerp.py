@@ -13,7 +13,8 @@ Source: mergekit's `nuslerp`; the weights are Shoemake's ("Animating rotation wi
 SIGGRAPH 1985). mergekit's weights are shares here. Only exactly parallel vectors count as parallel, where
 `slerp` has a threshold of 0.9995; a vector of zeros is at a right angle to all, so the other one is not
 scaled by its share, but by the sine. mergekit's `nuslerp_flatten: false` is `per=row`; its `nuslerp_row_wise:
-true`, which takes columns, is not here. Inner products are float64 sums of rows, added exactly.
+true`, which takes columns, is not here. Inner products are float64 sums of rows, added exactly: one more
+pass over each tensor, with `per=row` too, which needs them only for tensors of one dimension.
 """
 
 import math

@@ -3,8 +3,10 @@
 The first pass counts magnitudes in bins by their leading bits: exponent and 8 bits of the mantissa. The
 second pass collects the values of the bin with the k-th, equal values once. Knows nothing of methods.
 
-A bin is 1/256 of an octave wide. It holds less than 0.2% of the elements of task vectors, and of 16-bit
-inputs only a few different values.
+The bound: 16 bytes for each different value of the bins with the wanted ranks, of all tensors that are
+measured at once, and as much again while they are sorted. A bin is 1/256 of an octave wide: it holds less
+than 0.2% of the elements of task vectors, and of 16-bit inputs only a few different values. Chunks in
+float64, and 0.6 MB of counts for each name, come on top.
 """
 
 from collections.abc import Callable, Mapping, Sequence

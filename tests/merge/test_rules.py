@@ -196,8 +196,12 @@ def test_the_written_model_has_each_tensors_own_share(
     given = [f"merge.rules={{{', '.join(names)}}}", "merge.rules.a.alpha=0.9"]
     named = run(*pair(talkative), "mode=merge", "merge.alpha=0.4", *given, f"output={tmp_path / 'named'}")
     assert named.status == 0, named.err
-    for file in ("model.safetensors", "adamms_recipe.json"):
-        assert (tmp_path / "named/model" / file).read_bytes() == (out / "model" / file).read_bytes()
+    weights = "model.safetensors"
+    assert (tmp_path / "named/model" / weights).read_bytes() == (out / "model" / weights).read_bytes()
+    found = json.loads((tmp_path / "named/model/adamms_recipe.json").read_text())
+    assert isinstance(found.pop("replay")["merge"]["rules"], dict)  # as they were given
+    assert isinstance(recipe.pop("replay")["merge"]["rules"], list)
+    assert found == recipe
 
 
 def test_where_a_rule_says_its_own_alpha_the_target_changes_at_alpha_0(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
 
-from adamms.merge.methods.sce import Sce
+from adamms.merge.methods.sce import Sce, SceOfDonors
 
 
 def formula(method: Sce) -> Reference:
@@ -112,3 +112,23 @@ def test_order_of_the_donors_does_not_matter(order: list[str]) -> None:
 def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.4})
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.2, "b": 0.5})
+
+
+def test_mergekits_coefficients_are_equal_where_models_hardly_changed() -> None:
+    """And it selects nothing of a model alone."""
+    models, ancestor = values((30, 30), donors=2)
+    near = {
+        name: ancestor + (models[name] - ancestor) * scale
+        for name, scale in (("donor0", 1e-4), ("donor1", 3e-4))
+    }
+    tau = {name: model - ancestor for name, model in near.items()}
+    agree = (tau["donor0"] > 0) == (tau["donor1"] > 0)
+    method = SceOfDonors(density=1.0, combine="mean", scaling=1.0)
+    found = merged(method, {"target": ancestor, **near}, ancestor, {"donor0": 0.5, "donor1": 0.5})
+    np.testing.assert_allclose(
+        found[agree], ((near["donor0"] + near["donor1"]) / 2)[agree], rtol=0, atol=1e-12
+    )
+    alone = {"target": ancestor, "donor0": models["donor0"]}
+    assert_close(merged(method, alone, ancestor, {"donor0": 1.0}), models["donor0"])
+    half = SceOfDonors(density=0.5, combine="mean", scaling=1.0)
+    np.testing.assert_array_equal(merged(half, alone, ancestor, {"donor0": 1.0}), ancestor)

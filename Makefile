@@ -30,8 +30,8 @@ LMMS_EVAL_NEEDS ?= datasets decord evaluate 'filelock<4' loguru pytablewriter py
 READY_LMMS := $(VENV)/lmms-eval/.ready
 # And VLMEvalKit, for evaluate=vlmevalkit; of what it asks for, what importing it and its datasets needs.
 VLMEVALKIT ?= ms-vlmeval
-VLMEVALKIT_NEEDS ?= av decord jieba json_repair latex2sympy2_extended levenshtein math-verify nltk num2words portalocker \
-	pylatexenc python-dotenv qwen-vl-utils rouge sty tabulate termcolor timeout-decorator validators
+VLMEVALKIT_NEEDS ?= av decord imageio jieba json_repair latex2sympy2_extended levenshtein math-verify nltk num2words \
+	portalocker pylatexenc python-dotenv qwen-vl-utils rouge sty tabulate termcolor timeout-decorator validators
 READY_VLMEVALKIT := $(VENV)/vlmevalkit/.ready
 
 .PHONY: demo test lint bench lmms-eval vlmevalkit lock newest clean

@@ -44,8 +44,8 @@ class Evidence:
         disturbed: candidate -> its answers to harmlessly changed examples (`engines.disturbance`).
         scored: candidate -> example -> text -> that text with the log-probabilities that the candidate gives
             it (`Engine.score`). The texts are those of the pools that were asked for.
-        likeness: how like each one's answers to these examples, all of one task, are those that it gives to
-            another task: of all candidates, in their order, of the donors and last of the target; see
+        likeness: how like each one's answers to these examples, all of one task, are those to another
+            task: of all candidates, in their order, of the donors and last of the target; see
             `search.likeness`. Nothing where nobody has compared them.
         inferred, guessed: candidate -> examples that it was not asked, for which an answer from beside it
             stands in: one of two that are the same, or of two that differ; see `Bisection`.

@@ -81,9 +81,12 @@ class PartialGrid:
         for example in changed:
             self._fill(example)
         self._mark([number for number, example in enumerate(self.examples) if example in changed])
+        tasks, across = {self.differences.tasks[example] for example in changed}, self.signal.across
+        numbers = [n for n, e in enumerate(self.examples) if across or self.differences.tasks[e] in tasks]
+        examples = [self.examples[number] for number in numbers]
         for draw in range(DRAWS):
-            evidence = self.evidence(self.examples, draw)
-            self.held[draw] = self.differences.held(self.signal, evidence, self.examples).T
+            held = self.differences.held(self.signal, self.evidence(examples, draw), examples)
+            self.held[draw, numbers] = held.T
 
     def evidence(self, examples: Sequence[str], draw: int = 0) -> Evidence:
         """Answers and scores everywhere."""

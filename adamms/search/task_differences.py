@@ -46,6 +46,9 @@ class TaskDifferences:
     def held(self, signal: Signal, evidence: Evidence, examples: Sequence[str]) -> Array:
         """What each example says against each candidate by the signal; shape (candidates, examples).
 
+        Likeness to answers to other tasks is looked at where a difference is graded: answers of a word or a
+        letter are too short to tell what they are answers to.
+
         Args:
             examples: of all tasks, if the signal looks across them.
         """
@@ -53,7 +56,8 @@ class TaskDifferences:
         like = likeness(evidence, self.tasks, examples) if signal.across else {}
         for difference, places in self._parts(examples):
             part = [examples[place] for place in places]
-            own = replace(evidence, likeness=like.get(self.tasks[part[0]], ()))
+            likeness_to_others = like.get(self.tasks[part[0]], ()) if difference.graded else ()
+            own = replace(evidence, likeness=likeness_to_others)
             found[:, places] = signal.differences(own, part, difference)
         return found
 

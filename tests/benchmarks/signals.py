@@ -12,7 +12,7 @@ Development seeds, on which things were decided, test seeds and others have tabl
 leaves out searches that need more. What is in the cache is not made again.
 
 From an empty cache a pair of words takes about 100 s of one core and one of sentences 130 s, so the default,
-the 28 pairs of the test seeds, ends within the hour on two idle cores; from a full one it takes 10 to 21 s.
+the 18 pairs of the test seeds, ends within the hour on two idle cores; from a full one it takes 10 to 21 s.
 """
 
 from collections.abc import Mapping, Sequence

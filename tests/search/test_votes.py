@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import shipped
 
 from adamms.engines.answer import Answer, Token
 from adamms.errors import AdammsError
@@ -16,6 +17,7 @@ from adamms.search.evidence import Evidence
 from adamms.search.likeness import likeness
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.likelihood import VotedLikelihood
+from adamms.search.signals.panel import Panel
 from adamms.search.signals.votes import Voted, apart
 from adamms.search.task_differences import TaskDifferences
 
@@ -23,6 +25,7 @@ GRID = tuple(Candidate(alpha) for alpha in (0.0, 0.5, 1.0))
 EXAMPLES = ("a", "b", "c", "d")
 WORDS = ("one", "two", "two three", "one three two")
 Given = Mapping[str, Answer]
+OVERLAP = Overlap(True, None, False)
 
 
 def answer(rng: np.random.Generator, text: str | None = None) -> Answer:
@@ -55,7 +58,7 @@ class Reference:
         if signal.sureness and evidence.donors:
             self.voters.append({e: self._surest(e) for e in EXAMPLES})
         self.speakers = [*self.voters, evidence.target]
-        self.like = evidence.likeness or [0.1] * (len(GRID) + 3)  # 1 is what counts then
+        self.like = evidence.likeness or [0.0] * (len(GRID) + 3)
         self.error = [1.0] * len(self.speakers)
         for _ in range(3):
             self.error = [
@@ -72,7 +75,7 @@ class Reference:
             parents = dict(zip((-1, *donors), self.parents, strict=True))
             wanted = self._surest(example)
             place = next(n for n, parent in parents.items() if parent.get(example) is wanted)
-        return 1.1 - self.like[place]
+        return math.exp(-self.like[place])
 
     def _surest(self, example: str) -> Answer:
         asked = [parent[example] for parent in self.parents if example in parent]
@@ -153,23 +156,81 @@ def test_who_answers_one_task_as_another_is_outvoted_by_those_who_do_not() -> No
                 said[candidate][f"{task}{number}"] = Answer(f"it is red or blue{number}" if other else text)
     counts = [place for place, task in enumerate(tasks.values()) if task == "count"]
     for distinctness, winners in ((0.0, [0, 1, 2]), (1.0, [3, 4])):
-        compared = TaskDifferences({"colour": ExactMatch(), "count": ExactMatch()}, tasks)
+        compared = TaskDifferences({"colour": OVERLAP, "count": OVERLAP}, tasks)
         held = compared.held(Disagreement(0.0, "mean", 0.0, distinctness), Evidence(said), list(tasks))
         against = held[:, counts].sum(1)
         assert np.flatnonzero(against <= against.min() + 1e-9).tolist() == winners
 
 
+SENTENCES = {"yes": "Yes, the {} can be seen.", "no": "No, nothing like a {} is visible here."}
+
+
+@pytest.mark.parametrize("bias", [0.65, 0.8, 1.0])
+@pytest.mark.parametrize(
+    ("words", "form", "constant", "difference"),
+    [
+        (("yes", "no"), None, None, ExactMatch()),
+        (("A", "B", "C", "D"), None, None, ExactMatch()),
+        (("yes", "no"), SENTENCES, SENTENCES, OVERLAP),
+        (
+            ("yes", "no"),
+            SENTENCES,
+            {"yes": "Yes, it is.", "no": "No, it is not."},
+            Overlap(True, None, False),
+        ),
+        (("yes", "no"), SENTENCES, {"yes": "indeed", "no": "never"}, Overlap(True, None, False)),
+    ],
+    ids=["words", "letters", "sentences", "short", "strange"],
+)
+def test_who_says_one_thing_to_each_of_two_tasks_with_the_same_answers_does_not_win(
+    words: Sequence[str],
+    form: Mapping[str, str] | None,
+    constant: Mapping[str, str] | None,
+    difference: Difference,
+    bias: float,
+) -> None:
+    """Four are right on most; the last says mostly the first word to one task, the second to the other."""
+    order, panel = [Candidate(place / 4) for place in range(5)], shipped("search=trusted").signal
+    assert isinstance(panel, Panel)
+    signal = panel.members["disagreement"]
+    assert signal.across
+    for seed in range(3):
+        rng, tasks = np.random.default_rng(seed), {}
+        said: dict[Candidate, dict[str, Answer]] = {c: {} for c in order}
+        for number, task in enumerate(("one", "two")):
+            for place, right in enumerate(rng.permutation(words * (40 // len(words)))):
+                tasks[example := f"{task}{place}"] = task
+                for candidate in order:
+                    last = candidate is order[-1]
+                    sure, word = (bias, words[number]) if last else (0.8, str(right))
+                    given = word if rng.random() < sure else str(rng.choice(words))
+                    forms = constant if last else form
+                    text = forms[given].format(("dog", "cat", "bus")[place % 3]) if forms else given
+                    said[candidate][example] = Answer(text, (Token(-0.1, ()),))
+        compared = TaskDifferences(dict.fromkeys(("one", "two"), difference), tasks)
+        held = compared.held(signal, Evidence(said), list(tasks)).sum(1)
+        assert held.argmin() != 4
+
+
 def test_likeness_is_that_to_the_likest_other_task() -> None:
     """Of candidates, donors and the target; a donor that was not asked has nothing of its own to say."""
-    tasks = {"a": "one", "b": "two", "c": "three"}
-    texts = {GRID[0]: ("red", "red", "blue"), GRID[1]: ("red dog", "red", "blue cat")}
-    given = {c: {e: Answer(text) for e, text in zip(tasks, row, strict=True)} for c, row in texts.items()}
-    found = likeness(Evidence(given, given[GRID[0]], {"x": {"a": Answer("red")}}), tasks, list(tasks))
-    assert found == {
-        "one": pytest.approx([1.0, math.sqrt(0.5), 0.0, 1.0]),
-        "two": pytest.approx([1.0, math.sqrt(0.5), 1.0, 1.0]),
-        "three": pytest.approx([0.0, 0.0, 1.0, 0.0]),
+    tasks = {"a": "one", "b": "one", "c": "two", "d": "two", "e": "three", "f": "three"}
+    texts = {
+        GRID[0]: ("red", "blue", "red", "blue", "two dogs", "a cat"),
+        GRID[1]: ("red", "blue", "red dog", "five", "two dogs", "a cat"),
+        GRID[2]: ("red", "green", "five", "nine", "ten", "ten"),
     }
+    given = {c: {e: Answer(text) for e, text in zip(tasks, row, strict=True)} for c, row in texts.items()}
+    asked = {"a": Answer("red"), "b": Answer("green")}
+    found = likeness(Evidence(given, given[GRID[0]], {"x": asked}), tasks, list(tasks))
+    assert found == {
+        # "red" is what most say to the second task, too.
+        "one": pytest.approx([1.0, 0.5, 0.5, 0.5, 1.0]),
+        "two": pytest.approx([1.0, 0.5, 0.5, 1.0, 1.0]),
+        "three": pytest.approx([0.5, 0.5, 1.0, 1.0, 0.5]),
+    }
+    alone = {e: task for e, task in tasks.items() if task == "one"}
+    assert likeness(Evidence(given), alone, list(alone)) == {"one": [0.0, 0.0, 0.0, 0.0]}
 
 
 @given(rows=st.lists(st.lists(st.sampled_from(WORDS), min_size=3, max_size=3), min_size=1, max_size=5))

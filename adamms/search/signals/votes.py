@@ -18,7 +18,6 @@ from adamms.search.signals.probabilities import Tokens, log_probabilities, suren
 from adamms.search.signals.signal import Signal
 
 ROUNDS = 3  # in which reliabilities are found
-BASE = 0.1  # what an answer counts as that a voter gives to another task as well
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,13 @@ class Voted(Signal):
 
     The vote of v on an example e, with the probability p that v gives to its answer, has the weight
 
-        w_ve ~ p_ve^sureness (B + 1 - c_v)^distinctness / R_v^reliability      summing to 1 over v
+        w_ve ~ p_ve^sureness exp(-c_v distinctness) / R_v^reliability          summing to 1 over v
         D_ve = sum over voters u of w_ue * difference(v, u)
         R_v  = (1 + sum over e of D_ve) / (1 + number of examples)
 
-    c_v is `likeness`, the cosine of v's answers to this task and to the likest other one. Who has not learnt
-    a task answers as if it were asked something else, be it ever so sure, so it counts less than those whose
-    answers go with the question. `BASE` bounds that: two tasks may have the same answers.
+    c_v is `likeness`, from 0 to 1: how many of v's words belong to another task. Who has not learnt a task
+    answers as if it were asked something else, be it ever so sure, so it counts less than those whose answers
+    go with the question.
 
     Who disagrees with all others on a task counts less there. w and R are found in turn, `ROUNDS` times, from
     R = 1. So Dawid & Skene (1979, Applied Statistics 28, 20) weigh observers without knowing the truth; CRH
@@ -46,7 +45,7 @@ class Voted(Signal):
         tokens: how that probability is made of the tokens'; see `probabilities.sureness`. For answers of two
             tokens, a word and its end, `mean` to the power of 2 is `sum` to the power of 1.
         reliability: power of R; 0: all voters are equally reliable.
-        distinctness: power of what differs from answers to other tasks; 0: they are not looked at.
+        distinctness: how much likeness to answers to other tasks lowers a weight; 0: they are not looked at.
     """
 
     sureness: NonNegativeFloat
@@ -100,7 +99,7 @@ class Voted(Signal):
         """The logarithms of what that counts: one for each of so many rows, those of `votes`."""
         if not evidence.likeness:
             return np.zeros((rows, 1))
-        own = self.distinctness * np.log(BASE + 1 - np.array(evidence.likeness))
+        own = -self.distinctness * np.array(evidence.likeness)
         found = np.repeat(own[: len(own) if evidence.donors else -1, None], len(examples), axis=1)
         if rows == len(found):
             return found

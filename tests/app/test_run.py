@@ -249,7 +249,7 @@ BAD_CHECKPOINTS = {
     "unknown key": (
         None,
         ["merge.alhpa=0.3"],
-        "merge has alpha, weights, rules, schedule, device. Nearest: alpha",
+        "merge has alpha, weights, rules, schedule, device, dtype. Nearest: alpha",
     ),
     "key of another choice": (None, ["data.path=x"], "Choices that have it: data=file."),
     "target without a key": (

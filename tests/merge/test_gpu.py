@@ -18,8 +18,10 @@ from adamms.merge.catalogue import known_methods
 from adamms.merge.device import Computed, check_device
 from adamms.merge.exactness import divide_
 from adamms.merge.method import Method, Survey
+from adamms.merge.methods.breadcrumbs import BreadcrumbsRoundedDown
 from adamms.merge.methods.linear import Linear
 from adamms.merge.methods.nuslerp import NuSlerp
+from adamms.merge.methods.sce import SceOfDonors
 from adamms.merge.methods.slerp import Slerp
 from adamms.merge.randomness import random_bits, random_bits_on, uniform
 from adamms.merge.recipe import Recipe
@@ -40,10 +42,12 @@ METHODS: list[Method] = [
     configured("merge/dare_ties", density=0.7, election="weighted", combine="mean"),
     configured("merge/breadcrumbs", density=0.7, gamma=0.05),
     configured("merge/breadcrumbs", density=0.7, gamma=0.05, scope="row", elect=True, combine="mean"),
+    BreadcrumbsRoundedDown(**vars(configured("merge/breadcrumbs", density=0.7, gamma=0.05))),
     configured("merge/della"),
     configured("merge/della", elect=False),
     configured("merge/sce", density=0.6),
     configured("merge/sce", combine="sum"),
+    SceOfDonors(**vars(configured("merge/sce", density=0.6))),
     configured("merge/model_stock"),
     configured("merge/model_stock", per="row"),
     configured("merge/nuslerp"),

@@ -4,7 +4,6 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pandas as pd
@@ -138,8 +137,10 @@ def test_pandas_reads_a_line_per_model_measure_and_task(runs: Path) -> None:
 
 def test_the_pages_lines_for_pandas_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_comparison(gather([runs], runs / "OUT"))
-    (block,) = re.findall(r"^    import pandas\n(?:    .*\n)+", (ROOT / "docs/search.md").read_text(), re.M)
-    *lines, last = dedent(block).splitlines()
+    (block,) = re.findall(
+        r"^```python\n(import pandas\n.*?)```", (ROOT / "docs/search.md").read_text(), re.M | re.S
+    )
+    *lines, last = block.splitlines()
     monkeypatch.chdir(runs)
     names: dict[str, Any] = {}
     exec("\n".join(lines), names)

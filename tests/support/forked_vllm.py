@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
+from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,7 +25,10 @@ MODULE = "adamms.engines.vllm.process"
 
 
 class Origin:
-    """The process that has imported vLLM; it starts when first asked for."""
+    """The process that has imported vLLM; it starts when first asked for. One thread at a time asks."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
 
     @cached_property
     def connection(self) -> Connection:
@@ -48,17 +52,19 @@ class Forked:
     """What `ChildProcess` knows of a `Popen`."""
 
     def __init__(self, origin: Origin, command: list[str], **given: Any) -> None:
-        self._connection = origin.connection
-        self._connection.send(("fork", given["env"]))
-        for descriptor in (given["pass_fds"][0], given["stdout"].fileno()):
-            send_handle(self._connection, descriptor, origin.process.pid)
-        self.pid: int = self._connection.recv()
+        self._origin = origin
+        with origin.lock:
+            origin.connection.send(("fork", given["env"]))
+            for descriptor in (given["pass_fds"][0], given["stdout"].fileno()):
+                send_handle(origin.connection, descriptor, origin.process.pid)
+            self.pid: int = origin.connection.recv()
         self.returncode: int | None = None
 
     def wait(self, timeout: float | None = None) -> int | None:
         if self.returncode is None:
-            self._connection.send(("wait", self.pid))
-            self.returncode = self._connection.recv()
+            with self._origin.lock:
+                self._origin.connection.send(("wait", self.pid))
+                self.returncode = self._origin.connection.recv()
         return self.returncode
 
 

@@ -52,13 +52,14 @@ def test_the_answers_are_those_of_a_search_at_alpha_0(run: Run, talkative: Path,
 def test_what_cannot_be_evaluated_is_said_at_once(run: Run, talkative: Path, tmp_path: Path) -> None:
     folder = f"model_folder={talkative / 'target'}"
     unlabelled = write_jsonl(tmp_path, per_task=1, labels=False)
+    lmms_eval = ["evaluate=lmms_eval", "evaluate.lmms_eval.tasks=[mme]"]
     for given, said in (
         ([], "model_folder=FOLDER"),
         ([folder, "evaluate=none"], "nothing to do"),
         ([folder, "data=jsonl", f"data.path={unlabelled}"], "the data has no labels"),
         ([folder, "engine=replay", "engine.logs={0.0:x}"], "mode=evaluate needs a model"),
         (["model_folder=no/such"], "no/such"),
-        (["mode=search", "engine=replay", "engine.logs={0.0:x}", "evaluate=lmms_eval"], "writes no model"),
+        (["mode=search", "engine=replay", "engine.logs={0.0:x}", *lmms_eval], "writes no model"),
     ):
         done = run(
             *(given if "mode=search" in given else ["mode=evaluate", *given]), f"output={tmp_path / 'out'}"

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tiny import write_state
 
+from adamms.checkpoint.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.content import sketch
 from adamms.mapping.content.sketch import BUCKETS, bytes_to_read, random_signs, sketch_model, sketch_rows
@@ -165,9 +166,9 @@ class Counting(Checkpoint):
     log: list[tuple[int, int]] = field(default_factory=list)
     mapped: dict[str, torch.Tensor] = field(default_factory=dict)
 
-    def read(self, name: str) -> torch.Tensor:
+    def rows(self, name: str) -> Rows:
         # One mapping per tensor, kept, so that addresses tell bytes apart.
-        return Watched(self.mapped.setdefault(name, super().read(name)), self.log)
+        return Watched(self.mapped.setdefault(name, super().rows(name)[:]), self.log)
 
 
 def overlaps(spans: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -11,7 +11,7 @@ from mappers import spec_mapper
 from pydantic import TypeAdapter, ValidationError
 
 from adamms.architectures.recognise import recognise
-from adamms.checkpoint import reader, tensor_file
+from adamms.checkpoint import quantised, tensor_file
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, Slice, Tokens
@@ -209,7 +209,7 @@ def test_planning_reads_headers_only(
         raise AssertionError("a value was mapped")
 
     monkeypatch.setattr(tensor_file, "map_tensor", never)
-    monkeypatch.setattr(reader, "map_tensor", never)
+    monkeypatch.setattr(quantised, "map_tensor", never)
     monkeypatch.setattr(tensor_file.mmap, "mmap", never)
     plan = spec_mapper().plan(opened(qwen2_vl), {"a": opened(onevision_hub)}, opened(qwen2))
     assert plan.coverage()[0].tensors == 27

@@ -37,6 +37,7 @@ def test_it_does_not_grow_with_the_tensor(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 64)
+    monkeypatch.setattr(stream, "COMPILED_CHUNKS", 1)
     peaks = []
     for rows in (50, 250):
         folders = []

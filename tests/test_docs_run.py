@@ -43,7 +43,7 @@ ELSEWHERE = {  # a command that has this -> the file whose tests run it
     "=LORA1|extract .*model_folder": "tests/app/modes/test_extract.py",
     "recipe=": "tests/app/test_recipe_file.py",
     "MMStar.xlsx": "tests/engines/logs/test_replay.py",
-    "-cn optmerge|vicuna_from_modalities": "tests/app/test_optmerge.py",
+    "-cn optmerge|vicuna_modalities": "tests/app/test_optmerge.py",
     "merge/rules=": "tests/app/test_run_coefficients.py",
     "experiment=reasoner model=(?!custom)": "tests/test_conf.py",
 }

@@ -181,8 +181,7 @@ def read(config: DictConfig) -> Run:
     check_experiment()
     job, values = this_job(), values_of(config)
     values, recipe = with_recipe(values, job, values["mode"]["name"])
-    own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
-    root = validated(Root, {key: value for key, value in values.items() if key not in own}, "")
+    root = _read_root(config, values)
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
     models = _read_models(root.model)
     merge = read_merge(root.merge)
@@ -191,13 +190,11 @@ def read(config: DictConfig) -> Run:
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
     replays = replays_logs(root.engine, mode.name)
-    engine = build(root.engine, "engine", kind=Replay if replays else EngineSettings)
     searches = mode.name == "search" and not replays
     along = searches or mode.name == "explore"
     grid = _read_grid(search, root.merge, merge, list(models.donors)) if along else ()
     searched = searches and all(candidate.alpha is not None for candidate in grid)
     ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ()), *(["merge.alpha"] if searched else [])]
-    named = models.prepare or data_is_named(job)
     control = evaluate.control and not models.only_the_ancestor
     values["mode"].pop("ignores", None)
     notes = (*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine))
@@ -215,8 +212,8 @@ def read(config: DictConfig) -> Run:
         strategy=_read_strategy(search, strategy, root.merge, len(models.donors), searches),
         samples=search.samples,
         seed=search.seed,
-        engine=engine,
-        data=build(root.data, "data", kind=DataSource) if named else Missing("data", NAME_DATA),
+        engine=build(root.engine, "engine", kind=Replay if replays else EngineSettings),
+        data=_read_data(root.data, models.prepare is not None or data_is_named(job)),
         scorer=build(evaluate.scorer, "evaluate.scorer", kind=Scorer),
         score_donors=evaluate.donors,
         score_control=control,
@@ -234,6 +231,17 @@ def read(config: DictConfig) -> Run:
         config=values,
         recipe=recipe,
     )
+
+
+def _read_root(config: DictConfig, values: Node) -> Root:
+    """The keys of all groups, without those of one's own that others refer to as ${key}."""
+    own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
+    return validated(Root, {key: value for key, value in values.items() if key not in own}, "")
+
+
+def _read_data(node: Node, named: bool) -> DataSource:
+    """What gives the examples; where no data is named, what says so when they are asked for."""
+    return build(node, "data", kind=DataSource) if named else Missing("data", NAME_DATA)
 
 
 def _read_grid(

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from adamms.merge.method import Chunk, Method, Statistics
+from adamms.merge.method import TARGET, Chunk, Method, Statistics
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 
@@ -74,28 +74,32 @@ class Fences(Statistics):
 
 @dataclass
 class RowsSoFar:
-    """Where rows begin in the tensor -> donor -> their KL; of one dimension the values themselves."""
+    """Donor -> the KL of each row. Of tensors of one dimension: where values begin -> the values themselves.
 
+    All rows have one array, made at the first chunk: see `Tally`.
+    """
+
+    rows: dict[str, Array] = field(default_factory=dict)
     parts: dict[int, dict[str, Array]] = field(default_factory=dict)
-    rows: int = 0
     stored: ClassVar[bool] = False
 
     def add(self, chunk: Chunk) -> None:
         models = {name: values.cpu().numpy() for name, values in chunk.models().items()}
-        target, *_ = models.values()
         if len(chunk.shape) < 2:
             self.parts[chunk.start] = {name: values.copy() for name, values in models.items()}
             return
-        width = chunk.shape[-1]
-        self.rows = int(np.prod(chunk.shape[:-1]))
-        self.parts[chunk.start // width] = {
-            name: divergences(models[name].reshape(-1, width), target.reshape(-1, width))
-            for name in chunk.donors
-        }
+        width, first = chunk.shape[-1], chunk.start // chunk.shape[-1]
+        target = models[TARGET].reshape(-1, width)
+        for name in chunk.donors:
+            if name not in self.rows:
+                self.rows[name] = np.zeros(int(np.prod(chunk.shape[:-1])))
+            found = divergences(models[name].reshape(-1, width), target)
+            self.rows[name][first : first + len(found)] = found
 
     def __iadd__(self, other: Self) -> Self:
         self.parts |= other.parts
-        self.rows = max(self.rows, other.rows)
+        for name, values in other.rows.items():
+            self.rows[name] = self.rows.get(name, 0.0) + values  # a row is in one of them: others have 0
         return self
 
 
@@ -110,17 +114,12 @@ class RowsApart:
         return RowsSoFar()
 
     def conclude(self, found: RowsSoFar) -> Apart:
-        parts = [part for _, part in sorted(found.parts.items())]
-        if not found.rows and parts:
+        rows = found.rows
+        if found.parts:
+            parts = [part for _, part in sorted(found.parts.items())]
             whole = {name: np.concatenate([part[name] for part in parts])[None] for name in parts[0]}
-            target, *_ = whole.values()
-            donors = list(whole)[1:]
-            return Apart({name: torch.from_numpy(divergences(whole[name], target)) for name in donors})
-        apart: dict[str, Array] = {}
-        for first, part in found.parts.items():
-            for name, values in part.items():
-                apart.setdefault(name, np.zeros(found.rows))[first : first + len(values)] = values
-        return Apart({name: torch.from_numpy(values) for name, values in apart.items()})
+            rows = {name: divergences(whole[name], whole[TARGET]) for name in whole if name != TARGET}
+        return Apart({name: torch.from_numpy(values) for name, values in rows.items()})
 
 
 def divergences(rows: Array, base: Array) -> Array:

@@ -3,10 +3,10 @@
 The first pass counts magnitudes in bins by their leading bits: exponent and 8 bits of the mantissa. The
 second pass collects the values of the bin with the k-th, equal values once. Knows nothing of methods.
 
-The bound: 16 bytes for each different value of the bins with the wanted ranks, of all tensors that are
-measured at once, and as much again while they are sorted. A bin is 1/256 of an octave wide: it holds less
-than 0.2% of the elements of task vectors, and of 16-bit inputs only a few different values. Chunks in
-float64, and 0.6 MB of counts for each name, come on top.
+The bound: 16 to 32 bytes for each different value of the bins with the wanted ranks, of all tensors that
+are measured at once, and twice as much again while they are sorted. A bin is 1/256 of an octave wide: it
+holds less than 0.2% of the elements of task vectors, and of 16-bit inputs only a few different values.
+Chunks in float64, and 0.6 MB of counts for each name, come on top.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,8 +32,9 @@ SHIFT = 52 - MANTISSA_BITS
 # beyond are counted in the outermost bins; the result stays exact, but these bins may be large.
 LEAST, GREATEST = -160, 130
 BINS = kernel.Bins(SHIFT, (LEAST + 1023) << MANTISSA_BITS, (GREATEST - LEAST) << MANTISSA_BITS)
-# Collected values are sorted, and equal ones joined, when this many wait.
-COMPACT_AT = 1 << 18
+# Room for collected values at first. When it is full, equal values are joined; if less than half is free
+# then, there is more room.
+ROOM = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,9 @@ class Refinement:
     def conclude(self, found: "Collected") -> Thresholds:
         thresholds = {}
         for name, places in self.wanted.items():
-            values, counts = found.tally(name)
+            tally = found.found[name]
+            tally.compact()
+            values, counts = tally.values, tally.counts
             bins = _bins_of(torch.from_numpy(values)).numpy()
             at_ranks = []
             for place in places:
@@ -125,18 +128,23 @@ class Histograms(CompiledSummary):
 
     def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
         for name, model in models.items():
-            self.counts[name] = self.counts.get(name, 0) + kernel.count(model, base, BINS)
+            self._count(name, kernel.count(model, base, BINS))
 
     def add_exact(self, vectors: Vectors) -> None:
         for name, values in vectors.items():
             codes = _bins_of(_finite_magnitudes(values))
-            counts = torch.bincount(codes, minlength=BINS.count).cpu().numpy()
-            self.counts[name] = self.counts.get(name, 0) + counts
+            self._count(name, torch.bincount(codes, minlength=BINS.count).cpu().numpy())
 
     def __iadd__(self, other: Self) -> Self:
         for name, counts in other.counts.items():
-            self.counts[name] = self.counts.get(name, 0) + counts
+            self._count(name, counts)
         return self
+
+    def _count(self, name: str, counts: Counts) -> None:
+        if name in self.counts:
+            self.counts[name] += counts
+        else:
+            self.counts[name] = counts.copy()
 
 
 class Collected(CompiledSummary):
@@ -147,46 +155,71 @@ class Collected(CompiledSummary):
     def __init__(self, taken: Taken, bins: Mapping[str, Sequence[int]]) -> None:
         super().__init__(taken)
         self.bins = bins
-        self._found: dict[str, list[tuple[Values, Counts]]] = {name: [] for name in bins}
-        self._waiting = dict.fromkeys(bins, 0)
+        self.found = {name: Tally() for name in bins}
 
     def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
         for name, model in models.items():
             for number in self.bins[name]:
-                inside = kernel.collect(model, base, BINS, number)
-                self._append(name, *np.unique(inside, return_counts=True))
+                self.found[name].add(kernel.collect(model, base, BINS, number))
 
     def add_exact(self, vectors: Vectors) -> None:
         for name, values in vectors.items():
             magnitudes = _finite_magnitudes(values)
             codes = _bins_of(magnitudes)
             for number in self.bins[name]:
-                inside = magnitudes[codes == number].cpu().numpy()
-                self._append(name, *np.unique(inside, return_counts=True))
+                self.found[name].add(magnitudes[codes == number].cpu().numpy())
 
     def __iadd__(self, other: Self) -> Self:
-        for name in other.bins:
-            self._append(name, *other.tally(name))
+        for name, tally in other.found.items():
+            self.found[name].add(tally.values, tally.counts)
         return self
 
-    def tally(self, name: str) -> tuple[Values, Counts]:
-        """The values in ascending order, and how often each occurs."""
-        found = self._found[name]
-        values = np.concatenate([np.empty(0), *(values for values, _ in found)])
-        counts = np.concatenate([np.empty(0, np.int64), *(counts for _, counts in found)])
-        order = np.argsort(values, kind="stable")
-        values, counts = values[order], counts[order]
-        first = np.flatnonzero(np.diff(values, prepend=-1.0) != 0)
-        joined = (values[first], np.add.reduceat(counts, first) if len(first) else counts)
-        self._found[name], self._waiting[name] = [joined], 0
-        return joined
 
-    def _append(self, name: str, values: Values, counts: Counts) -> None:
-        self._found[name].append((values, counts))
-        self._waiting[name] += len(values)
-        # Sorting only when more waits than was sorted before is cheap, and bounds the memory.
-        if self._waiting[name] > max(COMPACT_AT, len(self._found[name][0][0])):
-            self.tally(name)
+class Tally:
+    """Different values, each with how often it occurs.
+
+    They are copied into room of their own. Small arrays that stay, made between chunks that go, would split
+    the memory that chunks leave, so that the next ones need new memory: a process would grow with the chunks
+    that it reads.
+    """
+
+    def __init__(self) -> None:
+        self._values, self._counts = np.empty(ROOM), np.empty(ROOM, np.int64)
+        self._used = 0
+
+    @property
+    def values(self) -> Values:
+        return self._values[: self._used]
+
+    @property
+    def counts(self) -> Counts:
+        return self._counts[: self._used]
+
+    def add(self, values: Values, counts: Counts | None = None) -> None:
+        """Count values in, each once or as often as `counts` says."""
+        if counts is None:
+            values, counts = np.unique(values, return_counts=True)
+        if self._used + len(values) > len(self._values):
+            self.compact()
+            if 2 * (self._used + len(values)) > len(self._values):
+                self._grow(2 * (self._used + len(values)))
+        new = slice(self._used, self._used + len(values))
+        self._values[new], self._counts[new] = values, counts
+        self._used = new.stop
+
+    def compact(self) -> None:
+        """Sort the values in ascending order, and join equal ones."""
+        order = np.argsort(self.values, kind="stable")
+        values, counts = self.values[order], self.counts[order]
+        first = np.flatnonzero(np.diff(values, prepend=-1.0) != 0)
+        self._used = len(first)
+        self.values[:] = values[first]
+        self.counts[:] = np.add.reduceat(counts, first) if len(first) else 0
+
+    def _grow(self, room: int) -> None:
+        values, counts = np.empty(room), np.empty(room, np.int64)
+        values[: self._used], counts[: self._used] = self.values, self.counts
+        self._values, self._counts = values, counts
 
 
 def _finite_magnitudes(values: torch.Tensor) -> torch.Tensor:

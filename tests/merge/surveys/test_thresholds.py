@@ -1,6 +1,8 @@
 """Thresholds against a full sort, however the values come in chunks and are added up."""
 
 import struct
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,16 +69,53 @@ def test_ranks_outside_are_the_nearest_inside() -> None:
     assert thresholds([[3.0, -7.0], [5.0]], (0, -2, 4, 10**12)) == (7.0, 7.0, 3.0, 3.0)
 
 
-@pytest.mark.parametrize("compact_at", [1, 1 << 18])
+@pytest.mark.parametrize("room", [1, 1 << 12, 1 << 18])
 @pytest.mark.parametrize("workers", [0, 1, 3])
-def test_of_many_values_in_one_bin(workers: int, compact_at: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thresholds_module, "COMPACT_AT", compact_at)
+def test_of_many_values_in_one_bin(workers: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thresholds_module, "ROOM", room)
     generator = np.random.default_rng(0)
     parts = [1 + generator.integers(0, 500, 4000) * 2.0**-30 for _ in range(5)]
     parts += [generator.normal(size=3000) for _ in range(3)]
     expected = ranked(parts)
     ranks = (1, 100, 2000, 2100, 10_000, len(expected) // 2, len(expected))
     assert thresholds(parts, ranks, workers) == tuple(expected[rank - 1] for rank in ranks)
+
+
+RANKED = """
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from adamms.mapping.plan import Slot
+from adamms.merge.method import Chunk
+from adamms.merge.surveys.survey import measure
+from adamms.merge.surveys.thresholds import Ranking
+
+ROWS, WIDTH = 128, 2048
+
+def chunks(*_: object) -> Iterator[Chunk]:
+    values = torch.randn(3, ROWS, WIDTH, generator=torch.Generator().manual_seed(0))
+    room = torch.empty(3, ROWS, WIDTH, dtype=torch.float64)
+    for number in range(int(sys.argv[1])):
+        for one, into in zip(values, room, strict=True):
+            into.copy_((one * (1 + number / 1000)).bfloat16())
+        yield Chunk("w", (10**6, WIDTH), 0, room[0], {"a": room[1]}, room[2], {})
+
+ranking = Ranking(Chunk.task_vectors, lambda count: (count // 100, count // 2), "tensor")
+measure(ranking, [Slot("w", (1,), "F32", "")], chunks, 1)
+with open("/proc/self/status") as status:
+    print(next(line.split()[1] for line in status if line.startswith("RssAnon")))
+"""
+
+
+def test_a_process_does_not_grow_with_the_chunks_that_it_ranks() -> None:
+    """Its memory in kB after the last one. 120 chunks more have some 2 MB of values that stay."""
+    few, many = (
+        int(subprocess.run([sys.executable, "-c", RANKED, count], check=True, capture_output=True).stdout)
+        for count in ("20", "140")
+    )
+    assert many < few + 25_000
 
 
 def test_the_number_of_values_decides_the_rank() -> None:

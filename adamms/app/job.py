@@ -50,6 +50,17 @@ def own_folders() -> list[Path]:
     return [Path(each.path) for each in sources if each.schema == "file" and Path(each.path) != CONF]
 
 
+def own_methods() -> set[str]:
+    """The classes that YAMLs of one's own in `merge` and `merge/schedule` name."""
+    found = set()
+    for folder in own_folders():
+        for file in (folder / "merge").rglob("*.yaml"):
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and "_target_" in content:
+                found.add(str(content["_target_"]))
+    return found
+
+
 def find_own_classes() -> None:
     """Have what lies beside YAMLs of one's own, which name it, be imported."""
     sys.path += map(str, own_folders())

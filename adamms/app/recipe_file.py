@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from adamms.app.build import found_by_name, validated
+from adamms.app.job import own_methods
 from adamms.app.mergekit_yaml import Document
 from adamms.app.sections import MergedModels, Node, ReplayKeys
 from adamms.errors import AdammsError, no_such_path
@@ -137,21 +138,29 @@ def _replayed(file: Path, content: Mapping[str, Any]) -> dict[str, Node]:
 def _check_classes(node: Any, where: str) -> None:
     """Raise AdammsError for a `_target_` that is none of ours: it would be called, whatever it is.
 
-    The file may come from anywhere.
+    The file may come from anywhere, and to import a module runs it: so names are compared, before anything is
+    imported, with our packages and with what the user's own YAMLs name.
     """
     for key, inner in node.items() if isinstance(node, Mapping) else enumerate(node):
         if key == "_target_":
-            found = found_by_name(inner, where)
-            ours = isinstance(found, type) and (
-                found.__module__.startswith(PACKAGES) or issubclass(found, Method | Schedule)
-            )
-            if not ours:
+            if not _is_ours(inner, where):
                 raise AdammsError(
                     f"{where} names {inner!r}, which is none of adamms' methods, schedules and mappers; a "
-                    "recipe can name no other"
+                    "recipe can name no other, but what a YAML of your own in merge or merge/schedule "
+                    "names: -cd FOLDER"
                 )
         elif isinstance(inner, Mapping | list):
             _check_classes(inner, f"{where}.{key}")
+
+
+def _is_ours(name: object, where: str) -> bool:
+    own = isinstance(name, str) and name in own_methods()
+    if not (own or (isinstance(name, str) and name.startswith(PACKAGES))):
+        return False
+    found = found_by_name(name, where)
+    return isinstance(found, type) and (
+        found.__module__.startswith(PACKAGES) or (own and issubclass(found, Method | Schedule))
+    )
 
 
 def _sources(model: Node) -> Iterator[tuple[str, Node]]:

@@ -120,6 +120,7 @@ REFUSED = {
         {"merge": {"_target_": "adamms.errors.sys.exit"}},
         "'adamms.errors.sys.exit', which",
     ),
+    "a name that is no text": ({"merge": {"_target_": ["os.system"]}}, "replay.merge"),
     "prepare": ({"model": MODEL | {"prepare": CALLS}}, "replay.model.prepare"),
     "no models": ({"model": None}, "replay.model"),
 }
@@ -135,6 +136,54 @@ def test_a_recipe_runs_no_code_but_methods_and_mappers(case: str, tmp_path: Path
         read_recipe(str(file))
     assert str(file) in str(caught.value)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["planted.Method", "planted", "planted.inner:Method", "adamms_planted.Method"]
+)
+def test_what_a_recipe_may_not_name_is_not_imported(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Importing runs a module, which may lie where one works."""
+    monkeypatch.syspath_prepend(tmp_path)
+    for module in ("planted", "adamms_planted"):
+        (tmp_path / f"{module}.py").write_text(
+            f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+            "from adamms.merge.methods.linear import Linear as Method\n"
+        )
+    file = tmp_path / "recipe.json"
+    replay = {"model": MODEL, "mapper": MAPPER, "merge": {"_target_": name}}
+    file.write_text(json.dumps({"fingerprint": "x", "replay": replay}))
+    with pytest.raises(AdammsError, match=rf"names '{name}', which is none of adamms' methods"):
+        read_recipe(str(file))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_method_of_ones_own_is_replayed_where_ones_own_yaml_names_it(
+    run: Run, models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own/merge").mkdir(parents=True)
+    (tmp_path / "own/merge/mine.yaml").write_text("defaults: [linear]\n_target_: beside_recipe.Mine\n")
+    (tmp_path / "own/beside_recipe.py").write_text(
+        "from adamms.merge.methods.linear import Linear\n\n\nclass Mine(Linear):\n    pass\n"
+    )
+    own = f"hydra.searchpath=[file://{tmp_path}/own]"
+    pair = [
+        "model=custom",
+        f"model.target.path={models / 'target'}",
+        f"model.donors.a.path={models / 'donor'}",
+    ]
+    made = tmp_path / "made/model"
+    done = run("mode=merge", *pair, "merge=mine", own, f"output={made.parent}")
+    assert done.status == 0, done.err
+    recipe = f"recipe={made / 'adamms_recipe.json'}"
+    again = run("mode=merge", recipe, own, f"output={tmp_path / 'again'}")
+    assert again.status == 0, again.err
+    weights = "model.safetensors"
+    assert (made / weights).read_bytes() == (tmp_path / "again/model" / weights).read_bytes()
+    without = run("mode=merge", recipe, f"output={tmp_path / 'without'}")
+    assert without.status == 2
+    assert "names 'beside_recipe.Mine'" in without.err
 
 
 def test_a_recipe_trusts_nobody_and_what_it_forces_is_told(tmp_path: Path) -> None:

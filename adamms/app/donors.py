@@ -6,7 +6,8 @@ A language model alone sees no images: what has one is not asked of it. Chooses 
 from collections.abc import Sequence
 from pathlib import Path
 
-from adamms.app.asker import Given, check_asked, check_runnable, collect, live, tell_of_store
+from adamms.app.asker import Given, collect
+from adamms.app.live import check_asked, check_runnable, live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.models import Models, OpenModel, prompt_files
 from adamms.app.questions import Questions

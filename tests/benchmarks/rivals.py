@@ -31,8 +31,9 @@ from suite import (
     of_all,
 )
 
-from adamms.app.asker import Asker, live
+from adamms.app.asker import Asker
 from adamms.app.donors import ask_donors
+from adamms.app.live import live
 from adamms.app.modes.common import map_models
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run

@@ -22,8 +22,9 @@ from typing import TypeVar
 import numpy as np
 from hydra import compose, initialize_config_dir
 
-from adamms.app.asker import Answers, Asker, live
+from adamms.app.asker import Answers, Asker
 from adamms.app.donors import ask_donor
+from adamms.app.live import live
 from adamms.app.modes.common import map_models
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run, read

@@ -10,10 +10,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
-from adamms.app.asker import UNMERGED, Answers, Asker, Given, live, tell_of_store
+from adamms.app.asker import UNMERGED, Answers, Asker, Given
 from adamms.app.donors import ask_donor, asked_of
 from adamms.app.explorer.dials import along, dials_of
 from adamms.app.explorer.tokens import Word, words_of
+from adamms.app.live import live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.models import prompt_files
 from adamms.app.output import Output, write_merged

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from adamms.app import environment
-from adamms.app.asker import check_asked
 from adamms.app.build import Missing
 from adamms.app.donors import understood
 from adamms.app.environment import ABSENT, BAD, GOOD, Finding
+from adamms.app.live import check_asked
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.hub import cached

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
-from adamms.app.asker import check_asked, collect, live_checkpoint, tell_of_store
+from adamms.app.asker import collect
 from adamms.app.given_model import given_model
+from adamms.app.live import check_asked, live_checkpoint, tell_of_store
 from adamms.app.output import settings_text, write_evaluation, write_lines
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run

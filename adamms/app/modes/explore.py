@@ -8,11 +8,11 @@ from typing import Annotated
 from annotated_types import Ge, Le
 from pydantic import PositiveInt
 
-from adamms.app.asker import check_runnable, check_target
 from adamms.app.distance import distances, verify
 from adamms.app.explorer.dials import dials_of, weighed
 from adamms.app.explorer.explorer import Explorer
 from adamms.app.explorer.server import check_gradio, listen, serve
+from adamms.app.live import check_runnable, check_target
 from adamms.app.modes.common import map_models
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run

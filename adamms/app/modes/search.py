@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adamms.app.asker import Asker, check_runnable, check_target, live, tell_of_store
+from adamms.app.asker import Asker
 from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
 from adamms.app.job import merge_command, own_folders
+from adamms.app.live import check_runnable, check_target, live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded, check_scores

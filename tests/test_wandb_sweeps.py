@@ -1,11 +1,16 @@
 """W&B's sweeps in sweeps/: what wandb's agent would run composes, value by value; its metrics are logged."""
 
+import importlib
+import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb_files
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -18,6 +23,8 @@ from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.search.choice import Choice, Selection
 
+# As wandb-workspaces is imported.
+pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[1]
 # Those that name a program; the others are multiruns of Hydra's.
 SWEEPS = sorted(
@@ -126,7 +133,67 @@ def test_there_is_a_sweep_of_each_kind() -> None:
     assert {content(sweep)["method"] for sweep in SWEEPS} == {"grid", "bayes"}
 
 
-def test_the_workspace_shows_what_runs_have() -> None:
-    """Read, not run: it needs a package and an account that tests do not have."""
-    text = (ROOT / "sweeps/workspace.py").read_text()
-    assert set(re.findall(r"\ball_\w+", text)) <= tracked() | {"all_probability", "all_score_error"}
+@pytest.fixture
+def workspace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    wandb_files.separate(monkeypatch, tmp_path)
+    monkeypatch.syspath_prepend(ROOT / "sweeps")
+    return importlib.import_module("workspace")
+
+
+def test_the_workspace_that_is_sent_has_the_group_and_what_runs_have(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the server: what the package would send is caught, and read back by the package."""
+    import wandb
+    from wandb_workspaces.workspaces import Workspace, interface, internal
+
+    sent: list[Any] = []
+    answer = {"upsertView": {"view": {"name": "nw-1", "id": "1"}}}
+    monkeypatch.setattr(internal, "upsert_view2", lambda view: sent.append(view) or answer)
+    monkeypatch.setattr(wandb, "Api", SimpleNamespace)
+    monkeypatch.setattr(interface, "get_app_url", lambda api: "https://wandb.ai")
+    group = 'multirun/it\'s a "group"'
+    address = workspace.workspace("me", "adamms", group).save().url
+    assert "/me/adamms" in address
+    view = internal.View.model_validate_json(sent[0].model_dump_json(by_alias=True))
+    (run_set,) = view.spec.section.run_sets
+    (found,) = run_set.filters["filters"]
+    assert (found["key"]["name"], found["op"], found["value"]) == ("group", "=", group)
+    back = Workspace._from_model(view)
+    known = tracked() | {"all_probability", "all_score_error"}
+    pinned = {name.removeprefix("summary:") for name in back.runset_settings.pinned_columns}
+    assert pinned - {"run:displayName"} <= known
+    panels = {
+        panel.title: panel for section in back.sections for panel in section.panels if hasattr(panel, "title")
+    }
+    assert {panels["Mean score"].metrics[0].name, panels["Regret"].metrics[0].name} <= known
+    both = back.sections[0].panels[0]
+    assert both.chart_name == f"me/{workspace.CHART}"
+    assert both.query["summaryTable"] == {"tableKey": workspace.TABLE}
+
+
+def test_its_chart_has_a_row_for_every_quantity_and_the_columns_of_the_table(
+    workspace: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import wandb
+
+    made: list[dict[str, Any]] = []
+    api = SimpleNamespace(create_custom_chart=lambda **arguments: made.append(arguments))
+    monkeypatch.setattr(wandb, "Api", lambda: api)
+    workspace.save_chart("me")
+    (chart,) = made
+    inspect.signature(wandb.apis.public.Api.create_custom_chart).bind(None, **chart)
+    spec = chart["spec"]
+    assert spec["facet"]["row"]["field"] == "${field:what}"
+    assert spec["resolve"]["scale"]["y"] == "independent"
+    names = set(re.findall(r"\$\{field:(\w+)\}", json.dumps(spec)))
+    assert names == set(workspace.FIELDS)
+    columns = ["alpha", "what", "value", "error", "percent"]  # tests/report/test_wandb.py
+    assert set(workspace.FIELDS.values()) <= set(columns)
+
+    def there_already(**arguments: Any) -> None:
+        raise wandb.Error("it exists")
+
+    api.create_custom_chart = there_already
+    workspace.save_chart("me")
+    assert "it exists" in capsys.readouterr().out

@@ -24,7 +24,6 @@ from adamms.search.evidence import (
     POOLS,
     SCORES_OF_ALL,
     Evidence,
-    Pool,
     said,
     texts_and_cuts,
 )
@@ -64,7 +63,7 @@ class Asker:
         answers, control, changed: candidate -> what was answered so far.
         unmerged: the target's own answers so far.
         scored: candidate -> the texts that it has scored so far.
-        after: is called when a candidate of the search has answered.
+        after: is called when a candidate of the search has answered, or has scored texts.
     """
 
     console: Console
@@ -84,46 +83,55 @@ class Asker:
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
         candidates = [candidate for candidate in candidates if self._can_be_merged(candidate)]
+        target = PARENTS in self.needs
+        if target and (self.merges.at(UNMERGED).changes or UNMERGED not in candidates):
+            self.ask_target(questions)
         self.fill("search", self.answers, candidates, self.merges.at, questions, self.after)
-        target: Given = {}
-        if PARENTS in self.needs:
-            target = _part(self.ask_target(questions), [UNMERGED], examples)[UNMERGED]
+        if target:
+            self.ask_target(questions)
         if CONTROL in self.needs:
-            self.fill("search control", self.control, candidates, self.merges.control, questions)
+            self.fill("search control", self.control, candidates, self.merges.control, questions, self.after)
         if DISTURBED in self.needs:
             harmless = [disturbed(question, self.folder) for question in questions]
-            self.fill("search disturbed", self.changed, candidates, self.merges.at, harmless)
-        evidence = Evidence(
+            self.fill("search disturbed", self.changed, candidates, self.merges.at, harmless, self.after)
+        evidence = self.evidence(candidates, examples)
+        if not (wanted := self.to_score(evidence, examples)):
+            return evidence
+        self._fill_scores(candidates, wanted)
+        return replace(evidence, scored={each: self.scores(each, wanted) for each in candidates})
+
+    def evidence(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        """What these have answered, and whoever else the strategy needs; all but what they make of texts."""
+        return Evidence(
             candidates=_part(self.answers, candidates, examples),
-            target=target,
+            target=_part(self.targets, [UNMERGED], examples)[UNMERGED] if PARENTS in self.needs else {},
             donors={
                 name: {e: given[e] for e in examples if e in given} for name, given in self.donors.items()
             },
             control=_part(self.control, candidates, examples) if CONTROL in self.needs else {},
             disturbed=_part(self.changed, candidates, examples) if DISTURBED in self.needs else {},
         )
+
+    def to_score(self, evidence: Evidence, examples: Sequence[str]) -> dict[str, dict[str, bool]]:
+        """Example -> the texts that all candidates score -> whether their end was never said; {} if none."""
         # Where no donor was asked, nobody looks at how probable the target's answers are.
         scored = POOLS if self.donors else {SCORES_OF_ALL: POOLS[SCORES_OF_ALL]}
         pools = [pool for need, pool in scored.items() if need in self.needs]
-        return replace(evidence, scored=self._scores(evidence, pools, examples)) if pools else evidence
+        if not pools:
+            return {}
+        return {e: texts_and_cuts(a for pool in pools for a in said(evidence, pool, e)) for e in examples}
 
-    def _scores(
-        self, evidence: Evidence, pools: Sequence[Pool], examples: Sequence[str]
-    ) -> dict[Candidate, Scored]:
-        """What every candidate makes of these pools' texts; one that all were cut in has no end."""
-        wanted = {e: texts_and_cuts(a for pool in pools for a in said(evidence, pool, e)) for e in examples}
-        self._fill_scores(list(evidence.candidates), [(e, text) for e in examples for text in wanted[e]])
-        found: dict[Candidate, Scored] = {}
-        for candidate in evidence.candidates:
-            held = self.scored.get(candidate, {})
-            found[candidate] = {
-                e: {text: _ended(held[e][text], cut) for text, cut in texts.items()}
-                for e, texts in wanted.items()
-            }
-        return found
+    def scores(self, candidate: Candidate, wanted: Mapping[str, Mapping[str, bool]]) -> Scored:
+        """What a candidate has made of these texts; without those that it has not scored."""
+        held = self.scored.get(candidate, {})
+        return {
+            e: {text: _ended(held[e][text], cut) for text, cut in texts.items() if text in held.get(e, {})}
+            for e, texts in wanted.items()
+        }
 
-    def _fill_scores(self, candidates: Sequence[Candidate], pairs: Sequence[tuple[str, str]]) -> None:
-        """Have every candidate score those (example id, text) that it has not scored."""
+    def _fill_scores(self, candidates: Sequence[Candidate], texts: Mapping[str, Mapping[str, bool]]) -> None:
+        """Have every candidate score those texts, by example, that it has not scored."""
+        pairs = [(e, text) for e, own in texts.items() for text in own]
         missing = {
             candidate: wanted
             for candidate in candidates
@@ -139,6 +147,7 @@ class Asker:
                     example, text = wanted[place]
                     held.setdefault(example, {})[text] = answer
                     advance(1)
+                self.after(candidate)
 
     @property
     def cost(self) -> Cost:
@@ -152,10 +161,15 @@ class Asker:
 
     def ask_target(self, questions: Sequence[Example], title: str = "search target") -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
-        recipe = self.merges.at(UNMERGED)
-        held, recipe = (self.unmerged, self.merges.target()) if recipe.changes else (self.answers, recipe)
+        held, recipe = self.targets, self.merges.at(UNMERGED)
+        recipe = self.merges.target() if recipe.changes else recipe
         self.fill(title, held, [UNMERGED], lambda _: recipe, questions)
         return held
+
+    @property
+    def targets(self) -> Answers:
+        """Where the target's own answers are, under UNMERGED."""
+        return self.unmerged if self.merges.at(UNMERGED).changes else self.answers
 
     def fill(
         self,

@@ -103,7 +103,7 @@ class Strategy:
         if self.bisection is not None:
             contest = self._contest(candidates)
             ask = self.bisection.over(ask, self.needs, candidates, self.signal, contest, suited, self.seed)
-        evidence = ask(candidates, examples)
+        evidence = ask(self._order(candidates), examples)
         differences = suited(evidence)
         held = differences.held(self.signal, evidence, examples)
         columns = {example: place for place, example in enumerate(examples)}
@@ -112,6 +112,11 @@ class Strategy:
             return self._choice(evidence, differences, part, held[:, [columns[example] for example in part]])
 
         return selection({task: choice(part) for task, part in tasks.items()}, choice(examples)), differences
+
+    def _order(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """As they are asked: where the difference is fitted to the answers of both ends, these first."""
+        ends = [candidates[0], candidates[-1]] if self.difference.graded else []
+        return list(dict.fromkeys([*ends, *candidates]))
 
     def _contest(self, candidates: Sequence[Candidate]) -> Contest:
         neighbours = self.signal.neighbours

@@ -92,12 +92,12 @@ def test_the_candidates_done_so_far_are_there_in_the_middle_of_a_search(
     known = [row for row in middle.history if "alpha" in row]
     assert [row["alpha"] for row in known] == [0.2]
     selection = json.loads((tmp_path / "out/selection.json").read_text())
-    assert known[0]["D/all"] == selection["overall"]["differences"]["0.2"]
+    assert known[0]["D_consistency_sum/all"] == selection["overall"]["differences"]["0.2"]
     assert not any(name.startswith("score") for row in middle.history for name in row)
     answers = [row["progress/search_answers"] for row in middle.history if "progress/search_answers" in row]
     assert answers == [len(data.read_text().splitlines()) * count for count in (1, 2, 3)]
     # The rest comes candidate by candidate, and nothing twice.
-    for name in ("D/all", "score/all"):
+    for name in ("D_consistency_sum/all", "score/all"):
         places = [row["alpha"] for row in end.history if name in row]
         assert sorted(places) == sorted(set(places))
     assert len([row for row in end.history if "score/all" in row]) == 6  # 0.1 is a reference

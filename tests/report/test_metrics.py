@@ -16,6 +16,11 @@ from adamms.search.choice import Choice, Selection
 SORTABLE = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*")
 
 
+def test_D_is_called_by_its_signal_and_a_part_of_the_scores_by_another_name(result: Result) -> None:
+    curves = metrics.curves(result, "consistency sum", part=True)
+    assert set(curves.steps) == {"D_consistency_sum", "wins", "searched_score", "control"}
+
+
 def test_one_row_per_candidate_with_alpha_as_the_axis(result: Result) -> None:
     curves = metrics.curves(result)
     assert curves.steps == dict.fromkeys(("D", "wins", "score", "control"), "alpha")

@@ -56,6 +56,7 @@ def settings(folder: Path, **others: object) -> dict[str, Any]:
         "model": model,
         "output": str(folder),
         "merge": {"alpha": 0.3},
+        "search": {"signal": {"_target_": "adamms.search.signals.consistency.Consistency", "rule": "sum"}},
     } | others
 
 
@@ -145,10 +146,10 @@ class TestWhatARunSays:
     def test_the_curves_have_alpha_as_their_axis(self, told, result: Result) -> None:
         run = told(result)
         rows = [row for row in run.history if "alpha" in row]
-        for row, expected in zip(rows, metrics.curves(result).rows, strict=True):
+        for row, expected in zip(rows, metrics.curves(result, "consistency sum").rows, strict=True):
             assert {name: row[name] for name in expected} == pytest.approx(expected)
         assert {name: step for name, (step, _) in run.metrics.items() if step} == {
-            f"{section}/*": "alpha" for section in ("D", "wins", "score", "control")
+            f"{section}/*": "alpha" for section in ("D_consistency_sum", "wins", "score", "control")
         }
         assert run.metrics["alpha"] == ("", True)
 
@@ -156,7 +157,7 @@ class TestWhatARunSays:
         run = told(result)
         expected = metrics.overall(result) | metrics.details(result)
         assert {name: run.summary[name] for name in expected} == pytest.approx(expected)
-        sections = metrics.curves(result).steps
+        sections = metrics.curves(result, "consistency sum").steps
         assert not [name for name in run.summary if name.partition("/")[0] in sections]
 
     def test_a_run_that_is_told_the_same_again_draws_it_once(self, result: Result, tmp_path: Path) -> None:
@@ -185,7 +186,10 @@ class TestWhileItRuns:
         assert progress["progress/search_answers_per_second"] == 25
         (run,) = offline_runs(tmp_path / "out")
         drawn = [row for row in run.history if row.get("alpha") == 0.1]
-        assert [("score/all" in row, "D/all" in row) for row in drawn] == [(True, False), (False, True)]
+        assert [("score/all" in row, "D_consistency_sum/all" in row) for row in drawn] == [
+            (True, False),
+            (False, True),
+        ]
 
     def test_what_a_thread_tells_while_another_does_is_not_lost(self, tmp_path: Path) -> None:
         rows: list[dict[str, float]] = []
@@ -228,12 +232,19 @@ class TestTableAndArtifacts:
         panel = run.folder / "files" / run.summary["report/path"]
         assert panel.read_text() == "report.html"
         drawn = {name for name in run.summary if name.endswith("_table/nrows")}
-        assert drawn == {"score_along_alpha_table/nrows", "D_along_alpha_table/nrows"}
-        rows = run.table("curves")
-        assert rows[5] == {"alpha": 0.5, "score": result.score(Candidate(0.5), None), "score_error": None} | {
-            "D": result.choice(None).differences[Candidate(0.5)]
+        assert drawn == {"score_and_D_along_alpha_table/nrows"}
+        rows = run.table("score_and_D_along_alpha_table")
+        here = [row for row in rows if row["alpha"] == 0.5]
+        score, choice = result.score(Candidate(0.5), None), result.choice(None)
+        most, value = max(choice.differences.values()), choice.differences[Candidate(0.5)]
+        assert here[0] == {"alpha": 0.5, "what": "mean score (%)", "value": score, "error": None} | {
+            "percent": score
         }
-        assert rows[0]["D"] is None  # the ends have none
+        assert here[1] == {"alpha": 0.5, "what": "D, consistency sum", "value": value, "error": None} | {
+            "percent": metrics.plain(100 * value / most)
+        }
+        # The ends have no D.
+        assert {row["what"] for row in rows if row["alpha"] == 0} == {"mean score (%)"}
 
     def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
         sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})

@@ -20,7 +20,7 @@ from adamms.app.output import Output, result_of, settings_text, write_evaluation
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
-from adamms.app.so_far import so_far
+from adamms.app.so_far import tell_so_far
 from adamms.app.tools import Backends, add_tools, check_tools
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay, Replayed
@@ -62,7 +62,7 @@ def search(run: Run, console: Console) -> Result:
     with live(run, console, merges.models.target) as engine:
         examples = {example.id: example for example in questions.inputs}
         asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
-        asker.after = lambda _: console.record.so_far(lambda: so_far(run, asker.answers, questions.searched))
+        asker.after = lambda candidate: tell_so_far(run, asker, questions, candidate)
         selection = run.strategy.choose(asker, run.grid, questions.searched)
         console.record.so_far(lambda: Result("", selection=selection))
         engine.prove()

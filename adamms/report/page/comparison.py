@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, Candidate, short
-from adamms.report import comparison_tables, comparison_verdicts, published, words
+from adamms.report import comparison_tables, comparison_verdicts, published, quantity, words
 from adamms.report.comparison import Comparison
 from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
@@ -130,17 +130,16 @@ def _chart(searches: Named, axis: str, places: Sequence[int]) -> Chart:
 
 
 def _signal(run: FoundRun) -> str:
-    """What D is of a search, with how many examples it sums over: D of another signal is another quantity."""
-    search, choice = run.settings.get("search") or {}, run.found.choice(None)
+    """What D is of a search, with how many examples it sums over."""
+    choice = run.found.choice(None)
     assert choice is not None
-    own = {key: search.get(key) for key in ("signal", "difference", "smoothing")}
-    return json.dumps([own, choice.because, choice.compared, choice.examples], sort_keys=True)
+    own = quantity.key(run.settings.get("search") or {})
+    return json.dumps([own, choice.because, choice.compared, choice.examples])
 
 
 def _labelled(panel: Panel, signal: str, signals: Mapping[str, Panel], scores: int) -> Panel:
     """With the signal's name beside D where there are several of them."""
-    own = json.loads(signal)[0]["signal"] or {}
-    name = f"{str(own.get('_target_', '')).rpartition('.')[2].lower()} {own.get('rule', '')}".strip()
+    name = quantity.in_words(json.loads(json.loads(signal)[0]))
     label = f"D, {name}" if len(signals) > 1 and name else "D"
     return replace(panel, label=label, told=not scores or len(panel.series) == 1, digits=0)
 

@@ -40,12 +40,18 @@ class Curves:
         return hashlib.sha256(json.dumps([list(row.items()) for row in self.rows]).encode()).hexdigest()[:16]
 
 
-def curves(result: Result) -> Curves:
+def curves(result: Result, signal: str = "", part: bool = False) -> Curves:
     """D, wins and scores of every candidate, per task and over all.
 
-    Along alpha alone the sections are `D`, `wins`, `score` and `control`; along another axis, or one of
-    several, `D_over_density` and so on. Several coefficients that were chosen are on none.
+    Along alpha alone the sections are `D_consistency_sum`, `wins`, `score` and `control`; along another axis,
+    or one of several, `wins_over_density` and so on. Several coefficients that were chosen are on none.
+
+    Args:
+        signal: what D is, in words.
+        part: whether scores are over a part of the labelled examples; their section is `searched_score`.
     """
+    names = {"D": identifier(f"D {signal}"), "score": "searched_score" if part else "score"}
+    names["score_error"] = f"{names['score']}_error"
     axes = list(axes_of(result.grid))
     alone = len(axes) == 1
     columns = {axis: identifier(short(axis)) for axis in axes}
@@ -55,8 +61,9 @@ def curves(result: Result) -> Curves:
         for axis in candidate.settings:
             ending = "" if alone and columns[axis] == "alpha" else f"_over_{columns[axis]}"
             for section, values in _values(result, candidate).items():
-                steps[section + ending] = columns[axis]
-                row |= {f"{section}{ending}/{name}": value for name, value in values.items()}
+                shown = names.get(section, section) + ending
+                steps[shown] = columns[axis]
+                row |= {f"{shown}/{name}": value for name, value in values.items()}
         rows.append(rounded(row))
     return Curves(steps, rows)
 

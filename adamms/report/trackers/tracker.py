@@ -18,11 +18,12 @@ class Record(Protocol):
         """Hear how far a stage is; often, and from any thread."""
         ...
 
-    def so_far(self, known: Callable[[], Result]) -> None:
+    def so_far(self, known: Callable[[], Result], part: bool = False) -> None:
         """Hear what is known of some candidates before the end.
 
         Args:
             known: makes the result of what is known, with nothing else in it; not called if nobody keeps it.
+            part: whether its scores are over a part of the labelled examples.
         """
         ...
 
@@ -37,7 +38,7 @@ class NoRecord:
     def progress(self, stage: StageTiming) -> None:
         pass
 
-    def so_far(self, known: Callable[[], Result]) -> None:
+    def so_far(self, known: Callable[[], Result], part: bool = False) -> None:
         pass
 
     def __call__(self, result: Result) -> None:

@@ -14,13 +14,14 @@ from adamms.engines.image import is_photograph, open_image
 from adamms.engines.thought import with_thought_in_brief
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import ToolResults
-from adamms.merge.candidate import ALPHA, Candidate, short
+from adamms.merge.candidate import Candidate, short
 from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.report.trackers.metrics import identifier
 
 RECORD = "adamms_recipe.json"
 HUB = "https://huggingface.co/"
+SCORE = "mean score (%)"
 
 
 def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
@@ -53,37 +54,30 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     return wandb.Table(columns=columns, data=rows, allow_mixed_types=True)
 
 
-def charts(wandb: ModuleType, result: Result) -> dict[str, Any]:
-    """Mean score and D along the grid's only axis, as charts and as the table `curves`; {} for other grids.
+def chart(wandb: ModuleType, result: Result, signal: str) -> dict[str, Any]:
+    """Mean score and D along the grid's only axis in one chart and its table; {} for other grids.
 
-    W&B draws such a chart with a line for every run that is shown, as of a group.
+    W&B draws it with the lines of every run that is shown, as of a group. The two have one axis there: a
+    score is a share of all points, D of the search's largest. `value` has them unscaled, by `what` they are.
     """
-    rows, axis = metrics.curves(result).rows, result.axis
+    axis = result.axis
     if axis is None or result.selection is None:
         return {}
-    along = identifier(short(axis))
-    ending = "" if axis == ALPHA else f"_over_{along}"
-    columns = {
-        "score": f"score{ending}/all",
-        "score_error": f"score_error{ending}/all",
-        "D": f"D{ending}/all",
-    }
-    data = [[row[along], *(row.get(name) for name in columns.values())] for row in rows]
-    table = wandb.Table(columns=[along, *columns], data=data)
-    drawn = {"score": "Mean score", "D": "D, what speaks against a candidate"}
-    charts = {
-        f"{name}_along_{along}": wandb.plot.line(_known(wandb, table, name), along, name, title=title)
-        for name, title in drawn.items()
-        if any(value is not None for value in table.get_column(name))
-    }
-    return charts | {"curves": table}
-
-
-def _known(wandb: ModuleType, table: Any, name: str) -> Any:
-    """The rows of a table in which a column has a value: its first column and that one."""
-    place = table.columns.index(name)
-    data = [[row[0], row[place]] for row in table.data if row[place] is not None]
-    return wandb.Table(columns=[table.columns[0], name], data=data)
+    along, choice, rows = identifier(short(axis)), result.choice(None), []
+    differences = choice.differences if choice else {}
+    most = max(differences.values(), default=0.0) or 1.0
+    for candidate in result.grid:
+        place, score = candidate.settings[axis], result.scores_of(candidate).estimate()
+        if score is not None:
+            rows.append([place, SCORE, score.value, score.error, score.value])
+        if candidate in differences:
+            value = differences[candidate]
+            rows.append([place, f"D, {signal}", value, None, 100 * value / most])
+    rows = [[metrics.plain(value) for value in row] for row in rows]
+    table = wandb.Table(columns=[along, "what", "value", "error", "percent"], data=rows)
+    fields = {"step": along, "lineKey": "what", "lineVal": "percent"}
+    said = {"title": f"Mean score (%) and D (% of its largest) along {along}", "xname": along}
+    return {f"score_and_D_along_{along}": wandb.plot_table("wandb/lineseries/v0", table, fields, said)}
 
 
 def samples_table(wandb: ModuleType, found: ToolResults) -> Any:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adamms.report import quantity
 from adamms.report.outside import outside
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics, wandb_files
@@ -55,6 +56,7 @@ class WandbRecord:
         self._lock, self._telling = threading.Lock(), threading.Lock()
         # A run that is resumed after its end has all curves already.
         self._complete = self.run.summary.get(CURVES)
+        self._signal = quantity.in_words(self.settings.get("search") or {})
 
     def progress(self, stage: StageTiming) -> None:
         """A row every few seconds, of stages that ask for answers or for scores of texts."""
@@ -68,11 +70,11 @@ class WandbRecord:
             self.told = now
         self._tell(lambda: self.run.log(metrics.progress(stage)))
 
-    def so_far(self, known: Callable[[], Result]) -> None:
+    def so_far(self, known: Callable[[], Result], part: bool = False) -> None:
         """Rows of the candidates of which something is known now that was not before."""
         if self._complete is not None:
             return
-        curves, asked = metrics.curves(known()), self.asked
+        curves, asked = metrics.curves(known(), self._signal, part), self.asked
         self._tell(lambda: self._draw(curves))
         if asked is not None:
             self._tell(lambda: self.run.log(metrics.progress(asked)))
@@ -90,15 +92,15 @@ class WandbRecord:
                     self.lost = False
 
     def _log(self, result: Result) -> None:
-        wandb, run, curves = self.wandb, self.run, metrics.curves(result)
+        wandb, run, curves = self.wandb, self.run, metrics.curves(result, self._signal)
         if curves.rows and self._complete != curves.digest:
             self._draw(curves)
             run.summary[CURVES] = curves.digest
         if found := metrics.overall(result):
             run.log(found)
         run.summary.update(metrics.details(result) | metrics.doubts(result) | metrics.not_asked(result))
-        if charts := wandb_files.charts(wandb, result):
-            run.log(charts)
+        if chart := wandb_files.chart(wandb, result, self._signal):
+            run.log(chart)
         if result.answered:
             run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
         for key, tool in outside(result).items():

@@ -89,6 +89,10 @@ class Basin(Signal):
 
     width: PositiveInt
 
+    @property
+    def looks_at(self) -> tuple[int, ...]:
+        return tuple(step for step in range(-self.width, self.width + 1) if step)
+
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         answers, lines = table(evidence.candidates, examples), lines_of(evidence.order)
         alike = np.zeros((len(answers), len(examples)))

@@ -50,6 +50,10 @@ class Pooled(Signal):
     def alone(self) -> bool:
         return self.pool == "parents"
 
+    @property
+    def looks_at(self) -> tuple[int, ...] | None:
+        return self.neighbours if self.pool == "parents" else None
+
 
 @dataclass(frozen=True)
 class Likelihood(Pooled):

@@ -56,6 +56,12 @@ class Panel(Signal):
         return all(member.alone for _, member in self.asked)
 
     @property
+    def looks_at(self) -> tuple[int, ...] | None:
+        found = [member.looks_at for _, member in self.asked]
+        steps = {step for own in found for step in own or ()}
+        return None if None in found else tuple(sorted(steps))
+
+    @property
     def across(self) -> bool:
         return any(member.across for _, member in self.asked)
 

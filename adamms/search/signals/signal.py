@@ -28,6 +28,11 @@ class Signal(ABC):
         return False
 
     @property
+    def looks_at(self) -> tuple[int, ...] | None:
+        """Steps along the grid to those on whose answers D of a candidate depends; None: to all."""
+        return () if self.alone else self.neighbours or None
+
+    @property
     def across(self) -> bool:
         """Whether it looks at `Evidence.likeness`, how like answers to a task are answers to another one."""
         return False

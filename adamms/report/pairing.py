@@ -13,6 +13,8 @@ from adamms.report.comparison_names import named, told_apart
 from adamms.report.measured import Measured, of_evaluation, of_search
 from adamms.report.run_folders import FoundRun, find
 
+SCORED = {"search": "as searches scored them", "evaluate": "as evaluated later"}  # mode of the run
+
 
 def gather(folders: Sequence[Path], output: Path, reference: str | None = None) -> Comparison:
     """Read what runs left, and pair merges with the evaluations of their models.
@@ -135,16 +137,24 @@ def _parents(runs: Sequence[FoundRun]) -> Iterator[Row]:
 
 
 def _measures(groups: Sequence[Sequence[Row]]) -> list[str]:
-    """The measures' names; where some are the same, with how many examples, or with the tasks."""
-    found = [group[0].scores for group in groups]
-    plain = [each.title for each in found if each]
-    examples = [f"{each.title} on {each.examples} examples" for each in found if each]
-    tasks = [f"{each.title} of {', '.join(each.scores.tasks)}" for each in found if each]
-    told = []
-    for ways in zip(plain, examples, tasks, strict=True):
-        counts = (names.count(way) for names, way in zip((plain, examples, tasks), ways, strict=True))
-        told.append(next((way for way, count in zip(ways, counts, strict=True) if count == 1), ways[1]))
-    return told
+    """The measures' names; where some are the same, with how many examples, the tasks, or whose scores."""
+    found = [
+        (each, group[0].run if group[0].scored is None else group[0].scored)
+        for group in groups
+        if (each := group[0].scores)
+    ]
+    counted = [f"{each.title} on {each.examples} examples" for each, _ in found]
+    ways = [
+        [each.title for each, _ in found],
+        counted,
+        [f"{each.title} of {', '.join(each.scores.tasks)}" for each, _ in found],
+        [f"{name}, {SCORED.get(run.mode, run.mode)}" for name, (_, run) in zip(counted, found, strict=True)],
+        [f"{name}, by {run.place}" for name, (_, run) in zip(counted, found, strict=True)],
+    ]
+    return [
+        next((names[place] for names in ways if names.count(names[place]) == 1), counted[place])
+        for place in range(len(found))
+    ]
 
 
 def _group(measure: str, rows: Sequence[Row]) -> Group:

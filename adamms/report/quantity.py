@@ -15,8 +15,11 @@ def key(search: Mapping[str, Any]) -> str:
     return json.dumps(own, sort_keys=True, default=str)
 
 
-def in_words(search: Mapping[str, Any]) -> str:
+def in_words(search: Mapping[str, Any], exact: bool = True) -> str:
     """Of the paper's search 'consistency sum'. What has more settings than words ends in a digest of them.
+
+    Args:
+        exact: else without what is compared, smoothing and the digest, so that others may share it.
 
     >>> in_words({"signal": {"_target_": "adamms.search.signals.consistency.Consistency", "rule": "sum"}})
     'consistency sum'
@@ -27,7 +30,10 @@ def in_words(search: Mapping[str, Any]) -> str:
     compared = _class(difference)
     settings = {name: value for name, value in signal.items() if name != "_target_"}
     said = [value for value in settings.values() if isinstance(value, str)]
-    parts = [_words(_class(signal)), *said, "" if compared == PAPERS else _words(compared)]
+    parts = [_words(_class(signal)), *said]
+    if not exact:
+        return " ".join(parts)
+    parts += [] if compared == PAPERS else [_words(compared)]
     smoothing = search.get("smoothing") or 0
     parts += [f"smoothing {smoothing}"] if smoothing else []
     if len(said) < len(settings) or len(difference) > 1:

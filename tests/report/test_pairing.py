@@ -20,7 +20,7 @@ from adamms.report.answered import Answered
 from adamms.report.comparison import Comparison, mean
 from adamms.report.measured import Measured, of_evaluation
 from adamms.report.page.comparison import page
-from adamms.report.pairing import gather
+from adamms.report.pairing import _measures, gather
 from adamms.report.report import write_comparison
 from adamms.report.result import RESULT, Hyperparameters, Result, StageTiming
 from adamms.report.run_folders import FoundRun, find
@@ -82,6 +82,16 @@ def runs(pointed: Result, tmp_path: Path) -> Path:
             anls = evaluation(model, scores(39, *lost), "ANLS")
             write(tmp_path / f"evaluations/{name}_anls", anls, "evaluate=anls")
     return tmp_path
+
+
+def test_one_measure_on_as_many_other_examples_is_told_apart(runs: Path) -> None:
+    own, accuracy, _ = gather([runs / "searches", runs / "evaluations"], runs / "out").groups
+    searched, *others = own.rows[0], *(replace(row, scores=own.rows[0].scores) for row in accuracy.rows[:2])
+    first, second = _measures([[searched], [others[0]]])
+    assert first.endswith("examples, as searches scored them")
+    assert second.endswith("examples, as evaluated later")
+    places = [row.scored.place for row in others if row.scored]
+    assert [name.partition(", by ")[2] for name in _measures([[row] for row in others])] == places
 
 
 def test_the_best_of_2_methods_x_2_searches_x_2_evaluations_is_told(runs: Path) -> None:

@@ -23,6 +23,7 @@ SCRIPTS = ("page.js", "jobs.js")
 COLOURS = 10  # of the style sheet; then they come again
 DASHES = 3
 WIDTH = 720.0
+LETTER = 12.0  # as high is one of an axis' title on a phone
 # Mode of a run -> what it is called, one and many.
 KINDS = {
     "search": ("search", "searches"),
@@ -124,7 +125,7 @@ def _chart(searches: Named, axis: str, places: Sequence[int]) -> Chart:
         short(axis),
         [(stop, f"{stop:.10g}") for stop in stops],
         WIDTH,
-        [260.0 if panel in scores.values() else 130.0 for panel in panels],
+        [260.0 if panel in scores.values() else max(130.0, LETTER * len(panel.label)) for panel in panels],
         panels,
     )
 
@@ -138,8 +139,11 @@ def _signal(run: FoundRun) -> str:
 
 
 def _labelled(panel: Panel, signal: str, signals: Mapping[str, Panel], scores: int) -> Panel:
-    """With the signal's name beside D where there are several of them."""
-    name = quantity.in_words(json.loads(json.loads(signal)[0]))
+    """With the signal's name beside D where there are several of them, as short as tells them apart."""
+    searches = {each: json.loads(json.loads(each)[0]) for each in signals}
+    names = {each: quantity.in_words(search, exact=False) for each, search in searches.items()}
+    alone = list(names.values()).count(names[signal]) == 1
+    name = names[signal] if alone else quantity.in_words(searches[signal])
     label = f"D, {name}" if len(signals) > 1 and name else "D"
     return replace(panel, label=label, told=not scores or len(panel.series) == 1, digits=0)
 

@@ -33,7 +33,8 @@ install_packages() {
 
 # `slurmd -C` prints this machine's name, processors and memory as a line of slurm.conf. The GPU is none: a
 # name that jobs can ask for, so that a GPU job is scheduled as on a real cluster. Waits are short: a job that
-# ignores SIGTERM is killed after KillWait, a requeued one may start again after cred_expire.
+# ignores SIGTERM is killed after KillWait, a requeued one may start again after cred_expire. Arrays are short, so
+# that a sweep can be too long for one.
 write_conf() {
     local node name
     node=$(slurmd -C | head -n 1)
@@ -56,6 +57,7 @@ TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
 SchedulerParameters=bf_interval=5,sched_interval=5
 GresTypes=gpu
+MaxArraySize=20
 KillWait=3
 ReturnToService=2
 MpiDefault=none

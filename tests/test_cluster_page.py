@@ -112,10 +112,15 @@ def test_a_file_of_ones_own(cluster: Path) -> None:
     """Account, qos and limits reach sbatch; modules and conda reach the jobs."""
     own, conda = map(yaml.safe_load, fenced("yaml"))
     assert own["defaults"] == conda["defaults"]
-    launcher(yaml.safe_dump(own | {"setup": own["setup"] + conda["setup"]}), cluster)
+    (venv,) = re.findall(r"`(source /shared/venv/bin/activate)`", PAGE)
+    (cluster / "venv/bin").mkdir(parents=True)
+    shutil.copy(Path(sys.prefix) / "bin/activate", cluster / "venv/bin")
+    setup = own["setup"] + conda["setup"] + [venv, "echo venv $VIRTUAL_ENV, hub $HF_HUB_OFFLINE in $HF_HOME"]
+    launcher(yaml.safe_dump(own | {"setup": setup}), cluster)
     shell(here(command("adamms -cd my_conf"), cluster) + f" {SMALL}", cluster)
     assert len(models(cluster)) == 2
-    assert {"module load cuda/12.8", "conda activate adamms"} <= set(logs(cluster).splitlines())
+    told = {"module load cuda/12.8", "conda activate adamms", f"venv {sys.prefix}, hub 1 in {cluster}/hf"}
+    assert told <= set(logs(cluster).splitlines())
     [script] = cluster.glob("multirun/*/*/.submitit/*/*_submission.sh")
     options = script.read_text()
     for option in ("account=project123", "qos=normal", "array=0-1%2", "time=240"):

@@ -293,6 +293,16 @@ def test_what_sbatch_refuses_is_one_message(launch: Launch) -> None:
     assert "error: sbatch: error: invalid partition specified: nowhere" in printed
 
 
+def test_a_sweep_of_more_jobs_than_an_array_may_have_is_refused(launch: Launch) -> None:
+    limit = int(re.findall(r"MaxArraySize\s*= (\d+)", slurm("scontrol", "show", "config"))[0])
+    if limit > 100:
+        pytest.skip(f"an array of this cluster may have {limit} jobs: composing as many takes minutes")
+    alphas = ",".join(f"{place / 1000}" for place in range(limit + 1))
+    printed = launch("mode=merge", f"merge.alpha={alphas}").finish(status=2)
+    assert "Traceback" not in printed
+    assert "error: sbatch: error: Batch job submission failed: Invalid job array specification" in printed
+
+
 def test_a_gpu_job_asks_for_a_gpu(launch: Launch, talkative: Path) -> None:
     if "gpu" not in slurm("sinfo", "--noheader", "--format=%G"):
         pytest.skip("the cluster has no GPUs to ask for, not even one in name")

@@ -70,7 +70,7 @@ def test_six_variants_are_six_runs_in_one_group(run, talkative: Path, tmp_path: 
 def test_the_candidates_done_so_far_are_there_in_the_middle_of_a_search(
     run, talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the fourth of five candidates is asked, D of the one between two others is there; no scores."""
+    """Before the fourth of five candidates is asked: D of the one between two others, three scores."""
     seen = []
 
     def watched(engine, examples, advance):
@@ -89,11 +89,11 @@ def test_the_candidates_done_so_far_are_there_in_the_middle_of_a_search(
     assert done.status == 0, done.err
     middle, (end,) = seen[3], offline_runs(tmp_path / "out")
     assert middle.exit_code is None
-    known = [row for row in middle.history if "alpha" in row]
+    known = [row for row in middle.history if "D_consistency_sum/all" in row]
     assert [row["alpha"] for row in known] == [0.2]
     selection = json.loads((tmp_path / "out/selection.json").read_text())
     assert known[0]["D_consistency_sum/all"] == selection["overall"]["differences"]["0.2"]
-    assert not any(name.startswith("score") for row in middle.history for name in row)
+    assert [row["alpha"] for row in middle.history if "score/all" in row] == [0, 0.2, 0.4]
     answers = [row["progress/search_answers"] for row in middle.history if "progress/search_answers" in row]
     assert answers == [len(data.read_text().splitlines()) * count for count in (1, 2, 3)]
     # The rest comes candidate by candidate, and nothing twice.

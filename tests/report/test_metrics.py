@@ -21,6 +21,14 @@ def test_D_is_called_by_its_signal_and_a_part_of_the_scores_by_another_name(resu
     assert set(curves.steps) == {"D_consistency_sum", "wins", "searched_score", "control"}
 
 
+def test_of_whom_nothing_is_known_there_is_no_row(result: Result) -> None:
+    """As of a choice before the end, whose candidate may be any."""
+    overall = result.choice(None)
+    assert overall is not None
+    early = Selection({}, replace(overall, differences={}, wins={}))
+    assert metrics.curves(Result("", selection=early)).rows == []
+
+
 def test_one_row_per_candidate_with_alpha_as_the_axis(result: Result) -> None:
     curves = metrics.curves(result)
     assert curves.steps == dict.fromkeys(("D", "wins", "score", "control"), "alpha")

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_pairing import write
 
+from adamms.evaluate.evaluation import Scores
 from adamms.report.pairing import gather
 from adamms.report.report import write_comparison, write_report
 from adamms.report.result import Result
@@ -332,3 +334,13 @@ def test_the_comparison_says_what_is_best_sorts_links_and_shows_one_search_among
 def test_the_comparison_fits_a_phone(opened: Any, multirun: Path, scheme: str) -> None:
     one = opened(multirun, scheme, **PHONE)
     assert one.page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_a_comparison_of_many_tasks_prints_whole(opened: Any, tmp_path: Path) -> None:
+    tasks = {f"successor of digits {n}": {f"{n} {k}": float(k > n) for k in range(20)} for n in range(8)}
+    for name in ("one", "other"):
+        model = Path(f"/models/{name}")
+        write(tmp_path / name, Result("", scores=Scores.of(tasks), measure="accuracy", evaluated=model))
+    one = opened(write_comparison(gather([tmp_path], tmp_path / "out")), width=703, height=1000)
+    one.page.emulate_media(media="print")
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 703

@@ -177,6 +177,7 @@ class TestWhileItRuns:
         with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB, print) as record:
             record.progress(StageTiming("search", 2.0, 50, "answers"))
             record.so_far(lambda: early)
+            record.so_far(lambda: early)
             running = wandb_files.running(tmp_path / "out", rows=2)
             record(result)
         assert running.exit_code is None
@@ -185,6 +186,7 @@ class TestWhileItRuns:
         assert scored["score/all"] == result.score(first, None)
         assert progress["progress/search_answers_per_second"] == 25
         (run,) = offline_runs(tmp_path / "out")
+        assert len([row for row in run.history if "progress/search_answers" in row]) == 1
         drawn = [row for row in run.history if row.get("alpha") == 0.1]
         assert [("score/all" in row, "D_consistency_sum/all" in row) for row in drawn] == [
             (True, False),

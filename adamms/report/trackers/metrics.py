@@ -28,7 +28,8 @@ class Curves:
 
     Args:
         steps: section of charts -> the name of its x-axis.
-        rows: of every candidate its place on each axis, and its values in each axis' sections.
+        rows: of every candidate of which something is known its place on each axis, and its values in each
+            axis' sections.
     """
 
     steps: Mapping[str, str]
@@ -57,14 +58,16 @@ def curves(result: Result, signal: str = "", part: bool = False) -> Curves:
     columns = {axis: identifier(short(axis)) for axis in axes}
     steps, rows = {}, []
     for candidate in result.grid:
-        row = {columns[axis]: float(value) for axis, value in candidate.settings.items()}
+        place = {columns[axis]: float(value) for axis, value in candidate.settings.items()}
+        row = dict(place)
         for axis in candidate.settings:
             ending = "" if alone and columns[axis] == "alpha" else f"_over_{columns[axis]}"
             for section, values in _values(result, candidate).items():
                 shown = names.get(section, section) + ending
                 steps[shown] = columns[axis]
                 row |= {f"{shown}/{name}": value for name, value in values.items()}
-        rows.append(rounded(row))
+        if row.keys() > place.keys():
+            rows.append(rounded(row))
     return Curves(steps, rows)
 
 

@@ -35,7 +35,7 @@ class WandbRecord:
         checksum: read the merged model's files once more.
         say: prints a line, which run.log keeps, too.
         drawn: what the run's history has of the curves.
-        asked: how far the answers of the latest stage are.
+        asked: how far the answers of the latest stage are, if no row has said so.
         told: when a row last said so.
         lost: whether W&B has failed; it is told nothing more.
     """
@@ -67,15 +67,17 @@ class WandbRecord:
             self.asked = stage
             if now - self.told < SECONDS:
                 return
-            self.told = now
+            self.told, self.asked = now, None
         self._tell(lambda: self.run.log(metrics.progress(stage)))
 
     def so_far(self, known: Callable[[], Result], part: bool = False) -> None:
         """Rows of the candidates of which something is known now that was not before."""
         if self._complete is not None:
             return
-        curves, asked = metrics.curves(known(), self._signal, part), self.asked
+        curves = metrics.curves(known(), self._signal, part)
         self._tell(lambda: self._draw(curves))
+        with self._lock:
+            asked, self.asked = self.asked, None
         if asked is not None:
             self._tell(lambda: self.run.log(metrics.progress(asked)))
 

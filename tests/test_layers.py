@@ -62,6 +62,7 @@ ALLOWED: dict[str, set[str]] = {
         "engines.answer",
         "engines.image",
         "engines.thought",
+        "engines.video",
     },
     "demo": {"errors", "data", "models", "report.console"},
 }
@@ -77,6 +78,7 @@ HEAVY = (
     "openpyxl",
     "peft",
     "datasets",
+    "av",
     "gradio",
     "uvicorn",
 )

@@ -1,6 +1,7 @@
 """The donors' own answers, as models of their own: for a search that votes with them, and for the evaluation.
 
-A language model alone sees no images: what has one is not asked of it. Chooses nothing and sees no label.
+A language model alone sees no images and videos: what has one is not asked of it. Chooses nothing and sees
+no label.
 """
 
 from collections.abc import Sequence
@@ -26,8 +27,8 @@ def asked_of(donor: OpenModel, examples: Sequence[Example]) -> list[Example]:
 
 
 def understood(source: Source, folder: Path, examples: Sequence[Example]) -> list[Example]:
-    """What a language model alone can be asked: examples without images, if it has a chat template."""
-    return [example for example in examples if example.image is None and _has_template(source, folder)]
+    """What a language model alone can be asked: examples without media, if it has a chat template."""
+    return [example for example in examples if not example.media and _has_template(source, folder)]
 
 
 def not_asked(run: Run, models: Models, questions: Questions) -> dict[str, str]:
@@ -39,7 +40,8 @@ def not_asked(run: Run, models: Models, questions: Questions) -> dict[str, str]:
     for name, donor in models.donors.items():
         if count := len(asked) - len(asked_of(donor, asked)):
             templated = _has_template(donor.source, donor.checkpoint.folder)
-            why = "they have images, which it cannot see" if templated else "it has no chat template"
+            noun = "images or videos" if any(example.video for example in asked) else "images"
+            why = f"they have {noun}, which it cannot see" if templated else "it has no chat template"
             found[name] = f"{count} of {len(asked)} questions: {why}"
     return found
 

@@ -32,6 +32,7 @@ EXTRAS = {
     "xlsx": "engine=replay of xlsx files",
     "datasets": "data=file of parquet and datasets' folders",
     "explore": "mode=explore",
+    "video": "data=file of questions about videos",
 }
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer

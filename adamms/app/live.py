@@ -36,8 +36,8 @@ def check_asked(
     files = prompt_files(source)
     run.engine.live(folder, files)  # nothing starts
     processor = run.engine.processor(folder, files)
-    most_images = run.engine.most_images_of(read_config(folder), processor)
-    check_askable(str(folder), processor, examples, advance, most_images)
+    limits = run.engine.limits_of(read_config(folder), processor)
+    check_askable(str(folder), processor, examples, advance, limits)
 
 
 def check_target(run: Run, console: Console, examples: Sequence[Example]) -> None:

@@ -4,12 +4,35 @@ Engines and the search receive an `Example` only. It has no field for a label, s
 The right answers are in `Dataset.answers`, which only evaluation opens.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-IMAGE = "<image>"  # in a question: where one of its images goes
+IMAGE, VIDEO = "<image>", "<video>"  # in a question: where one of its images goes, or its video
+MARK = re.compile(f"({IMAGE}|{VIDEO})")
+
+
+@dataclass(frozen=True)
+class Video:
+    """Moving pictures: a file that PyAV decodes, or their frames as pictures.
+
+    >>> Video((Path("a.mp4"),)), Video((Path("1.png"), Path("2.png")), of_frames=True).of_frames
+    (Video(files=(PosixPath('a.mp4'),), of_frames=False, disturbance=()), True)
+
+    Args:
+        files: the one file; or the frames, in order.
+        of_frames: which of the two.
+        disturbance: seeds of a harmless change of what is seen; () for none.
+    """
+
+    files: tuple[Path, ...]
+    of_frames: bool = False
+    disturbance: tuple[int, ...] = ()
+
+
+Medium = Path | Video  # an image, or a video
 
 
 @dataclass(frozen=True)
@@ -22,11 +45,12 @@ class Example:
     Args:
         id: unique within its dataset.
         task: the benchmark or skill it belongs to; the search picks one winner per task.
-        question: the user's text, without a chat template. `<image>` is a place of an image, if it is there
-            as often as there are images.
+        question: the user's text, without a chat template. `<image>` and `<video>` are places, if each is
+            there as often as there are images and videos.
         image: a file that Pillow decodes; None for a question without an image.
         where: it was read, for messages; it makes no other example.
         more_images: those beyond the first, in order.
+        video: what the question is about beside images, or instead.
     """
 
     id: str
@@ -35,6 +59,7 @@ class Example:
     image: Path | None = None
     where: str = field(default="", compare=False)
     more_images: tuple[Path, ...] = ()
+    video: Video | None = None
 
     @property
     def images(self) -> tuple[Path, ...]:
@@ -42,22 +67,36 @@ class Example:
         return () if self.image is None else (self.image, *self.more_images)
 
     @property
-    def parts(self) -> tuple[str | Path, ...]:
-        """What the model reads, in order: the images and the texts around them.
+    def media(self) -> tuple[Medium, ...]:
+        """The images, then the video."""
+        return (*self.images, *(() if self.video is None else (self.video,)))
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Of all media."""
+        return (*self.images, *(() if self.video is None else self.video.files))
+
+    @property
+    def parts(self) -> tuple[str | Medium, ...]:
+        """What the model reads, in order: the media and the texts around them.
 
         >>> Example("1", "t", "<image> or <image>?", Path("a.png"), more_images=(Path("b.png"),)).parts
         (PosixPath('a.png'), ' or ', PosixPath('b.png'), '?')
         """
         if not self.has_places:
-            return (*self.images, self.question)
-        texts = self.question.split(IMAGE)
-        placed = [part for pair in zip(texts, self.images, strict=False) for part in pair]
-        return tuple(part for part in (*placed, texts[-1]) if part != "")
+            return (*self.media, self.question)
+        images = iter(self.images)
+        pieces = (
+            next(images) if piece == IMAGE else self.video if piece == VIDEO else piece
+            for piece in MARK.split(self.question)
+        )
+        return tuple(piece for piece in pieces if piece not in ("", None))
 
     @property
     def has_places(self) -> bool:
-        """Whether the question says where its images go; otherwise they go before it."""
-        return bool(self.images) and self.question.count(IMAGE) == len(self.images)
+        """Whether the question says where its images and its video go; otherwise they go before it."""
+        places = self.question.count(IMAGE), self.question.count(VIDEO)
+        return bool(self.media) and places == (len(self.images), int(self.video is not None))
 
     @property
     def name(self) -> str:

@@ -4,25 +4,29 @@ Knows no engine and no weights.
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Video
+from adamms.engines.base import Limits
 from adamms.engines.image import open_image
 from adamms.engines.prompt import prompt, reads_parts
+from adamms.engines.video import Clip, inputs, open_video, sampled, shown
 from adamms.errors import AdammsError, cause
 
-Sizes = tuple[tuple[int, int], ...]  # (width, height) in pixels of each image of a question
+Sizes = tuple[tuple[int, ...], ...]  # (width, height) of each image of a question, the shape of its clip
+INSTEAD = 'Give its frames as several images: "images": ["frames/1.png", "frames/2.png"]'
 SHOWN = 5  # examples in a message; then the check ends
 LIKE_MARKUP = re.compile(r"[<\[|]")  # control tokens that ordinary text may be are left alone, such as "!"
 
 
 def check_images(examples: Iterable[Example], advance: Callable[[int], None]) -> None:
-    """Raise AdammsError, naming the examples, if an image does not decode. One is held at a time."""
-    _check("the data", examples, _sizes, advance)
+    """Raise AdammsError, naming the examples, if an image, or the beginning of a video, does not decode."""
+    _check("the data", examples, lambda example: [shown(medium) for medium in example.media], advance)
 
 
 def check_askable(
@@ -30,18 +34,19 @@ def check_askable(
     processor: Any,
     examples: Iterable[Example],
     advance: Callable[[int], None],
-    most_images: int | None = None,
+    limits: Limits | None = None,
 ) -> None:
     """Raise AdammsError, naming the examples, if a model's processor cannot make inputs of them.
 
-    Every image is decoded and every prompt rendered, one at a time. What a processor says of an image
-    follows from its size, so it is tried with blank images of every size.
+    Every image and video is decoded and every prompt rendered, one at a time. What a processor says of an
+    image follows from its size, so it is tried with blank images of every size; of a video likewise.
 
     Args:
         model: what it is called in the message.
         processor: as `load_processor` gives it.
-        most_images: that a prompt may have; 0 for a model that takes none, None where no limit is known.
+        limits: what a prompt may have; None where none are known.
     """
+    limits = limits or Limits()
     reserved = reserved_tokens(processor)
     parts = reads_parts(processor)
     # A tokenizer alone, and processors from a model's own Python files, are called by vLLM in its own way.
@@ -57,19 +62,17 @@ def check_askable(
                 f"the question has {found[0]!r}, which the model takes for a control token and not for text; "
                 f"write it in another way"
             )
-        sizes = _sizes(example)
-        if sizes and most_images == 0:
-            raise AdammsError(
-                "it has an image, and the model takes none: its processor has no part for images"
-            )
-        if most_images is not None and len(sizes) > most_images:
-            raise AdammsError(
-                f"it has {len(sizes)} images, and a prompt may have {most_images}: "
-                f"engine.images_per_prompt={len(sizes)}, if the model takes as many"
-            )
+        _check_limits(processor, example, limits)
+        images = tuple(open_image(image).size for image in example.images)
         text = prompt(processor, example, None if parts else "")
+        clips: list[Clip] = []
+        if example.video is not None:
+            clips = [open_video(example.video, sampled(processor, limits.frames))]
+            if text == prompt(processor, replace(example, video=None), None if parts else ""):
+                raise AdammsError(f"it has a video, for which the chat template has no place. {INSTEAD}")
+        sizes = images + tuple(clip.frames.shape for clip in clips)
         if callable_here and parts and sizes not in tried:
-            _try(processor, text, sizes)
+            _try(processor, text, images, clips)
             tried.add(sizes)
 
     _check(model, examples, ask, advance)
@@ -92,17 +95,41 @@ def reserved_tokens(processor: Any) -> re.Pattern[str] | None:
     return re.compile("|".join(map(re.escape, longest_first))) if tokens else None
 
 
-def _try(processor: Any, text: str, sizes: Sizes) -> None:
-    """Raise AdammsError if the processor makes no inputs of a prompt with images of these sizes."""
+def _check_limits(processor: Any, example: Example, limits: Limits) -> None:
+    """Raise AdammsError if a prompt may not have as many images, or no video."""
+    images, most = len(example.images), limits.images
+    if images and most == 0:
+        raise AdammsError("it has an image, and the model takes none: its processor has no part for images")
+    if most is not None and images > most and limits.why:
+        raise AdammsError(f"it has {images} images, and {limits.why}")
+    if most is not None and images > most:
+        raise AdammsError(
+            f"it has {images} images, and a prompt may have {most}: engine.images_per_prompt={images}, if "
+            f"the model takes as many"
+        )
+    if example.video is None or limits.videos != 0:
+        return
+    if getattr(processor, "video_processor", None) is None:
+        why = "the model takes none: its processor has no part for videos"
+        raise AdammsError(f"it has a video, and {why}. {INSTEAD}")
+    raise AdammsError("it has a video, and a prompt may have none: engine.videos_per_prompt=1")
+
+
+def _try(processor: Any, text: str, sizes: Sequence[tuple[int, int]], clips: Sequence[Clip]) -> None:
+    """Raise AdammsError if the processor makes no inputs of a prompt with these clips and images of sizes."""
     blank = [Image.new("RGB", size) for size in sizes]
     given = {"images": [blank] if blank[1:] else blank} if blank else {}
     try:
-        processor(text=[text], **given, return_tensors="pt")
+        processor(text=[text], **given, **inputs(clips), return_tensors="pt")
     except Exception as error:
         shapes = ", ".join(f"{width} x {height}" for width, height in sizes)
         noun = f"{len(sizes)} images" if sizes[1:] else "an image"
-        images = f" with {noun} of {shapes} pixels" if sizes else ""
-        raise AdammsError(f"the processor refuses the prompt{images} ({cause(error)})") from error
+        media = [f"{noun} of {shapes} pixels"] if sizes else []
+        for clip in clips:
+            count, height, width, _ = clip.frames.shape
+            media.append(f"a video of {count} frames of {width} x {height} pixels")
+        told = f" with {' and '.join(media)}" if media else ""
+        raise AdammsError(f"the processor refuses the prompt{told} ({cause(error)})") from error
 
 
 def _check(
@@ -124,16 +151,13 @@ def _check(
         raise AdammsError("\n  ".join([f"{model} cannot be asked:", *problems]))
 
 
-def _sizes(example: Example) -> Sizes:
-    """The images' sizes, once they have been decoded."""
-    return tuple(open_image(image).size for image in example.images)
-
-
 def _prompts_around(processor: Any) -> str:
-    """The prompts of a question with an image and of one without."""
+    """The prompts of a question alone, of one with an image, and of one with a video."""
     mark = None if reads_parts(processor) else ""
+    alone = Example("", "", "")
+    about = (alone, replace(alone, image=Path("image")), replace(alone, video=Video((Path("video"),))))
     try:
-        return "".join(prompt(processor, Example("", "", "", image), mark) for image in (None, Path("image")))
+        return "".join(prompt(processor, example, mark) for example in about)
     except AdammsError:
         raise
     except Exception as error:

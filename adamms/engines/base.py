@@ -5,11 +5,11 @@ No library that generates is imported here.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Protocol, Self
 
-from annotated_types import MinLen
+from annotated_types import Ge, MinLen
 from pydantic import NonNegativeInt, PositiveInt
 
 from adamms.data.example import Example
@@ -38,6 +38,22 @@ class PromptFiles:
     chat_template: str | None = None
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What a prompt may have, and what of a video a model sees.
+
+    Args:
+        images, videos: how many; 0 for a model that takes none, None where no limit is known.
+        frames: of a video, as `EngineSettings.video_frames`.
+        why: there may be no more images; "" where a setting says so.
+    """
+
+    images: int | None = None
+    videos: int | None = None
+    frames: int | None = None
+    why: str = ""
+
+
 class UnprovenError(AdammsError):
     """What a live model holds is not what it should hold."""
 
@@ -58,6 +74,11 @@ class Engine(Protocol):
     def identity(self) -> str:
         """Everything beside weights and inputs that decides the answers: engine, versions, settings."""
         ...
+
+    @property
+    def sampling(self) -> str:
+        """What decides which frames of a video are seen: for the store, beside the identity."""
+        return ""
 
     def __enter__(self) -> Self:
         return self
@@ -114,6 +135,7 @@ class EngineSettings(ABC):
             of an answer; 0 for none.
         stop: texts before which an answer ends.
         verify_swaps: whether candidates are proven to have come in and gone again: see `swaps`.
+        video_frames: how many frames of a video a model sees at most; None: as its processor samples.
     """
 
     name: ClassVar[str]  # the option of the group, e.g. engine=vllm
@@ -123,6 +145,7 @@ class EngineSettings(ABC):
     logprobs: NonNegativeInt
     stop: tuple[Annotated[str, MinLen(1)], ...]
     verify_swaps: bool
+    video_frames: Annotated[int, Ge(2)] | None  # processors take them in pairs
 
     @abstractmethod
     def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> Engine:
@@ -149,14 +172,21 @@ class EngineSettings(ABC):
     def check_scores(self, folder: Path) -> None:  # noqa: B027  (most engines score with any model)
         """Raise AdammsError if the engine cannot score texts with the model in `folder`, before it starts."""
 
-    def most_images(self, processor: Any) -> int | None:
-        """How many images a prompt for the model of this processor may have, as far as the engine can tell.
+    def limits(self, processor: Any) -> Limits:
+        """What a prompt for the model of this processor may have, as far as the engine can tell."""
+        return Limits(frames=self.video_frames)
 
-        Returns:
-            0 for a model that takes none; None where no limit is known.
-        """
-        return None
+    def limits_of(self, config: Mapping[str, Any], processor: Any) -> Limits:
+        """The same for the model of this config.json, too: nothing for a language model alone."""
+        own = self.limits(processor)
+        if is_text_only(config):
+            return replace(own, images=0, videos=0)
+        takes = getattr(processor, "video_processor", None) is not None
+        return own if takes else replace(own, videos=0)
 
-    def most_images_of(self, config: Mapping[str, Any], processor: Any) -> int | None:
-        """The same for the model of this config.json, too: 0 for a language model alone."""
-        return 0 if is_text_only(config) else self.most_images(processor)
+    @property
+    def sampling(self) -> str:
+        """As of an engine."""
+        from adamms.engines.video import decoder
+
+        return f"{self.video_frames} frames {decoder()}"

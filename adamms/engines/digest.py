@@ -3,33 +3,47 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Video
 from adamms.engines.image import shown_otherwise_before
 from adamms.errors import AdammsError
 
 AS_SEEN = "as a person sees it"  # in the digest of an example whose image was once read otherwise
 
 
-def example_digest(example: Example) -> str:
-    """A digest of what the model is asked: the question's text and the images' bytes, nothing else.
+def example_digest(example: Example, sampling: str = "") -> str:
+    """A digest of what the model is asked: the question's text and the bytes of its media, nothing else.
 
     Images that versions up to 0.3 read wrongly get a mark of their own, so that answers to what the models
     saw then are not taken.
 
+    Args:
+        sampling: what decides which frames of a video are seen.
+
     Raises:
-        AdammsError: an image that cannot be read.
+        AdammsError: an image or a video that cannot be read.
     """
-    seen: list[str | None] = [part for image in example.images for part in _seen(image)]
+    seen: list[Any] = [part for image in example.images for part in _seen(image)]
+    seen += [] if example.video is None else [_video(example.video, sampling)]
     return digest(json.dumps([example.question, *(seen or [None])]).encode())
 
 
+def _video(video: Video, sampling: str) -> list[Any]:
+    files = [_seen(file) if video.of_frames else digest(_content("video", file)) for file in video.files]
+    return ["video", sampling, files, video.disturbance]
+
+
 def _seen(image: Path) -> list[str]:
-    try:
-        content = image.read_bytes()
-    except OSError as error:
-        raise AdammsError(f"image {image}: {error.strerror or error}") from error
+    content = _content("image", image)
     return [digest(content), *([AS_SEEN] if shown_otherwise_before(content) else [])]
+
+
+def _content(kind: str, file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise AdammsError(f"{kind} {file}: {error.strerror or error}") from error
 
 
 def digest(content: bytes) -> str:

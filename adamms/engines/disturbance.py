@@ -1,4 +1,4 @@
-"""Small changes of images that should not change the answer. Questions stay as they are."""
+"""Small changes of images and videos that should not change the answer. Questions stay as they are."""
 
 import hashlib
 from dataclasses import replace
@@ -18,24 +18,38 @@ NOISE = 6.0  # standard deviation, of 255
 
 
 def disturbed(example: Example, folder: Path, seed: int = 0) -> Example:
-    """The example with its images a little brighter or darker, shifted and noisy; written into `folder`.
+    """The example with its media a little brighter or darker, shifted and noisy; images go into `folder`.
 
-    The same example is always changed in the same way. An example without an image is returned as it is.
-    A file is named after its content: many examples, and many runs, may share a folder.
+    The same example is always changed in the same way. An example without an image and a video is returned
+    as it is. A file is named after its content: many examples, and many runs, may share a folder. A video
+    is changed when it is opened, all of its frames alike but for the noise.
     """
+    seeds = (seed, *example.id.encode())
+    if example.video is not None:
+        example = replace(example, video=replace(example.video, disturbance=seeds))
     if example.image is None:
         return example
-    rng = np.random.default_rng([seed, *example.id.encode()])
+    rng = np.random.default_rng(seeds)
     first, *more = [_disturbed(image, folder, rng) for image in example.images]
     return replace(example, image=first, more_images=tuple(more))
 
 
+def changed(pictures: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Pictures of one size, all changed alike but for the noise.
+
+    Args:
+        pictures: shape (pictures, height, width, 3), 8 bits, as the result.
+    """
+    brightness = rng.uniform(*BRIGHTNESS)
+    noisy = (picture * brightness + rng.normal(0, NOISE, picture.shape) for picture in pictures)
+    seen = np.stack([values.clip(0, 255).astype(np.uint8) for values in noisy])
+    return np.roll(seen, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(1, 2))
+
+
 def _disturbed(image: Path, folder: Path, rng: np.random.Generator) -> Path:
-    values = np.asarray(open_image(image)).astype(np.float64)  # (height, width, 3)
-    values = values * rng.uniform(*BRIGHTNESS) + rng.normal(0, NOISE, values.shape)
-    values = np.roll(values, rng.integers(-SHIFT, SHIFT, size=2, endpoint=True), axis=(0, 1))
+    (picture,) = changed(np.asarray(open_image(image))[None], rng)
     written = BytesIO()
-    Image.fromarray(values.clip(0, 255).astype(np.uint8)).save(written, format="png")
+    Image.fromarray(picture).save(written, format="png")
     raw = written.getvalue()
     name = hashlib.blake2b(raw, digest_size=16).hexdigest()
     return write_whole(folder / f"{name}.png", raw)

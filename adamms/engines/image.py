@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
+from adamms.data.example import Medium
 from adamms.errors import AdammsError, shortened
 
 # EXIF's orientation -> what makes the image upright.
@@ -63,9 +64,9 @@ def open_image(source: Path | IO[bytes]) -> Image.Image:
         raise AdammsError(f"{name} does not decode ({_cause(error)})") from error
 
 
-def is_photograph(file: Path) -> bool:
-    """Whether a file is a JPEG by its name: as PNG it would be no better, larger, and long in the making."""
-    return file.suffix.lower() in (".jpg", ".jpeg")
+def is_photograph(medium: Medium) -> bool:
+    """Whether it is a JPEG by its name, or a video: a PNG would be no better, larger, and slowly made."""
+    return not isinstance(medium, Path) or medium.suffix.lower() in (".jpg", ".jpeg")
 
 
 def shown_otherwise_before(content: bytes) -> bool:

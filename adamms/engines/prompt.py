@@ -11,7 +11,7 @@ from jinja2 import TemplateError
 from transformers import AutoProcessor
 
 from adamms.checkpoint.reader import read_json
-from adamms.data.example import Example
+from adamms.data.example import Example, Medium, Video
 from adamms.engines.base import PromptFiles
 from adamms.engines.template import TemplateFailure, TemplateRenderer
 from adamms.engines.thought import opened_thought
@@ -108,21 +108,25 @@ def _chat_template(processor: Any, wanted: str) -> str:
 
 
 def prompt(processor: Any, example: Example, image_mark: str | None = None) -> str:
-    """The question in the model's chat template, with a placeholder where each image goes.
+    """The question in the model's chat template, with a placeholder where each image and video goes.
 
     Args:
-        image_mark: that placeholder, for templates that do not put one themselves (see `reads_parts`).
+        image_mark: that placeholder of images, for templates that do not put one themselves (see
+            `reads_parts`); such have none for videos.
     """
     if image_mark is None:
-        parts = [
-            {"type": "image"} if isinstance(p, Path) else {"type": "text", "text": p} for p in example.parts
-        ]
-        return _rendered(processor, parts)
+        return _rendered(processor, [_part(part) for part in example.parts])
     numbers = count(1)  # of the images, which some marks name: "<|image_1|>"
-    marked = [
-        image_mark.replace("1", str(next(numbers))) if isinstance(p, Path) else p for p in example.parts
-    ]
+    parts = [part for part in example.parts if not isinstance(part, Video)]
+    marked = [p if isinstance(p, str) else image_mark.replace("1", str(next(numbers))) for p in parts]
     return _rendered(processor, ("" if example.has_places else "\n").join(marked))
+
+
+def _part(part: str | Medium) -> dict[str, str]:
+    """A part of a message as chat templates take it."""
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    return {"type": "video" if isinstance(part, Video) else "image"}
 
 
 @dataclass(frozen=True)

@@ -68,11 +68,15 @@ class StoredEngine:
         self._unproven: dict[str, int] = {}
         self._recipe: Recipe | None = None
         self._loaded = True  # as long as there is no recipe, the model as it is
-        self._digest = cache(example_digest)
+        self._digest = cache(lambda e: example_digest(e, engine.sampling if e.video else ""))
 
     @property
     def identity(self) -> str:
         return self.engine.identity
+
+    @property
+    def sampling(self) -> str:
+        return self.engine.sampling
 
     @property
     def damaged(self) -> int:

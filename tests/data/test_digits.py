@@ -91,6 +91,7 @@ def test_examples_carry_no_label(tmp_path: Path) -> None:
         "image",
         "where",
         "more_images",
+        "video",
     }
     for example in dataset.examples:
         assert example.task in NAMES

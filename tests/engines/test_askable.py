@@ -10,6 +10,7 @@ from PIL import Image
 from adamms.data.example import Example
 from adamms.engines import askable
 from adamms.engines.askable import check_askable, check_images, reserved_tokens
+from adamms.engines.base import Limits
 from adamms.engines.prompt import load_processor
 from adamms.engines.template import TemplateRenderer
 from adamms.errors import AdammsError
@@ -58,19 +59,19 @@ def test_a_picture_of_a_shape_that_the_processor_refuses(target: Any, tmp_path: 
 def test_an_image_for_a_model_that_takes_none(target: Any, tmp_path: Path) -> None:
     """A language model's tokenizer, or the processor of a model that hears, is asked about text alone."""
     examples = [asked(line=1), asked(image=picture(tmp_path / "a.png"), line=2)]
-    check_askable("a", target, examples[:1], lambda _: None, most_images=0)
+    check_askable("a", target, examples[:1], lambda _: None, limits=Limits(images=0))
     with pytest.raises(AdammsError, match=r"^a cannot be asked:\n  data.jsonl line 2: it has an image, and"):
-        check_askable("a", target, examples, lambda _: None, most_images=0)
+        check_askable("a", target, examples, lambda _: None, limits=Limits(images=0))
 
 
 def test_more_images_than_a_prompt_may_have(target: Any, tmp_path: Path) -> None:
     one = picture(tmp_path / "a.png")
     both = Example("2", "t", "<image> or <image>?", one, "data.jsonl line 2", (one,))
-    check_askable("a", target, [both], lambda _: None, most_images=2)
+    check_askable("a", target, [both], lambda _: None, limits=Limits(images=2))
     with pytest.raises(
         AdammsError, match=r"line 2: it has 2 images, .* may have 1: engine\.images_per_prompt=2"
     ):
-        check_askable("a", target, [asked(image=one), both], lambda _: None, most_images=1)
+        check_askable("a", target, [asked(image=one), both], lambda _: None, limits=Limits(images=1))
 
 
 @pytest.mark.parametrize(

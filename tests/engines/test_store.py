@@ -375,5 +375,7 @@ def test_an_answer_to_an_image_that_was_read_wrongly_is_not_taken(tmp_path: Path
 def test_labels_are_not_in_reach_of_the_keys(tmp_path: Path) -> None:
     """An example with anything else attached to it has the same digest."""
     plain = Example("1", "t", "q")
-    labelled = SimpleNamespace(id="2", task="u", question="q", images=(), answer="right", label="right")
+    labelled = SimpleNamespace(
+        id="2", task="u", question="q", images=(), video=None, answer="right", label="right"
+    )
     assert example_digest(plain) == example_digest(labelled)  # type: ignore[arg-type]

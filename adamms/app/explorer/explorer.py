@@ -6,7 +6,6 @@ An answer is asked for, proven and kept as that of mode=respond.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,9 +19,10 @@ from adamms.app.models import prompt_files
 from adamms.app.output import Output, write_merged
 from adamms.app.output_folder import check_output
 from adamms.app.settings import Run
-from adamms.data.example import Example
+from adamms.data.example import Example, Medium, Video
 from adamms.engines.answer import Answer
 from adamms.engines.base import EngineSettings
+from adamms.engines.digest import example_digest
 from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import AdammsError, cause
 from adamms.mapping.checks.distance import Distances
@@ -149,8 +149,11 @@ class Explorer:
                 found[each] = self.merged(each, example)
                 yield dict(found)
 
-    def own(self, question: str, *images: Path) -> Example:
+    def own(self, question: str, *media: Medium) -> Example:
         """What somebody asks, checked as the data are.
+
+        Args:
+            media: images, then a video; as the data's, or uploaded.
 
         Raises:
             AdammsError: an image that does not decode, or what the target cannot be asked.
@@ -159,14 +162,21 @@ class Explorer:
 
         if not question.strip():
             raise AdammsError("there is no question; write one")
-        content = b"\0".join([question.encode(), *(image.read_bytes() for image in images)])
-        name = blake2b(content, digest_size=8).hexdigest()
-        first = images[0] if images else None
-        example = Example(name, OWN, question, first, where="your question", more_images=images[1:])
+        images = [medium for medium in media if isinstance(medium, Path)]
+        example = Example(
+            id="",
+            task=OWN,
+            question=question,
+            image=images[0] if images else None,
+            where="your question",
+            more_images=tuple(images[1:]),
+            video=next((medium for medium in media if isinstance(medium, Video)), None),
+        )
+        example = replace(example, id=example_digest(example))
         target = self.merges.models.target
         processor = self._processor("")
-        most = self._settings.most_images_of(target.checkpoint.config, processor)
-        check_askable(target.name, processor, [example], lambda _: None, most)
+        limits = self._settings.limits_of(target.checkpoint.config, processor)
+        check_askable(target.name, processor, [example], lambda _: None, limits)
         return self.examples.setdefault(example.id, example)
 
     def words(self, answer: Answer, donor: str = "") -> tuple[Word, ...]:

@@ -20,7 +20,7 @@ from adamms.checkpoint.reader import read_config, read_json
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import NO_END, Engine, EngineSettings, PromptFiles
+from adamms.engines.base import NO_END, Engine, EngineSettings, Limits, PromptFiles
 from adamms.engines.transformers.kept_inputs import KeptInputs
 from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
@@ -47,7 +47,7 @@ class Transformers(EngineSettings):
 
     >>> settings = Transformers(
     ...     batch_size=32, max_new_tokens=16, logprobs=0, stop=(), verify_swaps=True,
-    ...     accelerator="auto", precision="auto", source_cache="mmap", input_cache_gb=2,
+    ...     accelerator="auto", precision="auto", source_cache="mmap", input_cache_gb=2, video_frames=16,
     ... )
     >>> engine = settings.live(Path("model"))  # not started: the folder is read when it is first asked
     >>> settings.name
@@ -89,11 +89,11 @@ class Transformers(EngineSettings):
                 f"texts, or search=trusted with search.signal.weights.likelihood=0"
             )
 
-    def most_images(self, processor: Any) -> int | None:
+    def limits(self, processor: Any) -> Limits:
         from adamms.models.processing import ImageTextProcessor  # takes seconds to import
 
         takes = hasattr(processor, "image_processor") or isinstance(processor, ImageTextProcessor)
-        return None if takes else 0
+        return Limits(images=None if takes else 0, frames=self.video_frames)
 
 
 class TransformersEngine(Engine):
@@ -121,6 +121,10 @@ class TransformersEngine(Engine):
             f"max_new_tokens={s.max_new_tokens} batch_size={s.batch_size} stop={list(s.stop)}"
             f"{_prompt_identity(self.prompt_files)}{_greedy_identity(self.folder)}{logprobs}"
         )
+
+    @property
+    def sampling(self) -> str:
+        return self.settings.sampling
 
     def __exit__(self, *error: object) -> None:
         self._kept.keep_only(())
@@ -175,8 +179,7 @@ class TransformersEngine(Engine):
             )
 
     def generate(self, examples: Sequence[Example]) -> Iterator[tuple[str, Answer]]:
-        size = self.settings.batch_size
-        batches = [tuple(examples[start : start + size]) for start in range(0, len(examples), size)]
+        batches = [tuple(examples[place] for place in batch) for batch in self._batches(examples)]
         live = self.live
         self._kept.keep_only(batches)
         for batch in batches:
@@ -188,21 +191,28 @@ class TransformersEngine(Engine):
             yield from zip((example.id for example in batch), answers, strict=True)
 
     def score(self, said: Sequence[tuple[Example, str]]) -> Iterator[tuple[int, Answer]]:
-        size = self.settings.batch_size
-        batches = [tuple(said[start : start + size]) for start in range(0, len(said), size)]
+        places = self._batches([example for example, _ in said])
+        batches = [tuple(said[place] for place in batch) for batch in places]
         self.settings.check_scores(self.folder)
         live = self.live
         if live.ends == [None]:
             raise AdammsError(f"{self.folder}: {NO_END}")
         self._kept.keep_only(batches)
-        for number, batch in enumerate(batches):
+        for numbers, batch in zip(places, batches, strict=True):
             examples, texts = zip(*batch, strict=True)
             inputs = self._kept.get(batch, lambda pairs: self._inputs(*zip(*pairs, strict=True)))
             try:
                 answers = live.score(inputs, texts)
             except Exception as error:
                 raise explained(examples, error) from error
-            yield from enumerate(answers, number * size)
+            yield from zip(numbers, answers, strict=True)
+
+    def _batches(self, examples: Sequence[Example]) -> list[list[int]]:
+        """The places of what is answered together; not every processor takes clips of different lengths."""
+        still = [place for place, example in enumerate(examples) if example.video is None]
+        size = self.settings.batch_size
+        batches = [still[start : start + size] for start in range(0, len(still), size)]
+        return batches + [[place] for place, example in enumerate(examples) if example.video is not None]
 
     def _inputs(self, batch: Sequence[Example], texts: Sequence[str] = ()) -> Any:
         """The model's inputs; an error names the one example that no inputs can be made of."""

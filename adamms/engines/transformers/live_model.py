@@ -23,6 +23,8 @@ from adamms.engines.image import open_image
 from adamms.engines.prompt import Following, prompt, reads_parts
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.transformers.live_weights import LiveWeights
+from adamms.engines.video import inputs as video_inputs
+from adamms.engines.video import open_video, sampled
 from adamms.models.registration import load_model
 
 PRECISIONS = {torch.float32: "32-true", torch.bfloat16: "bf16-true", torch.float16: "16-true"}
@@ -195,7 +197,10 @@ class LiveModel:
         images: list[Any] = [[open_image(file) for file in e.images] for e in batch if e.images]
         if all(len(each) == 1 for each in images):
             images = [image for (image,) in images]
+        videos = [example.video for example in batch if example.video is not None]
+        choose = sampled(self.processor, self.settings.video_frames) if videos else None
         given: dict[str, Any] = {"text": prompts} | ({"images": images} if images else {})
+        given |= video_inputs([open_video(video, choose) for video in videos if choose is not None])
         if self.tokenizer is self.processor:  # a model of text alone takes ids and nothing else
             start = self.tokenizer.bos_token
             given["add_special_tokens"] = start is None or not prompts[0].startswith(start)

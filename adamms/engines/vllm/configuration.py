@@ -8,6 +8,9 @@ from adamms.checkpoint.tying import is_head
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.folder import dtype_of
 
+# vLLM normalises videos with the mean and deviation of images, whatever those of the video processor are.
+AS_PROCESSED = {"mm_device_do_normalize": False}
+
 
 def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
     """The configuration of an engine on the model in `folder`, with what vLLM has no argument for."""
@@ -16,6 +19,9 @@ def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
 
     from adamms.engines.vllm.worker import BACKEND
 
+    # What vLLM measures its memory with is no longer than what it will see.
+    longest = {"num_frames": settings.video_frames} if settings.video_frames else {}
+    videos = {"count": settings.videos_per_prompt} | longest if settings.videos_per_prompt else 0
     # Without compilation vLLM 0.32 makes no tensors to pass on between the stages of a pipeline on CPUs.
     eager = on_cpu and settings.pipeline_parallel_size == 1
     arguments = EngineArgs(
@@ -28,7 +34,8 @@ def config_of(folder: Path, settings: Vllm, on_cpu: bool) -> Any:
         pipeline_parallel_size=settings.pipeline_parallel_size,
         enable_expert_parallel=settings.expert_parallel,
         distributed_executor_backend=settings.distributed_executor_backend,
-        limit_mm_per_prompt={"image": settings.images_per_prompt, "video": 0},
+        limit_mm_per_prompt={"image": settings.images_per_prompt, "video": videos},
+        **(AS_PROCESSED if videos and AS_PROCESSED.keys() <= EngineArgs.__dataclass_fields__.keys() else {}),
         skip_mm_profiling=on_cpu,
         enforce_eager=eager if settings.enforce_eager is None else settings.enforce_eager,
         seed=settings.seed,

@@ -4,9 +4,9 @@ This side deals out the work. vLLM itself is imported only in the process (`proc
 """
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +17,7 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
-from adamms.engines.base import Engine, EngineSettings, PromptFiles
+from adamms.engines.base import Engine, EngineSettings, Limits, PromptFiles
 from adamms.engines.vllm.client import VllmClient
 from adamms.engines.vllm.devices import shares
 from adamms.engines.vllm.messages import Ask, Reply, Score, Start
@@ -28,6 +28,11 @@ from adamms.models.registration import native_family
 
 # The vLLM that the tests run with. What others have of its weight transfer, docs/running.md lists.
 TESTED = "0.32.0"
+# Model types of which vLLM can be asked about one image alone, and why.
+ONE_IMAGE = {
+    "llava_onevision": "vLLM cuts each of several images into tiles, which this model has never seen: its "
+    "authors and transformers show it several images whole. engine=transformers does",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +56,7 @@ class Vllm(EngineSettings):
     data_parallel_size: PositiveInt
     distributed_executor_backend: Literal["mp", "ray"] | None
     images_per_prompt: PositiveInt
+    videos_per_prompt: NonNegativeInt
     encoder_cache_tokens: PositiveInt
     trust_remote_code: bool
     enforce_eager: bool | None
@@ -82,8 +88,13 @@ class Vllm(EngineSettings):
 
         return load_processor(folder, prompt_files, self.trust_remote_code)
 
-    def most_images(self, processor: Any) -> int | None:
-        return self.images_per_prompt
+    def limits(self, processor: Any) -> Limits:
+        return Limits(self.images_per_prompt, self.videos_per_prompt, self.video_frames)
+
+    def limits_of(self, config: Mapping[str, Any], processor: Any) -> Limits:
+        own = super().limits_of(config, processor)
+        why = ONE_IMAGE.get(str(config.get("model_type")))
+        return own if why is None or own.images == 0 else replace(own, images=1, why=why)
 
 
 class VllmEngine(Engine):
@@ -118,6 +129,10 @@ class VllmEngine(Engine):
             f"tensor_parallel_size={s.tensor_parallel_size} enforce_eager={s.enforce_eager} "
             f"batch_invariant={s.batch_invariant} seed={s.seed} stop={list(s.stop)}{logprobs}{spread}"
         )
+
+    @property
+    def sampling(self) -> str:
+        return self.settings.sampling
 
     def _shares(self) -> list[dict[str, str]]:
         """The variables of each copy's process. A Ray cluster deals out its GPUs itself."""

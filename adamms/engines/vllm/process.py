@@ -20,7 +20,7 @@ from adamms.engines.child import parent_connection
 from adamms.engines.thought import opened_thought, with_special_tags
 from adamms.engines.vllm.configuration import config_of
 from adamms.engines.vllm.engine import Vllm
-from adamms.engines.vllm.folder import image_mark
+from adamms.engines.vllm.folder import check_limits, image_mark, supported
 from adamms.engines.vllm.messages import (
     Ask,
     Check,
@@ -63,6 +63,7 @@ class Server:
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         self.engine = LLMEngine.from_vllm_config(config_of(folder, settings, on_cpu), disable_log_stats=True)
         model = self.engine.vllm_config.model_config
+        check_limits(folder, settings, supported(model) if model.is_multimodal_model else {})
         self.sampling = SamplingParams(
             temperature=0.0,
             max_tokens=settings.max_new_tokens,
@@ -85,6 +86,7 @@ class Server:
         )
         self.opened = ""  # the opening tag of a thought that every prompt ends in, if any
         self.logprobs = settings.logprobs
+        self.video_frames = settings.video_frames
         self.verify = settings.verify_swaps
         self.bytes_read: tuple[int, ...] = ()
         self.numbers = map(str, count(1))
@@ -205,6 +207,7 @@ class Server:
         """
         from adamms.engines.image import open_image
         from adamms.engines.prompt import prompt
+        from adamms.engines.video import open_video, sampled
 
         request, length = next(self.numbers), 0
         try:
@@ -212,14 +215,22 @@ class Server:
             self.opened = opened_thought(asked)
             if text is not None:
                 asked, length = self.following(asked, text)
-            inputs: dict[str, Any] = {"prompt": asked}
+            inputs: dict[str, Any] = {"prompt": asked, "multi_modal_data": {}}
             if example.image is not None:
-                inputs["multi_modal_data"] = {"image": [open_image(file) for file in example.images]}
+                inputs["multi_modal_data"]["image"] = [open_image(file) for file in example.images]
+            if example.video is not None:
+                clip = open_video(example.video, sampled(self.processor, self.video_frames))
+                told = clip.metadata | {"do_sample_frames": False}  # they are the sample
+                inputs["multi_modal_data"]["video"] = [(clip.frames, told)]
             self.engine.add_request(request, inputs, self.sampling if text is None else self.scoring)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
-            names = ", ".join(map(str, example.images))
-            image = f" with the image{'s' * bool(example.more_images)} {names}" if names else ""
-            raise Refused(f"{example.name}{image} is refused: {cause(error)}") from error
+            names = ", ".join(map(str, example.files))
+            plural = "s" * bool(example.more_images)
+            noun = (
+                "video" if example.image is None else f"image{plural}" if example.video is None else "media"
+            )
+            media = f" with the {noun} {names}" if names else ""
+            raise Refused(f"{example.name}{media} is refused: {cause(error)}") from error
         return request, length
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from adamms.data.example import IMAGE
+from adamms.data.example import IMAGE, MARK, VIDEO
 from adamms.errors import AdammsError, nearest
 
 KEYS = ("conversations", "messages")
@@ -22,10 +22,9 @@ ROLES = {
 }
 TEXT_PARTS = ("text", "input_text")
 IMAGE_PARTS = ("image", "image_url", "input_image")
-NO_VIDEO = (
-    "it has a video, which is not asked about; give frames of it as several images: "
-    '"images": ["frames/1.png", "frames/2.png"]'
-)
+VIDEO_PARTS = ("video", "video_url", "input_video")
+PARTS = (*TEXT_PARTS, *IMAGE_PARTS, *VIDEO_PARTS)
+NOUNS = {IMAGE: "image", VIDEO: "video"}
 FURTHER = "further turns"  # the column that counts them
 
 
@@ -34,13 +33,13 @@ class Turn:
     """What one side says.
 
     Args:
-        text: with IMAGE where a picture stands.
-        pictures: of the parts that bring their own; None for one that the row has.
+        text: with IMAGE where a picture stands, and VIDEO where a video does.
+        media: (mark, what the part brings), in order; None for what the row has.
     """
 
     role: str
     text: str
-    pictures: tuple[Any, ...] = ()
+    media: tuple[tuple[str, Any], ...] = ()
 
 
 def is_conversation(values: Mapping[str, Any]) -> bool:
@@ -48,7 +47,7 @@ def is_conversation(values: Mapping[str, Any]) -> bool:
 
 
 def as_question(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with `question`, `answer` and `images` in the place of its conversation.
+    """The row with `question`, `answer`, `images` and `videos` in the place of its conversation.
 
     >>> turns = [{"from": "human", "value": "<image>\\nWhat?"}, {"from": "gpt", "value": "A car."}]
     >>> as_question({"image": "1.png", "conversations": turns})
@@ -62,12 +61,17 @@ def as_question(values: Mapping[str, Any]) -> dict[str, Any]:
         raise AdammsError(f"has {key!r} and {others[0][0]!r}; expected one of them")
     if not isinstance(given, list):
         raise AdammsError(f"{key!r} is a {type(given).__name__}; expected a list of turns")
-    turns = [_turn(turn, f"{key}[{place}]") for place, turn in enumerate(given)]
+    own = {IMAGE: pictures_of(values), VIDEO: videos_of(values)}
+    # LLaVA-Video's data mark the place of a video as that of an image.
+    mark = VIDEO if own[VIDEO] and not own[IMAGE] else IMAGE
+    turns = [_turn(turn, f"{key}[{place}]", mark) for place, turn in enumerate(given)]
     said = [turn for turn in turns if turn.role != SYSTEM]
     if not said or said[0].role != USER:
         raise AdammsError(f"{key!r} does not begin with what the user asks")
-    rest = {name: value for name, value in values.items() if name not in (key, "image", "images")}
-    rest["images"] = _pictures(values, turns, said[0])
+    media = {f"{noun}s": _media(own[mark], mark, turns, said[0]) for mark, noun in NOUNS.items()}
+    taken = {key, *NOUNS.values(), *media}
+    rest = {name: value for name, value in values.items() if name not in taken}
+    rest |= {name: found for name, found in media.items() if found or name == "images"}
     rest["question"] = said[0].text
     if len(said) > 1 and said[1].role == ASSISTANT and "answer" not in values:
         rest["answer"] = said[1].text
@@ -78,7 +82,12 @@ def as_question(values: Mapping[str, Any]) -> dict[str, Any]:
     return rest
 
 
-def _turn(turn: Any, where: str) -> Turn:
+def _turn(turn: Any, where: str, mark: str) -> Turn:
+    """One side's words.
+
+    Args:
+        mark: what IMAGE in a text stands for.
+    """
     if not isinstance(turn, dict):
         raise AdammsError(f"{where} is a {type(turn).__name__}; expected an object")
     role = turn.get("role") or turn.get("from")
@@ -90,42 +99,39 @@ def _turn(turn: Any, where: str) -> Turn:
     if isinstance(content, list):
         parts = [_part(part, where) for part in content]
         text = "\n".join(text for text, _ in parts)
-        return Turn(ROLES[role], text, tuple(picture for text, picture in parts if text == IMAGE))
+        return Turn(ROLES[role], text, tuple(part for part in parts if part[0] in NOUNS))
     if not isinstance(content, str):
         raise AdammsError(f"{where} says {str(content)[:60]!r}; expected text, or a list of parts")
-    if "<video>" in content:
-        raise AdammsError(NO_VIDEO)
-    return Turn(ROLES[role], content, (None,) * content.count(IMAGE))
+    content = content.replace(IMAGE, mark)
+    return Turn(ROLES[role], content, tuple((found, None) for found in MARK.findall(content)))
 
 
 def _part(part: Any, where: str) -> tuple[str, Any]:
-    """The text of a part; of a picture IMAGE, and the picture if it is there."""
+    """The text of a part; of a picture or a video its mark, and what it brings if that is there."""
     kind = part.get("type") if isinstance(part, dict) else None
     if kind in TEXT_PARTS and isinstance(part.get("text"), str):
         return part["text"], None
-    if kind in IMAGE_PARTS:
-        found = next((part[key] for key in ("image_url", "image", "url", "path") if part.get(key)), None)
-        return IMAGE, found.get("url", found) if isinstance(found, dict) else found
-    if "video" in str(kind):
-        raise AdammsError(NO_VIDEO)
+    for mark, kinds in ((IMAGE, IMAGE_PARTS), (VIDEO, VIDEO_PARTS)):
+        if kind in kinds:
+            keys = (f"{NOUNS[mark]}_url", NOUNS[mark], "url", "path")
+            found = next((part[key] for key in keys if part.get(key)), None)
+            return mark, found.get("url", found) if isinstance(found, dict) else found
     raise AdammsError(
-        f"{where} has a part of type {kind!r}; expected {', '.join((*TEXT_PARTS, *IMAGE_PARTS))}."
-        + nearest(str(kind), (*TEXT_PARTS, *IMAGE_PARTS))
+        f"{where} has a part of type {kind!r}; expected {', '.join(PARTS)}." + nearest(str(kind), PARTS)
     )
 
 
-def _pictures(values: Mapping[str, Any], turns: Sequence[Turn], asked: Turn) -> list[Any]:
-    """Those of the question; the row's own go to the places that have none, in order."""
-    own = pictures_of(values)
-    places = [picture for turn in turns for picture in turn.pictures]
-    if not places:
+def _media(own: list[Any], mark: str, turns: Sequence[Turn], asked: Turn) -> list[Any]:
+    """The question's images, or videos; the row's own go to the places that have none, in order."""
+    places = [[given for found, given in turn.media if found == mark] for turn in turns]
+    if not any(places):
         return own
-    if (empty := places.count(None)) != len(own):
-        raise AdammsError(f"has {empty} places for images ({IMAGE}) and {len(own)} images; expected as many")
+    if (empty := sum(each.count(None) for each in places)) != len(own):
+        noun = f"{NOUNS[mark]}s"
+        raise AdammsError(f"has {empty} places for {noun} ({mark}) and {len(own)} {noun}; expected as many")
     rest: Iterator[Any] = iter(own)
-    filled = [next(rest) if picture is None else picture for picture in places]
-    start = sum(len(turn.pictures) for turn in turns[: turns.index(asked)])
-    return filled[start : start + len(asked.pictures)]
+    filled = [[next(rest) if given is None else given for given in each] for each in places]
+    return filled[turns.index(asked)]
 
 
 def pictures_of(values: Mapping[str, Any]) -> list[Any]:
@@ -134,7 +140,24 @@ def pictures_of(values: Mapping[str, Any]) -> list[Any]:
     Raises:
         AdammsError: both are there.
     """
-    given = {key: values[key] for key in ("image", "images") if values.get(key) is not None}
-    if len(given) > 1:
-        raise AdammsError("has 'image' and 'images'; expected one of them")
+    given = _one_of(values, "image")
     return [each for value in given.values() for each in (value if isinstance(value, list) else [value])]
+
+
+def videos_of(values: Mapping[str, Any]) -> list[Any]:
+    """What `video` and `videos` hold. A list is the frames of one video in the first, videos in the other.
+
+    Raises:
+        AdammsError: both are there.
+    """
+    given = _one_of(values, "video")
+    several = given.get("videos", [])
+    return [given["video"]] if "video" in given else several if isinstance(several, list) else [several]
+
+
+def _one_of(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The field, or that of its plural."""
+    given = {key: values[key] for key in (name, f"{name}s") if values.get(key) is not None}
+    if len(given) > 1:
+        raise AdammsError(f"has {name!r} and '{name}s'; expected one of them")
+    return given

@@ -1,4 +1,4 @@
-"""Pictures by their address: got only if that is allowed, in limited time, up to a size. Keeps nothing."""
+"""Media by their address: got only if that is allowed, in limited time, up to a size. Keeps nothing."""
 
 import time
 import urllib.error
@@ -18,25 +18,28 @@ WEB = ("http://", "https://")
 
 @dataclass(frozen=True)
 class Downloads:
-    """How pictures come from the web.
+    """How pictures and videos come from the web.
 
     Args:
         allowed: false: an address is an error.
-        seconds: that one picture may take.
-        most_mb: that one picture may have.
+        seconds: that one may take.
+        most_mb: that one may have.
     """
 
     allowed: bool
     seconds: PositiveFloat
     most_mb: PositiveFloat
 
-    def request(self, url: str) -> urllib.request.Request:
+    def request(self, url: str, kind: str) -> urllib.request.Request:
         """What gets the address; asks nobody.
+
+        Args:
+            kind: what is to be there, for messages: "image" or "video".
 
         Raises:
             AdammsError: it is none, or downloads are not allowed.
         """
-        name = f"image {shortened(url)}"
+        name = f"{kind} {shortened(url)}"
         if not url.lower().startswith(WEB):
             raise AdammsError(f"{name}: expected a path, or an address that begins with http:// or https://")
         if not self.allowed:
@@ -48,17 +51,17 @@ class Downloads:
             parts = urlsplit(url)
             hosts = (p if p.isascii() else p.encode("idna").decode() for p in parts.netloc.split(":"))
             plain = quote(parts._replace(netloc=":".join(hosts)).geturl(), safe=punctuation)
-            return urllib.request.Request(plain, headers={"User-Agent": "adamms", "Accept": "image/*"})
+            return urllib.request.Request(plain, headers={"User-Agent": "adamms", "Accept": f"{kind}/*"})
         except ValueError as error:
             raise AdammsError(f"{name}: is no address ({error})") from error
 
-    def get(self, url: str) -> bytes:
+    def get(self, url: str, kind: str) -> bytes:
         """What is at the address.
 
         Raises:
             AdammsError: it is not allowed, not there, too slow or too large.
         """
-        request, name = self.request(url), f"image {shortened(url)}"
+        request, name = self.request(url, kind), f"{kind} {shortened(url)}"
         end, found = time.monotonic() + self.seconds, bytearray()
         try:
             with urllib.request.urlopen(request, timeout=self.seconds) as stream:

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adamms.data.conversations import NO_VIDEO, as_question, is_conversation, pictures_of
-from adamms.data.example import IMAGE
+from adamms.data.conversations import as_question, is_conversation, pictures_of, videos_of
+from adamms.data.example import IMAGE, MARK, VIDEO
 from adamms.errors import AdammsError
 
-FIELDS = ("id", "image", "images", "question", "options", "task", "answer")
+FIELDS = ("id", "image", "images", "video", "videos", "question", "options", "task", "answer")
 # How like a field a key is (difflib's ratio) that may be a slip: "mask" is .6 like "images".
 CLOSE = 0.61
 SHORT, SHORT_CLOSE = 4, 0.81  # the same of short names: "mask" is .75 like "task", "idx" .8 like "id"
-MARKS = re.compile(rf"\s*(?:{IMAGE}\s*)*")
+MARKS = re.compile(rf"\s*(?:(?:{IMAGE}|{VIDEO})\s*)*")
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Fields:
     """A row.
 
     Args:
-        question: not empty; with `<image>` only where images have places in it.
+        question: not empty; with `<image>` and `<video>` only where media have places in it.
         pictures: as the row gives them: paths, addresses, bytes.
+        video: the same, or a list of pictures that are its frames; None where there is none.
         answers: those that are not empty.
         id, task: None where the row has none.
         columns: what else the row says, as text.
@@ -32,6 +33,7 @@ class Fields:
 
     question: str
     pictures: tuple[Any, ...]
+    video: Any
     options: tuple[str, ...]
     answers: tuple[str, ...]
     id: str | None
@@ -65,13 +67,17 @@ def read_fields(values: Mapping[str, Any], names: Mapping[str, str | None]) -> F
         way = f" (data.columns.question={text} reads that one)" if keys and text is not None else ""
         raise AdammsError(f"'question' is missing or empty{keys}{way}")
     pictures = tuple(pictures_of(known))
-    if "<video>" in question or (not pictures and (others.get("video") or others.get("videos"))):
-        raise AdammsError(NO_VIDEO)
+    videos = videos_of(known)
+    if len(videos) > 1:
+        raise AdammsError(f"has {len(videos)} videos; expected one at most")
     accepted = known.get("answer")
     given = _texts(known, "answer") if isinstance(accepted, list) else (_text(known, "answer") or "",)
     return Fields(
-        question=placed(question, len(pictures)) if pictures or conversation else question,
+        question=placed(question, len(pictures), len(videos))
+        if pictures or videos or conversation or VIDEO in question
+        else question,
         pictures=pictures,
+        video=videos[0] if videos else None,
         options=_texts(known, "options"),
         answers=tuple(text for text in given if not _is_blank(text)),
         id=_text(known, "id") or None,
@@ -80,32 +86,45 @@ def read_fields(values: Mapping[str, Any], names: Mapping[str, str | None]) -> F
     )
 
 
-def placed(question: str, images: int) -> str:
-    """The question with places for its images only where they do not all go before it.
+def placed(question: str, images: int, videos: int = 0) -> str:
+    """The question with places for its media only where they do not all go before it, images first.
 
-    One image behind the question goes before it, too, as in LLaVA's training.
+    One image, or one video, behind the question goes before it, too, as in LLaVA's training.
 
     >>> placed("<image>\\nWhat?", 1), placed("What?\\n<image>", 1), placed("Is <image> red?", 1)
     ('What?', 'What?', 'Is <image> red?')
+    >>> placed("<video>\\nWhat?", 0, 1), placed("<video> Is <image> in it?", 1, 1)
+    ('What?', '<video> Is <image> in it?')
 
     Raises:
-        AdammsError: it has places for more images, or for fewer, than there are.
+        AdammsError: it has places for more images or videos, or for fewer, than there are.
     """
-    places = question.count(IMAGE)
-    if places not in (0, images):
-        raise AdammsError(f"the question has {IMAGE} {places} times, and there are {images} images")
+    marks = MARK.findall(question)
+    for mark, noun, count in ((IMAGE, "images", images), (VIDEO, "videos", videos)):
+        if marks.count(mark) not in (0, count):
+            raise AdammsError(
+                f"the question has {mark} {marks.count(mark)} times, and there are {count} {noun}"
+            )
+    if not marks:
+        return question
+    if missing := [IMAGE] * (images - marks.count(IMAGE)) + [VIDEO] * (videos - marks.count(VIDEO)):
+        question, marks = "\n".join([*missing, question]), [*missing, *marks]
     start = MARKS.match(question)
     assert start is not None
-    if (places == 1 and question.rstrip().endswith(IMAGE)) or start[0].count(IMAGE) == places > 0:
-        question = question.replace(IMAGE, "").strip()
+    behind = len(marks) == 1 and question.rstrip().endswith(marks[0])
+    if behind or MARK.findall(start[0]) == [IMAGE] * images + [VIDEO] * videos:
+        question = MARK.sub("", question).strip()
         if _is_blank(question):
-            raise AdammsError("'question' is nothing but places for images")
+            noun = "images" if images else "a video"
+            raise AdammsError(f"'question' is nothing but places for {noun}")
     return question
 
 
 def _check_keys(others: Mapping[str, Any], known: Mapping[str, Any], names: Mapping[str, str | None]) -> None:
     """Raise AdammsError for a key that resembles a field which the row lacks."""
-    there = set(known) | ({"image", "images"} if {"image", "images"} & set(known) else set())
+    there = set(known)
+    for one in ("image", "video"):
+        there |= {one, f"{one}s"} if there & {one, f"{one}s"} else set()
     lacking = {str(name): field for field, name in names.items() if name is not None and field not in there}
     short = {name for name in lacking if len(name) <= SHORT}
     for key in others:

@@ -13,10 +13,10 @@ from typing import Any
 
 from adamms.data.conversations import FURTHER
 from adamms.data.downloads import Downloads
-from adamms.data.example import Dataset, Example, Label, Write
+from adamms.data.example import Dataset, Example, Label, Video, Write
 from adamms.data.fields import FIELDS, Fields, read_fields
 from adamms.data.options import Options
-from adamms.data.pictures import NO_FILE, Pictures
+from adamms.data.pictures import NO_FILE, VIDEO, Pictures
 from adamms.data.prompts import Prompts
 from adamms.data.rows import Format, Row, read_rows, recognised
 from adamms.errors import AdammsError, nearest, no_such_path
@@ -93,14 +93,14 @@ class File:
 
     def _read(
         self,
-        file: Callable[[Pictures, Any], Path],
+        file: Callable[..., Path],
         wanted: Collection[int] | None = None,
         advance: Callable[[int], None] = lambda _: None,
     ) -> "_Found":
         """What the rows say.
 
         Args:
-            file: of a picture, as a row gives it.
+            file: of a picture or a video, as a row gives it.
             wanted: the numbers of the rows that count; None: all. It ends after a few that are bad.
         """
         path = self._there()
@@ -134,7 +134,7 @@ class File:
         raise AdammsError(f"data.path: {no_such_path(path)}{hub}")
 
     def _parse(
-        self, row: Row, found: "_Found", file: Callable[[Any], Path]
+        self, row: Row, found: "_Found", file: Callable[..., Path]
     ) -> tuple[Example, Label, Mapping[str, str]]:
         if isinstance(row.values, AdammsError):
             raise row.values
@@ -150,6 +150,7 @@ class File:
             image=files[0] if files else None,
             where=place,
             more_images=tuple(files[1:]),
+            video=_video(fields.video, file),
         )
         return example, Label(fields.answers, options.texts, place), fields.columns
 
@@ -158,6 +159,17 @@ class File:
         values = {"question": fields.question}
         values |= {"options": "\n".join(options.lines)} if options.lines else {}
         return self._prompts(bool(options.lines)).filled(task, **values)
+
+
+def _video(given: Any, file: Callable[..., Path]) -> Video | None:
+    """What a row says of a video: it itself, or the list of its frames."""
+    if given is None:
+        return None
+    if not isinstance(given, list):
+        return Video((file(given, VIDEO),))
+    if not given:
+        raise AdammsError("'video' is an empty list; expected its frames")
+    return Video(tuple(file(each) for each in given), of_frames=True)
 
 
 @dataclass
@@ -210,5 +222,5 @@ class _Found:
         if further := sum(FURTHER in columns for columns in self.columns.values()):
             notes.append(f"{further} conversations go on after their first answer; only that is asked for")
         name = self.path.stem or self.path.name
-        unwritten = frozenset(e.id for e in self.examples if NO_FILE in e.images)
+        unwritten = frozenset(e.id for e in self.examples if NO_FILE in e.files)
         return Dataset(name, tuple(self.examples), self.answers, tuple(notes), self.columns, unwritten, write)

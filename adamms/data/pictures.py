@@ -1,9 +1,9 @@
-"""What a row may say of a picture: a path, an address, or the picture itself. Decodes none."""
+"""What a row may say of a picture or a video: a path, an address, or the thing itself. Decodes none."""
 
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -17,25 +17,38 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
 BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{40,}={0,2}\s*")
 NO_FILE = Path("not written yet")
-# How the usual formats begin.
-BEGINNINGS: Mapping[bytes, str] = {
-    b"\x89PNG": "png",
-    b"\xff\xd8\xff": "jpg",
-    b"GIF8": "gif",
-    b"RIFF": "webp",
-    b"BM": "bmp",
-    b"II*\0": "tiff",
-    b"MM\0*": "tiff",
+IMAGE, VIDEO = "image", "video"
+# How the usual formats of either kind begin: bytes, where they stand, and the ending of a file's name.
+BEGINNINGS: Mapping[str, Sequence[tuple[bytes, int, str]]] = {
+    IMAGE: (
+        (b"\x89PNG", 0, "png"),
+        (b"\xff\xd8\xff", 0, "jpg"),
+        (b"GIF8", 0, "gif"),
+        (b"RIFF", 0, "webp"),
+        (b"BM", 0, "bmp"),
+        (b"II*\0", 0, "tiff"),
+        (b"MM\0*", 0, "tiff"),
+    ),
+    VIDEO: (
+        (b"ftyp", 4, "mp4"),
+        (b"\x1aE\xdf\xa3", 0, "mkv"),  # and WebM
+        (b"AVI ", 8, "avi"),
+        (b"GIF8", 0, "gif"),
+        (b"OggS", 0, "ogv"),
+        (b"\0\0\1\xba", 0, "mpg"),
+        (b"FLV\1", 0, "flv"),
+    ),
 }
+NOUNS = {IMAGE: "picture", VIDEO: "video"}
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What turns the pictures of rows into files.
+    """What turns the pictures and videos of rows into files.
 
     Args:
         base: the folder that paths are relative to.
-        kept: the folder for pictures that have no file yet, each under a name that follows from its content.
+        kept: the folder for those that have no file yet, each under a name that follows from its content.
         downloads: what gets those that are addresses.
     """
 
@@ -43,31 +56,32 @@ class Pictures:
     kept: Path
     downloads: Downloads
 
-    def file(self, given: Any) -> Path:
-        """The file of one picture, as `found` has it; written or downloaded if it is none yet.
+    def file(self, given: Any, kind: str = IMAGE) -> Path:
+        """The file of one picture or video, as `found` has it; written or downloaded if it is none yet.
 
         Raises:
             AdammsError: as `found`; or it cannot be downloaded or written.
         """
-        found = self.found(given)
+        found = self.found(given, kind)
         if isinstance(found, Path):
             return found
-        return self._written(found) if isinstance(found, bytes) else self._downloaded(found)
+        return self._written(found, kind) if isinstance(found, bytes) else self._downloaded(found, kind)
 
-    def checked(self, given: Any) -> Path:
+    def checked(self, given: Any, kind: str = IMAGE) -> Path:
         """Its file, as `found` has it; NO_FILE where that is still to be written or downloaded."""
-        found = self.found(given)
+        found = self.found(given, kind)
         return found if isinstance(found, Path) else NO_FILE
 
-    def found(self, given: Any) -> Path | bytes | str:
+    def found(self, given: Any, kind: str) -> Path | bytes | str:
         """Its file if it has one, what is in the file, or an http address; asks nobody, writes nothing.
 
         Args:
             given: a path, an http address, a `data:` address or base64; the bytes of a file; or a mapping of
                 `bytes`, `path` or `url`, as datasets and OpenAI have it.
+            kind: IMAGE or VIDEO.
 
         Raises:
-            AdammsError: there is no such file, or it is no picture; with what to do.
+            AdammsError: there is no such file, or it is not of this kind; with what to do.
         """
         if isinstance(given, Mapping):
             given = given.get("bytes") or given.get("path") or given.get("url")
@@ -76,50 +90,52 @@ class Pictures:
         if isinstance(given, int | float) and not isinstance(given, bool):
             given = str(given)
         if not isinstance(given, str):
-            raise AdammsError(f"an image is a {type(given).__name__}; expected a path")
-        return self._of_text(given)
+            article = "an" if kind == IMAGE else "a"
+            raise AdammsError(f"{article} {kind} is a {type(given).__name__}; expected a path")
+        return self._of_text(given, kind)
 
-    def _of_text(self, text: str) -> Path | bytes | str:
+    def _of_text(self, text: str, kind: str) -> Path | bytes | str:
         if (start := DATA.match(text)) is not None:
             if start[1] is None:
-                raise AdammsError(f"image {shortened(text)}: expected base64 in a data: address")
+                raise AdammsError(f"{kind} {shortened(text)}: expected base64 in a data: address")
             content = _decoded(text[start.end() :])
             if content is None:
-                raise AdammsError(f"image {shortened(text)}: its base64 is damaged")
-            if _ending(content) is None:
-                raise AdammsError(f"image {shortened(text)}: its base64 is no picture")
+                raise AdammsError(f"{kind} {shortened(text)}: its base64 is damaged")
+            if _ending(content, kind) is None:
+                raise AdammsError(f"{kind} {shortened(text)}: its base64 is no {NOUNS[kind]}")
             return content
         path = self.base / (Path(text).expanduser() if text.startswith("~/") else text)
         if _is_file(path):
             return path
         if URL.match(text):
-            self.downloads.request(text)
+            self.downloads.request(text, kind)
             return text
         content = _decoded(text) if BASE64.fullmatch(text) else None
-        if content is not None and _ending(content) is not None:
+        if content is not None and _ending(content, kind) is not None:
             return content
         if not text:
-            raise AdammsError("'image' is empty; leave it out of a question without an image")
-        kind = "a folder, expected a file" if _is_folder(path) else "no such file"
-        raise AdammsError(f"image {shortened(str(path))}: {kind}")
+            article = "an" if kind == IMAGE else "a"
+            raise AdammsError(f"{kind!r} is empty; leave it out of a question without {article} {kind}")
+        what = "a folder, expected a file" if _is_folder(path) else "no such file"
+        raise AdammsError(f"{kind} {shortened(str(path))}: {what}")
 
-    def _downloaded(self, url: str) -> Path:
-        """The picture at an address: as it was when it was first asked for, if that is kept."""
+    def _downloaded(self, url: str, kind: str) -> Path:
+        """What is at an address: as it was when it was first asked for, if that is kept."""
         note = self.kept / f"{_digest(url.encode())}.address"
         if self.downloads.allowed and note.is_file():
             file = self.kept / note.read_text(encoding="utf-8").split()[0]
             if file.is_file():
                 return file
-        content = self.downloads.get(url)
-        if _ending(content) is None:
-            raise AdammsError(f"image {shortened(url)}: what is there is no picture")
-        file = self._written(content)
+        content = self.downloads.get(url, kind)
+        if _ending(content, kind) is None:
+            raise AdammsError(f"{kind} {shortened(url)}: what is there is no {NOUNS[kind]}")
+        file = self._written(content, kind)
         write_whole(note, f"{file.name} {url}\n")
         return file
 
-    def _written(self, content: bytes) -> Path:
-        """The picture in a file of its own."""
-        file = self.kept / f"{_digest(content)}.{_ending(content) or 'image'}"
+    def _written(self, content: bytes, kind: str) -> Path:
+        """The content in a file of its own."""
+        file = self.kept / f"{_digest(content)}.{_ending(content, kind) or kind}"
         if not file.exists():
             try:
                 write_whole(file, content)
@@ -137,8 +153,8 @@ def _decoded(text: str) -> bytes | None:
         return None
 
 
-def _ending(content: bytes) -> str | None:
-    return next((ending for start, ending in BEGINNINGS.items() if content.startswith(start)), None)
+def _ending(content: bytes, kind: str) -> str | None:
+    return next((ending for start, at, ending in BEGINNINGS[kind] if content.startswith(start, at)), None)
 
 
 def _digest(content: bytes) -> str:

@@ -299,9 +299,25 @@ BAD = {
     "no text": ({"data": [{"question": "a"}]}, r"'question' is missing or empty; the keys are data$"),
     "other name": ({"prompt": "a"}, r"'question' is missing.*prompt \(data\.columns\.question=prompt reads"),
     "both": ({"question": "a", "image": "1.png", "images": ["2.png"]}, "has 'image' and 'images'"),
-    "video": ({"question": "a", "video": "v.mp4"}, "it has a video, which is not asked about; give frames"),
-    "video mark": (human("<video>\nWhat?", video="v.mp4"), "it has a video"),
-    "video part": (user({"type": "video_url", "video_url": {"url": "v.mp4"}}), "it has a video"),
+    "no video": ({"question": "a", "video": "v.mp4"}, r"video .*v\.mp4: no such file"),
+    "no video part": (
+        user({"type": "text", "text": "a"}, {"type": "video_url", "video_url": {"url": "v.mp4"}}),
+        r"v\.mp4: no such file",
+    ),
+    "no frame": ({"question": "a", "video": [ADDRESSES[0], "2.png"]}, r"image .*2\.png: no such file"),
+    "no frames": ({"question": "a", "video": []}, "'video' is an empty list; expected its frames"),
+    "an empty video": (
+        {"question": "a", "video": ""},
+        "'video' is empty; leave it out of a question without",
+    ),
+    "a number as video": ({"question": "a", "video": True}, "a video is a bool; expected a path"),
+    "videos": ({"question": "a", "videos": ["v.mp4", "w.mp4"]}, "has 2 videos; expected one at most"),
+    "both videos": ({"question": "a", "video": "v.mp4", "videos": ["w.mp4"]}, "has 'video' and 'videos'"),
+    "a picture as video": ({"question": "a", "video": ADDRESSES[0]}, "its base64 is no video"),
+    "mark without video": ({"question": "<video> What?"}, "<video> 1 times, and there are 0 videos"),
+    "turn without video": (human("<video>\nWhat?"), "has 1 places for videos .* and 0 videos"),
+    "only a video": (human("<video>", video=[ADDRESSES[0]]), "'question' is nothing but places for a video"),
+    "a slip of video": ({"question": "a", "vidoe": "v.mp4"}, "unknown key 'vidoe'. Nearest: video"),
     "too few images": (human("<image><image>What?", images=ADDRESSES[:1]), "2 places .* and 1 images"),
     "no image": (human("<image>\nWhat?"), "has 1 places for images .* and 0 images"),
     "only an image": (human("<image>", image=ADDRESSES[0]), "'question' is nothing but places for images"),
@@ -495,9 +511,9 @@ def test_an_address_that_is_none_is_told_by_its_row_before_anything_is_asked(tmp
 
 
 def test_addresses_that_browsers_take(server: tuple[str, list[str]], tmp_path: Path) -> None:
-    ALLOWED.get(f"{server[0]}/r\u00f6t%20a b.png?c=\u00e9&d=/#e")
+    ALLOWED.get(f"{server[0]}/r\u00f6t%20a b.png?c=\u00e9&d=/#e", "image")
     assert server[1] == ["/r%C3%B6t%20a%20b.png?c=%C3%A9&d=/"]
-    host = ALLOWED.request("http://h\u00f6st:80/a.png").host
+    host = ALLOWED.request("http://h\u00f6st:80/a.png", "image").host
     assert host == "xn--hst-sna:80"
 
 
@@ -520,10 +536,11 @@ def test_what_cannot_be_downloaded_is_told_by_its_row(
 
 def test_a_server_that_is_not_there_or_is_silent(tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"cannot be downloaded .*refused"):
-        ALLOWED.get("http://127.0.0.1:9/a.png")
+        ALLOWED.get("http://127.0.0.1:9/a.png", "image")
     import socket
 
+    late = Downloads(allowed=True, seconds=0.2, most_mb=1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with pytest.raises(AdammsError, match=r"took more than 0\.2 s \(data\.downloads\.seconds\)"):
-            Downloads(allowed=True, seconds=0.2, most_mb=1).get(f"http://127.0.0.1:{port}/a.png")
+            late.get(f"http://127.0.0.1:{port}/a.png", "image")

@@ -150,7 +150,7 @@ def _frame(run: FoundRun) -> Measured:
 
 def _asked(result: Result) -> Asked:
     examples = ((one.example, one.label) for one in result.answered)
-    return {each.id: (json.dumps([each.question, label]), each.images) for each, label in examples}
+    return {each.id: (json.dumps([each.question, label]), each.files) for each, label in examples}
 
 
 def _with_samples(found: ToolResults) -> ToolResults:

@@ -9,10 +9,11 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from films import film
 from page_text import Page
 from PIL import Image
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Video
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.mapping.checks.distance import Distances, TensorDistance
@@ -327,3 +328,24 @@ def test_letters_that_no_file_can_hold_do_not_end_a_run(answered: Result, tmp_pa
     odd = replace(answered.answered[0], texts={Candidate(0.0): "half a letter: \ud83d"})
     data = written(replace(answered, answered=(odd,)), tmp_path).split('id="answers-data">')[1]
     assert json.loads(data.partition("</script>")[0])["rows"][0]["texts"] == ["half a letter: ?"]
+
+
+def test_a_video_is_its_first_frame(answered: Result, tmp_path: Path):
+    one = answered.answered[0]
+    clip = Video((film(tmp_path / "a.mp4"),))
+    gone = Video((tmp_path / "gone.mp4",))
+    given = (
+        replace(one, example=replace(one.example, video=clip)),
+        replace(one, example=replace(one.example, id="lost", image=None, video=gone)),
+        replace(one, example=replace(one.example, id="still")),
+    )
+    found = answers(replace(answered, answered=given))
+    assert found is not None
+    rows = {row["id"]: row for row in found.data["rows"]}
+    first = rows[one.example.id]
+    assert [rows["still"]["video"], first["video"], rows["lost"]["video"]] == [False, True, True]
+    assert first["images"][0] == rows["still"]["images"][0]
+    with Image.open(BytesIO(b64decode(found.data["images"][first["images"][1]].partition(",")[2]))) as frame:
+        assert frame.size == (48, 32)
+    assert rows["lost"]["images"] == [None]
+    assert any("gone.mp4: no such file" in note for note in found.notes)

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 import wandb_files
+from films import film
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 from wandb_files import OfflineRun, offline_runs
 
-from adamms.data.example import Example
+from adamms.data.example import Example, Video
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.foreign.results import Metric, Sample, ToolResults
@@ -285,6 +286,15 @@ class TestTableAndArtifacts:
         rows = told(replace(result, answered=both)).table("answers")
         assert [row["image 2"] is None for row in rows] == [False, True]
         assert [(row["data.level"], row["data.year"]) for row in rows] == [("3", None), (None, "1")]
+
+    def test_of_a_video_its_first_frame(self, told, result: Result, tmp_path: Path) -> None:
+        one, other = answered(tmp_path / "images")[:2]
+        clip = replace(one.example, video=Video((film(tmp_path / "a.mp4"),)))
+        run = told(replace(result, answered=(replace(one, example=clip), other)))
+        first, second = run.table("answers")
+        with Image.open(run.entries("run_table")[first["video"]["path"]].local_path) as image:
+            assert image.size == (48, 32)
+        assert second["video"] is None
 
     def test_of_a_thought_its_length(self, told, result: Result, tmp_path: Path) -> None:
         one = answered(tmp_path / "images")[0]

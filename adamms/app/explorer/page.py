@@ -12,9 +12,9 @@ from adamms.app.explorer import pieces
 from adamms.app.explorer.dials import Dial, along, candidate_at
 from adamms.app.explorer.explorer import Explorer
 from adamms.app.explorer.pieces import Said
-from adamms.data.example import Example, Label
+from adamms.data.example import Example, Label, Medium
 from adamms.engines.answer import Answer
-from adamms.engines.image import open_image
+from adamms.engines.video import shown
 from adamms.errors import AdammsError, cause, shortened
 from adamms.merge.candidate import Candidate, short
 
@@ -25,6 +25,7 @@ STYLE = Path(__file__).with_name("style.css")
 UPLOAD = "64mb"  # the largest picture
 SIDE = 128  # pixels of a thumbnail
 STEP = 0.01  # of a slider; the number beside it takes any value
+OF_VIDEO = "the first frame of the video that is asked about"
 NO_PICTURE = "no picture: a question alone"
 NOT_ASKED = "Not asked yet: it is a model of its own, and the merge's engine ends while it answers."
 NOT_SEEN = "Not asked: a language model alone sees no pictures, and needs a chat template."
@@ -75,7 +76,7 @@ class Page:
         self.explorer = explorer
         self.labels = labels
         self._touches: Counter[str] = Counter()  # session -> how often something was touched in it
-        self.pictured = [name for name, example in explorer.examples.items() if example.image is not None]
+        self.pictured = [name for name, example in explorer.examples.items() if example.media]
 
     def blocks(self) -> Any:
         """Gradio's components with their events. One event at a time reaches the engine."""
@@ -163,8 +164,7 @@ class Page:
         found = []
         for name in self.pictured:
             example = self.explorer.examples[name]
-            assert example.image is not None
-            image = open_image(example.image)
+            image = shown(example.media[0])
             image.thumbnail((SIDE, SIDE))
             found.append(image)
         return found
@@ -192,7 +192,7 @@ class Page:
         known = self.explorer.examples[name]
         if picture is None and question == known.question:
             return known
-        return self.explorer.own(question, *(known.images if picture is None else [Path(picture)]))
+        return self.explorer.own(question, *(known.media if picture is None else [Path(picture)]))
 
     def _answer(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Shown]:
         """The answers, each as soon as it is there."""
@@ -249,13 +249,15 @@ class Page:
         from adamms.report.page.images import data_address
 
         known = self.explorer.examples[name]
-        images = known.images if picture is None else (Path(picture),)
+        media: tuple[Medium, ...] = known.media if picture is None else (Path(picture),)
         label = "" if picture is not None else str(self.labels.get(name, ""))
         try:
-            addresses = [data_address(image) for image in images]
+            addresses = [data_address(medium) for medium in media]
         except AdammsError:  # which the answer tells
             return pieces.picture([], "no picture", label)
-        return pieces.picture(addresses, "what is asked about" if addresses else NO_PICTURE, label)
+        about = "what is asked about" if media else NO_PICTURE
+        about = OF_VIDEO if media and not isinstance(media[-1], Path) else about
+        return pieces.picture(addresses, about, label)
 
     def _side_by_side(
         self, example: Example, candidate: Candidate, target: Answer, merged: Answer | None

@@ -225,5 +225,8 @@ def write_answers(file: Path, given: Sequence[Answered]) -> None:
             "answers": answers,
         }
         record |= {"images": list(map(str, e.images))} if e.more_images else {}
+        if e.video is not None:
+            files = list(map(str, e.video.files))
+            record["video"] = files if e.video.of_frames else files[0]
         records.append(record | ({"columns": dict(one.columns)} if one.columns else {}))
     write_lines(file, records)

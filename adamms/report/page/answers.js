@@ -89,15 +89,20 @@
   document.body.append(dialog);
   const pictures = (row) => {
     const made = element("div", undefined, "pictures");
-    made.append(...row.images.map((place) => picture(row, place)));
+    const last = row.images.length - 1;
+    row.images.forEach((place, at) => {
+      const video = row.video && at === last;
+      made.append(picture(row, place, video ? "video" : "image"));
+      if (video && place !== null) made.append(element("div", "video, first frame", "none"));
+    });
     if (row.images.length === 0) made.append(element("div", "no image", "none"));
     return made;
   };
-  const picture = (row, place) => {
-    if (place === null) return element("div", "image not in this page", "none");
+  const picture = (row, place, noun) => {
+    if (place === null) return element("div", `${noun} not in this page`, "none");
     const image = element("img");
     image.src = data.images[place];
-    image.alt = `image of ${row.id}`;
+    image.alt = `${noun} of ${row.id}`;
     image.tabIndex = 0;
     image.addEventListener("load", () => image.classList.toggle("small", image.naturalWidth < 100));
     const enlarge = () => {

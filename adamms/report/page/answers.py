@@ -121,7 +121,8 @@ def _row(
         "texts": [_clipped(with_thought_in_brief(text)) for text in texts],
         "right": [right.get(text) for text in texts],
         "given": [texts.index(one.texts[c]) if c in one.texts else -1 for c in candidates],
-        "images": [album.place(image) for image in example.images],
+        "images": [album.place(medium) for medium in example.media],
+        "video": example.video is not None,  # the last of these is its first frame
         "columns": {name: _clipped(text) for name, text in one.columns.items()},
     }
 
@@ -148,7 +149,7 @@ def _notes(missing: int, room: int, cut: int, album: Album, generated: bool) -> 
             f"change most came first."
         )
     if album.unreadable:
-        file, why = next(iter(album.unreadable.items()))
-        notes.append(f"{len(album.unreadable)} images could not be read, the first: {file} ({why}).")
+        why = next(iter(album.unreadable.values()))
+        notes.append(f"{len(album.unreadable)} images could not be read, the first: {why}.")
     where = "answers.jsonl beside this page has all." if generated else "The logs have all."
     return [*notes, where] if notes else []

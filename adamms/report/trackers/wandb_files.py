@@ -9,9 +9,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adamms.data.example import Medium
 from adamms.engines.answer import normalised
-from adamms.engines.image import is_photograph, open_image
+from adamms.engines.image import is_photograph
 from adamms.engines.thought import with_thought_in_brief
+from adamms.engines.video import shown
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import ToolResults
 from adamms.merge.candidate import Candidate, short
@@ -25,7 +27,9 @@ SCORE = "mean score (%)"
 
 
 def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
-    """A row per example: what was asked, with its image, and the answer of every candidate or of the model.
+    """A row per example: what was asked, with its images, and the answer of every candidate or of the model.
+
+    Of a video it has the first frame.
 
     W&B keeps 10000 rows of a table; the examples beyond are in answers.jsonl.
     """
@@ -35,16 +39,18 @@ def answers_table(wandb: ModuleType, result: Result, image_size: int) -> Any:
     most = max((len(one.example.images) for one in answered), default=1)
     more = [f"image {number}" for number in range(2, most + 1)]
     own = list(dict.fromkeys(name for one in answered for name in one.columns))
-    columns = ["task", "example", "image", *more, "question", *(["label"] if labelled else [])]
+    videos = ["video"] if any(one.example.video for one in answered) else []
+    columns = ["task", "example", "image", *more, *videos, "question", *(["label"] if labelled else [])]
     columns += [f"data.{name}" for name in own]
     columns += ["different answers", *map(column, candidates)] if candidates else ["answer"]
-    images = {image for one in answered for image in one.example.images if image_size > 0}
-    shown: dict[Path | None, Any] = {path: _image(wandb, path, image_size) for path in sorted(images)}
+    asked = dict.fromkeys(medium for one in answered for medium in one.example.media if image_size > 0)
+    pictures: dict[Medium | None, Any] = {each: _image(wandb, each, image_size) for each in asked}
     rows = []
     for one in answered:
         example, given = one.example, [one.texts.get(candidate) for candidate in candidates]
         places = [*example.images, *[None] * most][: len(more) + 1]
-        row = [example.task, example.id, *map(shown.get, places), example.question]
+        media: list[Medium | None] = [*places, *[example.video] * len(videos)]
+        row = [example.task, example.id, *map(pictures.get, media), example.question]
         row += [one.label] if labelled else []
         row += [one.columns.get(name) for name in own]
         different = len({normalised(text) for text in given if text is not None})
@@ -95,13 +101,13 @@ def column(candidate: Candidate) -> str:
     return f"alpha={candidate}" if candidate.alpha_alone else str(candidate)
 
 
-def _image(wandb: ModuleType, path: Path, size: int) -> Any:
+def _image(wandb: ModuleType, medium: Medium, size: int) -> Any:
     """The image as the models see it, scaled down if it is larger than `size`; None if it is gone."""
     try:
-        image = open_image(path)
+        image = shown(medium)
     except AdammsError:
         return None
-    exact = max(image.size) <= size and not is_photograph(path)
+    exact = max(image.size) <= size and not is_photograph(medium)
     image.thumbnail((size, size))
     return wandb.Image(image, file_type="png" if exact else "jpg")
 

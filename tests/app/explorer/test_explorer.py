@@ -10,10 +10,12 @@ import failing_engine
 import pytest
 from command import Outcome
 from exploring import exploring, given, responded
+from films import film, filmed_models
 from PIL import Image
 
 from adamms.app.explorer.dials import along, candidate_at
 from adamms.app.explorer.explorer import Explorer
+from adamms.app.explorer.page import NO_PICTURE, OF_VIDEO, Page
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
@@ -100,6 +102,24 @@ def test_ones_own_question_is_checked_as_the_data_are(explorer: Explorer, tmp_pa
     ):
         with pytest.raises(AdammsError, match=said.replace("|", r"\|")):
             explorer.own(question, tmp_path / image)
+
+
+def test_a_video_is_shown_by_its_first_frame_and_asked_about_with_another_question(
+    talkative: Path, tmp_path: Path
+) -> None:
+    models = filmed_models(talkative, tmp_path / "models")
+    film(tmp_path / "a.mp4")
+    rows = [{"question": "largest digit", "video": "a.mp4"}, {"question": "largest digit"}]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with exploring(models, tmp_path) as (explorer, labels, _):
+        page = Page(explorer, labels)
+        assert page.pictured == ["1"]
+        assert [thumbnail.size for thumbnail in page._thumbnails()] == [(48, 32)]
+        assert OF_VIDEO in page._pictured("1", None)
+        assert NO_PICTURE in page._pictured("2", None)
+        own = page._example("1", None, "which digit")
+        assert own.video == explorer.examples["1"].video
+        assert explorer.merged(AT, own).tokens != explorer.merged(AT, explorer.examples["1"]).tokens
 
 
 def test_what_cannot_be_merged_is_an_error_and_the_engine_goes_on(explorer: Explorer) -> None:

@@ -20,7 +20,9 @@ from adamms.merge.exactness import divide_
 from adamms.merge.method import Method, Survey
 from adamms.merge.methods.breadcrumbs import BreadcrumbsRoundedDown
 from adamms.merge.methods.linear import Linear
+from adamms.merge.methods.model_stock import ModelStockBounded
 from adamms.merge.methods.nuslerp import NuSlerp
+from adamms.merge.methods.ram import RamInFloat32
 from adamms.merge.methods.sce import SceOfDonors
 from adamms.merge.methods.slerp import Slerp
 from adamms.merge.randomness import random_bits, random_bits_on, uniform
@@ -50,6 +52,7 @@ METHODS: list[Method] = [
     SceOfDonors(**vars(configured("merge/sce", density=0.6))),
     configured("merge/model_stock"),
     configured("merge/model_stock", per="row"),
+    ModelStockBounded(per="row", limit=False),
     configured("merge/nuslerp"),
     configured("merge/nuslerp_task"),
     configured("merge/multislerp"),
@@ -57,6 +60,7 @@ METHODS: list[Method] = [
     configured("merge/arcee_fusion"),
     configured("merge/ram"),
     configured("merge/ram", epsilon=0.1, boost=0.2),
+    RamInFloat32(epsilon=0.1, boost=0.2, bound=0.5, scope="tensor", scaling=1.0),
 ]
 MATRIX_METHODS: list[Method] = [
     configured(f"merge/{method.name}") for method in known_methods() if not method.elementwise

@@ -35,6 +35,7 @@ from tiny_merges import assert_within_a_unit, make
 
 from adamms.merge.method import Method
 from adamms.merge.methods.linear import Linear
+from adamms.merge.methods.ram import RamInFloat32
 
 # `make test` puts it beside the environment's own python.
 PYTHON = Path(os.environ.get("MERGEKIT_PYTHON", f"{sys.prefix}/mergekit/bin/python"))
@@ -87,6 +88,9 @@ CASES = {
     ),
     "karcher": Case(
         configured("merge/karcher"), "karcher", ALIKE, {"max_iter": 100, "tol": 1e-12}, weighted=False
+    ),
+    "karcher_default": Case(
+        configured("merge/karcher", steps=10, tolerance=1e-5), "karcher", ALIKE, weighted=False
     ),
     "nuslerp": Case(configured("merge/nuslerp"), "nuslerp", ONE),
     "nuslerp_task": Case(configured("merge/nuslerp_task"), "nuslerp", ONE),
@@ -155,12 +159,11 @@ CASES = {
     "ram": Case(
         configured("merge/ram", epsilon=0.125), "ram", ALIKE, {"epsilon": 0.125}, weighted=False, selects=True
     ),
-    # All ratios are above the bound: mergekit takes them in float32.
     "ram_plus": Case(
-        configured("merge/ram", epsilon=0.125, boost=0.5, bound=0.5, scope="tensor"),
+        RamInFloat32(epsilon=0.125, boost=0.3, bound=3.0, scope="tensor", scaling=1.0),
         "ramplus_tl",
         ALIKE,
-        {"epsilon": 0.125, "r": 0.5, "alpha": 0.5},
+        {"epsilon": 0.125, "r": 0.3, "alpha": 3.0},
         weighted=False,
         selects=True,
     ),

@@ -171,6 +171,18 @@ base_model: {base}
 models: [{{model: {a}}}, {{model: {b}}}]
 parameters: {{epsilon: [0.05, 0.2]}}
 """,
+    "ramplus_tl": """
+merge_method: ramplus_tl
+base_model: {base}
+models: [{{model: {a}}}, {{model: {b}}}, {{model: {c}}}]
+parameters: {{epsilon: 0.1, r: [0.1, 0.7], alpha: [{{filter: mlp, value: 5}}, {{value: 0.2}}]}}
+""",
+    "model_stock_near": """
+merge_method: model_stock
+base_model: {base}
+models: [{{model: {near}}}, {{model: {nearer}}}]
+parameters: {{filter_wise: [{{filter: mlp, value: true}}, {{value: false}}]}}
+""",
     "model_stock": """
 merge_method: model_stock
 base_model: {base}
@@ -181,6 +193,10 @@ parameters: {{filter_wise: [{{filter: mlp, value: true}}, {{value: false}}]}}
 merge_method: karcher
 models: [{{model: {a}}}, {{model: {b}}}, {{model: {c}}}]
 parameters: {{max_iter: 100, tol: 1e-12}}
+""",
+    "karcher_default": """
+merge_method: karcher
+models: [{{model: {a}}}, {{model: {b}}}, {{model: {near}}}]
 """,
     "nuslerp": """
 merge_method: nuslerp
@@ -214,6 +230,42 @@ models:
 merge_method: arcee_fusion
 base_model: {base}
 models: [{{model: {a}}}]
+""",
+    "arcee_fusion_example": """
+models:
+  - model: {a}
+  - model: {b}
+merge_method: arcee_fusion
+base_model: {a}
+""",
+    "bio_merge_example": """
+models:
+  - model: {a}
+    parameters:
+      density: 0.5
+      weight: 0.5
+  - model: {b}
+    parameters:
+      density: 0.5
+      weight: 0.5
+merge_method: ties
+base_model: {base}
+parameters:
+  normalize: false
+  int8_mask: true
+""",
+    "linear_example": """
+models:
+  - model: {a}
+    parameters:
+      weight: 1.0
+  - model: {b}
+    parameters:
+      weight: 0.3
+  - model: {c}
+    parameters:
+      weight: 0.5
+merge_method: linear
 """,
     "passthrough": """
 merge_method: passthrough

@@ -117,6 +117,11 @@ def _ram(reading: Reading) -> Found:
     return _equal(reading)[0], {"epsilon": reading.share("epsilon", 1e-5)}
 
 
+def _ram_plus(reading: Reading) -> Found:
+    numbers = {"boost": reading.number("r", 0.1, least=0), "bound": reading.number("alpha", 0.2, least=0)}
+    return _equal(reading)[0], _ram(reading)[1] | numbers
+
+
 def _sce(reading: Reading) -> Found:
     density = reading.number("select_topk", 1.0)
     return (_equal(reading)[0] if density > 0 else {}), {"density": min(1.0, density) if density > 0 else 1.0}
@@ -201,7 +206,8 @@ TIES = {"density": 1.0, "scaling": 1.0, "scope": "tensor", "combine": "mean", "e
 BREADCRUMBS = {"density": 1.0, "gamma": 0.01, "scope": "tensor", "combine": "sum", "scaling": 1.0}
 DELLA = {"density": 1.0, "epsilon": 0.15, "rescale": True, "combine": "mean", "scaling": 1.0, "seed": 0}
 DARE = {"density": 1.0, "scaling": 1.0, "seed": 0}
-RAM = {"epsilon": 1e-5, "boost": 0.0, "bound": 0.2, "scope": "tensor", "scaling": 1.0}
+RAM_PLUS = {"epsilon": 1e-5, "boost": 0.1, "bound": 0.2, "scope": "tensor", "scaling": 1.0}
+RAM = RAM_PLUS | {"boost": 0.0}
 ELECTED = {"scope": "tensor", "combine": "sum", "election": "weighted"}
 MEANINGS = {
     "linear": Meaning(f"{ROOT}.linear.Linear", {}, "model", _linear, ("weight", "normalize")),
@@ -233,7 +239,7 @@ MEANINGS = {
         ("max_iter", "tol"),
     ),
     "model_stock": Meaning(
-        f"{ROOT}.model_stock.ModelStock",
+        f"{ROOT}.model_stock.ModelStockBounded",
         {"per": "tensor", "limit": False},
         "ancestor",
         _model_stock,
@@ -241,6 +247,9 @@ MEANINGS = {
         (2, math.inf),
     ),
     "ram": Meaning(f"{ROOT}.ram.Ram", RAM, "ancestor", _ram, ("epsilon",)),
+    "ramplus_tl": Meaning(
+        f"{ROOT}.ram.RamInFloat32", RAM_PLUS, "ancestor", _ram_plus, ("epsilon", "r", "alpha")
+    ),
     "sce": Meaning(
         f"{ROOT}.sce.SceOfDonors",
         {"density": 1.0, "combine": "mean", "scaling": 1.0},

@@ -14,9 +14,9 @@ their coefficients and on the models' inner products. The tensors are read once 
 for the result, in chunks.
 
 Differences: mergekit gives all models equal weight (here: alpha = n / (n + 1) for n donors), computes in
-the stored dtype, and ends once a step is shorter than 1e-5; `tolerance` here is the change of the
-coefficients. Models of zero norm count in the norm and not in the direction, as in mergekit. From u, a model
-opposite to it lies in no particular direction, so that step leaves it out.
+the stored dtype, and has a tolerance of 1e-5 in 10 steps, which shows. Models of zero norm count in the norm
+and not in the direction; in mergekit so do those of a norm up to its tolerance. From u, a model opposite to
+it lies in no particular direction, so that step leaves it out.
 """
 
 import math
@@ -43,7 +43,7 @@ class Karcher(CombiningMethod):
 
     Args:
         steps: of the iteration, at most.
-        tolerance: it ends when no coefficient changes by more.
+        tolerance: an angle in radians. It ends before a shorter step; models that are nearer pull no more.
     """
 
     steps: PositiveInt
@@ -94,17 +94,17 @@ class Karcher(CombiningMethod):
                 if cosine < OPPOSITE - 1:
                     continue
                 angle = math.acos(min(1.0, cosine))
+                if 0 < angle < self.tolerance:
+                    continue
                 pull = weights[i] * (angle / math.sin(angle) if angle else 1.0)
                 for j in count:
                     tangent[j] += pull * (float(i == j) - cosine * at[j])
             length = math.sqrt(max(0.0, inner(tangent, tangent)))
-            step = math.sin(length) / length if length else 1.0
-            moved = [math.cos(length) * a + step * t for a, t in zip(at, tangent, strict=True)]
-            moved = _scaled(moved, 1 / math.sqrt(inner(moved, moved)))
-            change = max(abs(new - old) for new, old in zip(moved, at, strict=True))
-            at = moved
-            if change <= self.tolerance:
+            if length <= self.tolerance:
                 break
+            step = math.sin(length) / length
+            moved = [math.cos(length) * a + step * t for a, t in zip(at, tangent, strict=True)]
+            at = _scaled(moved, 1 / math.sqrt(inner(moved, moved)))
         return at
 
 

@@ -15,7 +15,7 @@ Differences: with c below 0 the formula extrapolates away from the models, and i
 c = -1 / (N - 1); the paper saw only acute angles. `limit=true` keeps t in [0, 1], where mergekit
 extrapolates. A task vector that is zero has cosine 0 with all others, as in mergekit. Where
 the product of two norms is below 1e-6, mergekit divides by 1e-6 instead, so that tensors that hardly changed
-(norms below 1e-3) stay closer to the ancestor there.
+(norms below 1e-3) stay closer to the ancestor; `ModelStockBounded` does, too.
 """
 
 from collections.abc import Sequence
@@ -49,13 +49,14 @@ class ModelStock(CombiningMethod):
     name: ClassVar[str] = "model_stock"
     formula: ClassVar[str] = "t * sum(w * model) + (1 - t) * ancestor, t = N * cos / (1 + (N - 1) * cos)"
     elementwise: ClassVar[bool] = True
+    least: ClassVar[float] = 0.0  # product of two norms
 
     def survey(self) -> Summation:
         return products_of_vectors()
 
     def combination(self, chunk: Chunk) -> Combination:
         found, shares = Products(chunk.statistics), chunk.positive_shares
-        cosines = [[found.cosine(*pair)] for pair in combinations(shares, 2)]
+        cosines = [[found.cosine(*pair, self.least)] for pair in combinations(shares, 2)]
         ratio = float(self.ratio(torch.tensor(cosines, dtype=torch.float64), len(shares)))
         return Combination(shares, TaskVectors(), scaling=ratio)
 
@@ -63,7 +64,7 @@ class ModelStock(CombiningMethod):
         if self._whole(chunk):
             return super().merge(chunk)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
-        ratio = self.ratio(_row_cosines(list(vectors.values())), len(vectors))
+        ratio = self.ratio(_row_cosines(list(vectors.values()), self.least), len(vectors))
         ratio = ratio.reshape(-1, *[1] * (chunk.target.dim() - 1)).to(chunk.target.device)
         return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
 
@@ -84,7 +85,14 @@ class ModelStock(CombiningMethod):
         return count * cosine / (1 + (count - 1) * cosine)
 
 
-def _row_cosines(vectors: Sequence[torch.Tensor]) -> torch.Tensor:
+@dataclass(frozen=True)
+class ModelStockBounded(ModelStock):
+    """The same with products of two norms counted as 1e-6 at least, as mergekit does."""
+
+    least: ClassVar[float] = 1e-6
+
+
+def _row_cosines(vectors: Sequence[torch.Tensor], least: float) -> torch.Tensor:
     """The cosine of each pair's rows: shape (pairs, rows), 0 where a row is zero."""
-    found = [row_cosines(one, other) for one, other in combinations(vectors, 2)]
+    found = [row_cosines(one, other, least) for one, other in combinations(vectors, 2)]
     return torch.stack(found) if found else torch.empty(0, len(vectors[0]), device=vectors[0].device)

@@ -12,9 +12,9 @@ the model or (scope tensor) in each tensor.
 Source: Yuan et al., "Behavior Knowledge Merge in Reinforced Agentic Models" (arXiv:2601.13572): its
 abstract, the authors' code, and mergekit's `ram` and `ramplus_tl`. RAM is boost=0. RAM+ has r and alpha,
 here `boost` (0.1 in mergekit, 0.2 in the authors' example) and `bound` (0.2 in mergekit, 1 in the authors'
-code). Mergekit counts per tensor, the authors in the model. They have no weights: equal shares, alpha =
-n / (n + 1) for n donors, at which every u is 1. A model has changed an element whatever its share, so that
-shares can be searched without counting again.
+code). Mergekit counts per tensor, the authors in the model; its lambda_m is a float32 (`RamInFloat32`). They
+have no weights: equal shares, alpha = n / (n + 1) for n donors, at which every u is 1. A model has changed an
+element whatever its share, so that shares can be searched without counting again.
 
 It is meant for the sparse changes of reinforcement learning; where all models changed everything it is task
 arithmetic. An infinite or NaN element counts as changed.
@@ -89,7 +89,18 @@ class Ram(Method):
             return 1.0
         assert isinstance(chunk.statistics, Sums)
         alone, shared = (chunk.statistics.of.get(name + kind, 0.0) for kind in (ALONE, SHARED))
-        return 1 + self.boost * min(self.bound, shared / alone if alone else math.inf)
+        return self._boosted(shared / alone if alone else math.inf)
+
+    def _boosted(self, ratio: float) -> float:
+        return 1 + self.boost * min(self.bound, ratio)
+
+
+@dataclass(frozen=True)
+class RamInFloat32(Ram):
+    """The same with lambda_m in float32, as mergekit computes it."""
+
+    def _boosted(self, ratio: float) -> float:
+        return float(1 + self.boost * torch.tensor(ratio, dtype=torch.float32).clamp(max=self.bound))
 
 
 def _changed(vectors: Mapping[str, torch.Tensor], epsilon: float) -> dict[str, torch.Tensor]:

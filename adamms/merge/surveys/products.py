@@ -70,9 +70,13 @@ class Products:
     def norm(self, name: str) -> float:
         return math.sqrt(self.of.get(f"{name}{SEPARATOR}{name}", 0.0))
 
-    def cosine(self, one: str, other: str) -> float:
-        """The cosine of the angle between two operands, in [-1, 1]; 0 if one of them is zero."""
-        scale = self.norm(one) * self.norm(other)
+    def cosine(self, one: str, other: str, least: float = 0.0) -> float:
+        """The cosine of the angle between two operands, in [-1, 1]; 0 if one of them is zero.
+
+        Args:
+            least: what the product of their norms counts as, if it is smaller.
+        """
+        scale = max(self.norm(one) * self.norm(other), least)
         if not scale:
             return 0.0
         pairs = (f"{one}{SEPARATOR}{other}", f"{other}{SEPARATOR}{one}")
@@ -86,9 +90,13 @@ def row_products(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.add.reduce(products, axis=1)).to(left.device)
 
 
-def row_cosines(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """The cosine of each row (of dimension 0) with the same row of the other: shape (rows,), 0 of zeros."""
-    scale = row_products(left, left).sqrt_() * row_products(right, right).sqrt_()
+def row_cosines(left: torch.Tensor, right: torch.Tensor, least: float = 0.0) -> torch.Tensor:
+    """The cosine of each row (of dimension 0) with the same row of the other: shape (rows,), 0 of zeros.
+
+    Args:
+        least: what the product of their norms counts as, if it is smaller.
+    """
+    scale = (row_products(left, left).sqrt_() * row_products(right, right).sqrt_()).clamp_(min=least)
     return (row_products(left, right) / scale).nan_to_num_(nan=0.0).clamp_(-1, 1)
 
 

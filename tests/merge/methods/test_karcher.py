@@ -112,6 +112,34 @@ def test_one_step_is_one_step() -> None:
     assert 1e-6 < np.abs(once - mean).max() < 0.1
 
 
+def mergekits(models: Mapping[str, Array], steps: int, tolerance: float) -> Array:
+    """Its loop in float64, of models of one weight."""
+    norms = [np.linalg.norm(model) for model in models.values()]
+    units = [model / norm for model, norm in zip(models.values(), norms, strict=True)]
+    mean = sum(units) / np.linalg.norm(sum(units))
+    for _ in range(steps):
+        tangent = np.zeros_like(mean)
+        for unit in units:
+            dot = np.clip((mean * unit).sum(), -1, 1)
+            angle = np.arccos(dot)
+            if angle >= tolerance:
+                tangent += angle / np.sin(angle) * (unit - dot * mean) / len(units)
+        length = np.linalg.norm(tangent)
+        if length < tolerance:
+            break
+        mean = np.cos(length) * mean + np.sin(length) / length * tangent
+    return np.mean(norms) * mean
+
+
+@pytest.mark.parametrize(("steps", "tolerance"), [(10, 1e-5), (10, 1e-2), (3, 1e-9), (9, 0.9)])
+@pytest.mark.parametrize("apart", [0.01, 0.4, 2.0])
+def test_it_ends_where_mergekit_does(apart: float, steps: int, tolerance: float) -> None:
+    models, ancestor = values((4, 5), donors=2, apart=apart)
+    method = configured("merge/karcher", steps=steps, tolerance=tolerance)
+    found = merged(method, models, ancestor, {"donor0": 1 / 3, "donor1": 1 / 3})
+    np.testing.assert_allclose(found, mergekits(models, steps, tolerance), rtol=1e-9, atol=1e-10)
+
+
 def test_heterogeneous_pair(heterogeneous: Pair) -> None:
     heterogeneous.check(configured("merge/karcher"), reference, {"a": 0.4})
     heterogeneous.check(configured("merge/karcher"), reference, {"a": 0.2, "b": 0.5})

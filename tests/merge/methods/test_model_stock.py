@@ -10,16 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slots import Array, Pair, assert_close, merged, shares_of, values
 
+from adamms.merge.methods.model_stock import ModelStockBounded
+
 
 def reference(slot: str, models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float]) -> Array:
     return stock(models, ancestor, shares, limit=True)
 
 
-def stock(models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float], limit: bool) -> Array:
-    """Section 4 of the paper, with the mean over the pairs' cosines."""
+def stock(
+    models: Mapping[str, Array], ancestor: Array, shares: Mapping[str, float], limit: bool, least: float = 0.0
+) -> Array:
+    """Section 4 of the paper, with the mean over the pairs' cosines; `least` is of the product of norms."""
     vectors = [model - ancestor for model in models.values()]
     cosines = [
-        (one * other).sum() / np.linalg.norm(one) / np.linalg.norm(other)
+        (one * other).sum() / max(np.linalg.norm(one) * np.linalg.norm(other), least)
         for one, other in combinations(vectors, 2)
     ]
     cosine, count = np.mean(cosines), len(vectors)
@@ -109,6 +113,25 @@ def test_a_model_that_did_not_move_agrees_with_none(per: str) -> None:
     assert_close(
         merged(configured("merge/model_stock", per=per), models, ancestor, {"donor0": 0.5}), ancestor
     )
+
+
+@pytest.mark.parametrize("per", ["tensor", "row"])
+@pytest.mark.parametrize("size", [1.0, 1e-4])
+def test_with_mergekits_bound_small_changes_stay_near_the_ancestor(per: str, size: float) -> None:
+    models, ancestor = alike((5, 6), 1)
+    models = {name: ancestor + size * (model - ancestor) for name, model in models.items()}
+    shares = {"target": 0.5, "donor0": 0.5}
+    found = merged(ModelStockBounded(per=per, limit=False), models, ancestor, {"donor0": 0.5})
+    parts = [slice(None)] if per == "tensor" else [slice(row, row + 1) for row in range(5)]
+    expected = [
+        stock({name: m[at] for name, m in models.items()}, ancestor[at], shares, limit=False, least=1e-6)
+        for at in parts
+    ]
+    np.testing.assert_allclose(found - ancestor, np.concatenate(expected) - ancestor, rtol=1e-6, atol=1e-14)
+    unbounded = merged(
+        configured("merge/model_stock", per=per, limit=False), models, ancestor, {"donor0": 0.5}
+    )
+    assert (size == 1.0) == np.allclose(found - ancestor, unbounded - ancestor, rtol=1e-3, atol=0)
 
 
 def test_chunks_do_not_change_a_bit() -> None:

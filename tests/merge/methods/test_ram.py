@@ -7,7 +7,7 @@ import pytest
 from configured import configured
 from slots import Array, Pair, Reference, assert_close, merged, shares_of, values
 
-from adamms.merge.methods.ram import Ram
+from adamms.merge.methods.ram import Ram, RamInFloat32
 
 
 def formula(method: Ram, counted: Mapping[str, tuple[int, int]] | None = None) -> Reference:
@@ -27,6 +27,8 @@ def formula(method: Ram, counted: Mapping[str, tuple[int, int]] | None = None) -
             if len(parts) == 1:
                 ((name, part),) = parts.items()
                 boost = 1 + method.boost * min(method.bound, ratios[name])
+                if isinstance(method, RamInFloat32):
+                    boost = float(1 + np.float32(method.boost) * np.float32(min(method.bound, ratios[name])))
                 found[place] = boost * part * tau[name][place]
             elif sum(parts.values()):
                 found[place] = sum(p * tau[n][place] for n, p in parts.items()) / sum(parts.values())
@@ -39,6 +41,7 @@ METHODS = {
     "ram": configured("merge/ram", epsilon=0.2),
     "scaled": configured("merge/ram", epsilon=0.1, scaling=1.5),
     "plus, tensor": configured("merge/ram", epsilon=0.25, boost=0.5, bound=0.9, scope="tensor"),
+    "plus, float32": RamInFloat32(epsilon=0.25, boost=0.7, bound=0.9, scope="tensor", scaling=1.0),
     "plus, model": configured("merge/ram", epsilon=0.2, boost=0.2, bound=1.0),
 }
 ALPHAS = {"donor0": 0.3, "donor1": 0.2}
@@ -76,7 +79,7 @@ def test_ends() -> None:
         assert_close(merged(exact, models, ancestor, {"donor0": alpha}), models[model])
 
 
-@pytest.mark.parametrize("case", ["ram", "plus, tensor"])
+@pytest.mark.parametrize("case", ["ram", "plus, tensor", "plus, float32"])
 def test_heterogeneous_pair(heterogeneous: Pair, case: str) -> None:
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.4})
     heterogeneous.check(METHODS[case], formula(METHODS[case]), {"a": 0.2, "b": 0.5})

@@ -16,6 +16,7 @@ from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.fingerprint import digest_parts, fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.side_files import copy_side_files
+from adamms.checkpoint.sizes import scaled
 from adamms.checkpoint.tensor_file import TensorEntry
 from adamms.checkpoint.whole_file import explained
 from adamms.checkpoint.writer import whole_folder, write_tensors
@@ -49,9 +50,9 @@ def runnable_folder(checkpoint: Checkpoint, cache: Path, max_shard_bytes: int, c
     if not base.dequantised:
         return base.folder
     folder = cache / "dequantised" / digest_parts([base.fingerprint, fingerprint_side_files(base.folder)])
+    size = sum(entry.nbytes for entry in base.tensors.values())
     with _alone(folder.with_suffix(".lock")):
         if not folder.is_dir():
-            size = sum(entry.nbytes for entry in base.tensors.values())
             with (
                 whole_folder(folder, size) as partial,
                 console.stage(f"dequantise {base.folder.name}", size, "bytes") as advance,
@@ -59,7 +60,10 @@ def runnable_folder(checkpoint: Checkpoint, cache: Path, max_shard_bytes: int, c
                 write_tensors(AsItIs(base), partial, max_shard_bytes, advance=advance)
                 copy_side_files(base.folder, partial)
                 write_json(partial / "config.json", base.config)
-    console.say(f"{base.folder} runs in 16 bits, from {folder}; remove that when it is not needed any more")
+    console.say(
+        f"{base.folder} runs in 16 bits, from {folder} ({scaled(size, 'B')}); remove that when it is not "
+        "needed any more"
+    )
     return folder
 
 

@@ -1,6 +1,7 @@
 """Quantised models on the command line: the bytes and the choices of the models that are read from them."""
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,7 @@ def test_a_search_chooses_as_with_the_models_in_16_bits(run, pair: Folders, tmp_
         chosen[name] = [(tmp_path / name / file).read_bytes() for file in files]
         if name == "quantised":
             assert f"{pair.quantised / 'target'} runs in 16 bits, from {tmp_path / 'cache'}" in done.out
+            assert re.search(r" \(\d+(\.\d+)? [kM]B\); remove that when", " ".join(done.out.split()))
     assert chosen["quantised"] == chosen["written"]
     assert weights(tmp_path / "quantised") == weights(tmp_path / "written")
     copies = [folder for folder in (tmp_path / "cache/dequantised").iterdir() if folder.is_dir()]

@@ -23,8 +23,9 @@ from adamms.report.extraction import Extracted, Extraction
 
 VECTORS = "vectors (norms, biases)"
 VOCABULARY = "embeddings and head (of most multimodal models vLLM takes none)"
+EXPERTS = "experts (of a layer they are one parameter in transformers, which LoRA of matrices does not reach)"
 OTHERS = "tensors that are no matrix, or embeddings and head at once"
-JOINED = "tensors that transformers joins or splits on loading (experts)"
+JOINED = "tensors that transformers joins or splits on loading"
 
 
 # What an adapter holds: matrices of layers, which PEFT and vLLM load; those of the vocabulary, too; or all
@@ -122,7 +123,7 @@ class AdapterParts:
                 f"an adapter changes {name}, which would be lost: mode.holds=all (for PEFT) takes it along, "
                 f"and mode.holds=matrices embeddings and head; {INSTEAD}"
             )
-        self._extracted.append(Extracted(name, layer_of(name), 0, norm, norm, _reason(place, merged)))
+        self._extracted.append(Extracted(name, layer_of(name), 0, norm, norm, _reason(name, place, merged)))
 
     def _add_sum(self, name: str, up: torch.Tensor, down: torch.Tensor) -> None:
         place = self._places[name]
@@ -164,8 +165,10 @@ class AdapterParts:
         return 4 * rank * sides + sum(tensor.nbytes for tensor in self.whole.values())
 
 
-def _reason(place: Place | None, tensor: torch.Tensor) -> str:
+def _reason(name: str, place: Place | None, tensor: torch.Tensor) -> str:
     """Why an adapter holds nothing of a tensor."""
+    if ".experts." in name:
+        return EXPERTS
     if place is None:
         return JOINED
     if place.kind in ("embedding", "head"):

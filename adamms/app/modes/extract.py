@@ -8,7 +8,15 @@ from pathlib import Path
 
 from pydantic import PositiveInt
 
-from adamms.app.adapter_parts import AdapterParts, Difference, Holds, places_in
+from adamms.app.adapter_parts import (
+    EXPERTS,
+    VECTORS,
+    VOCABULARY,
+    AdapterParts,
+    Difference,
+    Holds,
+    places_in,
+)
 from adamms.app.merges import Merges
 from adamms.app.models import open_source
 from adamms.app.modes.common import map_models
@@ -27,7 +35,11 @@ from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
 
-MORE = "mode.holds=matrices puts embeddings and head in, mode.holds=all norms and biases, too, for PEFT"
+MORE = {
+    VOCABULARY: "mode.holds=matrices takes embeddings and head in, for PEFT",
+    VECTORS: "mode.holds=all takes norms and biases in, for PEFT",
+    EXPERTS: "mapper.exclude=[moe.expert] merges without experts, mode=merge writes a whole model",
+}
 
 
 def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) -> Result:
@@ -70,7 +82,8 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
     for line in found.lines():
         console.say(line)
     if found.lost:
-        console.warn(f"what is not in the adapter stays as the target has it; {MORE}")
+        ways = "; ".join(MORE[reason] for reason in found.lost if reason in MORE)
+        console.warn(f"what is not in the adapter stays as the target has it{ways and f': {ways}'}")
     if result.plan is not None:
         write_json(run.output / "plan.json", result.plan.to_json())
     result = replace(result, extracted=found, notes=tuple(found.lines()), config=settings_text(run))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import expert_layouts
 import lora
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import vllm_with_adapter
 from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 
+from adamms.app.adapter_parts import EXPERTS
 from adamms.checkpoint.adapter import open_adapter
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.report.result import Result
@@ -83,11 +85,44 @@ def test_the_adapter_on_the_target_is_the_merge_by_truncated_singular_values(
     assert others < 20
     assert "left in %" in done.out
     assert "not in the adapter: vectors (norms, biases), " in done.out
-    assert "stays as the target has it; mode.holds=matrices puts" in done.out
+    assert "stays as the target has it: mode.holds=all takes norms" in done.out
     result = Result.from_json(json.loads((tmp_path / "out/result.json").read_text()))
     assert result.extracted is not None
     assert result.extracted.total.share == pytest.approx(record["all"]["share_left"])
     assert "What the adapter leaves of the difference" in (tmp_path / "out/report.html").read_text()
+
+
+@pytest.mark.parametrize("layout", ["per_expert", "fused"])
+def test_that_experts_are_left_out_is_told_with_their_part(run, tmp_path: Path, layout: str) -> None:
+    states = [expert_layouts.state(seed) for seed in (0, 1)]
+    for name, state in zip(("target", "donor"), states, strict=True):
+        expert_layouts.write(tmp_path / name, state, layout)
+    done = run("mode=extract", *pair(tmp_path), "mode.rank=8", f"output={tmp_path / 'out'}")
+    assert done.status == 0, done.err
+    share = json.loads((tmp_path / "out/extract.json").read_text())["not_in_the_adapter"][EXPERTS]
+    merged = load_file(run_merge(run, tmp_path) / "model.safetensors")
+    base = load_file(tmp_path / "target/model.safetensors")
+    squares = {key: float((merged[key].double() - base[key].double()).square().sum()) for key in base}
+    experts = sum(each for key, each in squares.items() if ".experts." in key)
+    assert share == pytest.approx(experts / sum(squares.values()), rel=1e-6)
+    said = " ".join(done.out.split())
+    assert "not in the adapter: experts (of a layer they are one parameter" in said
+    assert "stays as the target has it: " in said
+    assert "mapper.exclude=[moe.expert] merges without experts" in said
+    without = run(
+        *("mode=extract", *pair(tmp_path), "mapper.exclude=[moe.expert]"), f"output={tmp_path / 'without'}"
+    )
+    assert without.status == 0, without.err
+    assert "experts (of" not in without.out
+    whole = run("mode=extract", *pair(tmp_path), "mode.holds=all", f"output={tmp_path / 'whole'}")
+    assert whole.status == 0, whole.err
+    assert [*json.loads((tmp_path / "whole/extract.json").read_text())["not_in_the_adapter"]] == [EXPERTS]
+
+
+def run_merge(run, folder: Path) -> Path:
+    done = run("mode=merge", *pair(folder), f"output={folder / 'merged'}")
+    assert done.status == 0, done.err
+    return folder / "merged/model"
 
 
 def test_it_is_of_the_merge_in_the_dtype_that_is_asked_for(run, half: Path, tmp_path: Path) -> None:

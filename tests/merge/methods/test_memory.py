@@ -14,8 +14,8 @@ from configured import configured
 from live_bytes import LiveBytes
 from tiny_merges import make
 
-from adamms.merge import stream
-from adamms.merge.method import TARGET, Chunk
+from adamms.merge import kernel, stream
+from adamms.merge.method import TARGET, Chunk, Survey
 
 OPTIONS = sorted(file.stem for file in (CONF / "merge").glob("*.yaml"))
 ELEMENTWISE = [option for option in OPTIONS if configured(f"merge/{option}").elementwise]
@@ -52,6 +52,37 @@ def test_it_does_not_grow_with_the_tensor(
         with LiveBytes() as live:
             for _ in recipe.pieces(HEAD):
                 pass
+        peaks.append(live.peak)
+    assert 0 < peaks[1] <= peaks[0] * 1.1
+
+
+def of_the_model() -> dict[str, Survey]:
+    """What is measured over the whole model before it is merged; what is of one tensor is above."""
+    surveys = {option: configured(f"merge/{option}").survey() for option in OPTIONS}
+    surveys["ram_plus"] = configured("merge/ram", boost=0.1).survey()
+    surveys["norms"] = configured("merge/schedule/norms").survey()
+    return {name: each for name, each in surveys.items() if each is not None and each.scope == "model"}
+
+
+@pytest.mark.parametrize("name", of_the_model())
+def test_what_is_measured_does_not_grow_with_the_tensor(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "LIBRARY", None)  # compiled passes make no tensors
+    monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 64)
+    monkeypatch.setattr(stream, "COMPILED_CHUNKS", 1)
+    peaks = []
+    for rows in (50, 250):
+        folders = []
+        for seed in range(3):
+            state = tiny.llama_state(seed)
+            state[HEAD] = torch.randn(
+                rows, state[HEAD].shape[1], generator=torch.Generator().manual_seed(seed)
+            )
+            folders.append(tiny.write_model(tmp_path / f"{rows}-{seed}", state))
+        recipe = make(configured("merge/task_arithmetic"), folders[0], {"a": folders[1]}, folders[2])
+        with LiveBytes() as live:
+            recipe.surveyed(of_the_model()[name], workers=0)
         peaks.append(live.peak)
     assert 0 < peaks[1] <= peaks[0] * 1.1
 

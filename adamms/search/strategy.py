@@ -41,7 +41,7 @@ class Strategy:
         tolerance: points of accuracy that a good choice may lose; for the probability that this one is good.
             None for no such probability.
         slope: points of accuracy that a point of D predicts, for that probability; see `trust`.
-        spread: points of accuracy that chance makes of a point of difference; see `trust`.
+        chance: points of accuracy that it makes of a task whose answers all differ; see `trust`.
         resamples: bootstrap resamples for that probability and for the confidence.
         seed: of everything that is drawn at random.
         because: why the winner wins, for people.
@@ -56,7 +56,7 @@ class Strategy:
     bisection: Bisection | None
     tolerance: PositiveFloat | None
     slope: NonNegativeFloat
-    spread: NonNegativeFloat
+    chance: NonNegativeFloat
     resamples: PositiveInt
     seed: NonNegativeInt
     because: str
@@ -173,9 +173,9 @@ class Strategy:
         judged = replace(choice, doubts=notes(choice))
         if self.tolerance is not None:
             gaps = (resampled - resampled[:, [winner]]) / len(examples)
-            shares = self._resampled(apart) / len(examples)
+            tasks, scale = [differences.tasks[example] for example in examples], (self.slope, self.chance)
             judged = replace(
-                judged, trust=trust(gaps, shares, winner, self.tolerance, self.slope, self.spread, self.seed)
+                judged, trust=trust(gaps, apart, tasks, winner, self.tolerance, *scale, self.seed)
             )
         likest = min(near, key=lambda place: float(apart[place].mean()))
         unrelated = differences.unrelated(won, others[likest], examples)

@@ -15,9 +15,11 @@ from adamms.search.signals.consistency import Consistency
 from adamms.search.signals.likelihood import Likelihood
 from adamms.search.signals.panel import Panel
 from adamms.search.strategy import Strategy
-from adamms.search.trust import trust
+from adamms.search.trust import lengths, trust
 
-PANEL = Panel({"near": Consistency("sum"), "all": Disagreement(0, "mean", 0, 0.0)}, {"near": 0.5, "all": 2.0})
+PANEL = Panel(
+    {"near": Consistency("sum"), "all": Disagreement(0, "mean", 0, 0.0, 0)}, {"near": 0.5, "all": 2.0}
+)
 
 
 def overall(book: Book, **settings: object):
@@ -108,20 +110,46 @@ def test_every_task_has_its_choice() -> None:
 
 
 def test_trust_is_its_formula() -> None:
-    """Three candidates, no resampling: both rivals of the winner have A = -slope gap + s apart z."""
-    gaps, apart = np.full((20000, 3), [0.03, 0.0, 0.1]), np.full((20000, 3), [0.2, 0.0, 0.5])
-    found = trust(gaps, apart, winner=1, tolerance=2.0, slope=0.4, spread=0.35, seed=0)
-    z = np.random.default_rng(1).standard_normal((200_000, 2))
-    rivals = [-0.4 * 3 + 0.35 * 20 * z[:, 0], -0.4 * 10 + 0.35 * 50 * z[:, 1]]
+    """Four candidates, no resampling: A = -slope gap + chance W, with a walk of its own on each side."""
+    gaps, apart = np.full((20000, 4), [0.03, 0.0, 0.1, 0.02]), np.zeros((4, 100))
+    for place, count in enumerate((4, 0, 25, 16)):
+        apart[place, :count] = 1
+    found = trust(gaps, apart, ["t"] * 100, winner=1, tolerance=2.0, slope=0.4, chance=15.0, seed=0)
+    z = np.random.default_rng(1).standard_normal((200_000, 3))
+    near = 15 * 0.4 * z[:, 1]  # the last is nearer to the winner, and the third lies beyond it
+    rivals = [-0.4 * 3 + 15 * 0.2 * z[:, 0], -0.4 * 2 + near, -0.4 * 10 + near + 15 * 0.3 * z[:, 2]]
     expected = (np.max(rivals, axis=0) <= 2).mean()
     assert found.probability == pytest.approx(expected, abs=0.02)  # 20 000 draws: 0.004 standard deviation
     assert (found.tolerance, found.slope) == (2.0, 0.4)
 
 
+@pytest.mark.parametrize(("differ", "sure"), [(2, True), (3, False)])
+def test_nothing_is_ahead_by_more_than_the_answers_that_differ(differ: int, sure: bool) -> None:
+    apart = np.zeros((2, 100))
+    apart[1, :differ] = 0.5
+    found = trust(np.zeros((1000, 2)), apart, ["t"] * 100, 0, 2.0, 0.0, 50.0, 0)
+    assert (found.probability == 1) == sure
+
+
 def test_without_a_slope_only_answers_that_differ_count() -> None:
-    apart = np.full((2000, 3), [0.2, 0.0, 0.5])
-    found = [trust(np.full(apart.shape, gap), apart, 1, 2.0, 0.0, 0.35, 0) for gap in (0.0, 0.5)]
+    apart = np.repeat([[0.2], [0.0], [0.5]], 10, axis=1)
+    found = [trust(np.full((2000, 3), gap), apart, ["t"] * 10, 1, 2.0, 0.0, 15.0, 0) for gap in (0.0, 0.5)]
     assert found[0] == found[1]
+
+
+def test_errors_of_many_tasks_cancel_out() -> None:
+    """Of as many examples: one task, four that are alike, and a small one beside a large one."""
+    apart = np.full((1, 100), 0.8)
+    one, four = lengths(apart, ["a"] * 100), lengths(apart, [*"abcd"] * 25)
+    np.testing.assert_allclose([one, four], [[0.8], [0.2]])
+    np.testing.assert_allclose(lengths(apart, ["a"] * 25 + ["b"] * 75), [0.8 * (0.25**2 + 0.75**2)])
+
+
+def test_tasks_of_a_few_examples_make_nothing_sure() -> None:
+    """A hundred tasks of one example are as five of twenty; five examples are less sure than a hundred."""
+    apart = np.full((1, 100), 0.8)
+    np.testing.assert_allclose(lengths(apart, range(100)), lengths(apart, [*"abcde"] * 20))
+    assert lengths(apart[:, :5], ["a"] * 5) > lengths(apart, ["a"] * 100)
 
 
 def test_one_that_cannot_be_far_off_is_trusted() -> None:
@@ -160,7 +188,7 @@ def test_the_ends_are_barred_only_to_signals_that_compare_neighbours() -> None:
         "both": list(range(5)),
     }.items():
         assert able(trusted(signal=PANEL, endpoints=endpoints)) == expected
-        assert able(trusted(signal=Disagreement(0, "mean", 0, 0.0), endpoints=endpoints)) == list(range(5))
+        assert able(trusted(signal=Disagreement(0, "mean", 0, 0.0, 0), endpoints=endpoints)) == list(range(5))
     assert able(trusted(signal=Consistency("previous"), endpoints="interior")) == [1, 2, 3, 4]
 
 
@@ -168,7 +196,8 @@ def test_a_graded_difference_reaches_every_part_of_the_choice() -> None:
     """With a difference of half a point, D and the distance between answers in `trust` are half as large."""
 
     book = plateau(3, 5)
-    whole, halved = overall(book), overall(book, difference=Corrected(ExactMatch(), expected=2.0))
+    half = Corrected(ExactMatch(), expected=2.0)
+    whole, halved = overall(book, slope=0.0), overall(book, slope=0.0, difference=half)
     assert list(halved.differences.values()) == pytest.approx([d / 2 for d in whole.differences.values()])
     assert halved.candidate == whole.candidate
     assert halved.trust.probability > whole.trust.probability

@@ -84,7 +84,7 @@ class AdapterParts:
         places: Mapping[str, Place],
         rank: int | None,
         holds: Holds,
-        device: torch.device,
+        device: torch.device | str,
     ) -> None:
         self.matrices: dict[str, Matrix] = {}
         self.whole: dict[tuple[str, str], torch.Tensor] = {}

@@ -19,7 +19,7 @@ from adamms.app.settings import Run
 from adamms.checkpoint.fingerprint import digest_parts
 from adamms.checkpoint.reader import open_checkpoint, read_config, read_json
 from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files, with_dtype
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError

@@ -17,7 +17,7 @@ from adamms.checkpoint.fingerprint import digest_parts, fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.side_files import copy_side_files
 from adamms.checkpoint.sizes import scaled
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.whole_file import explained
 from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.merge.sources import MAPPED_FILES

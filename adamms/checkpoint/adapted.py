@@ -5,19 +5,21 @@ once to the base's dtype: the values that a materialised checkpoint of that dtyp
 Knows nothing of PEFT's files: `adapter` reads those.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
-
 from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.finite import count_nonfinite, finite
 from adamms.checkpoint.quantised import Rows, rows_of
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 # Matrix products are always taken over the same rows, whatever rows are asked for: their last bits may depend
 # on the shape. The recipe cuts its chunks at multiples of this.
@@ -127,7 +129,7 @@ class AdaptedRows:
     def __init__(self, entry: TensorEntry, change: Change) -> None:
         self.name = entry.name
         self.shape = entry.shape or (1,)
-        self.dtype = DTYPES[entry.dtype]
+        self.dtype = torch_dtype(entry.dtype)
         self._base = rows_of(change.base)
         self._low_rank = change.low_rank
         if self._low_rank is not None:

@@ -17,7 +17,8 @@ from adamms.checkpoint.adapted import AdaptedCheckpoint, Change, LowRank
 from adamms.checkpoint.mistaken_paths import has_weights
 from adamms.checkpoint.module_names import StoredModules
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, read_json
-from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry, read_header
+from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
+from adamms.checkpoint.tensor_file import read_header
 from adamms.checkpoint.tying import settle, tied_tables, untied_config
 from adamms.errors import AdammsError, check_pattern
 

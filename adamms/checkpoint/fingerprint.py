@@ -4,17 +4,19 @@ The only module that makes them. Weights enter by a sample of every tensor, othe
 and adamms_recipe.json name checkpoints by these digests, so they must not change.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-import torch
-
 from adamms.checkpoint.quantised import QuantisedEntry
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor, reading
+from adamms.checkpoint.tensor_entry import TensorEntry, reading
+from adamms.checkpoint.tensor_values import map_tensor
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096
@@ -59,13 +61,15 @@ def _bytes_of(entry: TensorEntry) -> Iterator[bytes | memoryview]:
 
 def _samples(entry: TensorEntry) -> list[memoryview]:
     """All bytes of a small tensor; of a larger one the first, middle and last 4 KiB."""
-    starts = (0, entry.nbytes // 2, entry.nbytes - SAMPLE_BYTES)
-    if entry.nbytes <= 3 * SAMPLE_BYTES or entry.strides is not None:
+    whole = entry.nbytes <= 3 * SAMPLE_BYTES
+    size = entry.nbytes if whole else SAMPLE_BYTES
+    starts = (0,) if whole else (0, entry.nbytes // 2, entry.nbytes - SAMPLE_BYTES)
+    if not entry.by_rows:
         raw = map_tensor(entry).contiguous().reshape(-1).view(torch.uint8).numpy().data
-        return [raw] if raw.nbytes <= 3 * SAMPLE_BYTES else [raw[s : s + SAMPLE_BYTES] for s in starts]
+        return [raw[start : start + size] for start in starts]
     # Of a mapped file, the system would read many pages around each sample.
     with reading(entry.file), entry.file.open("rb", buffering=0) as file:
-        found = [os.pread(file.fileno(), SAMPLE_BYTES, entry.offset + start) for start in starts]
-    if any(len(raw) < SAMPLE_BYTES for raw in found):
+        found = [os.pread(file.fileno(), size, entry.offset + start) for start in starts]
+    if any(len(raw) < size for raw in found):
         raise AdammsError(f"{entry.file}: is shorter than it was when its header was read")
     return [memoryview(raw) for raw in found]

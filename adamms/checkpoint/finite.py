@@ -1,10 +1,11 @@
 """Whether all values of a tensor are numbers, fast enough to ask of every chunk."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
-import torch
-
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 
 def finite(tensor: torch.Tensor) -> bool:

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
-from adamms.checkpoint.tensor_file import LFS_POINTER, check_no_pointer
+from adamms.checkpoint.tensor_entry import LFS_POINTER, check_no_pointer
 from adamms.errors import AdammsError
 
 # Weights, also under other names, as research code writes them.

@@ -19,7 +19,8 @@ from adamms.checkpoint.quantisation_config import (
 )
 from adamms.checkpoint.quantised import INT32_BITS, Coding, QuantisedEntry
 from adamms.checkpoint.quantised_shapes import check_parts, fitting_block
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_values import map_tensor
 from adamms.errors import AdammsError
 
 FP8, COMPRESSED, MXFP4 = ("fp8", "fbgemm_fp8"), "compressed-tensors", "mxfp4"

@@ -4,14 +4,16 @@ Value = (code - zero point) * scale, in float32, rounded once to 16 bits, as the
 numbers are coded, not which tensors of a checkpoint belong together: `quantisation` does.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
-
-from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 # Values of a four-bit float (E2M1) by its code; the highest bit is the sign.
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)
@@ -88,7 +90,7 @@ class QuantisedRows:
 
     def __init__(self, entry: QuantisedEntry) -> None:
         self.shape = entry.shape
-        self.dtype = DTYPES[entry.dtype]
+        self.dtype = torch_dtype(entry.dtype)
         self._entry = entry
         self._codes, self._scale = map_tensor(entry.codes), map_tensor(entry.scale)
         self._zero = None if entry.zero_point is None else map_tensor(entry.zero_point)

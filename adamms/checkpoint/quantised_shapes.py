@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
 
 

@@ -3,6 +3,8 @@
 Owns shards and their index. Knows nothing of what the tensors mean.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Mapping
@@ -10,8 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from adamms.checkpoint.fingerprint import fingerprint_tensors
 from adamms.checkpoint.mistaken_paths import (
@@ -23,9 +23,10 @@ from adamms.checkpoint.mistaken_paths import (
 from adamms.checkpoint.quantisation import dequantised
 from adamms.checkpoint.quantised import QuantisedEntry, Rows, rows_of
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
-from adamms.checkpoint.tensor_file import TensorEntry, check_no_pointer, read_header, reading
-from adamms.checkpoint.torch_headers import brief
+from adamms.checkpoint.tensor_entry import TensorEntry, brief, check_no_pointer, reading
+from adamms.checkpoint.tensor_file import read_header
 from adamms.errors import AdammsError, nearest, no_such_path
+from adamms.on_demand import torch
 
 # What training leaves beside the weights, under names that look like theirs.
 _STATE_OF_TRAINING = re.compile(

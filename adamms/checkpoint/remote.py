@@ -3,13 +3,13 @@
 The headers are read by range requests. Knows no local weights.
 """
 
+from __future__ import annotations
+
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
-
-import torch
 
 from adamms.checkpoint.adapter import is_adapter
 from adamms.checkpoint.quantisation import dequantised
@@ -17,8 +17,10 @@ from adamms.checkpoint.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint, join_shards, read_config, read_index
 from adamms.checkpoint.repository import Repository, Unreachable, reaching
 from adamms.checkpoint.side_files import INDEX_NAMES
-from adamms.checkpoint.tensor_file import TensorEntry, parse_header
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_file import parse_header
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 # Most headers are shorter, so that one request is enough.
 FIRST_BYTES = 100_000

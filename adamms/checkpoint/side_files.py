@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from adamms.checkpoint.tensor_file import DTYPES
+from adamms.checkpoint.tensor_entry import DTYPES
 
 # The weights' files that transformers looks for, in its order of preference.
 SINGLE_NAMES = ("model.safetensors", "pytorch_model.bin")
@@ -123,7 +123,7 @@ def with_dtype(config: Mapping[str, Any], dtype: str | None) -> Mapping[str, Any
     """
     if dtype is None:
         return config
-    name = str(DTYPES[dtype]).removeprefix("torch.")
+    name = DTYPES[dtype].torch
     keys = ("dtype", "torch_dtype")
 
     def changed(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ torch's own threading splits every small operation and waits for all parts; on a
 is slower by orders of magnitude than one chunk per thread.
 """
 
+from __future__ import annotations
+
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
+from adamms.on_demand import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -10,6 +10,8 @@ from typing import Any, NoReturn
 
 import torch
 
+from adamms.checkpoint.tensor_entry import brief
+
 # Of one tensor; DeepSpeed and transformers add a few.
 MAX_ATTRIBUTES = 100
 
@@ -87,18 +89,6 @@ class Unread:
     """
 
     reason: str
-
-
-def brief(value: object) -> str:
-    """A value of a pickle in a few words, however long or nested it is."""
-    if isinstance(value, str):
-        return repr(value[:80])
-    if value is None or isinstance(value, int | float):
-        return repr(value)[:80]
-    if type(value) is tuple:
-        items = ["(...)" if type(item) is tuple else brief(item) for item in value[:8]]
-        return f"({', '.join(items)}{', ...' if len(value) > 8 else ''})"
-    return f"a {type(value).__name__}"
 
 
 def refuse(what: str) -> NoReturn:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any
 
-from adamms.checkpoint.torch_headers import GLOBALS, Storage, StorageType, brief, refuse
+from adamms.checkpoint.tensor_entry import brief
+from adamms.checkpoint.torch_headers import GLOBALS, Storage, StorageType, refuse
 
 # What torch.save takes is 2; torch.load(weights_only=True) reads no more either.
 MAX_PROTOCOL = 3

@@ -12,7 +12,7 @@ from typing import Any
 from adamms.checkpoint.adapted import Change
 from adamms.checkpoint.quantised import rows_of
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
 
 EMBEDDINGS, HEAD = "embed_tokens.weight", "lm_head.weight"

@@ -4,6 +4,8 @@ Takes any source of named tensors that come piece by piece; knows nothing of mer
 depend on names, shapes, dtypes and values alone, not on threads or on how the source was sharded.
 """
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import json
@@ -18,15 +20,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
-import torch
-
 from adamms.checkpoint.output_file import OutputFile, Span, new_buffer
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.sizes import scaled
-from adamms.checkpoint.tensor_file import DTYPES, TensorEntry
+from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 PARTIAL = ".partial"
 
@@ -218,7 +219,7 @@ def _write_tensor(
     name: str,
     file: OutputFile,
     offset: int,
-    buffers: "SimpleQueue[memoryview]",
+    buffers: SimpleQueue[memoryview],
     advance: Advance,
 ) -> None:
     buffer = buffers.get()

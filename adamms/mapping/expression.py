@@ -1,8 +1,8 @@
 """Expressions over a donor's tensors, whose value has the shape of one target tensor.
 
 A small frozen tree: read, slice, concatenate, average, stack, pick from a stack, transpose, and align rows
-by token. Shapes follow from headers; values are computed for a range of rows at a time, so that no whole
-tensor is ever copied. Knows nothing of roles, architectures or merging. A fused target tensor, for example:
+by token. Shapes follow from headers; `evaluation` has the values. Knows nothing of roles, architectures or
+merging. A fused target tensor, for example:
 
 >>> fused = Concat((Read("q_proj.weight"), Slice(Read("kv.weight"), 0, 0, 64)), dim=0)
 >>> shape_of(fused, {"q_proj.weight": (128, 32), "kv.weight": (128, 32)}.__getitem__)
@@ -16,10 +16,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Annotated, Any
 
-import torch
 from pydantic import BeforeValidator, Field, PlainSerializer, TypeAdapter, ValidationError
 
-from adamms.checkpoint.quantised import Rows
 from adamms.errors import AdammsError
 
 Shape = tuple[int, ...]
@@ -94,7 +92,7 @@ class Interleave:
 def _rows_text(rows: tuple[int, ...]) -> str:
     """Rows of `Tokens` in brief: `0:3 -2 7:8` is (0, 1, 2, -1, -1, 7)."""
     return " ".join(
-        f"-{length}" if first < 0 else f"{first}:{first + length}" for first, length in _runs(rows)
+        f"-{length}" if first < 0 else f"{first}:{first + length}" for first, length in runs(rows)
     )
 
 
@@ -109,7 +107,7 @@ def _rows_of(text: object) -> tuple[int, ...]:
     return tuple(rows)
 
 
-def _runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def runs(rows: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """(first, length) of the longest stretches of neighbouring source rows, or of rows without one (-1)."""
     for _, run in groupby(enumerate(rows), lambda item: None if item[1] < 0 else item[1] - item[0]):
         (_, first), *others = run
@@ -208,76 +206,6 @@ def from_tree(tree: Mapping[str, Any]) -> Expression:
         return _TREES.validate_python(tree)
     except ValidationError as error:
         raise AdammsError(f"not an expression of a plan: {str(tree)[:120]}") from error
-
-
-def evaluate_rows(
-    expression: Expression, tensors: Mapping[str, Rows], start: int, stop: int, target: Rows
-) -> torch.Tensor:
-    """Rows `start:stop` (dimension 0) of the expression's value.
-
-    Args:
-        expression: what to compute.
-        tensors: the tensors that it reads, by name.
-        start, stop: the rows wanted of the value.
-        target: the target tensor, whose own rows stand where `Tokens` has no donor row.
-
-    Returns:
-        A tensor of shape (stop - start, ...): a view of the stored tensors where that is possible,
-        float64 where values had to be mixed.
-    """
-
-    def value(part: Expression, first: int = start, last: int = stop) -> torch.Tensor:
-        return evaluate_rows(part, tensors, first, last, target)
-
-    match expression:
-        case Read(name):
-            return tensors[name][start:stop]
-        case Slice(source, 0, first, _):
-            return value(source, first + start, first + stop)
-        case Slice(source, dim, first, last):
-            return value(source).narrow(dim, first, last - first)
-        case Concat(parts, 0):
-            lengths = (_stored_shape(part, tensors)[0] for part in parts)
-            pieces = [value(*met) for met in met_parts(parts, lengths, start, stop)]
-            return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-        case Concat(parts, dim):
-            return torch.cat([value(part) for part in parts], dim)
-        case Mean(parts):
-            return torch.stack([value(part).double() for part in parts]).mean(0)
-        case Stack(parts):
-            length = _stored_shape(parts[0], tensors)[0]
-            stacked = [value(part, 0, length) for part in parts[start:stop]]
-            return stacked[0].unsqueeze(0) if len(stacked) == 1 else torch.stack(stacked)
-        case Pick(source, index):
-            return value(source, index, index + 1)[0][start:stop]
-        case Transpose(source) if (shape := _stored_shape(source, tensors)) and len(shape) == 2:
-            return value(source, 0, shape[0])[:, start:stop].T
-        case Transpose(source):
-            return value(source).transpose(-1, -2)
-        case Interleave(source, size, parts):
-            first = start // size * size
-            heads = value(source, first, -(-stop // size) * size)
-            return interleaved(heads, size, parts)[start - first : stop - first]
-        case Tokens(source, rows):
-            pieces = [target[start:start].double()]
-            for first, length in _runs(rows[start:stop]):
-                found = target[start : start + length] if first < 0 else value(source, first, first + length)
-                pieces.append(found.double())
-                start += length
-            return torch.cat(pieces)
-
-
-def interleaved(values: torch.Tensor, size: int, parts: int) -> torch.Tensor:
-    """The rows of `values` (R, ...) as `Interleave` deals them; R is a multiple of `size`.
-
-    >>> interleaved(torch.tensor([0, 1, 2, 3, 4, 5, 6, 7]), size=4, parts=2)
-    tensor([0, 2, 1, 3, 4, 6, 5, 7])
-    """
-    return values.unflatten(0, (-1, parts, size // parts)).transpose(1, 2).flatten(0, 2)
-
-
-def _stored_shape(expression: Expression, tensors: Mapping[str, Rows]) -> Shape:
-    return shape_of(expression, lambda name: tuple(tensors[name].shape))
 
 
 def check_range(start: int, stop: int, dim: int, shape: Shape) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Protocol
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import DTYPES
+from adamms.checkpoint.tensor_entry import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, names_in, to_tree
 from adamms.mapping.finding import Finding

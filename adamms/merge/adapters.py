@@ -13,7 +13,8 @@ import torch
 
 from adamms.checkpoint.adapted import AdaptedCheckpoint, Change
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_values import map_tensor
 from adamms.checkpoint.tying import same_values
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read

@@ -4,16 +4,17 @@ A method whose formula is one describes it as a `Combination`, which is computed
 that fits, and by torch's operations everywhere else: the same bits. Knows no particular method.
 """
 
+from __future__ import annotations
+
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import torch
 
 from adamms.merge import kernel
 from adamms.merge.election import Combine, Election, merge_agreeing, weighted_sum
 from adamms.merge.method import Chunk, Method
 from adamms.merge.task_vectors import TaskVectors
+from adamms.on_demand import torch
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class CombiningMethod(Method):
 
     @abstractmethod
     def combination(self, chunk: Chunk) -> Combination:
-        """The formula for a chunk, whose tensors are not looked at."""
+        """The formula for a chunk, whose tensors are not looked at: there may be none."""
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
         return self.combination(chunk).of(chunk)

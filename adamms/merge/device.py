@@ -3,21 +3,22 @@
 Elementwise methods give the same bytes on every device; see `exactness`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
-
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
 from adamms.merge.method import Statistics, Survey
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
 from adamms.merge.sources import Sources
 from adamms.merge.surveys.survey import Advance
+from adamms.on_demand import torch
 
 INSTEAD = "merge on the processor: merge.device=cpu"
 # Threads that read for a GPU and write what comes back. Each holds the operands of one tensor on the GPU.
@@ -38,14 +39,14 @@ class Computed:
     @property
     def workers(self) -> int | None:
         """How many threads may compute tensors; None for the consumer's own choice."""
-        if self.sources.device.type == "cpu":
+        if self.sources.on_cpu:
             return self.recipe.workers
         return GPU_WORKERS if self.recipe.method.elementwise else WHOLE_TENSOR_WORKERS
 
     @property
     def fingerprint(self) -> str:
         """The recipe's; with the GPU's name where the last bits depend on it: matrices are decomposed."""
-        if self.sources.device.type == "cpu" or self.recipe.method.elementwise:
+        if self.sources.on_cpu or self.recipe.method.elementwise:
             return self.recipe.fingerprint
         place = f"cuda {torch.cuda.get_device_name(self.sources.device)}, CUDA {torch.version.cuda}"
         return hashlib.blake2b(f"{self.recipe.fingerprint}\n{place}".encode(), digest_size=16).hexdigest()
@@ -69,21 +70,21 @@ class Computed:
 
 
 @contextmanager
-def _enough_memory(device: torch.device) -> Iterator[None]:
+def _enough_memory(device: torch.device | str) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise AdammsError(f"{device} has too little memory free for this merge; {INSTEAD}") from error
 
 
-def check_device(given: object) -> torch.device:
+def check_device(given: object) -> torch.device | str:
     """The device of `merge.device`.
 
     Raises:
         AdammsError: anything but `cpu`, `cuda` and `cuda:N`, or a GPU that is not there.
     """
     if given == "cpu":
-        return torch.device("cpu")
+        return "cpu"
     if not isinstance(given, str) or not re.fullmatch(r"cuda(:\d+)?", given):
         raise AdammsError(f"merge.device is {given!r}; expected cpu, cuda or cuda:N, N from 0")
     if torch.version.cuda is None:

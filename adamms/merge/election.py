@@ -4,17 +4,18 @@ For each element a sign is elected, and only the vectors with that sign count. P
 survey for the majority sign.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
-
-import torch
 
 from adamms.merge import kernel
 from adamms.merge.exactness import positive_
 from adamms.merge.method import Statistics
 from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
 from adamms.merge.task_vectors import TaskVectors
+from adamms.on_demand import torch
 
 # How the sign of an element is found. `majority`: the sign of the sum of the vectors; where they cancel, the
 # sign that more elements have (TIES' published code). `weighted`: the sign of the sum of the vectors times
@@ -52,10 +53,10 @@ class MajorityVote:
     scope: Literal["model", "tensor"] = "model"
     passes: ClassVar[int] = 1
 
-    def empty(self) -> "Votes":
+    def empty(self) -> Votes:
         return Votes(self.vectors)
 
-    def conclude(self, found: "Votes") -> Majority:
+    def conclude(self, found: Votes) -> Majority:
         return Majority((found.balance > 0) - (found.balance < 0), self.before)
 
 

@@ -16,7 +16,9 @@ The bits of an input's NaN may differ. Methods that are not elementwise decompos
 their last bits depend on the library and the device.
 """
 
-import torch
+from __future__ import annotations
+
+from adamms.on_demand import torch
 
 
 def divide_(values: torch.Tensor, by: float) -> torch.Tensor:

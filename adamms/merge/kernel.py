@@ -4,6 +4,8 @@ Where the library was not built, or does not fit (a GPU, an infinite value), the
 take torch's passes. Knows nothing of methods.
 """
 
+from __future__ import annotations
+
 import ctypes
 import sysconfig
 from collections.abc import Sequence
@@ -12,10 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
+
+from adamms.checkpoint.tensor_entry import DTYPES as STORED
+from adamms.on_demand import torch
 
 # As kernel.c numbers them.
-DTYPES = {torch.float64: 0, torch.float32: 1, torch.float16: 2, torch.bfloat16: 3}
+DTYPES = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3}
+_NUMBERS = {f"torch.{STORED[name].torch}": number for name, number in DTYPES.items()}
 VERSION = 3
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
@@ -53,7 +58,7 @@ def fits(tensors: Sequence[torch.Tensor]) -> bool:
     return (
         LIBRARY is not None
         and len(tensors) <= MAX_MODELS
-        and all(tensor.device.type == "cpu" and tensor.dtype in DTYPES for tensor in tensors)
+        and all(tensor.device.type == "cpu" and _number(tensor.dtype) is not None for tensor in tensors)
     )
 
 
@@ -86,7 +91,7 @@ def combine(
     failed = LIBRARY.adamms_combine(
         ctypes.c_int64(merged.numel()),
         ctypes.c_void_p(merged.data_ptr()),
-        DTYPES[merged.dtype],
+        _number(merged.dtype),
         _operands(models),
         len(models),
         _doubles(weights),
@@ -185,9 +190,14 @@ def _binned(name: str, model: torch.Tensor, base: torch.Tensor, bins: Bins, *mor
     return found
 
 
+def _number(dtype: torch.dtype) -> int | None:
+    """As kernel.c numbers it; None for a dtype that it has no passes for."""
+    return _NUMBERS.get(str(dtype))
+
+
 def _operands(tensors: Sequence[torch.Tensor]) -> ctypes.Array[_Operand]:
     """Their addresses: the caller keeps the tensors for the call."""
-    return (_Operand * len(tensors))(*(_Operand(t.data_ptr(), DTYPES[t.dtype]) for t in tensors))
+    return (_Operand * len(tensors))(*(_Operand(t.data_ptr(), _number(t.dtype)) for t in tensors))
 
 
 def _doubles(numbers: Sequence[float]) -> ctypes.Array[ctypes.c_double]:

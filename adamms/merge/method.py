@@ -5,15 +5,17 @@ the operands, cuts them into chunks and rounds the result. What a method must kn
 the whole model before it merges a chunk, it asks for with a survey.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
-import torch
 from annotated_types import Gt, Le
 
 from adamms.errors import AdammsError
+from adamms.on_demand import torch
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"
@@ -100,7 +102,7 @@ class Chunk:
         """TARGET and every donor -> its values, not copied."""
         return {TARGET: self.target, **self.donors}
 
-    def exact(self) -> "Chunk":
+    def exact(self) -> Chunk:
         """The same with copies in float64, of a chunk that holds stored values."""
 
         def copied(values: torch.Tensor) -> torch.Tensor:
@@ -167,7 +169,7 @@ class Survey(Protocol):
         """A summary of no chunks."""
         ...
 
-    def conclude(self, found: Any) -> "Survey | Statistics":
+    def conclude(self, found: Any) -> Survey | Statistics:
         """What the method wanted to know, or the next pass, made from what this one found.
 
         Args:

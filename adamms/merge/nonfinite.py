@@ -1,15 +1,16 @@
 """Infinite and NaN values in what is merged: counted while it is read, told at the end."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from threading import Lock
-
-import torch
 
 from adamms.checkpoint.finite import count_nonfinite
 from adamms.mapping.expression import names_in
 from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
+from adamms.on_demand import torch
 
 MOST_LINES = 10
 

@@ -5,15 +5,16 @@ what they are used for. Arithmetic is float64, then one conversion to the target
 float32 here, because merging is bound by memory, and exact for every pair of 16-bit inputs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import torch
-
 from adamms.checkpoint.finite import converted, finite, made_nonfinite
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import DTYPES, MERGEABLE, TensorEntry
+from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
+from adamms.checkpoint.tensor_values import torch_dtype
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
@@ -28,6 +29,7 @@ from adamms.merge.rows_to_merge import acting_runs, acts, check_actionable, with
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
+from adamms.on_demand import torch
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
 WHOLE_TENSOR_WORKERS = 2
@@ -152,7 +154,7 @@ class Recipe:
             for start, piece in stored_pieces(self.target, name, sources):
                 if inputs is not None:
                     inputs.look(TARGET, name, piece)
-                yield start, converted(name, piece, DTYPES[self.entry(name).dtype])
+                yield start, converted(name, piece, torch_dtype(self.entry(name).dtype))
             return
         units = self._units(slot)
         if slot.experts is not None:
@@ -166,8 +168,8 @@ class Recipe:
         """The merged tensor `name` in the target's shape and dtype, on the device of `sources`."""
         entry = self.entry(name)
         if not self.computes(self.slots[name]):
-            return converted(name, sources.kept(self.target, name), DTYPES[entry.dtype])
-        merged = torch.empty(entry.elements, dtype=DTYPES[entry.dtype], device=sources.device)
+            return converted(name, sources.kept(self.target, name), torch_dtype(entry.dtype))
+        merged = torch.empty(entry.elements, dtype=torch_dtype(entry.dtype), device=sources.device)
         for start, piece in self.pieces(name, sources):
             merged[start : start + piece.numel()] = piece
         return merged.view(entry.shape)
@@ -288,7 +290,7 @@ class Recipe:
                 f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
             ) from error
         own = read.stored[TARGET]
-        merged = merged.to(DTYPES[self.entry(unit.tensor).dtype])
+        merged = merged.to(torch_dtype(self.entry(unit.tensor).dtype))
         merged = with_idle_rows(merged, own, unit.slot, read.rows)
         if not finite(merged) and made_nonfinite(merged, read.stored.values()):
             raise AdammsError(

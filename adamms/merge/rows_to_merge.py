@@ -3,17 +3,18 @@
 The others stay the target's. Knows plans, but no models.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Tokens
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import ANCESTOR, Method
+from adamms.on_demand import torch
 
 
 def actionable(plan: Plan, method: Method) -> Plan:

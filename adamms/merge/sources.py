@@ -4,15 +4,16 @@ By default, files are mapped. A search that merges the same models many times ca
 memory. Knows nothing of slots or arithmetic.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
-
 from adamms.checkpoint.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import DTYPES
+from adamms.checkpoint.tensor_values import torch_dtype
 from adamms.errors import AdammsError, check_choice
+from adamms.on_demand import torch
 
 CACHES = ("mmap", "pinned", "gpu")
 
@@ -22,7 +23,7 @@ class Sources:
     """Reads tensors of checkpoints onto a device.
 
     Args:
-        device: where the tensors are wanted and the arithmetic takes place.
+        device: where the tensors are wanted and the arithmetic takes place; "cpu" does without torch.
         cache: where a tensor stays after it was read: only in the page cache (`mmap`), in page-locked memory
             (`pinned`), or on the device (`gpu`). The last two need a GPU, and room for all merged tensors
             of target and donors.
@@ -33,18 +34,22 @@ class Sources:
         AdammsError: an unknown cache, or one that needs a GPU on another device.
     """
 
-    device: torch.device
+    device: torch.device | str
     cache: str = "mmap"
     wanted: Mapping[str, Sequence[range]] = field(default_factory=dict)
     _held: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_choice("engine.source_cache", self.cache, CACHES)
-        if self.cache != "mmap" and self.device.type == "cpu":
+        if self.cache != "mmap" and self.on_cpu:
             raise AdammsError(
                 f"engine.source_cache={self.cache} needs a GPU; without one, the page cache holds what is "
                 f"read (engine.source_cache=mmap)"
             )
+
+    @property
+    def on_cpu(self) -> bool:
+        return str(self.device) == "cpu"
 
     def runs(self, tensor: str, count: int, whole: bool, expert: int | None = None) -> Sequence[range]:
         """Which rows of a unit have to be merged.
@@ -70,9 +75,9 @@ class Sources:
         entry, stored = target.tensors[name], target.rows(name)
         runs = self.runs(name, len(stored), whole=False)
         self.note(entry.nbytes // max(1, len(stored)) * sum(map(len, runs)))
-        if self.cache != "mmap" or self.device.type == "cpu" or name not in self.wanted or not entry.shape:
+        if self.cache != "mmap" or self.on_cpu or name not in self.wanted or not entry.shape:
             return self.read(target, name)
-        part = torch.empty(entry.shape, dtype=DTYPES[entry.dtype], device=self.device)
+        part = torch.empty(entry.shape, dtype=torch_dtype(entry.dtype), device=self.device)
         for run in runs:
             part[run.start : run.stop] = stored[run.start : run.stop]
         return part
@@ -98,10 +103,10 @@ class Sources:
 
         Where not all are wanted, they are left in the files.
         """
-        if self.cache == "mmap" and (self.device.type == "cpu" or self.wanted):
+        if self.cache == "mmap" and (self.on_cpu or self.wanted):
             return checkpoint.rows(name)
         tensor = self.read(checkpoint, name)
         return tensor.view(1) if tensor.dim() == 0 else tensor
 
 
-MAPPED_FILES = Sources(torch.device("cpu"))
+MAPPED_FILES = Sources("cpu")

@@ -3,20 +3,22 @@
 Owns chunk sizes and memory. Knows plans and checkpoints, but neither methods nor coefficients.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import torch
-
 from adamms.checkpoint.adapted import BLOCK_ROWS
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.expression import evaluate_rows, names_in
+from adamms.mapping.evaluation import evaluate_rows
+from adamms.mapping.expression import names_in
 from adamms.mapping.plan import Slot
 from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
 from adamms.merge.sources import Sources
+from adamms.on_demand import torch
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18
@@ -78,7 +80,7 @@ def operand_rows(
     }
     target = tensors[TARGET][unit.tensor]
     width, count = _width(unit.slot.shape), unit.slot.shape[0] if unit.slot.shape else 1
-    step = max(1, count) if whole else _rows_of_a_chunk(width, sources.device, compiled)
+    step = max(1, count) if whole else _rows_of_a_chunk(width, sources.on_cpu, compiled)
     # Every chunk overwrites it: fresh memory would cost more than the arithmetic.
     scratch = {
         operand: torch.empty(min(step, count) * width, dtype=torch.float64, device=sources.device)
@@ -127,7 +129,7 @@ def stored_pieces(checkpoint: Checkpoint, name: str, sources: Sources) -> Iterat
     if checkpoint.computes(name):
         rows = sources.rows(checkpoint, name)
         width = _width(rows.shape)
-        step = _rows_of_a_chunk(width, sources.device)
+        step = _rows_of_a_chunk(width, sources.on_cpu)
         for start in range(0, len(rows), step):
             yield start * width, rows[start : start + step].reshape(-1)
         return
@@ -141,10 +143,10 @@ def _width(shape: Sequence[int]) -> int:
     return max(1, math.prod(shape[1:]))
 
 
-def _rows_of_a_chunk(width: int, device: torch.device, compiled: bool = False) -> int:
+def _rows_of_a_chunk(width: int, on_cpu: bool, compiled: bool = False) -> int:
     """A multiple of the rows that adapters are computed by, where that many fit."""
     elements = CHUNK_ELEMENTS * (COMPILED_CHUNKS if compiled else 1)
-    if device.type != "cpu":
+    if not on_cpu:
         elements = GPU_CHUNK_ELEMENTS
     rows = max(1, elements // width)
     return rows if rows < BLOCK_ROWS else rows // BLOCK_ROWS * BLOCK_ROWS

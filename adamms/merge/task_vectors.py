@@ -1,13 +1,13 @@
 """Task vectors as surveys and formulas take them: differences from the ancestor, the small ones trimmed."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-import torch
-from torch.nn.functional import hardshrink
-
 from adamms.merge.method import Chunk
+from adamms.on_demand import torch
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TaskVectors:
         vectors = chunk.task_vectors()
         for name in vectors if self.least else ():
             # NaN passes on.
-            vectors[name] = hardshrink(vectors[name], self.zero_up_to(name))
+            vectors[name] = torch.nn.functional.hardshrink(vectors[name], self.zero_up_to(name))
         return vectors
 
     def zero_up_to(self, name: str) -> float:

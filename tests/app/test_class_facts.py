@@ -15,7 +15,7 @@ from adamms.architectures import recognise
 from adamms.architectures.derive import DerivedArchitecture, derive
 from adamms.architectures.meta_model import build
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
 from adamms.mapping.checks.configs import LanguageSettings
 from adamms.mapping.specs.model import Model

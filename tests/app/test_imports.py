@@ -58,6 +58,18 @@ def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
     assert loaded(given, ENGINES, tmp_path) == []
 
 
+def test_a_plan_needs_no_torch(qwen2: Path, tmp_path: Path) -> None:
+    """It compares a sample of the weights, and so is not made from headers alone."""
+    paths = [
+        f"model.target.path={qwen2}",
+        f"model.donors.a.path={qwen2}",
+        f"hydra.run.dir={tmp_path / 'hydra'}",
+    ]
+    plan = ["mode=plan", "model=custom", *paths, f"output={tmp_path / 'plan'}"]
+    assert loaded([plan], ["torch"], tmp_path) == []
+    assert "equal to the target" in (tmp_path / "plan/plan.json").read_text()
+
+
 def test_nor_does_what_follows_a_plan_of_models_that_classes_describe(
     run: Callable[..., Outcome], qwen2_vl: Path, onevision_fresh: Path, tmp_path: Path
 ) -> None:

@@ -23,7 +23,9 @@ from safetensors.torch import save_file
 from tiny import assert_same_bits
 
 from adamms.checkpoint import torch_headers
-from adamms.checkpoint.tensor_file import DTYPES, TensorEntry, map_tensor, read_header
+from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
+from adamms.checkpoint.tensor_file import read_header
+from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
 from adamms.errors import AdammsError
 
 State = dict[str, torch.Tensor]
@@ -31,7 +33,7 @@ State = dict[str, torch.Tensor]
 
 def of_every_dtype() -> State:
     values = torch.tensor([[0.0, -0.0, 1.5], [-2.0, 3.0, 0.25]])
-    state = {name: values.to(dtype) for name, dtype in DTYPES.items()}
+    state = {name: values.to(torch_dtype(name)) for name in DTYPES}
     state["scalar"] = torch.tensor(3.5, dtype=torch.bfloat16)
     state["empty"] = torch.empty(0, 4)
     state["nan and inf"] = torch.tensor([float("nan"), float("inf"), -float("inf")], dtype=torch.float16)

@@ -11,7 +11,8 @@ import torch
 from torch_archives import PROTO, archive, called, stored, text
 
 from adamms.checkpoint import torch_archive
-from adamms.checkpoint.tensor_file import map_tensor, read_header
+from adamms.checkpoint.tensor_file import read_header
+from adamms.checkpoint.tensor_values import map_tensor
 from adamms.errors import AdammsError
 
 TENSOR = called("torch._utils._rebuild_tensor", stored(), b"K\0", b"K\4\x85", b"K\1\x85")

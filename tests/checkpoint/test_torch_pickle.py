@@ -9,7 +9,8 @@ import torch
 from torch_archives import PROTO, archive, called, named, stored, text
 
 from adamms.checkpoint.fingerprint import fingerprint_tensors
-from adamms.checkpoint.tensor_file import map_tensor, read_header
+from adamms.checkpoint.tensor_file import read_header
+from adamms.checkpoint.tensor_values import map_tensor
 from adamms.errors import AdammsError
 
 # A tuple of two copies of the tuple before it, and so on: 2**60 parts where it is written out.

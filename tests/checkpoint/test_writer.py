@@ -21,7 +21,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.tensor_file import DTYPE_NAMES, DTYPES, TensorEntry
+from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
+from adamms.checkpoint.tensor_values import torch_dtype
+from adamms.checkpoint.torch_file import DTYPE_NAMES
 from adamms.checkpoint.writer import check_writable, plan_shards, whole_folder, write_tensors
 from adamms.errors import AdammsError
 
@@ -37,7 +39,7 @@ class States:
 
     def layout(self) -> Sequence[TensorEntry]:
         return [
-            TensorEntry(name, tuple(t.shape), DTYPE_NAMES[t.dtype], Path("memory"), 0)
+            TensorEntry(name, tuple(t.shape), DTYPE_NAMES[str(t.dtype)], Path("memory"), 0)
             for name, t in self.state.items()
         ]
 
@@ -49,7 +51,7 @@ class States:
 
 def of_every_dtype() -> tiny.State:
     values = torch.tensor([[0.0, -0.0, 1.5], [-2.0, 3.0, 0.25]])
-    state = {f"{i} {name}": values.to(dtype) for i, (name, dtype) in enumerate(DTYPES.items())}
+    state = {f"{i} {name}": values.to(torch_dtype(name)) for i, name in enumerate(DTYPES)}
     return state | {
         "scalar": torch.tensor(1.25, dtype=torch.bfloat16),
         "empty": torch.empty(3, 0),
@@ -93,7 +95,7 @@ def test_any_state_is_written_as_safetensors_writes_it(
     state = {}
     for name, (dtype, shape, seed) in spec.items():
         generator = torch.Generator().manual_seed(seed)
-        state[name] = torch.randint(0, 2, shape, generator=generator).to(DTYPES[dtype])
+        state[name] = torch.randint(0, 2, shape, generator=generator).to(torch_dtype(dtype))
     folder = tmp_path_factory.mktemp("any")
     write_tensors(States(state, piece), folder, GB, workers)
     assert contents(folder) == {"model.safetensors": save(state, {"format": "pt"})}

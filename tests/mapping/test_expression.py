@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.errors import AdammsError
+from adamms.mapping.evaluation import evaluate_rows
 from adamms.mapping.expression import (
     Concat,
     Expression,
@@ -22,7 +23,6 @@ from adamms.mapping.expression import (
     Stack,
     Tokens,
     Transpose,
-    evaluate_rows,
     from_tree,
     names_in,
     shape_of,

@@ -13,6 +13,7 @@ from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adamms.checkpoint.tensor_values import torch_dtype
 from adamms.merge import kernel
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import MajorityVote
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.skipif(
     kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
 )
 
+DTYPES = [torch_dtype(name) for name in kernel.DTYPES]
 WHOLE = {torch.float64: torch.int64, torch.float32: torch.int32}
 # The blocks of the kernel are 512 long.
 LENGTHS = st.sampled_from([1, 7, 511, 513, 1500])
@@ -50,8 +52,7 @@ def chunks(draw: Callable[..., int]) -> Chunk:
     """A chunk as it is stored: three models and an ancestor, each of a dtype of its own."""
     length, kind = draw(LENGTHS), draw(st.sampled_from(["any", "like weights"]))
     tensors = [
-        drawn(draw(st.sampled_from(list(kernel.DTYPES))), length, draw(st.integers(0, 999)), kind)
-        for _ in range(4)
+        drawn(draw(st.sampled_from(DTYPES)), length, draw(st.integers(0, 999)), kind) for _ in range(4)
     ]
     target, first, second, ancestor = tensors
     return Chunk("w", (length,), 0, target, {"a": first, "b": second}, ancestor, {"a": 0.25, "b": 0.125})
@@ -92,7 +93,7 @@ def test_a_combination_has_the_bits_of_torch(chunk: Chunk, combination: Combinat
 
 @given(st.sampled_from([1, 7, 8, 100, 128, 131, 263, 1500]), st.booleans(), st.data())
 def test_the_products_of_rows_have_the_bits_of_numpy(width: int, vectors: bool, data: st.DataObject) -> None:
-    dtypes = st.sampled_from(list(kernel.DTYPES))
+    dtypes = st.sampled_from(DTYPES)
     models = [
         drawn(data.draw(dtypes), 3 * width, data.draw(st.integers(0, 999)), "like weights").view(3, width)
         for _ in range(3)
@@ -133,7 +134,7 @@ def test_every_value_of_16_bits(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("bad", [float("inf"), float("-inf"), float("nan")])
 @pytest.mark.parametrize("place", ["target", "a", "ancestor"])
 def test_of_an_infinite_or_nan_value_there_is_no_result(bad: float, place: str) -> None:
-    for dtype in kernel.DTYPES:
+    for dtype in DTYPES:
         values = {name: torch.ones(700, dtype=dtype) for name in ("target", "a", "ancestor")}
         values[place][600] = bad
         chunk = Chunk("w", (700,), 0, values["target"], {"a": values["a"]}, values["ancestor"], {"a": 0.5})

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 import torch
 from fault import Wrong
 
-from adamms.checkpoint.tensor_file import TensorEntry, map_tensor
+from adamms.checkpoint.tensor_entry import TensorEntry
+from adamms.checkpoint.tensor_values import map_tensor
 
 
 def some_bytes(content: bytes, rng: random.Random) -> bytes:

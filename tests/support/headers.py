@@ -8,7 +8,7 @@ from typing import Any
 
 from adamms.architectures.recognise import named, recognise
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.specs.model import Model, describe
 

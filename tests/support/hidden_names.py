@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.mapping.content.discover import DiscoverMapper, Stages
 from adamms.mapping.content.sketch import SketchedModel
-from adamms.mapping.expression import evaluate_rows
+from adamms.mapping.evaluation import evaluate_rows
 from adamms.mapping.plan import Plan, Slot
 
 # How target and donor are laid out.

@@ -4,6 +4,8 @@ Inputs are prepared once for all candidates, as far as there is room for them. T
 `live_model`.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
@@ -26,6 +27,7 @@ from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 from adamms.models.registration import is_text_only
+from adamms.on_demand import torch
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel
@@ -67,7 +69,7 @@ class Transformers(EngineSettings):
     source_cache: Literal["mmap", "pinned", "gpu"]
     input_cache_gb: NonNegativeFloat
 
-    def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> "TransformersEngine":
+    def live(self, folder: Path, prompt_files: PromptFiles | None = None) -> TransformersEngine:
         return TransformersEngine(self, folder, prompt_files or PromptFiles())
 
     def processor(self, folder: Path, prompt_files: PromptFiles | None = None) -> Any:
@@ -134,7 +136,7 @@ class TransformersEngine(Engine):
             torch.cuda.empty_cache()  # does nothing where CUDA was not used
 
     @cached_property
-    def live(self) -> "LiveModel":
+    def live(self) -> LiveModel:
         """The model, started when first asked for."""
         from adamms.engines.transformers.live_model import LiveModel  # takes seconds to import
 
@@ -155,7 +157,7 @@ class TransformersEngine(Engine):
         for name in names:
             self._check_fits(name, recipe.target.tensors[name].shape)
         views = [name for name in names if name in weights.views]
-        workers = recipe.workers or default_workers() if sources.device.type == "cpu" else 1
+        workers = recipe.workers or default_workers() if sources.on_cpu else 1
         for _ in in_order(views, lambda name: write(recipe, name, weights.views[name], sources), workers):
             pass
         for group in weights.groups_of(names):
@@ -224,17 +226,17 @@ class TransformersEngine(Engine):
             raise explained(batch, error) from error
 
 
-@torch.no_grad()
 def write(recipe: Recipe, name: str, view: torch.Tensor, sources: Sources) -> None:
     """Copy a merged tensor into the live one, some rows at a time: it is never in memory as a whole."""
-    if not recipe.computes(recipe.slots[name]):
-        view.copy_(recipe.tensor(name, sources))
-        return
-    rows = torch.atleast_1d(view)
-    width = math.prod(rows.shape[1:])
-    for start, piece in recipe.pieces(name, sources):
-        part = piece.view(-1, *rows.shape[1:])
-        rows[start // width : start // width + len(part)].copy_(part)
+    with torch.no_grad():
+        if not recipe.computes(recipe.slots[name]):
+            view.copy_(recipe.tensor(name, sources))
+            return
+        rows = torch.atleast_1d(view)
+        width = math.prod(rows.shape[1:])
+        for start, piece in recipe.pieces(name, sources):
+            part = piece.view(-1, *rows.shape[1:])
+            rows[start // width : start // width + len(part)].copy_(part)
 
 
 def explained(batch: Sequence[Example], error: Exception) -> AdammsError:

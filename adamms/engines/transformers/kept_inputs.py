@@ -1,9 +1,11 @@
 """The model's inputs of the batches asked last, as many as there is room for. Knows nothing of models."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Hashable
 from typing import Any, TypeVar
 
-import torch
+from adamms.on_demand import torch
 
 Batch = TypeVar("Batch", bound=Hashable)  # examples, or examples with texts
 

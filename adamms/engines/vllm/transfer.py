@@ -76,14 +76,14 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
         self.swap = Swap(stale=False, unread=frozenset(), size=0, again=False)
 
     def start_weight_update(self) -> None:
-        if self.sources.device.type == "cpu":
+        if self.sources.on_cpu:
             _pack_experts_again(self.model)
         initialize_layerwise_reload(self.model)
 
     def update_weights(self, update_info: dict[str, Any]) -> None:
         """As vLLM's, which waits for an accelerator at the end, also where there is none."""
         self.receive_weights(self.parse_update_info(update_info))
-        if self.sources.device.type != "cpu":
+        if not self.sources.on_cpu:
             torch.accelerator.synchronize()
 
     @torch.no_grad()
@@ -99,7 +99,7 @@ class RecipeTransfer(WeightTransferEngine[Begin, Update]):
         ]
         tied = TIED.get(kind, {})
         renamed = {old: new for old, new in tied.items() if new not in recipe.target.tensors}
-        workers = None if self.sources.device.type == "cpu" else 1
+        workers = None if self.sources.on_cpu else 1
         with Reads() as reads:
             tensors = recipe.tensors(names=names, workers=workers, sources=self.sources)
             given = ((renamed.get(name, name), reads.give(name, tensor)) for name, tensor in tensors)

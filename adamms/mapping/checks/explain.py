@@ -3,19 +3,19 @@
 Compares it with every other tensor of its shape, and looks for its rows and columns in another order.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 
-import torch
-from torch.nn.functional import normalize
-
 from adamms.mapping.checks.distance import TensorDistance
-from adamms.mapping.checks.mapped_models import MappedModels, is_stack, outputs_of
+from adamms.mapping.checks.mapped_models import MappedModels, Values, is_stack, outputs_of
 from adamms.mapping.checks.row_order import closest_order
 from adamms.mapping.content.blocks import Composition, find_compositions
-from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine
+from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine, normalised
 from adamms.mapping.content.sketch import Sketch, sketch_rows
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import ANCESTOR, Slot
+from adamms.on_demand import torch
 
 # Segments of a changed order that a message lists.
 LISTED = 4
@@ -66,7 +66,7 @@ def _closest(
     return best
 
 
-def _centred(values: torch.Tensor, slot: Slot) -> torch.Tensor:
+def _centred(values: Values, slot: Slot) -> Values:
     return values - values.mean() if len(slot.shape) < 2 else values
 
 
@@ -91,7 +91,7 @@ def _order_of_experts(slot: Slot, source: str, models: MappedModels) -> str:
     size = outputs_of(slot)
     rows = [range(place, place + 1) for place in range(0, slot.shape[0] * size, size)]
     target, other = models.target_rows(slot, rows), models.source_rows(slot, source, rows)
-    similarity = normalize(target) @ normalize(other).T
+    similarity = normalised(torch.from_numpy(target)) @ normalised(torch.from_numpy(other)).T
     nearest = similarity.argmax(1).tolist()
     moved = [f"{mine} <- {theirs}" for mine, theirs in enumerate(nearest) if mine != theirs]
     if not moved or sorted(nearest) != list(range(len(rows))) or similarity.amax(1).min() < LEAST_COSINE:
@@ -99,10 +99,10 @@ def _order_of_experts(slot: Slot, source: str, models: MappedModels) -> str:
     return f"experts in another order ({', '.join(moved[:LISTED])}{', ...' if len(moved) > LISTED else ''})"
 
 
-def _composed(target: torch.Tensor, other: torch.Tensor) -> Composition | None:
+def _composed(target: Values, other: Values) -> Composition | None:
     shape = (target.shape[0], target.shape[1])
     pair = [
-        Sketch(name, shape, sketch_rows(rows), Read(name))
+        Sketch(name, shape, sketch_rows(torch.from_numpy(rows)), Read(name))
         for name, rows in (("target", target), ("other", other))
     ]
     comparisons = (shape[0] // 16) ** 2

@@ -3,18 +3,25 @@
 Reads only the rows that are asked for. Does not know what they are compared for.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-import torch
+import numpy as np
+import numpy.typing as npt
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.mapping.expression import Expression, Read, Tokens, evaluate_rows, names_in
+from adamms.mapping.evaluation import evaluate_rows
+from adamms.mapping.expression import Expression, Read, Tokens, names_in
 from adamms.mapping.expression_text import to_text
+from adamms.mapping.file_runs import runs_of
 from adamms.mapping.plan import ANCESTOR, Slot
 from adamms.mapping.simplify import pick, transpose
 
+# Rows (n, rest); values that are not finite count as 0, as in sketches.
+Values = npt.NDArray[np.float32]
 # Tensors that a message names one by one.
 NAMES = 4
 # Rows read of one expert: of a transposed one each touches the whole matrix.
@@ -55,33 +62,47 @@ class MappedModels:
         names = list(dict.fromkeys(names_in(expression)))
         return " + ".join(names) if len(names) <= NAMES else to_text(expression)
 
-    def target_rows(self, slot: Slot, rows: Sequence[range]) -> torch.Tensor:
+    def target_rows(self, slot: Slot, rows: Sequence[range]) -> Values:
         """(n, rest) float32: the target's own rows; those of a stack as `expert_rows` counts them."""
         return self._rows(slot, Read(slot.name), self.target, rows)
 
-    def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> torch.Tensor:
+    def source_rows(self, slot: Slot, source: str, rows: Sequence[range]) -> Values:
         """(n, rest) float32: the value of the slot's expression over `source`."""
         return self._rows(slot, self.expressions(slot)[source], self.checkpoint(source), rows)
 
     def _rows(
         self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
-    ) -> torch.Tensor:
-        target = self.target.rows(slot.name)
+    ) -> Values:
         rows_of = cache(checkpoint.rows)  # a file is mapped once, not for every part
-
-        def values(value: Expression, part: range) -> torch.Tensor:
-            tensors = {name: rows_of(name) for name in names_in(value)}
-            return evaluate_rows(value, tensors, part.start, part.stop, target)
-
-        if not is_stack(slot):
-            return _joined([values(expression, part) for part in rows])
-        outputs, found = outputs_of(slot), []
+        found = []
         for part in rows:
-            expert, first = divmod(part.start, outputs)
-            one = pick(expression, expert, checkpoint.shape)
-            one = transpose(one) if slot.experts and slot.experts.transposed else one
-            found.append(values(one, range(first, first + len(part))))
-        return _joined(found)
+            value, first = expression, part.start
+            if is_stack(slot):
+                expert, first = divmod(part.start, outputs_of(slot))
+                value = pick(expression, expert, checkpoint.shape)
+                value = transpose(value) if slot.experts and slot.experts.transposed else value
+            stop = first + len(part)
+            if (runs := runs_of(value, checkpoint, first, stop)) is not None:
+                values = np.concatenate([run.read() for run in runs])
+            else:
+                tensors = {name: rows_of(name) for name in names_in(value)}
+                target = self.target.rows(slot.name)
+                values = evaluate_rows(value, tensors, first, stop, target).float().numpy()
+            found.append(values.reshape(len(part), -1))
+        return np.nan_to_num(np.concatenate(found), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def lie_in_files(self, slots: Sequence[Slot]) -> bool:
+        """Whether all that the slots read lies in files row by row: torch is then not needed."""
+        return all(
+            runs_of(expression, checkpoint, 0, slot.shape[0]) is not None
+            and not (slot.experts and slot.experts.transposed)
+            for slot in slots
+            for expression, checkpoint in self._operands(slot)
+        )
+
+    def _operands(self, slot: Slot) -> list[tuple[Expression, Checkpoint]]:
+        others = [(each, self.checkpoint(source)) for source, each in self.expressions(slot).items()]
+        return [(Read(slot.name), self.target), *others]
 
 
 def is_stack(slot: Slot) -> bool:
@@ -123,8 +144,3 @@ def _spread(length: int, count: int) -> list[int]:
     """Up to `count` evenly spread positions."""
     count = min(count, length)
     return [(2 * index + 1) * length // (2 * count) for index in range(count)]
-
-
-def _joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
-    """As float32; values that are not finite count as 0, as in sketches."""
-    return torch.cat([part.reshape(len(part), -1).float() for part in parts]).nan_to_num_(0.0, 0.0, 0.0)

@@ -3,15 +3,18 @@
 Shows the asymmetry of the paper (AdaMMS, section 3). Judges nothing: `verify` does.
 """
 
+from __future__ import annotations
+
 import math
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import torch
+import numpy as np
 
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.checks.distance import DIGITS, Distances, TensorDistance, role_and_layer
-from adamms.mapping.checks.mapped_models import MappedModels, spread_rows
-from adamms.mapping.content.noise import LEAST_COSINE, cosine, distance
+from adamms.mapping.checks.mapped_models import MappedModels, Values, spread_rows
+from adamms.mapping.content.noise import LEAST_COSINE, cosine, distance, norm
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
 
 # Rows read of each matrix, evenly spread; verify_plan reads more.
@@ -37,7 +40,8 @@ def measure_distances(
         rows: how many are read of each matrix, about.
     """
     slots = [slot for slot in plan.slots if slot.merged and slot.shape]
-    with chunk_pool(workers or default_workers()) as pool:
+    pooled = ThreadPoolExecutor if models.lie_in_files(slots) else chunk_pool
+    with pooled(workers or default_workers()) as pool:
         found = pool.map(partial(_measured, models, rows, advance), slots)
         return Distances(tuple(tensor for tensors in found for tensor in tensors))
 
@@ -69,7 +73,7 @@ def _measured(models: MappedModels, count: int, advance: Advance, slot: Slot) ->
     return found
 
 
-def _rounded_distance(base: torch.Tensor | None, other: torch.Tensor) -> float | None:
+def _rounded_distance(base: Values | None, other: Values) -> float | None:
     return None if base is None else _rounded(distance(base, other))
 
 
@@ -78,17 +82,18 @@ def _rounded(value: float | None) -> float | None:
     return round(value, DIGITS) if value is not None and math.isfinite(value) else None
 
 
-def _cosine(target: torch.Tensor, other: torch.Tensor, vector: bool) -> float | None:
+def _cosine(target: Values, other: Values, vector: bool) -> float | None:
     """Of a vector around its mean; None where one side is constant, which says nothing."""
     if vector:
         target, other = target - target.mean(), other - other.mean()
-    if not float(target.norm()) or not float(other.norm()):
-        return 1.0 if torch.equal(target, other) else None
+    if not norm(target) or not norm(other):
+        return 1.0 if np.array_equal(target, other) else None
     return cosine(target, other)
 
 
-def _strange_rows(target: torch.Tensor, other: torch.Tensor) -> float:
+def _strange_rows(target: Values, other: Values) -> float:
     """The share of rows whose cosine is far below the median row's."""
-    scale = (target.norm(dim=1) * other.norm(dim=1)).clamp(min=1e-30)
-    found = (target * other).sum(1) / scale
-    return float((found < found.median().clamp(min=LEAST_COSINE) * FAR_BELOW).float().mean())
+    scale = np.linalg.norm(target, axis=1) * np.linalg.norm(other, axis=1)
+    found = (target * other).sum(1) / np.maximum(scale, 1e-30)
+    usual = max(np.sort(found)[(len(found) - 1) // 2], LEAST_COSINE)
+    return float((found < usual * FAR_BELOW).mean())

@@ -5,20 +5,21 @@ side by side, and their experts in any order, under equal names and in equal sha
 matrices: of experts those of the router, which has one for each.
 """
 
+from __future__ import annotations
+
 import importlib
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
 
-import torch
-
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.checks.distance import role_and_layer
-from adamms.mapping.checks.mapped_models import MappedModels
+from adamms.mapping.checks.mapped_models import MappedModels, Values
 from adamms.mapping.content.noise import KINDRED, closer, cosine
 from adamms.mapping.content.orders import LARGEST, ONE_BY_ONE, RowOrder, rotary_orders, same_rows
 from adamms.mapping.language_config import innermost
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
+from adamms.on_demand import torch
 
 # Queries and keys of each model that are looked at.
 SAMPLED = 4
@@ -59,7 +60,7 @@ def _in_other_order(slot: Slot, source: str, models: MappedModels) -> bool:
     """Whether the rows of a router, one by one, are the target's in another order."""
     rows = [range(slot.shape[0])]
     target, other = models.target_rows(slot, rows), models.source_rows(slot, source, rows)
-    found = same_rows(target, other)
+    found = same_rows(torch.from_numpy(target), torch.from_numpy(other))
     if found is None or found == tuple(range(len(found))):
         return False
     return cosine(target, other[list(found)]) > ONE_BY_ONE and closer(ONE_BY_ONE, cosine(target, other))
@@ -72,7 +73,7 @@ def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:
     return closest_order(models.target_rows(slot, place), models.source_rows(slot, source, place), rows)
 
 
-def closest_order(target: torch.Tensor, other: torch.Tensor, rows: int) -> RowOrder | None:
+def closest_order(target: Values, other: Values, rows: int) -> RowOrder | None:
     """The rotary order in which the rows of `other` (n, C) are those of `target` (n, C); None for none.
 
     Args:

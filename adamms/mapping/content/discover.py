@@ -15,7 +15,7 @@ from typing import Literal
 
 from adamms.architectures.leftovers import leftover
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
 from adamms.errors import AdammsError, check_pattern

@@ -16,13 +16,20 @@ real encoder), so of vectors only two may be alike, or they must be nearly equal
 is missing, another layer's comes closest, but its own target resembles that one more: a doubt.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any, TypeAlias
 
-import torch
+import numpy as np
 
+from adamms.on_demand import torch
+
+# A tensor, or an array of NumPy; both of an operation are of one kind.
+Values: TypeAlias = Any
 FALSE_MATCHES = 1e-3
 LEAST_COSINE = 0.2
 KINDRED, KINDRED_VECTORS = 0.5, 0.98
@@ -113,15 +120,20 @@ def centred(values: torch.Tensor) -> torch.Tensor:
     return values - values.mean()
 
 
-def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Of two tensors of one shape as vectors; 0 if one of them is zero."""
-    scale = float(a.norm()) * float(b.norm())
+def norm(values: Values) -> float:
+    """Of a tensor or an array as a vector."""
+    return float(np.linalg.norm(values) if isinstance(values, np.ndarray) else values.norm())
+
+
+def cosine(a: Values, b: Values) -> float:
+    """Of two tensors, or two arrays, of one shape as vectors; 0 if one of them is zero."""
+    scale = norm(a) * norm(b)
     return float((a * b).sum()) / scale if scale else 0.0
 
 
-def distance(target: torch.Tensor, other: torch.Tensor) -> float:
+def distance(target: Values, other: Values) -> float:
     """The norm of the difference over the target's."""
-    return float((target - other).norm()) / max(float(target.norm()), 1e-30)
+    return norm(target - other) / max(norm(target), 1e-30)
 
 
 def strange_parts(target: torch.Tensor, other: torch.Tensor) -> float:

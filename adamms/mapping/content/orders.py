@@ -3,13 +3,15 @@
 Pure tensors in memory; knows nothing of names, files or plans.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-
-from adamms.mapping.content.noise import normalised
-from adamms.mapping.expression import Expression, Interleave, interleaved
+from adamms.mapping.content.noise import Values, normalised
+from adamms.mapping.evaluation import interleaved
+from adamms.mapping.expression import Expression, Interleave
+from adamms.on_demand import torch
 
 # Rows of a head: the least and the most that are tried.
 SMALLEST, LARGEST = 4, 512
@@ -29,8 +31,8 @@ class RowOrder:
     size: int
     parts: int
 
-    def applied(self, values: torch.Tensor) -> torch.Tensor:
-        """The rows of `values` (R, ...) in this order; R is a multiple of `size`."""
+    def applied(self, values: Values) -> Values:
+        """The rows of `values` (R, ...), a tensor or an array, in this order; R is a multiple of `size`."""
         return interleaved(values, self.size, self.parts)
 
     def expression(self, source: Expression) -> Expression:

@@ -4,12 +4,12 @@ Norms, and whatever has few values, are much alike: the layer tells which are me
 what each is in a layer. Names say which tensors lie in one layer, and decide only where values do not.
 """
 
+from __future__ import annotations
+
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-
-import torch
 
 from adamms.mapping.content.noise import Noise, centred, closer, cosine, distance
 from adamms.mapping.content.orders import RowOrder
@@ -18,6 +18,7 @@ from adamms.mapping.content.whole import FAR_VECTOR, Match
 from adamms.mapping.expression import Expression, names_in
 from adamms.mapping.finding import Finding
 from adamms.mapping.names import PLACE
+from adamms.on_demand import torch
 
 # Beside the layers of a stack: what is named like it, but lies in no layer.
 BESIDE = "*"
@@ -49,7 +50,7 @@ class Layers:
     beside: tuple[str, str] | None
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[str, str]]) -> "Layers":
+    def of(cls, pairs: Iterable[tuple[str, str]]) -> Layers:
         """From the names of tensors that correspond, of the target and of the donor."""
         votes: dict[str, Counter[str]] = defaultdict(Counter)
         stacks: Counter[tuple[str, str]] = Counter()

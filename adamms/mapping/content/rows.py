@@ -3,15 +3,16 @@
 Works on sketches. What a token is, it is told.
 """
 
-from collections.abc import Callable, Sequence
+from __future__ import annotations
 
-import torch
+from collections.abc import Callable, Sequence
 
 from adamms.mapping.content.noise import KINDRED, Noise, cosine, distance, strange_parts
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.content.whole import STRANGE_PARTS, Match
 from adamms.mapping.expression import Expression, Slice, Tokens
 from adamms.mapping.finding import Finding
+from adamms.on_demand import torch
 
 # A donor's matrix must fill so much of a longer one of the target.
 LEAST_COMMON = 0.6

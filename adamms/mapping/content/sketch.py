@@ -11,16 +11,17 @@ can be compared. The inner product of two sketches has the mean of the true one,
 a deviation of about 1 / sqrt(k n) in units of the norms. Rows of up to k values are kept as they are.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
-
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
+from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
 from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.expression import Expression, Pick, Read, Transpose
+from adamms.on_demand import torch
 
 BUCKETS = 16
 # Float32 values of this many elements, with their products, stay in a core's caches.

@@ -3,9 +3,9 @@
 Takes the compositions that were found for matrices and looks for the donor vectors that fit into them.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
 from adamms.mapping.content.blocks import Composition, Segment
 from adamms.mapping.content.noise import Noise, centred, cosine, distance
@@ -14,6 +14,7 @@ from adamms.mapping.content.whole import Match
 from adamms.mapping.expression import Read, Slice
 from adamms.mapping.finding import GRADES, Finding
 from adamms.mapping.simplify import join
+from adamms.on_demand import torch
 
 
 def composed_vector(

@@ -6,7 +6,7 @@ Rows belong to tokens, and two models may have different numbers of them. Reads 
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.vocabulary import TOKENIZER_FILES, Vocabulary, align_rows, read_vocabulary, spelling
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Slice, Tokens, names_in

@@ -14,7 +14,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from adamms.architectures.recognise import named, recognise
 from adamms.architectures.roles import VOCABULARY_ROLES, Role, check_named, is_named
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import MERGEABLE, TensorEntry
+from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
 from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.expression import Expression, Mean, Shape, names_in, shape_of
 from adamms.mapping.layout import Layout, StackedLayout

@@ -3,18 +3,19 @@
 Both count the same. Knows no particular survey.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
-
-import torch
+from typing import ClassVar, TypeAlias
 
 from adamms.merge import kernel
 from adamms.merge.method import Chunk
 from adamms.merge.task_vectors import TaskVectors
+from adamms.on_demand import torch
 
-Taken = Callable[[Chunk], Mapping[str, torch.Tensor]]
-Vectors = Mapping[str, torch.Tensor]
+Taken: TypeAlias = "Callable[[Chunk], Mapping[str, torch.Tensor]]"
+Vectors: TypeAlias = "Mapping[str, torch.Tensor]"
 
 
 class CompiledSummary(ABC):

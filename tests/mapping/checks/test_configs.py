@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_file import TensorEntry
+from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.mapping.checks.configs import Comparison, compare_configs
 
 LLAMA: dict[str, Any] = {

@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from adamms.errors import AdammsError
 from adamms.mapping.content.discover import LANGUAGE_MODEL, DiscoverMapper
-from adamms.mapping.expression import Read, Slice, Tokens, evaluate_rows, names_in
+from adamms.mapping.evaluation import evaluate_rows
+from adamms.mapping.expression import Read, Slice, Tokens, names_in
 
 LAYOUTS = PAIRS | COPIES
 

@@ -17,7 +17,8 @@ from adamms.mapping.checks.left_out import left_out
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.row_order import in_another_order
 from adamms.mapping.content.orders import RowOrder
-from adamms.mapping.expression import Interleave, Read, evaluate_rows
+from adamms.mapping.evaluation import evaluate_rows
+from adamms.mapping.expression import Interleave, Read
 from adamms.mapping.plan import Plan
 
 State = dict[str, torch.Tensor]

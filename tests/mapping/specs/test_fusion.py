@@ -10,7 +10,8 @@ from mappers import spec_mapper
 from adamms.architectures.label import Fused
 from adamms.architectures.roles import parse_role
 from adamms.errors import AdammsError
-from adamms.mapping.expression import Read, evaluate_rows
+from adamms.mapping.evaluation import evaluate_rows
+from adamms.mapping.expression import Read
 from adamms.mapping.layout import Layout
 from adamms.mapping.specs.fusion import layout_of, settings
 

@@ -11,7 +11,7 @@ from mappers import spec_mapper
 from pydantic import TypeAdapter, ValidationError
 
 from adamms.architectures.recognise import recognise
-from adamms.checkpoint import quantised, tensor_file
+from adamms.checkpoint import quantised, tensor_values
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, Slice, Tokens
@@ -208,9 +208,9 @@ def test_planning_reads_headers_only(
     def never(*_: object) -> None:
         raise AssertionError("a value was mapped")
 
-    monkeypatch.setattr(tensor_file, "map_tensor", never)
+    monkeypatch.setattr(tensor_values, "map_tensor", never)
     monkeypatch.setattr(quantised, "map_tensor", never)
-    monkeypatch.setattr(tensor_file.mmap, "mmap", never)
+    monkeypatch.setattr(tensor_values.mmap, "mmap", never)
     plan = spec_mapper().plan(opened(qwen2_vl), {"a": opened(onevision_hub)}, opened(qwen2))
     assert plan.coverage()[0].tensors == 27
     with pytest.raises(AssertionError, match="a value was mapped"):

@@ -1,0 +1,99 @@
+"""Where the values of an expression lie in files, if they lie there row by row: torch need not read them."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from adamms.checkpoint.reader import Checkpoint
+from adamms.checkpoint.tensor_entry import TensorEntry, reading
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Concat, Expression, Pick, Read, Slice, Stack, met_parts, shape_of
+
+# NumPy's dtype of what is stored as safetensors' name says; the upper half of a float32 is a BF16.
+STORED = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Neighbouring elements of one tensor in a file.
+
+    Args:
+        entry: the tensor, whose elements lie row by row.
+        first: the first one, counted from the tensor's first.
+        count: how many.
+    """
+
+    entry: TensorEntry
+    first: int
+    count: int
+
+    @property
+    def itemsize(self) -> int:
+        return self.entry.nbytes // max(1, self.entry.elements)
+
+    @property
+    def offset(self) -> int:
+        """Position of the first element in the file, in bytes."""
+        return self.entry.offset + self.first * self.itemsize
+
+    def part(self, first: int, count: int) -> "Run":
+        """Some of its elements."""
+        return Run(self.entry, self.first + first, count)
+
+    def read(self) -> npt.NDArray[np.float32]:
+        """The values, as float32.
+
+        Raises:
+            AdammsError: the file cannot be read, or is shorter than its header says.
+        """
+        with reading(self.entry.file), self.entry.file.open("rb", buffering=0) as file:
+            raw = os.pread(file.fileno(), self.count * self.itemsize, self.offset)
+        if len(raw) < self.count * self.itemsize:
+            raise AdammsError(f"{self.entry.file}: is shorter than it was when its header was read")
+        stored = np.frombuffer(raw, STORED[self.entry.dtype])
+        if self.entry.dtype == "BF16":
+            return (stored.astype(np.uint32) << 16).view(np.float32)
+        with np.errstate(over="ignore"):
+            return stored.astype(np.float32)
+
+
+def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: int) -> list[Run] | None:
+    """Where rows `start:stop` of the value lie, one run after the other; None where they lie otherwise.
+
+    Args:
+        checkpoint: whose tensors the expression reads.
+    """
+    match expression:
+        case Read(name):
+            entry = checkpoint.tensors.get(name)
+            if entry is None or checkpoint.computes(name) or not entry.by_rows or entry.dtype not in STORED:
+                return None
+            width = math.prod(entry.shape[1:])
+            return [Run(entry, start * width, (stop - start) * width)]
+        case Slice(source, 0, first, _):
+            return runs_of(source, checkpoint, first + start, first + stop)
+        case Concat(parts, 0):
+            lengths = (shape_of(part, checkpoint.shape)[0] for part in parts)
+            return _joined(
+                [runs_of(part, checkpoint, *met) for part, *met in met_parts(parts, lengths, start, stop)]
+            )
+        case Stack(parts):
+            length = shape_of(parts[0], checkpoint.shape)[0]
+            return _joined([runs_of(part, checkpoint, 0, length) for part in parts[start:stop]])
+        case Pick(source, index):
+            runs, shape = runs_of(source, checkpoint, index, index + 1), shape_of(source, checkpoint.shape)
+            if runs is None or len(runs) != 1:
+                return None
+            width = math.prod(shape[2:])
+            return [runs[0].part(start * width, (stop - start) * width)]
+        case _:
+            return None
+
+
+def _joined(parts: Sequence[list[Run] | None]) -> list[Run] | None:
+    known = [part for part in parts if part is not None]
+    return [run for part in known for run in part] if len(known) == len(parts) else None

@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ class Output:
                 f"with trust_remote_code=True"
             )
 
-    @property
+    @cached_property
     def loader(self) -> str:
         """The code that loads what is written, with {} where the folder goes."""
         target = self.merges.models.target
@@ -201,7 +202,7 @@ class Output:
         with whole_folder(folder, self._bytes_needed()) as partial:
             with self.console.stage("merge", total, "bytes") as advance:
                 limit = int(self.run.max_shard_gb * 1e9)
-                write_tensors(computed, partial, limit, computed.workers, advance)
+                write_tensors(computed, partial, limit, computed.workers, advance, computed.write)
             self._tell_of_inputs()
             target = self.merges.models.target.checkpoint
             copy_side_files(target.folder, partial)

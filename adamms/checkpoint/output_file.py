@@ -37,6 +37,11 @@ class OutputFile:
         with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
             self._direct = None if self.in_memory else os.open(path, os.O_WRONLY | os.O_DIRECT)
 
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The file's own, and the one that whole pages are written to past the page cache; -1 for none."""
+        return self._descriptor, -1 if self._direct is None else self._direct
+
     def close(self) -> None:
         os.close(self._descriptor)
         if self._direct is not None:

@@ -12,10 +12,11 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
@@ -30,6 +31,9 @@ from adamms.errors import AdammsError
 from adamms.on_demand import torch
 
 PARTIAL = ".partial"
+# (name, file, offset of the first byte, room for some pages, advance) -> whether the tensor is written. What
+# is not is written piece by piece, over what is there by then.
+WholeTensors = Callable[[str, OutputFile, int, memoryview, Advance], bool]
 
 
 class TensorSource(Protocol):
@@ -176,6 +180,7 @@ def write_tensors(
     max_shard_bytes: int,
     workers: int | None = None,
     advance: Advance = lambda _: None,
+    whole: WholeTensors = lambda *_: False,
 ) -> None:
     """Write every tensor of `source` into `folder` and check what was written.
 
@@ -185,6 +190,7 @@ def write_tensors(
         max_shard_bytes: upper bound of a file's size, unless one tensor alone is larger.
         workers: threads; by default two for each processor at hand.
         advance: called with the number of bytes just written.
+        whole: a faster way for some tensors, which needs no torch.
 
     Raises:
         AdammsError: the files, read back, do not hold what was to be written.
@@ -198,44 +204,55 @@ def write_tensors(
     buffers: SimpleQueue[memoryview] = SimpleQueue()
     for _ in range(workers):
         buffers.put(new_buffer())
-    with ExitStack() as opened, chunk_pool(workers) as pool:
+    with ExitStack() as opened:
         for shard in shards:
             file = opened.enter_context(closing(OutputFile(folder / shard.name, shard.size)))
             file.write(memoryview(shard.header), 0)
             place |= {name: (file, offset) for name, offset in shard.offsets.items()}
         # The largest first, so that no thread is left alone with a large one at the end.
-        jobs = [
-            pool.submit(_write_tensor, source, entry.name, *place[entry.name], buffers, advance)
-            for entry in sorted(entries, key=lambda entry: -entry.nbytes)
-        ]
-        for job in as_completed(jobs):
-            job.result()
+        names = [entry.name for entry in sorted(entries, key=lambda entry: -entry.nbytes)]
+
+        def by(way: Callable[..., bool], name: str) -> tuple[str, bool]:
+            buffer = buffers.get()
+            try:
+                return name, way(name, *place[name], buffer, advance)
+            finally:
+                buffers.put(buffer)
+
+        with ThreadPoolExecutor(workers) as pool:
+            names = _left(pool, [pool.submit(by, whole, name) for name in names])
+        if names:
+            with chunk_pool(workers) as pool:
+                _left(pool, [pool.submit(by, partial(_write_pieces, source), name) for name in names])
     _write_index(folder, shards, entries)
     check_written(folder, entries)
 
 
-def _write_tensor(
-    source: TensorSource,
-    name: str,
-    file: OutputFile,
-    offset: int,
-    buffers: SimpleQueue[memoryview],
-    advance: Advance,
-) -> None:
-    buffer = buffers.get()
+def _left(pool: ThreadPoolExecutor, jobs: Sequence[Future[tuple[str, bool]]]) -> list[str]:
+    """The names that were not written, in their order; on error the jobs that wait are cancelled."""
     try:
-        span, expected = Span(file, offset, buffer), 0
-        for position, piece in source.pieces(name):
-            if position != expected:
-                span.close()
-                span = Span(file, offset + position * piece.element_size(), buffer)
-            expected = position + piece.numel()
-            raw = piece.view(torch.uint8).numpy().data
-            span.append(raw)
-            advance(raw.nbytes)
-        span.close()
-    finally:
-        buffers.put(buffer)
+        for job in as_completed(jobs):
+            job.result()
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    return [name for name, written in (job.result() for job in jobs) if not written]
+
+
+def _write_pieces(
+    source: TensorSource, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance
+) -> bool:
+    span, expected = Span(file, offset, buffer), 0
+    for position, piece in source.pieces(name):
+        if position != expected:
+            span.close()
+            span = Span(file, offset + position * piece.element_size(), buffer)
+        expected = position + piece.numel()
+        raw = piece.view(torch.uint8).numpy().data
+        span.append(raw)
+        advance(raw.nbytes)
+    span.close()
+    return True
 
 
 def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[TensorEntry]) -> None:

@@ -1,9 +1,11 @@
 """Where the values of an expression lie in files, if they lie there row by row: torch need not read them."""
 
 import math
-import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +34,10 @@ class Run:
     count: int
 
     @property
+    def is_float(self) -> bool:
+        return self.entry.dtype in STORED
+
+    @property
     def itemsize(self) -> int:
         return self.entry.nbytes // max(1, self.entry.elements)
 
@@ -40,25 +46,48 @@ class Run:
         """Position of the first element in the file, in bytes."""
         return self.entry.offset + self.first * self.itemsize
 
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.itemsize
+
     def part(self, first: int, count: int) -> "Run":
         """Some of its elements."""
         return Run(self.entry, self.first + first, count)
 
-    def read(self) -> npt.NDArray[np.float32]:
-        """The values, as float32.
 
-        Raises:
-            AdammsError: the file cannot be read, or is shorter than its header says.
-        """
-        with reading(self.entry.file), self.entry.file.open("rb", buffering=0) as file:
-            raw = os.pread(file.fileno(), self.count * self.itemsize, self.offset)
-        if len(raw) < self.count * self.itemsize:
-            raise AdammsError(f"{self.entry.file}: is shorter than it was when its header was read")
-        stored = np.frombuffer(raw, STORED[self.entry.dtype])
-        if self.entry.dtype == "BF16":
-            return (stored.astype(np.uint32) << 16).view(np.float32)
-        with np.errstate(over="ignore"):
-            return stored.astype(np.float32)
+def read_floats(runs: Sequence[Run]) -> npt.NDArray[np.float32]:
+    """The values of all runs, one after the other, as float32; of floats only, see `Run.is_float`.
+
+    Raises:
+        AdammsError: a file cannot be read, or is shorter than its header says.
+    """
+    with ExitStack() as opened:
+        files: dict[Path, BinaryIO] = {}
+        return np.concatenate([_read(run, files, opened) for run in runs])
+
+
+def _read(run: Run, files: dict[Path, BinaryIO], opened: ExitStack) -> npt.NDArray[np.float32]:
+    path = run.entry.file
+    with reading(path):
+        if path not in files:
+            files[path] = opened.enter_context(path.open("rb", buffering=0))
+        files[path].seek(run.offset)
+        stored = np.fromfile(files[path], STORED[run.entry.dtype], run.count)
+    if len(stored) < run.count:
+        raise AdammsError(f"{path}: is shorter than it was when its header was read")
+    if run.entry.dtype == "BF16":
+        return (stored.astype(np.uint32) << 16).view(np.float32)
+    with np.errstate(over="ignore"):
+        return stored.astype(np.float32)
+
+
+def cut(runs: Sequence[Run], first: int, count: int) -> Iterator[Run]:
+    """`count` elements from `first` on of what lies in runs one after the other."""
+    for run in runs:
+        start, stop = max(first, 0), min(first + count, run.count)
+        if start < stop:
+            yield run.part(start, stop - start)
+        first -= run.count
 
 
 def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: int) -> list[Run] | None:
@@ -70,7 +99,7 @@ def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: in
     match expression:
         case Read(name):
             entry = checkpoint.tensors.get(name)
-            if entry is None or checkpoint.computes(name) or not entry.by_rows or entry.dtype not in STORED:
+            if entry is None or checkpoint.computes(name) or not entry.by_rows:
                 return None
             width = math.prod(entry.shape[1:])
             return [Run(entry, start * width, (stop - start) * width)]

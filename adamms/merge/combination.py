@@ -64,21 +64,24 @@ class Combination:
         base = None if self.vectors is None else chunk.base()
         if not kernel.fits(models if base is None else [*models, base]):
             return None
-        return kernel.combine(
-            models,
-            list(self.weights.values()),
-            base,
-            self.scaling,
-            None if self.vectors is None else self.vectors.all_zero_up_to(self.weights),
-            self.election,
-            self.majority,
-            self.combine == "mean",
-            into,
-        )
+        return kernel.combine(models, base, self.numbers, into)
+
+    @property
+    def numbers(self) -> kernel.Numbers:
+        """As the compiled passes take them."""
+        least = None if self.vectors is None else self.vectors.all_zero_up_to(self.weights)
+        weights, mean = list(self.weights.values()), self.combine == "mean"
+        return kernel.Numbers(weights, self.scaling, least, self.election, self.majority, mean)
 
 
 class CombiningMethod(Method):
     """A method whose formula is a `Combination`."""
+
+    @property
+    def by_formula_alone(self) -> bool:
+        """Whether `combination` says all: a derived class has no `merge` or `compiled` of its own."""
+        kind = type(self)
+        return kind.merge is CombiningMethod.merge and kind.compiled is CombiningMethod.compiled
 
     @abstractmethod
     def combination(self, chunk: Chunk) -> Combination:

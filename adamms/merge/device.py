@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
+from adamms.merge.from_files import write_from_files
 from adamms.merge.method import Statistics, Survey
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
@@ -58,6 +60,10 @@ class Computed:
         """What a survey finds of all that is merged, counted on the device."""
         with _enough_memory(self.sources.device):
             return self.recipe.surveyed(survey, self.workers, advance, self.sources)
+
+    def write(self, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> bool:
+        """As `write_from_files`; False where another device computes."""
+        return self.sources.on_cpu and write_from_files(self.recipe, name, file, offset, buffer, advance)
 
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """As `Recipe.pieces`, on the processor; a piece may lie in memory that the next one overwrites."""

@@ -4,11 +4,14 @@
    once. Every operation is the one that torch's passes do, in their order: no product and sum may become one
    rounding (-ffp-contract=off), and nothing is reordered. Infinite and NaN values are only reported. */
 
+#define _GNU_SOURCE
+#include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
 
 /* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
-int64_t adamms_version(void) { return 3; }
+int64_t adamms_version(void) { return 4; }
 
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
@@ -246,6 +249,103 @@ WIDE int64_t adamms_combine(
         found |= store(to, dtype, first, merged, part);
     }
     return found;
+}
+
+/* Whether any of an operand's values is infinite or NaN. */
+WIDE int64_t adamms_nonfinite(int64_t count, const Operand *values) {
+    double block[BLOCK];
+    int64_t found = 0;
+    for (int64_t first = 0; first < count && !found; first += BLOCK)
+        found = load(block, *values, first, count - first < BLOCK ? count - first : BLOCK);
+    return found;
+}
+
+#define PAGE 4096
+
+/* Where values lie in a file, one after the other; `size` is that of an element. */
+typedef struct {
+    int64_t offset;
+    int file, dtype, size;
+} Run;
+
+/* Where values go, of a dtype that is looked into or of -1: whole pages to `direct`, a descriptor of the same file, if that is not -1. */
+typedef struct {
+    int64_t offset;
+    int file, direct, dtype, size;
+} Place;
+
+static int64_t read_all(int file, char *to, int64_t count, int64_t offset) {
+    while (count) {
+        ssize_t got = pread(file, to, count, offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return got ? -errno : -ENODATA;
+        to += got, count -= got, offset += got;
+    }
+    return 0;
+}
+
+static int64_t write_all(int file, const char *from, int64_t count, int64_t offset) {
+    while (count) {
+        ssize_t put = pwrite(file, from, count, offset);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0) return -errno;
+        from += put, count -= put, offset += put;
+    }
+    return 0;
+}
+
+/* `buffer` stands for the file from a page's begin on; bytes `first` to `last` of it are written. */
+static int64_t write_out(const Place *to, const char *buffer, int64_t base, int64_t first, int64_t last) {
+    if (to->direct < 0) return write_all(to->file, buffer + first, last - first, base + first);
+    int64_t start = (first + PAGE - 1) / PAGE * PAGE, stop = last / PAGE * PAGE;
+    start = start < last ? start : last;
+    stop = stop > start ? stop : start;
+    int64_t failed = write_all(to->file, buffer + first, start - first, base + first);
+    if (!failed) failed = write_all(to->direct, buffer + start, stop - start, base + start);
+    if (failed == -EINVAL) /* a disk with larger blocks than pages */
+        failed = write_all(to->file, buffer + start, stop - start, base + start);
+    return failed ? failed : write_all(to->file, buffer + stop, last - stop, base + stop);
+}
+
+/* As adamms_combine, from files to a file; without weights the first model's values as they are. Returns 0;
+   1 if a value is infinite or NaN: then what was written is not to be used; or an error of the system, below 0.
+
+   room: for `step` float64 of each model and the base.
+   buffer: `capacity` bytes, of whole pages, at the begin of a page. */
+int64_t adamms_merge_file(
+    int64_t count, const Place *to, const Run *models, int number, const double *weights, const Run *base,
+    double scaling, const double *least, int election, int majority, int mean, char *room, int64_t step,
+    char *buffer, int64_t capacity
+) {
+    Operand operands[MAX_MODELS], ancestor;
+    int64_t start = to->offset / PAGE * PAGE, first = to->offset - start, last = first, failed = 0;
+    for (int64_t done = 0; done < count && !failed;) {
+        int64_t part = (capacity - last) / to->size;
+        part = part < step ? part : step;
+        part = part < count - done ? part : count - done;
+        for (int m = 0; m < number + !!base && !failed; m++) {
+            const Run *run = m < number ? models + m : base;
+            Operand *operand = m < number ? operands + m : &ancestor;
+            char *place = weights ? room + m * step * sizeof(double) : buffer + last;
+            failed = read_all(run->file, place, part * run->size, run->offset + done * run->size);
+            *operand = (Operand){place, run->dtype};
+        }
+        if (failed) break;
+        if (weights)
+            failed = adamms_combine(
+                part, buffer + last, to->dtype, operands, number, weights, base ? &ancestor : 0, scaling, least,
+                election, majority, mean
+            );
+        else
+            failed = to->dtype < 0 ? 0 : adamms_nonfinite(part, operands);
+        last += part * to->size;
+        done += part;
+        if (!failed && (done == count || last + to->size > capacity)) {
+            failed = write_out(to, buffer, start, first, last);
+            start += last, first = last = 0;
+        }
+    }
+    return failed;
 }
 
 /* How many more elements have a positive sum of the vectors than a negative one. */

@@ -7,6 +7,7 @@ take torch's passes. Knows nothing of methods.
 from __future__ import annotations
 
 import ctypes
+import os
 import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from adamms.on_demand import torch
 # As kernel.c numbers them.
 DTYPES = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3}
 _NUMBERS = {f"torch.{STORED[name].torch}": number for name, number in DTYPES.items()}
-VERSION = 3
+VERSION = 4
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
 
@@ -40,6 +41,7 @@ def _load() -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         return None
     library.adamms_combine.restype = ctypes.c_int64
+    library.adamms_merge_file.restype = ctypes.c_int64
     library.adamms_balance.restype = ctypes.c_int64
     library.adamms_collect.restype = ctypes.c_int64
     library.adamms_products.restype = ctypes.c_int64
@@ -62,15 +64,33 @@ def fits(tensors: Sequence[torch.Tensor]) -> bool:
     )
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a `Combination`.
+
+    Args:
+        weights, scaling, election, majority: as there.
+        least: for each model, the magnitude up to which its difference from the base counts as 0.
+        mean: what agrees is averaged.
+    """
+
+    weights: Sequence[float]
+    scaling: float = 1.0
+    least: Sequence[float] | None = None
+    election: str | None = None
+    majority: int = 0
+    mean: bool = False
+
+    def arguments(self) -> tuple[object, ...]:
+        """From `scaling` on as kernel.c wants them."""
+        least = None if self.least is None else _doubles(self.least)
+        return ctypes.c_double(self.scaling), least, ELECTIONS[self.election], self.majority, int(self.mean)
+
+
 def combine(
     models: Sequence[torch.Tensor],
-    weights: Sequence[float],
     base: torch.Tensor | None,
-    scaling: float,
-    least: Sequence[float] | None,
-    election: str | None,
-    majority: int,
-    mean: bool,
+    numbers: Numbers,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
     """The formula of `Combination`, rounded to the first model's dtype; None if a value is infinite or NaN.
@@ -79,7 +99,6 @@ def combine(
         models: their values, all of one shape and of any dtype that `fits`.
         base: what is subtracted from each and added in the end, if anything.
         into: memory for the result, of at least its size; by default new.
-        least: for each model, the magnitude up to which its difference from the base counts as 0.
     """
     assert LIBRARY is not None, "checked by `fits`"
     models = [model.contiguous() for model in models]
@@ -94,15 +113,71 @@ def combine(
         _number(merged.dtype),
         _operands(models),
         len(models),
-        _doubles(weights),
+        _doubles(numbers.weights),
         None if base is None else _operands([base]),
-        ctypes.c_double(scaling),
-        None if least is None else _doubles(least),
-        ELECTIONS[election],
-        majority,
-        int(mean),
+        *numbers.arguments(),
     )
     return None if failed else merged
+
+
+class Run(ctypes.Structure):
+    """Where values lie in a file that is open, one after the other; `size` is that of an element in bytes."""
+
+    _fields_ = (
+        ("offset", ctypes.c_int64),
+        *((name, ctypes.c_int) for name in ("file", "dtype", "size")),
+    )
+
+
+class Place(ctypes.Structure):
+    """Where values go; whole pages go to `direct`, a descriptor of the same file, if that is not -1."""
+
+    _fields_ = (
+        ("offset", ctypes.c_int64),
+        *((name, ctypes.c_int) for name in ("file", "direct", "dtype", "size")),
+    )
+
+
+def merge_file(
+    count: int,
+    to: Place,
+    models: Sequence[Run],
+    base: Run | None,
+    numbers: Numbers | None,
+    room: memoryview,
+    buffer: memoryview,
+) -> bool:
+    """As `combine`, from files to a file; without numbers a copy of the only model, of any dtype.
+
+    Args:
+        count: elements.
+        room: for the operands.
+        buffer: for the result; aligned, of whole pages.
+
+    Returns:
+        False if a value is infinite or NaN; then what was written is not to be used.
+
+    Raises:
+        OSError: the system refuses to read or write, or a file ends too early.
+    """
+    assert LIBRARY is not None, "checked before"
+    operands = len(models) + (base is not None)
+    failed = LIBRARY.adamms_merge_file(
+        ctypes.c_int64(count),
+        ctypes.byref(to),
+        (Run * len(models))(*models),
+        len(models),
+        None if numbers is None else _doubles(numbers.weights),
+        None if base is None else ctypes.byref(base),
+        *(Numbers(()) if numbers is None else numbers).arguments(),
+        ctypes.byref(ctypes.c_char.from_buffer(room)),
+        ctypes.c_int64(len(room) // (8 * operands)),
+        ctypes.byref(ctypes.c_char.from_buffer(buffer)),
+        ctypes.c_int64(len(buffer)),
+    )
+    if failed < 0:
+        raise OSError(-failed, os.strerror(-failed))
+    return not failed
 
 
 def balance(models: Sequence[torch.Tensor], base: torch.Tensor, least: Sequence[float] | None) -> int:

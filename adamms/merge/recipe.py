@@ -109,7 +109,7 @@ class Recipe:
 
     def computes(self, slot: Slot) -> bool:
         """Whether the slot is merged, and not the target's own."""
-        return slot.merged and acts(slot) and not self._method(slot.name).keeps_target(self.shares(slot))
+        return slot.merged and acts(slot) and not self.method_of(slot.name).keeps_target(self.shares(slot))
 
     def surveyed(
         self,
@@ -135,7 +135,7 @@ class Recipe:
         Args:
             stored: with the stored values, which must not be overwritten, instead of copies in float64.
         """
-        for unit in self._units(slot):
+        for unit in self.units(slot):
             yield from self._survey_chunks(unit, sources, stored)
 
     def pieces(
@@ -156,7 +156,7 @@ class Recipe:
                     inputs.look(TARGET, name, piece)
                 yield start, converted(name, piece, torch_dtype(self.entry(name).dtype))
             return
-        units = self._units(slot)
+        units = self.units(slot)
         if slot.experts is not None:
             yield from expert_pieces(slot, units, lambda unit: self._merged(unit, sources, inputs))
             return
@@ -203,11 +203,11 @@ class Recipe:
         more = {"exceptions": self.exceptions, "methods": self.methods, "dtype": self.dtype}
         return merge_fingerprint(checkpoints, self.plan, self.method, self.coefficients, more)
 
-    def _method(self, name: str) -> Method:
+    def method_of(self, name: str) -> Method:
         """What the tensor is merged by."""
         return self.methods.get(name, self.method)
 
-    def _units(self, slot: Slot) -> Iterator[Unit]:
+    def units(self, slot: Slot) -> Iterator[Unit]:
         """What of a slot is merged by itself."""
         others = {name: self.donors[name].shape for name in slot.donors}
         if self.ancestor is not None:
@@ -227,11 +227,11 @@ class Recipe:
             row = whole[TARGET][0].numel()
             for first, last in acting_runs(unit.slot, read.rows):
                 part = {operand: values[first:last] for operand, values in whole.items()}
-                yield replace(self._chunk(unit, read.start + first * row, part, None), coefficients={})
+                yield replace(self.chunk(unit, read.start + first * row, part, None), coefficients={})
 
-    def _statistics_of(self, unit: Unit, sources: Sources) -> Statistics | None:
+    def statistics_of(self, unit: Unit, sources: Sources) -> Statistics | None:
         """What the method's survey found: of the model before, or of this unit now."""
-        survey = self._method(unit.tensor).survey()
+        survey = self.method_of(unit.tensor).survey()
         if survey is None:
             return None
         if survey.scope == "tensor":
@@ -243,7 +243,7 @@ class Recipe:
             )
         return self.statistics
 
-    def _chunk(
+    def chunk(
         self, unit: Unit, start: int, values: Mapping[str, torch.Tensor], found: Statistics | None
     ) -> Chunk:
         return Chunk(
@@ -262,7 +262,7 @@ class Recipe:
         self, unit: Unit, sources: Sources, inputs: NonFiniteInputs | None
     ) -> Iterator[tuple[range, torch.Tensor]]:
         """The unit in chunks: rows, and their merged values in the target's dtype."""
-        found = self._statistics_of(unit, sources)
+        found = self.statistics_of(unit, sources)
         for read in self._operand_rows(unit, sources):
             merged = self._compiled(unit, read, found)
             if merged is None:
@@ -273,17 +273,17 @@ class Recipe:
 
     def _compiled(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor | None:
         """The merged rows by a compiled pass; None where there is none, or a value is infinite or NaN."""
-        method, same = self._method(unit.tensor), self.entry(unit.tensor) == self.target.tensors[unit.tensor]
-        if not isinstance(method, CombiningMethod) or not same:
+        method, entry = self.method_of(unit.tensor), self.entry(unit.tensor)
+        if not isinstance(method, CombiningMethod) or entry != self.target.tensors[unit.tensor]:
             return None
-        chunk = self._chunk(unit, read.start, read.stored, found)
+        chunk = self.chunk(unit, read.start, read.stored, found)
         merged = method.compiled(chunk, into=read.scratch[TARGET])
         return None if merged is None else with_idle_rows(merged, read.stored[TARGET], unit.slot, read.rows)
 
     def _computed(self, unit: Unit, read: OperandRows, found: Statistics | None) -> torch.Tensor:
         """The merged rows in the target's dtype, by torch's operations."""
         try:
-            merged = self._method(unit.tensor).merge(self._chunk(unit, read.start, read.exact, found))
+            merged = self.method_of(unit.tensor).merge(self.chunk(unit, read.start, read.exact, found))
         except torch.linalg.LinAlgError as error:
             raise AdammsError(
                 f"merge={self.method.name}: {unit} cannot be decomposed: its values are too large or "

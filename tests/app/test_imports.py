@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pytest
 from command import ROOT, STRANGERS, Outcome
+
+from adamms.merge import kernel
 
 # Nothing but an engine, a tracker or a class of transformers has a use for these.
 ENGINES = (
@@ -58,16 +61,20 @@ def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
     assert loaded(given, ENGINES, tmp_path) == []
 
 
-def test_a_plan_needs_no_torch(qwen2: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(kernel.LIBRARY is None, reason="no library that was built from this kernel.c")
+def test_a_plan_and_a_linear_merge_need_no_torch(qwen2: Path, tmp_path: Path) -> None:
     """It compares a sample of the weights, and so is not made from headers alone."""
     paths = [
         f"model.target.path={qwen2}",
         f"model.donors.a.path={qwen2}",
         f"hydra.run.dir={tmp_path / 'hydra'}",
     ]
-    plan = ["mode=plan", "model=custom", *paths, f"output={tmp_path / 'plan'}"]
-    assert loaded([plan], ["torch"], tmp_path) == []
+    runs = [
+        [f"mode={mode}", "model=custom", *paths, f"output={tmp_path / mode}"] for mode in ("plan", "merge")
+    ]
+    assert loaded(runs, ["torch"], tmp_path) == []
     assert "equal to the target" in (tmp_path / "plan/plan.json").read_text()
+    assert (tmp_path / "merge/model/model.safetensors").is_file()
 
 
 def test_nor_does_what_follows_a_plan_of_models_that_classes_describe(

@@ -5,6 +5,7 @@ Reads only the rows that are asked for. Does not know what they are compared for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.evaluation import evaluate_rows
 from adamms.mapping.expression import Expression, Read, Tokens, names_in
 from adamms.mapping.expression_text import to_text
-from adamms.mapping.file_runs import runs_of
+from adamms.mapping.file_runs import Run, cut, read_floats, runs_of
 from adamms.mapping.plan import ANCESTOR, Slot
 from adamms.mapping.simplify import pick, transpose
 
@@ -73,36 +74,69 @@ class MappedModels:
     def _rows(
         self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
     ) -> Values:
-        rows_of = cache(checkpoint.rows)  # a file is mapped once, not for every part
-        found = []
-        for part in rows:
-            value, first = expression, part.start
-            if is_stack(slot):
-                expert, first = divmod(part.start, outputs_of(slot))
-                value = pick(expression, expert, checkpoint.shape)
-                value = transpose(value) if slot.experts and slot.experts.transposed else value
-            stop = first + len(part)
-            if (runs := runs_of(value, checkpoint, first, stop)) is not None:
-                values = np.concatenate([run.read() for run in runs])
-            else:
-                tensors = {name: rows_of(name) for name in names_in(value)}
-                target = self.target.rows(slot.name)
-                values = evaluate_rows(value, tensors, first, stop, target).float().numpy()
-            found.append(values.reshape(len(part), -1))
-        return np.nan_to_num(np.concatenate(found), copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        parts = [_part(slot, expression, checkpoint, part) for part in rows]
+        runs = _float_runs(slot, expression, checkpoint, parts)
+        if runs is not None:
+            found = read_floats(runs)
+        else:
+            target, rows_of = self.target.rows(slot.name), cache(checkpoint.rows)  # each file is mapped once
+            tensors = [{name: rows_of(name) for name in names_in(part.value)} for part in parts]
+            values = [
+                evaluate_rows(part.value, read, part.first, part.stop, target).float().reshape(-1)
+                for part, read in zip(parts, tensors, strict=True)
+            ]
+            found = np.concatenate([each.numpy() for each in values])
+        found = found.reshape(sum(map(len, rows)), -1)
+        return np.nan_to_num(found, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
 
     def lie_in_files(self, slots: Sequence[Slot]) -> bool:
         """Whether all that the slots read lies in files row by row: torch is then not needed."""
         return all(
-            runs_of(expression, checkpoint, 0, slot.shape[0]) is not None
-            and not (slot.experts and slot.experts.transposed)
+            runs is not None and all(run.is_float for run in runs) and not is_stack(slot)
             for slot in slots
             for expression, checkpoint in self._operands(slot)
+            for runs in [runs_of(expression, checkpoint, 0, slot.shape[0])]
         )
 
     def _operands(self, slot: Slot) -> list[tuple[Expression, Checkpoint]]:
         others = [(each, self.checkpoint(source)) for source, each in self.expressions(slot).items()]
         return [(Read(slot.name), self.target), *others]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Rows `first:stop` of an expression's value."""
+
+    value: Expression
+    first: int
+    stop: int
+
+
+def _part(slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: range) -> _Part:
+    """Where neighbouring rows of a slot are: those of a stack in the matrix of one expert."""
+    if not is_stack(slot):
+        return _Part(expression, rows.start, rows.stop)
+    expert, first = divmod(rows.start, outputs_of(slot))
+    one = pick(expression, expert, checkpoint.shape)
+    one = transpose(one) if slot.experts and slot.experts.transposed else one
+    return _Part(one, first, first + len(rows))
+
+
+def _float_runs(
+    slot: Slot, expression: Expression, checkpoint: Checkpoint, parts: Sequence[_Part]
+) -> list[Run] | None:
+    """Where the parts lie in files as floats; None if they do not."""
+    if is_stack(slot):
+        each = [runs_of(part.value, checkpoint, part.first, part.stop) for part in parts]
+    else:
+        whole = runs_of(expression, checkpoint, 0, slot.shape[0])
+        width = math.prod(slot.shape[1:])
+        each = [
+            None if whole is None else [*cut(whole, part.first * width, (part.stop - part.first) * width)]
+            for part in parts
+        ]
+    runs = [run for one in each if one is not None for run in one]
+    return runs if None not in each and all(run.is_float for run in runs) else None
 
 
 def is_stack(slot: Slot) -> bool:

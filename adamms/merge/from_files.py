@@ -1,0 +1,138 @@
+"""Merges a tensor from the models' files straight into the output's: compiled passes read, compute and write.
+
+That fits where the method is a `Combination` and all values lie in files row by row. It gives the bytes of
+`Recipe.pieces`, and needs neither torch nor, while it runs, the interpreter.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from adamms.checkpoint.output_file import OutputFile
+from adamms.checkpoint.tensor_entry import reading
+from adamms.checkpoint.threads import Advance
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Read
+from adamms.mapping.file_runs import Run, runs_of
+from adamms.mapping.plan import Slot
+from adamms.merge import kernel
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import ANCESTOR, TARGET
+from adamms.merge.recipe import Recipe
+from adamms.merge.sources import MAPPED_FILES
+
+# As kernel.c numbers dtypes: those without infinity and NaN are copied only.
+NUMBERS = kernel.DTYPES | dict.fromkeys(("I64", "I32", "I16", "I8", "U8", "BOOL"), -1)
+# Elements between two reports of progress.
+ELEMENTS = 1 << 24
+# What is written at once to a file in memory stays in a core's cache; a disk wants more.
+IN_CACHE = 1 << 19
+
+
+def write_from_files(
+    recipe: Recipe, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance
+) -> bool:
+    """Write a tensor of the recipe, or say that it has to be written piece by piece, over what is there.
+
+    Args:
+        file, offset: where its first byte goes.
+        buffer: some whole pages of memory.
+        advance: told how many bytes were written.
+
+    Returns:
+        Whether it is written: False also where a value that is read or made is infinite or NaN.
+
+    Raises:
+        AdammsError: a file is shorter than its header says.
+        OSError: the system refuses to read or write.
+    """
+    slot, entry = recipe.slots[name], recipe.entry(name)
+    if kernel.LIBRARY is None or entry != recipe.target.tensors[name] or not entry.shape:
+        return False
+    formula = _formula(recipe, slot) if recipe.computes(slot) else None
+    operands = None if formula is None and recipe.computes(slot) else _operands(recipe, slot, formula)
+    if operands is None:
+        return False
+    begin, half = offset, len(buffer) // 2
+    room, out = buffer[:half], buffer[half:][: IN_CACHE if file.in_memory else half]
+    numbers = None if formula is None else formula.numbers
+    has_base = formula is not None and formula.vectors is not None
+    with ExitStack() as opened:
+        files = _opened([run for runs in operands for run in runs], opened)
+        for runs in _together(operands):
+            read = [_open_run(run, files) for run in runs]
+            to = kernel.Place(offset, *file.descriptors, read[0].dtype, read[0].size)
+            base = read.pop() if has_base else None
+            if not kernel.merge_file(runs[0].count, to, read, base, numbers, room, out):
+                advance(begin - offset)  # all of it comes once more
+                return False
+            advance(runs[0].nbytes)
+            offset += runs[0].nbytes
+    return True
+
+
+def _formula(recipe: Recipe, slot: Slot) -> Combination | None:
+    """What the slot is merged by, if that can be said without its values."""
+    method = recipe.method_of(slot.name)
+    survey = method.survey()
+    if survey is not None and survey.scope == "tensor":
+        return None
+    if not isinstance(method, CombiningMethod) or not method.by_formula_alone or slot.experts is not None:
+        return None
+    (unit,) = recipe.units(slot)
+    nothing: dict[str, Any] = dict.fromkeys((TARGET, *slot.donors))
+    return method.combination(recipe.chunk(unit, 0, nothing, recipe.statistics_of(unit, MAPPED_FILES)))
+
+
+def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[list[Run]] | None:
+    """Where the values of each model of the formula lie, and last the ancestor's, if it has task vectors."""
+    wanted = [TARGET] if formula is None else list(formula.weights)
+    if formula is not None and formula.vectors is not None:
+        wanted.append(ANCESTOR)
+    if len(wanted) > kernel.MAX_MODELS:
+        return None
+    expressions = {TARGET: Read(slot.name), **slot.donors, ANCESTOR: slot.ancestor}
+    checkpoints = {TARGET: recipe.target, **recipe.donors, ANCESTOR: recipe.ancestor}
+    found = []
+    for operand in wanted:
+        expression, checkpoint = expressions[operand], checkpoints[operand]
+        if expression is None or checkpoint is None:
+            return None
+        runs = runs_of(expression, checkpoint, 0, slot.shape[0])
+        known = kernel.DTYPES if formula is not None else NUMBERS
+        if runs is None or any(run.entry.dtype not in known for run in runs):
+            return None
+        found.append(runs)
+    return found
+
+
+def _opened(runs: Sequence[Run], stack: ExitStack) -> Mapping[Path, int]:
+    """The files of all runs -> a descriptor, until the stack is closed."""
+    files: dict[Path, int] = {}
+    for run in runs:
+        path = run.entry.file
+        with reading(path):
+            if path not in files:
+                files[path] = os.open(path, os.O_RDONLY)
+                stack.callback(os.close, files[path])
+            if os.fstat(files[path]).st_size < run.offset + run.nbytes:
+                raise AdammsError(f"{path}: is shorter than it was when its header was read")
+    return files
+
+
+def _open_run(run: Run, files: Mapping[Path, int]) -> kernel.Run:
+    return kernel.Run(run.offset, files[run.entry.file], NUMBERS[run.entry.dtype], run.itemsize)
+
+
+def _together(operands: Sequence[list[Run]]) -> Iterator[list[Run]]:
+    """One run of each operand at a time, all of one length."""
+    ahead = [list(reversed(runs)) for runs in operands]
+    while all(ahead):
+        runs = [each.pop() for each in ahead]
+        count = min(ELEMENTS, *(run.count for run in runs))
+        for rest, run in zip(ahead, runs, strict=True):
+            if run.count > count:
+                rest.append(run.part(count, run.count - count))
+        yield [run.part(0, count) for run in runs]

@@ -1,0 +1,133 @@
+"""What is merged from file to file has the bytes of what is merged piece by piece."""
+
+import os
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from configured import configured
+from safetensors.torch import load_file
+from tiny_merges import make
+
+from adamms.checkpoint.output_file import OutputFile
+from adamms.checkpoint.reader import open_checkpoint
+from adamms.checkpoint.threads import Advance
+from adamms.checkpoint.writer import write_tensors
+from adamms.errors import AdammsError
+from adamms.mapping.expression import Concat, Pick, Read, Slice, Stack, Transpose
+from adamms.mapping.plan import Plan, Slot
+from adamms.merge import kernel
+from adamms.merge.catalogue import known_methods
+from adamms.merge.combination import CombiningMethod
+from adamms.merge.device import Computed
+from adamms.merge.methods.linear import Linear
+from adamms.merge.recipe import Recipe
+from adamms.merge.sources import MAPPED_FILES
+
+pytestmark = pytest.mark.skipif(
+    kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
+)
+COMBINING = [method.name for method in known_methods() if issubclass(method, CombiningMethod)]
+
+
+def written(
+    recipe: Recipe, folder: Path, files: bool, shard_bytes: int = 900
+) -> tuple[dict[str, bytes], set[str]]:
+    """The bytes of each file, and the names of the tensors that were written from file to file."""
+    folder.mkdir()
+    computed, direct, seen = Computed(recipe, MAPPED_FILES), set(), []
+
+    def whole(name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> bool:
+        done = files and computed.write(name, file, offset, buffer, advance)
+        direct.update([name] if done else [])
+        return done
+
+    write_tensors(computed, folder, 900, 2, seen.append, whole)
+    assert sum(seen) == sum(entry.nbytes for entry in recipe.layout())
+    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}, direct
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """A llama in each of three dtypes."""
+    root = tmp_path_factory.mktemp("models")
+    dtypes = (torch.bfloat16, torch.float32, torch.float16)
+    states = [tiny.llama_state(i, dtype=dtype) for i, dtype in enumerate(dtypes)]
+    return [tiny.write_model(root / str(i), state) for i, state in enumerate(states)]
+
+
+@pytest.mark.parametrize("name", COMBINING)
+def test_every_combination_has_the_bytes_of_its_pieces(
+    name: str, folders: list[Path], tmp_path: Path
+) -> None:
+    method = configured(f"merge/{name}")
+    recipe = make(method, folders[0], {"a": folders[1]}, folders[2] if method.needs_ancestor else None)
+    expected, none = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert not none
+    survey = method.survey()
+    alone = method.by_formula_alone and (survey is None or survey.scope == "model")
+    assert direct == (set(recipe.slots) if alone else set())
+
+
+def test_values_may_lie_in_many_places(tmp_path: Path) -> None:
+    """Of fused, stacked and picked tensors; a transposed one is merged piece by piece."""
+    torch.manual_seed(0)
+    donor = {"a": torch.randn(6, 5), "b": torch.randn(4, 5).bfloat16(), "c": torch.randn(3, 7, 5)}
+    sources = {
+        "concat": Concat((Slice(Read("a"), 0, 1, 4), Read("b"), Read("a")), 0),
+        "pick": Pick(Read("c"), 2),
+        "rows of a pick": Slice(Pick(Read("c"), 1), 0, 2, 6),
+        "stack": Stack((Pick(Read("c"), 0), Slice(Concat((Read("a"), Read("b")), 0), 0, 1, 8))),
+        "columns": Slice(Read("a"), 1, 0, 3),
+        "transposed": Transpose(Read("a")),
+    }
+    shapes = {"concat": (13, 5), "pick": (7, 5), "rows of a pick": (4, 5), "stack": (2, 7, 5)}
+    shapes |= {"columns": (6, 3), "transposed": (5, 6)}
+    own = {name: torch.randn(shapes[name]).bfloat16() for name in sources}
+    own |= {"kept": torch.randn(3, 3), "counts": torch.arange(5), "scalar": torch.tensor(2.0)}
+    target, other = (tiny.write_model(tmp_path / name, state) for name, state in (("t", own), ("d", donor)))
+    opened = [open_checkpoint(target), open_checkpoint(other)]
+    slots = tuple(
+        Slot(e.name, e.shape, e.dtype, "", {"d": sources[e.name]} if e.name in sources else {}, reason="kept")
+        for e in opened[0].tensors.values()
+    )
+    recipe = Recipe(opened[0], {"d": opened[1]}, Plan("t", {"d": "d"}, slots), Linear(), {"d": 0.3})
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert direct == own.keys() - {"columns", "transposed", "scalar"}
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_of_what_is_infinite_or_nan_pieces_tell(bad: float, folders: list[Path], tmp_path: Path) -> None:
+    state = load_file(folders[0] / "model.safetensors")
+    state["model.norm.weight"][3] = bad
+    target = tiny.write_model(tmp_path / "target", state)
+    recipe = make(Linear(), target, {"a": folders[1]}, None)
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert direct == state.keys() - {"model.norm.weight"}
+
+
+def test_a_file_that_became_shorter_is_told_of(tmp_path: Path) -> None:
+    states = [tiny.llama_state(i) for i in range(2)]
+    target, donor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
+    recipe = make(Linear(), target, {"a": donor}, None)
+    with (donor / "model.safetensors").open("r+b") as file:
+        file.truncate(file.seek(0, 2) - 1)
+    with pytest.raises(AdammsError, match=r"1/model\.safetensors: is shorter than it was"):
+        written(recipe, tmp_path / "files", files=True)
+
+
+def test_a_full_disk_is_told_of(folders: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """/dev/full takes no byte."""
+    recipe = make(Linear(), folders[0], {"a": folders[1]}, None)
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(OutputFile, "descriptors", (full, -1))
+    with pytest.raises(OSError, match="No space left"):
+        written(recipe, tmp_path / "files", files=True)
+    os.close(full)

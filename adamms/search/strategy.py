@@ -100,10 +100,12 @@ class Strategy:
         self.check(candidates)
         examples = examples_of(tasks)
         suited = partial(TaskDifferences.suited, self.difference, tasks=tasks)
-        if self.bisection is not None:
+        if self.bisection is None:
+            evidence = ask(self._order(candidates), examples)
+        else:
             contest = self._contest(candidates)
             ask = self.bisection.over(ask, self.needs, candidates, self.signal, contest, suited, self.seed)
-        evidence = ask(self._order(candidates), examples)
+            evidence = ask(candidates, examples)
         differences = suited(evidence)
         held = differences.held(self.signal, evidence, examples)
         columns = {example: place for place, example in enumerate(examples)}

@@ -194,6 +194,17 @@ class TestWhileItRuns:
             (False, True),
         ]
 
+    def test_what_cannot_be_computed_yet_costs_the_search_nothing(
+        self, result: Result, tmp_path: Path
+    ) -> None:
+        said: list[str] = []
+        with tracker(tmp_path / "out").run(settings(tmp_path / "out"), JOB, said.append) as record:
+            record.so_far(lambda: Result("", evaluation={}["no score"]))
+            record(result)
+        assert "warning: W&B: no D before the end: KeyError 'no score'" in said
+        (run,) = offline_runs(tmp_path / "out")
+        assert len([row for row in run.history if "alpha" in row]) == len(result.candidates)
+
     def test_what_a_thread_tells_while_another_does_is_not_lost(self, tmp_path: Path) -> None:
         rows: list[dict[str, float]] = []
         begun, goes_on = threading.Event(), threading.Event()

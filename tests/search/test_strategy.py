@@ -1,5 +1,6 @@
 """The recommended search: the smallest D wins, ends included; and how probably its choice is good."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ from asked import Book
 from strategies import shipped, signal, trusted
 
 from adamms.errors import AdammsError
+from adamms.merge.candidate import Candidate
 from adamms.search.difference import Corrected, ExactMatch
-from adamms.search.evidence import DONORS, PARENTS, SCORES
+from adamms.search.evidence import DONORS, PARENTS, SCORES, Evidence
 from adamms.search.signals.agreement import Disagreement
 from adamms.search.signals.consistency import Consistency
 from adamms.search.signals.likelihood import Likelihood
@@ -59,6 +61,27 @@ def test_sums_are_the_signals_and_bisection_finds_as_good_a_one() -> None:
     found = overall(spared, bisection=shipped("search=trusted").bisection)
     assert spared.share < 0.5
     assert spared.rows[found.candidate] == book.rows[choice.candidate]  # the same plateau
+
+
+def test_a_graded_difference_changes_neither_what_bisection_asks_first_nor_what_it_finds() -> None:
+    """Every answer changes once, far away from the end: neighbours of the wrong ones would be others."""
+    switches = np.random.default_rng(0).integers(1, 8, 40).tolist()
+    rows = ["".join("a" if row < place else "b" for place in switches) for row in range(11)]
+    book, asked = Book(rows), []
+    graded = trusted(difference=shipped("search=trusted").difference, signal=Consistency("sum"))
+    assert graded.difference.graded
+
+    def ask(candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
+        asked.append(list(candidates))
+        return book(candidates, examples)
+
+    spared = replace(graded, bisection=shipped("search=trusted").bisection)
+    found, wanted = (
+        one.choose(ask, book.candidates, {"t": book.examples}).overall for one in (spared, graded)
+    )
+    assert asked[0] == [book.candidates[place] for place in (0, 5, 10)]
+    assert found.candidate == wanted.candidate
+    assert found.differences[book.candidates[10]] == wanted.differences[book.candidates[10]] == 0
 
 
 def test_a_panel_is_the_weighted_sum_of_its_members() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adamms.errors import AdammsError
 from adamms.report import quantity
 from adamms.report.outside import outside
 from adamms.report.result import Result, StageTiming
@@ -74,8 +75,12 @@ class WandbRecord:
         """Rows of the candidates of which something is known now that was not before."""
         if self._complete is not None:
             return
-        curves = metrics.curves(known(), self._signal, part)
-        self._tell(lambda: self._draw(curves))
+        try:
+            curves = metrics.curves(known(), self._signal, part)
+        except (AdammsError, ArithmeticError, LookupError, ValueError) as error:
+            self.say(f"warning: W&B: no D before the end: {type(error).__name__} {error}")
+        else:
+            self._tell(lambda: self._draw(curves))
         with self._lock:
             asked, self.asked = self.asked, None
         if asked is not None:

@@ -46,6 +46,7 @@ def measure_distances(
         return Distances(tuple(tensor for tensors in found for tensor in tensors))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # values whose squares are too large have no distance
 def _measured(models: MappedModels, count: int, advance: Advance, slot: Slot) -> list[TensorDistance]:
     rows, vector = spread_rows(slot, count), len(slot.shape) == 1
     found = []

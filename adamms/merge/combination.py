@@ -19,7 +19,7 @@ from adamms.on_demand import torch
 
 @dataclass(frozen=True)
 class Combination:
-    """The sum of weight * model, or ancestor + scaling * the sum of weight * task vector.
+    """The sum of weight * model, or base + scaling * the sum of weight * task vector from that base.
 
     >>> Combination({"target": 0.75, "a": 0.25}).vectors is None
     True
@@ -49,7 +49,7 @@ class Combination:
             merged = weighted_sum(vectors, self.weights)
         else:
             merged = merge_agreeing(vectors, self.weights, self.election, self.combine, self.majority)
-        return merged.mul_(self.scaling).add_(chunk.base())
+        return merged.mul_(self.scaling).add_(self.vectors.operands(chunk)[1])
 
     def compiled(self, chunk: Chunk, into: torch.Tensor | None = None) -> torch.Tensor | None:
         """The merged chunk, from its stored values to the target's dtype, in one compiled pass.
@@ -59,19 +59,17 @@ class Combination:
         Args:
             into: memory for the result, which is then a view of it; by default new.
         """
-        own = chunk.models()
+        own, base = (chunk.models(), None) if self.vectors is None else self.vectors.operands(chunk)
         models = [own[name] for name in self.weights]
-        base = None if self.vectors is None else chunk.base()
         if not kernel.fits(models if base is None else [*models, base]):
             return None
-        return kernel.combine(models, base, self.numbers, into)
+        return kernel.combine(models, base, self.numbers(chunk), chunk.target.dtype, into)
 
-    @property
-    def numbers(self) -> kernel.Numbers:
-        """As the compiled passes take them."""
-        least = None if self.vectors is None else self.vectors.all_zero_up_to(self.weights)
+    def numbers(self, chunk: Chunk | None = None) -> kernel.Numbers:
+        """As the compiled passes take them; of a chunk if rows have factors."""
+        kept = None if self.vectors is None else self.vectors.all_kept(self.weights, chunk)
         weights, mean = list(self.weights.values()), self.combine == "mean"
-        return kernel.Numbers(weights, self.scaling, least, self.election, self.majority, mean)
+        return kernel.Numbers(weights, self.scaling, kept, self.election, self.majority, mean)
 
 
 class CombiningMethod(Method):

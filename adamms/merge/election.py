@@ -12,7 +12,7 @@ from typing import ClassVar, Literal, Self
 
 from adamms.merge import kernel
 from adamms.merge.exactness import positive_
-from adamms.merge.method import Statistics
+from adamms.merge.method import Chunk, Statistics
 from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
 from adamms.merge.task_vectors import TaskVectors
 from adamms.on_demand import torch
@@ -69,9 +69,9 @@ class Votes(CompiledSummary):
         super().__init__(vectors)
         self.balance = 0
 
-    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
-        assert isinstance(self.taken, TaskVectors)
-        self.balance += kernel.balance(list(models.values()), base, self.taken.all_zero_up_to(models))
+    def add_stored(self, vectors: TaskVectors, chunk: Chunk) -> None:
+        models, base = vectors.operands(chunk)
+        self.balance += kernel.balance(list(models.values()), base, vectors.all_kept(models, chunk))
 
     def add_exact(self, vectors: Vectors) -> None:
         signs = _total(vectors, None).sign_()

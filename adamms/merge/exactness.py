@@ -10,7 +10,7 @@ methods avoid everything else:
 - `clamp` at zero may give zeros of either sign: use `positive_`;
 - sums of many values differ with their order: take them on the processor (`sums`), unless all are whole
   numbers below 2**53, as counts are;
-- transcendental functions: only of Python's floats, on the processor.
+- transcendental functions: only of Python's floats, on the processor, or as series, see `softmax`.
 
 The bits of an input's NaN may differ. Methods that are not elementwise decompose or multiply matrices, and
 their last bits depend on the library and the device.

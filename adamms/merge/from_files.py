@@ -57,7 +57,7 @@ def write_from_files(
         return False
     begin, half = offset, len(buffer) // 2
     room, out = buffer[:half], buffer[half:][: IN_CACHE if file.in_memory else half]
-    numbers = None if formula is None else formula.numbers
+    numbers = None if formula is None else formula.numbers()
     has_base = formula is not None and formula.vectors is not None
     with ExitStack() as opened:
         files = _opened([run for runs in operands for run in runs], opened)

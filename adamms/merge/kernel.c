@@ -6,12 +6,13 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
 /* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
-int64_t adamms_version(void) { return 4; }
+int64_t adamms_version(void) { return 5; }
 
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
@@ -175,17 +176,38 @@ INLINE int64_t store(void *to, int dtype, int64_t first, const double *restrict 
     return found;
 }
 
-/* A model's values minus the base's, those up to `least` in magnitude set to zero; whether any was infinite or
-   NaN. */
+/* Which differences from the base are kept, the others being 0: those of a size from `least` to `most`. The size is
+   the magnitude, times the factor of its row of `width` elements where there are factors. */
+typedef struct {
+    double least, most;
+    const double *factors;
+    int64_t width;
+} Kept;
+
+INLINE void sizes_of(double *restrict sizes, const double *restrict vector, Kept kept, int64_t first, int64_t count) {
+    for (int64_t i = 0; i < count; i++) sizes[i] = magnitude(vector[i]);
+    for (int64_t i = 0; kept.factors && i < count;) {
+        int64_t row = (first + i) / kept.width, end = (row + 1) * kept.width - first;
+        double factor = kept.factors[row];
+        for (end = end < count ? end : count; i < end; i++) sizes[i] *= factor;
+    }
+}
+
+/* A model's values minus the base's, where they are kept, else 0; whether any was infinite or NaN. */
 INLINE int64_t load_vector(
-    double *restrict to, Operand from, const double *restrict base, double least, int64_t first, int64_t count
+    double *restrict to, Operand from, const double *restrict base, const Kept *kept, int64_t first, int64_t count
 ) {
     int64_t found = 0;
+    double sizes[BLOCK];
 #define SUBTRACT(i, value) to[i] = (value) - base[i]
     FOR_VALUES(from, first, count, found, SUBTRACT)
 #undef SUBTRACT
-    if (least >= 0)
-        for (int64_t i = 0; i < count; i++) to[i] = to[i] >= -least && to[i] <= least ? 0.0 : to[i];
+    if (!kept) return found;
+    sizes_of(sizes, to, *kept, first, count);
+    for (int64_t i = 0; i < count; i++) {
+        int left_out = (sizes[i] < kept->least) | ((sizes[i] > kept->most) & (sizes[i] < INFINITY));
+        to[i] = left_out ? 0.0 : to[i];
+    }
     return found;
 }
 
@@ -223,11 +245,12 @@ INLINE void merge_agreeing(
 }
 
 /* The merged values of `count` elements: sum of weight * model; with a base scaling * sum of weight *
-   (model - base) + base. `least` (or NULL) and `election`, of differences from a base only, as above. Returns
+   (model - base) + base. `kept` of each model (or NULL) and `election`, of differences from a base
+   only, as above. Returns
    whether an operand or a result is infinite or NaN: then the result is not to be used. */
 WIDE int64_t adamms_combine(
     int64_t count, void *to, int dtype, const Operand *models, int number, const double *weights,
-    const Operand *base, double scaling, const double *least, int election, int majority, int mean
+    const Operand *base, double scaling, const Kept *kept, int election, int majority, int mean
 ) {
     double vectors[MAX_MODELS][BLOCK], ancestor[BLOCK], merged[BLOCK];
     int64_t found = 0;
@@ -239,7 +262,7 @@ WIDE int64_t adamms_combine(
         } else {
             found |= load(ancestor, *base, first, part);
             for (int m = 0; m < number; m++)
-                found |= load_vector(vectors[m], models[m], ancestor, least ? least[m] : -1, first, part);
+                found |= load_vector(vectors[m], models[m], ancestor, kept ? kept + m : 0, first, part);
             if (election)
                 merge_agreeing(merged, vectors, weights, number, part, election, majority, mean);
             else
@@ -314,7 +337,7 @@ static int64_t write_out(const Place *to, const char *buffer, int64_t base, int6
    buffer: `capacity` bytes, of whole pages, at the begin of a page. */
 int64_t adamms_merge_file(
     int64_t count, const Place *to, const Run *models, int number, const double *weights, const Run *base,
-    double scaling, const double *least, int election, int majority, int mean, char *room, int64_t step,
+    double scaling, const Kept *kept, int election, int majority, int mean, char *room, int64_t step,
     char *buffer, int64_t capacity
 ) {
     Operand operands[MAX_MODELS], ancestor;
@@ -333,7 +356,7 @@ int64_t adamms_merge_file(
         if (failed) break;
         if (weights)
             failed = adamms_combine(
-                part, buffer + last, to->dtype, operands, number, weights, base ? &ancestor : 0, scaling, least,
+                part, buffer + last, to->dtype, operands, number, weights, base ? &ancestor : 0, scaling, kept,
                 election, majority, mean
             );
         else
@@ -350,7 +373,7 @@ int64_t adamms_merge_file(
 
 /* How many more elements have a positive sum of the vectors than a negative one. */
 WIDE int64_t adamms_balance(
-    int64_t count, const Operand *models, int number, const Operand *base, const double *least
+    int64_t count, const Operand *models, int number, const Operand *base, const Kept *kept
 ) {
     double vectors[MAX_MODELS][BLOCK], ancestor[BLOCK], total[BLOCK];
     int64_t balance = 0;
@@ -358,57 +381,59 @@ WIDE int64_t adamms_balance(
         int64_t part = count - first < BLOCK ? count - first : BLOCK;
         load(ancestor, *base, first, part);
         for (int m = 0; m < number; m++)
-            load_vector(vectors[m], models[m], ancestor, least ? least[m] : -1, first, part);
+            load_vector(vectors[m], models[m], ancestor, kept ? kept + m : 0, first, part);
         weighted_sum(total, vectors, 0, number, part);
         for (int64_t i = 0; i < part; i++) balance += (total[i] > 0) - (total[i] < 0);
     }
     return balance;
 }
 
-/* Of |model - base|: bins of leading bits, `first_code` the first of `bins`; finite values only. */
+/* Of sizes: bins of leading bits, `first_code` the first of `bins`; finite values only. */
 INLINE int64_t bin_of(double value, int shift, int64_t first_code, int64_t bins) {
     int64_t code = (int64_t)(bits_of(value) >> shift) - first_code;
     return code < 0 ? 0 : code >= bins ? bins - 1 : code;
 }
 
-/* How many of them are in each bin, added to `counts`. */
+/* How many sizes are in each bin, added to `counts`. */
 WIDE void adamms_count(
-    int64_t count, const Operand *model, const Operand *base, int shift, int64_t first_code, int64_t bins,
-    int64_t *restrict counts
+    int64_t count, const Operand *model, const Operand *base, const Kept *sized, int shift, int64_t first_code,
+    int64_t bins, int64_t *restrict counts
 ) {
-    double vector[BLOCK], ancestor[BLOCK];
+    double vector[BLOCK], ancestor[BLOCK], sizes[BLOCK];
     int64_t codes[BLOCK];
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t part = count - first < BLOCK ? count - first : BLOCK;
         load(ancestor, *base, first, part);
-        load_vector(vector, *model, ancestor, -1, first, part);
+        load_vector(vector, *model, ancestor, 0, first, part);
+        sizes_of(sizes, vector, *sized, first, part);
         for (int64_t i = 0; i < part; i++)
-            codes[i] = nonfinite(vector[i]) ? -1 : bin_of(magnitude(vector[i]), shift, first_code, bins);
+            codes[i] = nonfinite(sizes[i]) ? -1 : bin_of(sizes[i], shift, first_code, bins);
         for (int64_t i = 0; i < part; i++)
             if (codes[i] >= 0) counts[codes[i]]++;
     }
 }
 
-/* Those in one bin, in order, to `found`, which has room for all; how many there are. */
+/* Those in some bins, in order, to `found`, which has room for all; how many there are. */
 WIDE int64_t adamms_collect(
-    int64_t count, const Operand *model, const Operand *base, int shift, int64_t first_code, int64_t bins,
-    int64_t bin, double *restrict found
+    int64_t count, const Operand *model, const Operand *base, const Kept *sized, int shift, int64_t first_code,
+    int64_t bins, const int64_t *wanted, int number, double *restrict found
 ) {
-    double vector[BLOCK], ancestor[BLOCK];
-    int64_t inside[BLOCK], number = 0;
+    double vector[BLOCK], ancestor[BLOCK], sizes[BLOCK];
+    int64_t inside[BLOCK], collected = 0;
     for (int64_t first = 0; first < count; first += BLOCK) {
         int64_t part = count - first < BLOCK ? count - first : BLOCK, any = 0;
         load(ancestor, *base, first, part);
-        load_vector(vector, *model, ancestor, -1, first, part);
-        for (int64_t i = 0; i < part; i++) {
-            vector[i] = magnitude(vector[i]);
-            inside[i] = !nonfinite(vector[i]) && bin_of(vector[i], shift, first_code, bins) == bin;
-            any |= inside[i];
-        }
+        load_vector(vector, *model, ancestor, 0, first, part);
+        sizes_of(sizes, vector, *sized, first, part);
+        for (int64_t i = 0; i < part; i++) inside[i] = 0;
+        for (int w = 0; w < number; w++)
+            for (int64_t i = 0; i < part; i++)
+                inside[i] |= bin_of(sizes[i], shift, first_code, bins) == wanted[w] && !nonfinite(sizes[i]);
+        for (int64_t i = 0; i < part; i++) any |= inside[i];
         for (int64_t i = 0; any && i < part; i++)
-            if (inside[i]) found[number++] = vector[i];
+            if (inside[i]) found[collected++] = sizes[i];
     }
-    return number;
+    return collected;
 }
 
 /* NumPy adds up to so many numbers in eight sums, and more in two halves. */
@@ -421,18 +446,25 @@ typedef struct {
     int number;
 } Models;
 
-/* The sum of the products of two runs of up to LEAF numbers, in NumPy's order. */
-INLINE double inner(const double *restrict left, const double *restrict right, int64_t count) {
+/* The sum of up to LEAF numbers, in NumPy's order. */
+INLINE double added(const double *restrict values, int64_t count) {
     double sums[8], total = -0.0;
     int64_t i = 0;
     if (count >= 8) {
-        for (int k = 0; k < 8; k++) sums[k] = left[k] * right[k];
+        for (int k = 0; k < 8; k++) sums[k] = values[k];
         for (i = 8; i < count - count % 8; i += 8)
-            for (int k = 0; k < 8; k++) sums[k] += left[i + k] * right[i + k];
+            for (int k = 0; k < 8; k++) sums[k] += values[i + k];
         total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));
     }
-    for (; i < count; i++) total += left[i] * right[i];
+    for (; i < count; i++) total += values[i];
     return total;
+}
+
+/* That of the products of two runs. */
+INLINE double inner(const double *restrict left, const double *restrict right, int64_t count) {
+    double products[LEAF];
+    for (int64_t i = 0; i < count; i++) products[i] = left[i] * right[i];
+    return added(products, count);
 }
 
 /* Of up to LEAF elements the inner product of each pair of vectors, also with itself, in `combinations` order;
@@ -441,7 +473,7 @@ WIDE int64_t adamms_inner_products(const Models *of, int64_t first, int64_t coun
     double vectors[MAX_MODELS][LEAF], ancestor[LEAF];
     int64_t found = of->base ? load(ancestor, *of->base, first, count) : 0;
     for (int m = 0; m < of->number; m++)
-        found |= of->base ? load_vector(vectors[m], of->models[m], ancestor, -1, first, count)
+        found |= of->base ? load_vector(vectors[m], of->models[m], ancestor, 0, first, count)
                           : load(vectors[m], of->models[m], first, count);
     for (int m = 0; m < of->number; m++)
         for (int n = m; n < of->number; n++) *products++ = inner(vectors[m], vectors[n], count);
@@ -469,4 +501,149 @@ int64_t adamms_products(
     for (int64_t row = 0; row < rows && !found; row++)
         found |= inner_products(&of, row * width, width, products + row * number * (number + 1) / 2);
     return found;
+}
+
+/* The sum of any number of values, in NumPy's order. */
+WIDE double adamms_sum(const double *values, int64_t count) {
+    if (count <= LEAF) return added(values, count);
+    int64_t half = count / 2;
+    half -= half % 8;
+    return adamms_sum(values, half) + adamms_sum(values + half, count - half);
+}
+
+/* Of softmax.py: the series, from their last term. */
+#define LEAST_POWER (-700.0)
+#define LOG2_E 0x1.71547652b82fep0
+#define LN2 0x1.62e42fefa39efp-1
+#define LN2_UPPER 0x1.62e42feep-1
+#define LN2_LOWER 0x1.a39ef35793c76p-33
+#define ROUNDING 0x1.8p52
+#define EXPONENTIAL_TERMS 14
+#define LOGARITHM_TERMS 11
+static const double EXPONENTIAL[] = {
+    1 / 6227020800.0, 1 / 479001600.0, 1 / 39916800.0, 1 / 3628800.0, 1 / 362880.0, 1 / 40320.0, 1 / 5040.0,
+    1 / 720.0, 1 / 120.0, 1 / 24.0, 1 / 6.0, 1 / 2.0, 1, 1,
+};
+static const double LOGARITHM[] = {
+    2 / 21.0, 2 / 19.0, 2 / 17.0, 2 / 15.0, 2 / 13.0, 2 / 11.0, 2 / 9.0, 2 / 7.0, 2 / 5.0, 2 / 3.0, 2,
+};
+
+/* e to a power up to 0, and the logarithm of a quotient of probabilities: in arithmetic alone, as merge/softmax.py. */
+INLINE double exponential(double power) {
+    power = power < LEAST_POWER ? LEAST_POWER : power;
+    double shifted = power * LOG2_E + ROUNDING, twos = shifted - ROUNDING, sum = EXPONENTIAL[0];
+    double rest = (power - twos * LN2_UPPER) - twos * LN2_LOWER;
+    for (int k = 1; k < EXPONENTIAL_TERMS; k++) sum = sum * rest + EXPONENTIAL[k];
+    return sum * double_of((bits_of(shifted) + 1023) << 52);
+}
+
+INLINE double log_quotient(double over, double under) {
+    int64_t twos = ((int64_t)(bits_of(over) - bits_of(under)) + (1LL << 51)) >> 52;
+    under *= double_of((uint64_t)(twos + 1023) << 52);
+    double part = (over - under) / (over + under), square = part * part, sum = LOGARITHM[0];
+    for (int k = 1; k < LOGARITHM_TERMS; k++) sum = sum * square + LOGARITHM[k];
+    return (double)(int32_t)twos * LN2 + part * sum;
+}
+
+/* Softmax of a row plus `more`; whether a value is infinite or NaN. */
+WIDE int64_t adamms_softmax(double *restrict to, const Operand *from, int64_t first, int64_t width, double more) {
+    double most[LEAF];
+    int64_t found = load(to, *from, first, width), whole = width - width % LEAF;
+    for (int k = 0; k < LEAF; k++) most[k] = to[0];
+    for (int64_t i = 0; i < whole; i += LEAF)
+        for (int k = 0; k < LEAF; k++) most[k] = to[i + k] > most[k] ? to[i + k] : most[k];
+    for (int64_t i = whole; i < width; i++) most[0] = to[i] > most[0] ? to[i] : most[0];
+    for (int k = 1; k < LEAF; k++) most[0] = most[k] > most[0] ? most[k] : most[0];
+    for (int64_t i = 0; i < width; i++) to[i] = exponential(to[i] - most[0]);
+    double share = 1 / adamms_sum(to, width);
+    for (int64_t i = 0; i < width; i++) to[i] = to[i] * share + more;
+    return found;
+}
+
+/* How far each of `rows` rows is from the base's, as `divergences` in softmax.py, to `found`. `room` is for three
+   rows. Returns whether a value is infinite or NaN: then what is found is not to be used. */
+WIDE int64_t adamms_divergences(
+    int64_t rows, int64_t width, const Operand *model, const Operand *base, double more, double *restrict room,
+    double *restrict found
+) {
+    double *restrict own = room, *restrict others = room + width, *restrict terms = room + 2 * width;
+    int64_t failed = 0;
+    for (int64_t row = 0; row < rows && !failed; row++) {
+        failed |= adamms_softmax(own, model, row * width, width, more);
+        failed |= adamms_softmax(others, base, row * width, width, more);
+        for (int64_t i = 0; i < width; i++) terms[i] = own[i] * log_quotient(own[i], others[i]);
+        double sum = adamms_sum(terms, width);
+        found[row] = sum > 0 ? sum : 0;
+    }
+    return failed;
+}
+
+/* How many bits are sorted by at once, and into how many bins. */
+#define DIGIT 8
+#define DIGITS (1 << DIGIT)
+
+/* Sorts whole numbers by their bits from `low` on, which are at most `bits`; the result is in `values` or in `other`. */
+static uint64_t *sorted(uint64_t *values, uint64_t *other, int64_t count, int low, int bits) {
+    for (int shift = low; shift < low + bits; shift += DIGIT) {
+        int64_t places[DIGITS] = {0}, place = 0;
+        for (int64_t i = 0; i < count; i++) places[values[i] >> shift & (DIGITS - 1)]++;
+        for (int k = 0; k < DIGITS; k++) {
+            int64_t here = places[k];
+            places[k] = place;
+            place += here;
+        }
+        for (int64_t i = 0; i < count; i++) other[places[values[i] >> shift & (DIGITS - 1)]++] = values[i];
+        uint64_t *last = values;
+        values = other;
+        other = last;
+    }
+    return values;
+}
+
+/* The first plus the last place that each magnitude of a row has in ascending order, from 0. `room` is for two rows.
+   Returns whether there is no result: a value is infinite or NaN, or has too many bits. */
+WIDE int64_t adamms_places(int64_t width, const double *restrict row, uint64_t *restrict room, int64_t *restrict twice) {
+    uint64_t any = 0, least = ~0ULL, most = 0;
+    int low = 0, bits = 0;
+    for (int64_t i = 0; i < width; i++) {
+        uint64_t code = bits_of(magnitude(row[i]));
+        any |= code;
+        most = code > most ? code : most;
+        least = code - 1 < least ? code - 1 : least; /* of those that are not 0 */
+    }
+    if (most >> 52 == 0x7ff) return 1;
+    int unused = any ? __builtin_ctzll(any) : 0;
+    least = (least + 1) >> unused;
+    while ((width - 1) >> low) low++;
+    while (any && ((most >> unused) + 1 - least) >> bits) bits++;
+    if (low + bits > 64) return 1;
+    for (int64_t i = 0; i < width; i++) {
+        uint64_t code = bits_of(magnitude(row[i])) >> unused;
+        room[i] = (code ? code + 1 - least : 0) << low | (uint64_t)i;
+    }
+    const uint64_t *found = sorted(room, room + width, width, low, bits);
+    for (int64_t first = 0, last; first < width; first = last + 1) {
+        for (last = first; last + 1 < width && found[last + 1] >> low == found[first] >> low;) last++;
+        for (int64_t i = first; i <= last; i++) twice[found[i] & ((1ULL << low) - 1)] = first + last;
+    }
+    return 0;
+}
+
+/* Drops elements of rows at random, those small in their row more often, as della.py: keeps one with the
+   probability lowest + range * its place / (width - 1), if its random `draws`, of 32 bits, are below it. `room` is
+   for three rows. Returns how many rows are done: all, or those before one that has no places. */
+WIDE int64_t adamms_thin(
+    int64_t rows, int64_t width, double *restrict vectors, const uint32_t *restrict draws, double lowest,
+    double range, int rescale, uint64_t *restrict room
+) {
+    int64_t row = 0, *twice = (int64_t *)(room + 2 * width);
+    double last = 2.0 * (width - 1);
+    for (; row < rows && !adamms_places(width, vectors, room, twice); row++, vectors += width, draws += width) {
+        for (int64_t i = 0; i < width; i++) {
+            double keep = (double)(int32_t)twice[i] / last * range + lowest;
+            vectors[i] *= draws[i] * 0x1p-32 < keep ? 1.0 : 0.0;
+            if (rescale) vectors[i] /= keep;
+        }
+    }
+    return row;
 }

@@ -7,6 +7,7 @@ take torch's passes. Knows nothing of methods.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import sysconfig
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from adamms.on_demand import torch
 # As kernel.c numbers them.
 DTYPES = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3}
 _NUMBERS = {f"torch.{STORED[name].torch}": number for name, number in DTYPES.items()}
-VERSION = 4
+VERSION = 5
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
 
@@ -45,6 +46,8 @@ def _load() -> ctypes.CDLL | None:
     library.adamms_balance.restype = ctypes.c_int64
     library.adamms_collect.restype = ctypes.c_int64
     library.adamms_products.restype = ctypes.c_int64
+    library.adamms_divergences.restype = ctypes.c_int64
+    library.adamms_thin.restype = ctypes.c_int64
     return library
 
 
@@ -53,6 +56,31 @@ LIBRARY = _load()
 
 class _Operand(ctypes.Structure):
     _fields_ = (("values", ctypes.c_void_p), ("dtype", ctypes.c_int))
+
+
+class _Kept(ctypes.Structure):
+    _fields_ = (
+        ("least", ctypes.c_double),
+        ("most", ctypes.c_double),
+        ("factors", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+    )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which of a model's differences from the base are kept, the others being 0.
+
+    Args:
+        least, most: the sizes that are kept.
+        factors: for each row, in float64: a size is the magnitude times the row's; None for magnitudes.
+        width: elements of a row.
+    """
+
+    least: float = 0.0
+    most: float = math.inf
+    factors: torch.Tensor | None = None
+    width: int = 1
 
 
 def fits(tensors: Sequence[torch.Tensor]) -> bool:
@@ -70,51 +98,52 @@ class Numbers:
 
     Args:
         weights, scaling, election, majority: as there.
-        least: for each model, the magnitude up to which its difference from the base counts as 0.
+        kept: of each model; None for all.
         mean: what agrees is averaged.
     """
 
     weights: Sequence[float]
     scaling: float = 1.0
-    least: Sequence[float] | None = None
+    kept: Sequence[Kept] | None = None
     election: str | None = None
     majority: int = 0
     mean: bool = False
 
     def arguments(self) -> tuple[object, ...]:
         """From `scaling` on as kernel.c wants them."""
-        least = None if self.least is None else _doubles(self.least)
-        return ctypes.c_double(self.scaling), least, ELECTIONS[self.election], self.majority, int(self.mean)
+        kept = None if self.kept is None else all_kept(self.kept)
+        return ctypes.c_double(self.scaling), kept, ELECTIONS[self.election], self.majority, int(self.mean)
 
 
 def combine(
     models: Sequence[torch.Tensor],
     base: torch.Tensor | None,
     numbers: Numbers,
+    dtype: torch.dtype,
     into: torch.Tensor | None = None,
 ) -> torch.Tensor | None:
-    """The formula of `Combination`, rounded to the first model's dtype; None if a value is infinite or NaN.
+    """The formula of `Combination`; None if a value is infinite or NaN.
 
     Args:
         models: their values, all of one shape and of any dtype that `fits`.
         base: what is subtracted from each and added in the end, if anything.
+        dtype: of the result.
         into: memory for the result, of at least its size; by default new.
     """
     assert LIBRARY is not None, "checked by `fits`"
     models = [model.contiguous() for model in models]
     base = None if base is None else base.contiguous()
-    own = models[0]
     if into is None:
-        into = torch.empty(own.numel(), dtype=own.dtype)
-    merged = into.view(own.dtype)[: own.numel()].view(own.shape)
+        into = torch.empty(models[0].numel(), dtype=dtype)
+    merged = into.view(dtype)[: models[0].numel()].view(models[0].shape)
     failed = LIBRARY.adamms_combine(
         ctypes.c_int64(merged.numel()),
         ctypes.c_void_p(merged.data_ptr()),
         _number(merged.dtype),
-        _operands(models),
+        operands(models),
         len(models),
         _doubles(numbers.weights),
-        None if base is None else _operands([base]),
+        None if base is None else operands([base]),
         *numbers.arguments(),
     )
     return None if failed else merged
@@ -161,7 +190,7 @@ def merge_file(
         OSError: the system refuses to read or write, or a file ends too early.
     """
     assert LIBRARY is not None, "checked before"
-    operands = len(models) + (base is not None)
+    number = len(models) + (base is not None)
     failed = LIBRARY.adamms_merge_file(
         ctypes.c_int64(count),
         ctypes.byref(to),
@@ -171,7 +200,7 @@ def merge_file(
         None if base is None else ctypes.byref(base),
         *(Numbers(()) if numbers is None else numbers).arguments(),
         ctypes.byref(ctypes.c_char.from_buffer(room)),
-        ctypes.c_int64(len(room) // (8 * operands)),
+        ctypes.c_int64(len(room) // (8 * number)),
         ctypes.byref(ctypes.c_char.from_buffer(buffer)),
         ctypes.c_int64(len(buffer)),
     )
@@ -180,16 +209,16 @@ def merge_file(
     return not failed
 
 
-def balance(models: Sequence[torch.Tensor], base: torch.Tensor, least: Sequence[float] | None) -> int:
-    """How many more elements have a positive sum of trimmed differences from the base than a negative one."""
+def balance(models: Sequence[torch.Tensor], base: torch.Tensor, kept: Sequence[Kept] | None) -> int:
+    """How many more elements have a positive sum of kept differences from the base than a negative one."""
     assert LIBRARY is not None, "checked by `fits`"
     models, base = [model.contiguous() for model in models], base.contiguous()
     found: int = LIBRARY.adamms_balance(
         ctypes.c_int64(base.numel()),
-        _operands(models),
+        operands(models),
         len(models),
-        _operands([base]),
-        None if least is None else _doubles(least),
+        operands([base]),
+        None if kept is None else all_kept(kept),
     )
     return found
 
@@ -213,56 +242,12 @@ def row_products(models: Sequence[torch.Tensor], base: torch.Tensor | None) -> n
     failed = LIBRARY.adamms_products(
         ctypes.c_int64(rows),
         ctypes.c_int64(models[0].numel() // rows),
-        _operands(models),
+        operands(models),
         number,
-        None if base is None else _operands([base]),
+        None if base is None else operands([base]),
         ctypes.c_void_p(products.ctypes.data),
     )
     return None if failed or not np.isfinite(products).all() else products
-
-
-@dataclass(frozen=True)
-class Bins:
-    """Bins of magnitudes by the leading bits of their float64, see `thresholds`.
-
-    Args:
-        shift: how many bits are left out.
-        first: the leading bits of the least bin; what is below counts there.
-        count: how many there are; what is above counts in the last.
-    """
-
-    shift: int
-    first: int
-    count: int
-
-
-def count(model: torch.Tensor, base: torch.Tensor, bins: Bins) -> npt.NDArray[np.int64]:
-    """How many magnitudes of the difference there are in each bin."""
-    counts = np.zeros(bins.count, np.int64)
-    _binned("adamms_count", model, base, bins, ctypes.c_void_p(counts.ctypes.data))
-    return counts
-
-
-def collect(model: torch.Tensor, base: torch.Tensor, bins: Bins, number: int) -> npt.NDArray[np.float64]:
-    """The magnitudes of the difference that are in bin `number`, in order."""
-    found = np.empty(base.numel())
-    place = (ctypes.c_int64(number), ctypes.c_void_p(found.ctypes.data))
-    return found[: _binned("adamms_collect", model, base, bins, *place)]
-
-
-def _binned(name: str, model: torch.Tensor, base: torch.Tensor, bins: Bins, *more: object) -> int:
-    """One of the passes over the bins of a difference."""
-    model, base = model.contiguous(), base.contiguous()
-    found: int = getattr(LIBRARY, name)(
-        ctypes.c_int64(base.numel()),
-        _operands([model]),
-        _operands([base]),
-        bins.shift,
-        ctypes.c_int64(bins.first),
-        ctypes.c_int64(bins.count),
-        *more,
-    )
-    return found
 
 
 def _number(dtype: torch.dtype) -> int | None:
@@ -270,10 +255,17 @@ def _number(dtype: torch.dtype) -> int | None:
     return _NUMBERS.get(str(dtype))
 
 
-def _operands(tensors: Sequence[torch.Tensor]) -> ctypes.Array[_Operand]:
+def operands(tensors: Sequence[torch.Tensor]) -> ctypes.Array[_Operand]:
     """Their addresses: the caller keeps the tensors for the call."""
     return (_Operand * len(tensors))(*(_Operand(t.data_ptr(), _number(t.dtype)) for t in tensors))
 
 
 def _doubles(numbers: Sequence[float]) -> ctypes.Array[ctypes.c_double]:
     return (ctypes.c_double * len(numbers))(*numbers)
+
+
+def all_kept(kept: Sequence[Kept]) -> ctypes.Array[_Kept]:
+    """What is kept of each model: the caller keeps the factors for the call."""
+    addresses = [None if k.factors is None else k.factors.data_ptr() for k in kept]
+    found = (_Kept(k.least, k.most, a, k.width) for k, a in zip(kept, addresses, strict=True))
+    return (_Kept * len(kept))(*found)

@@ -1,4 +1,4 @@
-"""Task vectors as surveys and formulas take them: differences from the ancestor, the small ones trimmed."""
+"""Task vectors as surveys and formulas take them: differences from a base, those of some sizes alone."""
 
 from __future__ import annotations
 
@@ -6,33 +6,76 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from adamms.merge.kernel import Kept
 from adamms.merge.method import Chunk
 from adamms.on_demand import torch
+
+Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class TaskVectors:
-    """Chunk -> TARGET and every donor -> its task vector, in which entries below a magnitude are 0.
+    """Chunk -> TARGET and every donor -> its difference from the ancestor, 0 where it is not kept.
 
-    A call overwrites the chunk, whose tensors are float64.
+    The size of an element is its magnitude, times the factor of its row (along the last dimension) if the
+    rows have factors. A call overwrites the chunk, whose tensors are float64.
 
     Args:
-        least: model -> the least magnitude that is kept; empty to keep all.
+        least, most: model -> the sizes that are kept; empty for all.
+        factors: model -> one of each row, in float64, or one of a tensor of one dimension.
+        from_target: the differences of the donors from the target instead.
     """
 
-    least: Mapping[str, float] = field(default_factory=dict)
+    least: Numbers = field(default_factory=dict)
+    most: Numbers = field(default_factory=dict)
+    factors: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    from_target: bool = False
 
     def __call__(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        vectors = chunk.task_vectors()
-        for name in vectors if self.least else ():
-            # NaN passes on.
-            vectors[name] = torch.nn.functional.hardshrink(vectors[name], self.zero_up_to(name))
+        vectors = self._differences(chunk)
+        for name, tau in vectors.items() if self.trims else ():
+            kept, sizes = self.kept(name, chunk), self._sizes(name, tau, chunk)
+            # NaN and infinity pass on.
+            tau.masked_fill_((sizes < kept.least) | ((sizes > kept.most) & (sizes < math.inf)), 0.0)
         return vectors
 
-    def zero_up_to(self, name: str) -> float:
-        """The greatest magnitude that is trimmed."""
-        return math.nextafter(self.least[name], 0.0)
+    @property
+    def trims(self) -> bool:
+        """Whether elements of some sizes are left out."""
+        return bool(self.least or self.most)
 
-    def all_zero_up_to(self, names: Iterable[str]) -> list[float] | None:
-        """The same of several models; None if nothing is trimmed."""
-        return [self.zero_up_to(name) for name in names] if self.least else None
+    def sizes(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        """Model -> the size of each element; overwrites the chunk."""
+        return {name: self._sizes(name, tau, chunk) for name, tau in self._differences(chunk).items()}
+
+    def operands(self, chunk: Chunk) -> tuple[Mapping[str, torch.Tensor], torch.Tensor]:
+        """The models, and what they are taken from."""
+        return (chunk.donors, chunk.target) if self.from_target else (chunk.models(), chunk.base())
+
+    def all_kept(self, names: Iterable[str], chunk: Chunk | None) -> list[Kept] | None:
+        """What is kept of several models; None if nothing is left out."""
+        return [self.kept(name, chunk) for name in names] if self.trims else None
+
+    def kept(self, name: str, chunk: Chunk | None) -> Kept:
+        """What of a model is kept."""
+        least, most = self.least.get(name, 0.0), self.most.get(name, math.inf)
+        if not self.factors:
+            return Kept(least, most)
+        assert chunk is not None, "factors are those of some rows"
+        if len(chunk.shape) < 2:
+            return Kept(least, most, self.factors[name], chunk.target.numel())
+        width = chunk.shape[-1]
+        first, rows = chunk.start // width, chunk.target.numel() // width
+        return Kept(least, most, self.factors[name][first : first + rows], width)
+
+    def _differences(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        if self.from_target:
+            return {name: donor.sub_(chunk.target) for name, donor in chunk.donors.items()}
+        return chunk.task_vectors()
+
+    def _sizes(self, name: str, vector: torch.Tensor, chunk: Chunk) -> torch.Tensor:
+        factors = self.kept(name, chunk).factors
+        if factors is None:
+            return vector.abs()
+        rows = vector.abs().view(len(factors), -1)
+        return rows.mul_(factors.to(vector.device)[:, None]).view(vector.shape)

@@ -14,11 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamms.checkpoint.tensor_values import torch_dtype
-from adamms.merge import kernel
+from adamms.merge import kernel, kernel_ranks
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import MajorityVote
 from adamms.merge.method import Chunk
+from adamms.merge.methods.della import InOrder
 from adamms.merge.methods.linear import Linear
+from adamms.merge.randomness import random_bits
 from adamms.merge.surveys.products import PairProducts
 from adamms.merge.surveys.thresholds import Ranking
 from adamms.merge.task_vectors import TaskVectors
@@ -55,7 +57,20 @@ def chunks(draw: Callable[..., int]) -> Chunk:
         drawn(draw(st.sampled_from(DTYPES)), length, draw(st.integers(0, 999)), kind) for _ in range(4)
     ]
     target, first, second, ancestor = tensors
-    return Chunk("w", (length,), 0, target, {"a": first, "b": second}, ancestor, {"a": 0.25, "b": 0.125})
+    donors = {"a": first, "b": second}
+    return Chunk("w", (9 * length,), 0, target, donors, ancestor, {"a": 0.25, "b": 0.125})
+
+
+@st.composite
+def task_vectors(draw: Callable[..., float]) -> TaskVectors:
+    """Of models whose tensor has one row."""
+
+    def numbers(scale: float) -> dict[str, float]:
+        drawn = {name: abs(draw(WEIGHTS)) * scale for name in ("target", "a", "b")}
+        return drawn if draw(st.booleans()) else {}
+
+    factors = {name: torch.tensor([factor]).double() for name, factor in numbers(1.0).items()}
+    return TaskVectors(numbers(0.02), numbers(0.1), factors, draw(st.booleans()))
 
 
 @st.composite
@@ -63,10 +78,12 @@ def combinations(draw: Callable[..., float]) -> Combination:
     weights = {name: draw(WEIGHTS) for name in ("target", "a", "b")}
     if draw(st.booleans()):
         return Combination(weights)
-    least = {name: abs(draw(WEIGHTS)) / 50 for name in weights} if draw(st.booleans()) else {}
+    vectors = draw(task_vectors())
+    if vectors.from_target:
+        del weights["target"]
     return Combination(
         weights,
-        TaskVectors(least),
+        vectors,
         draw(WEIGHTS),
         draw(st.sampled_from([None, "majority", "weighted"])),
         draw(st.sampled_from(["sum", "mean"])),
@@ -83,6 +100,7 @@ def test_a_combination_has_the_bits_of_torch(chunk: Chunk, combination: Combinat
     before = chunk.exact()
     expected = combination.of(chunk.exact()).to(chunk.target.dtype)
     found = combination.compiled(chunk)
+    assert found is None or found.dtype == expected.dtype
     if torch.isfinite(expected).all():
         assert found is not None
         assert torch.equal(raw(found), raw(expected))
@@ -184,6 +202,28 @@ def test_surveys_of_task_vectors_find_what_torch_finds(chunk: Chunk, seed: int) 
         np.testing.assert_equal(vars(found[0]) | {"before": None}, vars(found[1]) | {"before": None})
 
 
+@given(st.sampled_from([2, 3, 255, 257, 1500]), st.integers(0, 99), st.sampled_from(DTYPES))
+def test_rows_are_thinned_as_torch_does(width: int, seed: int, dtype: torch.dtype) -> None:
+    """Also those with values that have no place, in the compiled pass or at all."""
+    kind = ["like weights", "any"][seed % 2]
+    tau = drawn(dtype, 5 * width, seed, kind).double().view(5, width)
+    tau[seed % 7 % 5, seed % width] = [0.0, -1.0, 1 / 3, float("inf"), float("nan")][seed % 5]
+    method = configured("merge/della", density=0.5, epsilon=0.25, rescale=seed % 3 > 0)
+    chunk = Chunk("w", (50, width), 10 * width, tau, {}, torch.zeros_like(tau), {})
+    draws = random_bits(method.seed, "w", "target", chunk.start, tau.numel())
+    done = kernel_ranks.thin(tau.clone(), draws, 0.25, 0.5, method.rescale)
+    few_bits = dtype.itemsize == 2 and kind == "like weights" and seed % 5 < 2
+    assert done == 5 or not few_bits
+    found, expected = tau.clone(), tau.clone()
+    method._prune(found, "target", replace(chunk, statistics=InOrder({})))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "LIBRARY", None)
+        method._prune(expected, "target", replace(chunk, statistics=InOrder({})))
+    finite = torch.isfinite(expected)
+    assert torch.equal(torch.isnan(found), torch.isnan(expected))
+    assert torch.equal(raw(found[finite]), raw(expected[finite]))
+
+
 def test_a_derived_method_with_a_merge_of_its_own_is_not_passed_by() -> None:
     class Doubled(Linear):
         def merge(self, chunk: Chunk) -> torch.Tensor:
@@ -195,7 +235,9 @@ def test_a_derived_method_with_a_merge_of_its_own_is_not_passed_by() -> None:
     assert Doubled().compiled(chunk, torch.empty(3)) is None
 
 
-@pytest.mark.parametrize("name", ["linear", "task_arithmetic", "metagpt", "ties"])
+@pytest.mark.parametrize(
+    "name", ["linear", "task_arithmetic", "metagpt", "ties", "breadcrumbs", "arcee_fusion", "nuslerp"]
+)
 def test_these_methods_are_compiled(name: str) -> None:
     assert isinstance(configured(f"merge/{name}"), CombiningMethod)
 
@@ -203,7 +245,7 @@ def test_these_methods_are_compiled(name: str) -> None:
 def test_a_change_of_the_source_is_a_new_version() -> None:
     """A library built from another source is not used: raise VERSION in both, then write the digest here."""
     source = Path(kernel.__file__).with_name("kernel.c").read_bytes()
-    digests = {4: "4bdbda25c089c9d9"}
+    digests = {5: "c25aa5d9c36231c9"}
     assert hashlib.blake2b(source, digest_size=8).hexdigest() == digests[kernel.VERSION]
     assert kernel.LIBRARY is not None
     assert kernel.LIBRARY.adamms_version() == kernel.VERSION

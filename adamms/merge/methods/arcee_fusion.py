@@ -12,29 +12,27 @@ fence as of a box plot, from the median on.
 
 Differences: mergekit takes one donor whole; here each has a threshold and a share of its own. mergekit finds
 the quartiles of tensors of more than a million elements from a sample, so that its result differs from run to
-run; here they are exact, in two passes over chunks after a first one for the rows.
+run; here they are exact, in two passes over chunks after a first one for the rows. KL is 0 for a row with NaN
+or plus infinity.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from adamms.merge.method import TARGET, Chunk, Method, Statistics
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import TARGET, Chunk, Statistics
+from adamms.merge.softmax import Array, divergences
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
-
-Array = npt.NDArray[np.float64]
-# Added to probabilities, as in mergekit.
-LEAST = 1e-8
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class ArceeFusion(Method):
+class ArceeFusion(CombiningMethod):
     """Take a donor's differences that stand out."""
 
     name: ClassVar[str] = "arcee_fusion"
@@ -45,31 +43,23 @@ class ArceeFusion(Method):
     def survey(self) -> Then:
         return Then(RowsApart(), _quartiles, more=2)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        found = chunk.statistics
-        assert isinstance(found, Fences)
-        importance = _importance(found.rows, chunk)
-        merged = chunk.target.clone()
-        for name, donor in chunk.donors.items():
-            if name in found.least:
-                taken = donor.sub_(chunk.target).mul_(importance[name] >= found.least[name])
-                merged.add_(taken.mul_(chunk.coefficients[name]))
-        return merged
+    def combination(self, chunk: Chunk) -> Combination:
+        assert isinstance(chunk.statistics, Outstanding)
+        return Combination(chunk.coefficients, chunk.statistics.vectors)
 
 
 @dataclass(frozen=True)
 class Apart(Statistics):
-    """What `RowsApart` finds: donor -> KL of each row; one number for a tensor of one dimension."""
+    """What `RowsApart` finds: the differences, with the KL of each row as their factors."""
 
-    of: Mapping[str, torch.Tensor]
+    vectors: TaskVectors
 
 
 @dataclass(frozen=True)
-class Fences(Statistics):
-    """What the survey finds: the rows' KL, and donor -> the least importance that is taken."""
+class Outstanding(Statistics):
+    """What the survey finds: the differences that are taken."""
 
-    rows: Apart
-    least: Mapping[str, float]
+    vectors: TaskVectors
 
 
 @dataclass
@@ -80,20 +70,18 @@ class RowsSoFar:
     """
 
     rows: dict[str, Array] = field(default_factory=dict)
-    parts: dict[int, dict[str, Array]] = field(default_factory=dict)
-    stored: ClassVar[bool] = False
+    parts: dict[int, dict[str, torch.Tensor]] = field(default_factory=dict)
+    stored: ClassVar[bool] = True
 
     def add(self, chunk: Chunk) -> None:
-        models = {name: values.cpu().numpy() for name, values in chunk.models().items()}
         if len(chunk.shape) < 2:
-            self.parts[chunk.start] = {name: values.copy() for name, values in models.items()}
+            self.parts[chunk.start] = {name: values.clone() for name, values in chunk.models().items()}
             return
         width, first = chunk.shape[-1], chunk.start // chunk.shape[-1]
-        target = models[TARGET].reshape(-1, width)
-        for name in chunk.donors:
+        for name, donor in chunk.donors.items():
             if name not in self.rows:
                 self.rows[name] = np.zeros(int(np.prod(chunk.shape[:-1])))
-            found = divergences(models[name].reshape(-1, width), target)
+            found = divergences(donor.reshape(-1, width), chunk.target.reshape(-1, width))
             self.rows[name][first : first + len(found)] = found
 
     def __iadd__(self, other: Self) -> Self:
@@ -117,40 +105,19 @@ class RowsApart:
         rows = found.rows
         if found.parts:
             parts = [part for _, part in sorted(found.parts.items())]
-            whole = {name: np.concatenate([part[name] for part in parts])[None] for name in parts[0]}
+            whole = {name: torch.cat([part[name].reshape(-1) for part in parts])[None] for name in parts[0]}
             rows = {name: divergences(whole[name], whole[TARGET]) for name in whole if name != TARGET}
-        return Apart({name: torch.from_numpy(values) for name, values in rows.items()})
-
-
-def divergences(rows: Array, base: Array) -> Array:
-    """KL of each row's softmax from the base's, not below 0: shapes (n, width) -> (n,)."""
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        p, q = _softmax(rows) + LEAST, _softmax(base) + LEAST
-        return np.maximum(np.add.reduce(p * np.log(p / q), axis=1), 0.0)
-
-
-def _softmax(rows: Array) -> Array:
-    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-    return np.asarray(powers / np.add.reduce(powers, axis=1, keepdims=True))
-
-
-def _importance(rows: Apart, chunk: Chunk) -> dict[str, torch.Tensor]:
-    """Donor -> |difference| * KL of the row, of the chunk's shape."""
-    width = chunk.shape[-1] if len(chunk.shape) > 1 else 0
-    found = {}
-    for name, donor in chunk.donors.items():
-        if name in rows.of:
-            apart = rows.of[name]
-            if width:
-                apart = apart[chunk.start // width :][: donor.numel() // width]
-                apart = apart.reshape(*donor.shape[:-1], 1)
-            found[name] = (donor - chunk.target).abs_().mul_(apart.to(donor.device))
-    return found
+        factors = {name: torch.from_numpy(values) for name, values in rows.items()}
+        return Apart(TaskVectors(factors=factors, from_target=True))
 
 
 def _quartiles(rows: Apart) -> Then:
     """The passes for the quartiles of the importance."""
-    return Then(Ranking(partial(_importance, rows), _ranks, "tensor"), partial(_fences, rows), more=0)
+
+    def outstanding(found: Thresholds) -> Outstanding:
+        return Outstanding(replace(rows.vectors, least=_fences(found.of)))
+
+    return Then(Ranking(rows.vectors, _ranks, "tensor"), outstanding, more=0)
 
 
 def _ranks(count: int) -> tuple[int, ...]:
@@ -158,10 +125,9 @@ def _ranks(count: int) -> tuple[int, ...]:
     return tuple(count - quarter * (count - 1) // 4 for quarter in (1, 2, 3))
 
 
-def _fences(rows: Apart, found: Thresholds) -> Fences:
-    least = {}
-    for name, quartiles in found.of.items():
-        if len(quartiles) == 3:  # one only where no value is finite
-            q1, median, q3 = quartiles
-            least[name] = median + 1.5 * (q3 - q1)
-    return Fences(rows, least)
+def _fences(quartiles: Mapping[str, tuple[float, ...]]) -> dict[str, float]:
+    """Donor -> the least importance that is taken; infinity, the only one found, if no value is finite."""
+    return {
+        name: found[1] + 1.5 * (found[2] - found[0]) if len(found) == 3 else found[0]
+        for name, found in quartiles.items()
+    }

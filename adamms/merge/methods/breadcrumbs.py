@@ -27,15 +27,17 @@ from annotated_types import Ge, Lt
 from pydantic import FiniteFloat
 
 from adamms.errors import AdammsError
-from adamms.merge.election import Combine, fused
-from adamms.merge.method import TARGET, Chunk, Densities, Method, as_mapping, of_model
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.election import Combine, Election, fused
+from adamms.merge.method import TARGET, Chunk, Densities, as_mapping, of_model
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
+from adamms.merge.task_vectors import TaskVectors
 
 Outliers = Annotated[float, Ge(0), Lt(1)]
 
 
 @dataclass(frozen=True)
-class Breadcrumbs(Method):
+class Breadcrumbs(CombiningMethod):
     """Sum of the models' medium-sized changes.
 
     Args:
@@ -77,7 +79,8 @@ class Breadcrumbs(Method):
         return of_model(self.density, model), of_model(self.gamma, model, 0.0)
 
     def survey(self) -> Ranking:
-        return Ranking(self._ranked, self._all_ranks, "tensor")
+        taken = TaskVectors() if self.scope == "tensor" else self._vectors_in_one_row
+        return Ranking(taken, self._all_ranks, "tensor")
 
     def _all_ranks(self, elements: int) -> tuple[int, ...]:
         """`ranks` of TARGET and of each model that has numbers of its own."""
@@ -94,31 +97,40 @@ class Breadcrumbs(Method):
         above = min(round(gamma * elements), elements - 1)
         return above + 1, above + min(max(1, round(density * elements)), elements - above)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
+    def combination(self, chunk: Chunk) -> Combination:
         assert isinstance(chunk.statistics, Thresholds)
+        ranges = {name: self._range(found, name) for name, found in chunk.statistics.of.items()}
+        least = {name: found[-1] for name, found in ranges.items()}
+        vectors = TaskVectors(least, most={name: found[0] for name, found in ranges.items()})
+        elected: Election | None = "weighted" if self.elect else None
+        return Combination(chunk.positive_shares, vectors, self.scaling, elected, self.combine)
+
+    def merge(self, chunk: Chunk) -> torch.Tensor:
+        if not self._by_row(chunk):
+            return super().merge(chunk)
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
-            tau.mul_(self._kept(model, tau.abs(), self._range(chunk.statistics.of.get(model), model)))
+            tau.mul_(self._kept_in_rows(model, tau.abs()))
         merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
 
-    def _range(self, found: tuple[float, ...] | None, model: str) -> tuple[float, ...] | None:
-        """Of the magnitudes at `_all_ranks` the model's two."""
-        if found is None or len(found) == 1:  # one only where no value is finite
-            return found
+    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
+        return None if self._by_row(chunk) else self.combination(chunk).compiled(chunk, into)
+
+    def _by_row(self, chunk: Chunk) -> bool:
+        """Whether each row has thresholds of its own."""
+        return self.scope == "row" and len(chunk.shape) > 1
+
+    def _range(self, found: tuple[float, ...], model: str) -> tuple[float, ...]:
+        """Of the magnitudes at `_all_ranks` the model's two; infinity alone where no value is finite."""
         place = self._models.index(model) if model in self._models else 0
-        return found[2 * place : 2 * place + 2]
+        return found if len(found) == 1 else found[2 * place : 2 * place + 2]
 
-    def _ranked(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        return {} if self.scope == "row" and len(chunk.shape) > 1 else chunk.task_vectors()
+    def _vectors_in_one_row(self, chunk: Chunk) -> dict[str, torch.Tensor]:
+        return {} if self._by_row(chunk) else chunk.task_vectors()
 
-    def _kept(
-        self, model: str, magnitudes: torch.Tensor, thresholds: tuple[float, ...] | None
-    ) -> torch.Tensor:
-        """Which elements of a model are kept; without `thresholds`, each row has its own."""
-        if thresholds is not None:
-            most, least = thresholds[0], thresholds[-1]
-            return (magnitudes <= most) & (magnitudes >= least)
+    def _kept_in_rows(self, model: str, magnitudes: torch.Tensor) -> torch.Tensor:
+        """Which elements of a model are kept where each row has its own thresholds."""
         ordered = magnitudes.sort(dim=-1, descending=True).values
         first, last = self.ranks(magnitudes.shape[-1], *self.shares_of(model))
         kept = magnitudes <= ordered[..., first - 1, None]

@@ -32,10 +32,11 @@ from annotated_types import Ge, Le
 from pydantic import FiniteFloat, NonNegativeInt
 
 from adamms.errors import AdammsError
+from adamms.merge import kernel, kernel_ranks
 from adamms.merge.election import Combine, fused
 from adamms.merge.exactness import divide_
 from adamms.merge.method import TARGET, Chunk, Densities, Method, Statistics, as_mapping, of_model
-from adamms.merge.randomness import uniform
+from adamms.merge.randomness import random_bits, uniform
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -94,11 +95,18 @@ class Della(Method):
 
     def _prune(self, tau: torch.Tensor, model: str, chunk: Chunk) -> None:
         assert isinstance(chunk.statistics, InOrder)
-        ordered = chunk.statistics.magnitudes[model] if tau.dim() == 1 else None
-        keep = probabilities(tau.abs(), ordered, *self.numbers_of(model))
-        tau.mul_(uniform(self.seed, chunk.slot, model, chunk.start, like=tau) < keep)
-        if self.rescale:
-            tau.div_(keep)
+        (density, epsilon), ordered, start = self.numbers_of(model), None, chunk.start
+        if tau.dim() == 1:
+            ordered = chunk.statistics.magnitudes[model]
+        elif kernel.fits([tau]) and tau[0].numel() > 1:
+            draws = random_bits(self.seed, chunk.slot, model, start, tau.numel())
+            done = kernel_ranks.thin(tau, draws, density - epsilon, 2 * epsilon, self.rescale)
+            start, tau = start + done * tau[0].numel(), tau[done:]
+        if tau.numel():
+            keep = probabilities(tau.abs(), ordered, density, epsilon)
+            tau.mul_(uniform(self.seed, chunk.slot, model, start, like=tau) < keep)
+            if self.rescale:
+                tau.div_(keep)
 
 
 def probabilities(

@@ -25,13 +25,15 @@ from typing import ClassVar, Literal
 import torch
 
 from adamms.errors import AdammsError
-from adamms.merge.method import Chunk, Method
+from adamms.merge.combination import Combination, CombiningMethod
+from adamms.merge.method import Chunk
 from adamms.merge.surveys.products import Products, products_of_values, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
+from adamms.merge.task_vectors import TaskVectors
 
 
 @dataclass(frozen=True)
-class NuSlerp(Method):
+class NuSlerp(CombiningMethod):
     """Interpolation along the arc between two models.
 
     Args:
@@ -62,28 +64,38 @@ class NuSlerp(Method):
     def survey(self) -> Summation:
         return products_of_vectors() if self.needs_ancestor else products_of_values()
 
+    def combination(self, chunk: Chunk) -> Combination:
+        """The formula where the tensor has one angle."""
+        names, factors = list(chunk.positive_shares), [1.0]
+        if len(names) > 1:
+            cosine = Products(chunk.statistics).cosine(names[0], names[1])
+            factors = list(_on_the_arc(cosine, self._place(chunk)))
+        weights = dict(zip(names, factors, strict=True))
+        return Combination(weights, TaskVectors() if self.needs_ancestor else None)
+
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        shares = chunk.positive_shares
-        vectors = chunk.sharing_vectors() if self.needs_ancestor else chunk.models()
-        first, *others = shares
-        merged = vectors[first]
-        for other in others:  # one or none
-            t = shares[other] / (shares[first] + shares[other])
-            own, theirs = self._weights(chunk, (first, other), merged, vectors[other], t)
-            merged = merged.mul_(own).add_(vectors[other].mul_(theirs))
+        if not self._by_row(chunk):
+            return super().merge(chunk)
+        every = chunk.task_vectors() if self.needs_ancestor else chunk.models()
+        one, other = (every[name] for name in chunk.positive_shares)
+        t = self._place(chunk)
+        factors = [_on_the_arc(cosine, t) for cosine in row_cosines(one, other).tolist()]
+        found = torch.tensor(factors, dtype=torch.float64).to(one.device)
+        own, theirs = found.T.reshape(2, -1, *[1] * (one.dim() - 1))
+        merged = one.mul_(own).add_(other.mul_(theirs))
         return merged.add_(chunk.base()) if self.needs_ancestor else merged
 
-    def _weights(
-        self, chunk: Chunk, names: tuple[str, str], one: torch.Tensor, other: torch.Tensor, t: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The factors of both: of shape (1, ...) or (rows, ...)."""
-        if self.per == "tensor" or one.dim() == 1:
-            cosines = [Products(chunk.statistics).cosine(*names)]
-        else:
-            cosines = row_cosines(one, other).tolist()
-        found = torch.tensor([_on_the_arc(cosine, t) for cosine in cosines], dtype=torch.float64)
-        own, theirs = found.to(one.device).T.reshape(2, -1, *[1] * (one.dim() - 1))
-        return own, theirs
+    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
+        return None if self._by_row(chunk) else self.combination(chunk).compiled(chunk, into)
+
+    def _by_row(self, chunk: Chunk) -> bool:
+        """Whether each row has an angle of its own."""
+        return self.per == "row" and len(chunk.shape) > 1 and len(chunk.positive_shares) > 1
+
+    def _place(self, chunk: Chunk) -> float:
+        """t: where the result is between the first model and the second."""
+        first, second = chunk.positive_shares.values()
+        return second / (first + second)
 
 
 @dataclass(frozen=True)

@@ -25,26 +25,32 @@ class CompiledSummary(ABC):
         taken: chunk -> name -> what is counted; only of `TaskVectors` there are compiled passes.
     """
 
-    trims: ClassVar[bool]  # whether its pass can leave small entries out
+    trims: ClassVar[bool]  # whether its pass can leave elements out
 
     def __init__(self, taken: Taken) -> None:
         self.taken = taken
 
     @property
     def stored(self) -> bool:
-        compiled = isinstance(self.taken, TaskVectors) and (self.trims or not self.taken.least)
+        compiled = isinstance(self.taken, TaskVectors) and (self.trims or not self.taken.trims)
         return compiled and kernel.LIBRARY is not None
 
     def add(self, chunk: Chunk) -> None:
-        if self.stored and kernel.fits([*chunk.models().values(), chunk.base()]):
-            self.add_stored(chunk.models(), chunk.base())
-        else:
-            self.add_exact(self.taken(chunk.exact() if self.stored else chunk))
+        if self.stored and isinstance(self.taken, TaskVectors):
+            models, base = self.taken.operands(chunk)
+            if kernel.fits([*models.values(), base]):
+                return self.add_stored(self.taken, chunk)
+            chunk = chunk.exact()
+        return self.add_exact(self.exactly_taken(chunk))
+
+    def exactly_taken(self, chunk: Chunk) -> Vectors:
+        """What is counted, in float64."""
+        return self.taken(chunk)
 
     @abstractmethod
-    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
-        """Count models' differences from the base, given their stored values."""
+    def add_stored(self, vectors: TaskVectors, chunk: Chunk) -> None:
+        """Count differences from their base, given stored values."""
 
     @abstractmethod
     def add_exact(self, vectors: Vectors) -> None:
-        """Count what was taken, in float64."""
+        """Count what was taken."""

@@ -18,9 +18,10 @@ import numpy.typing as npt
 import torch
 
 from adamms.checkpoint.finite import finite
-from adamms.merge import kernel
-from adamms.merge.method import Statistics
+from adamms.merge import kernel_ranks
+from adamms.merge.method import Chunk, Statistics
 from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
+from adamms.merge.task_vectors import TaskVectors
 
 Counts = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
@@ -31,7 +32,7 @@ SHIFT = 52 - MANTISSA_BITS
 # Binary exponents from the least float32 to the largest difference of two, with some room. Float64 values
 # beyond are counted in the outermost bins; the result stays exact, but these bins may be large.
 LEAST, GREATEST = -160, 130
-BINS = kernel.Bins(SHIFT, (LEAST + 1023) << MANTISSA_BITS, (GREATEST - LEAST) << MANTISSA_BITS)
+BINS = kernel_ranks.Bins(SHIFT, (LEAST + 1023) << MANTISSA_BITS, (GREATEST - LEAST) << MANTISSA_BITS)
 # Room for collected values at first. When it is full, equal values are joined; if less than half is free
 # then, there is more room.
 ROOM = 1 << 12
@@ -117,18 +118,26 @@ class Refinement:
         return Thresholds(thresholds)
 
 
-class Histograms(CompiledSummary):
-    """Name -> how many magnitudes there are in each bin."""
+class Sizes(CompiledSummary):
+    """A summary of magnitudes; of task vectors whose rows have factors, of their sizes."""
 
     trims: ClassVar[bool] = False
+
+    def exactly_taken(self, chunk: Chunk) -> Vectors:
+        return self.taken.sizes(chunk) if isinstance(self.taken, TaskVectors) else self.taken(chunk)
+
+
+class Histograms(Sizes):
+    """Name -> how many magnitudes there are in each bin."""
 
     def __init__(self, taken: Taken) -> None:
         super().__init__(taken)
         self.counts: dict[str, Counts] = {}
 
-    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
+    def add_stored(self, vectors: TaskVectors, chunk: Chunk) -> None:
+        models, base = vectors.operands(chunk)
         for name, model in models.items():
-            self._count(name, kernel.count(model, base, BINS))
+            self._count(name, kernel_ranks.count(model, base, BINS, vectors.kept(name, chunk)))
 
     def add_exact(self, vectors: Vectors) -> None:
         for name, values in vectors.items():
@@ -147,20 +156,19 @@ class Histograms(CompiledSummary):
             self.counts[name] = counts.copy()
 
 
-class Collected(CompiledSummary):
+class Collected(Sizes):
     """Name -> the magnitudes in some bins, each with how often it occurs."""
-
-    trims: ClassVar[bool] = False
 
     def __init__(self, taken: Taken, bins: Mapping[str, Sequence[int]]) -> None:
         super().__init__(taken)
         self.bins = bins
         self.found = {name: Tally() for name in bins}
 
-    def add_stored(self, models: Vectors, base: torch.Tensor) -> None:
-        for name, model in models.items():
-            for number in self.bins[name]:
-                self.found[name].add(kernel.collect(model, base, BINS, number))
+    def add_stored(self, vectors: TaskVectors, chunk: Chunk) -> None:
+        models, base = vectors.operands(chunk)
+        for name in (name for name in models if self.bins[name]):
+            kept = vectors.kept(name, chunk)
+            self.found[name].add(kernel_ranks.collect(models[name], base, BINS, self.bins[name], kept))
 
     def add_exact(self, vectors: Vectors) -> None:
         for name, values in vectors.items():

@@ -124,7 +124,7 @@ def test_where_answers_change_once_the_choice_is_that_of_all_answers(seed: int) 
 def test_what_is_held_follows_what_was_asked_of_other_examples_of_the_task() -> None:
     """Reliable voters count more on all examples of their task."""
     rows = [["xyz"[(row * example) % 3] for example in range(12)] for row in range(STEPS)]
-    book, signal = Book(rows), Disagreement(0.0, "mean", 2.0, 0.0, 0)
+    book, signal = Book(rows), Disagreement(0.0, "mean", 2.0, 0.0)
     tasks = {example: "st"[place % 2] for place, example in enumerate(book.examples)}
     differences = TaskDifferences({"s": EXACT, "t": EXACT}, tasks)
     first = book([book.candidates[0], book.candidates[-1]], book.examples)

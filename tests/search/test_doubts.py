@@ -55,7 +55,7 @@ def probability(choice: Choice) -> float:
 
 
 AUTO = shipped("search=trusted").difference
-EVERY = [paper(resamples=200), trusted(signal=Disagreement(0, "mean", 0, 0.0, 0), slope=0.4, resamples=200)]
+EVERY = [paper(resamples=200), trusted(signal=Disagreement(0, "mean", 0, 0.0), slope=0.4, resamples=200)]
 
 
 def test_data_without_a_fault_leave_no_doubt() -> None:

@@ -153,7 +153,7 @@ def test_what_is_missing_is_named(signal: Signal) -> None:
 def test_of_a_word_and_its_end_the_mean_squared_is_the_sum(evidence: Evidence) -> None:
     """To the last bit, so either is the recommended signal where answers are one word."""
     mean, whole = (
-        Disagreement(power, tokens, 2.0, 0.0, 0).differences(evidence, EXAMPLES, ExactMatch())
+        Disagreement(power, tokens, 2.0, 0.0).differences(evidence, EXAMPLES, ExactMatch())
         for power, tokens in ((2.0, "mean"), (1.0, "sum"))
     )
     assert np.array_equal(mean, whole)
@@ -168,8 +168,8 @@ def test_a_long_unsure_answer_weighs_as_a_short_one(length: int) -> None:
 
     said = [answer("a", -6.0, length), answer("b", -6.0, 1), answer("b", -6.0, 2)]
     evidence = Evidence({c: {"x": text} for c, text in zip(GRID, said, strict=False)})
-    found = Disagreement(3.0, "mean", 0.0, 0.0, 0).differences(evidence, ["x"], ExactMatch())[:, 0]
-    np.testing.assert_allclose(found, [1, 1 / 2, 1 / 2], atol=1e-9)
+    found = Disagreement(3.0, "mean", 0.0, 0.0).differences(evidence, ["x"], ExactMatch())[:, 0]
+    np.testing.assert_allclose(found, [2 / 3, 1 / 3, 1 / 3], atol=1e-9)
 
 
 def test_the_surest_parent_is_told_apart_one_by_one() -> None:

@@ -19,9 +19,7 @@ from adamms.search.signals.panel import Panel
 from adamms.search.strategy import Strategy
 from adamms.search.trust import lengths, trust
 
-PANEL = Panel(
-    {"near": Consistency("sum"), "all": Disagreement(0, "mean", 0, 0.0, 0)}, {"near": 0.5, "all": 2.0}
-)
+PANEL = Panel({"near": Consistency("sum"), "all": Disagreement(0, "mean", 0, 0.0)}, {"near": 0.5, "all": 2.0})
 
 
 def overall(book: Book, **settings: object):
@@ -211,7 +209,7 @@ def test_the_ends_are_barred_only_to_signals_that_compare_neighbours() -> None:
         "both": list(range(5)),
     }.items():
         assert able(trusted(signal=PANEL, endpoints=endpoints)) == expected
-        assert able(trusted(signal=Disagreement(0, "mean", 0, 0.0, 0), endpoints=endpoints)) == list(range(5))
+        assert able(trusted(signal=Disagreement(0, "mean", 0, 0.0), endpoints=endpoints)) == list(range(5))
     assert able(trusted(signal=Consistency("previous"), endpoints="interior")) == [1, 2, 3, 4]
 
 

@@ -9,10 +9,8 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat
 
-from adamms.merge.candidate import Candidate
-from adamms.search.candidates import shape_of
 from adamms.search.difference import Difference
 from adamms.search.evidence import PARENTS, SURENESS, Answers, Evidence, sayers, texts
 from adamms.search.resampling import Array
@@ -28,12 +26,9 @@ class Voted(Signal):
 
     The vote of v on an example e, with the probability p that v gives to its answer, has the weight
 
-        w_ve ~ p_ve^sureness exp(-c_v distinctness) / R_v^reliability
-        D_ve = mean over the voters u but v of difference(v, u), weighted by w_ue; 0 if there are none
+        w_ve ~ p_ve^sureness exp(-c_v distinctness) / R_v^reliability          summing to 1 over v
+        D_ve = sum over voters u of w_ue * difference(v, u)
         R_v  = (1 + sum over e of D_ve) / (1 + number of examples)
-
-    Nobody votes on itself: with few voters those would be ahead of all others. For the target's own R, which
-    its answers' likelihood counts by, alpha = 0 is another voter.
 
     c_v is `likeness`, from 0 to 1: how many of v's words belong to another task. Who has not learnt a task
     answers as if it were asked something else, be it ever so sure, so it counts less than those whose answers
@@ -51,16 +46,12 @@ class Voted(Signal):
             tokens, a word and its end, `mean` to the power of 2 is `sum` to the power of 1.
         reliability: power of R; 0: all voters are equally reliable.
         distinctness: how much likeness to answers to other tasks lowers a weight; 0: they are not looked at.
-        voters: so many candidates, evenly spread along a grid of one axis, vote; 0, and on other grids: all.
-            With 3 they are those that a bisection with `first` 0.5 asks first: what it leaves open changes no
-            vote.
     """
 
     sureness: NonNegativeFloat
     tokens: Tokens
     reliability: NonNegativeFloat
     distinctness: NonNegativeFloat
-    voters: NonNegativeInt
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -88,15 +79,10 @@ class Voted(Signal):
         if evidence.donors:
             known.append(evidence.target)
         sure = where_asked(self._sure, known, examples) + self._distinct(evidence, examples, len(known))
-        sure[silent(evidence.order, self.voters)] = -np.inf
         differ = apart([spoken(one, examples) for one in known], difference)
 
         def risks(logs: Array) -> Array:
-            weights = shares(logs[:voters])
-            others = np.ones((len(known), len(examples)))
-            others[:voters] = (1 - np.eye(voters)) @ weights
-            against = (differ[:, :voters] * weights).sum(axis=1)  # nobody differs from itself
-            return np.divide(against, others, out=np.zeros_like(against), where=others > 0)
+            return np.asarray((differ[:, :voters] * shares(logs[:voters])).sum(axis=1))
 
         logs, asked = sure, np.isfinite(sure)
         for _ in range(ROUNDS):
@@ -119,18 +105,6 @@ class Voted(Signal):
             return found
         parents = np.array([own[-1], *own[len(evidence.candidates) : -1]])
         return np.insert(found, -1, parents[surest_parents(evidence, examples)], axis=0)
-
-
-def silent(candidates: Sequence[Candidate], voters: int) -> npt.NDArray[np.int_]:
-    """The places of those that do not vote; see `Voted`.
-
-    >>> silent([Candidate(place / 10) for place in range(7)], 3).tolist()
-    [1, 2, 4, 5]
-    """
-    if not voters or sum(values > 1 for values in shape_of(candidates)) > 1:
-        return np.empty(0, dtype=np.int_)
-    last = len(candidates) - 1
-    return np.setdiff1d(np.arange(last + 1), np.linspace(0, last, voters).round())
 
 
 def surest(evidence: Evidence, examples: Sequence[str]) -> Answers:
@@ -170,12 +144,9 @@ def alike(voter: Answers, examples: Sequence[str]) -> Array:
 
 
 def shares(logs: Array) -> Array:
-    """Weights that add up to 1 for every example, or are all 0, from their logarithms: (voters, examples)."""
-    highest = logs.max(axis=0)
-    weights = np.exp(
-        logs - np.where(np.isfinite(highest), highest, 0)
-    )  # 1 for the largest: nothing underflows
-    return np.asarray(weights / np.maximum(weights.sum(axis=0), 1))
+    """Weights that add up to 1 for every example, from their logarithms: (voters, examples)."""
+    weights = np.exp(logs - logs.max(axis=0))  # 1 for the largest: nothing underflows
+    return np.asarray(weights / weights.sum(axis=0))
 
 
 def apart(rows: Sequence[Sequence[str]], difference: Difference) -> Array:

@@ -24,7 +24,7 @@ BEGINNINGS: Mapping[str, Sequence[tuple[bytes, int, str]]] = {
         (b"\x89PNG", 0, "png"),
         (b"\xff\xd8\xff", 0, "jpg"),
         (b"GIF8", 0, "gif"),
-        (b"RIFF", 0, "webp"),
+        (b"WEBP", 8, "webp"),
         (b"BM", 0, "bmp"),
         (b"II*\0", 0, "tiff"),
         (b"MM\0*", 0, "tiff"),
@@ -37,6 +37,8 @@ BEGINNINGS: Mapping[str, Sequence[tuple[bytes, int, str]]] = {
         (b"OggS", 0, "ogv"),
         (b"\0\0\1\xba", 0, "mpg"),
         (b"FLV\1", 0, "flv"),
+        (b"G@", 0, "ts"),
+        (b"0&\xb2u", 0, "wmv"),
     ),
 }
 NOUNS = {IMAGE: "picture", VIDEO: "video"}

@@ -14,7 +14,7 @@ from PIL import Image
 from adamms.data.example import Example, Video
 from adamms.engines.base import Limits
 from adamms.engines.image import open_image
-from adamms.engines.prompt import prompt, reads_parts
+from adamms.engines.prompt import prompt, reads_parts, shows_video
 from adamms.engines.video import Clip, inputs, open_video, sampled, shown
 from adamms.errors import AdammsError, cause
 
@@ -68,7 +68,7 @@ def check_askable(
         clips: list[Clip] = []
         if example.video is not None:
             clips = [open_video(example.video, sampled(processor, limits.frames))]
-            if text == prompt(processor, replace(example, video=None), None if parts else ""):
+            if not shows_video(processor, example, None if parts else ""):
                 raise AdammsError(f"it has a video, for which the chat template has no place. {INSTEAD}")
         sizes = images + tuple(clip.frames.shape for clip in clips)
         if callable_here and parts and sizes not in tried:
@@ -152,13 +152,19 @@ def _check(
 
 
 def _prompts_around(processor: Any) -> str:
-    """The prompts of a question alone, of one with an image, and of one with a video."""
+    """The prompts of a question alone, of one with an image, and of one with a video.
+
+    A template may refuse videos: then such questions are refused, and no others.
+    """
     mark = None if reads_parts(processor) else ""
     alone = Example("", "", "")
-    about = (alone, replace(alone, image=Path("image")), replace(alone, video=Video((Path("video"),))))
     try:
-        return "".join(prompt(processor, example, mark) for example in about)
+        around = "".join(prompt(processor, e, mark) for e in (alone, replace(alone, image=Path("image"))))
     except AdammsError:
         raise
     except Exception as error:
         raise AdammsError(f"the model's chat template fails: {cause(error)}") from error
+    try:
+        return around + prompt(processor, replace(alone, video=Video((Path("video"),))), mark)
+    except Exception:  # noqa: BLE001  (templates raise many kinds)
+        return around

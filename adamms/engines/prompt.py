@@ -122,6 +122,14 @@ def prompt(processor: Any, example: Example, image_mark: str | None = None) -> s
     return _rendered(processor, ("" if example.has_places else "\n").join(marked))
 
 
+def shows_video(processor: Any, example: Example, image_mark: str | None = None) -> bool:
+    """Whether the video of an example is in its prompt; arguments as of `prompt`."""
+    if image_mark is not None:
+        return False
+    others = [part for part in example.parts if not isinstance(part, Video)] or [""]
+    return prompt(processor, example) != _rendered(processor, [_part(part) for part in others])
+
+
 def _part(part: str | Medium) -> dict[str, str]:
     """A part of a message as chat templates take it."""
     if isinstance(part, str):

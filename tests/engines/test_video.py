@@ -84,25 +84,6 @@ def turn(*entries: int) -> bytes:
     return b"".join(n.to_bytes(4, "big", signed=True) for n in (a, b, 0, c, d, 0, 0, 0, 1 << 30))
 
 
-def test_what_does_not_decode_is_told(tmp_path: Path) -> None:
-    whole = film(tmp_path / "whole.mp4", count=30).read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
-    (tmp_path / "text.mp4").write_text("no video")
-    (tmp_path / "empty.mp4").write_bytes(b"")
-    avi = film(tmp_path / "whole.avi", count=30).read_bytes()
-    (tmp_path / "cut.avi").write_bytes(avi[: len(avi) // 2])
-    reasons = {
-        "cut.mp4": r"cut\.mp4 does not decode \(.+\)",
-        "cut.avi": r"cut\.avi does not decode \(it ends before frame \d+ of 30\)",
-        "text.mp4": r"text\.mp4 does not decode \(Invalid data",
-        "empty.mp4": r"empty\.mp4 does not decode",
-        "none.mp4": r"video .*none\.mp4: no such file",
-    }
-    for name, reason in reasons.items():
-        with pytest.raises(AdammsError, match=reason):
-            open_video(Video((tmp_path / name,)), every)
-
-
 @pytest.mark.parametrize(
     ("own", "most", "options"),
     [
@@ -168,12 +149,35 @@ def test_what_can_be_asked_is_told_before_any_weight_is_read(target: Any, tmp_pa
         ),
         (good, target, Limits(videos=0), r"line 7: .*a prompt may have none: engine\.videos_per_prompt=1"),
         (good, plain, Limits(), r"line 7: .*chat template has no place.*\"images\": \["),
+        (
+            replace(good, question="Is it in <video>?"),
+            plain,
+            Limits(),
+            r"line 7: .*chat template has no place",
+        ),
+        (
+            replace(good, question="Is <image> in <video>?", image=picture(tmp_path / "a.png", 1, (56, 56))),
+            plain,
+            Limits(),
+            r"line 7: .*chat template has no place",
+        ),
         (good, without, Limits(videos=0), r"A cannot .*\n.*line 7: .*no part for videos\. Give its frames"),
     ):
         with pytest.raises(AdammsError, match=message):
             check_askable("A", processor, [example], advanced.append, limits)
     with pytest.raises(AdammsError, match=r"line 7: video .*bad\.mp4 does not decode"):
         check_images([good, about(Video((tmp_path / "bad.mp4",)))], advanced.append)
+
+
+def test_a_template_that_refuses_videos_refuses_no_images(target: Any, tmp_path: Path) -> None:
+    strict = load_processor(Path(target.template_renderer.where))
+    place = "{% elif part['type'] == 'video' %}"
+    assert strict.chat_template.count(place) == 1
+    strict.chat_template = strict.chat_template.replace(place, place + "{{ raise_exception('no films') }}")
+    still = replace(about(None), image=picture(tmp_path / "a.png", 1, (56, 56)))
+    check_askable("A", strict, [still, about(None)], lambda count: None)
+    with pytest.raises(AdammsError, match=r"line 7: .*no films"):
+        check_askable("A", strict, [about(Video((film(tmp_path / "a.mp4"),)))], lambda count: None)
 
 
 def test_the_digest_counts_content_sampling_and_disturbance(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ class Engine(Protocol):
     @property
     def sampling(self) -> str:
         """What decides which frames of a video are seen: for the store, beside the identity."""
-        return ""
+        ...
 
     def __enter__(self) -> Self:
         return self
@@ -187,6 +187,4 @@ class EngineSettings(ABC):
     @property
     def sampling(self) -> str:
         """As of an engine."""
-        from adamms.engines.video import decoder
-
-        return f"{self.video_frames} frames {decoder()}"
+        return f"{self.video_frames} frames"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ def example_digest(example: Example, sampling: str = "") -> str:
     """A digest of what the model is asked: the question's text and the bytes of its media, nothing else.
 
     Images that versions up to 0.3 read wrongly get a mark of their own, so that answers to what the models
-    saw then are not taken.
+    saw then are not taken. A file of a video counts with the version of PyAV, which may decode it otherwise.
 
     Args:
         sampling: what decides which frames of a video are seen.
@@ -30,8 +31,18 @@ def example_digest(example: Example, sampling: str = "") -> str:
 
 
 def _video(video: Video, sampling: str) -> list[Any]:
-    files = [_seen(file) if video.of_frames else digest(_content("video", file)) for file in video.files]
-    return ["video", sampling, files, video.disturbance]
+    if video.of_frames:
+        return ["video", sampling, [_seen(file) for file in video.files], video.disturbance]
+    files = [digest(_content("video", file)) for file in video.files]
+    return ["video", f"{sampling} {_decoder()}", files, video.disturbance]
+
+
+def _decoder() -> str:
+    """What decodes files of videos, with its version; "" where it is not installed."""
+    try:
+        return f"av {version('av')}"
+    except PackageNotFoundError:
+        return ""
 
 
 def _seen(image: Path) -> list[str]:

@@ -114,16 +114,6 @@ def shown(medium: Medium) -> Image.Image:
     return Image.fromarray(open_video(medium, lambda total, fps: (0,)).frames[0])
 
 
-def decoder() -> str:
-    """What decodes videos, with its version; "" where it is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"av {version('av')}"
-    except PackageNotFoundError:
-        return ""
-
-
 def _of_pictures(files: Sequence[Path], choose: Choose) -> Clip:
     places = tuple(choose(len(files), FPS))
     frames = None

@@ -82,6 +82,7 @@ class Sleeper(Engine):
     """Sleeps as long as an engine would be at work; its answers follow from alpha and the question."""
 
     identity = "stand-in"
+    sampling = "no videos"
 
     def __init__(self, settings: StandIn) -> None:
         self.settings = settings

@@ -89,6 +89,18 @@ def test_frames_as_pictures(folder: Path, row: dict[str, Any]) -> None:
     assert example.video == Video(tuple(folder / f"{n}.png" for n in range(3)), of_frames=True)
 
 
+def test_a_column_that_is_no_video(folder: Path) -> None:
+    row = {"question": "What?", "video": "third take", "videos": "many", "image": "0.png"}
+    with pytest.raises(AdammsError, match="row 1"):
+        read(folder, row)
+    columns = {"video": None, "videos": None}
+    (folder / "q.json").write_text(json.dumps([row]))
+    file = configured("data/file", path=str(folder / "q.json"), pictures=folder / "kept", columns=columns)
+    found = file.load()
+    assert found.examples[0].video is None
+    assert list(found.columns.values()) == [{"video": "third take", "videos": "many"}]
+
+
 def test_videos_and_images_keep_their_places(folder: Path) -> None:
     between, before, first, marked = read(
         folder,

@@ -21,7 +21,7 @@ from transformers.video_utils import VideoMetadata
 from adamms.data.example import Example, Video
 from adamms.demo import language
 from adamms.demo.models import donor_processor, target_processor
-from adamms.engines import video
+from adamms.engines import digest, video
 from adamms.engines.askable import check_askable, check_images
 from adamms.engines.base import Limits
 from adamms.engines.digest import example_digest
@@ -200,6 +200,16 @@ def test_the_digest_counts_content_sampling_and_disturbance(tmp_path: Path) -> N
     assert len(set(different)) == len(different)
     with pytest.raises(AdammsError, match=r"video .*none\.mp4: No such file"):
         example_digest(about(Video((tmp_path / "none.mp4",))))
+
+
+def test_only_files_depend_on_what_decodes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = about(Video((film(tmp_path / "1.mp4"),)))
+    pictures = about(Video((picture(tmp_path / "1.png", 1), picture(tmp_path / "2.png", 2)), of_frames=True))
+    before = [example_digest(example, "4 frames") for example in (file, pictures)]
+    monkeypatch.setattr(digest, "version", lambda name: f"another {name}")
+    after = [example_digest(example, "4 frames") for example in (file, pictures)]
+    assert before[0] != after[0]
+    assert before[1] == after[1]
 
 
 def test_a_disturbed_video_is_a_little_different_and_always_the_same(tmp_path: Path) -> None:

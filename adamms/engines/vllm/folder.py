@@ -1,7 +1,7 @@
 """What vLLM has to be told about the model in a folder, or says of it: dtype, marks of images, limits."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +37,20 @@ def supported(model_config: Any) -> Mapping[str, int | None]:
     return limits
 
 
-def check_limits(folder: Path, settings: Vllm, supported: Mapping[str, int | None]) -> None:
+def check_limits(folder: Path, settings: Vllm, supported: Callable[[], Mapping[str, int | None]]) -> None:
     """Raise AdammsError if a prompt may have more, by the settings, than vLLM takes for the model.
 
-    One image is no wish: it may be a model of text alone.
+    One image is no wish: it may be a model of text alone. Without a wish vLLM is not asked, which makes a
+    processor.
     """
     for kind, wanted, free in (
         ("image", settings.images_per_prompt, 1),
         ("video", settings.videos_per_prompt, 0),
     ):
-        most = supported.get(kind, 0)
-        if wanted > free and most is not None and wanted > most:
+        if wanted <= free:
+            continue
+        most = supported().get(kind, 0)
+        if most is not None and wanted > most:
             raise AdammsError(
                 f"{folder}: engine.{kind}s_per_prompt is {wanted}; vLLM takes {most} with this model"
             )

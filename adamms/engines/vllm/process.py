@@ -63,7 +63,7 @@ class Server:
         self.processor = load_processor(folder, trust_remote_code=settings.trust_remote_code)
         self.engine = LLMEngine.from_vllm_config(config_of(folder, settings, on_cpu), disable_log_stats=True)
         model = self.engine.vllm_config.model_config
-        check_limits(folder, settings, supported(model) if model.is_multimodal_model else {})
+        check_limits(folder, settings, lambda: supported(model) if model.is_multimodal_model else {})
         self.sampling = SamplingParams(
             temperature=0.0,
             max_tokens=settings.max_new_tokens,
@@ -226,9 +226,7 @@ class Server:
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             names = ", ".join(map(str, example.files))
             plural = "s" * bool(example.more_images)
-            noun = (
-                "video" if example.image is None else f"image{plural}" if example.video is None else "media"
-            )
+            noun = f"image{plural}" if example.video is None else "media" if example.images else "video"
             media = f" with the {noun} {names}" if names else ""
             raise Refused(f"{example.name}{media} is refused: {cause(error)}") from error
         return request, length

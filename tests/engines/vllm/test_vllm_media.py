@@ -102,11 +102,17 @@ def test_what_a_prompt_may_have_is_told_before_anything_starts(filmed: Path, tmp
 def test_more_than_vllm_takes_of_a_model_is_told_when_it_starts() -> None:
     """`supported` is what vLLM says of it."""
     wanted = settings_of("vllm", images_per_prompt=2, videos_per_prompt=1)
-    check_limits(Path("M"), wanted, {"image": None, "video": None})
-    check_limits(Path("M"), settings_of("vllm"), {})
+    check_limits(Path("M"), wanted, lambda: {"image": None, "video": None})
+    with pytest.raises(AssertionError, match="asked"):
+        check_limits(Path("M"), wanted, not_to_be_asked)
+    check_limits(Path("M"), settings_of("vllm"), not_to_be_asked)
     for supported, message in (
         ({"image": 1, "video": 1}, r"M: engine\.images_per_prompt is 2; vLLM takes 1 with this model"),
         ({"image": None}, r"M: engine\.videos_per_prompt is 1; vLLM takes 0 with this model"),
     ):
         with pytest.raises(AdammsError, match=message):
-            check_limits(Path("M"), wanted, supported)
+            check_limits(Path("M"), wanted, lambda says=supported: says)
+
+
+def not_to_be_asked() -> dict[str, int | None]:
+    raise AssertionError("vLLM is asked")

@@ -13,7 +13,7 @@ from adamms.mapping.plan import Plan
 from adamms.merge.method import Method
 from adamms.merge.rows_to_merge import row_digests
 
-# Part of every fingerprint: the version since which merged values are the same.
+# Part of every fingerprint: the version since which merged values are the same; a method may say another.
 ARITHMETIC = "0.2.0"
 
 
@@ -37,6 +37,6 @@ def merge_fingerprint(
         "method": repr(method),
         "coefficients": dict(coefficients),
     }
-    content |= {key: value for key, value in more.items() if value}
+    content |= {key: value for key, value in {"since": method.since, **more}.items() if value}
     text = json.dumps(content, sort_keys=True, default=repr)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -311,7 +311,7 @@ static int64_t write_all(int file, const char *from, int64_t count, int64_t offs
     while (count) {
         ssize_t put = pwrite(file, from, count, offset);
         if (put < 0 && errno == EINTR) continue;
-        if (put < 0) return -errno;
+        if (put <= 0) return put ? -errno : -ENOSPC;
         from += put, count -= put, offset += put;
     }
     return 0;

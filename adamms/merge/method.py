@@ -194,6 +194,7 @@ class Method(ABC):
         needs_ancestor: the formula contains the ancestor's weights, as most methods' does.
         neutral: names of hyper-parameters that are all 1 where the formula gives the target at alpha 0; None
             if it never does.
+        since: the version since which merged values are the same, if they changed; it is in fingerprints.
     """
 
     name: ClassVar[str]
@@ -201,6 +202,7 @@ class Method(ABC):
     elementwise: ClassVar[bool] = False
     needs_ancestor: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...] | None] = ()
+    since: ClassVar[str] = ""
 
     def keeps_target(self, coefficients: Mapping[str, float]) -> bool:
         """Whether the formula gives the target, whose bytes are then copied: at alpha 0, see `neutral`."""

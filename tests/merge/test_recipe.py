@@ -576,6 +576,14 @@ def test_everything_that_decides_the_values_is_in_the_fingerprint(
     assert make(target, donor).fingerprint == prints["plain"]
 
 
+def test_a_method_whose_values_have_changed_has_another_fingerprint(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = make(folders["target"], {"a": folders["donor"]}).fingerprint
+    monkeypatch.setattr(Linear, "since", "9.9.9")
+    assert make(folders["target"], {"a": folders["donor"]}).fingerprint != before
+
+
 @pytest.mark.parametrize("whose", ["donor", "ancestor"])
 def test_another_alignment_of_tokens_is_another_fingerprint(whose: str, folders: dict[str, Path]) -> None:
     words = ["[UNK]", "a", "b", "c", "d", "e", "f"]

@@ -39,6 +39,7 @@ class ArceeFusion(CombiningMethod):
     formula: ClassVar[str] = "target + alpha * (donor - target), where that stands out in its tensor"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
+    since: ClassVar[str] = "0.10.0"
 
     def survey(self) -> Then:
         return Then(RowsApart(), _quartiles, more=2)

@@ -53,6 +53,7 @@ class Karcher(CombiningMethod):
     formula: ClassVar[str] = "sum(w * norm(model)) * (weighted mean of the models' directions on the sphere)"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
+    since: ClassVar[str] = "0.10.0"
 
     def survey(self) -> Summation:
         return products_of_values()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adamms.app.functions import evaluate, merge, plan, search
 
-__version__ = "0.9.0"
+__version__ = "0.10.0"
 __all__ = ["evaluate", "merge", "plan", "search"]
 
 

@@ -133,6 +133,17 @@ def test_the_video_itself_in_the_data(folder: Path, tmp_path: Path) -> None:
         assert (file.suffix, file.read_bytes()) == (".mp4", content)
 
 
+def test_an_avi_is_no_picture(folder: Path, tmp_path: Path) -> None:
+    """AVI and WebP begin alike."""
+    content = b64encode(film(tmp_path / "a.avi", count=2).read_bytes()).decode()
+    address = f"data:video/avi;base64,{content}"
+    with pytest.raises(AdammsError, match="row 1: image .*its base64 is no picture"):
+        read(folder, {"question": "What?", "image": address})
+    (example,) = read(folder, {"question": "What?", "video": address})
+    assert example.video is not None
+    assert example.video.files[0].suffix == ".avi"
+
+
 @pytest.fixture
 def server(folder: Path) -> Iterator[str]:
     class Handler(SimpleHTTPRequestHandler):

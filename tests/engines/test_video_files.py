@@ -106,3 +106,33 @@ def test_what_is_too_much_to_hold_is_refused(tmp_path: Path, monkeypatch: pytest
         assert len(open_video(big, lambda total, fps: range(5)).frames) == 5
         with pytest.raises(AdammsError, match=r"6 frames of 48 x 32 .* GB.*: lower engine\.video_frames"):
             open_video(big, every)
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "size"),
+    [
+        ("ffv1", "yuv420p", (50, 35)),
+        ("ffv1", "gray", (33, 17)),
+        ("ffv1", "yuv420p10le", (48, 32)),
+        ("ffv1", "bgr0", (31, 31)),
+        ("gif", "rgb8", (33, 17)),
+    ],
+)
+def test_sizes_and_pixels_of_every_kind(
+    tmp_path: Path, codec: str, pixels: str, size: tuple[int, int]
+) -> None:
+    """Widths that are no multiple of what a line is padded to, grey, and 10 bits."""
+    file, (width, height) = tmp_path / ("a.gif" if codec == "gif" else "a.mkv"), size
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    grey = ((across + down) / 2).astype(np.uint8)
+    with av.open(str(file), "w") as container:
+        out = container.add_stream(codec, rate=5)
+        out.width, out.height, out.pix_fmt = width, height, pixels
+        for shade in (grey, grey[::-1, ::-1]):
+            picture = np.ascontiguousarray(np.stack([shade] * 3, axis=-1))
+            container.mux(out.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(out.encode())
+    clip = open_video(Video((file,)), every)
+    assert clip.frames.shape == (2, height, width, 3)
+    wrong = np.abs(clip.frames.astype(int) - np.stack([grey, grey[::-1, ::-1]])[..., None])
+    assert wrong.mean() < (20 if codec == "gif" else 2)

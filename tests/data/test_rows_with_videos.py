@@ -137,7 +137,7 @@ def test_an_avi_is_no_picture(folder: Path, tmp_path: Path) -> None:
     """AVI and WebP begin alike."""
     content = b64encode(film(tmp_path / "a.avi", count=2).read_bytes()).decode()
     address = f"data:video/avi;base64,{content}"
-    with pytest.raises(AdammsError, match="row 1: image .*its base64 is no picture"):
+    with pytest.raises(AdammsError, match=r"row 1: image .*its base64 is no picture"):
         read(folder, {"question": "What?", "image": address})
     (example,) = read(folder, {"question": "What?", "video": address})
     assert example.video is not None

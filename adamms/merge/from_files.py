@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adamms.checkpoint.output_file import OutputFile
-from adamms.checkpoint.tensor_entry import reading
+from adamms.checkpoint.tensor_entry import DTYPES, reading
 from adamms.checkpoint.threads import Advance
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
@@ -55,7 +55,7 @@ def write_from_files(
     operands = None if formula is None and recipe.computes(slot) else _operands(recipe, slot, formula)
     if operands is None:
         return False
-    begin, half = offset, len(buffer) // 2
+    begin, half, itemsize = offset, len(buffer) // 2, DTYPES[entry.dtype].itemsize
     room, out = buffer[:half], buffer[half:][: IN_CACHE if file.in_memory else half]
     numbers = None if formula is None else formula.numbers()
     has_base = formula is not None and formula.vectors is not None
@@ -63,13 +63,14 @@ def write_from_files(
         files = _opened([run for runs in operands for run in runs], opened)
         for runs in _together(operands):
             read = [_open_run(run, files) for run in runs]
-            to = kernel.Place(offset, *file.descriptors, read[0].dtype, read[0].size)
+            to = kernel.Place(offset, *file.descriptors, NUMBERS[entry.dtype], itemsize)
             base = read.pop() if has_base else None
-            if not kernel.merge_file(runs[0].count, to, read, base, numbers, room, out):
+            count = runs[0].count
+            if not kernel.merge_file(count, to, read, base, numbers, room, out):
                 advance(begin - offset)  # all of it comes once more
                 return False
-            advance(runs[0].nbytes)
-            offset += runs[0].nbytes
+            advance(count * itemsize)
+            offset += count * itemsize
     return True
 
 

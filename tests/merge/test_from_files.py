@@ -1,7 +1,9 @@
 """What is merged from file to file has the bytes of what is merged piece by piece."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import tiny
@@ -10,6 +12,7 @@ from configured import configured
 from safetensors.torch import load_file
 from tiny_merges import make
 
+from adamms.checkpoint import output_file
 from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.threads import Advance
@@ -17,10 +20,11 @@ from adamms.checkpoint.writer import write_tensors
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Concat, Pick, Read, Slice, Stack, Transpose
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge import kernel
+from adamms.merge import from_files, kernel
 from adamms.merge.catalogue import known_methods
-from adamms.merge.combination import CombiningMethod
+from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.device import Computed
+from adamms.merge.method import Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
@@ -43,7 +47,7 @@ def written(
         direct.update([name] if done else [])
         return done
 
-    write_tensors(computed, folder, 900, 2, seen.append, whole)
+    write_tensors(computed, folder, shard_bytes, 2, seen.append, whole)
     assert sum(seen) == sum(entry.nbytes for entry in recipe.layout())
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}, direct
 
@@ -99,6 +103,50 @@ def test_values_may_lie_in_many_places(tmp_path: Path) -> None:
     found, direct = written(recipe, tmp_path / "files", files=True)
     assert found == expected
     assert direct == own.keys() - {"columns", "transposed", "scalar"}
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_large_tensors_are_written_in_parts_that_end_anywhere(
+    in_memory: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Of two pages at most, with whole pages past the page cache where a file is on a disk."""
+    monkeypatch.setattr(output_file, "BUFFER_PAGES", 4)
+    monkeypatch.setattr(output_file, "_in_memory", lambda file: in_memory)
+    monkeypatch.setattr(from_files, "ELEMENTS", 5001)
+    torch.manual_seed(0)
+    own = {f"w{i}": torch.randn(rows, 37).bfloat16() for i, rows in enumerate((1, 300, 55, 1200))}
+    own |= {"wide": torch.randn(700, 3), "kept": torch.randn(41, 333).half(), "bytes": torch.arange(200)}
+    others = {name: values.float() + 1 for name, values in own.items() if name.startswith("w")}
+    target, donor = (tiny.write_model(tmp_path / n, state) for n, state in (("t", own), ("d", others)))
+    opened = [open_checkpoint(target), open_checkpoint(donor)]
+    slots = tuple(
+        Slot(e.name, e.shape, e.dtype, "", {"d": Read(e.name)} if e.name in others else {}, reason="kept")
+        for e in opened[0].tensors.values()
+    )
+    recipe = Recipe(opened[0], {"d": opened[1]}, Plan("t", {"d": "d"}, slots), Linear(), {"d": 0.3})
+    expected, _ = written(recipe, tmp_path / "pieces", files=False, shard_bytes=1 << 30)
+    found, direct = written(recipe, tmp_path / "files", files=True, shard_bytes=1 << 30)
+    assert found == expected
+    assert direct == own.keys()
+
+
+@dataclass(frozen=True)
+class DonorAlone(CombiningMethod):
+    name: ClassVar[str] = "donor_alone"
+    formula: ClassVar[str] = "donor"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = False
+
+    def combination(self, chunk: Chunk) -> Combination:
+        return Combination({"a": 1.0})
+
+
+def test_without_a_share_of_the_target_its_dtype_stays(folders: list[Path], tmp_path: Path) -> None:
+    recipe = make(DonorAlone(), folders[0], {"a": folders[1]}, None)
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert direct == set(recipe.slots)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -15,7 +15,7 @@ from adamms.merge.candidate import Candidate
 ROOT = Path(adamms.__file__).parent
 BLIND = sorted([*(ROOT / "search").rglob("*.py"), *(ROOT / "engines").rglob("*.py")])
 UNLABELLED = {f"adamms.data.example.{name}" for name in ("Example", "Video", "Medium")}
-UNLABELLED |= {"adamms.data.pictures.BEGINNINGS"}  # a table of formats
+UNLABELLED |= {f"adamms.data.pictures.{name}" for name in ("BEGINNINGS", "VIDEO")}  # formats of files
 LABEL_WORDS = {"answers", "references", "labels", "truth", "truths"}
 
 

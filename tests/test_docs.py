@@ -320,7 +320,7 @@ def test_the_picture_of_the_packages_is_how_they_import() -> None:
         (own, other.partition(".")[0])
         for own, others in test_layers.ALLOWED.items()
         for other in others
-        if other not in ("errors", "sizes", "on_demand")  # which are one module each, and know nothing
+        if other not in ("errors", "sizes")  # which are one module each, and know nothing
     }
     assert arrows == allowed
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.finite import count_nonfinite, finite
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.quantised import Rows, rows_of
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
 from adamms.errors import AdammsError
-from adamms.on_demand import torch
 
 # Matrix products are always taken over the same rows, whatever rows are asked for: their last bits may depend
 # on the shape. The recipe cuts its chunks at multiples of this.

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
 from adamms.errors import AdammsError
-from adamms.on_demand import torch
 
 # Values of a four-bit float (E2M1) by its code; the highest bit is the sign.
 FP4 = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from adamms.checkpoint.adapter import is_adapter
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.quantisation import dequantised
 from adamms.checkpoint.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint, join_shards, read_config, read_index
@@ -20,7 +21,6 @@ from adamms.checkpoint.side_files import INDEX_NAMES
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.tensor_file import parse_header
 from adamms.errors import AdammsError
-from adamms.on_demand import torch
 
 # Most headers are shorter, so that one request is enough.
 FIRST_BYTES = 100_000

@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 import os
 
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry, reading, span
 from adamms.errors import AdammsError
-from adamms.on_demand import torch
 
 
 def torch_dtype(name: str) -> torch.dtype:

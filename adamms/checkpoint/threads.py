@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from adamms.on_demand import torch
+from adamms.checkpoint.on_demand import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.quantised import Rows
 from adamms.mapping.expression import (
     Concat,
@@ -22,7 +23,6 @@ from adamms.mapping.expression import (
     runs,
     shape_of,
 )
-from adamms.on_demand import torch
 
 
 def evaluate_rows(

@@ -14,8 +14,8 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from annotated_types import Gt, Le
 
+from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
-from adamms.on_demand import torch
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from adamms.checkpoint.finite import converted, finite, made_nonfinite
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
 from adamms.checkpoint.tensor_values import torch_dtype
@@ -29,7 +30,6 @@ from adamms.merge.rows_to_merge import acting_runs, acts, check_actionable, with
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
-from adamms.on_demand import torch
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
 WHOLE_TENSOR_WORKERS = 2

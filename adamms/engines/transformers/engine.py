@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
+from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import read_config, read_json
 from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
@@ -27,7 +28,6 @@ from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 from adamms.models.registration import is_text_only
-from adamms.on_demand import torch
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel

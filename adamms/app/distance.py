@@ -5,8 +5,9 @@ Knows where they are written; what they mean is in `mapping.checks`.
 
 from dataclasses import replace
 
+from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
-from adamms.app.output import result_of, write_json
+from adamms.app.output import result_of
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.mapping.checks.distance import Distances, distances_of_discovery

@@ -6,7 +6,7 @@ Files are whole or absent.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
 from adamms.app.recipe_file import RECORD, REPLAY, recorded
 from adamms.app.settings import Run
@@ -46,40 +47,6 @@ VLLM_LOADER = "from vllm import LLM; model = LLM({}, trust_remote_code=True)"
 def settings_text(run: Run) -> str:
     """The whole configuration, resolved, as YAML."""
     return yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
-
-
-def write_json(file: Path, content: Mapping[str, Any]) -> None:
-    """Write it, whole or not at all; make the folder if need be."""
-    write_whole(file, _lines(content) + "\n")
-
-
-def _lines(value: Any, margin: str = "") -> str:
-    """JSON with a line for every key; a list of numbers or texts is on one.
-
-    >>> print(_lines({"points": {"read": [1,0.5]}}))
-    {
-      "points": {
-        "read": [1,0.5]
-      }
-    }
-    """
-    parts: list[str] = []
-    if isinstance(value, Mapping):
-        parts = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_lines(one, margin + '  ')}"
-            for key, one in value.items()
-        ]
-    elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
-        parts = [_lines(one, margin + "  ") for one in value]
-    if not parts:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ": "))
-    start, end = "{}" if isinstance(value, Mapping) else "[]"
-    return f"{start}\n{margin}  " + f",\n{margin}  ".join(parts) + f"\n{margin}{end}"
-
-
-def write_lines(file: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    """One line of JSON per record, whole or not at all."""
-    write_whole(file, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 def write_evaluation(file: Path, result: Result) -> None:

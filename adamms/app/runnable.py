@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from adamms.app.output import write_json
+from adamms.app.json_files import write_json
 from adamms.checkpoint.adapted import AdaptedCheckpoint
 from adamms.checkpoint.fingerprint import digest_parts, fingerprint_side_files
 from adamms.checkpoint.reader import Checkpoint

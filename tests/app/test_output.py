@@ -7,11 +7,7 @@ import pytest
 import tiny
 import torch
 from command import pair
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.torch import load_file
-
-from adamms.app.output import _lines, write_json
 
 
 @pytest.fixture
@@ -71,28 +67,3 @@ def test_a_config_that_is_elsewhere_is_an_error_with_a_way_on(run, texts: Path, 
     assert f"are not followed: config.json. Put the files themselves there: cp -rL {texts}" in done.err
     assert not (tmp_path / "out").exists()
     assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "llama"
-
-
-leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-content = st.recursive(leaves, lambda part: st.lists(part) | st.dictionaries(st.text(), part), max_leaves=20)
-
-
-@given(st.dictionaries(st.text(), content))
-def test_it_is_json(found: dict[str, object]) -> None:
-    assert json.loads(_lines(found)) == found
-
-
-def test_a_list_of_numbers_is_on_one_line(tmp_path: Path) -> None:
-    write_json(tmp_path / "a/b.json", {"a": {"é": [1, 0.5]}, "b": [{"c": []}, {}], "d": {}})
-    lines = (tmp_path / "a/b.json").read_text(encoding="utf-8").splitlines()
-    assert lines[:4] == ["{", '  "a": {', '    "é": [1,0.5]', "  },"]
-    assert [line.strip() for line in lines[4:]] == [
-        '"b": [',
-        "{",
-        '"c": []',
-        "},",
-        "{}",
-        "],",
-        '"d": {}',
-        "}",
-    ]

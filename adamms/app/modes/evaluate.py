@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from adamms.app.asker import collect
 from adamms.app.given_model import given_model
+from adamms.app.json_files import write_lines
 from adamms.app.live import check_asked, live_checkpoint, tell_of_store
-from adamms.app.output import settings_text, write_evaluation, write_lines
+from adamms.app.output import settings_text, write_evaluation
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.app.tools import add_tools, check_tools

@@ -17,10 +17,11 @@ from adamms.app.adapter_parts import (
     Holds,
     places_in,
 )
+from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
 from adamms.app.models import open_source
 from adamms.app.modes.common import map_models
-from adamms.app.output import RECORD, result_of, settings_text, write_json
+from adamms.app.output import RECORD, result_of, settings_text
 from adamms.app.settings import Run
 from adamms.checkpoint.adapter_writer import write_adapter
 from adamms.checkpoint.hub import locate

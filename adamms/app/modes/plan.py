@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from adamms.app.distance import verify
+from adamms.app.json_files import write_json
 from adamms.app.modes.common import map_models
-from adamms.app.output import result_of, write_json
+from adamms.app.output import result_of
 from adamms.app.settings import Run
 from adamms.report.console import Console
 from adamms.report.report import write_report

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from adamms.app.asker import Asker
+from adamms.app.json_files import write_json
 from adamms.app.live import check_runnable, check_target, live, tell_of_store
 from adamms.app.modes.common import map_models
-from adamms.app.output import result_of, write_json
+from adamms.app.output import result_of
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered
 from adamms.app.settings import Run

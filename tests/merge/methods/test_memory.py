@@ -32,6 +32,17 @@ BOUNDS: Mapping[str, Callable[[int, int, int], int]] = {
 }
 
 
+def with_heads(folder: Path, rows: int) -> list[Path]:
+    """Three models whose heads have so many rows."""
+    folders = []
+    for seed in range(3):
+        state = tiny.llama_state(seed)
+        generator = torch.Generator().manual_seed(seed)
+        state[HEAD] = torch.randn(rows, state[HEAD].shape[1], generator=generator)
+        folders.append(tiny.write_model(folder / str(seed), state))
+    return folders
+
+
 @pytest.mark.parametrize("option", ELEMENTWISE)
 def test_it_does_not_grow_with_the_tensor(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -40,12 +51,7 @@ def test_it_does_not_grow_with_the_tensor(
     monkeypatch.setattr(stream, "COMPILED_CHUNKS", 1)
     peaks = []
     for rows in (50, 250):
-        folders = []
-        for seed in range(3):
-            state = tiny.llama_state(seed)
-            generator = torch.Generator().manual_seed(seed)
-            state[HEAD] = torch.randn(rows, state[HEAD].shape[1], generator=generator)
-            folders.append(tiny.write_model(tmp_path / f"{rows}-{seed}", state))
+        folders = with_heads(tmp_path / str(rows), rows)
         method = configured(f"merge/{option}")
         base = folders[2] if method.needs_ancestor else None
         recipe = make(method, folders[0], {"a": folders[1]}, base)
@@ -73,13 +79,7 @@ def test_what_is_measured_does_not_grow_with_the_tensor(
     monkeypatch.setattr(stream, "COMPILED_CHUNKS", 1)
     peaks = []
     for rows in (50, 250):
-        folders = []
-        for seed in range(3):
-            state = tiny.llama_state(seed)
-            state[HEAD] = torch.randn(
-                rows, state[HEAD].shape[1], generator=torch.Generator().manual_seed(seed)
-            )
-            folders.append(tiny.write_model(tmp_path / f"{rows}-{seed}", state))
+        folders = with_heads(tmp_path / str(rows), rows)
         recipe = make(configured("merge/task_arithmetic"), folders[0], {"a": folders[1]}, folders[2])
         with LiveBytes() as live:
             recipe.surveyed(of_the_model()[name], workers=0)

@@ -73,23 +73,31 @@ class Combination:
 
 
 class CombiningMethod(Method):
-    """A method whose formula is a `Combination`."""
+    """A method whose formula is a `Combination`, of all chunks or of those that are not merged row by row."""
 
     @property
     def by_formula_alone(self) -> bool:
-        """Whether `combination` says all: a derived class has no `merge` or `compiled` of its own."""
-        kind = type(self)
-        return kind.merge is CombiningMethod.merge and kind.compiled is CombiningMethod.compiled
+        """Whether `combination` says all: a derived class has nothing of its own beside it."""
+        kind, own = type(self), CombiningMethod
+        return kind.merge is own.merge and kind.compiled is own.compiled and kind.by_row is own.by_row
 
     @abstractmethod
     def combination(self, chunk: Chunk) -> Combination:
         """The formula for a chunk, whose tensors are not looked at: there may be none."""
 
+    def by_row(self, chunk: Chunk) -> bool:
+        """Whether each row of the chunk has numbers of its own, so that `merge_rows` merges it."""
+        return False
+
+    def merge_rows(self, chunk: Chunk) -> torch.Tensor:
+        """The merged chunk in float64, where rows have numbers of their own; overwrites the operands."""
+        raise AssertionError("only where by_row is True")
+
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        return self.combination(chunk).of(chunk)
+        return self.merge_rows(chunk) if self.by_row(chunk) else self.combination(chunk).of(chunk)
 
     def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
-        """As `Combination.compiled`; None, too, where a derived class has a `merge` of its own."""
-        if type(self).merge is not CombiningMethod.merge:
+        """As `Combination.compiled`; None, too, by rows, and where a derived class has its own `merge`."""
+        if type(self).merge is not CombiningMethod.merge or self.by_row(chunk):
             return None
         return self.combination(chunk).compiled(chunk, into)

@@ -43,7 +43,7 @@ def divergences(rows: torch.Tensor, base: torch.Tensor) -> Array:
 
 
 def _softmax(rows: torch.Tensor) -> Array:
-    values = rows.double().cpu().numpy()
+    values = rows.double().contiguous().cpu().numpy()  # a sum's bits depend on how its terms lie
     powers = exponential(values - values.max(axis=1, keepdims=True))
     return np.asarray(powers * (1 / np.add.reduce(powers, axis=1, keepdims=True)))
 

@@ -42,6 +42,13 @@ def test_the_compiled_pass_has_these_bits(width: int, seed: int, dtype: torch.dt
     np.testing.assert_allclose(found, (p * (p / q).log()).sum(1).clamp(min=0), rtol=1e-9, atol=1e-15)
 
 
+def test_how_values_lie_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, base = torch.randn(2, 40, 300, generator=torch.Generator().manual_seed(0)).bfloat16()
+    turned = rows.T.contiguous().T
+    monkeypatch.setattr(kernel, "LIBRARY", None)
+    np.testing.assert_array_equal(divergences(turned, base), divergences(rows, base))
+
+
 @pytest.mark.parametrize("bad", [float("inf"), float("nan")])
 def test_rows_without_a_softmax_are_not_apart(bad: float) -> None:
     base = torch.zeros(2, 9)

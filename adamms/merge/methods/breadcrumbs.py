@@ -105,21 +105,15 @@ class Breadcrumbs(CombiningMethod):
         elected: Election | None = "weighted" if self.elect else None
         return Combination(chunk.positive_shares, vectors, self.scaling, elected, self.combine)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        if not self._by_row(chunk):
-            return super().merge(chunk)
+    def by_row(self, chunk: Chunk) -> bool:
+        return self.scope == "row" and len(chunk.shape) > 1
+
+    def merge_rows(self, chunk: Chunk) -> torch.Tensor:
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         for model, tau in vectors.items():
             tau.mul_(self._kept_in_rows(model, tau.abs()))
         merged = fused(vectors, shares, self.elect, self.combine)
         return merged.mul_(self.scaling).add_(chunk.base())
-
-    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
-        return None if self._by_row(chunk) else self.combination(chunk).compiled(chunk, into)
-
-    def _by_row(self, chunk: Chunk) -> bool:
-        """Whether each row has thresholds of its own."""
-        return self.scope == "row" and len(chunk.shape) > 1
 
     def _range(self, found: tuple[float, ...], model: str) -> tuple[float, ...]:
         """Of the magnitudes at `_all_ranks` the model's two; infinity alone where no value is finite."""
@@ -127,7 +121,7 @@ class Breadcrumbs(CombiningMethod):
         return found if len(found) == 1 else found[2 * place : 2 * place + 2]
 
     def _vectors_in_one_row(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        return {} if self._by_row(chunk) else chunk.task_vectors()
+        return {} if self.by_row(chunk) else chunk.task_vectors()
 
     def _kept_in_rows(self, model: str, magnitudes: torch.Tensor) -> torch.Tensor:
         """Which elements of a model are kept where each row has its own thresholds."""

@@ -73,9 +73,10 @@ class NuSlerp(CombiningMethod):
         weights = dict(zip(names, factors, strict=True))
         return Combination(weights, TaskVectors() if self.needs_ancestor else None)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        if not self._by_row(chunk):
-            return super().merge(chunk)
+    def by_row(self, chunk: Chunk) -> bool:
+        return self.per == "row" and len(chunk.shape) > 1 and len(chunk.positive_shares) > 1
+
+    def merge_rows(self, chunk: Chunk) -> torch.Tensor:
         every = chunk.task_vectors() if self.needs_ancestor else chunk.models()
         one, other = (every[name] for name in chunk.positive_shares)
         t = self._place(chunk)
@@ -84,13 +85,6 @@ class NuSlerp(CombiningMethod):
         own, theirs = found.T.reshape(2, -1, *[1] * (one.dim() - 1))
         merged = one.mul_(own).add_(other.mul_(theirs))
         return merged.add_(chunk.base()) if self.needs_ancestor else merged
-
-    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
-        return None if self._by_row(chunk) else self.combination(chunk).compiled(chunk, into)
-
-    def _by_row(self, chunk: Chunk) -> bool:
-        """Whether each row has an angle of its own."""
-        return self.per == "row" and len(chunk.shape) > 1 and len(chunk.positive_shares) > 1
 
     def _place(self, chunk: Chunk) -> float:
         """t: where the result is between the first model and the second."""

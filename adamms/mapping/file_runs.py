@@ -20,7 +20,7 @@ STORED = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": np.ui
 
 
 @dataclass(frozen=True)
-class Run:
+class FileRun:
     """Neighbouring elements of one tensor in a file.
 
     Args:
@@ -50,13 +50,13 @@ class Run:
     def nbytes(self) -> int:
         return self.count * self.itemsize
 
-    def part(self, first: int, count: int) -> "Run":
+    def part(self, first: int, count: int) -> "FileRun":
         """Some of its elements."""
-        return Run(self.entry, self.first + first, count)
+        return FileRun(self.entry, self.first + first, count)
 
 
-def read_floats(runs: Sequence[Run]) -> npt.NDArray[np.float32]:
-    """The values of all runs, one after the other, as float32; of floats only, see `Run.is_float`.
+def read_floats(runs: Sequence[FileRun]) -> npt.NDArray[np.float32]:
+    """The values of all runs, one after the other, as float32; of floats only, see `FileRun.is_float`.
 
     Raises:
         AdammsError: a file cannot be read, or is shorter than its header says.
@@ -66,7 +66,7 @@ def read_floats(runs: Sequence[Run]) -> npt.NDArray[np.float32]:
         return np.concatenate([_read(run, files, opened) for run in runs])
 
 
-def _read(run: Run, files: dict[Path, BinaryIO], opened: ExitStack) -> npt.NDArray[np.float32]:
+def _read(run: FileRun, files: dict[Path, BinaryIO], opened: ExitStack) -> npt.NDArray[np.float32]:
     path = run.entry.file
     with reading(path):
         if path not in files:
@@ -81,7 +81,7 @@ def _read(run: Run, files: dict[Path, BinaryIO], opened: ExitStack) -> npt.NDArr
         return stored.astype(np.float32)
 
 
-def cut(runs: Sequence[Run], first: int, count: int) -> Iterator[Run]:
+def cut(runs: Sequence[FileRun], first: int, count: int) -> Iterator[FileRun]:
     """`count` elements from `first` on of what lies in runs one after the other."""
     for run in runs:
         start, stop = max(first, 0), min(first + count, run.count)
@@ -90,7 +90,7 @@ def cut(runs: Sequence[Run], first: int, count: int) -> Iterator[Run]:
         first -= run.count
 
 
-def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: int) -> list[Run] | None:
+def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: int) -> list[FileRun] | None:
     """Where rows `start:stop` of the value lie, one run after the other; None where they lie otherwise.
 
     Args:
@@ -102,7 +102,7 @@ def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: in
             if entry is None or checkpoint.computes(name) or not entry.by_rows:
                 return None
             width = math.prod(entry.shape[1:])
-            return [Run(entry, start * width, (stop - start) * width)]
+            return [FileRun(entry, start * width, (stop - start) * width)]
         case Slice(source, 0, first, _):
             return runs_of(source, checkpoint, first + start, first + stop)
         case Concat(parts, 0):
@@ -123,6 +123,6 @@ def runs_of(expression: Expression, checkpoint: Checkpoint, start: int, stop: in
             return None
 
 
-def _joined(parts: Sequence[list[Run] | None]) -> list[Run] | None:
+def _joined(parts: Sequence[list[FileRun] | None]) -> list[FileRun] | None:
     known = [part for part in parts if part is not None]
     return [run for part in known for run in part] if len(known) == len(parts) else None

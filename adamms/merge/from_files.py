@@ -15,7 +15,7 @@ from adamms.checkpoint.tensor_entry import DTYPES, reading
 from adamms.checkpoint.threads import Advance
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
-from adamms.mapping.file_runs import Run, runs_of
+from adamms.mapping.file_runs import FileRun, runs_of
 from adamms.mapping.plan import Slot
 from adamms.merge import kernel
 from adamms.merge.combination import Combination, CombiningMethod
@@ -63,7 +63,7 @@ def write_from_files(
         files = _opened([run for runs in operands for run in runs], opened)
         for runs in _together(operands):
             read = [_open_run(run, files) for run in runs]
-            to = kernel.Place(offset, *file.descriptors, NUMBERS[entry.dtype], itemsize)
+            to = kernel.ToFile(offset, *file.descriptors, NUMBERS[entry.dtype], itemsize)
             base = read.pop() if has_base else None
             count = runs[0].count
             if not kernel.merge_file(count, to, read, base, numbers, room, out):
@@ -87,7 +87,7 @@ def _formula(recipe: Recipe, slot: Slot) -> Combination | None:
     return method.combination(recipe.chunk(unit, 0, nothing, recipe.statistics_of(unit, MAPPED_FILES)))
 
 
-def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[list[Run]] | None:
+def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[list[FileRun]] | None:
     """Where the values of each model of the formula lie, and last the ancestor's, if it has task vectors."""
     wanted = [TARGET] if formula is None else list(formula.weights)
     if formula is not None and formula.vectors is not None:
@@ -109,7 +109,7 @@ def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[l
     return found
 
 
-def _opened(runs: Sequence[Run], stack: ExitStack) -> Mapping[Path, int]:
+def _opened(runs: Sequence[FileRun], stack: ExitStack) -> Mapping[Path, int]:
     """The files of all runs -> a descriptor, until the stack is closed."""
     files: dict[Path, int] = {}
     for run in runs:
@@ -123,11 +123,11 @@ def _opened(runs: Sequence[Run], stack: ExitStack) -> Mapping[Path, int]:
     return files
 
 
-def _open_run(run: Run, files: Mapping[Path, int]) -> kernel.Run:
-    return kernel.Run(run.offset, files[run.entry.file], NUMBERS[run.entry.dtype], run.itemsize)
+def _open_run(run: FileRun, files: Mapping[Path, int]) -> kernel.InFile:
+    return kernel.InFile(run.offset, files[run.entry.file], NUMBERS[run.entry.dtype], run.itemsize)
 
 
-def _together(operands: Sequence[list[Run]]) -> Iterator[list[Run]]:
+def _together(operands: Sequence[list[FileRun]]) -> Iterator[list[FileRun]]:
     """One run of each operand at a time, all of one length."""
     ahead = [list(reversed(runs)) for runs in operands]
     while all(ahead):

@@ -149,7 +149,7 @@ def combine(
     return None if failed else merged
 
 
-class Run(ctypes.Structure):
+class InFile(ctypes.Structure):
     """Where values lie in a file that is open, one after the other; `size` is that of an element in bytes."""
 
     _fields_ = (
@@ -158,7 +158,7 @@ class Run(ctypes.Structure):
     )
 
 
-class Place(ctypes.Structure):
+class ToFile(ctypes.Structure):
     """Where values go; whole pages go to `direct`, a descriptor of the same file, if that is not -1."""
 
     _fields_ = (
@@ -169,9 +169,9 @@ class Place(ctypes.Structure):
 
 def merge_file(
     count: int,
-    to: Place,
-    models: Sequence[Run],
-    base: Run | None,
+    to: ToFile,
+    models: Sequence[InFile],
+    base: InFile | None,
     numbers: Numbers | None,
     room: memoryview,
     buffer: memoryview,
@@ -194,7 +194,7 @@ def merge_file(
     failed = LIBRARY.adamms_merge_file(
         ctypes.c_int64(count),
         ctypes.byref(to),
-        (Run * len(models))(*models),
+        (InFile * len(models))(*models),
         len(models),
         None if numbers is None else _doubles(numbers.weights),
         None if base is None else ctypes.byref(base),

@@ -17,7 +17,7 @@ from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.evaluation import evaluate_rows
 from adamms.mapping.expression import Expression, Read, Tokens, names_in
 from adamms.mapping.expression_text import to_text
-from adamms.mapping.file_runs import Run, cut, read_floats, runs_of
+from adamms.mapping.file_runs import FileRun, cut, read_floats, runs_of
 from adamms.mapping.plan import ANCESTOR, Slot
 from adamms.mapping.simplify import pick, transpose
 
@@ -124,7 +124,7 @@ def _part(slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: rang
 
 def _float_runs(
     slot: Slot, expression: Expression, checkpoint: Checkpoint, parts: Sequence[_Part]
-) -> list[Run] | None:
+) -> list[FileRun] | None:
     """Where the parts lie in files as floats; None if they do not."""
     if is_stack(slot):
         each = [runs_of(part.value, checkpoint, part.first, part.stop) for part in parts]

@@ -45,20 +45,14 @@ class ArceeFusion(CombiningMethod):
         return Then(RowsApart(), _quartiles, more=2)
 
     def combination(self, chunk: Chunk) -> Combination:
-        assert isinstance(chunk.statistics, Outstanding)
+        assert isinstance(chunk.statistics, Differences)
+        assert chunk.statistics.vectors.trims, "after all passes"
         return Combination(chunk.coefficients, chunk.statistics.vectors)
 
 
 @dataclass(frozen=True)
-class Apart(Statistics):
-    """What `RowsApart` finds: the differences, with the KL of each row as their factors."""
-
-    vectors: TaskVectors
-
-
-@dataclass(frozen=True)
-class Outstanding(Statistics):
-    """What the survey finds: the differences that are taken."""
+class Differences(Statistics):
+    """What is found of the donors' differences: first the KL of their rows, then also which are taken."""
 
     vectors: TaskVectors
 
@@ -102,21 +96,21 @@ class RowsApart:
     def empty(self) -> RowsSoFar:
         return RowsSoFar()
 
-    def conclude(self, found: RowsSoFar) -> Apart:
+    def conclude(self, found: RowsSoFar) -> Differences:
         rows = found.rows
         if found.parts:
             parts = [part for _, part in sorted(found.parts.items())]
             whole = {name: torch.cat([part[name].reshape(-1) for part in parts])[None] for name in parts[0]}
             rows = {name: divergences(whole[name], whole[TARGET]) for name in whole if name != TARGET}
         factors = {name: torch.from_numpy(values) for name, values in rows.items()}
-        return Apart(TaskVectors(factors=factors, from_target=True))
+        return Differences(TaskVectors(factors=factors, from_target=True))
 
 
-def _quartiles(rows: Apart) -> Then:
+def _quartiles(rows: Differences) -> Then:
     """The passes for the quartiles of the importance."""
 
-    def outstanding(found: Thresholds) -> Outstanding:
-        return Outstanding(replace(rows.vectors, least=_fences(found.of)))
+    def outstanding(found: Thresholds) -> Differences:
+        return Differences(replace(rows.vectors, least=_fences(found.of)))
 
     return Then(Ranking(rows.vectors, _ranks, "tensor"), outstanding, more=0)
 

@@ -60,20 +60,14 @@ class ModelStock(CombiningMethod):
         ratio = float(self.ratio(torch.tensor(cosines, dtype=torch.float64), len(shares)))
         return Combination(shares, TaskVectors(), scaling=ratio)
 
-    def merge(self, chunk: Chunk) -> torch.Tensor:
-        if self._whole(chunk):
-            return super().merge(chunk)
+    def by_row(self, chunk: Chunk) -> bool:
+        return self.per == "row" and chunk.target.dim() > 1
+
+    def merge_rows(self, chunk: Chunk) -> torch.Tensor:
         vectors, shares = chunk.sharing_vectors(), chunk.positive_shares
         ratio = self.ratio(_row_cosines(list(vectors.values()), self.least), len(vectors))
         ratio = ratio.reshape(-1, *[1] * (chunk.target.dim() - 1)).to(chunk.target.device)
         return weighted_sum(vectors, shares).mul_(ratio).add_(chunk.base())
-
-    def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
-        return self.combination(chunk).compiled(chunk, into) if self._whole(chunk) else None
-
-    def _whole(self, chunk: Chunk) -> bool:
-        """Whether one ratio is that of the whole tensor."""
-        return self.per == "tensor" or chunk.target.dim() == 1
 
     def ratio(self, cosines: torch.Tensor, count: int) -> torch.Tensor:
         """t for `count` models, from the cosines of their pairs: shape (pairs, rows) -> (rows,)."""

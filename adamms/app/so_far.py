@@ -4,7 +4,7 @@ D of a candidate is said as soon as everything is there that it depends on; see 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ from adamms.search.evidence import CONTROL, DISTURBED, PARENTS, Evidence
 from adamms.search.strategy import Strategy, examples_of
 
 Mask = npt.NDArray[np.bool_]
-Held = TypeVar("Held")
+Part = TypeVar("Part")
 
 
 def tell_so_far(run: Run, asker: Asker, questions: Questions, candidate: Candidate) -> None:
@@ -59,21 +59,19 @@ def so_far(run: Run, asker: Asker, tasks: Mapping[str, Sequence[str]]) -> Result
         tasks: task -> ids of the examples that the search looks at.
     """
     strategy, grid = run.strategy, sorted(run.grid)
-    found = None if strategy.bisection else _evidence(strategy, asker, grid, examples_of(tasks))
-    if found is None:
+    held = None if strategy.bisection else _held(strategy, asker, grid, examples_of(tasks))
+    if held is None:
         return Result("")
-    evidence, answered, whole = found
     shape, signal = shape_of(grid), strategy.signal
-    known = settled(answered.reshape(shape), signal.looks_at) & settled(
-        whole.reshape(shape), signal.neighbours
-    )
+    known = settled(held.answered.reshape(shape), signal.looks_at)
+    known &= settled(held.whole.reshape(shape), signal.neighbours)
     for _ in range(strategy.smoothing * len(shape)):
         known = settled(known, (-1, 1))
     if not known.any():
         return Result("")
     # How sure it is can be told at the end only.
     quick = replace(strategy, resamples=1, tolerance=None)
-    selection = Strategy.choose(quick, lambda *_: evidence, grid, tasks)
+    selection = Strategy.choose(quick, lambda *_: held.evidence, grid, tasks)
     sure = {candidate for candidate, is_known in zip(grid, known.ravel(), strict=True) if is_known}
 
     def said(choice: Choice) -> Choice:
@@ -86,15 +84,24 @@ def so_far(run: Run, asker: Asker, tasks: Mapping[str, Sequence[str]]) -> Result
     return Result("", selection=Selection({t: said(c) for t, c in selection.tasks.items()}, overall))
 
 
-def _evidence(
-    strategy: Strategy, asker: Asker, grid: Sequence[Candidate], examples: Sequence[str]
-) -> tuple[Evidence, Mask, Mask] | None:
+@dataclass(frozen=True)
+class _Held:
     """Evidence of the whole grid, in which somebody who was asked stands in for whoever was not.
 
-    Returns:
-        With it, for every candidate, whether it has answered, and whether everything that is needed of it is
-        there; None where nothing can be said yet.
+    Args:
+        answered: whether each candidate has answered; in the grid's order.
+        whole: whether everything that is needed of it is there.
     """
+
+    evidence: Evidence
+    answered: Mask
+    whole: Mask
+
+
+def _held(
+    strategy: Strategy, asker: Asker, grid: Sequence[Candidate], examples: Sequence[str]
+) -> _Held | None:
+    """What is there until now; None where nothing can be said yet."""
     needs = strategy.needs
     answered = _whole(asker.answers, grid, examples)
     control = _whole(asker.control, grid, examples)
@@ -122,8 +129,7 @@ def _evidence(
             return None
         evidence = replace(evidence, scored=_filled(scored, grid))
         whole &= scored.keys()
-    masks = [np.array([each in some for each in grid]) for some in (answered, whole)]
-    return evidence, masks[0], masks[1]
+    return _Held(evidence, *(np.array([each in some for each in grid]) for some in (answered, whole)))
 
 
 def _whole(held: Answers, grid: Sequence[Candidate], examples: Sequence[str]) -> Answers:
@@ -131,7 +137,7 @@ def _whole(held: Answers, grid: Sequence[Candidate], examples: Sequence[str]) ->
     return {each: held[each] for each in grid if held.get(each, {}).keys() >= set(examples)}
 
 
-def _filled(held: Mapping[Candidate, Held], grid: Sequence[Candidate]) -> dict[Candidate, Held]:
+def _filled(held: Mapping[Candidate, Part], grid: Sequence[Candidate]) -> dict[Candidate, Part]:
     """The same for everybody: of who lacks it somebody else's; of nobody nothing."""
     return {each: held.get(each, next(iter(held.values()))) for each in grid} if held else {}
 

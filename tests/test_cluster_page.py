@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 from command import ROOT, write_jsonl
-from test_docs import blocks
+from documented import blocks
 
 pytestmark = pytest.mark.slurm
 PATIENCE = 240  # seconds

@@ -11,15 +11,13 @@ from pathlib import Path
 
 import pytest
 import test_layers
-import test_sweeps
 import tiny
 import torch
 import yaml
-from command import ROOT, Outcome
+from command import CONF, ROOT, Outcome
+from documented import GROUPS, PAGES, arguments, blocks, commands, jobs, name, recipe, words
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
@@ -29,87 +27,10 @@ from adamms.engines.logs.replay import Replay
 
 pytestmark = pytest.mark.long
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "sweeps/README.md"]
-CONF = ROOT / "conf"
-GROUPS = sorted(
-    {str(file.parent.relative_to(CONF)) for file in CONF.rglob("*.yaml") if file.parent != CONF}, key=len
-)
 FILES = (".html", ".json", ".jsonl", ".md", ".py", ".safetensors", ".yaml")
-PYTHON = re.compile(r"(\S*/)?python")
-
-
-def name(page: Path) -> str:
-    return str(page.relative_to(ROOT))
 
 
 # Commands ------------------------------------------------------------------------------------------------
-
-
-def blocks(text: str) -> str:
-    """Indented and fenced lines, continued ones joined; and inline code, each on a line of its own."""
-    fence = re.compile(r"^```.*\n((?:.*\n)*?)^```", flags=re.MULTILINE)
-    fenced, outside = "".join(fence.findall(text)), fence.sub("", text)
-    indented = "\n".join(re.findall(r"^    (.*)", outside, flags=re.MULTILINE))
-    inline = re.findall(r"`([^`]+)`", re.sub(r"^    .*", "", outside, flags=re.MULTILINE))
-    code = re.sub(r"\\\n\s*", "", f"{fenced}\n{indented}")
-    return "\n".join([code, *(" ".join(part.split()) for part in inline)])
-
-
-def words(line: str) -> list[str]:
-    """As the shell splits the line, without its comment; [] if it is no line of a shell."""
-    try:
-        return shlex.split(line, comments=True)
-    except ValueError:
-        return []
-
-
-def commands(page: Path) -> Iterator[list[str]]:
-    """What is given to Python: everything after the interpreter; of `adamms` what run.py would be given."""
-    for line in blocks(page.read_text()).splitlines():
-        found = words(line)
-        if len(found) > 1 and PYTHON.fullmatch(found[0]):
-            yield found[1:]
-        elif len(found) > 1 and found[0] == "adamms" and re.match(r"-|.*=", found[1]):
-            yield ["run.py", *found[1:]]
-
-
-def jobs(overrides: list[str]) -> Iterator[list[str]]:
-    """As few as have every value that `values` picks of every sweep."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [values(each) for each in parsed if each.key_or_group != "output"]
-    for number in range(max(map(len, choices), default=1)):
-        yield [found[number % len(found)] for found in choices]
-
-
-def values(override: Override) -> list[str]:
-    """All options of a group; of a key the first value and the last."""
-    if not override.is_sweep_override():
-        return [str(override.input_line)]
-    found = [f"{override.key_or_group}={value}" for value in override.sweep_string_iterator()]
-    return found if override.key_or_group in GROUPS else [found[0], found[-1]]
-
-
-def arguments(command: list[str]) -> tuple[str, str, bool, list[str]]:
-    """(config folder, config, whether it is a multirun, overrides) of what follows `run.py`."""
-    folder, config, multirun, overrides = "conf", "config", False, []
-    rest = iter(command)
-    for word in rest:
-        if word == "-cd":
-            folder = next(rest)
-        elif word == "-cn":
-            config, multirun = next(rest), True  # as each recipe says of itself
-        elif word == "-m":
-            multirun = True
-        elif word != "...":
-            overrides.append(word)
-    return folder, config, multirun, overrides
-
-
-def recipe(config: str, overrides: list[str]) -> list[str]:
-    """The first value of what a recipe varies, where it is not overridden; test_sweeps has all of them."""
-    varied = test_sweeps.params(config) if config != "config" else {}
-    chosen = {override.partition("=")[0] for override in overrides}
-    return [f"{key}={values.split(',')[0]}" for key, values in varied.items() if key not in chosen]
 
 
 def composed() -> set[tuple[str, str, tuple[str, ...]]]:

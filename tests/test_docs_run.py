@@ -3,7 +3,7 @@
 What differs: answers are short, few questions are asked, long sweeps run as few jobs as have every value, and
 ranges of layers fit the tiny models. Ids of the hub name tiny models in published formats. Instead of vLLM
 and of published models an engine without a model answers; all else is done. What runs in a file of its own is
-in ELSEWHERE, what no test can run in NOT_RUN.
+in `documented.ELSEWHERE`, what no test can run in `NOT_RUN`.
 """
 
 import json
@@ -20,11 +20,11 @@ import lora
 import pytest
 import yaml
 from command import ROOT, Outcome, write_jsonl
+from documented import ELSEWHERE, NOT_RUN, arguments, documented, elsewhere, jobs, recipe
 from fake_hub import FakeHub
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from published_models import publish
 from slow_engine import SlowEngine
-from test_docs import PAGES, arguments, commands, jobs, name, recipe
 
 from adamms.app.explorer import server
 from adamms.app.explorer.explorer import Explorer
@@ -35,24 +35,6 @@ from adamms.engines.vllm.engine import Vllm
 
 pytestmark = pytest.mark.long
 
-ELSEWHERE = {  # a command that has this -> the file whose tests run it
-    "=tern.yaml": "tests/test_docs.py",
-    "engine.logs=LOGS": "tests/app/test_table1.py",
-    "-cd my_conf mode=merge merge=mine": "tests/test_installed.py",
-    "/shared/[AB]": "tests/test_cluster_page.py",
-    "=LORA1|extract .*model_folder": "tests/app/modes/test_extract.py",
-    "recipe=": "tests/app/test_recipe_file.py",
-    "MMStar.xlsx": "tests/engines/logs/test_replay.py",
-    "-cn optmerge|vicuna_modalities": "tests/app/test_optmerge.py",
-    "merge/rules=": "tests/app/test_run_coefficients.py",
-    "experiment=reasoner model=(?!custom)": "tests/test_conf.py",
-}
-NOT_RUN = {  # a command that has this -> why
-    "-cn (pairs|table1) .*slurm_gpu": "the tables on a cluster of GPUs; test_sweeps composes all jobs",
-    r"evaluate=\[?(lmms_eval|vlmevalkit)": "tasks that download their data; others run in tests/evaluate",
-    "Qwen3-VL-235B": "two nodes of eight GPUs; test_cluster_page hands the script to sbatch",
-}
-FLAGS = {"--help", "--info", "--version", "-sc"}  # tests/app/test_terminal.py
 FITTED = {  # to the layers of the tiny models, and to the places of the test
     "layers: [14, 27]": "layers: [2, 3]",
     "null,[0,15],[16,31]": "null,[0,0],[1,1]",
@@ -61,25 +43,9 @@ FITTED = {  # to the layers of the tiny models, and to the places of the test
     "/shared/answers": "shared_answers",
 }
 MOST_JOBS = 6  # of a sweep that runs as it is written
-LEFT = re.compile(r"mode\.folder=|model_folder=")  # needs what an earlier command has left
 HUB = re.compile(r"model=(?!custom|demo|suite_)\w|experiment=(?!suite|long_|reasoner )\w|=Qwen/")
 OWN = re.compile(r"model=custom|engine=replay|mode=(compare|push)")  # else it is the demo, or of the suite
 FEW = ["search.samples=2", "search.resamples=10", "engine.max_new_tokens=2"]
-
-
-def documented() -> dict[str, str]:
-    """All commands, each once -> its page; those on what others have left come last."""
-    found: dict[str, str] = {}
-    for page in (page for page in PAGES if page.stem != "changes"):
-        for script, *command in commands(page):
-            if script == "run.py" and not FLAGS & {*command}:
-                found.setdefault(shlex.join(word for word in command if word != "..."), name(page))
-    return dict(sorted(found.items(), key=lambda each: LEFT.search(each[0]) is not None))
-
-
-def elsewhere(command: str) -> str:
-    """Where it runs, or why it does not; "" if here."""
-    return next((why for has, why in (NOT_RUN | ELSEWHERE).items() if re.search(has, command)), "")
 
 
 def runs(command: str) -> Iterator[list[str]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from configured import configured
+from documented import params
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,14 +21,6 @@ ROOT = Path(__file__).resolve().parents[1]
 TUNED = sorted(file.stem for file in (ROOT / "conf/tune").glob("*.yaml"))
 RECIPES = ("all_methods", "table1", "pairs", "optmerge")
 BASELINES = ["linear", "task_arithmetic", "ties", "dare_linear", "dare_ties", "metagpt"]
-
-
-def params(recipe: str) -> dict[str, str]:
-    """What the recipe varies: key -> values, as Hydra's sweeper takes them."""
-    content = OmegaConf.load(ROOT / f"sweeps/{recipe}.yaml")
-    assert isinstance(content, DictConfig)
-    assert content.hydra.mode == "MULTIRUN"
-    return {str(key): str(value) for key, value in content.hydra.sweeper.params.items()}
 
 
 def jobs(recipe: str) -> list[list[str]]:

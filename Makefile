@@ -40,7 +40,7 @@ demo: $(READY)
 	$(BIN)/python run.py
 
 test: $(READY_VLLM) $(READY_MERGEKIT) $(READY_LMMS) $(READY_VLMEVALKIT) lint
-	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder --durations=15
 
 lint: $(READY_TEST)
 	$(BIN)/ruff check .

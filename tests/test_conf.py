@@ -1,6 +1,7 @@
 """Every YAML in conf/ composes, every `_target_` exists and takes the values it is given."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,8 @@ GROUPS = {
     for folder in CONF.rglob("*")
     if folder.is_dir() and any(folder.glob("*.yaml"))
 }
-# These set others, so that each of their options is composed alone; of the rest one of each at a time.
-ALONE = ("experiment", "mode", "model", "search", "tune")
+# Groups whose options are composed and read one by one by test_settings, those of tune by test_sweeps.
+ELSEWHERE = re.compile("(data|engine|evaluate|mapper|merge(?!/)|mode|search|track|tune)(/|$)")
 
 
 def compose_options(*overrides: str) -> DictConfig:
@@ -31,13 +32,14 @@ def compose_options(*overrides: str) -> DictConfig:
 
 
 def combinations() -> Iterator[list[str]]:
-    """Overrides in which every option of every group occurs."""
+    """Overrides in which every option occurs that neither other files nor experiments compose."""
     yield [f"+checkpoint@published.{name}={name}" for name in GROUPS["checkpoint"]]
-    for group in ALONE[1:]:
-        # search=coefficients needs rules: see test_settings
-        yield from ([f"{group}={name}"] for name in GROUPS[group] if name != "coefficients")
+    experiments = "".join(file.read_text() for file in (CONF / "experiment").glob("*.yaml"))
+    chosen = re.findall(r"override /model: (\w+)", experiments)
+    yield from ([f"model={name}"] for name in GROUPS["model"] if name not in chosen)
     places = {"hydra/usage": "hydra/usage@hydra.help"}
-    together = {group: names for group, names in GROUPS.items() if group not in ("checkpoint", *ALONE)}
+    alone = ("checkpoint", "experiment", "model")
+    together = {g: names for g, names in GROUPS.items() if g not in alone and not ELSEWHERE.match(g)}
     for number in range(max(map(len, together.values()))):
         yield [
             f"{places.get(group, group)}={names[number % len(names)]}" for group, names in together.items()

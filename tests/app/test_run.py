@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from command import ROOT, STRANGERS, pair, write_jsonl
+from command import ROOT, pair, write_jsonl
 from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
@@ -442,19 +442,3 @@ def test_a_real_process_ends_with_status_2_and_one_message(talkative: Path, tmp_
     assert done.stderr.splitlines()[-1] == (
         "error: merge.alpha is 2; expected a number in [0, 1], the donor's share"
     )
-
-
-def test_multirun_merges_every_alpha(talkative: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        str(ROOT / "run.py"),
-        "-m",
-        "mode=merge",
-        *pair(talkative),
-        STRANGERS,
-        "merge.alpha=0.2,0.4",
-    ]
-    done = subprocess.run([*command, "hydra.sweep.dir=sweep"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    written = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("adamms_recipe.json"))
-    assert written == [f"sweep/{job}/model/adamms_recipe.json" for job in (0, 1)]

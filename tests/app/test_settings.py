@@ -109,12 +109,6 @@ def test_the_top_level_too() -> None:
             check_wrong_values(config, key)
 
 
-def test_what_is_published_passes() -> None:
-    for option in OPTIONS:
-        if option.startswith(("experiment/", "tune/")):
-            read(option_composed(option))
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [

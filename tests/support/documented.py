@@ -116,13 +116,18 @@ def params(recipe: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in content.hydra.sweeper.params.items()}
 
 
+def joined(command: list[str]) -> str:
+    """On one line, without what stands for more."""
+    return shlex.join(word for word in command if word != "...")
+
+
 def documented() -> dict[str, str]:
     """All commands, each once -> its page; those on what others have left come last."""
     found: dict[str, str] = {}
     for page in (page for page in PAGES if page.stem != "changes"):
         for script, *command in commands(page):
             if script == "run.py" and not FLAGS & {*command}:
-                found.setdefault(shlex.join(word for word in command if word != "..."), name(page))
+                found.setdefault(joined(command), name(page))
     return dict(sorted(found.items(), key=lambda each: LEFT.search(each[0]) is not None))
 
 

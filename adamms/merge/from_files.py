@@ -88,11 +88,12 @@ def _formula(recipe: Recipe, slot: Slot) -> Combination | None:
 
 
 def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[list[FileRun]] | None:
-    """Where the values of each model of the formula lie, and last the ancestor's, if it has task vectors."""
+    """Where the values of each model of the formula lie, and last those of its task vectors' base."""
     wanted = [TARGET] if formula is None else list(formula.weights)
-    if formula is not None and formula.vectors is not None:
-        wanted.append(ANCESTOR)
-    if len(wanted) > kernel.MAX_MODELS:
+    vectors = None if formula is None else formula.vectors
+    if vectors is not None:
+        wanted.append(vectors.base)
+    if len(wanted) > kernel.MAX_MODELS or (vectors is not None and vectors.factors):
         return None
     expressions = {TARGET: Read(slot.name), **slot.donors, ANCESTOR: slot.ancestor}
     checkpoints = {TARGET: recipe.target, **recipe.donors, ANCESTOR: recipe.ancestor}

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 from adamms.checkpoint.on_demand import torch
 from adamms.merge.kernel import Kept
-from adamms.merge.method import Chunk
+from adamms.merge.method import ANCESTOR, TARGET, Chunk
 
 Numbers = Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class TaskVectors:
-    """Chunk -> TARGET and every donor -> its difference from the ancestor, 0 where it is not kept.
+    """Chunk -> every model -> its difference from the base, 0 where it is not kept.
 
     The size of an element is its magnitude, times the factor of its row (along the last dimension) if the
     rows have factors. A call overwrites the chunk, whose tensors are float64.
@@ -23,13 +23,13 @@ class TaskVectors:
     Args:
         least, most: model -> the sizes that are kept; empty for all.
         factors: model -> one of each row, in float64, or one of a tensor of one dimension.
-        from_target: the differences of the donors from the target instead.
+        base: ANCESTOR, for TARGET and the donors; or TARGET, for the donors alone.
     """
 
     least: Numbers = field(default_factory=dict)
     most: Numbers = field(default_factory=dict)
     factors: Mapping[str, torch.Tensor] = field(default_factory=dict)
-    from_target: bool = False
+    base: str = ANCESTOR
 
     def __call__(self, chunk: Chunk) -> dict[str, torch.Tensor]:
         vectors = self._differences(chunk)
@@ -50,7 +50,7 @@ class TaskVectors:
 
     def operands(self, chunk: Chunk) -> tuple[Mapping[str, torch.Tensor], torch.Tensor]:
         """The models, and what they are taken from."""
-        return (chunk.donors, chunk.target) if self.from_target else (chunk.models(), chunk.base())
+        return (chunk.donors, chunk.target) if self.base == TARGET else (chunk.models(), chunk.base())
 
     def all_kept(self, names: Iterable[str], chunk: Chunk | None) -> list[Kept] | None:
         """What is kept of several models; None if nothing is left out."""
@@ -69,9 +69,8 @@ class TaskVectors:
         return Kept(least, most, self.factors[name][first : first + rows], width)
 
     def _differences(self, chunk: Chunk) -> dict[str, torch.Tensor]:
-        if self.from_target:
-            return {name: donor.sub_(chunk.target) for name, donor in chunk.donors.items()}
-        return chunk.task_vectors()
+        models, base = self.operands(chunk)
+        return {name: values.sub_(base) for name, values in models.items()}
 
     def _sizes(self, name: str, vector: torch.Tensor, chunk: Chunk) -> torch.Tensor:
         factors = self.kept(name, chunk).factors

@@ -1,5 +1,6 @@
 """What is merged from file to file has the bytes of what is merged piece by piece."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +25,11 @@ from adamms.merge import from_files, kernel
 from adamms.merge.catalogue import known_methods
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.device import Computed
-from adamms.merge.method import Chunk
+from adamms.merge.method import TARGET, Chunk
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
+from adamms.merge.task_vectors import TaskVectors
 
 pytestmark = pytest.mark.skipif(
     kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
@@ -147,6 +149,35 @@ def test_without_a_share_of_the_target_its_dtype_stays(folders: list[Path], tmp_
     found, direct = written(recipe, tmp_path / "files", files=True)
     assert found == expected
     assert direct == set(recipe.slots)
+
+
+@dataclass(frozen=True)
+class ChangesOfTarget(CombiningMethod):
+    """Half the donor's changes of the target; of sizes that rows weigh, large ones alone."""
+
+    weighed: bool
+
+    name: ClassVar[str] = "changes_of_target"
+    formula: ClassVar[str] = "target + (donor - target) / 2"
+    elementwise: ClassVar[bool] = True
+    needs_ancestor: ClassVar[bool] = False
+
+    def combination(self, chunk: Chunk) -> Combination:
+        rows = math.prod(chunk.shape[:-1])
+        factors = {"a": torch.linspace(0.5, 2, rows, dtype=torch.float64)} if self.weighed else {}
+        least = {"a": 0.1} if self.weighed else {}
+        return Combination({"a": 0.5}, TaskVectors(least, factors=factors, base=TARGET))
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+def test_changes_of_the_target_are_added_to_it_beside_an_ancestor(
+    weighed: bool, folders: list[Path], tmp_path: Path
+) -> None:
+    recipe = make(ChangesOfTarget(weighed), folders[0], {"a": folders[1]}, folders[2])
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert direct == (set() if weighed else set(recipe.slots))
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -17,7 +17,7 @@ from adamms.checkpoint.tensor_values import torch_dtype
 from adamms.merge import kernel, kernel_ranks
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import MajorityVote
-from adamms.merge.method import Chunk
+from adamms.merge.method import ANCESTOR, TARGET, Chunk
 from adamms.merge.methods.della import InOrder
 from adamms.merge.methods.linear import Linear
 from adamms.merge.randomness import random_bits
@@ -70,7 +70,7 @@ def task_vectors(draw: Callable[..., float]) -> TaskVectors:
         return drawn if draw(st.booleans()) else {}
 
     factors = {name: torch.tensor([factor]).double() for name, factor in numbers(1.0).items()}
-    return TaskVectors(numbers(0.02), numbers(0.1), factors, draw(st.booleans()))
+    return TaskVectors(numbers(0.02), numbers(0.1), factors, draw(st.sampled_from([ANCESTOR, TARGET])))
 
 
 @st.composite
@@ -79,7 +79,7 @@ def combinations(draw: Callable[..., float]) -> Combination:
     if draw(st.booleans()):
         return Combination(weights)
     vectors = draw(task_vectors())
-    if vectors.from_target:
+    if vectors.base == TARGET:
         del weights["target"]
     return Combination(
         weights,

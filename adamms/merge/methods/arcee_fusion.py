@@ -103,7 +103,7 @@ class RowsApart:
             whole = {name: torch.cat([part[name].reshape(-1) for part in parts])[None] for name in parts[0]}
             rows = {name: divergences(whole[name], whole[TARGET]) for name in whole if name != TARGET}
         factors = {name: torch.from_numpy(values) for name, values in rows.items()}
-        return Differences(TaskVectors(factors=factors, from_target=True))
+        return Differences(TaskVectors(factors=factors, base=TARGET))
 
 
 def _quartiles(rows: Differences) -> Then:

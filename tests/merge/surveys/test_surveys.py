@@ -25,6 +25,7 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.surveys.survey import measure
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
+from adamms.merge.task_vectors import TaskVectors
 
 METHODS: dict[str, Method] = {
     "task_arithmetic": configured("merge/task_arithmetic", scaling=0.7),
@@ -136,13 +137,13 @@ def test_a_survey_of_one_tensor_goes_through_it_chunk_by_chunk(
     """Or a method that looks at tensors one by one would hold the largest in float64."""
     monkeypatch.setattr(stream, "CHUNK_ELEMENTS", 12)
     seen: list[int] = []
-    taken = Chunk.task_vectors
+    operands = TaskVectors.operands
 
-    def watched(chunk: Chunk) -> dict[str, torch.Tensor]:
+    def watched(vectors: TaskVectors, chunk: Chunk) -> object:
         seen.append(chunk.target.numel())
-        return taken(chunk)
+        return operands(vectors, chunk)
 
-    monkeypatch.setattr(Chunk, "task_vectors", watched)
+    monkeypatch.setattr(TaskVectors, "operands", watched)
     monkeypatch.setattr(kernel, "LIBRARY", None)
     ways(configured("merge/ties", density=0.3, scope="tensor")).tensor("model.layers.0.mlp.up_proj.weight")
     assert max(seen) == 12

@@ -86,7 +86,7 @@ class Merges:
 
     def target(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
-        return self._recipe(replace(self.settings, method=Linear(), alpha=0.0, rules=(), schedule=None))
+        return self._recipe(replace(self.settings, alpha=0.0, rules=(), schedule=None)).unmerged()
 
     def alone(self, model: OpenModel) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""

@@ -5,12 +5,10 @@ One place for all engines, which say what they hold by checksums. Knows no answe
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import torch
 
 from adamms.engines.base import Engine, UnprovenError
-from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 
 NAMED = 5  # tensors in a message
@@ -64,7 +62,7 @@ class ProvenSwaps(Swaps):
     def load(self, recipe: Recipe) -> None:
         if self._start is None and recipe.mapped:
             if recipe.target.adapted:  # an engine starts without the adapter
-                self.engine.load(unmerged(recipe))
+                self.engine.load(recipe.unmerged())
             self._start = self.engine.checksums() or None
         self._recipe, self.doubtful = recipe, self._start is not None
         self.engine.load(recipe)
@@ -74,7 +72,7 @@ class ProvenSwaps(Swaps):
     def prove(self) -> None:
         if not self.doubtful or self._start is None or self._recipe is None:
             return
-        self.engine.load(unmerged(self._recipe))
+        self.engine.load(self._recipe.unmerged())
         _check_same(self._start, self.engine.checksums(), "back at alpha 0, the live model is not the target")
         self.doubtful = False
 
@@ -86,12 +84,6 @@ class ProvenSwaps(Swaps):
         self.engine.load(recipe)
         _check_same(merged, self.engine.checksums(), "the same candidate, loaded again, has other weights")
         self._swapped, self.doubtful = True, False
-
-
-def unmerged(recipe: Recipe) -> Recipe:
-    """The target as it is, as a recipe of the same tensors."""
-    nothing = dict.fromkeys(recipe.coefficients, 0.0)
-    return replace(recipe, method=Linear(), coefficients=nothing, exceptions={}, statistics=None)
 
 
 def _check_same(expected: Mapping[str, str], found: Mapping[str, str], what: str) -> None:

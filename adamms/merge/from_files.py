@@ -96,10 +96,9 @@ def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[l
     if len(wanted) > kernel.MAX_MODELS or (vectors is not None and vectors.factors):
         return None
     expressions = {TARGET: Read(slot.name), **slot.donors, ANCESTOR: slot.ancestor}
-    checkpoints = {TARGET: recipe.target, **recipe.donors, ANCESTOR: recipe.ancestor}
     found = []
     for operand in wanted:
-        expression, checkpoint = expressions[operand], checkpoints[operand]
+        expression, checkpoint = expressions[operand], recipe.checkpoints.get(operand)
         if expression is None or checkpoint is None:
             return None
         runs = runs_of(expression, checkpoint, 0, slot.shape[0])

@@ -1,8 +1,7 @@
 """The recipe of a merged model: which checkpoints, mapped how, merged how, with which coefficients.
 
-It is the one source of merged weights, for the checkpoint writer and every engine. It does not know
-what they are used for. Arithmetic is float64, then one conversion to the target's dtype: as fast as
-float32 here, because merging is bound by memory, and exact for every pair of 16-bit inputs.
+The one source of merged weights; it does not know what they are used for. Arithmetic is float64, then one
+conversion to the target's dtype: exact for 16-bit inputs, and as fast as float32, since memory is the bound.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from adamms.merge.catalogue import check_ancestor
 from adamms.merge.combination import CombiningMethod
 from adamms.merge.fingerprint import merge_fingerprint
 from adamms.merge.method import ANCESTOR, TARGET, Chunk, Method, Statistics, Survey, check_donor_names
+from adamms.merge.methods.linear import Linear
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.rows_to_merge import acting_runs, acts, check_actionable, with_idle_rows
 from adamms.merge.sources import MAPPED_FILES, Sources
@@ -73,6 +73,17 @@ class Recipe:
         object.__setattr__(self, "slots", {slot.name: slot for slot in self.plan.slots})
         check_ancestor(self.method, self.ancestor is not None)
         check_actionable(self.plan, self.method)
+
+    def unmerged(self) -> Recipe:
+        """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
+        zero = dict.fromkeys(self.coefficients, 0.0)
+        return replace(self, method=Linear(), coefficients=zero, exceptions={}, statistics=None, methods={})
+
+    @property
+    def checkpoints(self) -> dict[str, Checkpoint]:
+        """Operand -> what it is read from."""
+        given = {} if self.ancestor is None else {ANCESTOR: self.ancestor}
+        return {TARGET: self.target, **self.donors, **given}
 
     @property
     def workers(self) -> int | None:
@@ -126,8 +137,7 @@ class Recipe:
             sources: where the operands are read and counted.
         """
         slots = [slot for slot in self.plan.slots if slot.merged]
-        chunks = partial(self.survey_chunks, sources=sources)
-        return measure(survey, slots, chunks, workers, advance)
+        return measure(survey, slots, partial(self.survey_chunks, sources=sources), workers, advance)
 
     def survey_chunks(self, slot: Slot, stored: bool, sources: Sources = MAPPED_FILES) -> Iterator[Chunk]:
         """The slot in chunks for a survey: without coefficients, and without rows that stay the target's.
@@ -197,11 +207,8 @@ class Recipe:
     @property
     def fingerprint(self) -> str:
         """A digest of everything that decides the result's values, and of nothing else."""
-        checkpoints = {TARGET: self.target, **self.donors}
-        if self.ancestor is not None:
-            checkpoints[ANCESTOR] = self.ancestor
         more = {"exceptions": self.exceptions, "methods": self.methods, "dtype": self.dtype}
-        return merge_fingerprint(checkpoints, self.plan, self.method, self.coefficients, more)
+        return merge_fingerprint(self.checkpoints, self.plan, self.method, self.coefficients, more)
 
     def method_of(self, name: str) -> Method:
         """What the tensor is merged by."""
@@ -209,15 +216,11 @@ class Recipe:
 
     def units(self, slot: Slot) -> Iterator[Unit]:
         """What of a slot is merged by itself."""
-        others = {name: self.donors[name].shape for name in slot.donors}
-        if self.ancestor is not None:
-            others[ANCESTOR] = self.ancestor.shape
-        return units_of(slot, self.target.shape, others)
+        return units_of(slot, self.target.shape, {n: c.shape for n, c in self.checkpoints.items()})
 
     def _operand_rows(self, unit: Unit, sources: Sources) -> Iterator[OperandRows]:
-        checkpoints = {TARGET: self.target, **self.donors}
-        if self.method.needs_ancestor and self.ancestor is not None:
-            checkpoints[ANCESTOR] = self.ancestor
+        given, needed = self.checkpoints, self.method.needs_ancestor
+        checkpoints = {name: given[name] for name in given if needed or name != ANCESTOR}
         compiled = isinstance(self.method, CombiningMethod) and kernel.LIBRARY is not None
         return operand_rows(unit, checkpoints, sources, not self.method.elementwise, compiled)
 
@@ -238,9 +241,7 @@ class Recipe:
             chunks = partial(self._survey_chunks, unit, replace(sources, wanted={}))
             return measure(survey, [unit.slot], lambda _, stored: chunks(stored), workers=0)
         if self.statistics is None:
-            raise AdammsError(
-                f"merge={self.method.name} has to measure the model first: recipe.surveyed(...)"
-            )
+            raise AdammsError(f"merge={self.method.name} has to survey the model first: recipe.surveyed(...)")
         return self.statistics
 
     def chunk(
@@ -289,9 +290,8 @@ class Recipe:
                 f"merge={self.method.name}: {unit} cannot be decomposed: its values are too large or "
                 f"too far apart ({str(error)[:160]}); leave the tensor out with mapper.exclude"
             ) from error
-        own = read.stored[TARGET]
         merged = merged.to(torch_dtype(self.entry(unit.tensor).dtype))
-        merged = with_idle_rows(merged, own, unit.slot, read.rows)
+        merged = with_idle_rows(merged, read.stored[TARGET], unit.slot, read.rows)
         if not finite(merged) and made_nonfinite(merged, read.stored.values()):
             raise AdammsError(
                 f"merging {unit} made values that {merged.dtype} cannot hold (rows {read.rows.start} to "

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from configured_engines import engine_without_processor
+from scaled_linear import ScaledLinear
 from tiny_types import relayout_experts, save_tiny
 from twins import twin
 
@@ -118,6 +119,15 @@ def test_what_is_as_the_targets_at_the_engines_precision_is_not_lost(tmp_path: P
     engine = engine_without_processor(folders[0])
     ProvenSwaps(engine).load(near)
     assert others
+
+
+def test_methods_that_single_tensors_have_are_not_taken_back_to_the_target(tmp_path: Path) -> None:
+    """As a schedule gives them; this one does not keep the target at alpha 0."""
+    folders = pair("qwen3", tmp_path)
+    recipe = twin(*folders, 0.5)
+    swaps = ProvenSwaps(engine_without_processor(folders[0]))
+    swaps.load(replace(recipe, methods={slot.name: ScaledLinear(0.5) for slot in recipe.plan.slots}))
+    assert not swaps.doubtful
 
 
 def test_a_head_that_no_longer_follows_its_embeddings_is_named(tmp_path: Path) -> None:

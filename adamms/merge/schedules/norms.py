@@ -42,7 +42,7 @@ class Norms(Schedule):
 
     def shares(self, slot: Slot, layers: int, shares: Shares, found: Statistics | None) -> dict[str, float]:
         if not isinstance(found, Sums):
-            raise AdammsError("merge.schedule has to measure the models first: merges.measured()")
+            raise AdammsError("merge.schedule has to survey the models first: merges.measured()")
         all_shares = {TARGET: max(0.0, 1 - math.fsum(shares.values())), **shares}
         weights = {name: share / _rms(name, found) for name, share in all_shares.items() if share}
         total = math.fsum(weights.values())

@@ -116,7 +116,7 @@ def test_a_recipe_that_has_not_measured_says_so(ways: Callable[..., Recipe]) -> 
     bare = Recipe(
         plain.target, plain.donors, plain.plan, configured("merge/ties"), plain.coefficients, plain.ancestor
     )
-    with pytest.raises(AdammsError, match=r"merge=ties has to measure the model first: recipe\.surveyed"):
+    with pytest.raises(AdammsError, match=r"merge=ties has to survey the model first: recipe\.surveyed"):
         bare.tensor(HEAD)
 
 

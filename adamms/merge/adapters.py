@@ -24,9 +24,8 @@ from adamms.merge.method import TARGET
 from adamms.merge.methods.linear import Linear
 from adamms.merge.methods.task_arithmetic import TaskArithmetic
 from adamms.merge.recipe import Recipe
+from adamms.merge.shares import target_share
 
-# A rest below this is rounding, as of a method's shares.
-ROUNDING = 1e-12
 INSTEAD = "mode.rank=16 takes the difference of the weights, and the best adapter of that rank"
 
 
@@ -68,8 +67,7 @@ class AdapterSum:
             return {TARGET: 1.0}
         shares = self.recipe.shares(slot)
         scaling = self.recipe.method.scaling if isinstance(self.recipe.method, TaskArithmetic) else 1.0
-        rest = 1 - sum(shares.values())
-        every = {TARGET: rest if rest > ROUNDING else 0.0, **shares}
+        every = {TARGET: target_share(shares), **shares}
         return {name: scaling * share for name, share in every.items() if share}
 
     def low_rank(self, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:

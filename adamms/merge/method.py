@@ -16,6 +16,7 @@ from annotated_types import Gt, Le
 
 from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
+from adamms.merge.shares import target_share
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"
@@ -89,9 +90,8 @@ class Chunk:
 
     @property
     def shares(self) -> dict[str, float]:
-        """TARGET and every donor -> its share; they add up to 1. A rest below 1e-12 is rounding: it is 0."""
-        rest = 1 - sum(self.coefficients.values())
-        return {TARGET: rest if rest > 1e-12 else 0.0, **self.coefficients}
+        """TARGET and every donor -> its share; they add up to 1."""
+        return {TARGET: target_share(self.coefficients), **self.coefficients}
 
     @property
     def positive_shares(self) -> dict[str, float]:

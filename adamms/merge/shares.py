@@ -51,6 +51,16 @@ def donor_shares(
     return {name: float(alpha * (weights[name] / total)) for name in donors}
 
 
+def target_share(shares: Mapping[str, float]) -> float:
+    """What the donors' shares leave to the target; a rest below 1e-12, or below 0, is rounding: it is 0.
+
+    >>> target_share({"a": 0.25}), target_share(dict.fromkeys("abcdefg", 1 / 7))
+    (0.75, 0.0)
+    """
+    rest = 1 - sum(shares.values())
+    return rest if rest > 1e-12 else 0.0
+
+
 def check_alpha(what: str, alpha: object) -> None:
     """Raise AdammsError unless `alpha` is a number in [0, 1]."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:

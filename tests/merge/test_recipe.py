@@ -13,6 +13,7 @@ import pickle
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -134,7 +135,7 @@ def test_every_mix_of_dtypes_is_float64_arithmetic_rounded_once(
     st.sampled_from([F16, BF16]),
     st.lists(st.floats(-1000, 1000, width=16), min_size=1, max_size=30),
     st.lists(st.floats(-1000, 1000, width=16), min_size=30, max_size=30),
-    st.floats(0.001, 1),
+    st.floats(0.001, 1 - 1e-11) | st.just(1.0),  # between them a rest is rounding
 )
 def test_linear_of_any_values_is_rounded_once(
     dtype: torch.dtype, target: list[float], donor: list[float], alpha: float
@@ -411,8 +412,10 @@ def test_pieces_are_the_tensor_in_parts(ways: Callable[..., Recipe], monkeypatch
 class Watched(Recipe):
     """Counts which tensors have been computed."""
 
+    log: ClassVar[list[str]]
+
     def tensor(self, name: str, sources: Sources = MAPPED_FILES) -> torch.Tensor:
-        self.donors["log"].append(name)  # type: ignore[union-attr, attr-defined]
+        self.log.append(name)
         return super().tensor(name, sources)
 
 
@@ -420,14 +423,8 @@ class Watched(Recipe):
 def test_the_stream_is_lazy_and_looks_a_bounded_number_of_tensors_ahead(workers: int, tmp_path: Path) -> None:
     target = tiny.write_model(tmp_path / "t", tiny.llama_state(1, layers=6))
     plain = make(target, {"a": target}, 0.5)
-    log: list[str] = []
-    recipe = Watched(
-        plain.target,
-        {**plain.donors, "log": log},
-        plain.plan,
-        plain.method,
-        plain.coefficients,  # type: ignore[dict-item]
-    )
+    Watched.log = log = []
+    recipe = Watched(plain.target, plain.donors, plain.plan, plain.method, plain.coefficients)
     stream = recipe.tensors(workers=workers)
     assert log == []
     names = []

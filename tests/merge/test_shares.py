@@ -1,9 +1,12 @@
 """Shares of the donors, and what is no share."""
 
 import pytest
+import torch
 
 from adamms.errors import AdammsError
-from adamms.merge.shares import check_alpha, donor_shares
+from adamms.merge.method import Chunk
+from adamms.merge.methods.linear import Linear
+from adamms.merge.shares import check_alpha, donor_shares, target_share
 
 
 def test_one_number_is_shared_equally() -> None:
@@ -43,6 +46,30 @@ def test_shares_may_add_up_to_one_despite_rounding() -> None:
 def test_anything_else_is_refused(alpha: object, message: str) -> None:
     with pytest.raises(AdammsError, match=message):
         donor_shares(alpha, ["a", "b"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shares", "rest"),
+    [
+        ([0.3], 0.7),
+        ([0.3, 0.25], 1 - 0.55),
+        ([1.0], 0.0),
+        ([0.1] * 10, 0.0),
+        ([0.5, 0.5 + 1e-9], 0.0),
+        ([], 1),
+    ],
+)
+def test_the_target_has_the_rest_and_no_rounding(shares: list[float], rest: float) -> None:
+    assert target_share({str(i): share for i, share in enumerate(shares)}) == rest
+
+
+def test_linear_gives_the_target_no_rounding() -> None:
+    """Seven donors of 1/7 leave 2e-16, and shares by name may exceed 1 by 1e-9."""
+    one = torch.ones(1, dtype=torch.float64)
+    for share in (1 / 7, 1 / 7 + 1e-10):
+        donors = {str(i): torch.zeros(1, dtype=torch.float64) for i in range(7)}
+        chunk = Chunk("w", (1,), 0, one * 1e300, donors, None, dict.fromkeys(donors, share))
+        assert Linear().merge(chunk) == 0
 
 
 @pytest.mark.parametrize("alpha", [0, 1, 0.0, 1.0, 0.5])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import TARGET, Chunk
+from adamms.merge.method import Chunk
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,4 @@ class Linear(CombiningMethod):
     needs_ancestor: ClassVar[bool] = False
 
     def combination(self, chunk: Chunk) -> Combination:
-        return Combination({TARGET: 1 - sum(chunk.coefficients.values()), **chunk.coefficients})
+        return Combination(chunk.shares)

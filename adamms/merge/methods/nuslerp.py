@@ -27,6 +27,7 @@ import torch
 from adamms.errors import AdammsError
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.method import Chunk
+from adamms.merge.shares import target_share
 from adamms.merge.surveys.products import Products, products_of_values, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
 from adamms.merge.task_vectors import TaskVectors
@@ -54,7 +55,7 @@ class NuSlerp(CombiningMethod):
             AdammsError: more than two models with a share.
         """
         sharing = [name for name, share in coefficients.items() if share]
-        if len(sharing) + (sum(coefficients.values()) < 1 - 1e-12) > 2:
+        if len(sharing) > (1 if target_share(coefficients) else 2):
             raise AdammsError(
                 f"merge={self.name} is between two models, and these have a share beside the target: "
                 f"{', '.join(sharing)}. For several: merge={self.name.replace('nu', 'multi')}"

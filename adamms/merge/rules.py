@@ -156,8 +156,8 @@ def shares_by_slot(
         parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
-        AdammsError: an unknown role or donor, a rule that applies to no merged slot, or one that makes shares
-            add up to more than 1.
+        AdammsError: an unknown role or donor, a rule that applies to no merged slot, or to none that earlier
+            rules leave, or one that makes shares add up to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
     layers = layers_of(slots) if rules else 0
@@ -169,6 +169,8 @@ def shares_by_slot(
         own = rule.parts(shares, parts)
         if not here:
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")
+        if all(slot.name in found for slot in here):
+            raise AdammsError(f"merge.rules: {rule} has no effect: rules before it take its tensors")
         for slot in here:
             if slot.name not in found:
                 value = rule.value(slot, layers)

@@ -147,6 +147,8 @@ def test_rules_that_do_not_fit_the_plan() -> None:
         resolve(Rule(factor=1.0, roles=("atn",)))
     with pytest.raises(AdammsError, match=r"merge\.rules: Rule.* applies to no tensor that is merged"):
         resolve(Rule(factor=1.0), Rule(roles=("attn.o",), factor=1.0))
+    with pytest.raises(AdammsError, match=r"merge\.rules: Rule.*'mlp'.* has no effect: rules before it take"):
+        resolve(Rule(layers=(0, 4), factor=0.5), Rule(roles=("mlp",), factor=1.0))
     with pytest.raises(AdammsError, match=r"rules: Rule.* makes the donors' share of head 1\.2; expected"):
         resolve(Rule(match="head", factor=3.0))
     with pytest.raises(AdammsError, match="along the layers need the layer of other"):

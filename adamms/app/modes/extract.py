@@ -57,7 +57,7 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
     check_writable(folder, 0)
     if run.model_folder is not None:
         result, record = Result(f"{run.model_folder} as an adapter"), {}
-        difference = _of_folder(run, rank)
+        difference = _of_folder(run, console, rank)
     else:
         merges = map_models(run, console)
         merges.check()
@@ -111,7 +111,7 @@ def _of_merge(run: Run, merges: Merges, rank: int | None) -> Difference:
     return Difference(base_of(recipe.target), names, lambda name: recipe.tensor(name, sources), adapters)
 
 
-def _of_folder(run: Run, rank: int | None) -> Difference:
+def _of_folder(run: Run, console: Console, rank: int | None) -> Difference:
     """Of the model in `model_folder` and the target, tensor by tensor of one name."""
     if rank is None:
         raise AdammsError(
@@ -131,6 +131,11 @@ def _of_folder(run: Run, rank: int | None) -> Difference:
                 f"model_folder={run.model_folder}: {name} has shape {list(entry.shape)}; the target has "
                 f"{found}. Other names can be mapped: model.donors.a.path={run.model_folder} merge.alpha=1"
             )
+    if lacking := [name for name in base.tensors if name not in other.tensors]:
+        console.warn(
+            f"model_folder={run.model_folder} lacks {len(lacking)} of the target's tensors, e.g. {lacking[0]}; "
+            f"they stay as the target has them"
+        )
     return Difference(base, list(other.tensors), other.read)
 
 

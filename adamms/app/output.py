@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from adamms.app.environment import merging
 from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
 from adamms.app.recipe_file import RECORD, REPLAY, recorded
@@ -165,6 +166,8 @@ class Output:
             self._write_card(folder, candidate)
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
+        if (passes := merging()).advice:
+            self.console.say(f"merging {passes.detail}; {passes.advice}")
         total = sum(entry.nbytes for entry in computed.layout())
         with whole_folder(folder, self._bytes_needed()) as partial:
             with self.console.stage("merge", total, "bytes") as advance:

@@ -9,6 +9,8 @@ import torch
 from command import pair
 from safetensors.torch import load_file
 
+from adamms.merge import kernel
+
 
 @pytest.fixture
 def texts(tmp_path: Path) -> Path:
@@ -30,6 +32,17 @@ def test_a_model_of_text_alone_is_loaded_by_its_own_class(run, texts: Path, tmp_
         found = names["model"].state_dict()  # type: ignore[attr-defined]
         for name, tensor in load_file(folder / "model.safetensors").items():
             assert torch.equal(found[name], tensor)
+
+
+def test_a_merge_without_compiled_passes_says_so(
+    run, texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "merging by torch's operations: the compiled passes, which are faster, are not built; install"
+    for name in ("built", "not built"):
+        done = run("mode=merge", *pair(texts), f"output={tmp_path / name}")
+        assert done.status == 0, done.err
+        assert (said in done.out) == (kernel.LIBRARY is None)
+        monkeypatch.setattr(kernel, "LIBRARY", None)
 
 
 def test_remote_code_is_announced(run, texts: Path, tmp_path: Path) -> None:

@@ -210,22 +210,23 @@ class Page:
     def _along(
         self, session: str, name: str, picture: str | None, question: str, *values: float
     ) -> Iterator[str]:
-        """The answers along the grid, until something is touched.
-
-        Nothing where an answer fails, which `_answer` tells.
-        """
+        """The answers along the grid, until something is touched."""
         touches = self._touches[session]
         try:
             example = self._example(name, picture, question)
             candidate = candidate_at(self.explorer.dials, values)
+        except AdammsError:  # which `_answer` tells
+            yield ""
+            return
+        try:
             key, _ = along(self.explorer.run.grid, candidate)
             for found in self.explorer.along(candidate, example):
                 if self._touches[session] != touches:
                     return
                 cells = [(each.value(key), answer, each == candidate) for each, answer in found.items()]
                 yield pieces.strip(short(key), cells)
-        except Exception:  # noqa: BLE001
-            yield ""
+        except Exception as error:  # noqa: BLE001  (told on the page, whatever it is)
+            yield pieces.notice(_told(error, picture))
 
     def _ask_donors(self, name: str, picture: str | None, question: str, *values: float) -> Iterator[Shown]:
         try:

@@ -133,8 +133,8 @@ def _of_folder(run: Run, console: Console, rank: int | None) -> Difference:
             )
     if lacking := [name for name in base.tensors if name not in other.tensors]:
         console.warn(
-            f"model_folder={run.model_folder} lacks {len(lacking)} of the target's tensors, e.g. {lacking[0]}; "
-            f"they stay as the target has them"
+            f"model_folder={run.model_folder} lacks {len(lacking)} of the target's tensors, e.g. "
+            f"{lacking[0]}; they stay as the target has them"
         )
     return Difference(base, list(other.tensors), other.read)
 

@@ -163,6 +163,9 @@ def test_a_dead_engine_is_told_and_the_next_question_starts_another(
         with pytest.raises(AdammsError, match="CUDA error: an illegal memory access"):
             explorer.merged(AT, second)
         assert list(explorer.along(AT, second)) == []
+        assert explorer.merged(AT, first).text  # by an engine that dies of the second question
+        strip = list(Page(explorer, {})._along("session", second.id, None, second.question, 0.37))
+        assert "CUDA error: an illegal memory access" in strip[-1]
         assert failing_engine.FailingEngine.live == []
         monkeypatch.delenv(failing_engine.WHERE)
         assert explorer.merged(AT, second).text

@@ -12,7 +12,6 @@ from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import Engine
 from adamms.engines.disturbance import disturbed
-from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 from adamms.merge.recipe import Recipe
 from adamms.report.console import Console
@@ -82,9 +81,9 @@ class Asker:
 
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
-        candidates = [candidate for candidate in candidates if self._can_be_merged(candidate)]
+        candidates = [candidate for candidate in candidates if self.merges.accepts(candidate)]
         target = PARENTS in self.needs
-        if target and (self.merges.at(UNMERGED).changes or UNMERGED not in candidates):
+        if target and not (self.merges.alpha_0_is_target and UNMERGED in candidates):
             self.ask_target(questions)
         self.fill("search", self.answers, candidates, self.merges.at, questions, self.after)
         if target:
@@ -161,15 +160,14 @@ class Asker:
 
     def ask_target(self, questions: Sequence[Example], title: str = "search target") -> Answers:
         """The target's own answers, under UNMERGED: of most methods those of the candidate of alpha 0."""
-        held, recipe = self.targets, self.merges.at(UNMERGED)
-        recipe = self.merges.target() if recipe.changes else recipe
-        self.fill(title, held, [UNMERGED], lambda _: recipe, questions)
-        return held
+        recipe = self.merges.at if self.merges.alpha_0_is_target else lambda _: self.merges.target()
+        self.fill(title, self.targets, [UNMERGED], recipe, questions)
+        return self.targets
 
     @property
     def targets(self) -> Answers:
         """Where the target's own answers are, under UNMERGED."""
-        return self.unmerged if self.merges.at(UNMERGED).changes else self.answers
+        return self.answers if self.merges.alpha_0_is_target else self.unmerged
 
     def fill(
         self,
@@ -197,13 +195,6 @@ class Asker:
                 self.engine.load(recipe(candidate))
                 answers.setdefault(candidate, {}).update(collect(self.engine, wanted, advance))
                 after(candidate)
-
-    def _can_be_merged(self, candidate: Candidate) -> bool:
-        try:
-            self.merges.at(candidate)
-        except AdammsError:
-            return False
-        return True
 
 
 def _ended(scored: Answer, cut: bool) -> Answer:

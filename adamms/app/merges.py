@@ -5,6 +5,7 @@ Knows no engine and no search.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import adamms
@@ -62,6 +63,14 @@ class Merges:
         """
         return self._recipe(self._settings(candidate))
 
+    def accepts(self, candidate: Candidate) -> bool:
+        """Whether the method and the rules take the candidate's values together."""
+        try:
+            self._shares(self.settings.at(candidate))
+        except AdammsError:
+            return False
+        return True
+
     def check(self, candidate: Candidate | None = None) -> None:
         """Raise AdammsError for what `at` and `control` would refuse, before anything is measured."""
         settings = self._settings(candidate)
@@ -87,6 +96,11 @@ class Merges:
     def target(self) -> Recipe:
         """The target as it is, as a recipe of the same tensors: a live model gets all of them back."""
         return self._recipe(replace(self.settings, alpha=0.0, rules=(), schedule=None)).unmerged()
+
+    @cached_property
+    def alpha_0_is_target(self) -> bool:
+        """Whether the candidate of alpha 0 has the target's bytes: of some methods it is another model."""
+        return not self.at(Candidate(0.0)).changes
 
     def alone(self, model: OpenModel) -> Recipe:
         """One of the models as it is: nothing is merged, but an adapter of its own counts."""

@@ -45,8 +45,7 @@ def score(run: Run, asker: Asker, answers: Answers, questions: Questions) -> Eva
 
     asker.fill("evaluate", answers, list(answers), merges.at, labelled, after)
     alphas = all(candidate.alpha_alone for candidate in answers)
-    # Of some methods alpha 0 is another model than the target, which is then asked on its own.
-    apart = not alphas or merges.at(UNMERGED).changes
+    apart = not (alphas and merges.alpha_0_is_target)  # the target is asked on its own
     references = [c for c in REFERENCES if alphas and c not in answers and not (apart and c == UNMERGED)]
     asker.fill("evaluate references", answers, references, merges.at, labelled, after)
     if run.score_control:

@@ -106,7 +106,7 @@ class Ask(Protocol):
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         """The candidates' answers to the examples, with everything that the strategy `needs`.
 
-        Candidates that cannot be merged are left out. Those of the grid can all be merged.
+        Candidates whose values the merge refuses are left out. It takes all of the grid.
         """
         ...
 

@@ -1,5 +1,6 @@
 """Several coefficients from the command line: searched on real models, written, told of, and merged again."""
 
+import io
 import json
 import re
 import shlex
@@ -11,11 +12,16 @@ import torch
 from command import Outcome, pair, read_run, write_jsonl
 from page_text import Page
 from safetensors.torch import load_file
+from slow_engine import SlowEngine
 from test_grid import commands
 
+from adamms.app.asker import Asker
+from adamms.app.modes.common import map_models
 from adamms.app.settings import Run
+from adamms.data.example import Example
 from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate
+from adamms.report.console import Console
 from adamms.search.candidates import Axis
 
 ATTN = "merge.rules.attn.factor"
@@ -189,3 +195,19 @@ def test_a_search_that_finds_none_says_so_and_ends_as_without_it(
         for choice in (selection["overall"], *selection["tasks"].values()):
             choice.pop("because")
     assert several == alone
+
+
+def test_values_that_go_together_are_asked_about_and_other_errors_are_seen(
+    talkative: Path, tmp_path: Path
+) -> None:
+    """A schedule that was not surveyed is no reason to leave a candidate out."""
+    console = Console(file=io.StringIO())
+    merges = map_models(
+        read_run("mode=search", *pair(talkative), RULES, "merge/schedule=norms", f"cache={tmp_path}"), console
+    )
+    asker = Asker(
+        console, merges, SlowEngine(tmp_path, 1, 1), {"x": Example("x", "t", "q")}, (), {}, tmp_path
+    )
+    assert not asker([Candidate.of({ALPHA: 0.6, ATTN: 2.0})], ["x"]).candidates
+    with pytest.raises(AdammsError, match="has to survey the models first"):
+        asker([Candidate(0.5)], ["x"])

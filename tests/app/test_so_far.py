@@ -51,19 +51,17 @@ class Speaker:
             yield place, spoken(self.who, example.id, text)
 
 
-class Recipe(str):
-    changes = ""
-
-
 class Merges:
-    def at(self, candidate: Candidate) -> Recipe:
-        return Recipe(candidate)
+    alpha_0_is_target = True
 
-    def control(self, candidate: Candidate) -> Recipe:
-        return Recipe(f"control {candidate}")
+    def accepts(self, candidate: Candidate) -> bool:
+        return True
 
-    def target(self) -> Recipe:
-        return Recipe("target")
+    def at(self, candidate: Candidate) -> str:
+        return str(candidate)
+
+    def control(self, candidate: Candidate) -> str:
+        return f"control {candidate}"
 
 
 def asked(run: Run, tmp_path: Path, **more: Any) -> tuple[Asker, list[tuple[int, dict[Candidate, float]]]]:

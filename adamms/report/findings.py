@@ -25,7 +25,7 @@ from adamms.report.words import (
     share,
     spans,
 )
-from adamms.search.choice import EXACT, NEIGHBOURS, Choice, Several, Trust, about, where
+from adamms.search.choice import EXACT, Choice, Several, Trust, about, where
 
 # Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
 SURE, UNSURE = 0.9, 0.5
@@ -63,7 +63,7 @@ def how_good(choice: Choice, doubts: bool = True) -> str:
         *(choice.doubts if doubts else ()),
         "" if choice.trust is None else trusted(choice.trust, bool(choice.doubts)),
         _wins(choice),
-        _edge(own, grid) if choice.because == NEIGHBOURS else "",
+        _edge(own, grid) if choice.counts_changes else "",
         "" if choice.several is None else several(choice.several),
     ]
     return " ".join(text for text in said if text)

@@ -11,7 +11,7 @@ from typing import Any
 from adamms.checkpoint.sizes import scaled, three_digits
 from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
-from adamms.search.choice import NEIGHBOURS, Choice, Trust
+from adamms.search.choice import Choice, Trust
 
 ALL_TASKS = "ALL TASKS"  # the name of the choice over all of them
 TRUSTED = 0.8  # stated probability below which a choice is called LOW
@@ -195,11 +195,11 @@ def spans(some: Sequence[Candidate], grid: Sequence[Candidate]) -> str:
 
 def meaning(choice: Choice, candidates: Iterable[Candidate]) -> str:
     """What D is: the paper's, or that of another signal."""
-    if choice.because == NEIGHBOURS:
+    if choice.counts_changes:
         return f"answers that change between neighbouring {plural(candidates)}"
     return f"what speaks against each {noun(candidates)}"
 
 
 def curve(choice: Choice) -> str:
     """The same as the name of a curve, in short."""
-    return "D, changed answers" if choice.because == NEIGHBOURS else "D, what speaks against it"
+    return "D, changed answers" if choice.counts_changes else "D, what speaks against it"

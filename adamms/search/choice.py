@@ -9,7 +9,8 @@ from typing import Any
 
 from adamms.merge.candidate import Candidate, names_from_json, names_to_json
 
-NEIGHBOURS = "its answers change least against its neighbours on the grid"
+# Why the paper's winner wins. By this alone, selection.json once told what D is.
+LEAST_CHANGE = "its answers change least against its neighbours on the grid"
 EXACT = "exact match"  # by which the paper compares answers
 DOUBTED = 0.5  # the highest probability of a choice that its data cannot support
 
@@ -89,7 +90,7 @@ class Choice:
         confidence: share of bootstrap resamples of the examples in which the winner wins.
         wins: candidate -> share of resamples that it wins; those that tie share one equally.
         examples: how many answers of each candidate it was made from.
-        because: why the winner wins, for people.
+        because, counts_changes: as the signal's.
         trust: how probably the choice is a good one, if the strategy says so.
         several: whether several coefficients are better than one, if they were tried.
         doubts: sentences that say why the data hardly support a choice; see `search.doubts`.
@@ -104,7 +105,8 @@ class Choice:
     confidence: float
     wins: Mapping[Candidate, float]
     examples: int
-    because: str = NEIGHBOURS
+    because: str = LEAST_CHANGE
+    counts_changes: bool = True
     trust: Trust | None = None
     several: Several | None = None
     doubts: tuple[str, ...] = ()
@@ -129,6 +131,7 @@ class Choice:
             "wins": {str(candidate): share for candidate, share in self.wins.items()},
             "examples": self.examples,
             "because": self.because,
+            "counts_changes": self.counts_changes,
             "trust": None if self.trust is None else self.trust.to_json(),
             "doubts": list(self.doubts),
             "compared": self.compared,
@@ -142,6 +145,7 @@ class Choice:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Choice":
         names = names_from_json(data, data["differences"])
+        because = data.get("because", LEAST_CHANGE)
         return cls(
             candidate=Candidate.from_json(data["alpha"] if "alpha" in data else data["candidate"]),
             differences={names[name]: value for name, value in data["differences"].items()},
@@ -149,7 +153,8 @@ class Choice:
             confidence=data["confidence"],
             wins={names[name]: share for name, share in data["wins"].items()},
             examples=data["examples"],
-            because=data.get("because", NEIGHBOURS),
+            because=because,
+            counts_changes=data.get("counts_changes", because == LEAST_CHANGE),
             trust=Trust.from_json(data["trust"]) if data.get("trust") else None,
             several=Several.from_json(data["several"]) if "several" in data else None,
             doubts=tuple(data.get("doubts", ())),

@@ -44,7 +44,6 @@ class Strategy:
         chance: points of accuracy that it makes of a task whose answers all differ; see `trust`.
         resamples: bootstrap resamples for that probability and for the confidence.
         seed: of everything that is drawn at random.
-        because: why the winner wins, for people.
     """
 
     signal: Signal
@@ -59,7 +58,6 @@ class Strategy:
     chance: NonNegativeFloat
     resamples: PositiveInt
     seed: NonNegativeInt
-    because: str
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -146,7 +144,8 @@ class Strategy:
             confidence=float(wins[winner]),
             wins={candidates[place]: float(wins[place]) for place in able},
             examples=held.shape[1],
-            because=self.because,
+            because=self.signal.because,
+            counts_changes=self.signal.counts_changes,
             compared=differences.names(examples),
             intervals={candidates[place]: (float(ends[0, place]), float(ends[1, place])) for place in able},
             inferred=_share(evidence.inferred, evidence, examples),

@@ -71,7 +71,7 @@ def test_one_command_for_each_alpha_that_wins_a_task(result: Result):
 def test_only_the_papers_d_is_said_to_count_changes(result: Result, tmp_path: Path):
     assert result.selection is not None
     choices = [*result.selection.tasks.items(), (None, result.selection.overall)]
-    others = {task: replace(choice, because="of another signal") for task, choice in choices}
+    others = {task: replace(choice, counts_changes=False) for task, choice in choices}
     overall = others.pop(None)
     other = replace(result, selection=Selection({task: others[task] for task in result.tasks}, overall))
     pages = [write_report(tmp_path, found).read_text("utf-8") for found in (result, other)]

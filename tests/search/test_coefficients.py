@@ -85,7 +85,7 @@ ON_THE_GRID = {ALPHA: 0.4, ATTN: 1.0, MLP: 1.0}
 
 def coefficients(**options: object) -> Coefficients:
     made: Coefficients = shipped("search=coefficients")
-    return replace(made, **{"signal": Wrong(), "because": "it is right", "space": SPACE} | options)
+    return replace(made, **{"signal": Wrong(), "space": SPACE} | options)
 
 
 def search(world: World, **options: object) -> Selection:
@@ -135,7 +135,7 @@ def test_says_so_where_they_are_no_better(luck: float) -> None:
     assert plain.overall.candidate == found.single == Candidate(0.4)
     assert not found.better
     assert (found.best == found.single) == (luck == 0.0)
-    strategy = trusted(signal=Wrong(), because="it is right", slope=0.0, chance=20.0, bisection=None)
+    strategy = trusted(signal=Wrong(), slope=0.0, chance=20.0, bisection=None)
     alone = strategy.choose(World(ON_THE_GRID, luck), GRID, TASKS)
     assert replace(plain, overall=replace(plain.overall, several=None)) == alone
 

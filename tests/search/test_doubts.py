@@ -312,6 +312,9 @@ def test_selections_of_before_read_back() -> None:
     record = json.loads(json.dumps(Selection({"t": choice}, choice).to_json()))
     assert record["overall"]["doubts"] == []
     for one in (record["tasks"]["t"], record["overall"]):
-        for key in ("trust", "doubts", "because"):
+        for key in ("trust", "doubts", "because", "counts_changes"):
             del one[key]
     assert Selection.from_json(record).overall == replace(choice, trust=None)
+    assert choice.counts_changes
+    record["overall"]["because"] = "of another signal"
+    assert not Selection.from_json(record).overall.counts_changes

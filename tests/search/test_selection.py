@@ -12,7 +12,7 @@ from test_consistency import brute_force, grids, smooth_list
 
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.choice import Choice, Selection, Several, Trust
+from adamms.search.choice import LEAST_CHANGE, Choice, Selection, Several, Trust
 
 long_enough = grids.filter(lambda answers: len(answers) > 2)
 
@@ -169,7 +169,7 @@ def test_selection_json_has_the_agreed_shape() -> None:
     assert list(content["tasks"]) == ["a", "b"]
     for choice in (*content["tasks"].values(), content["overall"]):
         names = "alpha differences confidence tied wins examples because trust doubts compared intervals"
-        assert set(choice) == {*names.split(), "inferred", "guessed"}
+        assert set(choice) == {*names.split(), "inferred", "guessed", "counts_changes"}
         assert isinstance(choice["alpha"], float)
         assert set(choice["differences"]) == {"0.1", "0.2", "0.3"}
         assert 0 <= choice["confidence"] <= 1
@@ -232,7 +232,8 @@ def choices(draw: st.DrawFn) -> Choice:
         draw(shares),
         {candidate: draw(shares) for candidate in order},
         draw(st.integers(1, 500)),
-        because=draw(st.sampled_from([paper().because, "of another signal"])),
+        because=draw(st.sampled_from([LEAST_CHANGE, "of another signal"])),
+        counts_changes=draw(st.booleans()),
         trust=draw(st.none() | st.builds(Trust, shares, st.floats(0.5, 5), shares)),
         several=draw(st.none() | several),
         doubts=tuple(draw(st.lists(st.text(), max_size=2))),

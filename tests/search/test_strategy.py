@@ -23,7 +23,7 @@ PANEL = Panel({"near": Consistency("sum"), "all": Disagreement(0, "mean", 0, 0.0
 
 
 def overall(book: Book, **settings: object):
-    strategy = trusted(**{"signal": PANEL, "because": "it is good", "resamples": 200} | settings)
+    strategy = trusted(**{"signal": PANEL, "resamples": 200} | settings)
     return strategy.choose(book, book.candidates, {"t": book.examples}).overall
 
 
@@ -124,10 +124,10 @@ def test_without_donors_the_members_that_need_one_are_left_out_and_nothing_is_sc
 def test_every_task_has_its_choice() -> None:
     book = plateau(3, 5)
     tasks = {"first": book.examples[:10], "second": book.examples[10:]}
-    selection = trusted(signal=PANEL, because="it is good").choose(book, book.candidates, tasks)
+    selection = trusted(signal=PANEL).choose(book, book.candidates, tasks)
     assert list(selection.tasks) == ["first", "second"]
     assert [choice.examples for choice in selection.tasks.values()] == [10, 10]
-    assert selection.overall.because == "it is good"
+    assert selection.overall.because == PANEL.because
 
 
 def test_trust_is_its_formula() -> None:

@@ -207,7 +207,7 @@ def _plain(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any]
             "_target_" in value or any(isinstance(v, dict) for v in value.values())
         ):
             yield from _plain(value, f"{where}{name}.")
-        elif name not in ("_target_", "because"):
+        elif name != "_target_":
             yield f"{where}{name}", value
 
 

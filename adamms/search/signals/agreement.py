@@ -28,6 +28,8 @@ class Disagreement(Voted):
     voters' weights stand for the probabilities of their answers.
     """
 
+    because = "its answers are those of most candidates and donors"
+
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         return self.votes(evidence, examples, difference)[0][: len(evidence.candidates)]
 
@@ -45,6 +47,7 @@ class Vote(Signal):
 
     weighted: bool
 
+    because = "its answers are most often what the candidates and donors vote for"
     needs = (PARENTS, DONORS, TOKENS)
 
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
@@ -73,6 +76,9 @@ class SurestParent(Signal):
     Examples are decided one by one. Among equally sure parents the target counts.
     """
 
+    because = (
+        "its answers differ least from those of the parent that is the surer of its own, example by example"
+    )
     needs = (PARENTS, DONORS, TOKENS)
     alone = True
 
@@ -89,6 +95,7 @@ class ParentsDivergence(Signal):
     Token ids must mean the same to all of them.
     """
 
+    because = "its first tokens' probabilities are nearest to the mean of the parents'"
     needs = (PARENTS, DONORS, TOKENS, TOKEN_IDS)
     alone = True
 

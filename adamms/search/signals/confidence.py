@@ -26,6 +26,7 @@ class Surprisal(Signal):
 
     tokens: Tokens
 
+    because = "its answers have the highest log-probability"
     needs = (TOKENS,)
     alone = True
 
@@ -38,6 +39,7 @@ class Surprisal(Signal):
 class Improbability(Signal):
     """One minus the probability of the whole answer, so that no single answer outweighs the others."""
 
+    because = "its answers have the highest probability"
     needs = (TOKENS,)
     alone = True
 
@@ -59,6 +61,7 @@ class Entropy(Signal):
 
     tokens: Tokens
 
+    because = "the tokens of its answers have the lowest entropy"
     needs = (TOKENS,)
     alone = True
 

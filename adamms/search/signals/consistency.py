@@ -19,6 +19,7 @@ from pydantic import PositiveInt
 
 from adamms.merge.candidate import Candidate
 from adamms.search.candidates import lines_of
+from adamms.search.choice import LEAST_CHANGE
 from adamms.search.difference import Difference
 from adamms.search.evidence import TOKENS, Evidence, table
 from adamms.search.resampling import Array
@@ -38,6 +39,9 @@ class Consistency(Signal):
     """
 
     rule: Rule
+
+    because = LEAST_CHANGE
+    counts_changes = True
 
     @property
     def neighbours(self) -> tuple[int, ...]:
@@ -61,6 +65,7 @@ class NeighbourDivergence(Signal):
 
     rule: Rule
 
+    because = "its first tokens' probabilities change least against its neighbours on the grid"
     needs = (TOKENS,)
 
     @property
@@ -88,6 +93,8 @@ class Basin(Signal):
     """
 
     width: PositiveInt
+
+    because = "most of the candidates near it give its answers"
 
     @property
     def looks_at(self) -> tuple[int, ...]:

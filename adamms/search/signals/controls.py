@@ -19,6 +19,7 @@ from adamms.search.signals.signal import Signal, check_given
 class Instability(Signal):
     """The difference between the answers to an example and to its disturbed version."""
 
+    because = "its answers change least when the images change harmlessly"
     needs = (DISTURBED,)
     alone = True
 
@@ -32,6 +33,7 @@ class Instability(Signal):
 class LikeControl(Signal):
     """One minus the difference between the answers of a candidate and of the control at the same alpha."""
 
+    because = "most of its answers come from the donors, not from the common ancestor"
     needs = (CONTROL,)
     alone = True
 

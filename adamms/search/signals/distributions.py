@@ -42,6 +42,7 @@ class SequenceDivergence(Pooled):
 
     rule: Rule
 
+    because = "its tokens' probabilities change least against its neighbours on the grid"
     alone = False
 
     @property
@@ -80,6 +81,7 @@ class ParentsAlignment(Signal):
     the first position alone counts. Token ids must mean the same to all.
     """
 
+    because = "its tokens' probabilities are nearest to each parent's own along that parent's answers"
     needs = (PARENTS, DONORS, SCORES, TOKENS, TOKEN_IDS)
     alone = True
 

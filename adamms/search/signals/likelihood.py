@@ -68,6 +68,8 @@ class Likelihood(Pooled):
         pool: whose texts; see `Pooled`.
     """
 
+    because = "it gives the answers of the target and the donors the highest probability"
+
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
         found = np.zeros((len(evidence.candidates), len(examples)))

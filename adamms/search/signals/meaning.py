@@ -37,6 +37,8 @@ class SemanticEntropy(Pooled):
 
     threshold: Annotated[float, Ge(0), Le(1)]
 
+    because = "it is surest of one meaning among everybody's answers"
+
     def differences(self, evidence: Evidence, examples: Sequence[str], difference: Difference) -> Array:
         check_given(evidence, "scored")
         clusters = self._clusters(evidence, examples, difference)

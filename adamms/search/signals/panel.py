@@ -25,6 +25,10 @@ class Panel(Signal):
     members: Mapping[str, Signal]
     weights: Mapping[str, NonNegativeFloat]
 
+    because = (
+        "its answers agree best with its neighbours', with all others' and with what the parents would say"
+    )
+
     def __post_init__(self) -> None:
         if not self.members or set(self.members) != set(self.weights):
             raise AdammsError(

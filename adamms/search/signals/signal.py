@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from adamms.errors import AdammsError
 from adamms.search.difference import Difference
@@ -10,7 +11,15 @@ from adamms.search.resampling import Array
 
 
 class Signal(ABC):
-    """Says without labels what speaks against every candidate."""
+    """Says without labels what speaks against every candidate.
+
+    Attributes:
+        because: why the winner wins, for people.
+        counts_changes: whether D counts answers that change between neighbours, as the paper's does.
+    """
+
+    because: ClassVar[str] = "the least speaks against it"
+    counts_changes: ClassVar[bool] = False
 
     @property
     def needs(self) -> tuple[str, ...]:

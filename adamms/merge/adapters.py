@@ -20,11 +20,10 @@ from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Slot
 from adamms.merge.low_rank import summed
-from adamms.merge.method import TARGET
+from adamms.merge.method import TARGET, with_target
 from adamms.merge.methods.linear import Linear
 from adamms.merge.methods.task_arithmetic import TaskArithmetic
 from adamms.merge.recipe import Recipe
-from adamms.merge.shares import target_share
 
 INSTEAD = "mode.rank=16 takes the difference of the weights, and the best adapter of that rank"
 
@@ -67,8 +66,7 @@ class AdapterSum:
             return {TARGET: 1.0}
         shares = self.recipe.shares(slot)
         scaling = self.recipe.method.scaling if isinstance(self.recipe.method, TaskArithmetic) else 1.0
-        every = {TARGET: target_share(shares), **shares}
-        return {name: scaling * share for name, share in every.items() if share}
+        return {name: scaling * share for name, share in with_target(shares).items() if share}
 
     def low_rank(self, name: str) -> tuple[torch.Tensor, torch.Tensor] | None:
         """(up, down) of a tensor, as `low_rank.summed`; None where an adapter has a whole tensor.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from adamms.checkpoint.on_demand import torch
 from adamms.merge import kernel
 from adamms.merge.election import Combine, Election, merge_agreeing, weighted_sum
-from adamms.merge.method import Chunk, Method
+from adamms.merge.method import Chunk, Method, Statistics
 from adamms.merge.task_vectors import TaskVectors
 
 
@@ -82,8 +82,13 @@ class CombiningMethod(Method):
         return kind.merge is own.merge and kind.compiled is own.compiled and kind.by_row is own.by_row
 
     @abstractmethod
-    def combination(self, chunk: Chunk) -> Combination:
-        """The formula for a chunk, whose tensors are not looked at: there may be none."""
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        """The formula of a tensor, which has one for all its values.
+
+        Args:
+            shares: TARGET and every donor that has a counterpart -> its share.
+            statistics: what the method's survey found.
+        """
 
     def by_row(self, chunk: Chunk) -> bool:
         """Whether each row of the chunk has numbers of its own, so that `merge_rows` merges it."""
@@ -94,10 +99,13 @@ class CombiningMethod(Method):
         raise AssertionError("only where by_row is True")
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        return self.merge_rows(chunk) if self.by_row(chunk) else self.combination(chunk).of(chunk)
+        return self.merge_rows(chunk) if self.by_row(chunk) else self._formula(chunk).of(chunk)
 
     def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
         """As `Combination.compiled`; None, too, by rows, and where a derived class has its own `merge`."""
         if type(self).merge is not CombiningMethod.merge or self.by_row(chunk):
             return None
-        return self.combination(chunk).compiled(chunk, into)
+        return self._formula(chunk).compiled(chunk, into)
+
+    def _formula(self, chunk: Chunk) -> Combination:
+        return self.combination(chunk.shares, chunk.statistics)

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.tensor_entry import DTYPES, reading
@@ -19,7 +18,7 @@ from adamms.mapping.file_runs import FileRun, runs_of
 from adamms.mapping.plan import Slot
 from adamms.merge import kernel
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import ANCESTOR, TARGET
+from adamms.merge.method import ANCESTOR, TARGET, with_target
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
 
@@ -83,8 +82,7 @@ def _formula(recipe: Recipe, slot: Slot) -> Combination | None:
     if not isinstance(method, CombiningMethod) or not method.by_formula_alone or slot.experts is not None:
         return None
     (unit,) = recipe.units(slot)
-    nothing: dict[str, Any] = dict.fromkeys((TARGET, *slot.donors))
-    return method.combination(recipe.chunk(unit, 0, nothing, recipe.statistics_of(unit, MAPPED_FILES)))
+    return method.combination(with_target(recipe.shares(slot)), recipe.statistics_of(unit, MAPPED_FILES))
 
 
 def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[list[FileRun]] | None:

@@ -16,7 +16,7 @@ from annotated_types import Gt, Le
 
 from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
-from adamms.merge.shares import target_share
+from adamms.merge.shares import positive, target_share
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"
@@ -30,6 +30,11 @@ def check_donor_names(names: Iterable[object]) -> None:
     for name in names:
         if name in (TARGET, ANCESTOR):
             raise AdammsError(f"model.donors.{name}: a donor cannot be called {name!r}; choose another name")
+
+
+def with_target(coefficients: Mapping[str, float]) -> dict[str, float]:
+    """TARGET and every donor -> its share; they add up to 1."""
+    return {TARGET: target_share(coefficients), **coefficients}
 
 
 def of_model(given: float | Mapping[str, float], model: str, otherwise: float = 1.0) -> float:
@@ -90,13 +95,13 @@ class Chunk:
 
     @property
     def shares(self) -> dict[str, float]:
-        """TARGET and every donor -> its share; they add up to 1."""
-        return {TARGET: target_share(self.coefficients), **self.coefficients}
+        """As `with_target`."""
+        return with_target(self.coefficients)
 
     @property
     def positive_shares(self) -> dict[str, float]:
         """The shares above zero, in the order target, donors: the w_m of the formulas."""
-        return {name: share for name, share in self.shares.items() if share > 0}
+        return positive(self.shares)
 
     def models(self) -> dict[str, torch.Tensor]:
         """TARGET and every donor -> its values, not copied."""

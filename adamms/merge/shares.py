@@ -61,6 +61,11 @@ def target_share(shares: Mapping[str, float]) -> float:
     return rest if rest > 1e-12 else 0.0
 
 
+def positive(shares: Mapping[str, float]) -> dict[str, float]:
+    """Those above zero."""
+    return {name: share for name, share in shares.items() if share > 0}
+
+
 def check_alpha(what: str, alpha: object) -> None:
     """Raise AdammsError unless `alpha` is a number in [0, 1]."""
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:

@@ -1,7 +1,7 @@
 """What is merged from file to file has the bytes of what is merged piece by piece."""
 
-import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -25,7 +25,7 @@ from adamms.merge import from_files, kernel
 from adamms.merge.catalogue import known_methods
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.device import Computed
-from adamms.merge.method import TARGET, Chunk
+from adamms.merge.method import TARGET, Statistics
 from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
@@ -139,7 +139,7 @@ class DonorAlone(CombiningMethod):
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def combination(self, chunk: Chunk) -> Combination:
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
         return Combination({"a": 1.0})
 
 
@@ -153,31 +153,46 @@ def test_without_a_share_of_the_target_its_dtype_stays(folders: list[Path], tmp_
 
 @dataclass(frozen=True)
 class ChangesOfTarget(CombiningMethod):
-    """Half the donor's changes of the target; of sizes that rows weigh, large ones alone."""
+    """Half the donor's changes of the target.
 
-    weighed: bool
+    Args:
+        factors: of the rows, which weigh their changes: only large ones are taken; none for all changes.
+    """
+
+    factors: tuple[float, ...] = ()
 
     name: ClassVar[str] = "changes_of_target"
     formula: ClassVar[str] = "target + (donor - target) / 2"
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def combination(self, chunk: Chunk) -> Combination:
-        rows = math.prod(chunk.shape[:-1])
-        factors = {"a": torch.linspace(0.5, 2, rows, dtype=torch.float64)} if self.weighed else {}
-        least = {"a": 0.1} if self.weighed else {}
-        return Combination({"a": 0.5}, TaskVectors(least, factors=factors, base=TARGET))
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        if not self.factors:
+            return Combination({"a": 0.5}, TaskVectors(base=TARGET))
+        factors = {"a": torch.tensor(self.factors, dtype=torch.float64)}
+        return Combination({"a": 0.5}, TaskVectors({"a": 0.5}, factors=factors, base=TARGET))
 
 
-@pytest.mark.parametrize("weighed", [False, True])
 def test_changes_of_the_target_are_added_to_it_beside_an_ancestor(
-    weighed: bool, folders: list[Path], tmp_path: Path
+    folders: list[Path], tmp_path: Path
 ) -> None:
-    recipe = make(ChangesOfTarget(weighed), folders[0], {"a": folders[1]}, folders[2])
+    recipe = make(ChangesOfTarget(), folders[0], {"a": folders[1]}, folders[2])
     expected, _ = written(recipe, tmp_path / "pieces", files=False)
     found, direct = written(recipe, tmp_path / "files", files=True)
     assert found == expected
-    assert direct == (set() if weighed else set(recipe.slots))
+    assert direct == set(recipe.slots)
+
+
+def test_weighed_rows_are_merged_piece_by_piece(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    folders = [tiny.write_model(tmp_path / name, {"w": torch.randn(3, 5)}) for name in "ta"]
+    target, donor = map(open_checkpoint, folders)
+    plan = Plan("t", {"a": "a"}, (Slot("w", (3, 5), "F32", "", {"a": Read("w")}),))
+    recipe = Recipe(target, {"a": donor}, plan, ChangesOfTarget((0.1, 1.0, 10.0)), {"a": 0.5})
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert not direct
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -44,10 +44,10 @@ class ArceeFusion(CombiningMethod):
     def survey(self) -> Then:
         return Then(RowsApart(), _quartiles, more=2)
 
-    def combination(self, chunk: Chunk) -> Combination:
-        assert isinstance(chunk.statistics, Differences)
-        assert chunk.statistics.vectors.trims, "after all passes"
-        return Combination(chunk.coefficients, chunk.statistics.vectors)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        assert isinstance(statistics, Differences)
+        assert statistics.vectors.trims, "after all passes"
+        return Combination({name: shares[name] for name in shares if name != TARGET}, statistics.vectors)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ from pydantic import FiniteFloat
 from adamms.errors import AdammsError
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import Combine, Election, fused
-from adamms.merge.method import TARGET, Chunk, Densities, as_mapping, of_model
+from adamms.merge.method import TARGET, Chunk, Densities, Statistics, as_mapping, of_model
+from adamms.merge.shares import positive
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 from adamms.merge.task_vectors import TaskVectors
 
@@ -97,13 +98,13 @@ class Breadcrumbs(CombiningMethod):
         above = min(round(gamma * elements), elements - 1)
         return above + 1, above + min(max(1, round(density * elements)), elements - above)
 
-    def combination(self, chunk: Chunk) -> Combination:
-        assert isinstance(chunk.statistics, Thresholds)
-        ranges = {name: self._range(found, name) for name, found in chunk.statistics.of.items()}
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        assert isinstance(statistics, Thresholds)
+        ranges = {name: self._range(found, name) for name, found in statistics.of.items()}
         least = {name: found[-1] for name, found in ranges.items()}
         vectors = TaskVectors(least, most={name: found[0] for name, found in ranges.items()})
         elected: Election | None = "weighted" if self.elect else None
-        return Combination(chunk.positive_shares, vectors, self.scaling, elected, self.combine)
+        return Combination(positive(shares), vectors, self.scaling, elected, self.combine)
 
     def by_row(self, chunk: Chunk) -> bool:
         return self.scope == "row" and len(chunk.shape) > 1

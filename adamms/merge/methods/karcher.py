@@ -20,7 +20,7 @@ it lies in no particular direction, so that step leaves it out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -29,7 +29,8 @@ from annotated_types import Ge, Le
 from pydantic import PositiveInt
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk
+from adamms.merge.method import Chunk, Statistics
+from adamms.merge.shares import positive
 from adamms.merge.surveys.products import Products, products_of_values, weighted_models
 from adamms.merge.surveys.sums import Summation
 
@@ -58,9 +59,9 @@ class Karcher(CombiningMethod):
     def survey(self) -> Summation:
         return products_of_values()
 
-    def combination(self, chunk: Chunk) -> Combination:
-        found, shares = Products(chunk.statistics), chunk.positive_shares
-        directed = _directed(chunk)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        found, shares = Products(statistics), positive(shares)
+        directed = _directed(shares, statistics)
         total = math.fsum(shares[name] for name in directed)
         mean = self.mean(
             [shares[name] / total for name in directed],
@@ -68,14 +69,16 @@ class Karcher(CombiningMethod):
         )
         norm = math.fsum(share * found.norm(name) for name, share in shares.items())
         return weighted_models(
-            chunk, {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)}
+            {name: norm * part / found.norm(name) for name, part in zip(directed, mean, strict=True)}
         )
 
     def merge(self, chunk: Chunk) -> torch.Tensor:
-        return super().merge(chunk) if _directed(chunk) else chunk.target.zero_()
+        return super().merge(chunk) if _directed(chunk.shares, chunk.statistics) else chunk.target.zero_()
 
     def compiled(self, chunk: Chunk, into: torch.Tensor) -> torch.Tensor | None:
-        return self.combination(chunk).compiled(chunk, into) if _directed(chunk) else None
+        if not _directed(chunk.shares, chunk.statistics):
+            return None
+        return self._formula(chunk).compiled(chunk, into)
 
     def mean(self, weights: Sequence[float], cosines: Sequence[Sequence[float]]) -> list[float]:
         """The coefficients, over the unit vectors, of their mean; `cosines[i][j]` between two of them."""
@@ -109,10 +112,10 @@ class Karcher(CombiningMethod):
         return at
 
 
-def _directed(chunk: Chunk) -> list[str]:
+def _directed(shares: Mapping[str, float], statistics: Statistics | None) -> list[str]:
     """The models with a share and a direction."""
-    found = Products(chunk.statistics)
-    return [name for name in chunk.positive_shares if found.norm(name) > 0]
+    found = Products(statistics)
+    return [name for name in positive(shares) if found.norm(name) > 0]
 
 
 def _scaled(values: Sequence[float], factor: float) -> list[float]:

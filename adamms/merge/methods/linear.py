@@ -8,11 +8,12 @@ and rounded once. mergekit's `linear` normalises weights over all models; there 
 the donor and 1 - alpha for the target gives the same.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk
+from adamms.merge.method import Statistics
 
 
 @dataclass(frozen=True)
@@ -24,5 +25,5 @@ class Linear(CombiningMethod):
     elementwise: ClassVar[bool] = True
     needs_ancestor: ClassVar[bool] = False
 
-    def combination(self, chunk: Chunk) -> Combination:
-        return Combination(chunk.shares)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        return Combination(shares)

@@ -20,7 +20,7 @@ import torch
 from pydantic import FiniteFloat
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk, Survey
+from adamms.merge.method import Chunk, Statistics, Survey
 from adamms.merge.surveys.sums import Summation, Sums
 from adamms.merge.task_vectors import TaskVectors
 
@@ -45,9 +45,9 @@ class MetaGpt(CombiningMethod):
     def survey(self) -> Survey:
         return Summation(_squares, self.scope)
 
-    def combination(self, chunk: Chunk) -> Combination:
-        assert isinstance(chunk.statistics, Sums)
-        return Combination(_weights(chunk.shares, chunk.statistics.of), TaskVectors(), self.scaling)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        assert isinstance(statistics, Sums)
+        return Combination(_weights(shares, statistics.of), TaskVectors(), self.scaling)
 
 
 def _squares(chunk: Chunk) -> dict[str, torch.Tensor]:

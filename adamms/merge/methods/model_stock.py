@@ -18,7 +18,7 @@ the product of two norms is below 1e-6, mergekit divides by 1e-6 instead, so tha
 (norms below 1e-3) stay closer to the ancestor; `ModelStockBounded` does, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import ClassVar, Literal
@@ -28,7 +28,8 @@ import torch
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import weighted_sum
 from adamms.merge.exactness import divide_, sum_in_order
-from adamms.merge.method import Chunk
+from adamms.merge.method import Chunk, Statistics
+from adamms.merge.shares import positive
 from adamms.merge.surveys.products import Products, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
 from adamms.merge.task_vectors import TaskVectors
@@ -54,8 +55,8 @@ class ModelStock(CombiningMethod):
     def survey(self) -> Summation:
         return products_of_vectors()
 
-    def combination(self, chunk: Chunk) -> Combination:
-        found, shares = Products(chunk.statistics), chunk.positive_shares
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        found, shares = Products(statistics), positive(shares)
         cosines = [[found.cosine(*pair, self.least)] for pair in combinations(shares, 2)]
         ratio = float(self.ratio(torch.tensor(cosines, dtype=torch.float64), len(shares)))
         return Combination(shares, TaskVectors(), scaling=ratio)

@@ -15,11 +15,13 @@ and stops with more. Inner products are float64 sums of rows, added exactly.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk
+from adamms.merge.method import Statistics
+from adamms.merge.shares import positive
 from adamms.merge.surveys.products import Products, products_of_values, products_of_vectors
 from adamms.merge.surveys.sums import Summation
 from adamms.merge.task_vectors import TaskVectors
@@ -40,8 +42,8 @@ class MultiSlerp(CombiningMethod):
     def survey(self) -> Summation:
         return products_of_vectors() if self.needs_ancestor else products_of_values()
 
-    def combination(self, chunk: Chunk) -> Combination:
-        found, shares = Products(chunk.statistics), chunk.positive_shares
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        found, shares = Products(statistics), positive(shares)
         unit = {name: share / (found.norm(name) + LEAST) for name, share in shares.items()}
         length = math.sqrt(
             max(

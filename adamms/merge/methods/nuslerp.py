@@ -26,8 +26,8 @@ import torch
 
 from adamms.errors import AdammsError
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk
-from adamms.merge.shares import target_share
+from adamms.merge.method import Chunk, Statistics
+from adamms.merge.shares import positive, target_share
 from adamms.merge.surveys.products import Products, products_of_values, products_of_vectors, row_cosines
 from adamms.merge.surveys.sums import Summation
 from adamms.merge.task_vectors import TaskVectors
@@ -65,12 +65,12 @@ class NuSlerp(CombiningMethod):
     def survey(self) -> Summation:
         return products_of_vectors() if self.needs_ancestor else products_of_values()
 
-    def combination(self, chunk: Chunk) -> Combination:
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
         """The formula where the tensor has one angle."""
-        names, factors = list(chunk.positive_shares), [1.0]
+        names, factors = list(positive(shares)), [1.0]
         if len(names) > 1:
-            cosine = Products(chunk.statistics).cosine(names[0], names[1])
-            factors = list(_on_the_arc(cosine, self._place(chunk)))
+            cosine = Products(statistics).cosine(names[0], names[1])
+            factors = list(_on_the_arc(cosine, _place(shares)))
         weights = dict(zip(names, factors, strict=True))
         return Combination(weights, TaskVectors() if self.needs_ancestor else None)
 
@@ -80,17 +80,12 @@ class NuSlerp(CombiningMethod):
     def merge_rows(self, chunk: Chunk) -> torch.Tensor:
         every = chunk.task_vectors() if self.needs_ancestor else chunk.models()
         one, other = (every[name] for name in chunk.positive_shares)
-        t = self._place(chunk)
+        t = _place(chunk.shares)
         factors = [_on_the_arc(cosine, t) for cosine in row_cosines(one, other).tolist()]
         found = torch.tensor(factors, dtype=torch.float64).to(one.device)
         own, theirs = found.T.reshape(2, -1, *[1] * (one.dim() - 1))
         merged = one.mul_(own).add_(other.mul_(theirs))
         return merged.add_(chunk.base()) if self.needs_ancestor else merged
-
-    def _place(self, chunk: Chunk) -> float:
-        """t: where the result is between the first model and the second."""
-        first, second = chunk.positive_shares.values()
-        return second / (first + second)
 
 
 @dataclass(frozen=True)
@@ -100,6 +95,12 @@ class NuSlerpTask(NuSlerp):
     name: ClassVar[str] = "nuslerp_task"
     formula: ClassVar[str] = "ancestor + the point t of the arc between two models' changes"
     needs_ancestor: ClassVar[bool] = True
+
+
+def _place(shares: Mapping[str, float]) -> float:
+    """t: where the result is between the two models with a share."""
+    first, second = positive(shares).values()
+    return second / (first + second)
 
 
 def _on_the_arc(cosine: float, t: float) -> tuple[float, float]:

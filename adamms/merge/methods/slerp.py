@@ -22,7 +22,7 @@ from annotated_types import Gt, Lt
 
 from adamms.errors import AdammsError
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import TARGET, Chunk
+from adamms.merge.method import TARGET, Statistics
 from adamms.merge.surveys.products import Products, products_of_values, weighted_models
 from adamms.merge.surveys.sums import Summation
 
@@ -58,10 +58,10 @@ class Slerp(CombiningMethod):
     def survey(self) -> Summation:
         return products_of_values()
 
-    def combination(self, chunk: Chunk) -> Combination:
-        ((donor, t),) = chunk.coefficients.items()
-        own, others = self.weights(Products(chunk.statistics), donor, t)
-        return weighted_models(chunk, {TARGET: own, donor: others})
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        ((donor, t),) = ((name, share) for name, share in shares.items() if name != TARGET)
+        own, others = self.weights(Products(statistics), donor, t)
+        return weighted_models({TARGET: own, donor: others})
 
     def weights(self, found: Products, donor: str, t: float) -> tuple[float, float]:
         """The factors of the target and of the donor."""

@@ -11,13 +11,14 @@ lambda. In mergekit's `task_arithmetic`, `weight` is scaling times the share of 
 compute in the stored dtypes; here the arithmetic is float64, rounded once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import FiniteFloat
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Chunk
+from adamms.merge.method import Statistics
 from adamms.merge.task_vectors import TaskVectors
 
 
@@ -36,5 +37,5 @@ class TaskArithmetic(CombiningMethod):
     elementwise: ClassVar[bool] = True
     neutral: ClassVar[tuple[str, ...]] = ("scaling",)
 
-    def combination(self, chunk: Chunk) -> Combination:
-        return Combination(chunk.shares, TaskVectors(), self.scaling)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        return Combination(shares, TaskVectors(), self.scaling)

@@ -22,6 +22,7 @@ Infinities and NaNs have no rank: they are not trimmed and pass on. In the scrip
 percent (their default for LLaVA and mPLUG-Owl2, 1.0, keeps 1%); here density is always a share.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -29,7 +30,7 @@ from pydantic import FiniteFloat
 
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.election import Combine, Election, Majority, MajorityVote
-from adamms.merge.method import Chunk, Densities, Survey, distinct, of_model
+from adamms.merge.method import Densities, Statistics, Survey, distinct, of_model
 from adamms.merge.surveys.survey import Then
 from adamms.merge.surveys.thresholds import Ranking, Thresholds
 from adamms.merge.task_vectors import TaskVectors
@@ -71,11 +72,10 @@ class Ties(CombiningMethod):
             return MajorityVote(TaskVectors(), None, self.scope)
         return Then(ranking, self._vote)
 
-    def combination(self, chunk: Chunk) -> Combination:
-        found = chunk.statistics
-        majority = found.sign if isinstance(found, Majority) else 0
-        vectors = self._trimmed(found.before if isinstance(found, Majority) else found)
-        return Combination(chunk.shares, vectors, self.scaling, self.election, self.combine, majority)
+    def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
+        majority = statistics.sign if isinstance(statistics, Majority) else 0
+        vectors = self._trimmed(statistics.before if isinstance(statistics, Majority) else statistics)
+        return Combination(shares, vectors, self.scaling, self.election, self.combine, majority)
 
     def _vote(self, thresholds: Thresholds) -> MajorityVote:
         return MajorityVote(self._trimmed(thresholds), thresholds, self.scope)

@@ -100,9 +100,9 @@ def row_cosines(left: torch.Tensor, right: torch.Tensor, least: float = 0.0) -> 
     return (row_products(left, right) / scale).nan_to_num_(nan=0.0).clamp_(-1, 1)
 
 
-def weighted_models(chunk: Chunk, weights: Mapping[str, float]) -> Combination:
+def weighted_models(weights: Mapping[str, float]) -> Combination:
     """The sum of weight * model over the target and the donors with a weight."""
-    donors = {name: weights[name] for name in chunk.donors if weights.get(name, 0.0)}
+    donors = {name: weight for name, weight in weights.items() if weight and name != TARGET}
     return Combination({TARGET: weights.get(TARGET, 0.0), **donors})
 
 

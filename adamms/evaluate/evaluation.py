@@ -33,7 +33,7 @@ class Scores:
         tasks: task -> the mean over its examples, in percent.
         points: task -> example id -> how right the answer is, in [0, 1], times its weight where they weigh
             differently; empty where that is not known.
-        resampled: task -> the score in every resample, shape (resamples,), as far as `draw` has found it.
+        resampled: task -> the score in every resample, shape (resamples,), as far as it was asked for.
     """
 
     tasks: Mapping[str, float]
@@ -191,10 +191,6 @@ class Evaluation:
     target: Scores | None = None
     others: Mapping[str, Scores] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        """Draws for all models together, which takes hardly longer than for one."""
-        draw(self.models)
-
     @property
     def models(self) -> list[Scores]:
         """The scores of all of them."""
@@ -230,6 +226,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Every model's points are in the order of `examples`, but for models that answered others."""
+        draw(self.models)  # all together: that takes hardly longer than for one
         oracle, examples = self.oracle(), dict[str, list[str]]()
         for model in self.models:
             for task, points in model.points.items():

@@ -150,8 +150,9 @@ def test_in_every_resample_the_oracle_is_found_anew() -> None:
     one = made(8, 100, 0.5)
     two = one[50:] + one[:50]
     found = Evaluation({LOW: model(a=one), HIGH: model(a=two)})
-    differences = found.candidates[HIGH].resampled["a"] - found.candidates[LOW].resampled["a"]
+    assert not any(model.resampled for model in found.models)  # nothing is drawn before it is asked for
     estimate, other = found.regret(LOW), found.regret(HIGH)
+    differences = found.candidates[HIGH].resampled["a"] - found.candidates[LOW].resampled["a"]
     assert estimate is not None
     assert other is not None
     assert estimate.value == other.value == 0

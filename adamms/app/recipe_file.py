@@ -23,7 +23,6 @@ from adamms.report.trackers.tracker import Job
 
 RECORD = "adamms_recipe.json"
 REPLAY = "replay"  # in it: what of the configuration decides what is merged
-MODES = ("merge", "plan", "extract")
 # What may be typed beside a recipe.
 OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device", "mapper.trust_remote_code")
 DECIDED = ("model", "mapper", "merge", "tune", "experiment")
@@ -240,7 +239,7 @@ def _placed(source: Node) -> Node:
     return found
 
 
-def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
+def with_recipe(values: Node, job: Job, mode: Node) -> tuple[Node, RecipeFile]:
     """The configuration with a recipe's groups in it, where one is given, and over them what was typed.
 
     Raises:
@@ -251,9 +250,10 @@ def with_recipe(values: Node, job: Job, mode: str) -> tuple[Node, RecipeFile]:
         return values, RecipeFile()
     if not place:
         raise AdammsError("recipe is empty; expected a file, or recipe=null for none")
-    if mode not in MODES:
+    if not mode.get("takes_recipe"):
         raise AdammsError(
-            f"recipe={place} says how models are merged, which is mode=merge, plan or extract; this is {mode}"
+            f"recipe={place} says how models are merged, which is mode=merge, plan or extract; this is "
+            f"{mode['name']}"
         )
     typed = [item.lstrip("+~").partition("=")[::2] for item in job.overrides]
     keys = [key.replace("/", ".") for key, _ in typed]

@@ -110,8 +110,10 @@ class ReplayKeys(Section):
 
 
 class ModeKeys(Section):
-    """Beside what the mode's function takes. `typed` tells who sets what the mode ignores."""
+    """Beside what the mode's function takes. Who sets what it `ignores` is told; logs are no model."""
 
     name: str
     run: str
     ignores: tuple[str, ...] = ()
+    needs_models: bool = False
+    takes_recipe: bool = False

@@ -180,7 +180,7 @@ def read(config: DictConfig) -> Run:
     """
     check_experiment()
     job, values = this_job(), values_of(config)
-    values, recipe = with_recipe(values, job, values["mode"]["name"])
+    values, recipe = with_recipe(values, job, values["mode"])
     root = _read_root(config, values)
     mode, mode_keys = split(ModeKeys, root.mode, "mode")
     models = _read_models(root.model)
@@ -189,14 +189,14 @@ def read(config: DictConfig) -> Run:
     plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
     evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
-    replays = replays_logs(root.engine, mode.name)
+    replays = replays_logs(root.engine, mode)
     searches = mode.name == "search" and not replays
     along = searches or mode.name == "explore"
     grid = _read_grid(search, root.merge, merge, list(models.donors)) if along else ()
     searched = searches and all(candidate.alpha is not None for candidate in grid)
     ignores = [*mode.ignores, *(IGNORED_WITH_LOGS if replays else ()), *(["merge.alpha"] if searched else [])]
     control = evaluate.control and not models.only_the_ancestor
-    values["mode"].pop("ignores", None)
+    values["mode"] = {"name": mode.name, "run": mode.run, **mode_keys}
     notes = (*overlooked(job, mode.name, ignores, values), *with_demo_settings(job, root.engine))
     return Run(
         mode=mode.name,

@@ -29,6 +29,7 @@ class Embedding(Difference):
     """
 
     name = "sentence embeddings"
+    extra = "embedding"  # that it needs
 
     def __init__(self, model: str, device: str | None, batch_size: PositiveInt, corrected: bool) -> None:
         self.model = model

@@ -14,6 +14,7 @@ from adamms.errors import AdammsError
 from adamms.report.trackers.tracker import Job
 
 Run = Callable[..., Outcome]
+MERGES = {"name": "merge", "takes_recipe": True}
 KINDS = {
     "linear": ["merge.alpha=0.3"],
     "sampled": ["merge=dare_ties", "merge.density=0.4", "merge.seed=3"],
@@ -196,7 +197,7 @@ def test_a_recipe_trusts_nobody_and_what_it_forces_is_told(tmp_path: Path) -> No
     assert f"{file}: plan.force=true, as there" in found.notes[0]
     replay["mapper"] = {"_target_": "adamms.mapping.content.discover.DiscoverMapper", "scope": "all"}
     file.write_text(json.dumps({"fingerprint": "x", "replay": replay}))
-    assert with_recipe({"recipe": str(file), **found.config}, Job(), "plan")[0]["mapper"] == replay["mapper"]
+    assert with_recipe({"recipe": str(file), **found.config}, Job(), MERGES)[0]["mapper"] == replay["mapper"]
 
 
 def test_whose_code_is_run_may_be_typed_beside_a_recipe(tmp_path: Path) -> None:
@@ -211,14 +212,14 @@ def test_whose_code_is_run_may_be_typed_beside_a_recipe(tmp_path: Path) -> None:
         **found.config,
         "mapper": found.config["mapper"] | {"trust_remote_code": True},
     }
-    made, _ = with_recipe(values, job, "plan")
+    made, _ = with_recipe(values, job, MERGES)
     assert made["mapper"]["trust_remote_code"] is True
 
 
 @pytest.mark.parametrize("word", ["experiment=any_pair", "model=qwen3_vl_from_deepseek_r1"])
 def test_other_models_beside_a_recipe_are_refused(word: str) -> None:
     with pytest.raises(AdammsError, match=f"{word.partition('=')[0]} stands beside recipe=a.json"):
-        with_recipe({"recipe": "a.json"}, Job(overrides=(word,)), "merge")
+        with_recipe({"recipe": "a.json"}, Job(overrides=(word,)), MERGES)
 
 
 def test_an_empty_recipe_is_refused() -> None:

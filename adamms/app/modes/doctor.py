@@ -29,9 +29,6 @@ from adamms.report.console import Console
 from adamms.report.result import Result
 from adamms.search.evidence import PARENTS
 
-# What the configuration may name -> the extra that it needs.
-NEEDS = {"Vllm": "vllm", "Wandb": "wandb", "Embedding": "embedding"}
-
 
 def doctor(run: Run, console: Console) -> Result:
     """Print what was found and what to do; an error at the end if something is in this run's way.
@@ -85,7 +82,7 @@ def _asking(run: Run) -> list[tuple[str, object, str]]:
     """(Key of the configuration, what is there, the extra that it needs)."""
     difference = getattr(run.strategy, "difference", None)
     parts = (("engine", run.engine), ("track", run.tracker), ("search.difference", difference))
-    return [(where, part, NEEDS[name]) for where, part in parts if (name := type(part).__name__) in NEEDS]
+    return [(where, part, extra) for where, part in parts if (extra := getattr(type(part), "extra", ""))]
 
 
 def _spared(run: Run, finding: Finding) -> Finding:

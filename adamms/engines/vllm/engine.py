@@ -45,6 +45,7 @@ class Vllm(EngineSettings):
     """
 
     name: ClassVar[str] = "vllm"
+    extra: ClassVar[str] = "vllm"  # that it needs
 
     logprobs: Annotated[int, Ge(0), Le(20)]  # vLLM's own limit
     dtype: Literal["auto", "float32", "bfloat16", "float16"]

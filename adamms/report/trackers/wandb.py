@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 from pydantic import NonNegativeInt
@@ -58,6 +58,8 @@ class Wandb:
     folder: Path
     image_size: NonNegativeInt
     checksum: bool
+
+    extra: ClassVar[str] = "wandb"  # that it needs
 
     @contextmanager
     def run(self, settings: Mapping[str, Any], job: Job, say: Callable[[str], None]) -> Iterator[Record]:

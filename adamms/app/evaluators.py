@@ -1,22 +1,25 @@
 """Which evaluation tools a configuration asks for, and whether logs are its engine."""
 
-from adamms.app.build import build, found_by_name
+from adamms.app.build import build, found_by_name, validated
 from adamms.app.sections import EvaluateKeys, ModeKeys, Node
+from adamms.app.wrong_values import unknown_key
 from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.tool import Tool
-from adamms.evaluate.lmms.run import LmmsEval
-from adamms.evaluate.vlmevalkit.run import VlmEvalKit
 
 
-def read_tools(keys: EvaluateKeys) -> tuple[Tool, ...]:
-    """The tools, in the order in which they run.
+def read_evaluate(node: Node) -> tuple[EvaluateKeys, tuple[Tool, ...]]:
+    """How answers are scored, and the evaluation tools in the order in which they run.
 
     Raises:
         AdammsError: a key or a value that is none of theirs.
     """
-    known = ((LmmsEval, keys.lmms_eval), (VlmEvalKit, keys.vlmevalkit))
-    return tuple(build(node, f"evaluate.{kind.KEY}", kind=kind) for kind, node in known if node is not None)
+    others = {key: value for key, value in node.items() if key not in EvaluateKeys.model_fields}
+    tools = {key: value for key, value in others.items() if isinstance(value, dict) and "_target_" in value}
+    for key in (key for key in others if key not in tools):
+        raise unknown_key(f"evaluate.{key}", key, [*EvaluateKeys.model_fields, *tools])
+    keys = validated(EvaluateKeys, {key: node[key] for key in node if key not in others}, "evaluate")
+    return keys, tuple(build(value, f"evaluate.{key}", kind=Tool) for key, value in tools.items())
 
 
 def replays_logs(engine: Node, mode: ModeKeys) -> bool:

@@ -32,7 +32,6 @@ from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
 from adamms.report.console import Console
-from adamms.report.outside import outside
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 
@@ -55,7 +54,7 @@ def write_evaluation(file: Path, result: Result) -> None:
     measure = {"measure": result.measure} if result.measure else {}
     own = {} if result.evaluation is None else result.evaluation.to_json()
     alone = {} if result.scores is None else {"model": result.scores.to_json()}
-    tools = {key: found.to_json() for key, found in outside(result).items()}
+    tools = {key: found.to_json() for key, found in result.tools.items()}
     write_json(file, measure | own | alone | tools)
 
 

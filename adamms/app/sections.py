@@ -64,11 +64,11 @@ class SearchKeys(Section):
 
 
 class EvaluateKeys(Section):
+    """Beside the evaluation tools, which are what else has a `_target_`."""
+
     scorer: Node | None
     donors: bool
     control: bool
-    lmms_eval: Node | None = None
-    vlmevalkit: Node | None = None
     logged: Node | None = None
 
 

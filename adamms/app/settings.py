@@ -24,7 +24,7 @@ from adamms.app.build import (
     split,
     validated,
 )
-from adamms.app.evaluators import read_tools, replays_logs
+from adamms.app.evaluators import read_evaluate, replays_logs
 from adamms.app.grid import candidate_of, candidates_of, space_of
 from adamms.app.job import check_experiment, this_job
 from adamms.app.merge_settings import MergeSettings, read_merge
@@ -39,7 +39,6 @@ from adamms.app.overrides import (
 )
 from adamms.app.recipe_file import RecipeFile, with_recipe
 from adamms.app.sections import (
-    EvaluateKeys,
     ModeKeys,
     ModelKeys,
     Node,
@@ -188,7 +187,7 @@ def read(config: DictConfig) -> Run:
     donor_shares(merge.alpha, list(models.donors), merge.weights)
     plan = validated(PlanKeys, root.plan, "plan")
     search, strategy = split(SearchKeys, root.search, "search")
-    evaluate = validated(EvaluateKeys, root.evaluate, "evaluate")
+    evaluate, tools = read_evaluate(root.evaluate)
     replays = replays_logs(root.engine, mode)
     searches = mode.name == "search" and not replays
     along = searches or mode.name == "explore"
@@ -217,7 +216,7 @@ def read(config: DictConfig) -> Run:
         scorer=build(evaluate.scorer, "evaluate.scorer", kind=Scorer),
         score_donors=evaluate.donors,
         score_control=control,
-        tools=read_tools(evaluate),
+        tools=tools,
         logged=build(evaluate.logged, "evaluate.logged", kind=LoggedScores),
         tracker=build(root.track, "track", kind=Tracker),
         output=root.output,

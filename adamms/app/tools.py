@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
@@ -48,8 +47,7 @@ def add_tools(
     for tool in run.tools if model is not None else ():
         assert model is not None
         found = tool.run(model, run.output / tool.KEY, backends[tool.KEY], console.stage)
-        changes: dict[str, Any] = {tool.KEY: found, "timings": console.timings}
-        result = replace(result, **changes)
+        result = replace(result, tools={**result.tools, tool.KEY: found}, timings=console.timings)
         console.table(tables.of_tool(found))
         write_evaluation(file := run.output / "evaluation.json", result)
         if found.failed:

@@ -17,7 +17,6 @@ from adamms.evaluate.foreign.results import LMMS_EVAL, VLMEVALKIT, Metric, ToolR
 from adamms.evaluate.lmms.results import RESULTS, read_results
 from adamms.evaluate.vlmevalkit.results import STATUS
 from adamms.evaluate.vlmevalkit.results import read_results as read_status
-from adamms.report.outside import outside
 from adamms.report.result import Result
 from adamms.report.run_folders import FoundRun
 
@@ -137,7 +136,7 @@ def of_evaluation(run: FoundRun) -> list[Measured]:
     """What mode=evaluate or an evaluation tool has measured of one model."""
     result = run.found
     own = [] if result.scores is None else [replace(_frame(run), scores=result.scores)]
-    return own + [found for tool in outside(result).values() for found in _by_tool(_with_samples(tool))]
+    return own + [found for tool in result.tools.values() for found in _by_tool(_with_samples(tool))]
 
 
 def _frame(run: FoundRun) -> Measured:
@@ -155,8 +154,8 @@ def _asked(result: Result) -> Asked:
 
 def _with_samples(found: ToolResults) -> ToolResults:
     """The results with their samples, which are in the tool's own files; without, if those are gone."""
-    pattern, read = READERS[found.tool]
-    files = sorted(found.folder.rglob(pattern)) if not found.samples else []
+    pattern, read = READERS.get(found.tool, ("", read_results))
+    files = sorted(found.folder.rglob(pattern)) if pattern and not found.samples else []
     if not files:
         return found
     try:

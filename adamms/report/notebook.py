@@ -13,7 +13,6 @@ from rich.text import Text
 from adamms.mapping.plan import Plan
 from adamms.report import findings, plan_tables, tables, words
 from adamms.report.console import MARKS, Console, marks
-from adamms.report.outside import outside
 from adamms.report.result import Result
 from adamms.report.table import Cell, Table
 from adamms.search.choice import Choice, Selection
@@ -72,8 +71,8 @@ def _plan(plan: Plan) -> Iterator[str]:
 def _result(result: Result) -> Iterator[str]:
     found = tables.scores(result) or tables.differences(result)
     shown = (tables.own_scores(result), found, tables.choices(result), tables.summary(result))
-    found_outside = map(tables.of_tool, outside(result).values())
-    yield from (_table(t) for t in (*shown, *found_outside) if t is not None and t.rows)
+    of_tools = map(tables.of_tool, result.tools.values())
+    yield from (_table(t) for t in (*shown, *of_tools) if t is not None and t.rows)
     if result.selection is not None:
         yield _paragraph(marks(result))
     yield from map(_paragraph, (*findings.paragraphs(result), *findings.doubts(result)))

@@ -102,7 +102,7 @@ class Result:
         evaluation: scores by labels, made after the choice.
         evaluated: the folder of a model that was evaluated by itself (mode=evaluate).
         scores: of that model.
-        lmms_eval, vlmevalkit: what these found of the model in `folder`, or of the one evaluated by itself.
+        tools: key of an evaluation tool -> what it found of the model in `folder`, or of the one evaluated.
         answered: the inputs that were put to the candidates, with their answers.
         control: what the control is, if not the target interpolated with the ancestor.
         search: the settings of the search in words.
@@ -133,8 +133,7 @@ class Result:
     evaluation: Annotated[Evaluation, OwnJson()] | None = None
     evaluated: Path | None = None
     scores: Annotated[Scores, OwnJson()] | None = None
-    lmms_eval: Annotated[ToolResults, OwnJson()] | None = None
-    vlmevalkit: Annotated[ToolResults, OwnJson()] | None = None
+    tools: Mapping[str, Annotated[ToolResults, OwnJson()]] = field(default_factory=dict)
     answered: tuple[Answered, ...] = ()
     control: str = "the target interpolated with the common ancestor"
     search: str = ""
@@ -158,8 +157,9 @@ class Result:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Result":
-        """What `to_json` wrote; of lmms-eval without its samples, which are in its own folder."""
-        return TypeAdapter(cls).validate_python(data)
+        """What `to_json` wrote; of tools without their samples, which are in their own folders."""
+        before = {key: data[key] for key in ("lmms_eval", "vlmevalkit") if data.get(key)}  # until 0.10.0
+        return TypeAdapter(cls).validate_python({"tools": before, **data})
 
     @property
     def unit(self) -> str:

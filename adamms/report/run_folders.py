@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import RESULTS, read_results
-from adamms.report.outside import outside
 from adamms.report.result import RESULT, Result
 
 RECORD = "job.json"
@@ -210,7 +209,7 @@ def _by_lmms_eval(file: Path) -> FoundRun:
         found = read_results(file, file.parent, "")
     except (OSError, ValueError, LookupError, TypeError, AdammsError) as error:
         return replace(run, error=f"{file}: not results as lmms-eval writes them ({error})")
-    return replace(run, result=Result(f"Evaluation of {model}", evaluated=model, lmms_eval=found))
+    return replace(run, result=Result(f"Evaluation of {model}", evaluated=model, tools={"lmms_eval": found}))
 
 
 def _with_result(run: FoundRun) -> FoundRun:
@@ -229,7 +228,7 @@ def _with_result(run: FoundRun) -> FoundRun:
     kinds = {
         "search": result.selection,
         "merge": result.folder,
-        "evaluate": result.scores or next(iter(outside(result).values()), None),
+        "evaluate": result.scores or next(iter(result.tools.values()), None),
     }
     has = next((mode for mode in COMPARED if kinds[mode] is not None), "")
     mode = run.mode if run.mode in COMPARED else has  # mode=explore merges, too

@@ -101,6 +101,22 @@ def test_every_key_misspelt_and_every_value_of_a_wrong_type_are_answered(option:
     read(config)  # is as it was
 
 
+def test_a_tool_that_nobody_has_heard_of_is_one_by_its_class() -> None:
+    run = read_run(
+        "evaluate=[lmms_eval,accuracy]",
+        "evaluate.lmms_eval.tasks=[mme]",
+        *(
+            f"+evaluate.mine.{key}={value}"
+            for key, value in {
+                "_target_": "adamms.evaluate.vlmevalkit.run.VlmEvalKit",
+                **{"python": "p", "data": "[x]", "model": "m", "model_args": "null", "judge": "j"},
+                **{"limit": "null", "arguments": "[]", "environment": "null"},
+            }.items()
+        ),
+    )
+    assert [type(tool).__name__ for tool in run.tools] == ["LmmsEval", "VlmEvalKit"]
+
+
 def test_the_top_level_too() -> None:
     config = composed()
     for key in map(str, config):

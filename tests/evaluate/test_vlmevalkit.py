@@ -76,7 +76,7 @@ def test_its_metrics_and_its_rows_are_read(tmp_path: Path) -> None:
 
 def test_rows_give_a_metric_its_error(tmp_path: Path) -> None:
     found = read_results(leave(tmp_path), tmp_path, "0.0.20")
-    run = FoundRun(tmp_path, result=Result("an evaluation", vlmevalkit=found))
+    run = FoundRun(tmp_path, result=Result("an evaluation", tools={"vlmevalkit": found}))
     overall, digits = of_evaluation(run)
     assert (overall.measure, overall.scores.tasks) == ("VLMEvalKit split=test|Overall", {"Digits": 50.0})
     assert overall.scores.points == {"Digits": {"Digits 0": 1.0, "Digits 1": 0.0}}

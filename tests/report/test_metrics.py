@@ -146,7 +146,9 @@ def test_what_lmms_eval_found_has_names_of_its_own() -> None:
         Metric("gqa-lite", "exact_match", "strict-match", 0.25, 0.01, 4, True),
     )
     found = ToolResults("0.7.3", "vllm", Path("logs"), numbers, ())
-    row = metrics.details(Result("t", lmms_eval=found, scores=Scores({"read it": 50.0, "add": 100.0})))
+    row = metrics.details(
+        Result("t", tools={"lmms_eval": found}, scores=Scores({"read it": 50.0, "add": 100.0}))
+    )
     assert row == {
         "lmms_eval_mme_perception": 1500.5,
         "lmms_eval_gqa_lite_exact_match_strict_match": 0.25,

@@ -85,7 +85,9 @@ def test_sections_are_there_for_what_the_run_has(answered: Result, tmp_path: Pat
 
 def test_what_lmms_eval_found_is_a_table(tmp_path: Path):
     numbers = (Metric("mme<b>", "perception", "none", 0.25, None, 10),)
-    text = written(Result("t", lmms_eval=ToolResults("0.7.3", "vllm", tmp_path, numbers, ())), tmp_path)
+    text = written(
+        Result("t", tools={"lmms_eval": ToolResults("0.7.3", "vllm", tmp_path, numbers, ())}), tmp_path
+    )
     assert "lmms-eval 0.7.3, vllm" in text
     assert "mme&lt;b&gt;" in text
     assert "0.25" in text

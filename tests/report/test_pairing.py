@@ -285,7 +285,7 @@ def test_lmms_eval_is_compared_sample_by_sample_and_by_each_metric_alone(tmp_pat
     # As mode=evaluate leaves it: the samples are in lmms-eval's own folder.
     metrics = (Metric("gqa", "exact_match", "none", 0.75, None, 40),)
     found = ToolResults("0.7", "vllm", tmp_path / "a", metrics, ())
-    write(tmp_path / "c", Result("", evaluated=Path("/models/c"), lmms_eval=found))
+    write(tmp_path / "c", Result("", evaluated=Path("/models/c"), tools={"lmms_eval": found}))
     comparison = gather([tmp_path], tmp_path)
     assert named(comparison) == {
         "lmms-eval exact_match": ["a", "c", "b"],

@@ -37,13 +37,16 @@ def test_a_result_reads_back_as_it_was(answered: Result, tmp_path: Path):
         answered=(*answered.answered, one),
         merged=odd,
         scores=Scores({"read": 50.0}),
-        lmms_eval=lmms,
+        tools={"lmms_eval": lmms},
         hyperparameters=Hyperparameters("ties", {"density": 0.2, "rules": [1]}, {"a": 0.3}),
         notes=("a note",),
     )
     write_report(tmp_path, whole)
     assert Result.from_json(json.loads((tmp_path / RESULT).read_text())) == whole
     assert Result.from_json(Result("").to_json()) == Result("")
+    before = whole.to_json()
+    before |= {"lmms_eval": before.pop("tools")["lmms_eval"], "vlmevalkit": None}  # as until 0.10.0
+    assert Result.from_json(before) == whole
 
 
 def test_it_says_all_that_a_reader_needs(result: Result, tmp_path: Path):

@@ -263,7 +263,9 @@ class TestTableAndArtifacts:
     def test_what_lmms_eval_asked_and_got(self, told, tmp_path: Path) -> None:
         sample = Sample("digits", 3, "read red", "7", "7", " 7", (), {"exact_match": 1.0})
         numbers = (Metric("digits", "exact_match", "none", 1.0, None, 1),)
-        run = told(Result("t", lmms_eval=ToolResults("0.7.3", "vllm", tmp_path, numbers, (sample,))))
+        run = told(
+            Result("t", tools={"lmms_eval": ToolResults("0.7.3", "vllm", tmp_path, numbers, (sample,))})
+        )
         (row,) = run.table("lmms_eval_samples")
         asked = {"task": "digits", "number": 3, "question": "read red", "target": "7", "answer": "7"}
         assert row == {**asked, "raw": " 7", "scores": '{"exact_match": 1.0}'}

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from adamms.checkpoint.sizes import scaled
 from adamms.evaluate.estimate import Estimate
 from adamms.report import findings, plan_tables, tables, words
-from adamms.report.outside import outside
 from adamms.report.page import curves, heat
 from adamms.report.page.answers import answers
 from adamms.report.page.render import Fact, render
@@ -49,7 +48,7 @@ def page(result: Result) -> str:
         "choices": tables.choices(result),
         "tables": [
             *(table for make in shown if (table := make(result)) is not None),
-            *map(tables.of_tool, outside(result).values()),
+            *map(tables.of_tool, result.tools.values()),
         ],
         "meaning": words.meaning(choice, result.candidates) if choice else "",
         "answers": answers(result),

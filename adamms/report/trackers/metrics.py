@@ -14,7 +14,6 @@ from typing import TypeVar
 from adamms.evaluate.estimate import Estimate
 from adamms.evaluate.evaluation import Scores
 from adamms.merge.candidate import Candidate, axes_of, short
-from adamms.report.outside import outside
 from adamms.report.result import Result, StageTiming
 
 Row = dict[str, float]
@@ -134,7 +133,7 @@ def details(result: Result) -> Row:
         for task in result.scores.tasks:
             row |= _estimate(f"task_{identifier(task)}_score", result.scores.estimate(task))
         row |= _estimate("all_score", result.scores.estimate())
-    for key, metric in ((key, metric) for key, own in outside(result).items() for metric in own.metrics):
+    for key, metric in ((key, metric) for key, own in result.tools.items() for metric in own.metrics):
         chosen = "" if metric.filter == "none" else f"_{metric.filter}"
         metric_name = f"{key}_{identifier(f'{metric.task}_{metric.name}{chosen}')}"  # in the tool's own units
         row |= _estimate(metric_name, Estimate(metric.value, metric.stderr))

@@ -14,7 +14,6 @@ from typing import Any
 
 from adamms.errors import AdammsError
 from adamms.report import quantity
-from adamms.report.outside import outside
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics, wandb_files
 
@@ -110,7 +109,7 @@ class WandbRecord:
             run.log(chart)
         if result.answered:
             run.log({"answers": wandb_files.answers_table(wandb, result, self.image_size)})
-        for key, tool in outside(result).items():
+        for key, tool in result.tools.items():
             run.log({f"{key}_samples": wandb_files.samples_table(wandb, tool)})
         output = Path(str(self.settings.get("output", self.folder)))
         if (output / "report.html").is_file():

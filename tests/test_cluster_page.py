@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from venv import EnvBuilder
 
 import pytest
 import yaml
@@ -113,13 +114,12 @@ def test_a_file_of_ones_own(cluster: Path) -> None:
     own, conda = map(yaml.safe_load, fenced("yaml"))
     assert own["defaults"] == conda["defaults"]
     (venv,) = re.findall(r"`(source /shared/venv/bin/activate)`", PAGE)
-    (cluster / "venv/bin").mkdir(parents=True)
-    shutil.copy(Path(sys.prefix) / "bin/activate", cluster / "venv/bin")
+    EnvBuilder(symlinks=True).create(cluster / "venv")
     setup = own["setup"] + conda["setup"] + [venv, "echo venv $VIRTUAL_ENV, hub $HF_HUB_OFFLINE in $HF_HOME"]
     launcher(yaml.safe_dump(own | {"setup": setup}), cluster)
     shell(here(command("adamms -cd my_conf"), cluster) + f" {SMALL}", cluster)
     assert len(models(cluster)) == 2
-    told = {"module load cuda/12.8", "conda activate adamms", f"venv {sys.prefix}, hub 1 in {cluster}/hf"}
+    told = {"module load cuda/12.8", "conda activate adamms", f"venv {cluster}/venv, hub 1 in {cluster}/hf"}
     assert told <= set(logs(cluster).splitlines())
     [script] = cluster.glob("multirun/*/*/.submitit/*/*_submission.sh")
     options = script.read_text()

@@ -74,9 +74,7 @@ def difference(group: Group, row: Row) -> str:
         return "reference" if row is group.reference else "-"
     if same_model(row, group.reference):
         return "the same"
-    if gap.interval is None:
-        return f"{words.signed(gap.value)} (?)"
-    return f"{words.signed(gap.value)} ({gap.interval[0]:.1f} to {gap.interval[1]:.1f})"
+    return words.versus(gap)
 
 
 def _task(task: str) -> Callable[[tuple[Group, Row]], Cell]:
@@ -92,10 +90,7 @@ def unknown(comparison: Comparison) -> list[str]:
             if gap and gap.interval is None and row.scores and group.reference and group.reference.scores:
                 why = row.scores.incomparable(group.reference.scores)
                 found.setdefault(f"{group.measure}: {why}", []).append(row.name)
-    return [
-        f"(?) how exact a difference is cannot be told by {why} ({', '.join(rows)})"
-        for why, rows in found.items()
-    ]
+    return [f"(?) no interval by {why} ({', '.join(rows)})" for why, rows in found.items()]
 
 
 def searches(comparison: Comparison) -> Table:

@@ -46,19 +46,17 @@ def _verdict(group: Group) -> Verdict:
     if alike:
         (second, gap), *more = alike
         few = f", and only {gap.differing} examples differ" if gap.of_few else ""
-        also = f", nor to {_listing([row for row, _ in more])}" if more else ""
-        said += (
-            f", but no difference can be told to {second.name} ({_points(gap)}, {_interval(gap)}{few}){also}"
-        )
+        also = f", nor from {_listing([row for row, _ in more])}" if more else ""
+        said += f", but is not told apart from {second.name} ({_points(gap)}, {_interval(gap)}{few}){also}"
     elif unknown:
         (second, unsure), *unknown = unknown
         why = _why(first, second)
-        said += f", {_points(unsure)} from {second.name}; whether that is real cannot be told: {why}"
+        said += f", {_points(unsure)} from {second.name}; whether that is real is not known: {why}"
     reasons: dict[str, list[Row]] = {}
     for row, _ in unknown:
         reasons.setdefault(_why(first, row), []).append(row)
     doubts = [
-        f" Whether the difference to {_listing(rows)} is real cannot be told: {why}."
+        f" Whether the difference to {_listing(rows)} is real is not known: {why}."
         for why, rows in reasons.items()
     ]
     rest = len(known) - len(alike)
@@ -107,8 +105,7 @@ def _points(gap: Estimate | None) -> str:
 
 
 def _interval(gap: Estimate) -> str:
-    low, high = gap.interval or (0.0, 0.0)
-    return f"95 % interval {low:.1f} to {high:.1f}"
+    return f"95 % interval {words.ends(gap)}"
 
 
 def score_cell(scores: Measured | None, task: str | None, best: bool = False) -> Cell:

@@ -175,8 +175,7 @@ def table(found: Beside, wide: bool = False) -> Table:
         gap = found.score(line, None, less=found.reference)
         if alphas or gap is None or line is found.reference:
             return "" if alphas or gap is None else "reference"
-        ends = "(?)" if gap.interval is None else f"({gap.interval[0]:.1f} to {gap.interval[1]:.1f})"
-        return f"{words.signed(gap.value)} {ends}"
+        return words.versus(gap)
 
     columns: list[Column[Row]] = [("model", lambda row: "its alphas" if row[1] else row[0].name)]
     columns += [score(None), published(None), (f"vs {found.reference.name}", versus)]

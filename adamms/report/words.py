@@ -55,9 +55,18 @@ def gap(found: Estimate) -> str:
     """A difference with its interval: '1.2 points, 95 % interval -0.8 to 3.1'."""
     if found.interval is None:
         return f"{found.value:.1f} points; how exact that is, is not known"
-    low, high = found.interval
     few = f"; few examples: only {found.differing} differ" if found.of_few else ""
-    return f"{found.value:.1f} points, 95 % interval {low:.1f} to {high:.1f}{few}"
+    return f"{found.value:.1f} points, 95 % interval {ends(found)}{few}"
+
+
+def ends(found: Estimate) -> str:
+    """Of its interval: '-0.8 to 3.1'; a question mark where that is not known."""
+    return "?" if found.interval is None else "{:.1f} to {:.1f}".format(*found.interval)
+
+
+def versus(found: Estimate) -> str:
+    """A difference with its interval, for tables: '+1.8 (0.3 to 3.2)'."""
+    return f"{signed(found.value)} ({ends(found)})"
 
 
 def metric(value: float | None) -> str:

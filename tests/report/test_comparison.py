@@ -150,8 +150,8 @@ def test_models_are_compared_with_the_best_over_the_same_examples(pointed: Resul
     (verdict,) = comparison_verdicts.verdicts(comparison)
     assert verdict.mood == "fair"
     assert "rule=r0 has the highest mean" in verdict.text
-    assert "no difference can be told to rule=r1 (+0.2 points, 95 % interval" in verdict.text
-    assert "nor to rule=r3" in verdict.text
+    assert "but is not told apart from rule=r1 (+0.2 points, 95 % interval" in verdict.text
+    assert "nor from rule=r3" in verdict.text
     printed = shown(comparison)
     assert max(map(len, printed.splitlines())) <= 80
     assert verdict.text in Page(write_comparison(comparison)).text

@@ -113,8 +113,7 @@ def test_the_best_of_2_methods_x_2_searches_x_2_evaluations_is_told(runs: Path) 
     said = {verdict.text.partition(", ")[0]: verdict for verdict in comparison_verdicts.verdicts(comparison)}
     told = said[f"By {accuracy.measure}"].text
     assert (
-        "linear trusted has the highest mean, 100.0 ± 0.0, but no difference can be told to linear adamms"
-        in told
+        "linear trusted has the highest mean, 100.0 ± 0.0, but is not told apart from linear adamms" in told
     )
     assert told.endswith("The other 2 are worse.")
 
@@ -190,7 +189,7 @@ def test_where_no_interval_can_be_told_it_says_why(second: Scores, why: str, tmp
     assert why in line
     assert line.endswith("(b)")
     (verdict,) = comparison_verdicts.verdicts(comparison)
-    assert verdict.text.endswith(f"whether that is real cannot be told: {why}.")
+    assert verdict.text.endswith(f"whether that is real is not known: {why}.")
     assert why in pd.read_csv(write_comparison(comparison).with_suffix(".csv")).why_no_interval.tolist()
 
 
@@ -207,10 +206,10 @@ def test_a_verdict_counts_as_worse_only_what_is_told_apart(tmp_path: Path) -> No
         return verdict
 
     why = "other examples: of 40 and 40 they share 0"
-    assert said("a", "near", "other").text.endswith(f"is real cannot be told: {why}.")
+    assert said("a", "near", "other").text.endswith(f"is real is not known: {why}.")
     every = said("a", "near", "far", "other").text
     assert every.endswith(
-        f"Whether the difference to other is real cannot be told: {why}. The other 1 is worse."
+        f"Whether the difference to other is real is not known: {why}. The other 1 is worse."
     )
     unknown = said("a", "far", "other")
     assert "a has the highest mean, 100.0 ± 0.0, +5.0 points from other; whether" in unknown.text
@@ -229,7 +228,7 @@ def test_not_only_the_nearest_model_has_to_be_told_apart_from_the_best(tmp_path:
         write(tmp_path / name, Result("", evaluated=Path(f"/{name}"), scores=found, measure="ANLS"))
     (verdict,) = comparison_verdicts.verdicts(gather([tmp_path], tmp_path))
     assert verdict.mood == "fair"
-    assert "but no difference can be told to third" in verdict.text
+    assert "but is not told apart from third" in verdict.text
     assert verdict.text.endswith("The other 1 is worse.")
 
 

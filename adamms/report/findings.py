@@ -29,6 +29,7 @@ from adamms.search.choice import EXACT, Choice, Several, Trust, about, where
 
 # Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
 SURE, UNSURE = 0.9, 0.5
+SEEN = 0.005  # less is shown as 0%
 
 
 def paragraphs(result: Result, doubts: bool = True) -> list[str]:
@@ -141,7 +142,8 @@ def _wins(choice: Choice) -> str:
     if choice.confidence >= SURE:
         return f"{said}, which draw on the same doubtful answers." if choice.doubts else f"{said}."
     rivals = sorted((c for c in choice.wins if c != choice.candidate), key=lambda c: (-choice.wins[c], c))
-    others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in rivals[:2] if choice.wins[c] > 0)
+    shown = [c for c in rivals[:2] if c == rivals[0] or choice.wins[c] >= SEEN]
+    others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in shown)
     if choice.confidence >= UNSURE:
         return f"{said}, {others}."
     group = sorted({choice.candidate, *likely_winners(choice)})
@@ -171,7 +173,7 @@ def doubts(result: Result) -> list[str]:
     tasks, said = result.selection.tasks, result.selection.overall.doubts
     found = where({task: choice.doubts for task, choice in tasks.items()})
     new = {doubt: some for doubt, some in found.items() if doubt not in said or len(some) < len(tasks)}
-    return [line for doubt, some in new.items() if (line := about(some, doubt)) not in said]
+    return [line for doubt, some in new.items() if (line := about(some, doubt, len(tasks))) not in said]
 
 
 def cost(result: Result) -> str:

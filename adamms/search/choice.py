@@ -178,9 +178,13 @@ def where(doubts: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     return found
 
 
-def about(tasks: Sequence[str], doubt: str) -> str:
-    """A doubt about some tasks, as a line."""
-    return f"{', '.join(tasks)}: {doubt}"
+def about(tasks: Sequence[str], doubt: str, of: int = 0) -> str:
+    """A doubt about some tasks, as a line.
+
+    Args:
+        of: how many tasks there are; those that are all of more than three are not named.
+    """
+    return f"{f'all {of} tasks' if 3 < of == len(tasks) else ', '.join(tasks)}: {doubt}"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from adamms.engines.answer import Answer, normalised
-from adamms.search.choice import Choice, Selection
+from adamms.search.choice import Choice, Selection, about
 from adamms.search.resampling import SAME, Array
 
 FEW = 20  # fewer examples than that leave a choice to chance
@@ -77,5 +77,5 @@ def selection(tasks: Mapping[str, Choice], overall: Choice) -> Selection:
     some = [task for task, choice in tasks.items() if set(choice.doubts) - {ALONE, SOME_TIE}]
     if not some or len(tasks) == 1 or all(choice.doubts == overall.doubts for choice in tasks.values()):
         return Selection(tasks, overall)
-    note = f"Of single tasks the data cannot support a choice: {', '.join(some)}."
+    note = about(some, "The data cannot support a choice for the task alone.", len(tasks))
     return Selection(tasks, replace(overall, doubts=(*overall.doubts, note)))

@@ -95,6 +95,11 @@ def test_a_tie_and_a_low_share_are_said_plainly():
     assert "choose among 0.2-0.4: the data does not tell these 3 apart" in said
 
 
+def test_a_rival_that_hardly_ever_wins_is_not_named():
+    said = findings.how_good(choice(2, CLEAR[0], {1: 0.001, 2: 0.82, 3: 0.179}, (2,)))
+    assert said.endswith("It wins in 82% of the bootstrap resamples, 0.3 in 18%.")
+
+
 @pytest.mark.parametrize(("index", "side"), [(1, "lowest"), (3, "highest")])
 def test_a_choice_at_the_edge_comes_with_a_warning(index: int, side: str):
     flat = {1: 5.0, 2: 5.0, 3: 5.0} | {index: 1.0}
@@ -114,6 +119,10 @@ def test_the_doubts_of_single_tasks_are_grouped_by_reason():
     assert findings.doubts(Result("t", selection=Selection(tasks, said))) == ["read, count: Few."]
     both = Selection({"read": few, "spell": few}, replace(fine, doubts=("Cut.",)))
     assert findings.doubts(Result("t", selection=both)) == ["read, spell: Few."]
+    every = Selection(
+        dict.fromkeys(("read", "spell", "count", "double"), few), replace(fine, doubts=("Cut.",))
+    )
+    assert findings.doubts(Result("t", selection=every)) == ["all 4 tasks: Few."]
     assert "Cut." in findings.paragraphs(Result("t", selection=Selection(tasks, said)))[0]
     assert "Cut." not in findings.paragraphs(Result("t", selection=Selection(tasks, said)), doubts=False)[0]
 

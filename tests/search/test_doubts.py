@@ -248,7 +248,7 @@ def test_every_task_has_its_own_doubts() -> None:
     }
     selection = chosen(paper(resamples=200), answers, tasks)
     assert selection.tasks["fine"].doubts == ()
-    assert selection.overall.doubts == ("Of single tasks the data cannot support a choice: full, few.",)
+    assert selection.overall.doubts == ("full, few: The data cannot support a choice for the task alone.",)
     assert selection.tasks["full"].doubts == (ALL_DIFFER, ALL_TIE)
     assert TOO_FEW in selection.tasks["few"].doubts
     assert probability(selection.tasks["full"]) <= DOUBTED

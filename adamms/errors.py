@@ -11,6 +11,17 @@ PACKAGE = Path(__file__).parent
 CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "conf/config.yaml").is_file() else None
 
 
+# Type of a value -> what JSON calls it.
+KINDS = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "an object",
+}
+
+
 class AdammsError(Exception):
     """A problem in the user's input or environment. The command line prints it without a traceback."""
 
@@ -43,6 +54,15 @@ def cause(error: BaseException) -> str:
 def shortened(text: str) -> str:
     """A long text, such as a picture as base64, by its beginning and end."""
     return text if len(text) <= 300 else f"{text[:120]}...{text[-60:]} ({len(text)} characters)"
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON or of a table is, for messages.
+
+    >>> kind_of({"question": "What?"}), kind_of(True)
+    ('an object', 'true or false')
+    """
+    return KINDS.get(type(value), f"a {type(value).__name__}")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adamms.data.example import IMAGE, MARK, VIDEO
-from adamms.errors import AdammsError, nearest
+from adamms.errors import AdammsError, kind_of, nearest
 
 KEYS = ("conversations", "messages")
 USER, ASSISTANT, SYSTEM = "user", "assistant", "system"
@@ -60,7 +60,7 @@ def as_question(values: Mapping[str, Any]) -> dict[str, Any]:
     if others:
         raise AdammsError(f"has {key!r} and {others[0][0]!r}; expected one of them")
     if not isinstance(given, list):
-        raise AdammsError(f"{key!r} is a {type(given).__name__}; expected a list of turns")
+        raise AdammsError(f"{key!r} is {kind_of(given)}; expected a list of turns")
     own = {IMAGE: pictures_of(values), VIDEO: videos_of(values)}
     # LLaVA-Video's data mark the place of a video as that of an image.
     mark = VIDEO if own[VIDEO] and not own[IMAGE] else IMAGE
@@ -89,7 +89,7 @@ def _turn(turn: Any, where: str, mark: str) -> Turn:
         mark: what IMAGE in a text stands for.
     """
     if not isinstance(turn, dict):
-        raise AdammsError(f"{where} is a {type(turn).__name__}; expected an object")
+        raise AdammsError(f"{where} is {kind_of(turn)}; expected an object")
     role = turn.get("role") or turn.get("from")
     if not isinstance(role, str) or role not in ROLES:
         raise AdammsError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from adamms.data.conversations import as_question, is_conversation, pictures_of, videos_of
 from adamms.data.example import IMAGE, MARK, VIDEO
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, kind_of
 
 FIELDS = ("id", "image", "images", "video", "videos", "question", "options", "task", "answer")
 # How like a field a key is (difflib's ratio) that may be a slip: "mask" is .6 like "images".
@@ -150,7 +150,7 @@ def _text(record: Mapping[str, Any], key: str) -> str | None:
         return str(int(value))  # a table's column of integers in which one is missing has floats
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    raise AdammsError(f"{key!r} is a {type(value).__name__}; expected text")
+    raise AdammsError(f"{key!r} is {kind_of(value)}; expected text")
 
 
 def _texts(record: Mapping[str, Any], key: str) -> tuple[str, ...]:

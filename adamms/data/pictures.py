@@ -11,7 +11,7 @@ from typing import Any
 
 from adamms.checkpoint.whole_file import write_whole
 from adamms.data.downloads import Downloads
-from adamms.errors import AdammsError, shortened
+from adamms.errors import AdammsError, kind_of, shortened
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)
@@ -93,7 +93,7 @@ class Pictures:
             given = str(given)
         if not isinstance(given, str):
             article = "an" if kind == IMAGE else "a"
-            raise AdammsError(f"{article} {kind} is a {type(given).__name__}; expected a path")
+            raise AdammsError(f"{article} {kind} is {kind_of(given)}; expected a path")
         return self._of_text(given, kind)
 
     def _of_text(self, text: str, kind: str) -> Path | bytes | str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adamms.data.tables import PARQUET, table_rows
-from adamms.errors import AdammsError
+from adamms.errors import AdammsError, kind_of
 
 Format = Literal["jsonl", "json", "parquet", "dataset"]
 PARQUET_BEGINS = b"PAR1"
@@ -53,7 +53,7 @@ def json_array(file: Path) -> Iterator[Row]:
     except AdammsError as error:
         raise AdammsError(f"{file}: {error}") from error
     if not isinstance(found, list):
-        raise AdammsError(f"{file}: holds a JSON {type(found).__name__}; expected a list of objects")
+        raise AdammsError(f"{file}: holds {kind_of(found)}; expected a list of objects")
     for number, values in enumerate(found, start=1):
         yield Row(number, _object(values))
 
@@ -106,7 +106,7 @@ def _parsed(text: bytes) -> Mapping[str, Any] | AdammsError:
 def _object(values: Any) -> Mapping[str, Any] | AdammsError:
     if isinstance(values, dict):
         return values
-    return AdammsError(f'a {type(values).__name__}; expected an object, such as {{"question": "What?"}}')
+    return AdammsError(f'{kind_of(values)}; expected an object, such as {{"question": "What?"}}')
 
 
 def _json(text: bytes) -> Any:
@@ -117,6 +117,8 @@ def _json(text: bytes) -> Any:
             parse_float=_number,
             object_pairs_hook=_each_key_once,
         )
+    except UnicodeDecodeError as error:
+        raise AdammsError("not text in UTF-8") from error
     except (ValueError, RecursionError) as error:
         raise AdammsError(f"not JSON ({error})") from error
 

@@ -270,7 +270,7 @@ def test_a_format_can_be_said_and_a_wrong_one_is_told(tmp_path: Path) -> None:
     with pytest.raises(AdammsError, match=r"q\.txt: datasets cannot read it"):
         data(tmp_path / "q.txt", format="parquet").load()
     (tmp_path / "one.json").write_text('{"question": "a"}')
-    with pytest.raises(AdammsError, match="holds a JSON dict; expected a list of objects"):
+    with pytest.raises(AdammsError, match="holds an object; expected a list of objects"):
         data(tmp_path / "one.json", format="json").load()
 
 
@@ -291,7 +291,7 @@ def user(*content: Any) -> dict[str, Any]:
 
 
 BAD = {
-    "a number": (7, "a int; expected an object"),
+    "a number": (7, "a number; expected an object"),
     "slip": (
         {"question": "a", "answers": ["b"]},
         r"unknown key 'answers'. Nearest: answer. If .*columns.answ",
@@ -310,7 +310,7 @@ BAD = {
         {"question": "a", "video": ""},
         "'video' is empty; leave it out of a question without",
     ),
-    "a number as video": ({"question": "a", "video": True}, "a video is a bool; expected a path"),
+    "a number as video": ({"question": "a", "video": True}, "a video is true or false; expected a path"),
     "videos": ({"question": "a", "videos": ["v.mp4", "w.mp4"]}, "has 2 videos; expected one at most"),
     "both videos": ({"question": "a", "video": "v.mp4", "videos": ["w.mp4"]}, "has 'video' and 'videos'"),
     "a picture as video": ({"question": "a", "video": ADDRESSES[0]}, "its base64 is no video"),
@@ -323,8 +323,8 @@ BAD = {
     "only an image": (human("<image>", image=ADDRESSES[0]), "'question' is nothing but places for images"),
     "places": ({"question": "<image> <image>", "image": ADDRESSES[0]}, "<image> 2 times, and there are 1"),
     "no turns": ({"conversations": []}, "'conversations' does not begin with what the user asks"),
-    "turns": ({"conversations": "a"}, "'conversations' is a str; expected a list of turns"),
-    "a turn": ({"messages": ["a"]}, r"messages\[0\] is a str; expected an object"),
+    "turns": ({"conversations": "a"}, "'conversations' is a text; expected a list of turns"),
+    "a turn": ({"messages": ["a"]}, r"messages\[0\] is a text; expected an object"),
     "a speaker in a list": ({"messages": [{"role": ["user"], "content": "a"}]}, r"from \['user'\]; expec"),
     "speaker": ({"messages": [{"role": "uzer", "content": "a"}]}, r"from 'uzer'; .* Nearest: user"),
     "content": ({"messages": [{"role": "user", "content": 7}]}, r"messages\[0\] says '7'; expected text"),

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -20,10 +21,11 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from adamms.errors import CHECKOUT, PACKAGE, AdammsError, install, nearest
+from adamms.errors import CHECKOUT, PACKAGE, AdammsError, install, nearest, program
 
 # Installed it lies in the package, in a checkout beside it.
 CONF = (PACKAGE if CHECKOUT is None else CHECKOUT) / "conf"
+MANY = 30  # options of a group; where there are more, the nearest are named alone
 # Of the disk and of what may be written where: no faults of the program.
 SYSTEM_ERRORS = (
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR),
@@ -147,6 +149,9 @@ def _unknown_choice(error: MissingConfigException) -> str:
     options = list(error.options or [])
     if group == "hydra/launcher" and choice in ("submitit_slurm", "submitit_local"):
         return f"{group}: this launcher needs the extra `slurm`: {install('slurm')}"
-    return (
-        f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{nearest(choice, options)}"
-    )
+    hint = nearest(choice, options)
+    if group == "data" and Path(choice).suffix:
+        hint = f" A file of your own: data=file data.path={choice}"
+    if hint and len(options) > MANY:
+        return f"unknown choice {group}={choice}.{hint} All {len(options)}: {program()} --help"
+    return f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{hint}"

@@ -270,6 +270,7 @@ BAD_CHECKPOINTS = {
         "unknown key model.donors.a.pathh; expected",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
+    "a file for a choice": (None, ["data=q.jsonl"], "own: data=file data.path=q.jsonl"),
     "unknown experiment": (None, ["experiment=demmo"], "experiment is 'demmo'; expected one of: any_pair, "),
     "no choice": (None, ["merge=null"], "merge=null: a config group takes the name of one of its options"),
     "key without its group": (None, ["alpha=0.3"], "Nearest: merge.alpha."),
@@ -283,6 +284,14 @@ BAD_CHECKPOINTS = {
     "bad mapper choice": (None, ["mapper.embeddings=kep"], "Nearest: keep"),
     "bad role": (None, ["mapper.exclude=[nrom]"], "Nearest: norm"),
 }
+
+
+def test_of_very_many_choices_the_nearest_are_named_alone(run) -> None:
+    done = run("mode=plan", "model=custum")
+    assert re.fullmatch(
+        r"error: unknown choice model=custum\. Nearest: custom\. All \d+: python run\.py --help\n", done.err
+    )
+    assert "expected one of: cambrian" in run("mode=plan", "model=zzzzzz").err
 
 
 @pytest.mark.parametrize("case", BAD_CHECKPOINTS)

@@ -139,7 +139,7 @@ def test_what_is_missing_is_said_before_any_work(
         )
         assert done.status == 2
         assert said in done.err
-        assert "`make vlmevalkit` makes one that has it" in done.err
+        assert "`make vlmevalkit` in a checkout makes one that has it" in done.err
         assert not (tmp_path / "o/model").exists()
 
 

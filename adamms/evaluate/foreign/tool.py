@@ -181,7 +181,9 @@ class Tool(ABC):
     def _look(self) -> Mapping[str, Any]:
         """What `look` answers."""
         default = f".venv/{self.MAKE}/bin/python"
-        install = f"`make {self.MAKE}` makes one that has it: evaluate.{self.KEY}.python={default}"
+        install = (
+            f"`make {self.MAKE}` in a checkout makes one that has it: evaluate.{self.KEY}.python={default}"
+        )
         if shutil.which(str(self.python)) is None:
             raise AdammsError(f"evaluate.{self.KEY}.python: {self.python}: no such interpreter; {install}")
         with self._start("look", json.dumps(self.request()), stderr=subprocess.PIPE) as process:

@@ -274,10 +274,13 @@ def gone(pid: int) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"python": "no/such/python"}, "no/such/python: no such interpreter; `make lmms-eval` makes one"),
+        (
+            {"python": "no/such/python"},
+            "no/such/python: no such interpreter; `make lmms-eval` in a checkout makes one",
+        ),
         (
             {"python": sys.executable},
-            "No package metadata was found for lmms_eval; `make lmms-eval` makes one",
+            "No package metadata was found for lmms_eval; `make lmms-eval` in a checkout makes one",
         ),
         ({"include_path": "no/tasks"}, "include_path: no/tasks: no such folder"),
         ({"tasks": "[]"}, "evaluate.lmms_eval.tasks is []; expected at least 1 item"),
@@ -317,7 +320,7 @@ def test_an_lmms_eval_that_lacks_a_module_of_another_package_says_which(tmp_path
         evaluator.check(tmp_path / "model")
     assert str(error.value) == (
         f"evaluate.lmms_eval.python: lmms-eval cannot start in {python}: No module named "
-        "'filelock._no_such_api'; `make lmms-eval` makes one that has it: "
+        "'filelock._no_such_api'; `make lmms-eval` in a checkout makes one that has it: "
         "evaluate.lmms_eval.python=.venv/lmms-eval/bin/python"
     )
 

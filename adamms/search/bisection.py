@@ -43,7 +43,8 @@ class Bisection:
         margin: how many standard errors, of what is guessed, D of a candidate has to lie above the winner's
             for it to be out. 0: only the winner and its neighbours are asked.
         checked: the share of the inferred answers that is asked as a check, drawn at random.
-        error: if a larger share of the checked answers is another than was inferred, everything is asked.
+        error: if the checked answers differ from what was inferred by more than this on average, everything
+            is asked.
     """
 
     first: Share
@@ -143,14 +144,14 @@ class Bisection:
         return sample
 
     def _wrong(self, grid: PartialGrid, found: Sequence[Evidence]) -> float:
-        """The share of the answers found that are others than were inferred."""
+        """How much the answers found differ from those that were inferred, on average."""
         inferred = grid.evidence(grid.examples)
         apart = [
             grid.differences.between(given, inferred.candidates[candidate], list(given))
             for evidence in found
             for candidate, given in evidence.candidates.items()
         ]
-        return float(np.mean(np.concatenate(apart) > SAME)) if apart else 0.0
+        return float(np.mean(np.concatenate(apart))) if apart else 0.0
 
 
 def heaviest(weights: Array) -> npt.NDArray[np.bool_]:

@@ -186,6 +186,19 @@ def test_where_inferring_goes_wrong_everything_is_asked() -> None:
     assert book.share == 1
 
 
+@pytest.mark.parametrize(("words", "asked"), [(1, False), (5, True)])
+def test_where_sentences_are_not_quite_what_was_inferred_not_all_is_asked(words: int, asked: bool) -> None:
+    """So many of ten words are others at most alphas than where all is asked."""
+    inferred, said_there = "abcdefghij", "klmnopqrst"[:words] + "abcdefghij"[words:]
+    rows = [[" ".join(inferred if row in (0, 5, 10) else said_there)] * 60 for row in range(STEPS)]
+    book = Book(rows)
+    overlap = Overlap(ordered=True, template=None, corrected=False)
+    over(book, book.candidates, book.examples, SHIPPED, At(5), difference=overlap)(
+        book.candidates, book.examples
+    )
+    assert (book.share == 1) == asked
+
+
 def test_a_few_wrong_ones_are_put_up_with_and_those_that_were_seen_put_right() -> None:
     rows = [["a"] * 400 for _ in range(STEPS)]
     for example in range(4):

@@ -149,11 +149,11 @@ class OverlapWithout(Overlap):
 
 @dataclass(frozen=True)
 class Auto(Difference):
-    """Exact match where answers are short, else a graded difference; decided by `suited`.
+    """Exact match where answers are short, else the root of a graded difference; decided by `suited`.
 
     Args:
         short: most answers have at most so many `words` where exact match is taken.
-        long: what is taken elsewhere.
+        long: the root of which is taken elsewhere; see `Rooted`.
     """
 
     short: PositiveInt
@@ -168,7 +168,30 @@ class Auto(Difference):
         brief = np.mean([len(words(text)) <= self.short for row in answers for text in row]) >= 0.5
         if brief:
             return Taken(ExactMatch(), f"most answers have at most {self.short} words")
-        return Taken(self.long.suited(answers), f"most answers have more than {self.short} words")
+        return Taken(Rooted(self.long.suited(answers)), f"most answers have more than {self.short} words")
+
+
+@dataclass(frozen=True)
+class Rooted(Difference):
+    """The square root of a difference.
+
+    1 - F1 of bags of words and 1 - cosine are no distances, their roots are (Gower & Legendre 1986, Journal
+    of Classification 3, 5). A word that is another one makes a long answer another one: of ten words it
+    counts 0.3 instead of 0.1. So an answer is told from others by what matters, however much it says beside.
+    """
+
+    difference: Difference
+
+    @property
+    def name(self) -> str:
+        return f"the root of {self.difference.name}"
+
+    @property
+    def graded(self) -> bool:
+        return self.difference.graded
+
+    def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        return np.sqrt(self.difference(left, right))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def test_doubts_come_before_everything_but_the_choice():
 
 @pytest.mark.parametrize("compared", ["", "exact match"])
 def test_what_answers_are_compared_by_is_said_unless_it_is_exact_match(compared: str):
-    why = "token overlap, corrected for chance, because most answers have more than 3 words"
+    why = "the root of token overlap, corrected for chance, because most answers have more than 3 words"
     assert f" Answers are compared by {why}. " in findings.how_good(choice(2, *CLEAR, compared=why))
     assert "compared" not in findings.how_good(choice(2, *CLEAR, compared=compared))
 

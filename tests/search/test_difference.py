@@ -17,12 +17,13 @@ from strategies import chosen, paper, shipped
 from adamms.engines.words import words
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
-from adamms.search.difference import PAIRED, Corrected, Difference, Equivalent, ExactMatch, Overlap
+from adamms.search.difference import PAIRED, Corrected, Difference, Equivalent, ExactMatch, Overlap, Rooted
 from adamms.search.embedding import Embedding
 
 BAG, SEQUENCE = (Overlap(ordered=ordered, template=None, corrected=True) for ordered in (False, True))
+ROOT_OF = "the root of token overlap, corrected for chance, because "
 AUTO = shipped("search=trusted").difference
-EVERY = [ExactMatch(), Equivalent(), BAG, SEQUENCE, Corrected(BAG, 0.3), AUTO]
+EVERY = [ExactMatch(), Equivalent(), BAG, SEQUENCE, Corrected(BAG, 0.3), Rooted(BAG), AUTO]
 said = st.lists(
     st.sampled_from(["a", "The", "red", "Red,", "two", "2", "1,000", "-5", "\u72d7", ".", "?"]), max_size=6
 ).map(" ".join)
@@ -58,6 +59,20 @@ def test_token_overlap_is_f1(left: str, right: str) -> None:
     for difference, shared in ((BAG, bags), (SEQUENCE, common(a, b))):
         f1 = 2 * shared / (len(a) + len(b)) if a or b else 1.0
         assert difference([left], [right])[0] == pytest.approx(1 - f1)
+
+
+@given(one=said, two=said, three=said)
+def test_the_root_of_overlap_is_a_distance(one: str, two: str, three: str) -> None:
+    """It is no longer than by way of a third answer; overlap itself is: "red", "red two", "two"."""
+    apart = [Rooted(BAG)([a], [b])[0] for a, b in ((one, three), (one, two), (two, three))]
+    assert apart[0] <= apart[1] + apart[2] + 1e-12
+
+
+def test_where_answers_are_long_auto_takes_the_root_of_what_suits_them() -> None:
+    left, right = sentences(9, 1), sentences(9, 2)
+    long = AUTO.long.suited([left])
+    np.testing.assert_allclose(AUTO.suited([left])(left, right) ** 2, long(left, right), atol=1e-12)
+    assert long(left, right).max() > 0
 
 
 @pytest.mark.parametrize(
@@ -137,7 +152,7 @@ def test_where_chance_expects_nothing_nothing_is_corrected(rows: list[list[str]]
 def test_auto_takes_exact_match_for_short_answers_and_overlap_for_long_ones_and_says_why() -> None:
     short, long = AUTO.suited([["red", "Two."], ["no", "yes"]]), AUTO.suited([sentences(9, 1)])
     assert short.name == "exact match, because most answers have at most 3 words"
-    assert long.name == "token overlap, corrected for chance, because most answers have more than 3 words"
+    assert long.name == f"{ROOT_OF}most answers have more than 3 words"
     assert (short.graded, long.graded) == (False, True)
     assert short(["Red", "2"], ["red", "two"]).tolist() == [0, 1]
     assert 0 < long(["in the picture we see a dog"], ["in the picture we see a cat"])[0] < 1
@@ -156,7 +171,7 @@ def test_every_task_is_compared_by_what_suits_it_and_says_so() -> None:
     selection = chosen(paper(resamples=5, difference=AUTO), answers, tasks)
     names = {task: choice.compared for task, choice in selection.tasks.items()}
     assert names["short"].startswith("exact match, because")
-    assert names["long"].startswith("token overlap, corrected for chance, because")
+    assert names["long"].startswith(ROOT_OF)
     assert selection.overall.compared == f"{names['short']}; {names['long']}"
     sums = [choice.differences[Candidate(0.1)] for choice in (*selection.tasks.values(), selection.overall)]
     assert sums[0] == 10

@@ -154,7 +154,7 @@ def test_sentences_that_hold_together_are_not_doubted() -> None:
     strategy = paper(difference=AUTO, resamples=200)
     choice = choose(lambda i, e: f"{drawn(e)} {'bcdef'[i]}{e}", strategy=strategy)
     assert set(choice.doubts) <= {ALL_TIE, SOME_TIE}
-    assert choice.compared.startswith("token overlap")
+    assert choice.compared.startswith("the root of token overlap")
     exact = choose(lambda i, e: f"{drawn(e)} {'bcdef'[i]}{e}", strategy=paper(resamples=200))
     assert ALL_DIFFER in exact.doubts
 

@@ -4,6 +4,7 @@ Knows no mode.
 """
 
 import gc
+import os
 import sys
 
 import hydra
@@ -13,9 +14,11 @@ from adamms import __version__
 from adamms.app.messages import CONF, explain_errors
 from adamms.app.multirun import compared, record_interrupt
 from adamms.app.recipe_words import words_for
+from adamms.app.single_run import start_single
+
+NAME, VERSION = "config", "1.3"
 
 
-@hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config: DictConfig) -> None:
     from adamms.app.job import find_own_classes
     from adamms.app.modes.common import start  # torch; --help answers without it
@@ -36,9 +39,12 @@ def main() -> None:
         return
     # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
+    # pydantic would look for plugins of its own in the metadata of every installed package.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.argv[1:] = words_for(sys.argv[1:])
     with explain_errors(), compared():
-        run()
+        if not start_single(run, CONF, NAME, VERSION, sys.argv[1:]):
+            hydra.main(str(CONF), NAME, VERSION)(run)()
     # Nor at the end, which took another half of a second. triton complains of what is left.
     if "triton" not in sys.modules:
         gc.freeze()

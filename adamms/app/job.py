@@ -129,9 +129,9 @@ def check_experiment() -> None:
     """Raise AdammsError for an experiment that does not exist; Hydra lets it pass."""
     if not (HydraConfig.initialized() and GlobalHydra.instance().is_initialized()):
         return
-    options = GlobalHydra.instance().config_loader().get_group_options("experiment")
     for item in HydraConfig.get().overrides.task:
         key, _, value = item.lstrip("+").partition("=")
         if key == "experiment" and value not in ("null", ""):
+            options = GlobalHydra.instance().config_loader().get_group_options("experiment")
             for name in value.strip("[]").split(","):
                 check_choice("experiment", name.strip().strip("'\""), options)

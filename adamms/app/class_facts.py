@@ -5,9 +5,10 @@ A file is named by all that its content follows from. Knows no class: `mapping` 
 
 import importlib.metadata as metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -81,20 +82,22 @@ class ClassFacts:
         return found
 
     def _file(self, question: str, checkpoint: Checkpoint) -> Path:
-        return self.cache / "classes" / f"{digest_parts(_reasons(question, checkpoint))}.json"
+        """Named by all that an answer follows from: the code, config.json, headers."""
+        headers = (described(name, entry) for name, entry in checkpoint.tensors.items())
+        reasons = [f"{question}\n", self._code, json.dumps(checkpoint.config), *headers]
+        return self.cache / "classes" / f"{digest_parts(reasons)}.json"
 
-
-def _reasons(question: str, checkpoint: Checkpoint) -> Iterator[str]:
-    """All that an answer follows from: transformers' version or commit, our sources, config.json, headers."""
-    transformers = metadata.distribution("transformers")
-    yield f"{question}\n{transformers.version}\n{transformers.read_text(ORIGIN)}\n"
-    root = Path(adamms.__file__).parent
-    for package in PACKAGES:
-        for source in sorted((root / package).rglob("*")):
-            if source.suffix in (".py", ".yaml"):
-                yield f"{source.relative_to(root)}\n{source.read_text(encoding='utf-8')}"
-    yield json.dumps(checkpoint.config)
-    yield from (described(name, entry) for name, entry in checkpoint.tensors.items())
+    @cached_property
+    def _code(self) -> str:
+        """transformers' version or commit, and our sources."""
+        transformers = metadata.distribution("transformers")
+        found = [f"{transformers.version}\n{transformers.read_text(ORIGIN)}\n"]
+        root = Path(adamms.__file__).parent
+        for package in PACKAGES:
+            for source in sorted((root / package).rglob("*")):
+                if source.suffix in (".py", ".yaml"):
+                    found.append(f"{source.relative_to(root)}\n{source.read_text(encoding='utf-8')}")
+        return "".join(found)
 
 
 def _read(file: Path, kind: type[Fact]) -> Fact | None:

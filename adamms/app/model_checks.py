@@ -30,14 +30,17 @@ STRANGERS = "Without a common ancestor a merge is noise."
 REORDER = "They must not be merged as they lie; mapper=discover brings them into the target's order."
 
 
-def checked(run: Run, console: Console, merges: Merges) -> Merges:
+def checked(run: Run, console: Console, merges: Merges, facts: ClassFacts) -> Merges:
     """Compare the models, and say in the plan in what they differ.
+
+    Args:
+        facts: what is known of the classes of models.
 
     Raises:
         AdammsError: unless plan.force=true: a model of another kind; one without a common ancestor, of which
             mode=plan only warns; a plan that leaves out part of the language model that a donor has.
     """
-    compared = _configs(merges, ClassFacts(run.cache))
+    compared = _configs(merges, facts)
     related = _weights(merges)
     whole = _coverage(merges)
     thinking = _thinking(merges.models)

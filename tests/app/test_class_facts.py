@@ -110,7 +110,7 @@ def test_so_are_another_version_and_another_architecture(
     described(facts, qwen2_vl_headers)
     described(facts, qwen2_vl_headers, "qwen2_vl")
     monkeypatch.setattr(type(metadata.distribution("transformers")), "version", "5.99.0")
-    described(facts, qwen2_vl_headers)
+    described(ClassFacts(tmp_path), qwen2_vl_headers)
     assert len(derived) == 3
 
 
@@ -121,7 +121,7 @@ def test_of_a_checkout_of_transformers_nothing_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As pip tells of it; of a commit, what is found is kept for that commit."""
-    facts, kind = ClassFacts(tmp_path), type(metadata.distribution("transformers"))
+    kind = type(metadata.distribution("transformers"))
     for origin, expected in (
         ('{"vcs_info": {"commit_id": "a"}}', 1),
         ('{"vcs_info": {"commit_id": "b"}}', 2),
@@ -129,7 +129,7 @@ def test_of_a_checkout_of_transformers_nothing_is_kept(
     ):
         monkeypatch.setattr(kind, "read_text", lambda _, name, origin=origin: origin)
         for _ in range(2):
-            described(facts, qwen2_vl_headers)
+            described(ClassFacts(tmp_path), qwen2_vl_headers)
         assert len(derived) == expected
 
 

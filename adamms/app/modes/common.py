@@ -69,9 +69,8 @@ def map_models(run: Run, console: Console) -> Merges:
     """Open the models, map the donors onto the target, and compare them with it."""
     check_merge(run)
     headers = run.mode == "plan" and not run.verify and not isinstance(run.mapper, DiscoverMapper)
-    models = open_models(
-        run.models, run.mapper, ClassFacts(run.cache), console.stage, console.say if headers else None
-    )
+    facts = ClassFacts(run.cache)
+    models = open_models(run.models, run.mapper, facts, console.stage, console.say if headers else None)
     for name, said in models.dequantised().items():
         console.say(f"{name}: {said}")
     for warning in models.warnings():
@@ -81,4 +80,4 @@ def map_models(run: Run, console: Console) -> Merges:
     by_content = isinstance(models.target.described, SketchedModel)
     with console.stage("match") if by_content else nullcontext():
         merges = plan_merges(run, models)
-    return checked(run, console, merges)
+    return checked(run, console, merges, facts)

@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from adamms.app.environment import merging
 from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
@@ -42,11 +40,6 @@ SETTINGS = "config.yaml"
 LOADER = "from transformers import {name}; model = {name}.from_pretrained({{}})"
 NATIVE_LOADER = "from adamms.models.registration import load_model; model = load_model({})"
 VLLM_LOADER = "from vllm import LLM; model = LLM({}, trust_remote_code=True)"
-
-
-def settings_text(run: Run) -> str:
-    """The whole configuration, resolved, as YAML."""
-    return yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True)
 
 
 def write_evaluation(file: Path, result: Result) -> None:
@@ -94,6 +87,10 @@ class Output:
     merges: Merges
     console: Console
     inputs: NonFiniteInputs = field(default_factory=NonFiniteInputs)
+
+    @cached_property
+    def _records(self) -> dict[Candidate | None, dict[str, Any]]:
+        return {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -155,11 +152,17 @@ class Output:
         """The same with the folder in it."""
         return self.loader.format(repr(str(self.folder)))
 
+    def record(self, candidate: Candidate | None) -> dict[str, Any]:
+        """As of `Merges`, of which most is the fingerprint: it is computed once."""
+        if candidate not in self._records:
+            self._records[candidate] = self.merges.record(candidate)
+        return self._records[candidate]
+
     def write(self, candidate: Candidate | None) -> Path:
         """Write what `Merges.at` gives, with everything that the target's folder has beside its weights."""
         folder, settings = self.folder, self.merges.settings
         node = settings.node if candidate is None else settings.node_at(candidate)
-        record = self.merges.record(candidate) | {REPLAY: recorded(self.run.config, node)}
+        record = self.record(candidate) | {REPLAY: recorded(self.run.config, node)}
         computed = replace(self.merges.computed(self.merges.at(candidate)), inputs=self.inputs)
         if self._kept() == json.loads(json.dumps(record)):
             self._write_card(folder, candidate)
@@ -180,7 +183,7 @@ class Output:
                 write_json(partial / "config.json", config)
             self._write_card(partial, candidate)
             write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
-            write_whole(folder.parent / SETTINGS, settings_text(self.run))
+            write_whole(folder.parent / SETTINGS, self.run.config_text)
         return folder
 
     def _tell_of_inputs(self) -> None:
@@ -206,7 +209,7 @@ class Output:
     def _write_card(self, folder: Path, candidate: Candidate | None, result: Result | None = None) -> None:
         with_ancestor = self.merges.at(candidate).method.needs_ancestor
         origins = self.merges.models.origins(with_ancestor)
-        write_card(folder, origins, self.merges.record(candidate), self.loader, result)
+        write_card(folder, origins, self.record(candidate), self.loader, result)
 
     def _kept(self) -> dict[str, Any] | None:
         """The record of the model that this run wrote before, requeued or repeated; None if there is none.
@@ -218,7 +221,7 @@ class Output:
         with explained(self.run.output, "cannot be read"):
             if not self.folder.is_dir() or not settings.is_file():
                 return None
-            if settings.read_bytes() != settings_text(self.run).encode(errors="replace"):
+            if settings.read_bytes() != self.run.config_text.encode(errors="replace"):
                 return None
         try:
             with explained(self.folder, "cannot be read"):
@@ -260,10 +263,10 @@ def write_merged(output: Output, checks: Distances | None) -> Result:
         result_of(merges, console),
         checks=checks,
         notes=output.notes,
-        hyperparameters=Hyperparameters.of_recipe(merges.record()),
+        hyperparameters=Hyperparameters.of_recipe(output.record(None)),
         folder=folder,
         load=output.load,
-        config=settings_text(run),
+        config=run.config_text,
     )
     console.say(f"report: {write_report(run.output, result)}")
     output.finish()

@@ -4,14 +4,16 @@ The only place where a config is seen, with the Hydra hooks beside it (`job`, `m
 no file of a model.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.build import (
@@ -38,15 +40,7 @@ from adamms.app.overrides import (
     with_demo_settings,
 )
 from adamms.app.recipe_file import RecipeFile, with_recipe
-from adamms.app.sections import (
-    ModeKeys,
-    ModelKeys,
-    Node,
-    PlanKeys,
-    Root,
-    SearchKeys,
-    SourceKeys,
-)
+from adamms.app.sections import ModeKeys, ModelKeys, Node, PlanKeys, Root, SearchKeys, SourceKeys
 from adamms.data.example import DataSource
 from adamms.engines.base import EngineSettings
 from adamms.engines.logs.replay import Replay
@@ -169,6 +163,11 @@ class Run:
     config: Mapping[str, Any]
     recipe: RecipeFile
 
+    @cached_property
+    def config_text(self) -> str:
+        """`config` as YAML."""
+        return yaml.safe_dump(dict(self.config), sort_keys=False, allow_unicode=True)
+
 
 def read(config: DictConfig) -> Run:
     """Look at every key and value of the composed configuration, and build what it describes.
@@ -234,7 +233,8 @@ def read(config: DictConfig) -> Run:
 
 def _read_root(config: DictConfig, values: Node) -> Root:
     """The keys of all groups, without those of one's own that others refer to as ${key}."""
-    own = set(re.findall(r"\$\{(\w+)[.\[}]", OmegaConf.to_yaml(config))) - set(Root.model_fields)
+    text = json.dumps(OmegaConf.to_container(config, resolve=False), default=str)
+    own = set(re.findall(r"\$\{(\w+)[.\[}]", text)) - set(Root.model_fields)
     return validated(Root, {key: value for key, value in values.items() if key not in own}, "")
 
 

@@ -15,7 +15,6 @@ from adamms.app.merges import Merges, check_merge, plan_merges
 from adamms.app.messages import explain
 from adamms.app.model_checks import checked
 from adamms.app.models import open_models
-from adamms.app.output import settings_text
 from adamms.app.output_folder import check_output
 from adamms.app.settings import Run
 from adamms.errors import AdammsError, program
@@ -49,7 +48,7 @@ def start(run: Run) -> Result:
 def kept_log(run: Run) -> Iterator[RunLog]:
     """run.log, with what ended the run as its last words; the configuration comes to lie beside it."""
     command = f"{program()} {shlex.join(run.job.overrides)}"
-    settings = {"config.yaml": settings_text(run), "overrides.yaml": yaml.safe_dump([*run.job.overrides])}
+    settings = {"config.yaml": run.config_text, "overrides.yaml": yaml.safe_dump([*run.job.overrides])}
     log = RunLog(
         run.output,
         f"{datetime.now():%Y-%m-%d %H:%M:%S} adamms {__version__}: {command}",

@@ -6,7 +6,7 @@ from adamms.app.asker import collect
 from adamms.app.given_model import given_model
 from adamms.app.json_files import write_lines
 from adamms.app.live import check_asked, live_checkpoint, tell_of_store
-from adamms.app.output import settings_text, write_evaluation
+from adamms.app.output import write_evaluation
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.app.tools import add_tools, check_tools
@@ -46,7 +46,7 @@ def evaluate(run: Run, console: Console) -> Result:
         hyperparameters=model.hyperparameters,
         evaluated=checkpoint.folder.resolve(),
         notes=(f"Model: {checkpoint.folder}",),
-        config=settings_text(run),
+        config=run.config_text,
     )
     if run.scorer is not None and questions is not None and labelled:
         result = _scored(run, console, checkpoint, questions, run.scorer, result)

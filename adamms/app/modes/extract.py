@@ -21,7 +21,7 @@ from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
 from adamms.app.models import open_source
 from adamms.app.modes.common import map_models
-from adamms.app.output import RECORD, result_of, settings_text
+from adamms.app.output import RECORD, result_of
 from adamms.app.settings import Run
 from adamms.checkpoint.adapter_writer import write_adapter
 from adamms.checkpoint.hub import locate
@@ -87,7 +87,7 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
         console.warn(f"what is not in the adapter stays as the target has it{ways and f': {ways}'}")
     if result.plan is not None:
         write_json(run.output / "plan.json", result.plan.to_json())
-    result = replace(result, extracted=found, notes=tuple(found.lines()), config=settings_text(run))
+    result = replace(result, extracted=found, notes=tuple(found.lines()), config=run.config_text)
     write_json(run.output / "extract.json", extraction.to_json(found))
     console.say(f"report: {write_report(run.output, result)}")
     loader = f"from peft import PeftModel; model = PeftModel.from_pretrained(model, {str(folder)!r})"

@@ -21,9 +21,9 @@ def merge(run: Run, console: Console) -> Result:
     backends = check_tools(run, console, output.folder)
     console.plan(merges.plan)
     checks = verify(run, console, merges) or distances(console, merges)
-    merges = merges.measured([], console.stage)
-    run.recipe.check_result(merges.computed(merges.at()).fingerprint)
-    result = write_merged(replace(output, merges=merges), checks)
+    output = replace(output, merges=merges.measured([], console.stage))
+    run.recipe.check_result(output.record(None)["fingerprint"])
+    result = write_merged(output, checks)
     if backends:  # last: a failure there leaves everything else
         result = add_tools(run, console, backends, result)
         write_report(run.output, result)

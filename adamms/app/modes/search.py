@@ -17,7 +17,7 @@ from adamms.app.live import check_runnable, check_target, live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.needs import check_needs, check_recorded, check_scores
-from adamms.app.output import Output, result_of, settings_text, write_evaluation
+from adamms.app.output import Output, result_of, write_evaluation
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
@@ -91,11 +91,11 @@ def search(run: Run, console: Console) -> Result:
         measure=measure(run.scorer, questions.data.answers.values()) if run.scorer and evaluation else "",
         labelled=len(questions.data.answers) if evaluation else 0,
         merged=winner,
-        hyperparameters=Hyperparameters.of_recipe(merges.record(winner)),
+        hyperparameters=Hyperparameters.of_recipe(output.record(winner)),
         folder=folder,
         load=output.load,
         command=merge_command(run.job, list(axes_of(run.grid))),
-        config=settings_text(run),
+        config=run.config_text,
     )
     return _tell(run, console, output, backends, result)
 
@@ -174,7 +174,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
             Answered(Example(id, task, question=""), {c: texts[id].text for c, texts in given.items()})
             for id, task in examples
         ),
-        config=settings_text(run),
+        config=run.config_text,
     )
     if evaluation is not None:
         write_evaluation(run.output / "evaluation.json", result)

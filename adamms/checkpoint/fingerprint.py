@@ -14,9 +14,8 @@ from pathlib import Path
 from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.quantised import QuantisedEntry
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
-from adamms.checkpoint.tensor_entry import TensorEntry, reading
+from adamms.checkpoint.tensor_entry import TensorEntry, cut_short, reading
 from adamms.checkpoint.tensor_values import map_tensor
-from adamms.errors import AdammsError
 
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096
@@ -71,5 +70,5 @@ def _samples(entry: TensorEntry) -> list[memoryview]:
     with reading(entry.file), entry.file.open("rb", buffering=0) as file:
         found = [os.pread(file.fileno(), size, entry.offset + start) for start in starts]
     if any(len(raw) < size for raw in found):
-        raise AdammsError(f"{entry.file}: is shorter than it was when its header was read")
+        raise cut_short(entry.file)
     return [memoryview(raw) for raw in found]

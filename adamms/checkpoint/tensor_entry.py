@@ -96,6 +96,11 @@ def reading(file: Path) -> Iterator[None]:
         raise AdammsError(f"{error.filename or file}: cannot be read: {error.strerror or error}") from error
 
 
+def cut_short(file: Path) -> AdammsError:
+    """The error that a file ends before what its header says."""
+    return AdammsError(f"{file}: is shorter than it was when its header was read")
+
+
 def check_no_pointer(file: Path) -> None:
     """Raise AdammsError if git has left a pointer in the place of a large file."""
     with file.open("rb") as stream:

@@ -6,8 +6,7 @@ import mmap
 import os
 
 from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry, reading, span
-from adamms.errors import AdammsError
+from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry, cut_short, reading, span
 
 
 def torch_dtype(name: str) -> torch.dtype:
@@ -25,7 +24,7 @@ def map_tensor(entry: TensorEntry) -> torch.Tensor:
     nbytes = span(entry) * dtype.itemsize
     with reading(entry.file), entry.file.open("rb") as file:
         if os.fstat(file.fileno()).st_size < entry.offset + nbytes:
-            raise AdammsError(f"{entry.file}: is shorter than it was when its header was read")
+            raise cut_short(entry.file)
         # A private mapping is writable as torch wants its buffers; nothing writes, so no page is copied.
         mapped = mmap.mmap(file.fileno(), page + nbytes, access=mmap.ACCESS_COPY, offset=entry.offset - page)
     if page % dtype.itemsize:  # a foreign file with unaligned tensors: the one case that copies

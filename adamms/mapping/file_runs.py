@@ -1,18 +1,19 @@
 """Where the values of an expression lie in files, if they lie there row by row: torch need not read them."""
 
 import math
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tensor_entry import TensorEntry, reading
-from adamms.errors import AdammsError
+from adamms.checkpoint.tensor_entry import TensorEntry, cut_short, reading
 from adamms.mapping.expression import Concat, Expression, Pick, Read, Slice, Stack, met_parts, shape_of
 
 # NumPy's dtype of what is stored as safetensors' name says; the upper half of a float32 is a BF16.
@@ -55,6 +56,24 @@ class FileRun:
         return FileRun(self.entry, self.first + first, count)
 
 
+def open_files(runs: Sequence[FileRun], stack: ExitStack) -> Mapping[Path, int]:
+    """The files of all runs -> a descriptor, until the stack is closed.
+
+    Raises:
+        AdammsError: a file cannot be read, or is shorter than its header says.
+    """
+    files: dict[Path, int] = {}
+    for run in runs:
+        path = run.entry.file
+        with reading(path):
+            if path not in files:
+                files[path] = os.open(path, os.O_RDONLY)
+                stack.callback(os.close, files[path])
+            if os.fstat(files[path]).st_size < run.offset + run.nbytes:
+                raise cut_short(path)
+    return files
+
+
 def read_floats(runs: Sequence[FileRun]) -> npt.NDArray[np.float32]:
     """The values of all runs, one after the other, as float32; of floats only, see `FileRun.is_float`.
 
@@ -62,20 +81,23 @@ def read_floats(runs: Sequence[FileRun]) -> npt.NDArray[np.float32]:
         AdammsError: a file cannot be read, or is shorter than its header says.
     """
     with ExitStack() as opened:
-        files: dict[Path, BinaryIO] = {}
-        return np.concatenate([_read(run, files, opened) for run in runs])
+        files = open_files(runs, opened)
+        stored = [(run.entry.dtype, _read(run, files[run.entry.file])) for run in runs]
+    same = groupby(stored, key=itemgetter(0))  # few conversions of much instead of many of little
+    return np.concatenate([_floats(dtype, b"".join(raw for _, raw in group)) for dtype, group in same])
 
 
-def _read(run: FileRun, files: dict[Path, BinaryIO], opened: ExitStack) -> npt.NDArray[np.float32]:
-    path = run.entry.file
-    with reading(path):
-        if path not in files:
-            files[path] = opened.enter_context(path.open("rb", buffering=0))
-        files[path].seek(run.offset)
-        stored = np.fromfile(files[path], STORED[run.entry.dtype], run.count)
-    if len(stored) < run.count:
-        raise AdammsError(f"{path}: is shorter than it was when its header was read")
-    if run.entry.dtype == "BF16":
+def _read(run: FileRun, file: int) -> bytes:
+    with reading(run.entry.file):
+        raw = os.pread(file, run.nbytes, run.offset)
+    if len(raw) < run.nbytes:
+        raise cut_short(run.entry.file)
+    return raw
+
+
+def _floats(dtype: str, raw: bytes) -> npt.NDArray[np.float32]:
+    stored = np.frombuffer(raw, STORED[dtype])
+    if dtype == "BF16":
         return (stored.astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):
         return stored.astype(np.float32)

@@ -87,7 +87,10 @@ class MappedModels:
             ]
             found = np.concatenate([each.numpy() for each in values])
         found = found.reshape(sum(map(len, rows)), -1)
-        return np.nan_to_num(found, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        finite = np.isfinite(found)
+        if not finite.all():
+            found[~finite] = 0
+        return found
 
     def lie_in_files(self, slots: Sequence[Slot]) -> bool:
         """Whether all that the slots read lies in files row by row: torch is then not needed."""

@@ -8,9 +8,13 @@ matrices: of experts those of the router, which has one for each.
 from __future__ import annotations
 
 import importlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from random import Random
+
+import numpy as np
+import numpy.typing as npt
 
 from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import Checkpoint
@@ -73,18 +77,30 @@ def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:
     return closest_order(models.target_rows(slot, place), models.source_rows(slot, source, place), rows)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # of such values no order is found
 def closest_order(target: Values, other: Values, rows: int) -> RowOrder | None:
     """The rotary order in which the rows of `other` (n, C) are those of `target` (n, C); None for none.
+
+    Looks at the first `LARGEST` rows: no head that is tried has more.
 
     Args:
         rows: of the whole matrix, of which these are the first.
     """
-    own, best = cosine(target, other), None
+    target, other = target[:LARGEST], other[:LARGEST]
+    products = target @ other.T  # of every row with every other, (n, n)
+    squares = [np.cumsum(np.einsum("ij,ij->i", values, values)) for values in (target, other)]
+
+    def similarity(places: npt.NDArray[np.intp]) -> float:
+        """The cosine of the target's first rows with the other's in this order."""
+        count = len(places)
+        scale = math.sqrt(squares[0][count - 1] * squares[1][count - 1]) if count else 0.0
+        return float(products[np.arange(count), places].sum()) / scale if scale else 0.0
+
+    own, best = similarity(np.arange(len(target))), None
     for order in rotary_orders(rows):
-        whole = len(target) // order.size * order.size
-        similarity = cosine(target[:whole], order.applied(other[:whole]))
-        if similarity > KINDRED and closer(similarity, own):
-            own, best = similarity, order
+        found = similarity(order.applied(np.arange(len(target) // order.size * order.size)))
+        if found > KINDRED and closer(found, own):
+            own, best = found, order
     return best
 
 

@@ -14,7 +14,6 @@ import yaml
 
 from adamms.app.build import found_by_name, validated
 from adamms.app.job import own_methods
-from adamms.app.mergekit_yaml import Document
 from adamms.app.sections import MergedModels, Node, ReplayKeys
 from adamms.errors import AdammsError, no_such_path
 from adamms.merge.method import ANCESTOR, TARGET, Method
@@ -102,6 +101,8 @@ def read_recipe(place: str) -> RecipeFile:
         nodes = _replayed(file, content)
         forced = f"{file}: plan.force=true, as there: models are merged that may have nothing in common"
         return RecipeFile(file, nodes, [forced] if nodes.get("plan", {}).get("force") else [], content)
+    from adamms.app.mergekit_yaml import Document  # few runs have use for it
+
     document = Document(content)
     try:
         nodes = document.nodes()

@@ -11,13 +11,11 @@ from functools import cached_property
 from typing import Annotated, Protocol
 
 from annotated_types import Gt, Le
-from rapidfuzz.distance import Levenshtein
 
 from adamms.data.example import Label
 from adamms.engines.answer import normalised
 from adamms.engines.words import ARTICLES
 from adamms.errors import AdammsError
-from adamms.evaluate.named_option import says_yes_or_no
 
 ACCURACY = "accuracy"
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -50,6 +48,8 @@ class ExactAccuracy:
     measure = ACCURACY
 
     def __call__(self, answer: str, label: Label) -> float:
+        from adamms.evaluate.named_option import says_yes_or_no  # its patterns take long to compile
+
         accepted = {_without_stop(text) for text in label.accepted}
         if accepted <= {"yes", "no"}:
             return float(says_yes_or_no(answer) in accepted)
@@ -85,6 +85,8 @@ class Anls:
         """Any label will do."""
 
     def _similarity(self, answer: str, accepted: str) -> float:
+        from rapidfuzz.distance import Levenshtein  # many modules, and few runs have use for them
+
         changes = Levenshtein.distance(answer, accepted) / max(len(answer), len(accepted), 1)
         return 1 - changes if changes < self.threshold else 0.0
 

@@ -19,15 +19,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
-from adamms.report import (
-    comparison_tables,
-    comparison_verdicts,
-    findings,
-    plan_tables,
-    published,
-    tables,
-    words,
-)
+from adamms.report import findings, plan_tables, tables, words
 from adamms.report.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
@@ -158,6 +150,8 @@ class Console:
 
     def comparison(self, comparison: Comparison) -> None:
         """Print the models and the searches side by side, what has no result, and which model is best."""
+        from adamms.report import comparison_tables, comparison_verdicts, published  # of multiruns only
+
         self.table(comparison_tables.overview(comparison))
         self.table(comparison_tables.searches(comparison))
         if (beside := published.beside(comparison)) is not None:

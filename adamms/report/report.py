@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from adamms.checkpoint.whole_file import write_whole
-from adamms.report import comparison_csv, published
 from adamms.report.comparison import Comparison
 from adamms.report.result import RESULT, Result
 
@@ -38,6 +37,7 @@ def write_comparison(comparison: Comparison) -> Path:
     Raises:
         AdammsError: a folder that cannot be written to.
     """
+    from adamms.report import comparison_csv, published
     from adamms.report.page.comparison import page
 
     content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)

@@ -10,7 +10,6 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Le
 from pydantic import PositiveInt
-from rapidfuzz.distance import Indel
 
 from adamms.engines.answer import normalised
 from adamms.engines.words import words
@@ -109,6 +108,8 @@ class Overlap(Difference):
         return "token overlap"
 
     def __call__(self, left: Sequence[str], right: Sequence[str]) -> Array:
+        from rapidfuzz.distance import Indel  # many modules, and few runs have use for them
+
         for text in {*left, *right} - self._kept.keys():
             said = self._words(text)
             # Of sorted words the longest common subsequence is all that they have in common.

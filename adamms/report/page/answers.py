@@ -3,10 +3,12 @@
 Decides order, what is cut, and what there is no room for, and says so; draws nothing.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from adamms.checkpoint.sizes import scaled
 from adamms.engines.answer import normalised
@@ -15,8 +17,10 @@ from adamms.evaluate.evaluation import Evaluation
 from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.answered import Answered
-from adamms.report.page.images import Album
 from adamms.report.result import Result
+
+if TYPE_CHECKING:
+    from adamms.report.page.images import Album
 
 MOST_TEXT = 2_000  # characters of one answer or question
 ROOM = 8_000_000  # characters of all of them together
@@ -51,6 +55,8 @@ def answers(result: Result, room: int = ROOM, album: Album | None = None) -> Ans
     """
     if not any(one.texts for one in result.answered):
         return None
+    from adamms.report.page.images import Album  # Pillow and more, which few runs have use for
+
     album, left = Album() if album is None else album, room
     candidates = sorted({candidate for one in result.answered for candidate in one.texts})
     grid = [candidate for candidate in candidates if candidate != result.several]

@@ -42,9 +42,9 @@ class Bisection:
         first: where along the grid the candidate is that is asked first, beside both ends; 1: only the ends.
         margin: how many standard errors, of what is guessed, D of a candidate has to lie above the winner's
             for it to be out. 0: only the winner and its neighbours are asked.
-        checked: the share of the inferred answers that is asked as a check, drawn at random.
+        checked: the share of the inferred answers that is asked as a check, drawn at random; at least ten.
         error: if the checked answers differ from what was inferred by more than this on average, everything
-            is asked.
+            is asked. Of short answers it is the share that are others.
     """
 
     first: Share

@@ -176,9 +176,9 @@ class Auto(Difference):
 class Rooted(Difference):
     """The square root of a difference.
 
-    1 - F1 of bags of words and 1 - cosine are no distances, their roots are (Gower & Legendre 1986, Journal
-    of Classification 3, 5). A word that is another one makes a long answer another one: of ten words it
-    counts 0.3 instead of 0.1. So an answer is told from others by what matters, however much it says beside.
+    1 - F1 of words and 1 - cosine are no distances, their roots are (Gower & Legendre 1986, Journal of
+    Classification 3, 5). One word that is another counts more in a long answer, too: of ten words 0.3
+    instead of 0.1, before any correction for chance.
     """
 
     difference: Difference

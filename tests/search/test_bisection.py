@@ -186,14 +186,17 @@ def test_where_inferring_goes_wrong_everything_is_asked() -> None:
     assert book.share == 1
 
 
-@pytest.mark.parametrize(("words", "asked"), [(1, False), (5, True)])
-def test_where_sentences_are_not_quite_what_was_inferred_not_all_is_asked(words: int, asked: bool) -> None:
-    """So many of ten words are others at most alphas than where all is asked."""
-    inferred, said_there = "abcdefghij", "klmnopqrst"[:words] + "abcdefghij"[words:]
-    rows = [[" ".join(inferred if row in (0, 5, 10) else said_there)] * 60 for row in range(STEPS)]
-    book = Book(rows)
-    overlap = Overlap(ordered=True, template=None, corrected=False)
-    over(book, book.candidates, book.examples, SHIPPED, At(5), difference=overlap)(
+@pytest.mark.parametrize(("every", "words", "asked"), [(3, 1, False), (1, 5, True)])
+def test_where_some_sentences_are_not_quite_what_was_inferred_not_all_is_asked(
+    every: int, words: int, asked: bool
+) -> None:
+    """In every so many answers so many of ten words are others at most alphas than where all is asked."""
+    drawn = np.random.default_rng(0).integers(0, 100, (60, 10)).astype(str)
+    inferred = [" ".join(row) for row in drawn]
+    drawn[::every, :words] = "other"
+    rows = [inferred if row in (0, 5, 10) else [" ".join(each) for each in drawn] for row in range(STEPS)]
+    book, suited = Book(rows), shipped("search=trusted").difference.suited([inferred])
+    over(book, book.candidates, book.examples, SHIPPED, At(5), difference=suited)(
         book.candidates, book.examples
     )
     assert (book.share == 1) == asked

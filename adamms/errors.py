@@ -48,7 +48,7 @@ def cause(error: BaseException) -> str:
     if isinstance(error, AdammsError):
         return str(error)
     text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:500]}{'...' * (len(text) > 500)}"
+    return f"{type(error).__name__}: {text[:500]}{'...' if len(text) > 500 else ''}"
 
 
 def shortened(text: str) -> str:

@@ -44,7 +44,7 @@ def collect(engine: Engine, examples: Sequence[Example], advance: Callable[[int]
 
 
 def ignored(candidate: Candidate) -> None:
-    """Nobody waits for this candidate's answers alone."""
+    """Do nothing: what is called after a candidate if nobody else is."""
 
 
 @dataclass
@@ -82,12 +82,9 @@ class Asker:
     def __call__(self, candidates: Sequence[Candidate], examples: Sequence[str]) -> Evidence:
         questions = [self.examples[example] for example in examples]
         candidates = [candidate for candidate in candidates if self.merges.accepts(candidate)]
-        target = PARENTS in self.needs
-        if target and not (self.merges.alpha_0_is_target and UNMERGED in candidates):
-            self.ask_target(questions)
+        if PARENTS in self.needs and not (self.merges.alpha_0_is_target and UNMERGED in candidates):
+            self.ask_target(questions)  # else it is one of the candidates
         self.fill("search", self.answers, candidates, self.merges.at, questions, self.after)
-        if target:
-            self.ask_target(questions)
         if CONTROL in self.needs:
             self.fill("search control", self.control, candidates, self.merges.control, questions, self.after)
         if DISTURBED in self.needs:

@@ -138,7 +138,7 @@ def _whole(held: Answers, grid: Sequence[Candidate], examples: Sequence[str]) ->
 
 
 def _filled(held: Mapping[Candidate, Part], grid: Sequence[Candidate]) -> dict[Candidate, Part]:
-    """The same for everybody: of who lacks it somebody else's; of nobody nothing."""
+    """What each candidate has, and for one without it another's; empty if none has any."""
     return {each: held.get(each, next(iter(held.values()))) for each in grid} if held else {}
 
 

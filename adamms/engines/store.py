@@ -84,7 +84,8 @@ class AnswerStore:
                         found.setdefault(record["example"], Answer.from_json(record))
                     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                         self.damaged += 1
-                self.unproven += (len(found) - before) * (file.stem in unproven)
+                if file.stem in unproven:
+                    self.unproven += len(found) - before
         return found
 
     def add(self, example: str, answer: Answer, doubtful: bool = False) -> None:

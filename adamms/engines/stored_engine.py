@@ -221,7 +221,7 @@ class StoredEngine:
                 file.unlink(missing_ok=True)
             self._forget_doubts()
             stored = f"; {answers} answers since the last proof are taken out of the store, the others stay"
-            raise UnprovenError(f"{error}{stored * (self.folder is not None)}") from error
+            raise UnprovenError(f"{error}{'' if self.folder is None else stored}") from error
 
     def _forget_doubts(self) -> None:
         proven(self._doubtful)

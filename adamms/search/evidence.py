@@ -89,7 +89,7 @@ def says_something(answer: Answer) -> bool:
 
 
 def texts_and_cuts(answers: Iterable[Answer]) -> dict[str, bool]:
-    """The different texts among answers to one example -> whether all that gave it were cut before its end.
+    """Text of some answers to one example -> whether every answer with that text was cut before its end.
 
     >>> texts_and_cuts([Answer("red"), Answer("blue", cut=True), Answer("red", cut=True)])
     {'red': False, 'blue': True}

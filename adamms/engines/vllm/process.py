@@ -225,7 +225,7 @@ class Server:
             self.engine.add_request(request, inputs, self.sampling if text is None else self.scoring)
         except Exception as error:  # vLLM and processors have many; the model has not run yet
             names = ", ".join(map(str, example.files))
-            plural = "s" * bool(example.more_images)
+            plural = "s" if example.more_images else ""
             noun = f"image{plural}" if example.video is None else "media" if example.images else "video"
             media = f" with the {noun} {names}" if names else ""
             raise Refused(f"{example.name}{media} is refused: {cause(error)}") from error

@@ -21,7 +21,7 @@ END = "\nmain(sys.argv[1:], look, run)\n"  # of the text
 
 
 def end_with(parent: int) -> None:
-    """Return never: end all that was started here when the parent is gone."""
+    """Wait for the parent to end; then kill all that was started here, this process too."""
     while os.getppid() == parent:
         time.sleep(WATCH_SECONDS)
     os.killpg(0, signal.SIGKILL)

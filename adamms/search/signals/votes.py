@@ -30,9 +30,8 @@ class Voted(Signal):
         D_ve = sum over voters u of w_ue * difference(v, u)
         R_v  = (1 + sum over e of D_ve) / (1 + number of examples)
 
-    c_v is `likeness`, from 0 to 1: how many of v's words belong to another task. Who has not learnt a task
-    answers as if it were asked something else, be it ever so sure, so it counts less than those whose answers
-    go with the question.
+    c_v is `likeness`, from 0 to 1: how many of v's words belong to another task. A model that does not
+    know a task answers another question, however sure it is, so it counts less than those that do.
 
     Who disagrees with all others on a task counts less there. w and R are found in turn, `ROUNDS` times, from
     R = 1. So Dawid & Skene (1979, Applied Statistics 28, 20) weigh observers without knowing the truth; CRH

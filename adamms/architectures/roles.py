@@ -131,6 +131,18 @@ def open_role(name: str) -> Role:
     return Role(kind, match["part"] or "", layer, match["variant"], expert)
 
 
+def roles_in(text: str) -> tuple[Role, ...]:
+    """The roles that " + " joins in a text; none if one of them is none.
+
+    >>> [str(role) for role in roles_in("layers.3.mlp.gate.weight + layers.3.mlp.up.weight")]
+    ['layers.3.mlp.gate.weight', 'layers.3.mlp.up.weight']
+    """
+    try:
+        return tuple(map(open_role, text.split(" + ")))
+    except AdammsError:
+        return ()
+
+
 def _no_role(text: str) -> AdammsError:
     known = [f"layers.0.{role}.weight" for role in LAYER_ROLES] + [f"{r}.weight" for r in MODEL_ROLES]
     return AdammsError(f"{text!r} is not a canonical role.{nearest(text, known)}")

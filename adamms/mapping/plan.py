@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
+from adamms.architectures.roles import Role, roles_in
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import DTYPES
 from adamms.errors import AdammsError
@@ -63,6 +64,11 @@ class Slot:
         if not donors:
             return self.kept("; ".join(sorted(set(lacking.values()))))
         return replace(self, donors=donors, lacking=lacking, ancestor=ancestor)
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Those in `role`, several of a fused tensor."""
+        return roles_in(self.role)
 
     @property
     def merged(self) -> bool:
@@ -138,9 +144,6 @@ class Alignment:
 class Difference:
     """One thing in which a model is not as the target, or that could not be compared.
 
-    >>> Difference("a", "rope_theta", "1000000", "10000")
-    Difference(model='a', what='rope_theta', target='1000000', other='10000')
-
     Args:
         model: donor name, or "ancestor".
         what: the setting, or "weights".
@@ -171,8 +174,7 @@ class Plan:
         donors: the same for each donor.
         slots: in the order of the target's tensor names.
         unused: donor name -> {reason: names of the donor's tensors that no slot reads}.
-        findings: target tensor -> donor name (or "ancestor") -> what the weights say; empty unless the
-            plan was found by content.
+        findings: target tensor -> donor or ANCESTOR -> what the weights say, in a plan found by content.
         differences: in what the models are not as the target, for people.
     """
 
@@ -247,10 +249,7 @@ class Plan:
             "coverage": [vars(row) for row in self.coverage()],
             "donor_coverage": [vars(part) for part in self.parts()],
             "aligned_by_token": [vars(alignment) for alignment in self.alignments()],
-            "unused": {
-                donor: {reason: list(names) for reason, names in reasons.items()}
-                for donor, reasons in self.unused.items()
-            },
+            "unused": {d: {why: list(of) for why, of in by.items()} for d, by in self.unused.items()},
             "tensors": [slot.to_json() | self._evidence(slot.name) for slot in self.slots],
         }
 

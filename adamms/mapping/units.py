@@ -7,7 +7,6 @@ with all others, either way round. Knows plans, but no weights.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from adamms.architectures.roles import open_role
 from adamms.mapping.expression import Expression, Read
 from adamms.mapping.layout import Experts, Layout, StackedLayout, turned
 from adamms.mapping.plan import ANCESTOR, Slot
@@ -63,12 +62,12 @@ def units_of(slot: Slot, target: Shapes, others: Mapping[str, Shapes]) -> Iterat
 
 
 def _layout(slot: Slot, experts: Experts) -> StackedLayout:
-    parts = tuple(open_role(text) for text in slot.role.split(" + "))
-    return StackedLayout(Layout(parts, 0, experts.sizes, experts.groups), slot.shape[0], experts.transposed)
+    layout = Layout(slot.roles, 0, experts.sizes, experts.groups)
+    return StackedLayout(layout, slot.shape[0], experts.transposed)
 
 
 def _named_as_expert(slot: Slot) -> Slot:
     """The slot of one expert under the name of its role: random methods draw the same in every layout."""
-    if " + " in slot.role or ".moe.expert." not in slot.role:
+    if len(slot.roles) != 1 or ".moe.expert." not in slot.role:
         return slot
     return replace(slot, name=slot.role)

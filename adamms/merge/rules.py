@@ -13,7 +13,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from pydantic import NonNegativeFloat, NonNegativeInt
 
-from adamms.architectures.roles import Role, check_named, is_named, open_role
+from adamms.architectures.roles import check_named, is_named
 from adamms.errors import AdammsError, check_pattern, nearest
 from adamms.mapping.plan import Slot
 
@@ -75,7 +75,7 @@ class Rule:
 
     def applies(self, slot: Slot, layers: int) -> bool:
         """Whether the slot, in a decoder with this number of layers, meets the conditions."""
-        role = role_of(slot)
+        role = slot.roles[0] if slot.roles else None
         if self.roles and (role is None or not is_named(role.kind, self.roles)):
             return False
         layer = None if role is None else role.layer
@@ -120,12 +120,12 @@ def at_depth(anchors: Sequence[float], slot: Slot, first: int, last: int) -> flo
     Raises:
         AdammsError: the mapping gave the slot no role.
     """
-    role = role_of(slot)
-    if role is None:
+    if not slot.roles:
         raise AdammsError(
             f"merge: shares along the layers need the layer of {slot.name}, and this mapping knows no roles; "
             f"mapper=spec does"
         )
+    role = slot.roles[0]
     place = role.layer if role.layer is not None else first if role.kind == "embed" else last
     depth = (place - first) / max(1, last - first)
     return float(np.interp(depth, np.linspace(0, 1, len(anchors)), anchors))
@@ -133,15 +133,7 @@ def at_depth(anchors: Sequence[float], slot: Slot, first: int, last: int) -> flo
 
 def layers_of(slots: Sequence[Slot]) -> int:
     """How many layers the decoder has, by the roles of its tensors; at least 1."""
-    return 1 + max((role.layer or 0 for slot in slots if (role := role_of(slot)) is not None), default=0)
-
-
-def role_of(slot: Slot) -> Role | None:
-    """The slot's role, the first of several fused ones; None if the mapping gave it none."""
-    try:
-        return open_role(slot.role.split(" + ")[0])
-    except AdammsError:
-        return None
+    return 1 + max((role.layer or 0 for slot in slots for role in slot.roles), default=0)
 
 
 def shares_by_slot(
@@ -163,7 +155,7 @@ def shares_by_slot(
     layers = layers_of(slots) if rules else 0
     found: dict[str, dict[str, float]] = {}
     for rule in rules:
-        kinds = (role.kind for slot in slots if (role := role_of(slot)) is not None)
+        kinds = (role.kind for slot in slots for role in slot.roles[:1])
         check_named("merge.rules.roles", rule.roles, kinds)
         here = [slot for slot in merged if rule.applies(slot, layers)]
         own = rule.parts(shares, parts)

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from adamms.architectures.roles import open_role
-from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
 
 DIGITS = 5  # of the numbers here
@@ -121,13 +119,11 @@ def _role(source: str, role: str, tensors: Sequence[TensorDistance]) -> RoleDist
 
 def role_and_layer(slot: Slot) -> tuple[str, int | None]:
     """The role of a slot without layer and expert, and the layer; from its name where it has none."""
-    try:
-        layer = open_role(slot.role.split(" + ")[0]).layer
-    except AdammsError:
+    if not slot.roles:
         number = re.compile(r"(?<![^.])\d+(?![^.])")
         first = number.search(slot.name)
         return number.sub("{i}", slot.name), int(first[0]) if first else None
-    return re.sub(r"layers\.\d+\.|(?<=moe\.expert\.)\d+\.", "", slot.role), layer
+    return re.sub(r"layers\.\d+\.|(?<=moe\.expert\.)\d+\.", "", slot.role), slot.roles[0].layer
 
 
 def distances_of_discovery(plan: Plan) -> Distances:

@@ -72,7 +72,7 @@ def _in_other_order(slot: Slot, source: str, models: MappedModels) -> bool:
 
 def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:
     """The order that makes the rows resemble the target's; None where they do as they lie, or in no order."""
-    rows = slot.shape[0] // len(slot.role.split(" + "))  # of a fused tensor only the first part
+    rows = slot.shape[0] // max(1, len(slot.roles))  # of a fused tensor only the first part
     place = [range(min(rows, LARGEST))]
     return closest_order(models.target_rows(slot, place), models.source_rows(slot, source, place), rows)
 

@@ -12,7 +12,7 @@ from adamms.mapping.plan import Slot
 from adamms.merge.mergekit.methods import MEANINGS, Found
 from adamms.merge.mergekit.settings import Reading
 from adamms.merge.method import Method, Statistics
-from adamms.merge.rules import Shares, role_of
+from adamms.merge.rules import Shares
 from adamms.merge.schedule import Schedule
 
 
@@ -64,11 +64,11 @@ class ByTensor(Schedule):
                 f"recipe: the slices end with layer {last[1]}, and the model has {layers} layers; a run keeps"
                 " all layers of its target"
             )
-        role = role_of(slot)
-        if role is None:
+        if not slot.roles:
             raise AdammsError(
                 f"recipe: {slot.name} has no role in this mapping, so no layer; mapper=spec knows them"
             )
+        role = slot.roles[0]
         if role.layer is None:
             return self.slices[0 if role.kind == "embed" else -1], 0.0
         for part in self.slices:

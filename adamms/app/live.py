@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from adamms.app.class_facts import ClassFacts
-from adamms.app.models import OpenModel, at, open_source, prompt_files
+from adamms.app.models import OpenModel, errors_name_key, open_source, prompt_files
 from adamms.app.runnable import runnable_folder
 from adamms.app.settings import Run, Source
 from adamms.checkpoint.adapted import AdaptedCheckpoint
@@ -47,7 +47,7 @@ def check_target(run: Run, console: Console, examples: Sequence[Example]) -> Non
     source = run.models.target
     target = open_source(source)
     if isinstance(run.mapper, SpecMapper):  # which reads headers only
-        with at(source.where):
+        with errors_name_key(source.where):
             described = ClassFacts(run.cache).describe(run.mapper, target, source.keys.architecture)
         check_runnable(run, OpenModel(source, described))
     with console.stage("check questions", len(examples), "examples") as advance:

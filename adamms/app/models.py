@@ -167,7 +167,7 @@ def open_models(
         def named_stage(title: str, *rest: Any, name: str = name) -> AbstractContextManager[Any]:
             return stage(f"{title} {name}", *rest)
 
-        with at(source.where):
+        with errors_name_key(source.where):
             described = facts.describe(mapper, opened[name], source.keys.architecture, named_stage)
         found[name] = OpenModel(source, described)
     check_target(sources.target.where, found[TARGET].described)
@@ -177,14 +177,14 @@ def open_models(
 def prompt_files(source: Source) -> PromptFiles:
     """The tokenizer and chat template that were named for a model."""
     keys = source.keys
-    with at(f"{source.where}.tokenizer"):
+    with errors_name_key(f"{source.where}.tokenizer"):
         tokenizer = None if keys.tokenizer is None else locate(keys.tokenizer, weights=False)
     return PromptFiles(tokenizer, keys.chat_template)
 
 
 @contextmanager
-def at(where: str) -> Iterator[None]:
-    """Errors in the body name the key."""
+def errors_name_key(where: str) -> Iterator[None]:
+    """Errors in the body begin with the key."""
     try:
         yield
     except AdammsError as error:
@@ -198,7 +198,7 @@ def open_source(source: Source, headers: Say | None = None) -> Checkpoint:
         headers: given where headers are enough: told of a model that must be downloaded all the same.
     """
     given = source.path
-    with at(source.where):
+    with errors_name_key(source.where):
         absent = None if headers is None or source.keys.adapter else not_here(given, source.keys.revision)
         if headers is not None and absent is not None:
             if (found := open_headers(absent)) is not None:

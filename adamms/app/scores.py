@@ -69,7 +69,7 @@ def score_proven(
         The evaluation, all answers, and in a sentence what failed, or "".
     """
     given = {candidate: dict(known) for candidate, known in answers.items()}
-    with told(asker.console, "the models are") as failed:
+    with failures_as_notes(asker.console, "the models are") as failed:
         try:
             with engine.proven():
                 evaluation = score(run, asker, given, questions)
@@ -111,7 +111,7 @@ def with_donors(
             if asked_of(donor, questions.labelled) == questions.labelled
         )
         for name in able:
-            with told(console, f"the donor {name} is") as said:
+            with failures_as_notes(console, f"the donor {name} is") as said:
                 answers = texts(ask_donor(run, console, merges, name, "evaluate", questions.labelled))
                 scored[name] = score_tasks(run.scorer, questions.data.answers, questions.labelled, answers)
             failed += said
@@ -119,7 +119,7 @@ def with_donors(
 
 
 @contextmanager
-def told(console: Console, who: str) -> Iterator[list[str]]:
+def failures_as_notes(console: Console, who: str) -> Iterator[list[str]]:
     """Whatever fails in the body is said and put into the list: what the search has found is worth more."""
     said: list[str] = []
     try:

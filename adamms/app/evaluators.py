@@ -1,6 +1,6 @@
 """Which evaluation tools a configuration asks for, and whether logs are its engine."""
 
-from adamms.app.build import build, found_by_name, validated
+from adamms.app.build import build, found_by_name, split
 from adamms.app.sections import EvaluateKeys, ModeKeys, Node
 from adamms.app.wrong_values import unknown_key
 from adamms.engines.logs.replay import Replay
@@ -12,13 +12,15 @@ def read_evaluate(node: Node) -> tuple[EvaluateKeys, tuple[Tool, ...]]:
     """How answers are scored, and the evaluation tools in the order in which they run.
 
     Raises:
-        AdammsError: a key or a value that is none of theirs.
+        AdammsError: a key or a value that is none of theirs, or two tools whose files have one place.
     """
-    others = {key: value for key, value in node.items() if key not in EvaluateKeys.model_fields}
-    tools = {key: value for key, value in others.items() if isinstance(value, dict) and "_target_" in value}
-    for key in (key for key in others if key not in tools):
+    keys, others = split(EvaluateKeys, node, "evaluate")
+    given = {key: value for key, value in others.items() if value is not None}
+    tools = {key: value for key, value in given.items() if isinstance(value, dict) and "_target_" in value}
+    for key in (key for key in given if key not in tools):
         raise unknown_key(f"evaluate.{key}", key, [*EvaluateKeys.model_fields, *tools])
-    keys = validated(EvaluateKeys, {key: node[key] for key in node if key not in others}, "evaluate")
+    if len({value["_target_"] for value in tools.values()}) < len(tools):
+        raise AdammsError(f"evaluate: {', '.join(tools)} have two tools of one class; run one at a time")
     return keys, tuple(build(value, f"evaluate.{key}", kind=Tool) for key, value in tools.items())
 
 

@@ -64,7 +64,7 @@ def check_misspelling(config: DictConfig, key: str) -> None:
         return
     parent = OmegaConf.select(config, place) if place else config
     with open_dict(parent):  # as Hydra does with +key=value
-        parent[wrong] = None
+        parent[wrong] = 1
     with pytest.raises(AdammsError, match=rf"^unknown key {full}; ") as added:
         read(config)
     assert last in str(added.value).partition("Nearest: ")[2], key
@@ -115,6 +115,14 @@ def test_a_tool_that_nobody_has_heard_of_is_one_by_its_class() -> None:
         ),
     )
     assert [type(tool).__name__ for tool in run.tools] == ["LmmsEval", "VlmEvalKit"]
+    assert read_run("evaluate=[lmms_eval,accuracy]", "evaluate.lmms_eval=null").tools == ()
+    twice = (
+        "evaluate=[lmms_eval,accuracy]",
+        "evaluate.lmms_eval.tasks=[mme]",
+        "+evaluate.x=${evaluate.lmms_eval}",
+    )
+    with pytest.raises(AdammsError, match="lmms_eval, x have two tools of one class"):
+        read_run(*twice)
 
 
 def test_the_top_level_too() -> None:

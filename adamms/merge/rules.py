@@ -148,8 +148,8 @@ def shares_by_slot(
         parts: donor name -> its part of alpha; they add up to 1.
 
     Raises:
-        AdammsError: an unknown role or donor, a rule that applies to no merged slot, or to none that earlier
-            rules leave, or one that makes shares add up to more than 1.
+        AdammsError: an unknown role or donor, a rule that applies to no merged slot, or one that makes shares
+            add up to more than 1.
     """
     merged = [slot for slot in slots if slot.merged]
     layers = layers_of(slots) if rules else 0
@@ -161,8 +161,6 @@ def shares_by_slot(
         own = rule.parts(shares, parts)
         if not here:
             raise AdammsError(f"merge.rules: {rule} applies to no tensor that is merged")
-        if all(slot.name in found for slot in here):
-            raise AdammsError(f"merge.rules: {rule} has no effect: rules before it take its tensors")
         for slot in here:
             if slot.name not in found:
                 value = rule.value(slot, layers)
@@ -173,4 +171,14 @@ def shares_by_slot(
                         f"merge.rules: {rule} makes the donors' share of {slot.name} {total:g}; "
                         f"expected at most 1"
                     )
+    return found
+
+
+def without_effect(rules: Sequence[Rule], slots: Sequence[Slot]) -> list[Rule]:
+    """The rules that those before them leave no merged slot."""
+    layers, taken, found = layers_of(slots), set[str](), []
+    for rule in rules:
+        here = {slot.name for slot in slots if slot.merged and rule.applies(slot, layers)}
+        found += [rule] if here <= taken else []
+        taken |= here
     return found

@@ -19,7 +19,7 @@ from adamms.app.settings import read_merge
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Slot
-from adamms.merge.rules import Rule, shares_by_slot
+from adamms.merge.rules import Rule, shares_by_slot, without_effect
 
 
 def slot(name: str, role: str) -> Slot:
@@ -60,6 +60,12 @@ def test_the_first_rule_that_applies_wins() -> None:
     assert found["1.q"] == {"a": 0.2, "b": 0.6}
     assert found["0.q"] == found["embed"] == found["other"] == PARTS
     assert "kept" not in found
+
+
+def test_rules_without_effect_are_known() -> None:
+    layers, mlp, rest = Rule(layers=(0, 4), factor=0.5), Rule(roles=("mlp",), factor=1.0), Rule(factor=0.0)
+    assert without_effect([layers, mlp, rest], SLOTS) == [mlp]
+    assert without_effect([mlp, layers, rest], SLOTS) == []
 
 
 def test_all_conditions_of_a_rule_must_hold() -> None:
@@ -147,8 +153,6 @@ def test_rules_that_do_not_fit_the_plan() -> None:
         resolve(Rule(factor=1.0, roles=("atn",)))
     with pytest.raises(AdammsError, match=r"merge\.rules: Rule.* applies to no tensor that is merged"):
         resolve(Rule(factor=1.0), Rule(roles=("attn.o",), factor=1.0))
-    with pytest.raises(AdammsError, match=r"merge\.rules: Rule.*'mlp'.* has no effect: rules before it take"):
-        resolve(Rule(layers=(0, 4), factor=0.5), Rule(roles=("mlp",), factor=1.0))
     with pytest.raises(AdammsError, match=r"rules: Rule.* makes the donors' share of head 1\.2; expected"):
         resolve(Rule(match="head", factor=3.0))
     with pytest.raises(AdammsError, match="along the layers need the layer of other"):

@@ -20,6 +20,7 @@ from adamms.app.settings import Run
 from adamms.errors import AdammsError, program
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel
+from adamms.merge.rules import without_effect
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
 from adamms.report.result import Result
@@ -79,4 +80,6 @@ def map_models(run: Run, console: Console) -> Merges:
     by_content = isinstance(models.target.described, SketchedModel)
     with console.stage("match") if by_content else nullcontext():
         merges = plan_merges(run, models)
+    for rule in without_effect(run.merge.rules, merges.plan.slots):
+        console.warn(f"merge.rules: {rule} has no effect: rules before it take its tensors")
     return checked(run, console, merges, facts)

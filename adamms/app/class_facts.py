@@ -23,7 +23,7 @@ from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError
 from adamms.mapping.checks.configs import LanguageSettings, completed_settings
 from adamms.mapping.content.sketch import SketchedModel
-from adamms.mapping.plan import Mapper
+from adamms.mapping.mapper import Mapper
 from adamms.mapping.specs.model import Model
 from adamms.mapping.specs.resolve import SpecMapper
 

@@ -22,7 +22,7 @@ from adamms.checkpoint.tying import is_head
 from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel
-from adamms.mapping.plan import Mapper
+from adamms.mapping.mapper import Mapper
 from adamms.mapping.specs.model import Model
 from adamms.merge.method import ANCESTOR, TARGET, check_donor_names
 from adamms.models.registration import is_text_only

@@ -48,7 +48,7 @@ from adamms.errors import AdammsError
 from adamms.evaluate.foreign.tool import Tool
 from adamms.evaluate.logged import LoggedScores
 from adamms.evaluate.scorers import Scorer
-from adamms.mapping.plan import Mapper
+from adamms.mapping.mapper import Mapper
 from adamms.merge.candidate import Candidate
 from adamms.merge.shares import donor_shares
 from adamms.report.trackers.tracker import Job, Tracker

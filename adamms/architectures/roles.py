@@ -132,15 +132,15 @@ def open_role(name: str) -> Role:
 
 
 def roles_in(text: str) -> tuple[Role, ...]:
-    """The roles that " + " joins in a text; none if one of them is none.
+    """The roles that " + " joins in a text.
 
     >>> [str(role) for role in roles_in("layers.3.mlp.gate.weight + layers.3.mlp.up.weight")]
     ['layers.3.mlp.gate.weight', 'layers.3.mlp.up.weight']
+
+    Raises:
+        AdammsError: one of them is none.
     """
-    try:
-        return tuple(map(open_role, text.split(" + ")))
-    except AdammsError:
-        return ()
+    return tuple(map(open_role, text.split(" + ")))
 
 
 def _no_role(text: str) -> AdammsError:

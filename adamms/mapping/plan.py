@@ -6,12 +6,11 @@ Plain data that a person can read as JSON; holds no weights and knows nothing of
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from adamms.architectures.roles import Role, roles_in
-from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import DTYPES
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Shape, Tokens, names_in, to_tree
@@ -67,8 +66,11 @@ class Slot:
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Those in `role`, several of a fused tensor."""
-        return roles_in(self.role)
+        """Those in `role`, several of a fused tensor; none where the mapping knows none."""
+        try:
+            return roles_in(self.role)
+        except AdammsError:
+            return ()
 
     @property
     def merged(self) -> bool:
@@ -143,6 +145,9 @@ class Alignment:
 @dataclass(frozen=True)
 class Difference:
     """One thing in which a model is not as the target, or that could not be compared.
+
+    >>> Difference("a", "rope_theta", "1000000", "10000")
+    Difference(model='a', what='rope_theta', target='1000000', other='10000')
 
     Args:
         model: donor name, or "ancestor".
@@ -249,7 +254,10 @@ class Plan:
             "coverage": [vars(row) for row in self.coverage()],
             "donor_coverage": [vars(part) for part in self.parts()],
             "aligned_by_token": [vars(alignment) for alignment in self.alignments()],
-            "unused": {d: {why: list(of) for why, of in by.items()} for d, by in self.unused.items()},
+            "unused": {
+                donor: {reason: list(names) for reason, names in reasons.items()}
+                for donor, reasons in self.unused.items()
+            },
             "tensors": [slot.to_json() | self._evidence(slot.name) for slot in self.slots],
         }
 
@@ -282,18 +290,3 @@ def _unused(donor: str, reasons: Mapping[str, str], slots: Sequence[Slot]) -> di
         if name not in read:
             found.setdefault(reason or "no tensor of the target takes it", []).append(name)
     return {reason: tuple(names) for reason, names in found.items()}
-
-
-class Mapper(Protocol):
-    """Makes plans: what the group `mapper` names."""
-
-    def describe(self, checkpoint: Checkpoint, architecture: str | None, stage: Any) -> Any:
-        """The checkpoint with what its tensors are.
-
-        Args:
-            architecture: the name of its format; None where it is to be recognised.
-            stage: shows progress where weights are read: (title, total, unit) -> a context.
-        """
-
-    def plan(self, target: Any, donors: Mapping[str, Any], ancestor: Any = None) -> Plan:
-        """Put every tensor of the described target in a slot."""

@@ -7,6 +7,7 @@ with all others, either way round. Knows plans, but no weights.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from adamms.architectures.roles import roles_in
 from adamms.mapping.expression import Expression, Read
 from adamms.mapping.layout import Experts, Layout, StackedLayout, turned
 from adamms.mapping.plan import ANCESTOR, Slot
@@ -62,12 +63,12 @@ def units_of(slot: Slot, target: Shapes, others: Mapping[str, Shapes]) -> Iterat
 
 
 def _layout(slot: Slot, experts: Experts) -> StackedLayout:
-    layout = Layout(slot.roles, 0, experts.sizes, experts.groups)
+    layout = Layout(roles_in(slot.role), 0, experts.sizes, experts.groups)
     return StackedLayout(layout, slot.shape[0], experts.transposed)
 
 
 def _named_as_expert(slot: Slot) -> Slot:
     """The slot of one expert under the name of its role: random methods draw the same in every layout."""
-    if len(slot.roles) != 1 or ".moe.expert." not in slot.role:
+    if ".moe.expert." not in slot.role or len(slot.roles) != 1:
         return slot
     return replace(slot, name=slot.role)

@@ -44,7 +44,7 @@ def collect(engine: Engine, examples: Sequence[Example], advance: Callable[[int]
 
 
 def ignored(candidate: Candidate) -> None:
-    """Do nothing: what is called after a candidate if nobody else is."""
+    """The default of `Asker.after`: does nothing."""
 
 
 @dataclass

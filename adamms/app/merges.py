@@ -99,7 +99,10 @@ class Merges:
 
     @cached_property
     def alpha_0_is_target(self) -> bool:
-        """Whether the candidate of alpha 0 has the target's bytes: of some methods it is another model."""
+        """Whether the candidate of alpha 0 has the target's bytes: of some methods it is another model.
+
+        That does not depend on `statistics`.
+        """
         return not self.at(Candidate(0.0)).changes
 
     def alone(self, model: OpenModel) -> Recipe:

@@ -26,6 +26,7 @@ from adamms.checkpoint.writer import check_writable, check_written, whole_folder
 from adamms.errors import AdammsError
 from adamms.mapping.checks.distance import Distances
 from adamms.merge.candidate import Candidate
+from adamms.merge.combination import CombiningMethod
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.models.registration import auto_class, native_family
 from adamms.report.card import write_card
@@ -168,7 +169,8 @@ class Output:
             self._write_card(folder, candidate)
             self.console.say(f"{folder} was written by this run before; it is kept")
             return folder
-        if (passes := merging()).advice:
+        compiled = isinstance(settings.method, CombiningMethod) and settings.device == "cpu"
+        if compiled and (passes := merging()).advice:
             self.console.say(f"merging {passes.detail}; {passes.advice}")
         total = sum(entry.nbytes for entry in computed.layout())
         with whole_folder(folder, self._bytes_needed()) as partial:

@@ -251,7 +251,7 @@ def with_recipe(values: Node, job: Job, mode: Node) -> tuple[Node, RecipeFile]:
         return values, RecipeFile()
     if not place:
         raise AdammsError("recipe is empty; expected a file, or recipe=null for none")
-    if not mode.get("takes_recipe"):
+    if mode.get("takes_recipe") is not True:
         raise AdammsError(
             f"recipe={place} says how models are merged, which is mode=merge, plan or extract; this is "
             f"{mode['name']}"

@@ -14,10 +14,23 @@ MANY = 4  # models that are named one by one
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which model is best by one measure, in a sentence; `mood` is "good" where the difference is real."""
+    """Which model is best by one measure, and whether that is real.
 
-    text: str
+    Args:
+        by: the measure.
+        lead: the answer in a few words.
+        rest: the numbers, and what holds for the other models.
+        mood: "good" where the difference is real.
+    """
+
+    by: str
+    lead: str
+    rest: str
     mood: str = "fair"
+
+    @property
+    def text(self) -> str:
+        return f"{self.by}, {self.lead}{self.rest}"
 
 
 def verdicts(comparison: Comparison) -> list[Verdict]:
@@ -33,25 +46,26 @@ def _verdict(group: Group) -> Verdict:
     equal = [row for row in group.rows[1:] if same_model(row, first)]
     level = f" Equally good: {_listing(equal)}." if equal else ""
     if not others:
-        return Verdict(f"{by}, all models score the same: {_mean(first)}.")
+        return Verdict(by, "all models score the same", f": {_mean(first)}.")
     gaps = [(row, first.scores.less(row.scores)) for row in others if row.scores]
     known = [(row, gap) for row, gap in gaps if gap and gap.interval]
     alike = [(row, gap) for row, gap in known if not gap.told_apart]
     unknown = [(row, gap) for row, gap in gaps if not (gap and gap.interval)]
     if not alike and not unknown:
         second, gap = known[0]
-        lead = f"{_points(gap)} over {second.name} ({_interval(gap)})"
-        return Verdict(f"{by}, {first.name} is best: {_mean(first)}, {lead}.{level}", "good")
-    said = f"{by}, {first.name} has the {_end(first)} mean, {_mean(first)}"
+        ahead = f"{_points(gap)} over {second.name} ({_interval(gap)})"
+        return Verdict(by, f"{first.name} is best", f": {_mean(first)}, {ahead}.{level}", "good")
+    lead, said = f"{first.name} has the {_end(first)} mean, {_mean(first)}", ""
     if alike:
         (second, gap), *more = alike
         few = f", and only {gap.differing} examples differ" if gap.of_few else ""
         also = f", nor from {_listing([row for row, _ in more])}" if more else ""
-        said += f", but is not told apart from {second.name} ({_points(gap)}, {_interval(gap)}{few}){also}"
+        lead += f", but is not told apart from {second.name}"
+        said = f" ({_points(gap)}, {_interval(gap)}{few}){also}"
     elif unknown:
         (second, unsure), *unknown = unknown
         why = _why(first, second)
-        said += f", {_points(unsure)} from {second.name}; whether that is real is not known: {why}"
+        said = f", {_points(unsure)} from {second.name}; whether that is real is not known: {why}"
     reasons: dict[str, list[Row]] = {}
     for row, _ in unknown:
         reasons.setdefault(_why(first, row), []).append(row)
@@ -61,7 +75,7 @@ def _verdict(group: Group) -> Verdict:
     ]
     rest = len(known) - len(alike)
     worse = f" The other {rest} {'is' if rest == 1 else 'are'} worse." if rest else ""
-    return Verdict(f"{said}.{level}{''.join(doubts)}{worse}")
+    return Verdict(by, lead, f"{said}.{level}{''.join(doubts)}{worse}")
 
 
 def _why(one: Row, other: Row) -> str:

@@ -1,6 +1,7 @@
 """The explorer without its page: its answers are those of mode=respond, its model that of mode=merge."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from math import exp
@@ -13,9 +14,11 @@ from exploring import exploring, given, responded
 from films import film, filmed_models
 from PIL import Image
 
+from adamms.app.explorer import pieces
 from adamms.app.explorer.dials import along, candidate_at
 from adamms.app.explorer.explorer import Explorer
 from adamms.app.explorer.page import NO_PICTURE, OF_VIDEO, Page
+from adamms.engines.answer import Answer
 from adamms.errors import AdammsError
 from adamms.merge.candidate import Candidate
 
@@ -84,6 +87,11 @@ def test_the_strip_is_the_grid_at_the_other_settings(explorer: Explorer) -> None
     assert key == "merge.alpha"
     assert [each.settings["merge.alpha"] for each in candidates] == [0, 0.25, 0.5, 1]
     assert {each.settings["merge.weights.a"] for each in candidates} == {2.0}
+
+
+def test_an_empty_answer_in_the_strip_is_no_gap() -> None:
+    strip = pieces.strip("alpha", [("0", Answer(""), True), ("0.5", None, False)])
+    assert re.findall("<b>(.*)</b>", strip) == ["(nothing)", "..."]
 
 
 def test_ones_own_question_is_checked_as_the_data_are(explorer: Explorer, tmp_path: Path) -> None:

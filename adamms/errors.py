@@ -4,6 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable
+from numbers import Number
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
@@ -12,14 +13,7 @@ CHECKOUT = PACKAGE.parent if (PACKAGE.parent / "conf/config.yaml").is_file() els
 
 
 # Type of a value -> what JSON calls it.
-KINDS = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    str: "a text",
-    list: "a list",
-    dict: "an object",
-}
+KINDS = {type(None): "null", str: "a text", list: "a list", dict: "an object"}
 
 
 class AdammsError(Exception):
@@ -59,10 +53,14 @@ def shortened(text: str) -> str:
 def kind_of(value: object) -> str:
     """What a value of JSON or of a table is, for messages.
 
-    >>> kind_of({"question": "What?"}), kind_of(True)
-    ('an object', 'true or false')
+    >>> kind_of({"question": "What?"}), kind_of(2.5), kind_of(True)
+    ('an object', 'a number', 'true')
     """
-    return KINDS.get(type(value), f"a {type(value).__name__}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Number):
+        return "a number"
+    return KINDS.get(type(value), f"of the type {type(value).__name__}")
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

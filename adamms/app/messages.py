@@ -151,7 +151,7 @@ def _unknown_choice(error: MissingConfigException) -> str:
         return f"{group}: this launcher needs the extra `slurm`: {install('slurm')}"
     hint = nearest(choice, options)
     if group == "data" and Path(choice).suffix:
-        hint = f" A file of your own: data=file data.path={choice}"
+        hint += f" A file of your own: data=file data.path={choice}"
     if hint and len(options) > MANY:
         return f"unknown choice {group}={choice}.{hint} All {len(options)}: {program()} --help"
     return f"unknown choice {group}={choice}; expected one of: {', '.join(options)}.{hint}"

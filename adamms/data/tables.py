@@ -36,7 +36,7 @@ def table_rows(path: Path, split: str | None) -> Iterator[Mapping[str, Any]]:
             found: Any = datasets.load_from_disk(str(path))
         elif path.is_dir():
             _check_card(path)
-            found = datasets.load_dataset(str(path.resolve()), streaming=True)  # it names no folder "."
+            found = datasets.load_dataset(str(path.absolute()), streaming=True)  # it names no folder "."
         else:
             found = datasets.load_dataset("parquet", data_files=str(path), streaming=True)
         if not isinstance(found, datasets.Dataset):

@@ -7,6 +7,7 @@ from adamms.report.comparison import Row, typed, varying
 from adamms.report.words import endings, unrounded
 
 DEFAULT = "default"  # of a setting that a run leaves as it is
+LONGEST = 60  # letters of a name that says all that varies; else the run's folder is in it
 
 
 def named(rows: Sequence[Row]) -> list[Row]:
@@ -27,6 +28,8 @@ def named(rows: Sequence[Row]) -> list[Row]:
             for name, row in zip(short, models, strict=True)
         ],
     ]
+    if max(map(len, ways[2]), default=0) > LONGEST:
+        del ways[2]
     names = next((way for way in ways if len(set(way)) == len(way) and all(way)), ways[-1])
     found = {_subject(row): name for row, name in zip(models, names, strict=True)}
     return [row if row.parent else replace(row, name=found[_subject(row)]) for row in rows]

@@ -19,7 +19,7 @@ class Verdict:
     Args:
         by: the measure.
         lead: the answer in a few words.
-        rest: the numbers, and what holds for the other models.
+        rest: the numbers, and what holds for the other models; begins with a sign of punctuation or a space.
         mood: "good" where the difference is real.
     """
 
@@ -119,6 +119,7 @@ def _points(gap: Estimate | None) -> str:
 
 
 def _interval(gap: Estimate) -> str:
+    assert gap.interval is not None
     return f"95 % interval {words.ends(gap)}"
 
 

@@ -29,7 +29,6 @@ from adamms.search.choice import EXACT, Choice, Several, Trust, about, where
 
 # Shares of the resamples: from SURE on the rivals are not named, below UNSURE all that seldom lose are.
 SURE, UNSURE = 0.9, 0.5
-SEEN = 0.005  # less is shown as 0%
 
 
 def paragraphs(result: Result, doubts: bool = True) -> list[str]:
@@ -142,13 +141,14 @@ def _wins(choice: Choice) -> str:
     if choice.confidence >= SURE:
         return f"{said}, which draw on the same doubtful answers." if choice.doubts else f"{said}."
     rivals = sorted((c for c in choice.wins if c != choice.candidate), key=lambda c: (-choice.wins[c], c))
-    shown = [c for c in rivals[:2] if c == rivals[0] or choice.wins[c] >= SEEN]
-    others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in shown)
+    seen = [c for c in rivals[:2] if share(choice.wins[c]) != share(0.0)]
+    others = listing(f"{named(c)} in {share(choice.wins[c])}" for c in seen)
+    said += f", {others}" if others else ""
     if choice.confidence >= UNSURE:
-        return f"{said}, {others}."
+        return f"{said}."
     group = sorted({choice.candidate, *likely_winners(choice)})
     return (
-        f"{said}, {others}. Nine of ten resamples choose among {spans(group, list(choice.differences))}: the "
+        f"{said}. Nine of ten resamples choose among {spans(group, list(choice.differences))}: the "
         f"data does not tell these {len(group)} apart."
     )
 

@@ -270,7 +270,11 @@ BAD_CHECKPOINTS = {
         "unknown key model.donors.a.pathh; expected",
     ),
     "unknown choice": (None, ["merge=linaer"], "Nearest: linear"),
-    "a file for a choice": (None, ["data=q.jsonl"], "own: data=file data.path=q.jsonl"),
+    "a file for a choice": (
+        None,
+        ["data=q.jsonl"],
+        "Nearest: jsonl. A file of your own: data=file data.path=q.jsonl",
+    ),
     "unknown experiment": (None, ["experiment=demmo"], "experiment is 'demmo'; expected one of: any_pair, "),
     "no choice": (None, ["merge=null"], "merge=null: a config group takes the name of one of its options"),
     "key without its group": (None, ["alpha=0.3"], "Nearest: merge.alpha."),

@@ -310,7 +310,7 @@ BAD = {
         {"question": "a", "video": ""},
         "'video' is empty; leave it out of a question without",
     ),
-    "a number as video": ({"question": "a", "video": True}, "a video is true or false; expected a path"),
+    "a number as video": ({"question": "a", "video": True}, "a video is true; expected a path"),
     "videos": ({"question": "a", "videos": ["v.mp4", "w.mp4"]}, "has 2 videos; expected one at most"),
     "both videos": ({"question": "a", "video": "v.mp4", "videos": ["w.mp4"]}, "has 'video' and 'videos'"),
     "a picture as video": ({"question": "a", "video": ADDRESSES[0]}, "its base64 is no video"),

@@ -364,6 +364,15 @@ def test_settings_of_one_name_are_told_apart_by_more_of_their_keys(tmp_path: Pat
     assert names == ["attn.factor=1 mlp.factor=2 rule=r1", "attn.factor=2 mlp.factor=3 rule=r2"]
 
 
+def test_where_a_name_would_be_a_paragraph_it_is_the_runs_folder(tmp_path: Path) -> None:
+    typed = [f"merge.option_of_a_long_name_{n}={n}" for n in range(4)]
+    write(tmp_path / "many", made(tmp_path / "many", "linear", Result("")), *typed)
+    write(tmp_path / "none", made(tmp_path / "none", "linear", Result("")))
+    places = [f"{tmp_path.name}/{name}" for name in ("many", "none")]
+    names = [row.name for row in gather([tmp_path], tmp_path).groups[0].rows]
+    assert names == [f"linear 0.3 {place}" for place in places]
+
+
 def test_a_single_run_that_failed_says_what_its_log_says(pointed: Result, tmp_path: Path) -> None:
     write(tmp_path / "good", pointed)
     failed = write(tmp_path / "bad", pointed, "merge=ties")

@@ -91,7 +91,7 @@ def test_the_strip_is_the_grid_at_the_other_settings(explorer: Explorer) -> None
 
 def test_an_empty_answer_in_the_strip_is_no_gap() -> None:
     strip = pieces.strip("alpha", [("0", Answer(""), True), ("0.5", None, False)])
-    assert re.findall("<b>(.*)</b>", strip) == ["(nothing)", "..."]
+    assert re.findall("<b>(.*)</b>", strip) == ["(empty)", "..."]
 
 
 def test_ones_own_question_is_checked_as_the_data_are(explorer: Explorer, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
 
 PARTIAL = ".partial"
-# (name, file, offset of the first byte, room for some pages, advance) -> whether the tensor is written. What
-# is not is written piece by piece, over what is there by then.
-WholeTensors = Callable[[str, OutputFile, int, memoryview, Advance], bool]
+# (name, file, offset of the first byte, room for some pages, advance) -> how many of its elements are
+# written, from the first on. The others are written piece by piece.
+FastWay = Callable[[str, OutputFile, int, memoryview, Advance], int]
 
 
 class TensorSource(Protocol):
@@ -180,7 +180,7 @@ def write_tensors(
     max_shard_bytes: int,
     workers: int | None = None,
     advance: Advance = lambda _: None,
-    whole: WholeTensors = lambda *_: False,
+    fast: FastWay = lambda *_: 0,
 ) -> None:
     """Write every tensor of `source` into `folder` and check what was written.
 
@@ -190,7 +190,7 @@ def write_tensors(
         max_shard_bytes: upper bound of a file's size, unless one tensor alone is larger.
         workers: threads; by default two for each processor at hand.
         advance: called with the number of bytes just written.
-        whole: a faster way for some tensors, which needs no torch.
+        fast: a faster way for some tensors, which needs no torch.
 
     Raises:
         AdammsError: the files, read back, do not hold what was to be written.
@@ -209,50 +209,61 @@ def write_tensors(
             file = opened.enter_context(closing(OutputFile(folder / shard.name, shard.size)))
             file.write(memoryview(shard.header), 0)
             place |= {name: (file, offset) for name, offset in shard.offsets.items()}
-        # The largest first, so that no thread is left alone with a large one at the end.
-        names = [entry.name for entry in sorted(entries, key=lambda entry: -entry.nbytes)]
 
-        def by(way: Callable[..., bool], name: str) -> tuple[str, bool]:
+        def by(way: FastWay, name: str) -> int:
             buffer = buffers.get()
             try:
-                return name, way(name, *place[name], buffer, advance)
+                return way(name, *place[name], buffer, advance)
             finally:
                 buffers.put(buffer)
 
+        # The largest first, so that no thread is left alone with a large one at the end.
+        sizes = {entry.name: entry.elements for entry in sorted(entries, key=lambda entry: -entry.nbytes)}
         with ThreadPoolExecutor(workers) as pool:
-            names = _left(pool, [pool.submit(by, whole, name) for name in names])
-        if names:
+            done = _results(pool, {name: pool.submit(by, fast, name) for name in sizes})
+        left = [name for name, elements in sizes.items() if done[name] < elements]
+        if left:
             with chunk_pool(workers) as pool:
-                _left(pool, [pool.submit(by, partial(_write_pieces, source), name) for name in names])
+                ways = {name: partial(_write_pieces, source, done[name]) for name in left}
+                _results(pool, {name: pool.submit(by, way, name) for name, way in ways.items()})
     _write_index(folder, shards, entries)
     check_written(folder, entries)
 
 
-def _left(pool: ThreadPoolExecutor, jobs: Sequence[Future[tuple[str, bool]]]) -> list[str]:
-    """The names that were not written, in their order; on error the jobs that wait are cancelled."""
+def _results(pool: ThreadPoolExecutor, jobs: Mapping[str, Future[int]]) -> dict[str, int]:
+    """What each job returns; on error the jobs that wait are cancelled."""
     try:
-        for job in as_completed(jobs):
+        for job in as_completed(jobs.values()):
             job.result()
     except BaseException:
         pool.shutdown(cancel_futures=True)
         raise
-    return [name for name, written in (job.result() for job in jobs) if not written]
+    return {name: job.result() for name, job in jobs.items()}
 
 
 def _write_pieces(
-    source: TensorSource, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance
-) -> bool:
-    span, expected = Span(file, offset, buffer), 0
+    source: TensorSource,
+    first: int,
+    name: str,
+    file: OutputFile,
+    offset: int,
+    buffer: memoryview,
+    advance: Advance,
+) -> int:
+    """Write the elements from `first` on; those before it are written. Returns how many are by then."""
+    span, expected, done = Span(file, offset, buffer), 0, first
     for position, piece in source.pieces(name):
+        position, piece = max(position, first), piece[max(0, first - position) :]
         if position != expected:
             span.close()
             span = Span(file, offset + position * piece.element_size(), buffer)
         expected = position + piece.numel()
+        done += piece.numel()
         raw = piece.view(torch.uint8).numpy().data
         span.append(raw)
         advance(raw.nbytes)
     span.close()
-    return True
+    return done
 
 
 def _write_index(folder: Path, shards: Sequence[Shard], entries: Sequence[TensorEntry]) -> None:

@@ -61,9 +61,10 @@ class Computed:
         with _enough_memory(self.sources.device):
             return self.recipe.surveyed(survey, self.workers, advance, self.sources)
 
-    def write(self, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> bool:
-        """As `write_from_files`; False where another device computes."""
-        return self.sources.on_cpu and write_from_files(self.recipe, name, file, offset, buffer, advance)
+    def write(self, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> int:
+        """As `write_from_files`; nothing where another device computes."""
+        on_cpu = self.sources.on_cpu
+        return write_from_files(self.recipe, name, file, offset, buffer, advance) if on_cpu else 0
 
     def pieces(self, name: str) -> Iterator[tuple[int, torch.Tensor]]:
         """As `Recipe.pieces`, on the processor; a piece may lie in memory that the next one overwrites."""

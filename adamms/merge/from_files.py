@@ -4,17 +4,15 @@ That fits where the method is a `Combination` and all values lie in files row by
 `Recipe.pieces`, and needs neither torch nor, while it runs, the interpreter.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from adamms.checkpoint.output_file import OutputFile
-from adamms.checkpoint.tensor_entry import DTYPES, reading
+from adamms.checkpoint.tensor_entry import DTYPES
 from adamms.checkpoint.threads import Advance
-from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
-from adamms.mapping.file_runs import FileRun, runs_of
+from adamms.mapping.file_runs import FileRun, open_files, runs_of
 from adamms.mapping.plan import Slot
 from adamms.merge import kernel
 from adamms.merge.combination import Combination, CombiningMethod
@@ -32,8 +30,8 @@ IN_CACHE = 1 << 19
 
 def write_from_files(
     recipe: Recipe, name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance
-) -> bool:
-    """Write a tensor of the recipe, or say that it has to be written piece by piece, over what is there.
+) -> int:
+    """Write a tensor of the recipe, or as much of it as is possible here.
 
     Args:
         file, offset: where its first byte goes.
@@ -41,36 +39,37 @@ def write_from_files(
         advance: told how many bytes were written.
 
     Returns:
-        Whether it is written: False also where a value that is read or made is infinite or NaN.
+        How many elements are written, from the first on: what follows has to be written piece by piece. That
+        begins where a value that is read or made is infinite or NaN, or up to `ELEMENTS` before it.
 
     Raises:
-        AdammsError: a file is shorter than its header says.
-        OSError: the system refuses to read or write.
+        AdammsError: a model's file cannot be read, or is shorter than its header says.
+        OSError: the system refuses to write.
     """
     slot, entry = recipe.slots[name], recipe.entry(name)
     if kernel.LIBRARY is None or entry != recipe.target.tensors[name] or not entry.shape:
-        return False
+        return 0
     formula = _formula(recipe, slot) if recipe.computes(slot) else None
     operands = None if formula is None and recipe.computes(slot) else _operands(recipe, slot, formula)
     if operands is None:
-        return False
-    begin, half, itemsize = offset, len(buffer) // 2, DTYPES[entry.dtype].itemsize
+        return 0
+    done, half, itemsize = 0, len(buffer) // 2, DTYPES[entry.dtype].itemsize
     room, out = buffer[:half], buffer[half:][: IN_CACHE if file.in_memory else half]
     numbers = None if formula is None else formula.numbers()
     has_base = formula is not None and formula.vectors is not None
     with ExitStack() as opened:
-        files = _opened([run for runs in operands for run in runs], opened)
+        files = open_files([run for runs in operands for run in runs], opened)
         for runs in _together(operands):
             read = [_open_run(run, files) for run in runs]
-            to = kernel.ToFile(offset, *file.descriptors, NUMBERS[entry.dtype], itemsize)
+            place = offset + done * itemsize
+            to = kernel.ToFile(place, *file.descriptors, NUMBERS[entry.dtype], itemsize)
             base = read.pop() if has_base else None
             count = runs[0].count
             if not kernel.merge_file(count, to, read, base, numbers, room, out):
-                advance(begin - offset)  # all of it comes once more
-                return False
+                break
             advance(count * itemsize)
-            offset += count * itemsize
-    return True
+            done += count
+    return done
 
 
 def _formula(recipe: Recipe, slot: Slot) -> Combination | None:
@@ -107,22 +106,9 @@ def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[l
     return found
 
 
-def _opened(runs: Sequence[FileRun], stack: ExitStack) -> Mapping[Path, int]:
-    """The files of all runs -> a descriptor, until the stack is closed."""
-    files: dict[Path, int] = {}
-    for run in runs:
-        path = run.entry.file
-        with reading(path):
-            if path not in files:
-                files[path] = os.open(path, os.O_RDONLY)
-                stack.callback(os.close, files[path])
-            if os.fstat(files[path]).st_size < run.offset + run.nbytes:
-                raise AdammsError(f"{path}: is shorter than it was when its header was read")
-    return files
-
-
 def _open_run(run: FileRun, files: Mapping[Path, int]) -> kernel.InFile:
-    return kernel.InFile(run.offset, files[run.entry.file], NUMBERS[run.entry.dtype], run.itemsize)
+    file = run.entry.file
+    return kernel.InFile(file, files[file], run.offset, NUMBERS[run.entry.dtype], run.itemsize)
 
 
 def _together(operands: Sequence[list[FileRun]]) -> Iterator[list[FileRun]]:

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* As in kernel.py, which uses no library of another version. Raise both with every change of this file. */
-int64_t adamms_version(void) { return 5; }
+int64_t adamms_version(void) { return 6; }
 
 enum { F64, F32, F16, BF16 };
 enum { NONE, MAJORITY, WEIGHTED };
@@ -275,15 +275,19 @@ WIDE int64_t adamms_combine(
 }
 
 /* Whether any of an operand's values is infinite or NaN. */
-WIDE int64_t adamms_nonfinite(int64_t count, const Operand *values) {
-    double block[BLOCK];
+WIDE int64_t adamms_nonfinite(int64_t count, const Operand *of) {
     int64_t found = 0;
-    for (int64_t first = 0; first < count && !found; first += BLOCK)
-        found = load(block, *values, first, count - first < BLOCK ? count - first : BLOCK);
+#define LEAVE(i, value) (void)(value)
+    for (int64_t first = 0; first < count && !found; first += BLOCK) {
+        int64_t part = count - first < BLOCK ? count - first : BLOCK;
+        FOR_VALUES(*of, first, part, found, LEAVE)
+    }
+#undef LEAVE
     return found;
 }
 
 #define PAGE 4096
+#define ENDED -4096 /* a file that is read has ended: below all errors of the system */
 
 /* Where values lie in a file, one after the other; `size` is that of an element. */
 typedef struct {
@@ -301,7 +305,7 @@ static int64_t read_all(int file, char *to, int64_t count, int64_t offset) {
     while (count) {
         ssize_t got = pread(file, to, count, offset);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return got ? -errno : -ENODATA;
+        if (got <= 0) return got ? -errno : ENDED;
         to += got, count -= got, offset += got;
     }
     return 0;
@@ -334,14 +338,16 @@ static int64_t write_out(const Place *to, const char *buffer, int64_t base, int6
    1 if a value is infinite or NaN: then what was written is not to be used; or an error of the system, below 0.
 
    room: for `step` float64 of each model and the base.
-   buffer: `capacity` bytes, of whole pages, at the begin of a page. */
+   buffer: `capacity` bytes, of whole pages, at the begin of a page.
+   unread: which model could not be read, the base being the last; -1 if none. */
 int64_t adamms_merge_file(
     int64_t count, const Place *to, const Run *models, int number, const double *weights, const Run *base,
     double scaling, const Kept *kept, int election, int majority, int mean, char *room, int64_t step,
-    char *buffer, int64_t capacity
+    char *buffer, int64_t capacity, int *unread
 ) {
     Operand operands[MAX_MODELS], ancestor;
     int64_t start = to->offset / PAGE * PAGE, first = to->offset - start, last = first, failed = 0;
+    *unread = -1;
     for (int64_t done = 0; done < count && !failed;) {
         int64_t part = (capacity - last) / to->size;
         part = part < step ? part : step;
@@ -351,6 +357,7 @@ int64_t adamms_merge_file(
             Operand *operand = m < number ? operands + m : &ancestor;
             char *place = weights ? room + m * step * sizeof(double) : buffer + last;
             failed = read_all(run->file, place, part * run->size, run->offset + done * run->size);
+            if (failed) *unread = m;
             *operand = (Operand){place, run->dtype};
         }
         if (failed) break;

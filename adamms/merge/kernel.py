@@ -19,13 +19,15 @@ import numpy.typing as npt
 
 from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.tensor_entry import DTYPES as STORED
+from adamms.checkpoint.tensor_entry import cut_short, reading
 
 # As kernel.c numbers them.
 DTYPES = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3}
 _NUMBERS = {f"torch.{STORED[name].torch}": number for name, number in DTYPES.items()}
-VERSION = 5
+VERSION = 6
 ELECTIONS = {None: 0, "majority": 1, "weighted": 2}
 MAX_MODELS = 16
+ENDED = -4096
 
 
 def _load() -> ctypes.CDLL | None:
@@ -149,13 +151,30 @@ def combine(
     return None if failed else merged
 
 
-class InFile(ctypes.Structure):
-    """Where values lie in a file that is open, one after the other; `size` is that of an element in bytes."""
+@dataclass(frozen=True)
+class InFile:
+    """Where values lie in a file that is open, one after the other.
 
-    _fields_ = (
-        ("offset", ctypes.c_int64),
-        *((name, ctypes.c_int) for name in ("file", "dtype", "size")),
-    )
+    Args:
+        path, descriptor: of the file.
+        offset: of the first value, in bytes.
+        dtype: as kernel.c numbers it.
+        size: of an element, in bytes.
+    """
+
+    path: Path
+    descriptor: int
+    offset: int
+    dtype: int
+    size: int
+
+    @property
+    def argument(self) -> _Run:
+        return _Run(self.offset, self.descriptor, self.dtype, self.size)
+
+
+class _Run(ctypes.Structure):
+    _fields_ = (("offset", ctypes.c_int64), *((name, ctypes.c_int) for name in ("file", "dtype", "size")))
 
 
 class ToFile(ctypes.Structure):
@@ -187,26 +206,34 @@ def merge_file(
         False if a value is infinite or NaN; then what was written is not to be used.
 
     Raises:
-        OSError: the system refuses to read or write, or a file ends too early.
+        AdammsError: a model's file cannot be read, or ends too early.
+        OSError: the system refuses to write.
     """
     assert LIBRARY is not None, "checked before"
-    number = len(models) + (base is not None)
+    operands, unread = [*models, *([] if base is None else [base])], ctypes.c_int()
     failed = LIBRARY.adamms_merge_file(
         ctypes.c_int64(count),
         ctypes.byref(to),
-        (InFile * len(models))(*models),
+        (_Run * len(models))(*(model.argument for model in models)),
         len(models),
         None if numbers is None else _doubles(numbers.weights),
-        None if base is None else ctypes.byref(base),
+        None if base is None else ctypes.byref(base.argument),
         *(Numbers(()) if numbers is None else numbers).arguments(),
         ctypes.byref(ctypes.c_char.from_buffer(room)),
-        ctypes.c_int64(len(room) // (8 * number)),
+        ctypes.c_int64(len(room) // (8 * len(operands))),
         ctypes.byref(ctypes.c_char.from_buffer(buffer)),
         ctypes.c_int64(len(buffer)),
+        ctypes.byref(unread),
     )
-    if failed < 0:
+    if failed >= 0:
+        return not failed
+    if unread.value < 0:
         raise OSError(-failed, os.strerror(-failed))
-    return not failed
+    path = operands[unread.value].path
+    if failed == ENDED:
+        raise cut_short(path)
+    with reading(path):
+        raise OSError(-failed, os.strerror(-failed))
 
 
 def balance(models: Sequence[torch.Tensor], base: torch.Tensor, kept: Sequence[Kept] | None) -> int:

@@ -1,7 +1,9 @@
 """What is merged from file to file has the bytes of what is merged piece by piece."""
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,9 +19,10 @@ from adamms.checkpoint import output_file
 from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.threads import Advance
-from adamms.checkpoint.writer import write_tensors
+from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Concat, Pick, Read, Slice, Stack, Transpose
+from adamms.mapping.file_runs import FileRun
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge import from_files, kernel
 from adamms.merge.catalogue import known_methods
@@ -44,12 +47,13 @@ def written(
     folder.mkdir()
     computed, direct, seen = Computed(recipe, MAPPED_FILES), set(), []
 
-    def whole(name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> bool:
-        done = files and computed.write(name, file, offset, buffer, advance)
-        direct.update([name] if done else [])
+    def fast(name: str, file: OutputFile, offset: int, buffer: memoryview, advance: Advance) -> int:
+        done = computed.write(name, file, offset, buffer, advance) if files else 0
+        direct.update([name] if done == recipe.entry(name).elements else [])
         return done
 
-    write_tensors(computed, folder, shard_bytes, 2, seen.append, whole)
+    write_tensors(computed, folder, shard_bytes, 2, seen.append, fast)
+    assert min(seen) >= 0, "nothing is written twice"
     assert sum(seen) == sum(entry.nbytes for entry in recipe.layout())
     return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}, direct
 
@@ -207,12 +211,86 @@ def test_of_what_is_infinite_or_nan_pieces_tell(bad: float, folders: list[Path],
     assert direct == state.keys() - {"model.norm.weight"}
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_what_is_written_before_an_infinite_value_stays(
+    in_memory: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Late in a large tensor. Pieces go on behind it: a page is only ever written in one of the two ways."""
+    monkeypatch.setattr(output_file, "BUFFER_PAGES", 4)
+    monkeypatch.setattr(output_file, "_in_memory", lambda file: in_memory)
+    monkeypatch.setattr(from_files, "ELEMENTS", 5001)
+    torch.manual_seed(0)
+    own, others = torch.randn(1200, 37).bfloat16(), torch.randn(1200, 37)
+    others[900, 5] = float("inf")
+    folders = [tiny.write_model(tmp_path / n, {"w": values}) for n, values in (("t", own), ("d", others))]
+    target, donor = map(open_checkpoint, folders)
+    plan = Plan("t", {"d": "d"}, (Slot("w", (1200, 37), "BF16", "", {"d": Read("w")}),))
+    recipe = Recipe(target, {"d": donor}, plan, Linear(), {"d": 0.3})
+    expected, _ = written(recipe, tmp_path / "pieces", files=False)
+    places = []
+    write = OutputFile.write
+
+    def noted(file: OutputFile, raw: memoryview, offset: int, descriptor: int | None = None) -> None:
+        places.extend([offset] if raw.nbytes else [])
+        write(file, raw, offset, descriptor)
+
+    monkeypatch.setattr(OutputFile, "write", noted)
+    found, direct = written(recipe, tmp_path / "files", files=True)
+    assert found == expected
+    assert not direct
+    header = 8 + int.from_bytes(found["model.safetensors"][:8], "little")
+    first = (900 * 37 + 5) // 5001 * 5001
+    assert min(place for place in places if place) == header + 2 * first
+
+
+def test_a_model_that_cannot_be_read_is_named(
+    folders: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The system has an error for reading where a process has no memory."""
+    recipe = make(Linear(), folders[0], {"a": folders[1]}, None)
+    broken = os.open("/proc/self/mem", os.O_RDONLY)
+
+    def opened(runs: Sequence[FileRun], stack: ExitStack) -> dict[Path, int]:
+        return open_files(runs, stack) | {folders[1] / "model.safetensors": broken}
+
+    open_files = from_files.open_files
+    monkeypatch.setattr(from_files, "open_files", opened)
+    name = re.escape(str(folders[1] / "model.safetensors"))
+    computed = Computed(recipe, MAPPED_FILES)
+    with (
+        pytest.raises(AdammsError, match=f"^{name}: cannot be read: Input/output error"),
+        whole_folder(tmp_path / "model", 0) as partial,
+    ):
+        write_tensors(computed, partial, 900, 2, fast=computed.write)
+    os.close(broken)
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_file_that_became_shorter_is_told_of(tmp_path: Path) -> None:
     states = [tiny.llama_state(i) for i in range(2)]
     target, donor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
     recipe = make(Linear(), target, {"a": donor}, None)
     with (donor / "model.safetensors").open("r+b") as file:
         file.truncate(file.seek(0, 2) - 1)
+    with pytest.raises(AdammsError, match=r"1/model\.safetensors: is shorter than it was"):
+        written(recipe, tmp_path / "files", files=True)
+
+
+def test_so_is_one_that_becomes_shorter_while_it_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    states = [tiny.llama_state(i) for i in range(2)]
+    target, donor = (tiny.write_model(tmp_path / str(i), state) for i, state in enumerate(states))
+    recipe = make(Linear(), target, {"a": donor}, None)
+    opened = from_files.open_files
+
+    def then_cut(runs: Sequence[FileRun], stack: ExitStack) -> Mapping[Path, int]:
+        found = opened(runs, stack)
+        os.truncate(donor / "model.safetensors", 0)
+        monkeypatch.setattr(from_files, "open_files", opened)
+        return found
+
+    monkeypatch.setattr(from_files, "open_files", then_cut)
     with pytest.raises(AdammsError, match=r"1/model\.safetensors: is shorter than it was"):
         written(recipe, tmp_path / "files", files=True)
 

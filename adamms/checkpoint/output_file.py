@@ -3,12 +3,14 @@
 Copying gigabytes into the page cache costs more processor time than merging them, and pushes the
 inputs out. Whole pages therefore go straight to the disk from an aligned buffer (O_DIRECT); the
 fragments of pages at either end of a tensor, and everything on file systems that refuse, are written
-the usual way. A page is only ever written in one of the two ways, so they cannot disagree.
+the usual way. A page is only ever written in one of the two ways, so they cannot disagree. The disk finds the
+place of the whole file before: ext4 lets only one write at a time look for its own, until it is on the disk.
 
 A file system that is memory (tmpfs) takes every byte as it comes: no page cache is passed by there, and a
 mapped file costs a fault and a cleared page for every page that is written.
 """
 
+import ctypes
 import errno
 import mmap
 import os
@@ -36,6 +38,8 @@ class OutputFile:
         self._direct: int | None = None
         with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
             self._direct = None if self.in_memory else os.open(path, os.O_WRONLY | os.O_DIRECT)
+        if self._direct is not None:
+            _find_place(self._descriptor, size)
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -62,6 +66,16 @@ class OutputFile:
             if self._direct is None or error.errno != errno.EINVAL:  # a disk with larger blocks than pages
                 raise
             self.write(pages, offset)
+
+
+def _find_place(descriptor: int, size: int) -> None:
+    """Have the file system find the place of the whole file now; where it refuses, every write finds its own.
+
+    `os.posix_fallocate` writes to every block where the file system cannot do it.
+    """
+    fallocate = getattr(ctypes.CDLL(None), "fallocate", None)
+    if fallocate is not None:
+        fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size))
 
 
 def _in_memory(file: Path) -> bool:

@@ -4,6 +4,7 @@ import errno
 import os
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -45,6 +46,23 @@ def test_any_spans_in_any_pieces(
             patch.delattr(os, "O_DIRECT")
         content = fill(path, spans)
     assert path.read_bytes() == content
+
+
+def test_a_disk_has_the_place_of_the_whole_file_before_the_first_byte(tmp_path: Path) -> None:
+    file = OutputFile(tmp_path / "file", 40 * PAGE)
+    assert file.descriptors[1] >= 0, "a disk whose page cache can be passed by"
+    assert (tmp_path / "file").stat().st_blocks * 512 >= 40 * PAGE
+    file.close()
+
+
+@pytest.mark.parametrize("lacks", ["the function", "the file system"])
+def test_where_it_cannot_every_write_finds_its_own(
+    lacks: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = SimpleNamespace() if lacks == "the function" else SimpleNamespace(fallocate=lambda *_: -1)
+    monkeypatch.setattr(output_file.ctypes, "CDLL", lambda _: library)
+    content = fill(tmp_path / "file", [[5, 3 * PAGE], [2 * PAGE]])
+    assert (tmp_path / "file").read_bytes() == content
 
 
 def test_a_refused_page_is_written_the_usual_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,27 +6,17 @@ template is given.
 """
 
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.util import cache_from_source
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
-from jinja2.bccache import Bucket
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from adamms.checkpoint.whole_file import write_whole
-from adamms.errors import AdammsError
-
 FILES = Path(__file__).parent
-# Part of the names of compiled templates: raise it with any change of what `templates` tells Jinja.
-OPTIONS = 1
 
 
 @dataclass(frozen=True)
@@ -46,33 +36,10 @@ class Fact:
     lead: bool = False
 
 
-class CompiledTemplates(BytecodeCache):
-    """Templates as they were compiled once, where Python keeps the modules of their folder.
-
-    Jinja checks that they are of the same source. Where nothing can be written, none are kept.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = Path(cache_from_source(str(folder / "module.py"))).parent
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError, EOFError, UnpicklingError):
-            bucket.bytecode_from_string(self._file(bucket).read_bytes())
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if not sys.dont_write_bytecode:
-            with suppress(AdammsError):
-                write_whole(self._file(bucket), bucket.bytecode_to_string())
-
-    def _file(self, bucket: Bucket) -> Path:
-        return self._folder / f"{bucket.key}-{OPTIONS}.jinja"
-
-
 def templates(folder: Path) -> Environment:
     """The templates in a folder: what they are given is escaped, and a name that is not given is an error."""
     return Environment(
         loader=FileSystemLoader(folder),
-        bytecode_cache=CompiledTemplates(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -4,7 +4,6 @@ Knows no mode.
 """
 
 import gc
-import os
 import sys
 
 import hydra
@@ -39,8 +38,6 @@ def main() -> None:
         return
     # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
     gc.set_threshold(100_000, 20, 20)
-    # pydantic would look for plugins of its own in the metadata of every installed package.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.argv[1:] = words_for(sys.argv[1:])
     with explain_errors(), compared():
         if not start_single(run, CONF, NAME, VERSION, sys.argv[1:]):

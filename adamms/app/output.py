@@ -88,10 +88,9 @@ class Output:
     merges: Merges
     console: Console
     inputs: NonFiniteInputs = field(default_factory=NonFiniteInputs)
-
-    @cached_property
-    def _records(self) -> dict[Candidate | None, dict[str, Any]]:
-        return {}
+    _records: dict[Candidate | None, dict[str, Any]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def notes(self) -> tuple[str, ...]:

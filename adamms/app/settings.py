@@ -233,7 +233,7 @@ def read(config: DictConfig) -> Run:
 
 def _read_root(config: DictConfig, values: Node) -> Root:
     """The keys of all groups, without those of one's own that others refer to as ${key}."""
-    text = json.dumps(OmegaConf.to_container(config, resolve=False), default=str)
+    text = json.dumps(OmegaConf.to_container(config, resolve=False), default=str, ensure_ascii=False)
     own = set(re.findall(r"\$\{(\w+)[.\[}]", text)) - set(Root.model_fields)
     return validated(Root, {key: value for key, value in values.items() if key not in own}, "")
 

@@ -15,6 +15,9 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 
 from adamms.app.multirun import JobRecord
 
+# What conf/config.yaml says of them: `start_single` calls no others.
+CALLBACKS = {"record": {"_target_": f"{JobRecord.__module__}.{JobRecord.__name__}"}}
+
 
 def start_single(task: TaskFunction, folder: Path, name: str, version: str, typed: Sequence[str]) -> bool:
     """Run `task` with the configuration `name` of `folder`, if it is to run once.
@@ -36,7 +39,7 @@ def start_single(task: TaskFunction, folder: Path, name: str, version: str, type
         except HydraException:
             return False
         hydra, record = config.hydra, JobRecord()
-        if hydra.mode not in (None, RunMode.RUN) or list(hydra.callbacks or ()) != ["record"]:
+        if hydra.mode not in (None, RunMode.RUN) or hydra.callbacks != CALLBACKS:
             return False
         hydra.mode = RunMode.RUN
         record.on_run_start(config)

@@ -88,11 +88,15 @@ def read_floats(runs: Sequence[FileRun]) -> npt.NDArray[np.float32]:
 
 
 def _read(run: FileRun, file: int) -> bytes:
+    """The run's bytes, of which the system gives at most 2 GiB at once."""
+    raw = bytearray()
     with reading(run.entry.file):
-        raw = os.pread(file, run.nbytes, run.offset)
-    if len(raw) < run.nbytes:
-        raise cut_short(run.entry.file)
-    return raw
+        while len(raw) < run.nbytes:
+            part = os.pread(file, run.nbytes - len(raw), run.offset + len(raw))
+            if not part:
+                raise cut_short(run.entry.file)
+            raw += part
+    return bytes(raw)
 
 
 def _floats(dtype: str, raw: bytes) -> npt.NDArray[np.float32]:

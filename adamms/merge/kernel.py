@@ -203,7 +203,7 @@ def merge_file(
         buffer: for the result; aligned, of whole pages.
 
     Returns:
-        False if a value is infinite or NaN; then what was written is not to be used.
+        False if a value is infinite or NaN; then what was written by this call is not to be used.
 
     Raises:
         AdammsError: a model's file cannot be read, or ends too early.

@@ -175,8 +175,17 @@ def test_what_is_refused(override: str, message: str) -> None:
     assert message in str(refused.value)
 
 
+def with_own_key(name: str) -> DictConfig:
+    """As in a YAML of one's own; the command line takes no such names."""
+    config = composed()
+    with open_dict(config):
+        config[name], config.max_shard_gb = 5, f"${{{name}}}"
+    return config
+
+
 def test_a_key_that_another_one_reads_is_known() -> None:
     assert read_run("+mine=5", "max_shard_gb=${mine}").max_shard_gb == 5
+    assert read(with_own_key("größe")).max_shard_gb == 5
 
 
 def test_a_backslash_and_n_is_a_line_break_in_texts() -> None:

@@ -69,6 +69,9 @@ def test_what_a_task_raises_is_raised(tmp_path: Path, monkeypatch: pytest.Monkey
         ["no_such_key=1"],
         ["merge=no_such_method"],
         ["+hydra.callbacks.mine._target_=hydra.experimental.callback.Callback"],
+        ["hydra.callbacks.record._target_=hydra.experimental.callback.Callback"],
+        ["+hydra.callbacks.record.more=1"],
+        ["hydra.callbacks=null"],
     ],
 )
 def test_all_else_is_hydras(typed: list[str]) -> None:

@@ -81,20 +81,22 @@ def _order(slot: Slot, source: str, models: MappedModels) -> RowOrder | None:
 def closest_order(target: Values, other: Values, rows: int) -> RowOrder | None:
     """The rotary order in which the rows of `other` (n, C) are those of `target` (n, C); None for none.
 
-    Looks at the first `LARGEST` rows: no head that is tried has more.
-
     Args:
         rows: of the whole matrix, of which these are the first.
     """
-    target, other = target[:LARGEST], other[:LARGEST]
-    products = target @ other.T  # of every row with every other, (n, n)
+    # Of every row with every other, (n, n): one product instead of one for each order. Not of a whole matrix.
+    products = target @ other.T if len(target) <= LARGEST else None
     squares = [np.cumsum(np.einsum("ij,ij->i", values, values)) for values in (target, other)]
 
     def similarity(places: npt.NDArray[np.intp]) -> float:
         """The cosine of the target's first rows with the other's in this order."""
         count = len(places)
         scale = math.sqrt(squares[0][count - 1] * squares[1][count - 1]) if count else 0.0
-        return float(products[np.arange(count), places].sum()) / scale if scale else 0.0
+        if products is not None:
+            product = products[np.arange(count), places].sum()
+        else:
+            product = np.vdot(target[:count], other[places])
+        return float(product) / scale if scale else 0.0
 
     own, best = similarity(np.arange(len(target))), None
     for order in rotary_orders(rows):

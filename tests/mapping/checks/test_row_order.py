@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from planted_faults import State, flagged, layer, planned, with_donor
 
-from adamms.mapping.checks.row_order import in_another_order, rotates
+from adamms.mapping.checks.row_order import closest_order, in_another_order, rotates
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.orders import RowOrder
 
@@ -37,6 +38,17 @@ def reordered(order: RowOrder) -> object:
 def test_another_order_is_named(kin: Path, tmp_path: Path, order: RowOrder, found: str) -> None:
     plan, models = planned(with_donor(kin, tmp_path / "donor", reordered(order)))  # type: ignore[arg-type]
     assert in_another_order(plan, models) == {"a": f"its queries and keys have {found} (4 of 4 sampled)"}
+
+
+@pytest.mark.parametrize("rows", [256, 1536])
+@pytest.mark.parametrize("right", [0, 0.25])
+def test_an_order_that_most_rows_have_is_found(rows: int, right: float) -> None:
+    """Of few rows, and of a whole matrix, of which a quarter lies right."""
+    target = np.random.default_rng(0).normal(size=(rows, 64)).astype(np.float32)
+    other, whole = RowOrder(64, 32).applied(target), int(rows * right)
+    other[:whole] = target[:whole]
+    assert closest_order(target, other, rows) == RowOrder(64, 2)
+    assert closest_order(target, target, rows) is None
 
 
 def test_the_same_order_is_not_told(kin: Path) -> None:

@@ -1,7 +1,8 @@
 """vLLM's processes, forked from one of this session that has imported vLLM: importing it takes ten seconds.
 
 For tests that start engines in their own process. In every other way a fork is what
-`python -m adamms.engines.vllm.process` would be. Programs that tests start do without.
+`python -m adamms.engines.vllm.process` would be. Programs that tests start do without. Workers of several
+devices are new processes, as vLLM has it on CPUs; with $FORKED_WORKERS they are forks, too.
 """
 
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cached_property
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
 from threading import Lock
@@ -22,6 +24,7 @@ from adamms.engines import child
 from adamms.engines.vllm.client import ENVIRONMENT
 
 MODULE = "adamms.engines.vllm.process"
+WORKERS = "FORKED_WORKERS"
 
 
 class Origin:
@@ -85,12 +88,17 @@ def serve(connection: Connection) -> None:
     """Fork as often as asked, and say how a child has ended; until the tests have ended."""
     import vllm.distributed.weight_transfer
     import vllm.model_executor.model_loader
-    import vllm.v1.engine.llm_engine  # noqa: F401
+    import vllm.v1.engine.llm_engine
+    import vllm.v1.executor.multiproc_executor
     from vllm import LLMEngine, SamplingParams  # noqa: F401
+    from vllm.platforms import current_platform
 
     import adamms.engines.prompt
     import adamms.engines.vllm.configuration
     import adamms.engines.vllm.worker  # noqa: F401
+
+    if current_platform.is_cpu():
+        import vllm.v1.worker.cpu_worker  # noqa: F401
 
     connection.send("ready")
     while True:
@@ -113,6 +121,10 @@ def serve(connection: Connection) -> None:
 
 def run(connection: int, log: int, environment: dict[str, str]) -> None:
     """In the child: become what `python -m` would have become."""
+    from vllm.model_executor.models import registry
+    from vllm.platforms import current_platform
+    from vllm.v1.executor import multiproc_executor
+
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(log, 1)
@@ -121,6 +133,9 @@ def run(connection: int, log: int, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = [MODULE, str(connection), str(os.getppid())]
+    registry._run_in_subprocess = lambda look: look()  # which would import vLLM again
+    if WORKERS in environment and current_platform.is_cpu():
+        multiproc_executor.get_mp_context = lambda: get_context("fork")
     status = 1
     try:
         runpy.run_module(MODULE, run_name="__main__", alter_sys=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy
@@ -126,6 +126,7 @@ SIGNALS: Sequence[Signal] = (
 
 
 @pytest.mark.parametrize("signal", SIGNALS, ids=str)
+@settings(max_examples=25)  # each draws some seventy answers
 @given(evidence=evidences(), difference=st.sampled_from([ExactMatch(), Overlap(True, None, False)]))
 def test_is_the_formula(signal: Signal, evidence: Evidence, difference: Difference) -> None:
     """1e-9: sums of a few float64 in another order."""
@@ -149,6 +150,7 @@ def test_what_is_missing_is_named(signal: Signal) -> None:
         signal.differences(Evidence(plain), EXAMPLES, ExactMatch())
 
 
+@settings(max_examples=25)
 @given(evidence=evidences())
 def test_of_a_word_and_its_end_the_mean_squared_is_the_sum(evidence: Evidence) -> None:
     """To the last bit, so either is the recommended signal where answers are one word."""

@@ -34,8 +34,13 @@ def compose_options(*overrides: str) -> DictConfig:
 def combinations() -> Iterator[list[str]]:
     """Overrides in which every option occurs that neither other files nor experiments compose."""
     yield [f"+checkpoint@published.{name}={name}" for name in GROUPS["checkpoint"]]
-    experiments = "".join(file.read_text() for file in (CONF / "experiment").glob("*.yaml"))
-    chosen = re.findall(r"override /model: (\w+)", experiments)
+    experiments = [yaml.safe_load(file.read_text()) or {} for file in (CONF / "experiment").glob("*.yaml")]
+    chosen = [
+        default["override /model"]
+        for experiment in experiments
+        for default in experiment.get("defaults", [])
+        if "override /model" in default
+    ]
     yield from ([f"model={name}"] for name in GROUPS["model"] if name not in chosen)
     places = {"hydra/usage": "hydra/usage@hydra.help"}
     alone = ("checkpoint", "experiment", "model")

@@ -133,6 +133,9 @@ def run(connection: int, log: int, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
     sys.argv = [MODULE, str(connection), str(os.getppid())]
+    # vLLM's own names: were they others, all would be as before, and slow.
+    assert hasattr(registry, "_run_in_subprocess")
+    assert hasattr(multiproc_executor, "get_mp_context")
     registry._run_in_subprocess = lambda look: look()  # which would import vLLM again
     if WORKERS in environment and current_platform.is_cpu():
         multiproc_executor.get_mp_context = lambda: get_context("fork")

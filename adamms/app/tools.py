@@ -15,6 +15,12 @@ from adamms.report.result import Result
 Backends = Mapping[str, Backend]  # key of a tool -> what it said of itself
 
 
+def check_values(run: Run) -> None:
+    """Raise AdammsError for a tool that lacks a value, such as its tasks, before anything is written."""
+    for tool in run.tools:
+        _ = tool.KEY
+
+
 def check_tools(run: Run, console: Console, folder: Path) -> Backends:
     """Look whether the tools could run on the model in `folder`, there or not yet; none where nobody asks.
 

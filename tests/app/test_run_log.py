@@ -41,6 +41,7 @@ def test_what_the_console_said_stays(run, talkative: Path, tmp_path: Path) -> No
         ["mode=plan", "max_shard_gb=-1"],
         ["mode=plan", "model.target.path=NO"],
         ["mode=merge", "model.donors.a.path=NO"],
+        ["mode=merge", "evaluate=lmms_eval"],
         ["mode=search", "data=jsonl", "data.path=NO"],
         ["mode=evaluate", "model_folder=NO"],
         ["mode=compare", "mode.folder=NO"],

@@ -6,7 +6,7 @@ from adamms.app.distance import distances, verify
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, write_merged
 from adamms.app.settings import Run
-from adamms.app.tools import add_tools, check_tools
+from adamms.app.tools import add_tools, check_tools, check_values
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -14,6 +14,7 @@ from adamms.report.result import Result
 
 def merge(run: Run, console: Console) -> Result:
     """Write the model, plan.json and the report."""
+    check_values(run)
     merges = map_models(run, console)
     merges.check()  # what is wrong with alpha shows before any work
     output = Output(run, merges, console)

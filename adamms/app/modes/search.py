@@ -22,7 +22,7 @@ from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
 from adamms.app.so_far import tell_so_far
-from adamms.app.tools import Backends, add_tools, check_tools
+from adamms.app.tools import Backends, add_tools, check_tools, check_values
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay, Replayed
 from adamms.errors import AdammsError
@@ -46,6 +46,7 @@ def search(run: Run, console: Console) -> Result:
     if isinstance(run.engine, Replay):
         return search_logs(run, run.engine, console)
     check_needs(run)
+    check_values(run)
     run.strategy.check(run.grid)
     questions = load_questions(run, console)
     check_target(run, console, questions.asked(run.scorer is not None))

@@ -7,6 +7,9 @@ from adamms.engines.logs.replay import Replay
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.tool import Tool
 
+# Tools that may be left out by null, as an option or an experiment names them.
+NULL_IS_NONE = ("lmms_eval", "vlmevalkit")
+
 
 def read_evaluate(node: Node) -> tuple[EvaluateKeys, tuple[Tool, ...]]:
     """How answers are scored, and the evaluation tools in the order in which they run.
@@ -15,13 +18,17 @@ def read_evaluate(node: Node) -> tuple[EvaluateKeys, tuple[Tool, ...]]:
         AdammsError: a key or a value that is none of theirs, or two tools whose files have one place.
     """
     keys, others = split(EvaluateKeys, node, "evaluate")
-    given = {key: value for key, value in others.items() if value is not None}
+    given = {key: value for key, value in others.items() if value is not None or key not in NULL_IS_NONE}
     tools = {key: value for key, value in given.items() if isinstance(value, dict) and "_target_" in value}
     for key in (key for key in given if key not in tools):
         raise unknown_key(f"evaluate.{key}", key, [*EvaluateKeys.model_fields, *tools])
-    if len({value["_target_"] for value in tools.values()}) < len(tools):
-        raise AdammsError(f"evaluate: {', '.join(tools)} have two tools of one class; run one at a time")
-    return keys, tuple(build(value, f"evaluate.{key}", kind=Tool) for key, value in tools.items())
+    built = tuple(build(value, f"evaluate.{key}", kind=Tool) for key, value in tools.items())
+    places = [place for tool in built if (place := getattr(type(tool), "KEY", ""))]
+    if len(set(places)) < len(places):
+        raise AdammsError(
+            f"evaluate: of {', '.join(tools)} two leave their files in one place; run one at a time"
+        )
+    return keys, built
 
 
 def replays_logs(engine: Node, mode: ModeKeys) -> bool:

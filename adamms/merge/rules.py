@@ -176,9 +176,9 @@ def shares_by_slot(
 
 def without_effect(rules: Sequence[Rule], slots: Sequence[Slot]) -> list[Rule]:
     """The rules that those before them leave no merged slot."""
-    layers, taken, found = layers_of(slots), set[str](), []
+    layers, taken, found = layers_of(slots) if rules else 0, set[str](), []
     for rule in rules:
         here = {slot.name for slot in slots if slot.merged and rule.applies(slot, layers)}
-        found += [rule] if here <= taken else []
+        found += [rule] if here and here <= taken else []
         taken |= here
     return found

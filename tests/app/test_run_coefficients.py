@@ -211,3 +211,11 @@ def test_values_that_go_together_are_asked_about_and_other_errors_are_seen(
     assert not asker([Candidate.of({ALPHA: 0.6, ATTN: 2.0})], ["x"]).candidates
     with pytest.raises(AdammsError, match="has to survey the models first"):
         asker([Candidate(0.5)], ["x"])
+
+
+def test_a_rule_without_effect_is_told(talkative: Path, tmp_path: Path) -> None:
+    said = io.StringIO()
+    rules = "merge.rules=[{roles: [attn, mlp], factor: 1}, {match: q_proj, alpha: 0}]"
+    map_models(read_run("mode=merge", *pair(talkative), rules, f"cache={tmp_path}"), Console(file=said))
+    assert "match='q_proj'" in said.getvalue()
+    assert "has no effect: rules before it take its tensors" in " ".join(said.getvalue().split())

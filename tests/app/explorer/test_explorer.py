@@ -174,6 +174,12 @@ def test_a_dead_engine_is_told_and_the_next_question_starts_another(
         assert explorer.merged(AT, first).text  # by an engine that dies of the second question
         strip = list(Page(explorer, {})._along("session", second.id, None, second.question, 0.37))
         assert "CUDA error: an illegal memory access" in strip[-1]
+        assert explorer.merged(AT, first).text
+        page = Page(explorer, {})
+        strip = page._along("session", second.id, None, second.question, 0.37)
+        next(strip)
+        page._touches["session"] += 1  # the error of a question that nobody asks any more
+        assert list(strip) == []
         assert failing_engine.FailingEngine.live == []
         monkeypatch.delenv(failing_engine.WHERE)
         assert explorer.merged(AT, second).text

@@ -14,7 +14,7 @@ from adamms.mapping.checks.distance import Distances, distances_of_discovery
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.measure import measure_distances
 from adamms.mapping.checks.verify import verify_plan
-from adamms.report import plan_tables
+from adamms.report import files, plan_tables
 from adamms.report.console import Console
 from adamms.report.report import write_report
 
@@ -40,7 +40,7 @@ def verify(run: Run, console: Console, merges: Merges) -> Distances | None:
     with console.stage("verify", _merged(merges), "tensors") as advance:
         found = verify_plan(merges.plan, mapped_models(merges), advance)
     console.table(plan_tables.distances(found))
-    file = run.output / "plan_verify.json"
+    file = run.output / files.VERIFIED
     write_json(file, found.to_json())
     if found.problems:
         report = write_report(run.output, replace(result_of(merges, console), checks=found))

@@ -12,9 +12,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from adamms.app.output import RECORD
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import locate
+from adamms.checkpoint.side_files import RECORD
 from adamms.errors import AdammsError
 from adamms.report.result import Hyperparameters
 from adamms.report.trackers.tracker import Job

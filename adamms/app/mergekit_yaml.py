@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from string import ascii_lowercase
 from typing import Any
 
+from adamms.checkpoint.side_files import RECORD
 from adamms.errors import AdammsError, check_choice, nearest
 from adamms.merge.mergekit.methods import MEANINGS, Meaning
 from adamms.merge.method import TARGET
@@ -109,8 +110,7 @@ class Document:
                 raise AdammsError(f"recipe: {key}: {what}, is not expressed here. {MERGEKIT}")
         if "merge_method" not in self.content:
             raise AdammsError(
-                "recipe: no merge_method; expected a mergekit YAML (merge_method, models, ...) or "
-                "adamms_recipe.json"
+                f"recipe: no merge_method; expected a mergekit YAML (merge_method, models, ...) or {RECORD}"
             )
         for key in self.content:
             if key not in KEYS:

@@ -15,7 +15,7 @@ from typing import Any
 from adamms.app.environment import merging
 from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
-from adamms.app.recipe_file import RECORD, REPLAY, recorded
+from adamms.app.recipe_file import REPLAY, recorded
 from adamms.app.settings import Run
 from adamms.checkpoint.fingerprint import digest_parts
 from adamms.checkpoint.reader import open_checkpoint, read_config, read_json
@@ -29,14 +29,13 @@ from adamms.merge.candidate import Candidate
 from adamms.merge.combination import CombiningMethod
 from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.models.registration import auto_class, native_family
+from adamms.report import files
 from adamms.report.card import write_card
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 
 WRITTEN = "written"  # in it: digests of what lies beside it
-# The configuration of the run that wrote `model`, beside it: by this a run knows its own work.
-SETTINGS = "config.yaml"
 # What loads the model, its folder in the place of {}.
 LOADER = "from transformers import {name}; model = {name}.from_pretrained({{}})"
 NATIVE_LOADER = "from adamms.models.registration import load_model; model = load_model({})"
@@ -99,7 +98,7 @@ class Output:
 
     @property
     def folder(self) -> Path:
-        return self.run.output / "model"
+        return self.run.output / files.MODEL
 
     def check(self) -> None:
         """Fail before any work if the model could not be written at the end."""
@@ -183,8 +182,8 @@ class Output:
             if config != said:  # another dtype, an untied head, no quantisation any more
                 write_json(partial / "config.json", config)
             self._write_card(partial, candidate)
-            write_json(partial / RECORD, record | {WRITTEN: _digests(partial)})
-            write_whole(folder.parent / SETTINGS, self.run.config_text)
+            write_json(partial / files.RECORD, record | {WRITTEN: _digests(partial)})
+            write_whole(folder.parent / files.SETTINGS, self.run.config_text)
         return folder
 
     def _tell_of_inputs(self) -> None:
@@ -218,7 +217,7 @@ class Output:
         Raises:
             AdammsError: the model is not as it was written.
         """
-        settings = self.run.output / SETTINGS
+        settings = self.run.output / files.SETTINGS
         with explained(self.run.output, "cannot be read"):
             if not self.folder.is_dir() or not settings.is_file():
                 return None
@@ -228,8 +227,8 @@ class Output:
             with explained(self.folder, "cannot be read"):
                 check_written(self.folder, self._layout)
                 digests = _digests(self.folder)
-            with explained(self.folder / RECORD, "cannot be read"):
-                record = read_json(self.folder / RECORD)
+            with explained(self.folder / files.RECORD, "cannot be read"):
+                record = read_json(self.folder / files.RECORD)
             if record.pop(WRITTEN, digests) != digests:
                 raise AdammsError(f"{self.folder}: weights or other files were changed")
         except AdammsError as error:
@@ -246,9 +245,9 @@ class Output:
 
     def _bytes_needed(self) -> int:
         checkpoint = self.merges.models.target.checkpoint
-        files = (checkpoint.folder / file for file in side_files(checkpoint.folder))
+        beside = (checkpoint.folder / file for file in side_files(checkpoint.folder))
         tensors = sum(entry.nbytes for entry in self._layout)
-        return tensors + sum(file.stat().st_size for file in files)
+        return tensors + sum(file.stat().st_size for file in beside)
 
 
 def write_merged(output: Output, checks: Distances | None) -> Result:
@@ -259,7 +258,7 @@ def write_merged(output: Output, checks: Distances | None) -> Result:
     """
     run, merges, console = output.run, output.merges, output.console
     folder = output.write(None)
-    write_json(run.output / "plan.json", merges.plan.to_json())
+    write_json(run.output / files.PLAN, merges.plan.to_json())
     result = replace(
         result_of(merges, console),
         checks=checks,

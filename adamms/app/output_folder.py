@@ -4,7 +4,7 @@ import json
 
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
-from adamms.report.result import RESULT
+from adamms.report.files import RESULT
 
 # Modes that write a report -> what only theirs has, or the first of them in this order.
 REPORTING = {

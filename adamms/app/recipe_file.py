@@ -15,12 +15,13 @@ import yaml
 from adamms.app.build import found_by_name, validated
 from adamms.app.job import own_methods
 from adamms.app.sections import MergedModels, Node, ReplayKeys
+from adamms.checkpoint.side_files import RECORD
 from adamms.errors import AdammsError, no_such_path
 from adamms.merge.method import ANCESTOR, TARGET, Method
 from adamms.merge.schedule import Schedule
+from adamms.report import files
 from adamms.report.trackers.tracker import Job
 
-RECORD = "adamms_recipe.json"
 REPLAY = "replay"  # in it: what of the configuration decides what is merged
 # What may be typed beside a recipe.
 OWN = ("model.target.", "model.donors.", "model.ancestor.", "merge.device", "mapper.trust_remote_code")
@@ -95,7 +96,7 @@ def read_recipe(place: str) -> RecipeFile:
     if not isinstance(content, Mapping):
         raise AdammsError(
             f"{file}: found a {type(content).__name__}; expected one mapping, as a mergekit YAML or "
-            "adamms_recipe.json has"
+            f"{RECORD} has"
         )
     if "fingerprint" in content:
         nodes = _replayed(file, content)
@@ -192,11 +193,11 @@ def _find_folders(file: Path, model: Node) -> None:
 
 def _beside(file: Path, where: str) -> str | None:
     """A path in the configuration of the run that wrote the recipe, which lies beside the model."""
-    if (file.parent.name, file.name) != ("model", RECORD):
+    if (file.parent.name, file.name) != (files.MODEL, RECORD):
         return None
     try:
-        found: Any = yaml.safe_load((file.parent.parent / "config.yaml").read_text(encoding="utf-8"))["model"]
-        for step in where.split("."):
+        found: Any = yaml.safe_load((file.parent.parent / files.SETTINGS).read_text(encoding="utf-8"))
+        for step in ("model", *where.split(".")):
             found = found[step]
     except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
         return None

@@ -8,7 +8,7 @@ from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.tool import Backend
-from adamms.report import tables
+from adamms.report import files, tables
 from adamms.report.console import Console
 from adamms.report.result import Result
 
@@ -55,7 +55,7 @@ def add_tools(
         found = tool.run(model, run.output / tool.KEY, backends[tool.KEY], console.stage)
         result = replace(result, tools={**result.tools, tool.KEY: found}, timings=console.timings)
         console.table(tables.of_tool(found))
-        write_evaluation(file := run.output / "evaluation.json", result)
+        write_evaluation(file := run.output / files.EVALUATION, result)
         if found.failed:
             why = "; ".join(f"{task} has failed: {words}" for task, words in found.failed.items())
             raise AdammsError(f"{tool.NAME}: {why}. What the other tasks have is in {file}")

@@ -21,8 +21,9 @@ BARE_NAMES = ("LICENSE", "LICENCE", "NOTICE", "USE_POLICY")
 VOICES = "spk_dict.pt"  # Qwen2.5-Omni does not load without
 # Side files that no model reads.
 DOCUMENTS = (".md", ".pdf")
+RECORD = "adamms_recipe.json"  # how a merged model was made
 # Written anew for the merged model.
-REPLACED = (*INDEX_NAMES, "README.md", "adamms_recipe.json")
+REPLACED = (*INDEX_NAMES, "README.md", RECORD)
 
 
 def side_files(folder: Path) -> list[Path]:

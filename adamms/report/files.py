@@ -1,4 +1,9 @@
-"""The names of what a run leaves in its output folder; what each holds: docs/running.md."""
+"""The names of what a run leaves in its output folder; what each holds: docs/running.md.
+
+They never change: runs of before have them.
+"""
+
+from adamms.checkpoint.side_files import RECORD as RECORD  # in MODEL
 
 LOG = "run.log"
 SETTINGS = "config.yaml"  # the configuration of the run that wrote `model`, beside it

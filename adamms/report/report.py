@@ -8,7 +8,8 @@ from pathlib import Path
 
 from adamms.checkpoint.whole_file import write_whole
 from adamms.report.comparison import Comparison
-from adamms.report.result import RESULT, Result
+from adamms.report.files import REPORT, RESULT
+from adamms.report.result import Result
 
 
 def write_report(folder: Path, result: Result) -> Path:
@@ -23,7 +24,7 @@ def write_report(folder: Path, result: Result) -> Path:
     from adamms.report.page.report import page
 
     write_whole(folder / RESULT, json.dumps(result.to_json(), separators=(",", ":")) + "\n")
-    return write_whole(folder / "report.html", page(result))
+    return write_whole(folder / REPORT, page(result))
 
 
 def write_comparison(comparison: Comparison) -> Path:

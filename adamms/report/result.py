@@ -24,7 +24,6 @@ from adamms.search.choice import Choice, Selection
 
 FIXED_ALPHA = 0.1
 SEVERAL = "several"
-RESULT = "result.json"  # in a run's output folder
 
 
 class OwnJson:

@@ -18,14 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from adamms.errors import AdammsError
 from adamms.evaluate.lmms.results import RESULTS, read_results
-from adamms.report.result import RESULT, Result
+from adamms.report.files import EVALUATION, LOG, MODEL, PLAN, RESULT, SELECTION
+from adamms.report.result import Result
 
 RECORD = "job.json"
 HYDRA = ".hydra"
 COMPARED = ("search", "merge", "evaluate")  # modes of which something can be compared
-INSIDE = ("model", "wandb", "lmms_eval", "vlmevalkit")  # folders of a run that are none themselves
-LOG, ERROR = "run.log", "error: "  # of a run, and how its last words begin
-PARTS = ("plan.json", "selection.json", "evaluation.json", LOG)  # of a run that has left no result
+INSIDE = (MODEL, "wandb", "lmms_eval", "vlmevalkit")  # folders of a run that are none themselves
+ERROR = "error: "  # how the last words in a log begin
+PARTS = (PLAN, SELECTION, EVALUATION, LOG)  # of a run that has left no result
 Read = TypeVar("Read")
 
 

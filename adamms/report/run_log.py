@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import TextIO
 
 from adamms.checkpoint.whole_file import explained, write_whole
-
-LOG = "run.log"
+from adamms.report.files import LOG
 
 
 class RunLog:

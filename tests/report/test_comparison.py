@@ -16,9 +16,10 @@ from adamms.merge.candidate import Candidate
 from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.comparison import Comparison, Row
 from adamms.report.console import Console
+from adamms.report.files import RESULT
 from adamms.report.pairing import gather
 from adamms.report.report import write_comparison
-from adamms.report.result import RESULT, Hyperparameters, Result
+from adamms.report.result import Hyperparameters, Result
 from adamms.search.choice import Choice, Selection
 
 

@@ -18,11 +18,12 @@ from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.report import comparison_tables, comparison_verdicts
 from adamms.report.answered import Answered
 from adamms.report.comparison import Comparison, mean
+from adamms.report.files import RESULT
 from adamms.report.measured import Measured, of_evaluation
 from adamms.report.page.comparison import page
 from adamms.report.pairing import _measures, gather
 from adamms.report.report import write_comparison
-from adamms.report.result import RESULT, Hyperparameters, Result, StageTiming
+from adamms.report.result import Hyperparameters, Result, StageTiming
 from adamms.report.run_folders import FoundRun, find
 
 TIMINGS = (StageTiming("merge", 2.0), StageTiming("search", 3.5))

@@ -15,8 +15,9 @@ from adamms.evaluate.foreign.results import Metric, ToolResults
 from adamms.merge.candidate import Candidate
 from adamms.report import findings
 from adamms.report.answered import Answered
+from adamms.report.files import RESULT
 from adamms.report.report import write_report
-from adamms.report.result import RESULT, Hyperparameters, Result
+from adamms.report.result import Hyperparameters, Result
 from adamms.search.choice import Choice, Selection
 
 

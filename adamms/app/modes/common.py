@@ -21,6 +21,7 @@ from adamms.errors import AdammsError, program
 from adamms.mapping.content.discover import DiscoverMapper
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.merge.rules import without_effect
+from adamms.report import files
 from adamms.report.console import Console
 from adamms.report.logging import quiet_libraries
 from adamms.report.result import Result
@@ -49,7 +50,7 @@ def start(run: Run) -> Result:
 def kept_log(run: Run) -> Iterator[RunLog]:
     """run.log, with what ended the run as its last words; the configuration comes to lie beside it."""
     command = f"{program()} {shlex.join(run.job.overrides)}"
-    settings = {"config.yaml": run.config_text, "overrides.yaml": yaml.safe_dump([*run.job.overrides])}
+    settings = {files.SETTINGS: run.config_text, "overrides.yaml": yaml.safe_dump([*run.job.overrides])}
     log = RunLog(
         run.output,
         f"{datetime.now():%Y-%m-%d %H:%M:%S} adamms {__version__}: {command}",

@@ -16,7 +16,7 @@ from adamms.engines.answer import texts
 from adamms.errors import AdammsError
 from adamms.evaluate.score import measure, score_tasks
 from adamms.evaluate.scorers import Scorer
-from adamms.report import tables
+from adamms.report import files, tables
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -53,7 +53,7 @@ def evaluate(run: Run, console: Console) -> Result:
     console.begin()
     result = add_tools(run, console, backends, result, checkpoint.folder)
     write_report(run.output, result)
-    console.say(f"evaluation: {run.output / 'report.html'}")
+    console.say(f"evaluation: {run.output / files.REPORT}")
     return result
 
 
@@ -76,7 +76,7 @@ def _scored(
         | {"label": str(labels[e.id])}
         for e in labelled
     )
-    write_lines(run.output / "answers.jsonl", given)
+    write_lines(run.output / files.ANSWERS, given)
     scores = score_tasks(scorer, labels, labelled, answers)
     columns = questions.data.columns
     answered = tuple(
@@ -92,5 +92,5 @@ def _scored(
         timings=console.timings,
     )
     console.table(tables.own_scores(result))
-    write_evaluation(run.output / "evaluation.json", result)
+    write_evaluation(run.output / files.EVALUATION, result)
     return result

@@ -21,17 +21,18 @@ from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
 from adamms.app.models import open_source
 from adamms.app.modes.common import map_models
-from adamms.app.output import RECORD, result_of
+from adamms.app.output import result_of
 from adamms.app.settings import Run
 from adamms.checkpoint.adapter_writer import write_adapter
 from adamms.checkpoint.hub import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
+from adamms.checkpoint.side_files import RECORD
 from adamms.checkpoint.writer import check_writable, whole_folder
 from adamms.errors import AdammsError, nearest
 from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.adapters import AdapterSum, base_of
 from adamms.merge.device import check_device
-from adamms.report import extraction
+from adamms.report import extraction, files
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -53,7 +54,7 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
     Raises:
         AdammsError: models that do not differ, or not as an adapter can hold it.
     """
-    folder = run.output / "adapter"
+    folder = run.output / files.ADAPTER
     check_writable(folder, 0)
     if run.model_folder is not None:
         result, record = Result(f"{run.model_folder} as an adapter"), {}
@@ -86,9 +87,9 @@ def extract(run: Run, console: Console, rank: PositiveInt | None, holds: Holds) 
         ways = "; ".join(MORE[reason] for reason in found.lost if reason in MORE)
         console.warn(f"what is not in the adapter stays as the target has it{ways and f': {ways}'}")
     if result.plan is not None:
-        write_json(run.output / "plan.json", result.plan.to_json())
+        write_json(run.output / files.PLAN, result.plan.to_json())
     result = replace(result, extracted=found, notes=tuple(found.lines()), config=run.config_text)
-    write_json(run.output / "extract.json", extraction.to_json(found))
+    write_json(run.output / files.EXTRACTION, extraction.to_json(found))
     console.say(f"report: {write_report(run.output, result)}")
     loader = f"from peft import PeftModel; model = PeftModel.from_pretrained(model, {str(folder)!r})"
     console.say(f"the adapter is in {folder}; {loader}")

@@ -7,6 +7,7 @@ from adamms.app.json_files import write_json
 from adamms.app.modes.common import map_models
 from adamms.app.output import result_of
 from adamms.app.settings import Run
+from adamms.report import files
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Result
@@ -18,7 +19,7 @@ def plan(run: Run, console: Console) -> Result:
     console.begin()
     console.plan(merges.plan)
     console.tree(merges.plan)
-    file = run.output / "plan.json"
+    file = run.output / files.PLAN
     write_json(file, merges.plan.to_json())
     console.say(f"plan: {file}")
     checks = verify(run, console, merges)

@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from adamms.app.output import RECORD
 from adamms.app.settings import Run
 from adamms.checkpoint.hub import HUB_ID
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.side_files import leads_out
+from adamms.checkpoint.side_files import RECORD, leads_out
 from adamms.checkpoint.sizes import scaled
 from adamms.errors import AdammsError
 from adamms.report.console import Console

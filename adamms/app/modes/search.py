@@ -30,6 +30,7 @@ from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.logged import LOGGED, LoggedScores
 from adamms.evaluate.score import measure
 from adamms.merge.candidate import axes_of
+from adamms.report import files
 from adamms.report.answered import Answered
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -70,8 +71,8 @@ def search(run: Run, console: Console) -> Result:
         engine.prove()
         cost = asker.cost
         winner = selection.overall.candidate
-        write_json(run.output / "plan.json", merges.plan.to_json())
-        write_json(run.output / "selection.json", selection.to_json())
+        write_json(run.output / files.PLAN, merges.plan.to_json())
+        write_json(run.output / files.SELECTION, selection.to_json())
         folder = output.write(winner)
         answers = {each: asker.answers.get(each, {}) for each in dict.fromkeys([*run.grid, winner])}
         evaluation, answers, failure = score_proven(run, asker, engine, answers, questions)
@@ -126,12 +127,12 @@ def _tell(run: Run, console: Console, output: Output, backends: Backends, result
         The result with what they found, if they were asked.
     """
     if result.evaluation is not None:
-        write_evaluation(run.output / "evaluation.json", result)
-    write_answers(run.output / "answers.jsonl", result.answered)
+        write_evaluation(run.output / files.EVALUATION, result)
+    write_answers(run.output / files.ANSWERS, result.answered)
     console.results(result)
     write_report(run.output, result)
     output.complete_card(result)
-    console.say(f"report: {run.output / 'report.html'}")
+    console.say(f"report: {run.output / files.REPORT}")
     output.finish()
     if backends:  # last: a failure there leaves everything else
         result = add_tools(run, console, backends, result)
@@ -158,7 +159,7 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
     selection = selection.doubted(found.doubts)
     evaluation = None if run.logged is None else scores_in_logs(run.logged, found, list(run.models.donors))
     console.begin()
-    write_json(run.output / "selection.json", selection.to_json())
+    write_json(run.output / files.SELECTION, selection.to_json())
     result = Result(
         title="Search in existing logs",
         donors={}
@@ -178,10 +179,10 @@ def search_logs(run: Run, logs: Replay, console: Console) -> Result:
         config=run.config_text,
     )
     if evaluation is not None:
-        write_evaluation(run.output / "evaluation.json", result)
+        write_evaluation(run.output / files.EVALUATION, result)
     console.results(result)
     write_report(run.output, result)
-    console.say(f"report: {run.output / 'report.html'}")
+    console.say(f"report: {run.output / files.REPORT}")
     return result
 
 

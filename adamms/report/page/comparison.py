@@ -12,6 +12,7 @@ from urllib.parse import quote
 from adamms.merge.candidate import ALPHA, Candidate, short
 from adamms.report import comparison_tables, comparison_verdicts, published, quantity, words
 from adamms.report.comparison import Comparison
+from adamms.report.files import REPORT
 from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
 from adamms.report.page.intervals import intervals
@@ -80,7 +81,7 @@ def _links(comparison: Comparison, runs: Sequence[FoundRun]) -> dict[int, str]:
     """Place -> the run's own page, from the comparison's folder; without those that have none."""
     found = {}
     for place, run in enumerate(runs):
-        file = run.output / "report.html"
+        file = run.output / REPORT
         if file.is_file():
             found[place] = quote(os.path.relpath(file, comparison.folder.resolve()).replace(os.sep, "/"))
     return found

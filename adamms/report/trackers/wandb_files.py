@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from adamms.checkpoint.side_files import RECORD
 from adamms.data.example import Medium
 from adamms.engines.answer import normalised
 from adamms.engines.image import is_photograph
@@ -17,11 +18,11 @@ from adamms.engines.video import shown
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import ToolResults
 from adamms.merge.candidate import Candidate, short
+from adamms.report import files
 from adamms.report.result import Result
 from adamms.report.trackers import metrics
 from adamms.report.trackers.metrics import identifier
 
-RECORD = "adamms_recipe.json"
 HUB = "https://huggingface.co/"
 SCORE = "mean score (%)"
 
@@ -181,8 +182,8 @@ def run_artifacts(wandb: ModuleType, run: str, output: Path, inputs: Sequence[An
     """How the model is made, and what was found, to read: those of the run's files that are there."""
     metadata = {"inputs": [dict(artifact.metadata) for artifact in inputs]}
     kinds = {
-        "recipe": ("plan.json", "plan_verify.json", "selection.json", "config.yaml", f"model/{RECORD}"),
-        "report": ("report.html", "result.json", "evaluation.json", "answers.jsonl"),
+        "recipe": (files.PLAN, files.VERIFIED, files.SELECTION, files.SETTINGS, f"{files.MODEL}/{RECORD}"),
+        "report": (files.REPORT, files.RESULT, files.EVALUATION, files.ANSWERS),
     }
     found = []
     for kind, names in kinds.items():

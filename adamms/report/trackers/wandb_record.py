@@ -14,6 +14,7 @@ from typing import Any
 
 from adamms.errors import AdammsError
 from adamms.report import quantity
+from adamms.report.files import REPORT
 from adamms.report.result import Result, StageTiming
 from adamms.report.trackers import metrics, wandb_files
 
@@ -112,8 +113,8 @@ class WandbRecord:
         for key, tool in result.tools.items():
             run.log({f"{key}_samples": wandb_files.samples_table(wandb, tool)})
         output = Path(str(self.settings.get("output", self.folder)))
-        if (output / "report.html").is_file():
-            run.log({"report": wandb.Html(output / "report.html", inject=False)})
+        if (output / REPORT).is_file():
+            run.log({"report": wandb.Html(output / REPORT, inject=False)})
         inputs = wandb_files.checkpoints(wandb, self.settings)
         if not run.offline:  # wandb refuses it offline; there the other artifacts' metadata names them
             for artifact in inputs:

@@ -6,7 +6,7 @@ Knows no group of the configuration and no mode. What is said of a wrong value i
 import json
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
@@ -117,8 +117,7 @@ def checked_arguments(
     Raises:
         AdammsError: an unknown, missing or wrong value.
     """
-    function = vars(target).get("__init__", target) if isinstance(target, type) else target
-    hints = get_type_hints(function, include_extras=True)
+    hints = get_type_hints(_annotated(target), include_extras=True)
     try:
         parameters = signature(target).parameters
     except ValueError as error:
@@ -137,6 +136,16 @@ def checked_arguments(
     plain = {name: value for name, value in values.items() if name not in skipped}
     section = validated(schema, plain, where, besides)
     return {name: values[name] if name in skipped else getattr(section, name) for name in values}
+
+
+def _annotated(target: Callable[..., Any]) -> Any:
+    """What holds the annotations of `target`'s parameters.
+
+    Those of a dataclass are its fields', of which each is read in the module of the class that has it.
+    """
+    if not isinstance(target, type) or is_dataclass(target):
+        return target
+    return vars(target).get("__init__", target)
 
 
 def validated(

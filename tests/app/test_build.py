@@ -11,6 +11,7 @@ from annotated_types import Gt, Le
 from pydantic import PositiveInt
 
 from adamms.app.build import Missing, build
+from adamms.engines.transformers.engine import Transformers
 from adamms.errors import AdammsError
 
 
@@ -49,6 +50,18 @@ def box(**values: Any) -> Any:
 
 def square(side: float) -> dict[str, Any]:
     return {"_target_": f"{HERE}.Square", "side": side}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnEngine(Transformers):
+    """Of a class whose annotations are read when they are asked for, with names that this module has not."""
+
+    rate: PositiveInt
+
+
+def test_a_class_may_be_derived_from_one_in_another_module() -> None:
+    with pytest.raises(AdammsError, match=r"^engine\.batch_size is missing; "):
+        build({"_target_": f"{__name__}.OwnEngine", "rate": 1}, "engine")
 
 
 def test_values_arrive_as_the_types_that_are_annotated() -> None:

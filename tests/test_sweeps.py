@@ -10,8 +10,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from adamms.app.checks.needs import check_recorded
 from adamms.app.merges import check_merge
-from adamms.app.needs import check_recorded
 from adamms.app.settings import read
 from adamms.engines.logs.replay import Replay
 from adamms.merge.catalogue import known_methods

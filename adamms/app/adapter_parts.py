@@ -12,9 +12,9 @@ import torch
 
 from adamms.architectures.meta_model import UnknownClassError, build
 from adamms.architectures.modules import Kind, Place, places_of
-from adamms.checkpoint.adapter_writer import Matrix
+from adamms.checkpoint.adapters.adapter_writer import Matrix
+from adamms.checkpoint.adapters.tying import is_head
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.tying import is_head
 from adamms.errors import AdammsError
 from adamms.mapping.names import layer_of
 from adamms.merge.adapters import INSTEAD, AdapterSum

@@ -19,13 +19,13 @@ from adamms.architectures.derive import Derived, DerivedArchitecture
 from adamms.architectures.label import Label
 from adamms.checkpoint.fingerprint import described, digest_parts
 from adamms.checkpoint.reader import Checkpoint
-from adamms.checkpoint.whole_file import write_whole
 from adamms.errors import AdammsError
 from adamms.mapping.checks.configs import LanguageSettings, completed_settings
 from adamms.mapping.content.sketch import SketchedModel
 from adamms.mapping.mapper import Mapper
 from adamms.mapping.specs.model import Model
 from adamms.mapping.specs.resolve import SpecMapper
+from adamms.system.whole_file import write_whole
 
 Fact = TypeVar("Fact")
 ORIGIN = "direct_url.json"  # of an installed package that is from no index: a folder, or a commit

@@ -10,16 +10,16 @@ import hydra
 from omegaconf import DictConfig
 
 from adamms import __version__
-from adamms.app.messages import CONF, explain_errors
+from adamms.app.config.messages import CONF, explain_errors
 from adamms.app.multirun import compared, record_interrupt
-from adamms.app.recipe_words import words_for
+from adamms.app.recipes.recipe_words import words_for
 from adamms.app.single_run import start_single
 
 NAME, VERSION = "config", "1.3"
 
 
 def run(config: DictConfig) -> None:
-    from adamms.app.job import find_own_classes
+    from adamms.app.config.job import find_own_classes
     from adamms.app.modes.common import start  # torch; --help answers without it
     from adamms.app.settings import read
 

@@ -17,10 +17,10 @@ from hydra.core.utils import JobRuntime
 from hydra.version import VersionBase
 from omegaconf import open_dict
 
-from adamms.app.job import find_own_classes, own_classes, settle_output
-from adamms.app.messages import CONF, explain
+from adamms.app.config.job import find_own_classes, own_classes, settle_output
+from adamms.app.config.messages import CONF, explain
 from adamms.app.modes.common import start
-from adamms.app.recipe_words import words_for
+from adamms.app.recipes.recipe_words import words_for
 from adamms.app.settings import Run, read
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan

@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from adamms.app.settings import Run
-from adamms.checkpoint.hub import locate
+from adamms.checkpoint.hub.location import locate
 from adamms.checkpoint.side_files import RECORD
 from adamms.errors import AdammsError
 from adamms.report.result import Hyperparameters

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from adamms.checkpoint.whole_file import write_whole
+from adamms.system.whole_file import write_whole
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:

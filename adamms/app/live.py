@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from adamms.app.checks.runnable import runnable_folder
 from adamms.app.class_facts import ClassFacts
 from adamms.app.models import OpenModel, errors_name_key, open_source, prompt_files
-from adamms.app.runnable import runnable_folder
 from adamms.app.settings import Run, Source
-from adamms.checkpoint.adapted import AdaptedCheckpoint
+from adamms.checkpoint.adapters.adapted import AdaptedCheckpoint
 from adamms.checkpoint.reader import Checkpoint, read_config
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import adamms
-from adamms.app.merge_settings import MergeSettings
+from adamms.app.config.merge_settings import MergeSettings
 from adamms.app.models import Models, OpenModel, Stage
 from adamms.app.settings import Run
 from adamms.checkpoint.reader import Checkpoint

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adamms.app.broken_models import check_target, empty_tensors, problems
+from adamms.app.checks.broken_models import check_target, empty_tensors, problems
 from adamms.app.class_facts import ClassFacts
 from adamms.app.settings import Source, Sources
 from adamms.architectures.leftovers import LEFTOVERS
-from adamms.checkpoint.adapted import AdaptedCheckpoint
-from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
-from adamms.checkpoint.hub import locate, not_here
+from adamms.checkpoint.adapters.adapted import AdaptedCheckpoint
+from adamms.checkpoint.adapters.adapter import declared_base, is_adapter, open_adapter
+from adamms.checkpoint.adapters.tying import is_head
+from adamms.checkpoint.hub.location import locate, not_here
+from adamms.checkpoint.hub.remote import open_headers
 from adamms.checkpoint.reader import ADAPTER_CONFIG, Checkpoint, open_checkpoint
-from adamms.checkpoint.remote import open_headers
-from adamms.checkpoint.tying import is_head
 from adamms.engines.base import PromptFiles
 from adamms.errors import AdammsError
 from adamms.mapping.content.sketch import SketchedModel

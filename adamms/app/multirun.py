@@ -20,9 +20,9 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, read_write
 
-from adamms.app.messages import explain
-from adamms.checkpoint.whole_file import write_whole
+from adamms.app.config.messages import explain
 from adamms.errors import AdammsError, program
+from adamms.system.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class JobRecord(Callback):
     _started = 0.0
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from adamms.app.job import settle_output  # numpy; --help does without
+        from adamms.app.config.job import settle_output  # numpy; --help does without
 
         settle_output(config)
 
@@ -73,7 +73,7 @@ class JobRecord(Callback):
         if launcher and str(launcher.get("_target_")).endswith(".SlurmLauncher"):
             with read_write(config.hydra):
                 launcher.setup = [*USE_ALL_CPUS, *(launcher.setup or [])]
-        from adamms.report.run_folders import COMPARED
+        from adamms.report.compare.run_folders import COMPARED
 
         some = not set(COMPARED).isdisjoint(mode.split(","))
         _multirun.set(Multirun(Path(config.hydra.sweep.dir).absolute(), some))
@@ -116,7 +116,7 @@ def _record(config: DictConfig, hydra: Any, how: dict[str, Any]) -> None:
     """Write what the job is, and how it went; outside multiruns nothing."""
     if hydra.mode != RunMode.MULTIRUN:
         return
-    from adamms.report.run_folders import RECORD
+    from adamms.report.compare.run_folders import RECORD
 
     folder = Path(hydra.runtime.output_dir)
     content = {
@@ -146,8 +146,8 @@ def compared() -> Iterator[None]:
         if ended is not None and ended.compared:
             # They take long to import; --help does without.
             from adamms.app.modes.compare import show
+            from adamms.report.compare.pairing import gather
             from adamms.report.console import Console
-            from adamms.report.pairing import gather
 
             try:
                 comparison = gather([ended.folder], ended.folder)

@@ -12,16 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from adamms.app.environment import merging
+from adamms.app.checks.environment import merging
 from adamms.app.json_files import write_json
 from adamms.app.merges import Merges
-from adamms.app.recipe_file import REPLAY, recorded
+from adamms.app.recipes.recipe_file import REPLAY, recorded
 from adamms.app.settings import Run
 from adamms.checkpoint.fingerprint import digest_parts
 from adamms.checkpoint.reader import open_checkpoint, read_config, read_json
 from adamms.checkpoint.side_files import INDEX_NAMES, copy_side_files, links_out, side_files, with_dtype
 from adamms.checkpoint.tensor_entry import TensorEntry
-from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.checkpoint.writer import check_writable, check_written, whole_folder, write_tensors
 from adamms.errors import AdammsError
 from adamms.mapping.checks.distance import Distances
@@ -34,6 +33,7 @@ from adamms.report.card import write_card
 from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
+from adamms.system.whole_file import explained, write_whole
 
 WRITTEN = "written"  # in it: digests of what lies beside it
 # What loads the model, its folder in the place of {}.

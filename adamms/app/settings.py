@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from adamms.app.build import (
+from adamms.app.config.build import (
     MISSING,
     Missing,
     build,
@@ -26,11 +26,11 @@ from adamms.app.build import (
     split,
     validated,
 )
-from adamms.app.evaluators import read_evaluate, replays_logs
-from adamms.app.grid import candidate_of, candidates_of, space_of
-from adamms.app.job import check_experiment, this_job
-from adamms.app.merge_settings import MergeSettings, read_merge
-from adamms.app.overrides import (
+from adamms.app.config.evaluators import read_evaluate, replays_logs
+from adamms.app.config.grid import candidate_of, candidates_of, space_of
+from adamms.app.config.job import check_experiment, this_job
+from adamms.app.config.merge_settings import MergeSettings, read_merge
+from adamms.app.config.overrides import (
     IGNORED_WITH_LOGS,
     NAME_DATA,
     NO_CONTROL,
@@ -39,8 +39,8 @@ from adamms.app.overrides import (
     values_of,
     with_demo_settings,
 )
-from adamms.app.recipe_file import RecipeFile, with_recipe
-from adamms.app.sections import ModeKeys, ModelKeys, Node, PlanKeys, Root, SearchKeys, SourceKeys
+from adamms.app.config.sections import ModeKeys, ModelKeys, Node, PlanKeys, Root, SearchKeys, SourceKeys
+from adamms.app.recipes.recipe_file import RecipeFile, with_recipe
 from adamms.data.example import DataSource
 from adamms.engines.base import EngineSettings
 from adamms.engines.logs.replay import Replay

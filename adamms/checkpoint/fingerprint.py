@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.quantised import QuantisedEntry
+from adamms.checkpoint.quantised.quantised import QuantisedEntry
 from adamms.checkpoint.side_files import DOCUMENTS, side_files
 from adamms.checkpoint.tensor_entry import TensorEntry, cut_short, reading
 from adamms.checkpoint.tensor_values import map_tensor
+from adamms.system.on_demand import torch
 
 # Enough of a tensor to tell two checkpoints apart without reading 16 GB.
 SAMPLE_BYTES = 4096

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
+from adamms.system.on_demand import torch
 
 
 def finite(tensor: torch.Tensor) -> bool:

@@ -20,13 +20,13 @@ from adamms.checkpoint.mistaken_paths import (
     check_weight_file,
     instead_of_a_model,
 )
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.quantisation import dequantised
-from adamms.checkpoint.quantised import QuantisedEntry, Rows, rows_of
+from adamms.checkpoint.quantised.quantisation import dequantised
+from adamms.checkpoint.quantised.quantised import QuantisedEntry, Rows, rows_of
 from adamms.checkpoint.side_files import INDEX_NAMES, SINGLE_NAMES
 from adamms.checkpoint.tensor_entry import TensorEntry, brief, check_no_pointer, reading
 from adamms.checkpoint.tensor_file import read_header
 from adamms.errors import AdammsError, nearest, no_such_path
+from adamms.system.on_demand import torch
 
 # What training leaves beside the weights, under names that look like theirs.
 _STATE_OF_TRAINING = re.compile(

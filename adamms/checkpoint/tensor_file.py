@@ -30,7 +30,7 @@ def read_header(file: Path) -> dict[str, TensorEntry]:
         check_no_pointer(file)
         if file.suffix == ".safetensors":
             return _safetensors_header(file)
-        from adamms.checkpoint.torch_file import read_torch_header  # torch reads the archive
+        from adamms.checkpoint.torch_zip.torch_file import read_torch_header  # torch reads the archive
 
         return read_torch_header(file)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry, cut_short, reading, span
+from adamms.system.on_demand import torch
 
 
 def torch_dtype(name: str) -> torch.dtype:

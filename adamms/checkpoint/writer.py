@@ -21,14 +21,14 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Protocol
 
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.output_file import OutputFile, Span, new_buffer
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.sizes import scaled
 from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
-from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
-from adamms.checkpoint.whole_file import explained, sync
 from adamms.errors import AdammsError
+from adamms.system.on_demand import torch
+from adamms.system.output_file import OutputFile, Span, new_buffer
+from adamms.system.sizes import scaled
+from adamms.system.threads import Advance, chunk_pool, default_workers
+from adamms.system.whole_file import explained, sync
 
 PARTIAL = ".partial"
 # (name, file, offset of the first byte, room for some pages, advance) -> how many of its elements are

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from pydantic import NonNegativeInt, PositiveInt
 
-from adamms.checkpoint.whole_file import write_whole
 from adamms.data.example import Dataset, Example, Label
 from adamms.errors import AdammsError
+from adamms.system.whole_file import write_whole
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (1.0, 0.15, 0.15),

@@ -9,9 +9,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from adamms.checkpoint.whole_file import write_whole
 from adamms.data.downloads import Downloads
 from adamms.errors import AdammsError, kind_of, shortened
+from adamms.system.whole_file import write_whole
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 DATA = re.compile(r"data:[^,]*?(;base64)?,", re.IGNORECASE)

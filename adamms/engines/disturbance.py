@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from adamms.checkpoint.whole_file import write_whole
 from adamms.data.example import Example
 from adamms.engines.image import open_image
+from adamms.system.whole_file import write_whole
 
 SHIFT = 1  # at most so many pixels in each direction
 BRIGHTNESS = (0.85, 1.1)

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from adamms.checkpoint.whole_file import write_whole
 from adamms.engines.answer import Answer
 from adamms.engines.digest import digest
 from adamms.errors import AdammsError
+from adamms.system.whole_file import write_whole
 
 FORMAT = 1  # of keys and records: raise it with any change, so that no old answer is taken for a new one
 FLUSH_SECONDS = 1.0

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.quantised import Rows
+from adamms.checkpoint.quantised.quantised import Rows
 from adamms.mapping.expression import (
     Concat,
     Expression,
@@ -23,6 +22,7 @@ from adamms.mapping.expression import (
     runs,
     shape_of,
 )
+from adamms.system.on_demand import torch
 
 
 def evaluate_rows(

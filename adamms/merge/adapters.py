@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import torch
 
-from adamms.checkpoint.adapted import AdaptedCheckpoint, Change
+from adamms.checkpoint.adapters.adapted import AdaptedCheckpoint, Change
+from adamms.checkpoint.adapters.tying import same_values
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.checkpoint.tensor_values import map_tensor
-from adamms.checkpoint.tying import same_values
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import Slot

@@ -10,11 +10,11 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from adamms.checkpoint.on_demand import torch
 from adamms.merge import kernel
 from adamms.merge.election import Combine, Election, merge_agreeing, weighted_sum
 from adamms.merge.method import Chunk, Method, Statistics
 from adamms.merge.task_vectors import TaskVectors
+from adamms.system.on_demand import torch
 
 
 @dataclass(frozen=True)

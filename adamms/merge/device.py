@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.tensor_entry import TensorEntry
 from adamms.errors import AdammsError
 from adamms.merge.from_files import write_from_files
@@ -21,6 +19,8 @@ from adamms.merge.nonfinite import NonFiniteInputs
 from adamms.merge.recipe import WHOLE_TENSOR_WORKERS, Recipe
 from adamms.merge.sources import Sources
 from adamms.merge.surveys.survey import Advance
+from adamms.system.on_demand import torch
+from adamms.system.output_file import OutputFile
 
 INSTEAD = "merge on the processor: merge.device=cpu"
 # Threads that read for a GPU and write what comes back. Each holds the operands of one tensor on the GPU.

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
-from adamms.checkpoint.on_demand import torch
 from adamms.merge import kernel
 from adamms.merge.exactness import positive_
 from adamms.merge.method import Chunk, Statistics
 from adamms.merge.surveys.compiled import CompiledSummary, Taken, Vectors
 from adamms.merge.task_vectors import TaskVectors
+from adamms.system.on_demand import torch
 
 # How the sign of an element is found. `majority`: the sign of the sum of the vectors; where they cancel, the
 # sign that more elements have (TIES' published code). `weighted`: the sign of the sum of the vectors times

@@ -18,7 +18,7 @@ their last bits depend on the library and the device.
 
 from __future__ import annotations
 
-from adamms.checkpoint.on_demand import torch
+from adamms.system.on_demand import torch
 
 
 def divide_(values: torch.Tensor, by: float) -> torch.Tensor:

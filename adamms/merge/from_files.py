@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.tensor_entry import DTYPES
-from adamms.checkpoint.threads import Advance
 from adamms.mapping.expression import Read
 from adamms.mapping.file_runs import FileRun, open_files, runs_of
 from adamms.mapping.plan import Slot
@@ -19,6 +17,8 @@ from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.method import ANCESTOR, TARGET, with_target
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
+from adamms.system.output_file import OutputFile
+from adamms.system.threads import Advance
 
 # As kernel.c numbers dtypes: those without infinity and NaN are copied only.
 NUMBERS = kernel.DTYPES | dict.fromkeys(("I64", "I32", "I16", "I8", "U8", "BOOL"), -1)

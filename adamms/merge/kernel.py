@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.tensor_entry import DTYPES as STORED
 from adamms.checkpoint.tensor_entry import cut_short, reading
+from adamms.system.on_demand import torch
 
 # As kernel.c numbers them.
 DTYPES = {"F64": 0, "F32": 1, "F16": 2, "BF16": 3}

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from adamms.checkpoint.on_demand import torch
 from adamms.merge import kernel
 from adamms.merge.kernel import Kept, all_kept, operands
+from adamms.system.on_demand import torch
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, Self
 
 from annotated_types import Gt, Le
 
-from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
 from adamms.merge.shares import positive, target_share
+from adamms.system.on_demand import torch
 
 # Names of operands that are not donors.
 TARGET, ANCESTOR = "target", "ancestor"

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from threading import Lock
 
 from adamms.checkpoint.finite import count_nonfinite
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.expression import names_in
 from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
+from adamms.system.on_demand import torch
 
 MOST_LINES = 10
 

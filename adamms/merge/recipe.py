@@ -11,11 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from adamms.checkpoint.finite import converted, finite, made_nonfinite
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
 from adamms.checkpoint.tensor_values import torch_dtype
-from adamms.checkpoint.threads import default_workers, in_order
 from adamms.errors import AdammsError
 from adamms.mapping.plan import Plan, Slot
 from adamms.mapping.units import Unit, units_of
@@ -30,6 +28,8 @@ from adamms.merge.rows_to_merge import acting_runs, acts, check_actionable, with
 from adamms.merge.sources import MAPPED_FILES, Sources
 from adamms.merge.stream import OperandRows, expert_pieces, operand_rows, stored_pieces
 from adamms.merge.surveys.survey import Advance, measure
+from adamms.system.on_demand import torch
+from adamms.system.threads import default_workers, in_order
 
 # Threads for methods that work on whole matrices: each holds several copies of one in float64.
 WHOLE_TENSOR_WORKERS = 2

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 
-from adamms.checkpoint.on_demand import torch
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Expression, Tokens
 from adamms.mapping.plan import Plan, Slot
 from adamms.merge.method import ANCESTOR, Method
+from adamms.system.on_demand import torch
 
 
 def actionable(plan: Plan, method: Method) -> Plan:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from adamms.checkpoint.on_demand import torch
-from adamms.checkpoint.quantised import Rows
+from adamms.checkpoint.quantised.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_values import torch_dtype
 from adamms.errors import AdammsError, check_choice
+from adamms.system.on_demand import torch
 
 CACHES = ("mmap", "pinned", "gpu")
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from adamms.checkpoint.adapted import BLOCK_ROWS
-from adamms.checkpoint.on_demand import torch
+from adamms.checkpoint.adapters.adapted import BLOCK_ROWS
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.evaluation import evaluate_rows
 from adamms.mapping.expression import names_in
@@ -19,6 +18,7 @@ from adamms.mapping.plan import Slot
 from adamms.mapping.units import Unit
 from adamms.merge.method import ANCESTOR, TARGET
 from adamms.merge.sources import Sources
+from adamms.system.on_demand import torch
 
 # Float64 operands of this many elements stay in a core's caches.
 CHUNK_ELEMENTS = 1 << 18

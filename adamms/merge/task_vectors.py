@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from adamms.checkpoint.on_demand import torch
 from adamms.merge.kernel import Kept
 from adamms.merge.method import ANCESTOR, TARGET, Chunk
+from adamms.system.on_demand import torch
 
 Numbers = Mapping[str, float]
 

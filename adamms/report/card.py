@@ -12,14 +12,14 @@ from typing import Any
 
 import yaml
 
-from adamms.checkpoint.hub import HUB_ID
+from adamms.checkpoint.hub.location import HUB_ID
 from adamms.checkpoint.side_files import leads_out
-from adamms.checkpoint.whole_file import write_whole
 from adamms.evaluate.evaluation import Scores
 from adamms.report import findings, words
 from adamms.report.page import curves
 from adamms.report.page.picture import drawn
 from adamms.report.result import Result
+from adamms.system.whole_file import write_whole
 
 PICTURE = "search.png"
 PIPELINE = "image-text-to-text"

@@ -20,7 +20,7 @@ from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
 from adamms.report import findings, plan_tables, tables, words
-from adamms.report.comparison import Comparison
+from adamms.report.compare.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
 from adamms.report.result import Result, StageTiming
@@ -150,7 +150,11 @@ class Console:
 
     def comparison(self, comparison: Comparison) -> None:
         """Print the models and the searches side by side, what has no result, and which model is best."""
-        from adamms.report import comparison_tables, comparison_verdicts, published  # of multiruns only
+        from adamms.report.compare import (  # of multiruns only
+            comparison_tables,
+            comparison_verdicts,
+            published,
+        )
 
         self.table(comparison_tables.overview(comparison))
         self.table(comparison_tables.searches(comparison))

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import product
 
-from adamms.checkpoint.sizes import scaled
 from adamms.mapping.checks.distance import Distances, RoleDistance, TensorDistance
 from adamms.mapping.finding import GRADES, Finding
 from adamms.mapping.plan import Alignment, Difference, Plan
 from adamms.report import words
 from adamms.report.table import Column, Table, rows_of
+from adamms.system.sizes import scaled
 
 MOST_ROLES = 40  # per model; where names say nothing of layers, every tensor is a role of its own
 

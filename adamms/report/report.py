@@ -6,10 +6,10 @@ Every file is whole or absent. The pages are made in `page`; jinja2 is imported 
 import json
 from pathlib import Path
 
-from adamms.checkpoint.whole_file import write_whole
-from adamms.report.comparison import Comparison
+from adamms.report.compare.comparison import Comparison
 from adamms.report.files import REPORT, RESULT
 from adamms.report.result import Result
+from adamms.system.whole_file import write_whole
 
 
 def write_report(folder: Path, result: Result) -> Path:
@@ -38,7 +38,7 @@ def write_comparison(comparison: Comparison) -> Path:
     Raises:
         AdammsError: a folder that cannot be written to.
     """
-    from adamms.report import comparison_csv, published
+    from adamms.report.compare import comparison_csv, published
     from adamms.report.page.comparison import page
 
     content = json.dumps(comparison.to_json(), indent=2, ensure_ascii=False)

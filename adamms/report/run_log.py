@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TextIO
 
-from adamms.checkpoint.whole_file import explained, write_whole
 from adamms.report.files import LOG
+from adamms.system.whole_file import explained, write_whole
 
 
 class RunLog:

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from adamms.checkpoint.sizes import scaled, three_digits
 from adamms.evaluate.estimate import Estimate
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short
 from adamms.search.choice import Choice, Trust
+from adamms.system.sizes import scaled, three_digits
 
 ALL_TASKS = "ALL TASKS"  # the name of the choice over all of them
 TRUSTED = 0.8  # stated probability below which a choice is called LOW

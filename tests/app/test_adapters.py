@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tiny import assert_same_bits
 
 from adamms.architectures.recognise import recognise
-from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.specs.model import Model, describe
 from adamms.merge.methods.linear import Linear

@@ -15,7 +15,7 @@ from command import ROOT, pair, write_jsonl
 from hydra.errors import MissingConfigException
 from safetensors.torch import load_file, save_file
 
-from adamms.app.messages import explain
+from adamms.app.config.messages import explain
 from adamms.search.doubts import MANY_CUT, TOO_FEW
 
 pytestmark = pytest.mark.long

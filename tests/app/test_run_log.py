@@ -82,7 +82,7 @@ def test_a_run_that_fails_has_a_log_with_the_error(run, talkative: Path, tmp_pat
 
 
 def test_doctor_leaves_nothing(run, talkative: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adamms.app.environment.has_vllm", lambda: False)  # which takes long to import
+    monkeypatch.setattr("adamms.app.checks.environment.has_vllm", lambda: False)  # which takes long to import
     assert "doctor:" in run("mode=doctor", *pair(talkative), "output=out").out
     assert not list((tmp_path / "work").iterdir())
 

@@ -7,7 +7,7 @@ from command import CONF, composed, read_run
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from adamms.app.messages import explain
+from adamms.app.config.messages import explain
 from adamms.app.settings import read
 from adamms.errors import AdammsError
 

@@ -31,11 +31,11 @@ import torch
 from safetensors.torch import save_file
 
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
-from adamms.checkpoint.threads import chunk_pool, default_workers
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.verify import verify_plan
 from adamms.mapping.content.sketch import sketch_model
 from adamms.mapping.plan import Plan
+from adamms.system.threads import chunk_pool, default_workers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from mappers import discover_mapper

@@ -98,8 +98,8 @@ def merge(given: argparse.Namespace) -> None:
 
 def sums_of(computed: Any, names: Sequence[str]) -> tuple[dict[str, str], float]:
     """Checksums of merged tensors, and the seconds that merging took, as for the checkpoint writer."""
-    from adamms.checkpoint.threads import default_workers, in_order
     from adamms.engines.checksum import checksum
+    from adamms.system.threads import default_workers, in_order
 
     def merged(name: str) -> str:
         return checksum(computed.recipe.tensor(name, computed.sources))

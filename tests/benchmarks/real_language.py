@@ -27,9 +27,9 @@ from real_pictures import DONOR_TASKS, TARGET_TASKS, TASKS, write_questions
 from real_table import plot, table
 from real_training import Lessons, train
 
-from adamms.checkpoint.whole_file import write_whole
 from adamms.checkpoint.writer import whole_folder
 from adamms.demo.stages import StageCache
+from adamms.system.whole_file import write_whole
 
 VERSION = 1  # of the stages: raise it with any change in what is learned
 RUN = Path(__file__).resolve().parents[2] / "run.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 import tiny
 import torch
 
-from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.fingerprint import fingerprint_side_files
 from adamms.checkpoint.reader import open_checkpoint
 

@@ -9,7 +9,7 @@ import tiny
 import torch
 from safetensors.torch import save_file
 
-from adamms.checkpoint.hub import locate
+from adamms.checkpoint.hub.location import locate
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_file import read_header
 from adamms.errors import AdammsError

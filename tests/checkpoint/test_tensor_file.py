@@ -22,10 +22,10 @@ from safetensors.torch import save as save_safetensors
 from safetensors.torch import save_file
 from tiny import assert_same_bits
 
-from adamms.checkpoint import torch_headers
 from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
 from adamms.checkpoint.tensor_file import read_header
 from adamms.checkpoint.tensor_values import map_tensor, torch_dtype
+from adamms.checkpoint.torch_zip import torch_headers
 from adamms.errors import AdammsError
 
 State = dict[str, torch.Tensor]

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.tensor_entry import DTYPES, TensorEntry
 from adamms.checkpoint.tensor_values import torch_dtype
-from adamms.checkpoint.torch_file import DTYPE_NAMES
+from adamms.checkpoint.torch_zip.torch_file import DTYPE_NAMES
 from adamms.checkpoint.writer import check_writable, plan_shards, whole_folder, write_tensors
 from adamms.errors import AdammsError
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from command import ROOT
 
-from adamms.app.build import checked_arguments
+from adamms.app.config.build import checked_arguments
 from adamms.data.digits import SKILLS, Glyphs
 from adamms.demo import batches, factory
 from adamms.demo.language import WORDS

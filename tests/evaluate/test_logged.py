@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from configured import content
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 from adamms.errors import AdammsError
 from adamms.evaluate.logged import LoggedScores
 

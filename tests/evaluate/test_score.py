@@ -3,7 +3,7 @@
 import pytest
 from configured import content
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 from adamms.data.example import Example, Label
 from adamms.errors import AdammsError
 from adamms.evaluate.score import check_labels, measure, score_tasks

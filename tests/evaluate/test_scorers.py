@@ -5,7 +5,7 @@ from configured import content
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 from adamms.data.example import Label
 from adamms.errors import AdammsError
 from adamms.evaluate.scorers import Anls, ExactAccuracy, ExtractedAccuracy, TokenF1

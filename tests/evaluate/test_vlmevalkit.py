@@ -11,7 +11,7 @@ from command import Outcome, read_run
 from configured import configured, content
 from configured_engines import settings_of
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 from adamms.app.tools import add_tools
 from adamms.errors import AdammsError
 from adamms.evaluate.foreign.results import Metric
@@ -19,10 +19,10 @@ from adamms.evaluate.foreign.tool import Backend
 from adamms.evaluate.vlmevalkit.results import read_results
 from adamms.evaluate.vlmevalkit.run import VlmEvalKit
 from adamms.merge.candidate import Candidate
+from adamms.report.compare.measured import of_evaluation
+from adamms.report.compare.run_folders import FoundRun
 from adamms.report.console import Console
-from adamms.report.measured import of_evaluation
 from adamms.report.result import Result
-from adamms.report.run_folders import FoundRun
 
 PYTHON = Path(sys.prefix, "vlmevalkit/bin/python")  # where `make vlmevalkit` puts it
 STATUS: dict[str, Any] = {

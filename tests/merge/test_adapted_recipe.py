@@ -16,7 +16,7 @@ from mappers import spec_mapper
 from tiny import assert_same_bits
 
 from adamms.architectures.recognise import recognise
-from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.expression import Read, Tokens
 from adamms.mapping.plan import Plan, Slot

@@ -15,10 +15,7 @@ from configured import configured
 from safetensors.torch import load_file
 from tiny_merges import make
 
-from adamms.checkpoint import output_file
-from adamms.checkpoint.output_file import OutputFile
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.writer import whole_folder, write_tensors
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Concat, Pick, Read, Slice, Stack, Transpose
@@ -33,6 +30,9 @@ from adamms.merge.methods.linear import Linear
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import MAPPED_FILES
 from adamms.merge.task_vectors import TaskVectors
+from adamms.system import output_file
+from adamms.system.output_file import OutputFile
+from adamms.system.threads import Advance
 
 pytestmark = pytest.mark.skipif(
     kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."

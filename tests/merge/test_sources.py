@@ -10,8 +10,8 @@ import torch
 from configured import configured
 from tiny import assert_same_bits
 
-from adamms.checkpoint.adapted import AdaptedRows
-from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.adapters.adapted import AdaptedRows
+from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read

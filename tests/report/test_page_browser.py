@@ -13,7 +13,7 @@ import pytest
 from test_pairing import write
 
 from adamms.evaluate.evaluation import Scores
-from adamms.report.pairing import gather
+from adamms.report.compare.pairing import gather
 from adamms.report.report import write_comparison, write_report
 from adamms.report.result import Result
 from adamms.search.choice import Selection

@@ -5,7 +5,7 @@ from typing import Any
 from command import CONF
 from omegaconf import OmegaConf
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 
 # Keys of a group that no object takes.
 COMMON = {

@@ -22,7 +22,7 @@ ELSEWHERE = {  # a command that has this -> the file whose tests run it
     "-cd my_conf mode=merge merge=mine": "tests/test_installed.py",
     "/shared/[AB]": "tests/test_cluster_page.py",
     "=LORA1|extract .*model_folder": "tests/app/modes/test_extract.py",
-    "recipe=": "tests/app/test_recipe_file.py",
+    "recipe=": "tests/app/recipes/test_recipe_file.py",
     "MMStar.xlsx": "tests/engines/logs/test_replay.py",
     "-cn optmerge|vicuna_modalities": "tests/app/test_optmerge.py",
     "merge/rules=": "tests/app/test_run_coefficients.py",

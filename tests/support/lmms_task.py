@@ -7,7 +7,7 @@ from typing import Any
 
 from configured import content
 
-from adamms.app.build import build
+from adamms.app.config.build import build
 from adamms.data.example import Dataset
 from adamms.evaluate.lmms.run import LmmsEval
 

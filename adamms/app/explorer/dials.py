@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adamms.app.grid import DEFAULTS, coefficients
-from adamms.app.merge_settings import read_merge
+from adamms.app.config.grid import DEFAULTS, coefficients
+from adamms.app.config.merge_settings import read_merge
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
 from adamms.merge.candidate import ALPHA, Candidate, axes_of, short

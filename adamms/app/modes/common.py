@@ -9,11 +9,11 @@ from datetime import datetime
 import yaml
 
 from adamms import __version__
+from adamms.app.checks.model_checks import checked
 from adamms.app.class_facts import ClassFacts
+from adamms.app.config.messages import explain
 from adamms.app.given_model import subject
 from adamms.app.merges import Merges, check_merge, plan_merges
-from adamms.app.messages import explain
-from adamms.app.model_checks import checked
 from adamms.app.models import open_models
 from adamms.app.output_folder import check_output
 from adamms.app.settings import Run

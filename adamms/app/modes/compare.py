@@ -5,12 +5,12 @@ from pathlib import Path
 
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
-from adamms.report.comparison import Comparison
+from adamms.report.compare.comparison import Comparison
+from adamms.report.compare.pairing import gather
+from adamms.report.compare.run_folders import COMPARED
 from adamms.report.console import Console
-from adamms.report.pairing import gather
 from adamms.report.report import write_comparison
 from adamms.report.result import Result
-from adamms.report.run_folders import COMPARED
 
 
 def compare(run: Run, console: Console, folder: Path | Sequence[Path], reference: str | None) -> Result:

@@ -10,16 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adamms.app import environment
-from adamms.app.build import Missing
+from adamms.app.checks import environment
+from adamms.app.checks.environment import ABSENT, BAD, GOOD, Finding
+from adamms.app.config.build import Missing
 from adamms.app.donors import understood
-from adamms.app.environment import ABSENT, BAD, GOOD, Finding
 from adamms.app.live import check_asked
 from adamms.app.questions import load_questions
 from adamms.app.settings import Run, Source
-from adamms.checkpoint.hub import cached
+from adamms.checkpoint.hub.location import cached
 from adamms.checkpoint.reader import open_checkpoint, read_config
-from adamms.checkpoint.sizes import scaled
 from adamms.data.digits import Digits
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay
@@ -28,6 +27,7 @@ from adamms.models.registration import is_text_only
 from adamms.report.console import Console
 from adamms.report.result import Result
 from adamms.search.evidence import PARENTS
+from adamms.system.sizes import scaled
 
 
 def doctor(run: Run, console: Console) -> Result:

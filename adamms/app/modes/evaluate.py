@@ -10,7 +10,7 @@ from adamms.app.output import write_evaluation
 from adamms.app.questions import Questions, load_questions
 from adamms.app.settings import Run
 from adamms.app.tools import add_tools, check_tools
-from adamms.checkpoint.hub import locate
+from adamms.checkpoint.hub.location import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.engines.answer import texts
 from adamms.errors import AdammsError

@@ -23,8 +23,8 @@ from adamms.app.models import open_source
 from adamms.app.modes.common import map_models
 from adamms.app.output import result_of
 from adamms.app.settings import Run
-from adamms.checkpoint.adapter_writer import write_adapter
-from adamms.checkpoint.hub import locate
+from adamms.checkpoint.adapters.adapter_writer import write_adapter
+from adamms.checkpoint.hub.location import locate
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.checkpoint.side_files import RECORD
 from adamms.checkpoint.writer import check_writable, whole_folder

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from adamms.app.settings import Run
-from adamms.checkpoint.hub import HUB_ID
+from adamms.checkpoint.hub.location import HUB_ID
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.checkpoint.side_files import RECORD, leads_out
-from adamms.checkpoint.sizes import scaled
 from adamms.errors import AdammsError
 from adamms.report.console import Console
 from adamms.report.result import Result
+from adamms.system.sizes import scaled
 
 
 def push(

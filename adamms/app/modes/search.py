@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from adamms.app.asker import Asker
+from adamms.app.checks.needs import check_needs, check_recorded, check_scores
+from adamms.app.config.job import merge_command, own_folders
 from adamms.app.distance import distances, verify
 from adamms.app.donors import ask_donors, not_asked
-from adamms.app.job import merge_command, own_folders
 from adamms.app.json_files import write_json, write_lines
 from adamms.app.live import check_runnable, check_target, live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
-from adamms.app.needs import check_needs, check_recorded, check_scores
 from adamms.app.output import Output, result_of, write_evaluation
 from adamms.app.questions import load_questions
 from adamms.app.scores import answered, score_proven, with_donors

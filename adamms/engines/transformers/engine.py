@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from adamms.checkpoint.fingerprint import fingerprint_side_files
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import read_config, read_json
-from adamms.checkpoint.threads import default_workers, in_order
 from adamms.data.example import Example
 from adamms.engines.answer import Answer
 from adamms.engines.base import NO_END, Engine, EngineSettings, Limits, PromptFiles
@@ -28,6 +26,8 @@ from adamms.errors import AdammsError, cause
 from adamms.merge.recipe import Recipe
 from adamms.merge.sources import Sources
 from adamms.models.registration import is_text_only
+from adamms.system.on_demand import torch
+from adamms.system.threads import default_workers, in_order
 
 if TYPE_CHECKING:
     from adamms.engines.transformers.live_model import LiveModel

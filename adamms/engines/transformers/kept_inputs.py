@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable
 from typing import Any, TypeVar
 
-from adamms.checkpoint.on_demand import torch
+from adamms.system.on_demand import torch
 
 Batch = TypeVar("Batch", bound=Hashable)  # examples, or examples with texts
 

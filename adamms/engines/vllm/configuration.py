@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from adamms.checkpoint.adapters.tying import is_head
 from adamms.checkpoint.reader import open_checkpoint
-from adamms.checkpoint.tying import is_head
 from adamms.engines.vllm.engine import Vllm
 from adamms.engines.vllm.folder import dtype_of
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.checks.distance import TensorDistance
 from adamms.mapping.checks.mapped_models import MappedModels, Values, is_stack, outputs_of
 from adamms.mapping.checks.row_order import closest_order
@@ -16,6 +15,7 @@ from adamms.mapping.content.noise import LEAST_COSINE, Noise, closer, cosine, no
 from adamms.mapping.content.sketch import Sketch, sketch_rows
 from adamms.mapping.expression import Read
 from adamms.mapping.plan import ANCESTOR, Slot
+from adamms.system.on_demand import torch
 
 # Segments of a changed order that a message lists.
 LISTED = 4

@@ -11,11 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.checks.distance import DIGITS, Distances, TensorDistance, role_and_layer
 from adamms.mapping.checks.mapped_models import MappedModels, Values, spread_rows
 from adamms.mapping.content.noise import LEAST_COSINE, cosine, distance, norm
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
+from adamms.system.threads import Advance, chunk_pool, default_workers
 
 # Rows read of each matrix, evenly spread; verify_plan reads more.
 DISTANCE_ROWS = 16

@@ -16,7 +16,6 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import Checkpoint
 from adamms.mapping.checks.distance import role_and_layer
 from adamms.mapping.checks.mapped_models import MappedModels, Values
@@ -24,6 +23,7 @@ from adamms.mapping.content.noise import KINDRED, closer, cosine
 from adamms.mapping.content.orders import LARGEST, ONE_BY_ONE, RowOrder, rotary_orders, same_rows
 from adamms.mapping.language_config import innermost
 from adamms.mapping.plan import ANCESTOR, Plan, Slot
+from adamms.system.on_demand import torch
 
 # Queries and keys of each model that are looked at.
 SAMPLED = 4

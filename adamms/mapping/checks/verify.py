@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.checks.distance import Distances, TensorDistance
 from adamms.mapping.checks.explain import explain
 from adamms.mapping.checks.kinship import cosines_of, strangers, upper_quartile
 from adamms.mapping.checks.mapped_models import MappedModels, spread_rows
 from adamms.mapping.checks.measure import FAR_BELOW, measure_distances
 from adamms.mapping.plan import Plan, Slot
+from adamms.system.threads import Advance, chunk_pool, default_workers
 
 # Rows read of each matrix, evenly spread: two or more of every head of models with up to 64.
 SAMPLE_ROWS = 128

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.noise import Noise, cosine, normalised, strange_parts
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.expression import Expression
 from adamms.mapping.simplify import Shapes, join, take
+from adamms.system.on_demand import torch
 
 # Rows of a block, tried in turn: heads have multiples of 16 dimensions, and parts whole heads.
 BLOCK_ROWS = (1024, 512, 256, 128, 64, 32, 16)

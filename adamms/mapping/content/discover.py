@@ -16,7 +16,6 @@ from typing import Literal
 from adamms.architectures.leftovers import leftover
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import TensorEntry
-from adamms.checkpoint.threads import Advance
 from adamms.checkpoint.vocabulary import align_rows, read_vocabulary
 from adamms.errors import AdammsError, check_pattern
 from adamms.mapping.content.experts import in_other_order, together
@@ -28,6 +27,7 @@ from adamms.mapping.content.sketch import SketchedModel, bytes_to_read, sketch_m
 from adamms.mapping.content.whole import Match
 from adamms.mapping.finding import Finding
 from adamms.mapping.plan import ANCESTOR, Difference, Plan, Slot
+from adamms.system.threads import Advance
 
 # The role of what the ancestor has too: engines may take it that no such tensor is of a vision encoder.
 LANGUAGE_MODEL = "language model"

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from adamms.checkpoint.on_demand import torch
+from adamms.system.on_demand import torch
 
 # A tensor, or an array of NumPy; both of an operation are of one kind.
 Values: TypeAlias = Any

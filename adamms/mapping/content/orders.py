@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.noise import Values, normalised
 from adamms.mapping.evaluation import interleaved
 from adamms.mapping.expression import Expression, Interleave
+from adamms.system.on_demand import torch
 
 # Rows of a head: the least and the most that are tried.
 SMALLEST, LARGEST = 4, 512

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.noise import Noise, centred, closer, cosine, distance
 from adamms.mapping.content.orders import RowOrder
 from adamms.mapping.content.sketch import Sketch
@@ -19,6 +18,7 @@ from adamms.mapping.content.whole import FAR_VECTOR, Match
 from adamms.mapping.expression import Expression, names_in
 from adamms.mapping.finding import Finding
 from adamms.mapping.names import PLACE
+from adamms.system.on_demand import torch
 
 # Beside the layers of a stack: what is named like it, but lies in no layer.
 BESIDE = "*"

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.noise import KINDRED, Noise, cosine, distance, strange_parts
 from adamms.mapping.content.sketch import Sketch
 from adamms.mapping.content.whole import STRANGE_PARTS, Match
 from adamms.mapping.expression import Expression, Slice, Tokens
 from adamms.mapping.finding import Finding
+from adamms.system.on_demand import torch
 
 # A donor's matrix must fill so much of a longer one of the target.
 LEAST_COMMON = 0.6

@@ -17,11 +17,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from adamms.checkpoint.on_demand import torch
 from adamms.checkpoint.reader import Checkpoint
 from adamms.checkpoint.tensor_entry import MERGEABLE, TensorEntry
-from adamms.checkpoint.threads import Advance, chunk_pool, default_workers
 from adamms.mapping.expression import Expression, Pick, Read, Transpose
+from adamms.system.on_demand import torch
+from adamms.system.threads import Advance, chunk_pool, default_workers
 
 BUCKETS = 16
 # Float32 values of this many elements, with their products, stay in a core's caches.

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.blocks import Composition, Segment
 from adamms.mapping.content.noise import Noise, centred, cosine, distance
 from adamms.mapping.content.sketch import Sketch, SketchedModel
@@ -15,6 +14,7 @@ from adamms.mapping.content.whole import Match
 from adamms.mapping.expression import Read, Slice
 from adamms.mapping.finding import GRADES, Finding
 from adamms.mapping.simplify import join
+from adamms.system.on_demand import torch
 
 
 def composed_vector(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adamms.checkpoint.on_demand import torch
 from adamms.mapping.content.noise import (
     Noise,
     centred,
@@ -20,6 +19,7 @@ from adamms.mapping.content.noise import (
 from adamms.mapping.content.sketch import Sketch, random_signs
 from adamms.mapping.expression import Expression
 from adamms.mapping.finding import Finding
+from adamms.system.on_demand import torch
 
 # A whole match may have this share of parts that do not resemble (rows of tokens that one model retrained).
 STRANGE_PARTS = 0.1

@@ -1,1 +1,1 @@
-"""mergekit's methods, settings and gradients as a schedule; `adamms.app.mergekit_yaml` reads the YAML."""
+"""mergekit's methods, settings and gradients as a schedule; adamms/app/recipes reads the YAML."""

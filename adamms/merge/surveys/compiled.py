@@ -9,10 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import ClassVar, TypeAlias
 
-from adamms.checkpoint.on_demand import torch
 from adamms.merge import kernel
 from adamms.merge.method import Chunk
 from adamms.merge.task_vectors import TaskVectors
+from adamms.system.on_demand import torch
 
 Taken: TypeAlias = "Callable[[Chunk], Mapping[str, torch.Tensor]]"
 Vectors: TypeAlias = "Mapping[str, torch.Tensor]"

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from adamms.checkpoint.threads import default_workers, in_order
 from adamms.mapping.plan import Slot
 from adamms.merge.method import Chunk, Statistics, Summary, Survey
+from adamms.system.threads import default_workers, in_order
 
 # (slot, whether the chunks hold stored values)
 Chunks = Callable[[Slot, bool], Iterable[Chunk]]

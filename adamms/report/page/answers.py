@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from adamms.checkpoint.sizes import scaled
 from adamms.engines.answer import normalised
 from adamms.engines.thought import with_thought_in_brief
 from adamms.evaluate.evaluation import Evaluation
@@ -18,6 +17,7 @@ from adamms.merge.candidate import Candidate
 from adamms.report import words
 from adamms.report.answered import Answered
 from adamms.report.result import Result
+from adamms.system.sizes import scaled
 
 if TYPE_CHECKING:
     from adamms.report.page.images import Album

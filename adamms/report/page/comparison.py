@@ -10,14 +10,15 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from adamms.merge.candidate import ALPHA, Candidate, short
-from adamms.report import comparison_tables, comparison_verdicts, published, quantity, words
-from adamms.report.comparison import Comparison
+from adamms.report import quantity, words
+from adamms.report.compare import comparison_tables, comparison_verdicts, published
+from adamms.report.compare.comparison import Comparison
+from adamms.report.compare.measured import of_search
+from adamms.report.compare.run_folders import FoundRun
 from adamms.report.files import REPORT
-from adamms.report.measured import of_search
 from adamms.report.page.charts import Chart, Panel, Series, Spot
 from adamms.report.page.intervals import intervals
 from adamms.report.page.render import render
-from adamms.report.run_folders import FoundRun
 from adamms.report.table import Column, Table
 
 SCRIPTS = ("page.js", "jobs.js")

@@ -6,8 +6,8 @@ Geometry only, as `charts`. What is told apart from the reference is filled, wha
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from adamms.report import comparison_tables
-from adamms.report.comparison import Group
+from adamms.report.compare import comparison_tables
+from adamms.report.compare.comparison import Group
 
 LINE, TOP, BELOW = 40.0, 6.0, 24.0
 LEFT, RIGHT, WIDTH = 22.0, 358.0, 380.0

@@ -6,7 +6,6 @@ Arranges what `tables`, `words` and the other modules of this folder make of a `
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adamms.checkpoint.sizes import scaled
 from adamms.evaluate.estimate import Estimate
 from adamms.report import findings, plan_tables, tables, words
 from adamms.report.page import curves, heat
@@ -14,6 +13,7 @@ from adamms.report.page.answers import answers
 from adamms.report.page.render import Fact, render
 from adamms.report.plan_tree import plan_tree
 from adamms.report.result import Result
+from adamms.system.sizes import scaled
 
 SCRIPTS = ("page.js", "answers.js")
 

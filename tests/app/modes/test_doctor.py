@@ -13,8 +13,8 @@ import pytest
 from command import Outcome, pair, start_run
 from PIL import Image
 
-from adamms.app import environment
-from adamms.app.environment import ABSENT, BAD, GOOD, Finding
+from adamms.app.checks import environment
+from adamms.app.checks.environment import ABSENT, BAD, GOOD, Finding
 from adamms.errors import AdammsError
 
 REAL_VLLM = environment.vllm

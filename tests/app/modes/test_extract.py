@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 
 from adamms.app.adapter_parts import EXPERTS
-from adamms.checkpoint.adapter import open_adapter
+from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.report.result import Result
 

@@ -13,7 +13,7 @@ from fault import Fault, Wrong
 from lora import write_adapter
 from safetensors.torch import load_file, save_file
 
-from adamms.checkpoint.adapter import declared_base, is_adapter, open_adapter
+from adamms.checkpoint.adapters.adapter import declared_base, is_adapter, open_adapter
 from adamms.checkpoint.reader import open_checkpoint
 
 SHARE = 10

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from tiny import write_state
 
-from adamms.checkpoint.quantised import Rows
+from adamms.checkpoint.quantised.quantised import Rows
 from adamms.checkpoint.reader import Checkpoint, open_checkpoint
 from adamms.mapping.content import sketch
 from adamms.mapping.content.sketch import BUCKETS, bytes_to_read, random_signs, sketch_model, sketch_rows

@@ -3,8 +3,8 @@
 Copying gigabytes into the page cache costs more processor time than merging them, and pushes the
 inputs out. Whole pages therefore go straight to the disk from an aligned buffer (O_DIRECT); the
 fragments of pages at either end of a tensor, and everything on file systems that refuse, are written
-the usual way. A page is only ever written in one of the two ways, so they cannot disagree. The disk finds the
-place of the whole file before: ext4 lets only one write at a time look for its own, until it is on the disk.
+the usual way. A page is only ever written in one of the two ways, so they cannot disagree. The blocks of the
+whole file are allocated first: ext4 lets direct writes that allocate go one after the other only.
 
 A file system that is memory (tmpfs) takes every byte as it comes: no page cache is passed by there, and a
 mapped file costs a fault and a cleared page for every page that is written.
@@ -20,6 +20,7 @@ from threading import Lock
 
 PAGE = 4096  # bytes; a multiple of every common disk's block
 BUFFER_PAGES = 1024
+LIBRARY = ctypes.CDLL(None)
 
 
 class OutputFile:
@@ -39,7 +40,7 @@ class OutputFile:
         with suppress(OSError, AttributeError):  # refused by the file system, or unknown to the platform
             self._direct = None if self.in_memory else os.open(path, os.O_WRONLY | os.O_DIRECT)
         if self._direct is not None:
-            _find_place(self._descriptor, size)
+            _allocate(self._descriptor, size)
 
     @property
     def descriptors(self) -> tuple[int, int]:
@@ -68,12 +69,12 @@ class OutputFile:
             self.write(pages, offset)
 
 
-def _find_place(descriptor: int, size: int) -> None:
-    """Have the file system find the place of the whole file now; where it refuses, every write finds its own.
+def _allocate(descriptor: int, size: int) -> None:
+    """Have the file system allocate the whole file now; where it refuses, every write allocates its own.
 
     `os.posix_fallocate` writes to every block where the file system cannot do it.
     """
-    fallocate = getattr(ctypes.CDLL(None), "fallocate", None)
+    fallocate = getattr(LIBRARY, "fallocate", None)
     if fallocate is not None:
         fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size))
 

@@ -6,7 +6,7 @@ Knows no group of the configuration and no mode. What is said of a wrong value i
 import json
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
 from pathlib import Path
@@ -139,13 +139,15 @@ def checked_arguments(
 
 
 def _annotated(target: Callable[..., Any]) -> Any:
-    """What holds the annotations of `target`'s parameters.
+    """What holds the annotations of a target's parameters: a function, or a dataclass, which has them as fields.
 
-    Those of a dataclass are its fields', of which each is read in the module of the class that has it.
+    Each field is read in the module of the class that has it.
     """
-    if not isinstance(target, type) or is_dataclass(target):
+    if not isinstance(target, type):
         return target
-    return vars(target).get("__init__", target)
+    first = next(of for of in target.__mro__ if "__init__" in vars(of))
+    made = vars(first).get("__dataclass_params__")
+    return target if first is object or (made and made.init) else vars(first)["__init__"]
 
 
 def validated(

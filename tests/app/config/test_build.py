@@ -64,6 +64,24 @@ def test_a_class_may_be_derived_from_one_in_another_module() -> None:
         build({"_target_": f"{__name__}.OwnEngine", "rate": 1}, "engine")
 
 
+class Tile(Square):
+    """Derived from a dataclass, with parameters of its own."""
+
+    def __init__(self, width: PositiveInt) -> None:
+        super().__init__(side=width)
+
+
+class Slab(Tile):
+    """With those of the class before."""
+
+
+@pytest.mark.parametrize("name", ["Tile", "Slab"])
+def test_parameters_of_ones_own_are_checked_in_a_class_that_is_derived_from_a_dataclass(name: str) -> None:
+    assert build({"_target_": f"{__name__}.{name}", "width": 3}, "lid").side == 3
+    with pytest.raises(AdammsError, match=r"lid\.width"):
+        build({"_target_": f"{__name__}.{name}", "width": "a"}, "lid")
+
+
 def test_values_arrive_as_the_types_that_are_annotated() -> None:
     made = box(
         share=1, names=["a", "b"], folder="~/x", sizes={"a": 2}, lid=square(3), parts=[square(1)], json=True

@@ -139,7 +139,7 @@ def checked_arguments(
 
 
 def _annotated(target: Callable[..., Any]) -> Any:
-    """What holds the annotations of a target's parameters: a function, or a dataclass, which has them as fields.
+    """What holds the annotations of a target's parameters: a function, or a dataclass by its fields.
 
     Each field is read in the module of the class that has it.
     """

@@ -16,10 +16,8 @@ import torch
 import yaml
 from command import CONF, ROOT, Outcome
 from documented import (
-    ELSEWHERE,
     FLAGS,
     GROUPS,
-    NOT_RUN,
     PAGES,
     arguments,
     blocks,
@@ -76,7 +74,7 @@ def check(config: DictConfig, overrides: Iterable[str]) -> None:
 
 
 def test_every_run_composes() -> None:
-    """By Hydra itself, with the checks before any file is opened; test_docs_run makes what it runs smaller."""
+    """By Hydra itself, with the checks before any file is opened; test_docs_run makes what it runs small."""
     found = sorted(composed())
     assert len(found) > 50
     for folder in sorted({folder for folder, _, _ in found}):

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
 from command import CONF, Outcome, pair
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adamms.app.single_run import start_single
 
@@ -32,14 +34,29 @@ def test_the_command_composes_once(run: Callable[..., Outcome], composed: list[s
     assert composed == ["config"]
 
 
+def test_hydra_is_configured_as_by_its_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[Any] = []
+
+    def task(config: DictConfig) -> None:
+        seen.append((OmegaConf.to_container(HydraConfig.instance().cfg), OmegaConf.to_container(config)))
+
+    typed = ["mode=plan", "hydra.run.dir=here"]
+    monkeypatch.setattr("sys.argv", ["test_single_run.py", *typed])
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    assert start_single(task, CONF, "config", "1.3", typed)
+    seen[0][0]["hydra"]["overrides"]["hydra"].remove("hydra.mode=RUN")  # which its main adds
+    assert seen[0] == seen[1]
+
+
 def test_the_task_sees_what_hydras_main_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     seen: list[object] = []
 
     def task(config: DictConfig) -> None:
-        hydra = HydraConfig.get()
-        seen.extend([config.mode.name, config.output, hydra.mode.name, hydra.job.name, "hydra" in config])
-        seen.append(list(hydra.overrides.task))
+        own = HydraConfig.get()
+        seen.extend([config.mode.name, config.output, own.mode.name, own.job.name, "hydra" in config])
+        seen.append(list(own.overrides.task))
 
     assert start_single(task, CONF, "config", "1.3", ["mode=plan", "hydra.run.dir=here"])
     output = str(tmp_path / "here")

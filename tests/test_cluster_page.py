@@ -52,7 +52,7 @@ def cluster(talkative: Path, tmp_path: Path) -> Iterator[Path]:
         found = subprocess.run(["sinfo", "--noheader", "--format=%R %T"], capture_output=True, text=True)
     except FileNotFoundError:
         pytest.skip("no SLURM here: there is no sinfo (.ci/slurm.sh installs and starts a cluster)")
-    if not re.search(r"^debug\*? (idle|mixed|allocated|completing)$", found.stdout, re.MULTILINE):
+    if not re.search(r"^debug\*? (idle|mixed|allocated|completing|planned)-?$", found.stdout, re.MULTILINE):
         pytest.skip(f"no SLURM node of a partition `debug` takes jobs: {found.stdout}{found.stderr}")
     (tmp_path / "A").symlink_to(talkative / "target")
     (tmp_path / "B").symlink_to(talkative / "donor")

@@ -62,5 +62,5 @@ def test_the_reference_has_every_option_and_shows_docstrings_as_they_are_meant(s
 def test_diagrams_are_lists_of_their_arrows(site: Path) -> None:
     text = (site / "architecture/index.html").read_text()
     assert "flowchart" not in text
-    assert "<li>mapping → architectures; checkpoint</li>" in text
+    assert "<li>mapping → architectures; checkpoint; system</li>" in text
     assert "<li>engine: one live model → store: answers by content; <em>answers</em> → search:" in text

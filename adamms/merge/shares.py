@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from adamms.errors import AdammsError, nearest
 
+EXCESS = 1e-9  # shares given by name may add up to so much more than 1
+
 
 def donor_shares(
     alpha: float | Mapping[str, float], donors: Sequence[str], weights: Mapping[str, float] | None = None
@@ -52,13 +54,15 @@ def donor_shares(
 
 
 def target_share(shares: Mapping[str, float]) -> float:
-    """What the donors' shares leave to the target; a rest below 1e-12, or below 0, is rounding: it is 0.
+    """What the donors' shares leave to the target; a rest that is rounding is 0.
+
+    It is negative where they add up to more than 1, as a sum of mergekit's that is not normalised may.
 
     >>> target_share({"a": 0.25}), target_share(dict.fromkeys("abcdefg", 1 / 7))
     (0.75, 0.0)
     """
     rest = 1 - sum(shares.values())
-    return rest if rest > 1e-12 else 0.0
+    return 0.0 if -2 * EXCESS < rest <= 1e-12 else rest
 
 
 def positive(shares: Mapping[str, float]) -> dict[str, float]:
@@ -77,7 +81,7 @@ def _shares_by_name(alpha: Mapping[str, float], donors: Sequence[str]) -> dict[s
     for name, share in alpha.items():
         check_alpha(f"merge.alpha.{name}", share)
     total = math.fsum(alpha.values())
-    if total > 1 + 1e-9:
+    if total > 1 + EXCESS:
         raise AdammsError(f"merge.alpha adds up to {total:g}; expected at most 1, the target keeps the rest")
     return {name: float(alpha[name]) for name in donors}
 

@@ -83,7 +83,7 @@ def partition() -> str:
         )
     except FileNotFoundError:
         pytest.skip("no SLURM here: there is no sinfo (.ci/slurm.sh installs and starts a cluster)")
-    ready = re.search(r"^(\S+) (?:idle|mixed|allocated)$", found.stdout, re.MULTILINE)
+    ready = re.search(r"^(\S+) (?:idle|mixed|allocated|completing|planned)-?$", found.stdout, re.MULTILINE)
     if ready is None:
         pytest.skip(f"no SLURM node takes jobs (.ci/slurm.sh starts one): {found.stdout}{found.stderr}")
     return ready.group(1)

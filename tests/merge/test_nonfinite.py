@@ -49,7 +49,7 @@ def test_every_method_merges_around_them_and_they_are_counted(
         with pytest.raises(AdammsError, match="has infinite or NaN values"):
             write_tensors(computed, tmp_path, 10**9)
         return
-    write_tensors(computed, tmp_path, 10**9, whole=computed.write)
+    write_tensors(computed, tmp_path, 10**9, fast=computed.write)
     merged = load_file(tmp_path / "model.safetensors")
     places = {NORM: {2}, GATE: {0, 1, 2}, **({UP: {7}} if method.needs_ancestor else {})}
     for tensor, values in merged.items():

@@ -194,6 +194,7 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.vllm
 def test_the_real_vllm_says_what_it_runs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
+    monkeypatch.setattr(environment, "SECONDS", 600)  # however busy the machine
     found = environment.vllm()
     assert found.state == GOOD
     assert re.match(r"\S+ on (cpu|cuda); candidates go in by its weight transfer", found.detail)

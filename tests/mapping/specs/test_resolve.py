@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from adamms.architectures.recognise import recognise
 from adamms.checkpoint import tensor_values
-from adamms.checkpoint.quantised.quantised import quantised
+from adamms.checkpoint.quantised import quantised
 from adamms.checkpoint.reader import open_checkpoint
 from adamms.errors import AdammsError
 from adamms.mapping.expression import Read, Slice, Tokens

@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from command import CONF, ROOT, STRANGERS, pair, write_jsonl
-from exploring import serving
+from exploring import browser, serving
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.long
@@ -83,11 +82,19 @@ def test_jobs_of_a_multirun_find_a_method_beside_a_configuration_of_ones_own(
     assert "mine" in (tmp_path / "sweep/0/model/adamms_recipe.json").read_text()
 
 
-def test_its_explorer_serves_a_page(programs: Path, talkative: Path, tmp_path: Path) -> None:
+@pytest.mark.browser
+def test_its_explorer_answers(programs: Path, talkative: Path, tmp_path: Path) -> None:
     data = ["data=jsonl", f"data.path={write_jsonl(tmp_path, per_task=1)}", "engine.max_new_tokens=2"]
     command = [programs / "adamms", "mode=explore", *pair(talkative), STRANGERS, *data]
-    with serving(tmp_path, *command) as (address, _), urllib.request.urlopen(address) as reply:
-        assert "adamms: donor into target" in reply.read().decode()
+    with serving(tmp_path, *command) as (address, _), browser() as chromium:
+        page = chromium.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(address)
+        for alpha in ("0.3", "1"):
+            page.locator("#dial-alpha input[type=number]").fill(alpha)
+            page.locator("#dial-alpha input[type=number]").press("Enter")
+            page.locator(".said.merge h3", has_text=f"alpha {alpha}").first.wait_for()
+            assert page.locator(".said.merge .text").first.inner_text()
 
 
 def test_the_python_of_the_docs(programs: Path, talkative: Path, tmp_path: Path) -> None:

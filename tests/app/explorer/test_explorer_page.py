@@ -1,24 +1,20 @@
 """The explorer's page in a real headless Chromium, with the tiny models behind it."""
 
-import os
 import re
-import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from exploring import RUN, exploring, given, responded, serving
+from exploring import RUN, browser, exploring, given, responded, serving
 from PIL import Image
 
 from adamms.app.explorer.explorer import Explorer
 from adamms.merge.candidate import Candidate
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MERGE, ALPHA = ".said.merge .text", "#dial-alpha input"
 
 pytestmark = pytest.mark.browser
@@ -59,17 +55,12 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None or find_spec("playwright") is None:
-        pytest.skip("needs Chromium (.ci/chromium.sh) and playwright (pip install '.[test]')")
-    from playwright.sync_api import sync_playwright
-
     folder = tmp_path_factory.mktemp("page")
     arguments = given(talkative, folder, "mode.examples=2", "mode.likeliest=3")
     with (
         exploring(talkative, folder, f"store={folder / 'other store'}") as (explorer, _, _),
         serving(folder, *RUN, "mode=explore", *arguments) as (address, _),
-        sync_playwright() as driver,
+        browser() as chromium,
     ):
         elsewhere: list[str] = []
 
@@ -80,13 +71,11 @@ def served(talkative: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 elsewhere.append(route.request.url)
                 route.abort()
 
-        browser = driver.chromium.launch(executable_path=found, chromium_sandbox=os.geteuid() != 0)
-        page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+        page = chromium.new_context(viewport={"width": 1280, "height": 900}).new_page()
         page.route("**/*", only_here)
         page.set_default_timeout(30_000)
         page.goto(address)
         yield Served(page, explorer, elsewhere, folder, address)
-        browser.close()
 
 
 @pytest.fixture

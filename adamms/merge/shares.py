@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from adamms.errors import AdammsError, nearest
 
-EXCESS = 1e-9  # shares given by name may add up to so much more than 1
-
 
 def donor_shares(
     alpha: float | Mapping[str, float], donors: Sequence[str], weights: Mapping[str, float] | None = None
@@ -54,15 +52,13 @@ def donor_shares(
 
 
 def target_share(shares: Mapping[str, float]) -> float:
-    """What the donors' shares leave to the target; a rest that is rounding is 0.
-
-    It is negative where they add up to more than 1, as a sum of mergekit's that is not normalised may.
+    """What the donors' shares leave to the target; a rest below 1e-12, or below 0, is rounding: it is 0.
 
     >>> target_share({"a": 0.25}), target_share(dict.fromkeys("abcdefg", 1 / 7))
     (0.75, 0.0)
     """
     rest = 1 - sum(shares.values())
-    return 0.0 if -2 * EXCESS < rest <= 1e-12 else rest
+    return rest if rest > 1e-12 else 0.0
 
 
 def positive(shares: Mapping[str, float]) -> dict[str, float]:
@@ -81,7 +77,7 @@ def _shares_by_name(alpha: Mapping[str, float], donors: Sequence[str]) -> dict[s
     for name, share in alpha.items():
         check_alpha(f"merge.alpha.{name}", share)
     total = math.fsum(alpha.values())
-    if total > 1 + EXCESS:
+    if total > 1 + 1e-9:
         raise AdammsError(f"merge.alpha adds up to {total:g}; expected at most 1, the target keeps the rest")
     return {name: float(alpha[name]) for name in donors}
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from adamms.merge.combination import Combination, CombiningMethod
-from adamms.merge.method import Statistics
+from adamms.merge.method import TARGET, Statistics
 
 
 @dataclass(frozen=True)
@@ -26,4 +26,5 @@ class Linear(CombiningMethod):
     needs_ancestor: ClassVar[bool] = False
 
     def combination(self, shares: Mapping[str, float], statistics: Statistics | None) -> Combination:
-        return Combination(shares)
+        rest = 1 - sum(shares.values())  # below 0 for a sum of mergekit's whose target has a negative weight
+        return Combination(shares if rest > -1e-6 else {**shares, TARGET: rest})

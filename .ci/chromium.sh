@@ -3,7 +3,7 @@
 # it may be called again and again. Debian or Ubuntu, as root. Playwright, which drives it, comes with '.[test]'.
 set -euo pipefail
 
-# The names under which the tests look for it (tests/report/test_page_browser.py).
+# The names under which the tests look for it (tests/support/browsing.py).
 NAMES="chromium chromium-browser google-chrome google-chrome-stable"
 
 fail() { echo "chromium: $1" >&2 && exit 1; }

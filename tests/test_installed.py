@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from browsing import browser
 from command import CONF, ROOT, STRANGERS, pair, write_jsonl
-from exploring import browser, serving
+from exploring import serving
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.long

@@ -111,14 +111,17 @@ def test_values_may_lie_in_many_places(tmp_path: Path) -> None:
     assert direct == own.keys() - {"columns", "transposed", "scalar"}
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-def test_large_tensors_are_written_in_parts_that_end_anywhere(
-    in_memory: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Of two pages at most, with whole pages past the page cache where a file is on a disk."""
+@pytest.fixture(params=["disk", "memory"])
+def small_parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors are written in parts of 5001 elements and four pages, as to a disk and as to memory."""
     monkeypatch.setattr(output_file, "BUFFER_PAGES", 4)
-    monkeypatch.setattr(output_file, "_in_memory", lambda file: in_memory)
+    monkeypatch.setattr(output_file, "_in_memory", lambda file: request.param == "memory")
     monkeypatch.setattr(from_files, "ELEMENTS", 5001)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_large_tensors_are_written_in_parts_that_end_anywhere(tmp_path: Path) -> None:
+    """Of two pages at most, with whole pages past the page cache where a file is on a disk."""
     torch.manual_seed(0)
     own = {f"w{i}": torch.randn(rows, 37).bfloat16() for i, rows in enumerate((1, 300, 55, 1200))}
     own |= {"wide": torch.randn(700, 3), "kept": torch.randn(41, 333).half(), "bytes": torch.arange(200)}
@@ -211,14 +214,11 @@ def test_of_what_is_infinite_or_nan_pieces_tell(bad: float, folders: list[Path],
     assert direct == state.keys() - {"model.norm.weight"}
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
+@pytest.mark.usefixtures("small_parts")
 def test_what_is_written_before_an_infinite_value_stays(
-    in_memory: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Late in a large tensor. Pieces go on behind it: a page is only ever written in one of the two ways."""
-    monkeypatch.setattr(output_file, "BUFFER_PAGES", 4)
-    monkeypatch.setattr(output_file, "_in_memory", lambda file: in_memory)
-    monkeypatch.setattr(from_files, "ELEMENTS", 5001)
     torch.manual_seed(0)
     own, others = torch.randn(1200, 37).bfloat16(), torch.randn(1200, 37)
     others[900, 5] = float("inf")

@@ -1,15 +1,13 @@
 """The pages in a real headless Chromium: they ask nothing of anyone, and all that can be pressed works."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import browser
 from test_pairing import write
 
 from adamms.evaluate.evaluation import Scores
@@ -18,7 +16,6 @@ from adamms.report.report import write_comparison, write_report
 from adamms.report.result import Result
 from adamms.search.choice import Selection
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PHONE = {"width": 390, "height": 844}
 SCREEN = {"width": 1280, "height": 900}
 AA = 4.5  # the least contrast of text, by WCAG 2
@@ -51,15 +48,8 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    found = next((path for name in NAMES if (path := shutil.which(name))), None)
-    if found is None or find_spec("playwright") is None:
-        pytest.skip("needs Chromium (.ci/chromium.sh) and playwright (pip install '.[test]')")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=found, chromium_sandbox=os.geteuid() != 0)
-        yield browser
-        browser.close()
+    with browser() as opened:
+        yield opened
 
 
 @pytest.fixture

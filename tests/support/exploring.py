@@ -3,18 +3,14 @@
 import io
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import pytest
 from command import ROOT, STRANGERS, pair, read_run, write_jsonl
 
 from adamms.app.explorer.explorer import Explorer
@@ -57,23 +53,6 @@ def responded(models: Path, folder: Path, candidate: str, *overrides: str) -> di
     run = read_run("mode=respond", *given(models, folder, *own, *overrides))
     result = respond(run, Console(file=io.StringIO()))
     return {one.example.id: text for one in result.answered for text in one.texts.values()}
-
-
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-@contextmanager
-def browser() -> Iterator[Any]:
-    """A headless Chromium, driven by playwright; the test is skipped where either is missing."""
-    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    if found is None or find_spec("playwright") is None:
-        pytest.skip("needs Chromium (.ci/chromium.sh) and playwright (pip install '.[test]')")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=found, chromium_sandbox=os.geteuid() != 0)
-        yield opened
-        opened.close()
 
 
 @contextmanager

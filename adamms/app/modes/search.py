@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adamms.app.asker import Asker
+from adamms.app.asker import Asker, Given
 from adamms.app.checks.needs import check_needs, check_recorded, check_scores
 from adamms.app.config.job import merge_command, own_folders
 from adamms.app.distance import distances, verify
@@ -18,13 +18,14 @@ from adamms.app.live import check_runnable, check_target, live, tell_of_store
 from adamms.app.merges import Merges
 from adamms.app.modes.common import map_models
 from adamms.app.output import Output, result_of, write_evaluation
-from adamms.app.questions import load_questions
+from adamms.app.questions import Questions, load_questions
 from adamms.app.scores import answered, score_proven, with_donors
 from adamms.app.settings import Run
 from adamms.app.so_far import tell_so_far
 from adamms.app.tools import Backends, add_tools, check_tools, check_values
 from adamms.data.example import Example
 from adamms.engines.logs.replay import Replay, Replayed
+from adamms.engines.stored_engine import StoredEngine
 from adamms.errors import AdammsError
 from adamms.evaluate.evaluation import Evaluation
 from adamms.evaluate.logged import LOGGED, LoggedScores
@@ -36,6 +37,7 @@ from adamms.report.console import Console
 from adamms.report.report import write_report
 from adamms.report.result import Hyperparameters, Result
 from adamms.search.candidates import subset
+from adamms.search.choice import Selection
 from adamms.search.evidence import recorded
 
 
@@ -60,15 +62,11 @@ def search(run: Run, console: Console) -> Result:
     merges = merges.measured(run.grid, console.stage)
     output = replace(output, merges=merges)
 
-    said = _say_not_asked(console, unasked := not_asked(run, merges.models, questions))
+    unasked = not_asked(run, merges.models, questions)
+    said = _say_not_asked(console, unasked)
     donors = ask_donors(run, console, merges, questions.inputs)
     with live(run, console, merges.models.target) as engine:
-        examples = {example.id: example for example in questions.inputs}
-        asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
-        asker.after = lambda candidate: tell_so_far(run, asker, questions, candidate)
-        selection = run.strategy.choose(asker, run.grid, questions.searched)
-        console.record.so_far(lambda: Result("", selection=selection))
-        engine.prove()
+        asker, selection = _choose(run, console, merges, engine, questions, donors)
         cost = asker.cost
         winner = selection.overall.candidate
         write_json(run.output / files.PLAN, merges.plan.to_json())
@@ -100,6 +98,24 @@ def search(run: Run, console: Console) -> Result:
         config=run.config_text,
     )
     return _tell(run, console, output, backends, result)
+
+
+def _choose(
+    run: Run,
+    console: Console,
+    merges: Merges,
+    engine: StoredEngine,
+    questions: Questions,
+    donors: Mapping[str, Given],
+) -> tuple[Asker, Selection]:
+    """Who was asked, and what was chosen; what the answers rest on is proven."""
+    examples = {example.id: example for example in questions.inputs}
+    asker = Asker(console, merges, engine, examples, run.strategy.needs, donors, run.cache / "disturbed")
+    asker.after = lambda candidate: tell_so_far(run, asker, questions, candidate)
+    selection = run.strategy.choose(asker, run.grid, questions.searched)
+    console.record.so_far(lambda: Result("", selection=selection))
+    engine.prove()
+    return asker, selection
 
 
 def _mapped(run: Run, console: Console) -> Merges:

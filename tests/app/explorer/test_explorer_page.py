@@ -9,7 +9,8 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from exploring import RUN, browser, exploring, given, responded, serving
+from browsing import browser
+from exploring import RUN, exploring, given, responded, serving
 from PIL import Image
 
 from adamms.app.explorer.explorer import Explorer

@@ -321,17 +321,20 @@ BAD_SETTINGS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
+def check_refused(folder: Path, tensors: tiny.State, settings: dict[str, Any], message: str) -> None:
+    """An adapter of these tensors and settings is an error that says `message`, and names the adapter."""
+    folder.mkdir()
+    base = tiny.write_model(folder / "base", tiny.llama_state(1))
+    write_adapter(folder / "adapter", tensors)
+    edit_config(folder / "adapter", **settings)
+    with pytest.raises(AdammsError, match=re.escape(message)) as caught:
+        opened(base, folder / "adapter")
+    assert str(folder / "adapter") in str(caught.value)
+
+
 def test_settings_that_are_not_understood_are_refused(tmp_path: Path) -> None:
-    for i, case in enumerate(BAD_SETTINGS):
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        base = tiny.write_model(folder / "base", tiny.llama_state(1))
-        settings, message = BAD_SETTINGS[case]
-        write_adapter(folder / "adapter", GOOD)
-        edit_config(folder / "adapter", **settings)
-        with pytest.raises(AdammsError, match=re.escape(message)) as caught:
-            opened(base, folder / "adapter")
-        assert str(folder / "adapter") in str(caught.value)
+    for i, (settings, message) in enumerate(BAD_SETTINGS.values()):
+        check_refused(tmp_path / str(i), GOOD, settings, message)
 
 
 BAD_TENSORS: dict[str, tuple[tiny.State, str]] = {
@@ -381,15 +384,8 @@ BAD_TENSORS: dict[str, tuple[tiny.State, str]] = {
 
 
 def test_every_tensor_is_used_or_an_error(tmp_path: Path) -> None:
-    for i, case in enumerate(BAD_TENSORS):
-        folder = tmp_path / str(i)
-        folder.mkdir()
-        base = tiny.write_model(folder / "base", tiny.llama_state(1))
-        tensors, message = BAD_TENSORS[case]
-        write_adapter(folder / "adapter", tensors)
-        with pytest.raises(AdammsError, match=re.escape(message)) as caught:
-            opened(base, folder / "adapter")
-        assert str(folder / "adapter") in str(caught.value)
+    for i, (tensors, message) in enumerate(BAD_TENSORS.values()):
+        check_refused(tmp_path / str(i), tensors, {}, message)
 
 
 @pytest.mark.parametrize("prefix", ["base_model.model.", "model.", ""])

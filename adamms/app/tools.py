@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from adamms.app.config.build import Missing
 from adamms.app.output import write_evaluation
 from adamms.app.settings import Run
 from adamms.errors import AdammsError
@@ -18,7 +19,8 @@ Backends = Mapping[str, Backend]  # key of a tool -> what it said of itself
 def check_values(run: Run) -> None:
     """Raise AdammsError for a tool that lacks a value, such as its tasks, before anything is written."""
     for tool in run.tools:
-        _ = tool.KEY
+        if isinstance(tool, Missing):
+            raise tool.error
 
 
 def check_tools(run: Run, console: Console, folder: Path) -> Backends:

@@ -50,11 +50,16 @@ class Missing:
     key: str
     why: str = ""
 
+    @property
+    def error(self) -> AdammsError:
+        """That the key has no value."""
+        return no_value(self.key, self.why)
+
     def __getattr__(self, name: str) -> Any:
-        raise no_value(self.key, self.why)
+        raise self.error
 
     def __call__(self, *_: object) -> Any:
-        raise no_value(self.key, self.why)
+        raise self.error
 
 
 def build(
@@ -145,7 +150,7 @@ def _annotated(target: Callable[..., Any]) -> Any:
     """
     if not isinstance(target, type):
         return target
-    first = next(of for of in target.__mro__ if "__init__" in vars(of))
+    first = next(kind for kind in target.__mro__ if "__init__" in vars(kind))
     made = vars(first).get("__dataclass_params__")
     return target if first is object or (made and made.init) else vars(first)["__init__"]
 

@@ -86,7 +86,9 @@ def closest_order(target: Values, other: Values, rows: int) -> RowOrder | None:
     """
     # Of every row with every other, (n, n): one product instead of one for each order. Not of a whole matrix.
     products = target @ other.T if len(target) <= LARGEST else None
-    squares = [np.cumsum(np.einsum("ij,ij->i", values, values)) for values in (target, other)]
+    squares = [
+        np.cumsum(np.einsum("ij,ij->i", values, values), dtype=np.float64) for values in (target, other)
+    ]
 
     def similarity(places: npt.NDArray[np.intp]) -> float:
         """The cosine of the target's first rows with the other's in this order."""

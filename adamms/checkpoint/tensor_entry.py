@@ -73,8 +73,12 @@ class TensorEntry:
         return math.prod(self.shape)
 
     @property
+    def itemsize(self) -> int:
+        return DTYPES[self.dtype].itemsize
+
+    @property
     def nbytes(self) -> int:
-        return self.elements * DTYPES[self.dtype].itemsize
+        return self.elements * self.itemsize
 
     @property
     def by_rows(self) -> bool:

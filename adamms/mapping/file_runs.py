@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -39,17 +38,13 @@ class FileRun:
         return self.entry.dtype in STORED
 
     @property
-    def itemsize(self) -> int:
-        return self.entry.nbytes // max(1, self.entry.elements)
-
-    @property
     def offset(self) -> int:
         """Position of the first element in the file, in bytes."""
-        return self.entry.offset + self.first * self.itemsize
+        return self.entry.offset + self.first * self.entry.itemsize
 
     @property
     def nbytes(self) -> int:
-        return self.count * self.itemsize
+        return self.count * self.entry.itemsize
 
     def part(self, first: int, count: int) -> "FileRun":
         """Some of its elements."""
@@ -62,14 +57,15 @@ def open_files(runs: Sequence[FileRun], stack: ExitStack) -> Mapping[Path, int]:
     Raises:
         AdammsError: a file cannot be read, or is shorter than its header says.
     """
-    files: dict[Path, int] = {}
+    ends: dict[Path, int] = {}
     for run in runs:
-        path = run.entry.file
+        ends[run.entry.file] = max(ends.get(run.entry.file, 0), run.offset + run.nbytes)
+    files: dict[Path, int] = {}
+    for path, end in ends.items():
         with reading(path):
-            if path not in files:
-                files[path] = os.open(path, os.O_RDONLY)
-                stack.callback(os.close, files[path])
-            if os.fstat(files[path]).st_size < run.offset + run.nbytes:
+            files[path] = os.open(path, os.O_RDONLY)
+            stack.callback(os.close, files[path])
+            if os.fstat(files[path]).st_size < end:
                 raise cut_short(path)
     return files
 
@@ -82,27 +78,34 @@ def read_floats(runs: Sequence[FileRun]) -> npt.NDArray[np.float32]:
     """
     with ExitStack() as opened:
         files = open_files(runs, opened)
-        stored = [(run.entry.dtype, _read(run, files[run.entry.file])) for run in runs]
-    same = groupby(stored, key=itemgetter(0))  # few conversions of much instead of many of little
-    return np.concatenate([_floats(dtype, b"".join(raw for _, raw in group)) for dtype, group in same])
+        same = groupby(runs, key=lambda run: run.entry.dtype)  # few conversions of much, not many of little
+        found = [_floats(dtype, _read([*group], files)) for dtype, group in same]
+    return found[0] if len(found) == 1 else np.concatenate(found)
 
 
-def _read(run: FileRun, file: int) -> bytes:
-    """The run's bytes, of which the system gives at most 2 GiB at once."""
-    raw = bytearray()
-    with reading(run.entry.file):
-        while len(raw) < run.nbytes:
-            part = os.pread(file, run.nbytes - len(raw), run.offset + len(raw))
-            if not part:
-                raise cut_short(run.entry.file)
-            raw += part
-    return bytes(raw)
+def _read(runs: Sequence[FileRun], files: Mapping[Path, int]) -> bytearray:
+    """The bytes of all runs, of which the system gives at most 2 GiB at once."""
+    raw = bytearray(sum(run.nbytes for run in runs))
+    left = memoryview(raw)
+    for path, group in groupby(runs, key=lambda run: run.entry.file):
+        with reading(path):
+            for run in group:
+                done, nbytes = 0, run.nbytes
+                while done < nbytes:
+                    count = os.preadv(files[path], [left[done:nbytes]], run.offset + done)
+                    if not count:
+                        raise cut_short(path)
+                    done += count
+                left = left[nbytes:]
+    return raw
 
 
-def _floats(dtype: str, raw: bytes) -> npt.NDArray[np.float32]:
+def _floats(dtype: str, raw: bytearray) -> npt.NDArray[np.float32]:
     stored = np.frombuffer(raw, STORED[dtype])
     if dtype == "BF16":
-        return (stored.astype(np.uint32) << 16).view(np.float32)
+        upper = stored.astype(np.uint32)
+        upper <<= 16
+        return upper.view(np.float32)
     with np.errstate(over="ignore"):
         return stored.astype(np.float32)
 

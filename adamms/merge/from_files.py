@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from adamms.checkpoint.tensor_entry import DTYPES
 from adamms.mapping.expression import Read
 from adamms.mapping.file_runs import FileRun, open_files, runs_of
 from adamms.mapping.plan import Slot
@@ -53,7 +52,7 @@ def write_from_files(
     operands = None if formula is None and recipe.computes(slot) else _operands(recipe, slot, formula)
     if operands is None:
         return 0
-    done, half, itemsize = 0, len(buffer) // 2, DTYPES[entry.dtype].itemsize
+    done, half, itemsize = 0, len(buffer) // 2, entry.itemsize
     room, out = buffer[:half], buffer[half:][: IN_CACHE if file.in_memory else half]
     numbers = None if formula is None else formula.numbers()
     has_base = formula is not None and formula.vectors is not None
@@ -108,7 +107,7 @@ def _operands(recipe: Recipe, slot: Slot, formula: Combination | None) -> list[l
 
 def _open_run(run: FileRun, files: Mapping[Path, int]) -> kernel.InFile:
     file = run.entry.file
-    return kernel.InFile(file, files[file], run.offset, NUMBERS[run.entry.dtype], run.itemsize)
+    return kernel.InFile(file, files[file], run.offset, NUMBERS[run.entry.dtype], run.entry.itemsize)
 
 
 def _together(operands: Sequence[list[FileRun]]) -> Iterator[list[FileRun]]:

@@ -34,12 +34,12 @@ def test_runs_come_one_after_the_other_as_float32(
     expected = np.concatenate([np.arange(3, 8), np.arange(30, 39), thirds, np.arange(8), [0]])
     assert read_floats(runs).dtype == np.float32
     np.testing.assert_array_equal(read_floats(runs), expected.astype(np.float32))
-    real = os.pread
-    monkeypatch.setattr(file_runs.os, "pread", lambda file, count, at: real(file, min(count, 7), at))
+    real = os.preadv
+    monkeypatch.setattr(file_runs.os, "preadv", lambda file, to, at: real(file, [to[0][:7]], at))
     np.testing.assert_array_equal(read_floats(runs), expected.astype(np.float32))
 
 
 def test_a_file_that_ends_is_told_of(runs: list[FileRun], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(file_runs.os, "pread", lambda *_: b"")
+    monkeypatch.setattr(file_runs.os, "preadv", lambda *_: 0)
     with pytest.raises(AdammsError, match=r"model\.safetensors: is shorter than it was"):
         read_floats(runs)

@@ -74,11 +74,11 @@ class MappedModels:
     def _rows(
         self, slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
     ) -> Values:
-        parts = [_part(slot, expression, checkpoint, part) for part in rows]
-        runs = _float_runs(slot, expression, checkpoint, parts)
+        runs = _float_runs(slot, expression, checkpoint, rows)
         if runs is not None:
             found = read_floats(runs)
         else:
+            parts = [_part(slot, expression, checkpoint, part) for part in rows]
             target, rows_of = self.target.rows(slot.name), cache(checkpoint.rows)  # each file is mapped once
             tensors = [{name: rows_of(name) for name in names_in(part.value)} for part in parts]
             values = [
@@ -126,17 +126,16 @@ def _part(slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: rang
 
 
 def _float_runs(
-    slot: Slot, expression: Expression, checkpoint: Checkpoint, parts: Sequence[_Part]
+    slot: Slot, expression: Expression, checkpoint: Checkpoint, rows: Sequence[range]
 ) -> list[FileRun] | None:
-    """Where the parts lie in files as floats; None if they do not."""
+    """Where the rows lie in files as floats; None if they do not."""
     if is_stack(slot):
+        parts = [_part(slot, expression, checkpoint, part) for part in rows]
         each = [runs_of(part.value, checkpoint, part.first, part.stop) for part in parts]
     else:
-        whole = runs_of(expression, checkpoint, 0, slot.shape[0])
-        width = math.prod(slot.shape[1:])
+        whole, width = runs_of(expression, checkpoint, 0, slot.shape[0]), math.prod(slot.shape[1:])
         each = [
-            None if whole is None else [*cut(whole, part.first * width, (part.stop - part.first) * width)]
-            for part in parts
+            None if whole is None else [*cut(whole, part.start * width, len(part) * width)] for part in rows
         ]
     runs = [run for one in each if one is not None for run in one]
     return runs if None not in each and all(run.is_float for run in runs) else None

@@ -16,7 +16,7 @@ settings.register_profile(
 )
 settings.load_profile("adamms")
 
-pytest_plugins = ("miniature", "command", "fake_hub", "forked_vllm")
+pytest_plugins = ("miniature", "command", "fake_hub", "forked_children", "spared_work")
 
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # as many as cores, and one: a thread each, and what they start

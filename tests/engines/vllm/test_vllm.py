@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import forked_vllm
+import forked_children
 import pytest
 import torch
 from configured import configured
@@ -341,7 +341,7 @@ def test_two_devices_give_the_tokens_of_one(
     ends answers before a text, as asked.
     """
     if parallel == "pipeline_parallel_size":
-        monkeypatch.setenv(forked_vllm.WORKERS, "1")
+        monkeypatch.setenv(forked_children.WORKERS, "1")
     words = [
         w for _, own in records("target").visits for r in own.values() for w in r.answer.text.split()[1:]
     ]

@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-import forked_vllm
+import forked_children
 import pytest
 from answering import LINEAR_ATTENTION
 from configured_engines import vllm_engine
@@ -26,7 +26,7 @@ def workers_know_the_fault(monkeypatch: pytest.MonkeyPatch) -> None:
 @real
 def test_what_a_swap_loses_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Experts and linear attention over two ranks."""
-    monkeypatch.setenv(forked_vllm.WORKERS, "1")
+    monkeypatch.setenv(forked_children.WORKERS, "1")
     target, donor = experts("qwen3_5_moe", "qwen3_5_moe_text", tmp_path, **LINEAR_ATTENTION)
     recipe = interpolated(target, donor, 0.6)
     expert = "layers.1.mlp.experts.2.down_proj.weight"

@@ -1,5 +1,6 @@
 """The command `adamms`: answers Ctrl-C in a word from its first import on; hands on to adamms.app.command."""
 
+import gc
 import os
 import signal
 import sys
@@ -7,6 +8,8 @@ import sys
 
 def main() -> None:
     """Run the command line, as a process that ends with it."""
+    # Most of what is made at the start stays: a merge looks for no garbage among it.
+    gc.set_threshold(200_000, 20, 20)
     try:
         from adamms.app.command import main
 

@@ -36,12 +36,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"adamms {__version__}")
         return
-    # Most of what is made at the start stays: looking for garbage among it took a fifth of the time.
-    gc.set_threshold(100_000, 20, 20)
     sys.argv[1:] = words_for(sys.argv[1:])
     with explain_errors(), compared():
         if not start_single(run, CONF, NAME, VERSION, sys.argv[1:]):
             hydra.main(str(CONF), NAME, VERSION)(run)()
-    # Nor at the end, which took another half of a second. triton complains of what is left.
+    # Nor does Python at its end, which took half of a second. triton complains of what is left.
     if "triton" not in sys.modules:
         gc.freeze()

@@ -7,6 +7,8 @@ from typing import Any
 
 from adamms.system.whole_file import write_whole
 
+_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
+
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
     """Write it, whole or not at all; make the folder if need be."""
@@ -25,14 +27,11 @@ def _lines(value: Any, margin: str = "") -> str:
     """
     parts: list[str] = []
     if isinstance(value, Mapping):
-        parts = [
-            f"{json.dumps(key, ensure_ascii=False)}: {_lines(one, margin + '  ')}"
-            for key, one in value.items()
-        ]
+        parts = [f"{_text(key)}: {_lines(one, margin + '  ')}" for key, one in value.items()]
     elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
         parts = [_lines(one, margin + "  ") for one in value]
     if not parts:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ": "))
+        return _text(value)
     start, end = "{}" if isinstance(value, Mapping) else "[]"
     return f"{start}\n{margin}  " + f",\n{margin}  ".join(parts) + f"\n{margin}{end}"
 

@@ -117,8 +117,10 @@ def check_no_pointer(file: Path) -> None:
 def with_texts(file: Path, header: dict[str, TensorEntry]) -> dict[str, TensorEntry]:
     """The header, if its names are valid Unicode, which neither JSON nor a pickle makes sure of."""
     for name in header:
-        if any("\ud800" <= character <= "\udfff" for character in name):
-            raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise AdammsError(f"{file}: the tensor name {brief(name)} is no valid text") from None
     return header
 
 

@@ -4,6 +4,7 @@ Knows which names they have, not what they are used for.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,26 +24,29 @@ def auto_tables(*names: str) -> list[Table]:
     """
     if "transformers.models.auto.modeling_auto" in sys.modules:
         return [_imported(name) for name in names]
-    found: dict[str, Table] = {}
     spec = find_spec("transformers")  # finds it, and does not import it
-    for place in [] if spec is None else spec.submodule_search_locations or []:
-        file = Path(place) / "models/auto/modeling_auto.py"
-        for node in ast.parse(file.read_bytes()).body if file.is_file() else ():
-            match node:
-                case ast.Assign(
-                    targets=[ast.Name(id=name)], value=ast.Call(args=[ast.List(elts=pairs)], keywords=[])
-                ):
-                    with suppress(ValueError, KeyError):  # no plain pairs
-                        found[name] = dict(_entries(pairs, found))
-    return [found[name] if name in found else _imported(name) for name in names]
+    places = [] if spec is None else spec.submodule_search_locations or []
+    files = [file for place in places if (file := Path(place) / "models/auto/modeling_auto.py").is_file()]
+    source = "".join(file.read_text(encoding="utf-8") for file in files)
+    return [_imported(name) if (table := _written(name, source)) is None else table for name in names]
 
 
-def _entries(pairs: list[ast.expr], known: Mapping[str, Table]) -> Iterator[tuple[str, Any]]:
+def _written(name: str, source: str) -> Table | None:
+    """The table as a list of pairs in the source; None if it is written otherwise. No other is parsed."""
+    text = re.search(rf"^{name} = .*?^\)", source, re.MULTILINE | re.DOTALL)
+    with suppress(SyntaxError, ValueError):
+        match ast.parse(text[0] if text else "").body:
+            case [ast.Assign(value=ast.Call(args=[ast.List(elts=pairs)], keywords=[]))]:
+                return dict(_entries(pairs, source))
+    return None
+
+
+def _entries(pairs: list[ast.expr], source: str) -> Iterator[tuple[str, Any]]:
     """Key and value of each pair, and of those of another table: `*list(TABLE.items())`."""
     for pair in pairs:
         match pair:
             case ast.Starred(ast.Call(args=[ast.Call(func=ast.Attribute(value=ast.Name(id=other)))])):
-                yield from known[other].items()
+                yield from (_written(other, source) or _imported(other)).items()
             case _:
                 yield ast.literal_eval(pair)
 

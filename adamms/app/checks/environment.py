@@ -1,4 +1,4 @@
-"""What this machine has: packages, processors, GPUs, services. Every finding says whether it is good enough.
+"""What this machine has: processors, GPUs, services. Every finding says whether it is good enough.
 
 Looks, and changes nothing. Knows no configuration: what a run needs is in `modes.doctor`.
 """
@@ -14,26 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
-
-from adamms.errors import CHECKOUT, install
 from adamms.system.sizes import scaled
 
-DISTRIBUTION = "adamms"
 WANDB_HOST = "api.wandb.ai"
-# What each extra is for, in the words of the configuration.
-EXTRAS = {
-    "vllm": "engine=vllm on GPUs",
-    "vllm-cpu": "engine=vllm without a GPU",
-    "wandb": "track=wandb",
-    "slurm": "hydra/launcher=slurm",
-    "embedding": "search/difference=embedding",
-    "xlsx": "engine=replay of xlsx files",
-    "datasets": "data=file of parquet and datasets' folders",
-    "explore": "mode=explore",
-    "video": "data=file of questions about videos",
-}
 GOOD, ABSENT, BAD = "ok", "absent", "wrong"
 SECONDS = 60  # that a command may take to answer
 
@@ -58,21 +41,6 @@ class Finding:
 def python() -> Finding:
     """The interpreter."""
     return Finding("python", GOOD, f"{platform.python_version()} at {sys.executable}")
-
-
-def packages() -> Iterator[Finding]:
-    """What adamms requires, and what its extras do, by their installed versions."""
-    extras: dict[str, list[Requirement]] = {}
-    for line in metadata.requires(DISTRIBUTION) or []:
-        requirement = Requirement(line)
-        if requirement.marker is None:
-            yield _package(requirement)
-            continue
-        for extra in EXTRAS:
-            if requirement.marker.evaluate({"extra": extra}):
-                extras.setdefault(extra, []).append(requirement)
-    for extra, purpose in EXTRAS.items():
-        yield _extra(extra, purpose, extras.get(extra, []))
 
 
 def torchvision() -> Finding:
@@ -142,23 +110,18 @@ def vllm() -> Finding:
 
 def untried_vllm() -> Finding:
     """The version of a vLLM that nobody asks for: importing it takes ten seconds."""
-    version = _version("vllm") or _version("vllm-cpu")
+    version = installed_version("vllm") or installed_version("vllm-cpu")
     return Finding("vLLM", GOOD, f"{version} is installed; with engine=vllm it is tried")
 
 
 def has_vllm() -> bool:
     """Whether a vLLM is installed, of either kind."""
-    return any(_version(name) is not None for name in ("vllm", "vllm-cpu"))
-
-
-def installed(extra: str) -> bool:
-    """Whether all that an extra requires is there."""
-    return next(finding for finding in packages() if finding.subject == f"extra {extra}").state == GOOD
+    return any(installed_version(name) is not None for name in ("vllm", "vllm-cpu"))
 
 
 def wandb() -> Finding:
     """Whether W&B would know who we are."""
-    if _version("wandb") is None:
+    if installed_version("wandb") is None:
         return Finding("W&B login", ABSENT, "wandb is not installed")
     if os.environ.get("WANDB_API_KEY"):
         return Finding("W&B login", GOOD, "by WANDB_API_KEY")
@@ -196,40 +159,7 @@ def slurm() -> Finding:
     return Finding("SLURM", GOOD, f"{lines}{accounts}")
 
 
-def _package(requirement: Requirement) -> Finding:
-    found = _version(requirement.name)
-    if found is None:
-        return Finding(requirement.name, BAD, "not installed", f"pip install '{requirement}'")
-    public = found.partition("+")[0]
-    locked = _locked().get(canonicalize_name(requirement.name), public)
-    text = found if locked == public else f"{found} (locked: {locked})"
-    if requirement.specifier.contains(found, prereleases=True):
-        return Finding(requirement.name, GOOD, text)
-    text = f"{text}; expected {requirement.specifier}"
-    return Finding(requirement.name, BAD, text, f"pip install '{requirement}'")
-
-
-def _locked() -> dict[str, str]:
-    """The versions that the tests have; none where adamms is installed without its checkout."""
-    lock = None if CHECKOUT is None else CHECKOUT / ".ci/locks/main.txt"
-    pins = [pin.partition("==") for pin in lock.read_text().splitlines()] if lock and lock.is_file() else []
-    return {canonicalize_name(name): version for name, _, version in pins}
-
-
-def _extra(extra: str, purpose: str, requirements: list[Requirement]) -> Finding:
-    subject, command = f"extra {extra}", install(extra)
-    if not requirements:
-        return Finding(subject, ABSENT, f"for {purpose}; the installation is older than its sources", command)
-    findings = [_package(requirement) for requirement in requirements]
-    if not any(_version(requirement.name) for requirement in requirements):
-        return Finding(subject, ABSENT, f"for {purpose}", command)
-    wrong = [f"{finding.subject} {finding.detail}" for finding in findings if finding.state != GOOD]
-    if wrong:
-        return Finding(subject, BAD, ", ".join(wrong), command)
-    return Finding(subject, GOOD, ", ".join(f"{f.subject} {f.detail}" for f in findings))
-
-
-def _version(name: str) -> str | None:
+def installed_version(name: str) -> str | None:
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from adamms.app.checks import environment
+from adamms.app.checks import environment, packages
 from adamms.app.checks.environment import ABSENT, BAD, GOOD, Finding
 from adamms.app.config.build import Missing
 from adamms.app.donors import understood
@@ -52,7 +52,7 @@ def doctor(run: Run, console: Console) -> Result:
 
 def _look(run: Run, console: Console) -> Iterator[Finding]:
     yield environment.python()
-    yield from environment.packages()
+    yield from packages.packages()
     yield (torchvision := environment.torchvision())
     yield environment.processors()
     yield environment.merging()
@@ -73,7 +73,7 @@ def _look(run: Run, console: Console) -> Iterator[Finding]:
 def _needed(run: Run) -> Iterator[Finding]:
     """Extras that the configuration asks for and that are not there."""
     for where, part, extra in _asking(run):
-        if not (environment.has_vllm() if extra == "vllm" else environment.installed(extra)):
+        if not (environment.has_vllm() if extra == "vllm" else packages.installed(extra)):
             name = f"{type(part).__module__}.{type(part).__name__}"
             yield Finding(where, BAD, f"{name} needs the extra {extra}", install(extra))
 
@@ -89,7 +89,7 @@ def _spared(run: Run, finding: Finding) -> Finding:
     """A broken extra is in nobody's way who does not use it."""
     used = {extra for *_, extra in _asking(run)}
     extra = finding.subject.lower().removeprefix("extra ").removesuffix("-cpu")
-    unused = extra in {"vllm", *environment.EXTRAS} - used
+    unused = extra in {"vllm", *packages.EXTRAS} - used
     return replace(finding, state=ABSENT) if unused and finding.state == BAD else finding
 
 

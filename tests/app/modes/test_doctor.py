@@ -13,7 +13,7 @@ import pytest
 from command import Outcome, pair, start_run
 from PIL import Image
 
-from adamms.app.checks import environment
+from adamms.app.checks import environment, packages
 from adamms.app.checks.environment import ABSENT, BAD, GOOD, Finding
 from adamms.errors import AdammsError
 
@@ -65,7 +65,7 @@ def test_what_the_engine_does_not_need_is_in_nobodys_way(
     monkeypatch.setattr(environment, "has_vllm", lambda: True)
     monkeypatch.setattr(environment, "vllm", lambda: Finding("vLLM", BAD, "it does not import"))
     extra = Finding("extra vllm-cpu", BAD, "too old")
-    monkeypatch.setattr(environment, "packages", lambda: iter([extra]))
+    monkeypatch.setattr(packages, "packages", lambda: iter([extra]))
     doctor(tmp_path)
     said = capsys.readouterr().out
     assert " is installed; with engine=vllm it is tried" in said
@@ -142,11 +142,11 @@ def test_a_broken_torchvision_is_a_finding(
 
 def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = ["torch>=2.7", "no-such-package>=1", "wandb>=0.20; extra == 'wandb'"]
-    monkeypatch.setattr(environment, "_locked", dict)
+    monkeypatch.setattr(packages, "_locked", dict)
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: wanted)
     real = importlib.metadata.version
     monkeypatch.setattr(importlib.metadata, "version", lambda n: {"torch": "2.1.0"}.get(n) or real(n))
-    found = {finding.subject: finding for finding in environment.packages()}
+    found = {finding.subject: finding for finding in packages.packages()}
     assert found["torch"].state == BAD
     assert found["torch"].detail == "2.1.0; expected >=2.7"
     assert found["no-such-package"].state == BAD
@@ -155,18 +155,18 @@ def test_a_package_that_is_too_old_or_missing_is_wrong(monkeypatch: pytest.Monke
 
 
 def test_a_package_of_another_version_than_the_locked_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    locked = environment._locked()
+    locked = packages._locked()
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["torch>=2.7", "PyYAML", "rich"])
     installed = {"torch": f"{locked['torch']}+cpu", "PyYAML": locked["pyyaml"], "rich": "99"}
-    monkeypatch.setattr(environment, "_version", installed.get)
-    found = {finding.subject: finding for finding in environment.packages()}
+    monkeypatch.setattr(packages, "installed_version", installed.get)
+    found = {finding.subject: finding for finding in packages.packages()}
     assert found["torch"].detail == f"{locked['torch']}+cpu"
     assert found["PyYAML"].detail == locked["pyyaml"]
     assert found["rich"] == Finding("rich", GOOD, f"99 (locked: {locked['rich']})")
 
 
 def test_who_is_logged_in_to_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "_version", lambda _: "1")
+    monkeypatch.setattr(environment, "installed_version", lambda _: "1")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_BASE_URL", raising=False)

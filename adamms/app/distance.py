@@ -13,7 +13,6 @@ from adamms.errors import AdammsError
 from adamms.mapping.checks.distance import Distances, distances_of_discovery
 from adamms.mapping.checks.mapped_models import MappedModels
 from adamms.mapping.checks.measure import measure_distances
-from adamms.mapping.checks.verify import verify_plan
 from adamms.report import files, plan_tables
 from adamms.report.console import Console
 from adamms.report.report import write_report
@@ -37,6 +36,8 @@ def verify(run: Run, console: Console, merges: Merges) -> Distances | None:
     if not run.verify:
         found = distances_of_discovery(merges.plan)
         return found if found.tensors else None
+    from adamms.mapping.checks.verify import verify_plan
+
     with console.stage("verify", _merged(merges), "tensors") as advance:
         found = verify_plan(merges.plan, mapped_models(merges), advance)
     console.table(plan_tables.distances(found))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO, cast
+from typing import TYPE_CHECKING, TextIO, cast
 
 from rich import box
 from rich.console import Console as RichConsole
@@ -20,13 +20,15 @@ from rich.tree import Tree
 
 from adamms.mapping.plan import Plan
 from adamms.report import findings, plan_tables, tables, words
-from adamms.report.compare.comparison import Comparison
 from adamms.report.plan_tree import Branch, plan_tree
 from adamms.report.progress import Meter, bar, heartbeat, notebook_bar
 from adamms.report.result import Result, StageTiming
 from adamms.report.run_log import RunLog
 from adamms.report.table import Cell, Table
 from adamms.report.trackers.tracker import NoRecord, Record
+
+if TYPE_CHECKING:
+    from adamms.report.compare.comparison import Comparison
 
 # (chosen, best by labels) -> the mark in a cell.
 MARKS = {(False, False): "", (True, False): "*", (False, True): "^", (True, True): "="}
@@ -148,7 +150,7 @@ class Console:
             self._print()
             self._print(Text(words.printable(paragraph)))
 
-    def comparison(self, comparison: Comparison) -> None:
+    def comparison(self, comparison: "Comparison") -> None:
         """Print the models and the searches side by side, what has no result, and which model is best."""
         from adamms.report.compare import (  # of multiruns only
             comparison_tables,

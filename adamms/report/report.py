@@ -5,11 +5,14 @@ Every file is whole or absent. The pages are made in `page`; jinja2 is imported 
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from adamms.report.compare.comparison import Comparison
 from adamms.report.files import REPORT, RESULT
 from adamms.report.result import Result
 from adamms.system.whole_file import write_whole
+
+if TYPE_CHECKING:
+    from adamms.report.compare.comparison import Comparison
 
 
 def write_report(folder: Path, result: Result) -> Path:
@@ -27,7 +30,7 @@ def write_report(folder: Path, result: Result) -> Path:
     return write_whole(folder / REPORT, page(result))
 
 
-def write_comparison(comparison: Comparison) -> Path:
+def write_comparison(comparison: "Comparison") -> Path:
     """Write comparison.html, comparison.csv and comparison.json into the comparison's folder.
 
     Where there are published scores to stand beside, published.csv, too.

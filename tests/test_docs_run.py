@@ -42,7 +42,7 @@ FITTED = {  # to the layers of the tiny models, and to the places of the test
     "experiment=late_qwen2_5_vl": "experiment=late_qwen2_5_vl mapper.layers=[1,1]",
     "/shared/answers": "shared_answers",
 }
-MOST_JOBS = 6  # of a sweep that runs as it is written
+MOST_JOBS = 4  # of a sweep that runs as it is written
 HUB = re.compile(r"model=(?!custom|demo|suite_)\w|experiment=(?!suite|long_|reasoner )\w|=Qwen/")
 OWN = re.compile(r"model=custom|engine=replay|mode=(compare|push)")  # else it is the demo, or of the suite
 FEW = ["search.samples=2", "search.resamples=10", "engine.max_new_tokens=2"]

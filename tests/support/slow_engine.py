@@ -128,16 +128,23 @@ def write_answers(folder: Path, subject: dict[str, str], names: Sequence[str], s
     store.close()
 
 
+# What a search of the demo's models imports, half of its time: for the engine, the questions and the page.
+NEEDED = (
+    *("slow_engine", "sklearn.datasets", "adamms.data.digits", "adamms.engines.transformers.engine"),
+    *("adamms.engines.askable", "adamms.models.processing", "requests", "cv2", "matplotlib.figure"),
+    *(f"adamms.models.{name}" for name in ("causal", "cogvlm", "llava", "mplug_owl2")),
+    *("transformers.models.auto.modeling_auto", "transformers.tokenization_mistral_common"),
+    *(f"transformers.models.qwen2_vl.{part}_qwen2_vl" for part in ("modeling", "processing")),
+)
+
+
 def processes() -> multiprocessing.context.ForkServerContext:
     """Where to start processes that have everything imported already.
 
     The server that they are forked from starts with PYTHONPATH alone: Python 3.11 hands it no sys.path.
     """
     context = multiprocessing.get_context("forkserver")
-    needed = ["slow_engine", "sklearn.datasets", "adamms.engines.transformers.engine"]
-    # What checks the questions, and what it loads for the demo's target.
-    needed += ["adamms.engines.askable", "transformers.models.qwen2_vl.processing_qwen2_vl"]
-    context.set_forkserver_preload(needed)
+    context.set_forkserver_preload([*NEEDED])
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
     try:

@@ -14,6 +14,7 @@ from adamms.app.config.messages import CONF, explain_errors
 from adamms.app.multirun import compared, record_interrupt
 from adamms.app.recipes.recipe_words import words_for
 from adamms.app.single_run import start_single
+from adamms.system.memory import keep_freed_memory
 
 NAME, VERSION = "config", "1.3"
 
@@ -36,6 +37,7 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"adamms {__version__}")
         return
+    keep_freed_memory()
     sys.argv[1:] = words_for(sys.argv[1:])
     with explain_errors(), compared():
         if not start_single(run, CONF, NAME, VERSION, sys.argv[1:]):

@@ -89,7 +89,7 @@ class ClassFacts:
 
     @cached_property
     def _code(self) -> str:
-        """transformers' version or commit, and our sources."""
+        """A digest of transformers' version or commit, and of our sources."""
         transformers = metadata.distribution("transformers")
         found = [f"{transformers.version}\n{transformers.read_text(ORIGIN)}\n"]
         root = Path(adamms.__file__).parent
@@ -97,7 +97,7 @@ class ClassFacts:
             for source in sorted((root / package).rglob("*")):
                 if source.suffix in (".py", ".yaml"):
                     found.append(f"{source.relative_to(root)}\n{source.read_text(encoding='utf-8')}")
-        return "".join(found)
+        return digest_parts(found)
 
 
 def _read(file: Path, kind: type[Fact]) -> Fact | None:

@@ -61,9 +61,10 @@ def test_a_plan_a_merge_and_a_search_in_logs_import_nothing_that_generates(
     assert loaded(given, ENGINES, tmp_path) == []
 
 
-# Nor has a plan or a linear merge for these: the doctor, a multirun and plan.verify have.
+# Nor has a plan or a linear merge for these: the doctor, a multirun, plan.verify and mapper=discover have.
 OTHER_WORK = (
     "torch", "packaging.requirements", "adamms.report.compare.comparison", "adamms.mapping.checks.verify",
+    "adamms.mapping.content.discover", "adamms.mapping.content.blocks",
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from adamms.engines import child
 from adamms.engines.vllm.client import ENVIRONMENT
 
 VLLM, TEMPLATE = "adamms.engines.vllm.process", "adamms.engines.template_process"
+ADAPTED = "vllm_with_adapter"  # of the tests, which needs what VLLM does
 WORKERS = "FORKED_WORKERS"
 
 
@@ -63,10 +64,10 @@ class Origin:
 class Forked:
     """What `ChildProcess` knows of a `Popen`."""
 
-    def __init__(self, origin: Origin, **given: Any) -> None:
+    def __init__(self, origin: Origin, module: str, **given: Any) -> None:
         self._origin = origin
         with origin.lock:
-            origin.connection.send(("fork", given["env"]))
+            origin.connection.send(("fork", (module, given["env"])))
             for descriptor in (given["pass_fds"][0], given["stdout"].fileno()):
                 send_handle(origin.connection, descriptor, origin.process.pid)
             self.pid: int = origin.connection.recv()
@@ -90,16 +91,17 @@ class Forked:
 
 @pytest.fixture(scope="session", autouse=True)
 def _forked_children() -> Iterator[None]:
-    origins = {VLLM: Origin(VLLM, ENVIRONMENT), TEMPLATE: Origin(TEMPLATE, {"MALLOC_ARENA_MAX": "1"})}
+    vllm, template = Origin(VLLM, ENVIRONMENT), Origin(TEMPLATE, {"MALLOC_ARENA_MAX": "1"})
+    origins = {VLLM: vllm, ADAPTED: vllm, TEMPLATE: template}
 
     def start(command: list[str], **given: Any) -> Any:
-        origin = next((own for module, own in origins.items() if module in command), None)
-        return Forked(origin, **given) if origin else subprocess.Popen(command, **given)
+        module = next((name for name in origins if name in command), None)
+        return Forked(origins[module], module, **given) if module else subprocess.Popen(command, **given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(child, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": start}))
         yield
-    for origin in origins.values():
+    for origin in (vllm, template):
         origin.end()
 
 
@@ -145,9 +147,10 @@ PREPARED: dict[str, tuple[Callable[[], None], Callable[[Mapping[str, str]], None
 }
 
 
-def serve(module: str, connection: Connection) -> None:
+def serve(origin: str, connection: Connection) -> None:
     """Fork as often as asked, and say how a child has ended; until the tests have ended."""
-    PREPARED[module][0]()
+    prepare, prepare_child = PREPARED[origin]
+    prepare()
     connection.send("ready")
     while True:
         try:
@@ -166,7 +169,8 @@ def serve(module: str, connection: Connection) -> None:
             os.setsid()
             os.close(begun)
             os.close(begins)
-            run(module, theirs, log, given)
+            module, environment = given
+            run(module, theirs, log, environment, prepare_child)
         os.close(begins)
         os.read(begun, 1)  # which ends when the child leads its session, and can be killed with it
         for descriptor in (begun, theirs, log):
@@ -174,7 +178,13 @@ def serve(module: str, connection: Connection) -> None:
         connection.send(pid)
 
 
-def run(module: str, connection: int, log: int, environment: dict[str, str]) -> None:
+def run(
+    module: str,
+    connection: int,
+    log: int,
+    environment: dict[str, str],
+    prepare: Callable[[Mapping[str, str]], None],
+) -> None:
     """In the child: become what `python -m` would have become."""
     status = 1
     try:
@@ -185,7 +195,7 @@ def run(module: str, connection: int, log: int, environment: dict[str, str]) -> 
         os.environ.update(environment)
         sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
         sys.argv = [module, str(connection), str(os.getppid())]
-        PREPARED[module][1](environment)
+        prepare(environment)
         runpy.run_module(module, run_name="__main__", alter_sys=True)
         status = 0
     except SystemExit as leave:

@@ -1,7 +1,13 @@
-"""Fixtures: folders with the demo's models, trained for a step or two."""
+"""Fixtures: folders with the demo's models, trained briefly, once per run; no test changes them.
 
+Each of three workers trained its own: 5 to 9 s for each of the folders.
+"""
+
+import fcntl
 import io
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +18,20 @@ from safetensors.torch import load_file, save_file
 from adamms.demo.factory import build
 from adamms.demo.training import Regime
 from adamms.report.console import Console
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder that `make` fills, in the first of the run's workers that asks; others wait for it."""
+    base = factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            partial = folder.with_suffix(".partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial)
+            partial.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -38,26 +58,29 @@ def silent() -> Console:
 
 @pytest.fixture(scope="session")
 def miniature(tmp_path_factory: pytest.TempPathFactory, silent: Console, tiny_regime: Regime) -> Path:
-    folder = tmp_path_factory.mktemp("demo") / "models"
-    build(folder, regime=tiny_regime, console=silent)
-    return folder
+    return once(
+        tmp_path_factory, "miniature", lambda folder: build(folder, regime=tiny_regime, console=silent)
+    )
 
 
 @pytest.fixture(scope="session")
 def talkative(miniature: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`miniature` with its own noise on every matrix of the language models, so that answers differ."""
-    folder = shutil.copytree(miniature, tmp_path_factory.mktemp("talkative") / "models")
-    for seed, name in enumerate(("ancestor", "target", "donor")):
-        file = folder / name / "model.safetensors"
-        generator = torch.Generator().manual_seed(seed)
-        tensors = {
-            key: tensor + 0.15 * torch.randn(tensor.shape, generator=generator)
-            if "vis" not in key
-            else tensor
-            for key, tensor in load_file(file).items()
-        }
-        save_file(tensors, file, metadata={"format": "pt"})
-    return folder
+
+    def make(folder: Path) -> None:
+        shutil.copytree(miniature, folder)
+        for seed, name in enumerate(("ancestor", "target", "donor")):
+            file = folder / name / "model.safetensors"
+            generator = torch.Generator().manual_seed(seed)
+            tensors = {
+                key: tensor + 0.15 * torch.randn(tensor.shape, generator=generator)
+                if "vis" not in key
+                else tensor
+                for key, tensor in load_file(file).items()
+            }
+            save_file(tensors, file, metadata={"format": "pt"})
+
+    return once(tmp_path_factory, "talkative", make)
 
 
 @pytest.fixture(scope="session")
@@ -78,14 +101,14 @@ def kin_regime(tiny_regime: Regime) -> Regime:
 @pytest.fixture(scope="session")
 def kin(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
     """The demo's three models, briefly trained: target and donor fine-tuned from the ancestor."""
-    folder = tmp_path_factory.mktemp("kin") / "models"
-    build(folder, regime=kin_regime, console=silent)
-    return folder
+    return once(tmp_path_factory, "kin", lambda folder: build(folder, regime=kin_regime, console=silent))
 
 
 @pytest.fixture(scope="session")
 def strangers(tmp_path_factory: pytest.TempPathFactory, silent: Console, kin_regime: Regime) -> Path:
     """The same from another seed, so with another ancestor than `kin`."""
-    folder = tmp_path_factory.mktemp("strangers") / "models"
-    build(folder, seed=1, regime=kin_regime, console=silent)
-    return folder
+    return once(
+        tmp_path_factory,
+        "strangers",
+        lambda folder: build(folder, seed=1, regime=kin_regime, console=silent),
+    )

@@ -1,17 +1,12 @@
-"""Run as a program: vLLM with a LoRA adapter says the log-probability of its likeliest next token.
+"""A child for test_extract.py: vLLM with a LoRA adapter says the log-probability of its likeliest next token.
 
-python vllm_with_adapter.py MODEL ADAPTER [token ids as JSON]
+It is forked from the process that has imported vLLM (`forked_children`): as a program it took 50 s of CPU.
 """
 
-import json
-import os
-import sys
-
-FOUND = "log-probabilities: "  # vLLM's processes print lines of their own
+from adamms.engines.child import parent_connection
 
 
-def main(model: str, adapter: str, ids: str) -> None:
-    os.environ |= {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1"}
+def said(model: str, adapter: str, ids: list[int]) -> dict[int, float]:
     from vllm import LLM, SamplingParams
     from vllm.lora.request import LoRARequest
 
@@ -27,11 +22,13 @@ def main(model: str, adapter: str, ids: str) -> None:
         max_loras=1,
     )
     greedy = SamplingParams(temperature=0, max_tokens=1, logprobs=1)
-    prompt, request = {"prompt_token_ids": json.loads(ids)}, LoRARequest("a", 1, adapter)
-    (output,) = llm.generate([prompt], greedy, lora_request=request, use_tqdm=False)
-    (said,) = output.outputs[0].logprobs
-    print(f"\n{FOUND}{json.dumps({str(token): entry.logprob for token, entry in said.items()})}", flush=True)
+    (output,) = llm.generate(
+        [{"prompt_token_ids": ids}], greedy, lora_request=LoRARequest("a", 1, adapter), use_tqdm=False
+    )
+    (found,) = output.outputs[0].logprobs
+    return {token: entry.logprob for token, entry in found.items()}
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    connection = parent_connection()
+    connection.send(said(*connection.recv()))

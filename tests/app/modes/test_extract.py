@@ -3,8 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,13 @@ import numpy as np
 import pytest
 import tiny
 import torch
-import vllm_with_adapter
 from safetensors.torch import load_file, save_file
 from tiny import assert_same_bits
 
 from adamms.app.adapter_parts import EXPERTS
 from adamms.checkpoint.adapters.adapter import open_adapter
 from adamms.checkpoint.reader import open_checkpoint
+from adamms.engines.child import ChildProcess
 from adamms.report.result import Result
 
 LAYERS = ["q_proj", "v_proj", "up_proj", "down_proj"]
@@ -168,16 +166,15 @@ def test_vllm_loads_it_and_computes_as_peft_does(run, talkative: Path, tmp_path:
     settings = pair(talkative, "merge.alpha=0.4", "mode.rank=16", f"output={tmp_path / 'out'}")
     assert run("mode=extract", *settings).status == 0
     target, adapter, ids = talkative / "target", tmp_path / "out/adapter", [5, 6, 7, 8, 9]
-    program = Path(vllm_with_adapter.__file__)
-    words = [sys.executable, str(program), str(target), str(adapter), json.dumps(ids)]
-    done = subprocess.run(words, capture_output=True, text=True, check=True)
-    said = next(line for line in done.stdout.splitlines() if line.startswith(vllm_with_adapter.FOUND))
-    found = json.loads(said.removeprefix(vllm_with_adapter.FOUND))
+    child = ChildProcess("vLLM", "vllm_with_adapter", {"VLLM_CPU_KVCACHE_SPACE": "1"})
+    child.send((str(target), str(adapter), ids))
+    found = child.receive(300, "saying a token")
+    child.stop()
     model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(target), adapter)
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)
     best = int(expected.argmax())
-    assert found[str(best)] == pytest.approx(float(expected[best]), abs=1e-4)
+    assert found[best] == pytest.approx(float(expected[best]), abs=1e-4)
 
 
 def test_two_folders_and_the_recipe_give_the_same_adapter(run, half: Path, tmp_path: Path) -> None:

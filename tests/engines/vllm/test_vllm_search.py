@@ -5,11 +5,13 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from command import STRANGERS
+from command import STRANGERS, Outcome
 from configured import configured
 from configured_engines import vllm_engine
 from strategies import chosen, paper
@@ -106,25 +108,37 @@ def without_doubts(selection: Selection) -> Selection:
 
 
 @real
-def test_the_recommended_search_finds_the_same_in_both_engines(talkative: Path, tmp_path: Path) -> None:
-    """Donors, probabilities, and examples asked in several rounds; D within 1e-3 of its size."""
-    found = {}
+def test_the_recommended_search_finds_the_same_in_both_engines(
+    run: Callable[..., Outcome], talkative: Path, tmp_path: Path
+) -> None:
+    """Donors, probabilities, and examples asked in several rounds; D within 1e-3 of its size.
+
+    vLLM's half is a program, as users start it.
+    """
     short = {"max_new_tokens": 3}  # so that answers of random models agree now and then
-    for name, own in {"vllm": ENGINE | short, "transformers": short | {"accelerator": "cpu"}}.items():
-        command = [
-            *(sys.executable, str(ROOT / "run.py"), "model=custom", f"engine={name}", "search=trusted"),
-            STRANGERS,
+
+    def words(name: str, own: dict[str, Any]) -> list[str]:
+        return [
+            *("model=custom", f"engine={name}", "search=trusted", STRANGERS),
             *(f"model.target.path={talkative}/target", f"model.donors.a.path={talkative}/donor"),
             *(f"search.grid={[0.0, 0.001, 0.002, 0.003, 0.004, 0.3, 0.6]}", "search.samples=null"),
             *("search.resamples=20", "evaluate=none", "store=null", f"data.per_task={PER_TASK}"),
             *(f"cache={tmp_path}/cache", f"output={tmp_path / name}"),
             *(f"engine.{key}={value}" for key, value in own.items()),
         ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        counts = re.findall(r"^search: (\d+) answers in", done.stdout, re.MULTILINE)
+
+    program = [sys.executable, str(ROOT / "run.py"), *words("vllm", ENGINE | short)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    same = run(*words("transformers", short | {"accelerator": "cpu"}))
+    assert same.status == 0, same.err
+    for said in (done.stdout, same.out):
+        counts = re.findall(r"^search: (\d+) answers in", said, re.MULTILINE)
         assert len(counts) > 1
         assert sum(map(int, counts)) < 7 * 8 * PER_TASK  # bisection spared some
-        found[name] = json.loads((tmp_path / name / "selection.json").read_text())["overall"]
-    assert found["vllm"]["alpha"] == found["transformers"]["alpha"]
-    assert found["vllm"]["differences"] == pytest.approx(found["transformers"]["differences"], rel=1e-3)
+    vllm, transformers = (
+        json.loads((tmp_path / name / "selection.json").read_text())["overall"]
+        for name in ("vllm", "transformers")
+    )
+    assert vllm["alpha"] == transformers["alpha"]
+    assert vllm["differences"] == pytest.approx(transformers["differences"], rel=1e-3)

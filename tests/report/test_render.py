@@ -23,13 +23,16 @@ def text(folder: Path) -> str:
     return templates(folder).get_template("page.html").render()
 
 
-def test_a_template_is_compiled_once_and_again_when_it_changes(
+def test_a_template_is_compiled_once_and_again_when_it_or_jinja_changes(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert text(folder) == "1"
     with monkeypatch.context() as patched:
         patched.delattr(Environment, "compile")
         assert text(folder) == "1"
+        patched.setattr(render, "version", lambda _: "another")
+        with pytest.raises(AttributeError):
+            text(folder)
     (folder / "page.html").write_text("2")
     assert text(folder) == "2"
 

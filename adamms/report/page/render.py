@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from importlib.util import cache_from_source
 from pathlib import Path
 from pickle import UnpicklingError
@@ -48,6 +49,10 @@ class Fact:
 
 class CompiledTemplates(BytecodeCache):
     """Keeps compiled templates where Python keeps compiled modules; in a folder that is read-only, none."""
+
+    def get_source_checksum(self, source: str) -> str:
+        """Of all that compiled templates follow from: also Jinja's version, and its settings in this file."""
+        return super().get_source_checksum(f"{version('jinja2')}{_asset(Path(__file__).name)}{source}")
 
     def load_bytecode(self, bucket: Bucket) -> None:
         with suppress(OSError, EOFError, UnpicklingError):  # none, or torn

@@ -6,28 +6,17 @@ template is given.
 """
 
 import json
-import sys
 from base64 import b64encode
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from importlib.metadata import version
-from importlib.util import cache_from_source
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, FileSystemLoader, StrictUndefined
-from jinja2.bccache import Bucket
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from adamms.errors import AdammsError
-from adamms.system.whole_file import write_whole
-
 FILES = Path(__file__).parent
-# Where Python keeps this module compiled.
-COMPILED = Path(cache_from_source(__file__)).parent
 
 
 @dataclass(frozen=True)
@@ -47,37 +36,12 @@ class Fact:
     lead: bool = False
 
 
-class CompiledTemplates(BytecodeCache):
-    """Keeps compiled templates where Python keeps compiled modules; in a folder that is read-only, none."""
-
-    def get_source_checksum(self, source: str) -> str:
-        """Of all that compiled templates follow from: also Jinja's version, and its settings in this file."""
-        return super().get_source_checksum(f"{version('jinja2')}{_asset(Path(__file__).name)}{source}")
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        with suppress(OSError, EOFError, UnpicklingError):  # none, or torn
-            bucket.bytecode_from_string(_compiled(bucket).read_bytes())
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        if not sys.dont_write_bytecode:
-            with suppress(AdammsError):
-                write_whole(_compiled(bucket), bucket.bytecode_to_string())
-
-
-def _compiled(bucket: Bucket) -> Path:
-    return COMPILED / f"{bucket.key}.jinja"
-
-
 def templates(folder: Path) -> Environment:
-    """The templates in a folder: what they are given is escaped, and a name that is not given is an error.
-
-    A template is compiled once and read by later processes: that takes as long as all else of a page.
-    """
+    """The templates in a folder: what they are given is escaped, and a name that is not given is an error."""
     return Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
-        bytecode_cache=CompiledTemplates(),
         trim_blocks=True,
         lstrip_blocks=True,
     )

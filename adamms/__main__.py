@@ -8,7 +8,7 @@ import sys
 
 def main() -> None:
     """Run the command line, as a process that ends with it."""
-    # Most of what is made at the start stays: a merge looks for no garbage among it.
+    # Most of what is made at the start stays, so Python looks for garbage among it seldom.
     gc.set_threshold(200_000, 20, 20)
     try:
         from adamms.app.command import main

@@ -24,6 +24,7 @@ def run(config: DictConfig) -> None:
     from adamms.app.modes.common import start  # torch; --help answers without it
     from adamms.app.settings import read
 
+    keep_freed_memory()  # here, where a cluster's jobs come by, too
     find_own_classes()
     try:
         start(read(config))
@@ -37,11 +38,10 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:
         print(f"adamms {__version__}")
         return
-    keep_freed_memory()
     sys.argv[1:] = words_for(sys.argv[1:])
     with explain_errors(), compared():
         if not start_single(run, CONF, NAME, VERSION, sys.argv[1:]):
             hydra.main(str(CONF), NAME, VERSION)(run)()
-    # Nor does Python at its end, which took half of a second. triton complains of what is left.
+    # Python looks for no garbage at its end, which took half of a second. triton complains of what is left.
     if "triton" not in sys.modules:
         gc.freeze()

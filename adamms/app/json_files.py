@@ -7,7 +7,7 @@ from typing import Any
 
 from adamms.system.whole_file import write_whole
 
-_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
+_to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ": ")).encode
 
 
 def write_json(file: Path, content: Mapping[str, Any]) -> None:
@@ -27,11 +27,11 @@ def _lines(value: Any, margin: str = "") -> str:
     """
     parts: list[str] = []
     if isinstance(value, Mapping):
-        parts = [f"{_text(key)}: {_lines(one, margin + '  ')}" for key, one in value.items()]
+        parts = [f"{_to_json(key)}: {_lines(one, margin + '  ')}" for key, one in value.items()]
     elif isinstance(value, list | tuple) and any(isinstance(one, Mapping | list | tuple) for one in value):
         parts = [_lines(one, margin + "  ") for one in value]
     if not parts:
-        return _text(value)
+        return _to_json(value)
     start, end = "{}" if isinstance(value, Mapping) else "[]"
     return f"{start}\n{margin}  " + f",\n{margin}  ".join(parts) + f"\n{margin}{end}"
 

@@ -1,4 +1,4 @@
-"""What this machine has: processors, GPUs, services. Every finding says whether it is good enough.
+"""What this machine has: processors, GPUs, vLLM, services. Every finding says whether it is good enough.
 
 Looks, and changes nothing. Knows no configuration: what a run needs is in `modes.doctor`.
 """
@@ -160,6 +160,7 @@ def slurm() -> Finding:
 
 
 def installed_version(name: str) -> str | None:
+    """Of a distribution; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

@@ -19,7 +19,6 @@ from adamms.app.output_folder import check_output
 from adamms.app.settings import Run
 from adamms.errors import AdammsError, program
 from adamms.mapping.content.sketch import SketchedModel
-from adamms.mapping.specs.resolve import SpecMapper
 from adamms.merge.rules import without_effect
 from adamms.report import files
 from adamms.report.console import Console
@@ -69,7 +68,7 @@ def kept_log(run: Run) -> Iterator[RunLog]:
 def map_models(run: Run, console: Console) -> Merges:
     """Open the models, map the donors onto the target, and compare them with it."""
     check_merge(run)
-    headers = run.mode == "plan" and not run.verify and isinstance(run.mapper, SpecMapper)
+    headers = run.mode == "plan" and not run.verify and not run.mapper.reads_weights
     facts = ClassFacts(run.cache)
     models = open_models(run.models, run.mapper, facts, console.stage, console.say if headers else None)
     for name, said in models.dequantised().items():

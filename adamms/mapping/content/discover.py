@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from adamms.architectures.leftovers import leftover
 from adamms.checkpoint.reader import Checkpoint
@@ -50,6 +50,8 @@ class DiscoverMapper:
         match: a regular expression that the names of merged target tensors must contain.
         exclude_match: a regular expression; target tensors whose names contain it are kept.
     """
+
+    reads_weights: ClassVar[bool] = True
 
     scope: Literal["language_model", "all"]
     match: str | None

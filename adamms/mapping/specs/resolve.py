@@ -7,7 +7,7 @@ donor: which expression stands for it, or why none does.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt
 
@@ -42,6 +42,8 @@ class SpecMapper:
         trust_remote_code: whether Python files in a checkpoint's folder may run, to learn the names of its
             tensors where neither a spec nor transformers knows them.
     """
+
+    reads_weights: ClassVar[bool] = False
 
     duplicates: Literal["original", "matching_only"]
     prefer: Literal["text", "image", "mean"]

@@ -1,23 +1,27 @@
 """The processes that engines start, forked from one of this session that has imported what they need.
 
 Importing vLLM takes ten seconds, what renders chat templates a tenth, which every search pays four times. For
-tests that start engines in their own process. In every other way a fork is what `python -m MODULE` would be.
-Programs that tests start do without. Workers of several devices are new processes, as vLLM has it on CPUs;
+tests that start engines in their own process. Programs that tests start do without. A fork is what `python -m
+MODULE` would be, but imports have read the environment in which the session began, and vLLM looks at a
+model's class in the process itself. Workers of several devices are new processes, as vLLM has it on CPUs;
 with $FORKED_WORKERS they are forks, too.
 """
 
+import math
 import os
 import runpy
 import signal
 import subprocess
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
-from threading import Lock
+from threading import RLock
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,13 +38,14 @@ WORKERS = "FORKED_WORKERS"
 class Origin:
     """The process that has imported what a module needs; it starts when first asked for.
 
-    One thread at a time asks.
+    One thread at a time asks. A finalizer may run while its thread does, and must not then ask.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str]) -> None:
-        self.module, self.environment = module, environment
-        self.lock = Lock()
-        self.ended = False
+        self.module = module
+        self.environment = os.environ | environment | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        self.lock = RLock()
+        self.asked = self.ended = False
 
     @cached_property
     def connection(self) -> Connection:
@@ -49,16 +54,25 @@ class Origin:
             self.process = subprocess.Popen(
                 [sys.executable, __file__, self.module, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env=os.environ | self.environment | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                env=self.environment,
             )
         assert ours.recv() == "ready"
         return ours
 
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        self.asked = True
+        try:
+            yield self.connection
+        finally:
+            self.asked = False
+
     def end(self) -> None:
-        if "connection" in self.__dict__:
-            self.connection.close()
-            self.process.wait()
-        self.ended = True
+        with self.lock:
+            if "connection" in self.__dict__:
+                self.connection.close()
+                self.process.wait()
+            self.ended = True
 
 
 class Forked:
@@ -66,27 +80,33 @@ class Forked:
 
     def __init__(self, origin: Origin, module: str, **given: Any) -> None:
         self._origin = origin
-        with origin.lock:
-            origin.connection.send(("fork", (module, given["env"])))
+        with origin.lock, origin.asking() as connection:
+            connection.send((module, given["env"]))
             for descriptor in (given["pass_fds"][0], given["stdout"].fileno()):
-                send_handle(origin.connection, descriptor, origin.process.pid)
-            self.pid: int = origin.connection.recv()
+                send_handle(connection, descriptor, origin.process.pid)
+            self.pid: int = connection.recv()
         self.returncode: int | None = None
 
-    def wait(self, timeout: float | None = None) -> int | None:
-        return self._status("wait")
+    def wait(self, timeout: float = math.inf) -> int:
+        end = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > end:
+                raise subprocess.TimeoutExpired(self._origin.module, timeout)
+            time.sleep(0.002)
+        return status
 
     def poll(self) -> int | None:
-        return self._status("poll")
-
-    def _status(self, how: str) -> int | None:
-        if self._origin.ended:  # and all that it had forked
-            self.returncode = -signal.SIGKILL
-        if self.returncode is None:
-            with self._origin.lock:
-                self._origin.connection.send((how, self.pid))
-                self.returncode = self._origin.connection.recv()
-        return self.returncode
+        with self._origin.lock:
+            if self.returncode is not None:  # the origin knows it no more
+                return self.returncode
+            # The origin has ended, and all that it forked; or a finalizer waits, which has killed this one.
+            if self._origin.ended or self._origin.asked:
+                self.returncode = -signal.SIGKILL
+            else:
+                with self._origin.asking() as connection:
+                    connection.send(self.pid)
+                    self.returncode = connection.recv()
+            return self.returncode
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -136,6 +156,8 @@ def fork_workers(environment: Mapping[str, str]) -> None:
 
 
 def import_jinja() -> None:
+    import jinja2.ext
+    import jinja2.sandbox  # noqa: F401
 
     import adamms.engines.template  # noqa: F401
 
@@ -154,11 +176,11 @@ def serve(origin: str, connection: Connection) -> None:
     connection.send("ready")
     while True:
         try:
-            what, given = connection.recv()
+            asked = connection.recv()
         except EOFError:
             return
-        if what != "fork":
-            pid, status = os.waitpid(given, 0 if what == "wait" else os.WNOHANG)
+        if isinstance(asked, int):
+            pid, status = os.waitpid(asked, os.WNOHANG)
             connection.send(os.waitstatus_to_exitcode(status) if pid else None)
             continue
         theirs, log = recv_handle(connection), recv_handle(connection)
@@ -169,7 +191,7 @@ def serve(origin: str, connection: Connection) -> None:
             os.setsid()
             os.close(begun)
             os.close(begins)
-            module, environment = given
+            module, environment = asked
             run(module, theirs, log, environment, prepare_child)
         os.close(begins)
         os.read(begun, 1)  # which ends when the child leads its session, and can be killed with it

@@ -167,9 +167,11 @@ def test_vllm_loads_it_and_computes_as_peft_does(run, talkative: Path, tmp_path:
     assert run("mode=extract", *settings).status == 0
     target, adapter, ids = talkative / "target", tmp_path / "out/adapter", [5, 6, 7, 8, 9]
     child = ChildProcess("vLLM", "vllm_with_adapter", {"VLLM_CPU_KVCACHE_SPACE": "1"})
-    child.send((str(target), str(adapter), ids))
-    found = child.receive(300, "saying a token")
-    child.stop()
+    try:
+        child.send((str(target), str(adapter), ids))
+        found = child.receive(300, "saying a token")
+    finally:
+        child.stop()
     model = PeftModel.from_pretrained(AutoModelForImageTextToText.from_pretrained(target), adapter)
     with torch.inference_mode():
         expected = model(input_ids=torch.tensor([ids])).logits[0, -1].log_softmax(-1)

@@ -1,13 +1,14 @@
-"""Fixtures: folders with the demo's models, trained briefly, once per run; no test changes them.
+"""Fixtures: folders with the demo's models, trained briefly, once per run; no test changes their files.
 
-Each of three workers trained its own: 5 to 9 s for each of the folders.
+Each of three workers trained its own: 5 to 9 s for each of the folders. A worker's end compares their files.
 """
 
 import fcntl
 import io
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,26 @@ from safetensors.torch import load_file, save_file
 from adamms.demo.factory import build
 from adamms.demo.training import Regime
 from adamms.report.console import Console
+
+MADE: set[Path] = set()
+
+
+def files(folder: Path) -> dict[str, list[int]]:
+    """Size and time of change of every file, by its path in the folder."""
+    found = {str(path.relative_to(folder)): path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {name: [stat.st_size, stat.st_mtime_ns] for name, stat in found.items()}
+
+
+def changed(folder: Path) -> list[str]:
+    """The files that are not as they were made; a test may add others."""
+    made, now = json.loads(folder.with_suffix(".made").read_text()), files(folder)
+    return [name for name in made if now.get(name) != made[name]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _unchanged() -> Iterator[None]:
+    yield
+    assert {str(folder): changed(folder) for folder in MADE if changed(folder)} == {}
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
@@ -30,7 +51,9 @@ def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], obje
             partial = folder.with_suffix(".partial")
             shutil.rmtree(partial, ignore_errors=True)
             make(partial)
+            folder.with_suffix(".made").write_text(json.dumps(files(partial)))
             partial.rename(folder)
+    MADE.add(folder)
     return folder
 
 

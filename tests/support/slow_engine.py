@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from command import start_run
+from processes import unknown
 
 from adamms.app.modes import search as search_mode
 from adamms.data.example import Example
@@ -143,6 +144,7 @@ def processes() -> multiprocessing.context.ForkServerContext:
 
     The server that they are forked from starts with PYTHONPATH alone: Python 3.11 hands it no sys.path.
     """
+    assert not unknown(NEEDED)  # which the server would leave out without a word
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*NEEDED])
     before = os.environ.get("PYTHONPATH")

@@ -42,7 +42,8 @@ FITTED = {  # to the layers of the tiny models, and to the places of the test
     "experiment=late_qwen2_5_vl": "experiment=late_qwen2_5_vl mapper.layers=[1,1]",
     "/shared/answers": "shared_answers",
 }
-MOST_JOBS = 4  # of a sweep that runs as it is written
+MOST_JOBS = 4  # of a sweep that runs as it is written; and, to have one of several values that is tracked:
+AS_WRITTEN = "-m track=wandb merge=linear,ties "
 HUB = re.compile(r"model=(?!custom|demo|suite_)\w|experiment=(?!suite|long_|reasoner )\w|=Qwen/")
 OWN = re.compile(r"model=custom|engine=replay|mode=(compare|push)")  # else it is the demo, or of the suite
 FEW = ["search.samples=2", "search.resamples=10", "engine.max_new_tokens=2"]
@@ -58,7 +59,7 @@ def runs(command: str) -> Iterator[list[str]]:
     place = [] if folder == "conf" else ["-cd", str(ROOT / folder), "-cn", config]
     if not multirun:
         yield given
-    elif prod(sweeps) <= MOST_JOBS and config == "config":
+    elif config == "config" and (prod(sweeps) <= MOST_JOBS or AS_WRITTEN in command):
         yield ["-m", *given]
     else:
         yield from ([*place, *job] for job in jobs([*recipe(config, given), *given]))
@@ -213,3 +214,4 @@ def test_what_runs_elsewhere_has_a_file_there() -> None:
     found = {why for command in documented() if (why := elsewhere(command))}
     assert found == {*ELSEWHERE.values(), *NOT_RUN.values()}  # nothing is listed in vain
     assert all((ROOT / file).is_file() for file in ELSEWHERE.values())
+    assert any(AS_WRITTEN in command for command in documented())

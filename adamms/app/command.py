@@ -14,7 +14,7 @@ from adamms.app.config.messages import CONF, explain_errors
 from adamms.app.multirun import compared, record_interrupt
 from adamms.app.recipes.recipe_words import words_for
 from adamms.app.single_run import start_single
-from adamms.system.memory import keep_freed_memory
+from adamms.system.malloc import keep_freed_memory
 
 NAME, VERSION = "config", "1.3"
 

@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import resource, sys, threading
 import numpy as np
-from adamms.system.memory import keep_freed_memory
+from adamms.system.malloc import keep_freed_memory
 
 def work():
     for _ in range(100):

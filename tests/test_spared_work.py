@@ -36,3 +36,13 @@ def test_what_is_kept_is_what_is_composed_anew(
         monkeypatch.setattr(ConfigLoaderImpl, "_compose_config_from_defaults_list", spared_work.config_of)
         assert kept == texts()
     assert len({*kept}) == len(LINES)
+
+
+def test_the_time_is_that_of_each(spared_work: Composed) -> None:
+    def now() -> str:
+        line = ["mode=merge", "hydra.sweep.dir=${now:%f}"]  # microseconds
+        return str(compose("config", line, return_hydra_config=True).hydra.sweep.dir)
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        now()
+        assert now() != now()

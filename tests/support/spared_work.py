@@ -20,7 +20,7 @@ from hydra._internal.config_repository import IConfigRepository
 from hydra._internal.defaults_list import DefaultsList, Overrides
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from adamms.architectures import spec
 from adamms.architectures.lines import Line
@@ -65,7 +65,9 @@ class Composed:
             return self.config_of(own, defaults, repo)
         if key not in self.configs:
             self.configs[key] = self.config_of(own, defaults, repo)
-        return copy.deepcopy(self.configs[key])
+        config = copy.deepcopy(self.configs[key])
+        OmegaConf.clear_cache(config)  # which is the kept one's: `now` would be when that was first read
+        return config
 
 
 class Specs:

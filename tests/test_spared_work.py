@@ -1,7 +1,11 @@
 """A configuration that the tests keep is the one that Hydra composes anew."""
 
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
-from command import CONF
+from command import CONF, Outcome
 from hydra import compose, initialize_config_dir
 from hydra._internal import config_loader_impl as loader
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -38,11 +42,10 @@ def test_what_is_kept_is_what_is_composed_anew(
     assert len({*kept}) == len(LINES)
 
 
-def test_the_time_is_that_of_each(spared_work: Composed) -> None:
-    def now() -> str:
-        line = ["mode=merge", "hydra.sweep.dir=${now:%f}"]  # microseconds
-        return str(compose("config", line, return_hydra_config=True).hydra.sweep.dir)
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        now()
-        assert now() != now()
+def test_the_time_is_that_of_each_multirun(run: Callable[..., Outcome], kin: Path) -> None:
+    models = [f"model.target.path={kin / 'target'}", f"model.donors.a.path={kin / 'donor'}"]
+    for _ in range(2):
+        done = run("-m", "mode=plan", "model=custom", *models)
+        assert done.status == 0, done.err
+        time.sleep(1)  # the folder has the second in its name
+    assert len([*Path("multirun").glob("*/*")]) == 2

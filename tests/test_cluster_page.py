@@ -16,6 +16,7 @@ from venv import EnvBuilder
 
 import pytest
 import yaml
+from cluster import ready_partition
 from command import ROOT, write_jsonl
 from documented import blocks
 
@@ -48,12 +49,7 @@ def command(beginning: str) -> str:
 @pytest.fixture
 def cluster(talkative: Path, tmp_path: Path) -> Iterator[Path]:
     """A folder that is /shared and where one works; it has models, questions and the stand-ins."""
-    try:
-        found = subprocess.run(["sinfo", "--noheader", "--format=%R %T"], capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no SLURM here: there is no sinfo (.ci/slurm.sh installs and starts a cluster)")
-    if not re.search(r"^debug\*? (idle|mixed|allocated|completing|planned)-?$", found.stdout, re.MULTILINE):
-        pytest.skip(f"no SLURM node of a partition `debug` takes jobs: {found.stdout}{found.stderr}")
+    ready_partition("debug")
     (tmp_path / "A").symlink_to(talkative / "target")
     (tmp_path / "B").symlink_to(talkative / "donor")
     write_jsonl(tmp_path, per_task=1).rename(tmp_path / "questions.jsonl")

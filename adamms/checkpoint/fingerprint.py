@@ -67,12 +67,8 @@ def _samples(entry: TensorEntry) -> list[memoryview]:
         raw = map_tensor(entry).contiguous().reshape(-1).view(torch.uint8).numpy().data
         return [raw[start : start + size] for start in starts]
     # Of a mapped file, the system would read many pages around each sample.
-    with reading(entry.file):
-        file = os.open(entry.file, os.O_RDONLY)
-        try:
-            found = [os.pread(file, size, entry.offset + start) for start in starts]
-        finally:
-            os.close(file)
+    with reading(entry.file), entry.file.open("rb", buffering=0) as file:
+        found = [os.pread(file.fileno(), size, entry.offset + start) for start in starts]
     if any(len(raw) < size for raw in found):
         raise cut_short(entry.file)
     return [memoryview(raw) for raw in found]

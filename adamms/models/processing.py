@@ -164,8 +164,8 @@ class ImageTextProcessor(ProcessorMixin):
         return pixels
 
     def _square(self, picture: Image.Image) -> Image.Image:
-        """What the image processor is given for a picture."""
-        raise NotImplementedError
+        """What the image processor is given for a picture: the picture, unless a family cuts or fills it."""
+        return picture
 
 
 def _pictures(images: Any) -> list[Image.Image]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import slow_engine
 import torch
+from cluster import ready_partition
 from command import STRANGERS
 from safetensors.torch import load_file
 
@@ -76,17 +77,7 @@ def slurm(*command: str) -> str:
 
 @pytest.fixture(scope="session")
 def partition() -> str:
-    """The name of a partition with a node that takes jobs; skips where there is no cluster."""
-    try:
-        found = subprocess.run(
-            ["sinfo", "--noheader", "--format=%R %T"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except FileNotFoundError:
-        pytest.skip("no SLURM here: there is no sinfo (.ci/slurm.sh installs and starts a cluster)")
-    ready = re.search(r"^(\S+) (?:idle|mixed|allocated|completing|planned)-?$", found.stdout, re.MULTILINE)
-    if ready is None:
-        pytest.skip(f"no SLURM node takes jobs (.ci/slurm.sh starts one): {found.stdout}{found.stderr}")
-    return ready.group(1)
+    return ready_partition()
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import ClassVar
 import pytest
 import tiny
 import torch
+from compiled import needs_kernel
 from configured import configured
 from safetensors.torch import load_file
 from tiny_merges import make
@@ -21,7 +22,7 @@ from adamms.errors import AdammsError
 from adamms.mapping.expression import Concat, Pick, Read, Slice, Stack, Transpose
 from adamms.mapping.file_runs import FileRun
 from adamms.mapping.plan import Plan, Slot
-from adamms.merge import from_files, kernel
+from adamms.merge import from_files
 from adamms.merge.catalogue import known_methods
 from adamms.merge.combination import Combination, CombiningMethod
 from adamms.merge.device import Computed
@@ -34,9 +35,7 @@ from adamms.system import output_file
 from adamms.system.output_file import OutputFile
 from adamms.system.threads import Advance
 
-pytestmark = pytest.mark.skipif(
-    kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
-)
+pytestmark = needs_kernel
 COMBINING = [method.name for method in known_methods() if issubclass(method, CombiningMethod)]
 
 

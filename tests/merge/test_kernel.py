@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from compiled import needs_kernel
 from configured import configured
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,9 +26,7 @@ from adamms.merge.surveys.products import PairProducts
 from adamms.merge.surveys.thresholds import Ranking
 from adamms.merge.task_vectors import TaskVectors
 
-pytestmark = pytest.mark.skipif(
-    kernel.LIBRARY is None, reason="no library that was built from this kernel.c: pip install -e ."
-)
+pytestmark = needs_kernel
 
 DTYPES = [torch_dtype(name) for name in kernel.DTYPES]
 WHOLE = {torch.float64: torch.int64, torch.float32: torch.int32}

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from compiled import needs_kernel
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ def test_series() -> None:
     assert not log_quotient(over, over).any()
 
 
-@pytest.mark.skipif(kernel.LIBRARY is None, reason="no library that was built from this kernel.c")
+@needs_kernel
 @given(st.sampled_from([1, 5, 8, 127, 130, 700]), st.integers(0, 99), st.sampled_from(DTYPES))
 def test_the_compiled_pass_has_these_bits(width: int, seed: int, dtype: torch.dtype) -> None:
     generator = torch.Generator().manual_seed(seed)

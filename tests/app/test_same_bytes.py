@@ -1,4 +1,4 @@
-"""Merges have the bytes that version 0.2.0 wrote, without compiled passes and by one way to write a tensor."""
+"""Merges have the bytes that version 0.2.0 wrote, which knew one way to compute and one to write a tensor."""
 
 import hashlib
 from collections.abc import Callable
